@@ -1,0 +1,38 @@
+@{
+    RootModule           = 'Fleece.dll'
+    ModuleVersion        = '0.1.0'
+    GUID                 = '6f0c3e2c-6f0b-4bb8-8a55-1d1f6a3f5b0e'
+    Author               = 'The Fleece authors'
+    CompanyName          = 'The Fleece authors'
+    Copyright            = '(c) 2026 The Fleece authors. MIT licence.'
+    Description          = 'A consistent point-in-time view of a disk image while a guest goes on writing to it, piped chunk by chunk to any target.'
+    CompatiblePSEditions = @('Core')
+    PowerShellVersion    = '7.6'
+    FormatsToProcess     = @('Fleece.Format.ps1xml')
+    CmdletsToExport      = @(
+        'Clear-FleeceSnapshot'
+        'Dismount-FleeceDisk'
+        'Export-FleeceBackup'
+        'Get-FleeceDisk'
+        'Get-FleeceImage'
+        'Get-FleeceSession'
+        'Get-FleeceSnapshotMap'
+        'Mount-FleeceDisk'
+        'New-FleeceImage'
+        'Read-FleeceDisk'
+        'Read-FleeceSnapshot'
+        'Start-FleeceSession'
+        'Stop-FleeceSession'
+        'Write-FleeceDisk'
+    )
+    AliasesToExport      = @('Export-Backup')
+    FunctionsToExport    = @()
+    VariablesToExport    = @()
+    PrivateData          = @{
+        PSData = @{
+            Tags         = @('Backup', 'Snapshot', 'VHD', 'VHDX', 'qcow2', 'NBD', 'HyperV', 'QEMU', 'PSEdition_Core')
+            LicenseUri   = 'https://opensource.org/license/mit'
+            ReleaseNotes = 'See CHANGELOG.md.'
+        }
+    }
+}

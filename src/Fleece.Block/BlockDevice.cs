@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Block;
+
+/// <summary>The handle through which everybody outside the chain uses a chain of nodes (rule R3).</summary>
+/// <remarks>
+/// <para>It validates range and alignment once, counts requests in flight, drains them when it is closed, and can be
+/// quiesced for the instant in which the chain changes (rule R6).</para>
+/// <para>Threading. All members are safe from any thread. Errors are those of <see cref="IBlockNode"/>, and
+/// <see cref="BlockErrorKind.Closed"/> after disposal.</para>
+/// <para>Ownership. The device owns its root and disposes it.</para>
+/// </remarks>
+public sealed class BlockDevice : IAsyncDisposable
+{
+    private readonly RequestGate _gate = new();
+    private readonly string _name;
+    private readonly BlockGeometry _geometry;
+    private IBlockNode _root;
+    private Task? _disposal;
+
+    /// <summary>Makes a handle over a chain.</summary>
+    /// <param name="root">The topmost node.</param>
+    /// <param name="name">What messages call it: a path or a disk's name.</param>
+    public BlockDevice(IBlockNode root, string name)
+    {
+        ArgumentNullException.ThrowIfNull(root);
+        _root = root;
+        _name = name;
+        _geometry = root.Geometry;
+    }
+
+    /// <summary>Size and alignment of the root.</summary>
+    public BlockGeometry Geometry => _geometry;
+
+    /// <summary>The topmost node. It changes only under <see cref="QuiesceAsync"/>.</summary>
+    public IBlockNode Root => Volatile.Read(ref _root);
+
+    /// <inheritdoc cref="IBlockNode.ReadAsync"/>
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        Validate(offsetBytes, buffer.Length, "read");
+        if (!_gate.TryEnter(out int ticket))
+        {
+            return ReadLaterAsync(offsetBytes, buffer, cancellationToken);
+        }
+
+        ValueTask request;
+        try
+        {
+            request = Root.ReadAsync(offsetBytes, buffer, cancellationToken);
+        }
+        catch
+        {
+            _gate.Exit(ticket);
+            throw;
+        }
+
+        return Finish(request, ticket);
+    }
+
+    /// <inheritdoc cref="IBlockNode.WriteAsync"/>
+    public ValueTask WriteAsync(
+        long offsetBytes,
+        ReadOnlyMemory<byte> data,
+        WriteFlags flags = WriteFlags.None,
+        CancellationToken cancellationToken = default)
+    {
+        Validate(offsetBytes, data.Length, "write");
+        CheckWritable("write");
+        if (!_gate.TryEnter(out int ticket))
+        {
+            return WriteLaterAsync(offsetBytes, data, flags, cancellationToken);
+        }
+
+        ValueTask request;
+        try
+        {
+            request = Root.WriteAsync(offsetBytes, data, flags, cancellationToken);
+        }
+        catch
+        {
+            _gate.Exit(ticket);
+            throw;
+        }
+
+        return Finish(request, ticket);
+    }
+
+    /// <inheritdoc cref="IBlockNode.WriteZeroesAsync"/>
+    public async ValueTask WriteZeroesAsync(
+        long offsetBytes,
+        long lengthBytes,
+        WriteFlags flags = WriteFlags.None,
+        CancellationToken cancellationToken = default)
+    {
+        Validate(offsetBytes, lengthBytes, "write zeros to");
+        CheckWritable("write zeros to");
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await Root.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    /// <inheritdoc cref="IBlockNode.DiscardAsync"/>
+    public async ValueTask DiscardAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        Validate(offsetBytes, lengthBytes, "discard");
+        CheckWritable("discard");
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await Root.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    /// <inheritdoc cref="IBlockNode.FlushAsync"/>
+    public async ValueTask FlushAsync(CancellationToken cancellationToken = default)
+    {
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await Root.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    /// <inheritdoc cref="IBlockNode.GetStatusAsync"/>
+    public async ValueTask<BlockStatusRun> GetStatusAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken = default)
+    {
+        Validate(offsetBytes, lengthBytes, "query");
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await Root.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    /// <summary>
+    /// Holds new requests back and waits for those in flight. Until <see cref="Resume"/> no request runs and
+    /// <see cref="ReplaceRoot"/> may be called. One quiescing party at a time.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.Closed"/></exception>
+    public async ValueTask QuiesceAsync()
+    {
+        if (!await _gate.HoldAsync().ConfigureAwait(false))
+        {
+            throw ClosedError();
+        }
+    }
+
+    /// <summary>Lets requests go on after <see cref="QuiesceAsync"/>.</summary>
+    public void Resume() => _gate.Release();
+
+    /// <summary>Puts another topmost node in place; only while quiesced. The geometry must be the same.</summary>
+    public void ReplaceRoot(IBlockNode root)
+    {
+        ArgumentNullException.ThrowIfNull(root);
+        Invariant.Require(root.Geometry == _geometry, "R6", "a chain keeps its geometry when a filter comes or goes");
+        Volatile.Write(ref _root, root);
+    }
+
+    /// <summary>Refuses new requests, waits for those in flight, then disposes the root. Idempotent.</summary>
+    public ValueTask DisposeAsync()
+    {
+        lock (_gate)
+        {
+            _disposal ??= CloseAsync();
+            return new ValueTask(_disposal);
+        }
+    }
+
+    private async Task CloseAsync()
+    {
+        await _gate.CloseAsync().ConfigureAwait(false);
+        await Root.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private ValueTask Finish(ValueTask request, int ticket)
+    {
+        if (request.IsCompletedSuccessfully)
+        {
+            _gate.Exit(ticket);
+            return default;
+        }
+
+        return ExitWhenDoneAsync(request, ticket);
+    }
+
+    [System.Runtime.CompilerServices.AsyncMethodBuilder(
+        typeof(System.Runtime.CompilerServices.PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask ExitWhenDoneAsync(ValueTask request, int ticket)
+    {
+        try
+        {
+            await request.ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    private async ValueTask ReadLaterAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await Root.ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    private async ValueTask WriteLaterAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await Root.WriteAsync(offsetBytes, data, flags, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
+    private async ValueTask<int> EnterAsync(CancellationToken cancellationToken)
+    {
+        int ticket = await _gate.EnterAsync(cancellationToken).ConfigureAwait(false);
+        return ticket >= 0 ? ticket : throw ClosedError();
+    }
+
+    private void Validate(long offsetBytes, long lengthBytes, string operation)
+    {
+        BlockRange range = new(offsetBytes, lengthBytes);
+        range.CheckWithin(_geometry.LengthBytes, _name, operation);
+        range.CheckAlignment(_geometry.RequestAlignmentBytes, _name, operation);
+    }
+
+    private void CheckWritable(string operation)
+    {
+        if (_geometry.IsReadOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"Cannot {operation} '{_name}': it is open read-only. Mount it without -ReadOnly to write.",
+                _name,
+                operation: operation);
+        }
+    }
+
+    private BlockException ClosedError() =>
+        new(BlockErrorKind.Closed, $"'{_name}' has been closed. Mount it again to use it.", _name);
+}

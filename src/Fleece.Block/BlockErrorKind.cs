@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Block;
+
+/// <summary>What went wrong, for decisions in code. <see cref="BlockErrorTable"/> maps each kind to what users see.</summary>
+public enum BlockErrorKind
+{
+    /// <summary>The file does not exist.</summary>
+    NotFound,
+
+    /// <summary>A folder or a device stands where a regular file is needed.</summary>
+    NotAFile,
+
+    /// <summary>Something already exists at the path.</summary>
+    AlreadyExists,
+
+    /// <summary>Another process, or another mount in this one, holds the file.</summary>
+    InUse,
+
+    /// <summary>The operating system refuses access to the file.</summary>
+    PermissionDenied,
+
+    /// <summary>The image holds no bytes.</summary>
+    EmptyImage,
+
+    /// <summary>The image's size is not a multiple of 512 bytes.</summary>
+    BadImageSize,
+
+    /// <summary>The file ends before its format says it may.</summary>
+    Truncated,
+
+    /// <summary>The file's metadata contradicts its format.</summary>
+    Corrupt,
+
+    /// <summary>The file is not of the format that was asked for.</summary>
+    WrongFormat,
+
+    /// <summary>The format cannot be told safely from the content; it must be named.</summary>
+    AmbiguousFormat,
+
+    /// <summary>The file is well-formed and uses something this version does not handle.</summary>
+    Unsupported,
+
+    /// <summary>A request reaches beyond the end of the disk.</summary>
+    OutOfRange,
+
+    /// <summary>A negative or overflowing range.</summary>
+    InvalidRange,
+
+    /// <summary>A request is not a multiple of the node's alignment.</summary>
+    Misaligned,
+
+    /// <summary>A parameter has a value that can't be used.</summary>
+    InvalidArgument,
+
+    /// <summary>A write to something opened or published read-only.</summary>
+    ReadOnly,
+
+    /// <summary>The file system or the device is full.</summary>
+    NoSpace,
+
+    /// <summary>The operating system reports an I/O failure.</summary>
+    IoFailed,
+
+    /// <summary>A guest write failed because its old data could not be copied (policy BreakGuestWrite).</summary>
+    CopyFailed,
+
+    /// <summary>The snapshot was limited to other ranges when the session started.</summary>
+    Denied,
+
+    /// <summary>The range was consumed: read, confirmed and discarded.</summary>
+    Consumed,
+
+    /// <summary>The session lost its point in time; the inner exception is the first cause.</summary>
+    Broken,
+
+    /// <summary>The session has been stopped.</summary>
+    Stopped,
+
+    /// <summary>The node or disk has been closed.</summary>
+    Closed,
+
+    /// <summary>The temp image is smaller than the disk.</summary>
+    TempTooSmall,
+
+    /// <summary>The temp image is the disk itself.</summary>
+    TempIsDisk,
+
+    /// <summary>No disk of that name is mounted.</summary>
+    DiskUnknown,
+
+    /// <summary>A disk of that name is mounted already.</summary>
+    DiskNameInUse,
+
+    /// <summary>The disk still has sessions.</summary>
+    DiskBusy,
+
+    /// <summary>No session of that name is running.</summary>
+    SessionUnknown,
+
+    /// <summary>The disk has a session of that name already.</summary>
+    SessionNameInUse,
+
+    /// <summary>The name fits several sessions, or none was given and several run.</summary>
+    SessionAmbiguous,
+
+    /// <summary>Chunks of another snapshot were sent to a backup that had begun.</summary>
+    ForeignChunk,
+
+    /// <summary>An internal rule did not hold; the node refuses further work.</summary>
+    InvariantBroken,
+}
