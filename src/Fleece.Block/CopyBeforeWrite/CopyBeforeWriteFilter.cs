@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers;
+using System.Runtime.CompilerServices;
+
+namespace Fleece.Block.CopyBeforeWrite;
+
+/// <summary>Stands in the guest's chain and copies old data to temp before the guest changes it.</summary>
+/// <remarks>
+/// <para>A write whose granules are settled costs two map tests and a look at the frozen reads, without a lock and without an
+/// allocation (I4). Otherwise, granule run by granule run: claim, read the old data, store it in temp, mark it done; then
+/// wait for the snapshot reads that were already running on the active disk; then write (I2). Zeroes and
+/// discards are writes here. Reads, flushes and status pass straight through: the guest's data never depends
+/// on temp being durable (I9).</para>
+/// <para>Copies do not obey the guest's cancellation: other requests may be waiting for them. Waiting does.</para>
+/// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/> under <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what
+/// the active disk itself reports.</para>
+/// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
+/// </remarks>
+public sealed class CopyBeforeWriteFilter : IBlockNode
+{
+    /// <summary>Most bytes copied through one buffer. Larger requests are copied in several steps.</summary>
+    internal const int MaximumCopyBytes = 1024 * 1024;
+
+    /// <summary>From this size on it pays to ask for zero runs before reading them.</summary>
+    internal const int StatusThresholdBytes = 256 * 1024;
+
+    private readonly PointInTime _point;
+    private IBlockNode _active;
+
+    internal CopyBeforeWriteFilter(PointInTime point, IBlockNode active)
+    {
+        _point = point;
+        _active = active;
+        Geometry = active.Geometry;
+    }
+
+    /// <inheritdoc/>
+    public BlockGeometry Geometry { get; }
+
+    /// <summary>
+    /// The node below. With several sessions that is the filter of an earlier one; it is replaced, with the disk quiesced
+    /// (R6), when that session stops. Snapshot reads that still run through the old one stay right: it passes reads on.
+    /// </summary>
+    public IBlockNode Active
+    {
+        get => Volatile.Read(ref _active);
+        set => Volatile.Write(ref _active, value);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
+        Active.ReadAsync(offsetBytes, buffer, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        GranuleRun run = Cover(offsetBytes, data.Length, "write");
+        return MayWrite(run)
+            ? Active.WriteAsync(offsetBytes, data, flags, cancellationToken)
+            : SettleAndWriteAsync(run, offsetBytes, data, flags, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask WriteZeroesAsync(
+        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        await SettleAsync(Cover(offsetBytes, lengthBytes, "write zeros to"), cancellationToken).ConfigureAwait(false);
+        await Active.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        await SettleAsync(Cover(offsetBytes, lengthBytes, "discard"), cancellationToken).ConfigureAwait(false);
+        await Active.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask FlushAsync(CancellationToken cancellationToken) => Active.FlushAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<BlockStatusRun> GetStatusAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        Active.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => default;
+
+    private GranuleRun Cover(long offsetBytes, long lengthBytes, string operation)
+    {
+        new BlockRange(offsetBytes, lengthBytes).CheckWithin(Geometry.LengthBytes, null, operation);
+        return _point.Granules.Cover(offsetBytes, lengthBytes);
+    }
+
+    // The order of the two tests matters: a read frozen before the granule was settled is seen by the second test because
+    // its slot was written before (see FrozenReads); one that comes later finds the granule settled.
+    private bool MayWrite(GranuleRun run)
+    {
+        Schedule.Point("write tests the maps");
+        if (_point.Condition.IsBroken)
+        {
+            return true;
+        }
+
+        bool settled = _point.FirstUnsettled(run) >= run.End;
+        Schedule.Point("settled write looks for frozen reads");
+        return settled && !_point.Frozen.Overlap(run);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask SettleAndWriteAsync(
+        GranuleRun run, long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        await SettleAsync(run, cancellationToken).ConfigureAwait(false);
+        await Active.WriteAsync(offsetBytes, data, flags, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Completes when the guest may change the run (I2).</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask SettleAsync(GranuleRun run, CancellationToken cancellationToken)
+    {
+        GranuleRun rest = run;
+        while (!_point.Condition.IsBroken)
+        {
+            rest = rest with { Start = _point.FirstUnsettled(rest) };
+            if (rest.IsEmpty)
+            {
+                await _point.Frozen.WaitUntilClearAsync(run, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+
+            try
+            {
+                await CopyHeadAsync(rest, cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
+            {
+                ApplyPolicy(rest, e);
+            }
+        }
+    }
+
+    /// <summary>Copies the first unsettled granules of a run, or waits for the request that is copying them.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask CopyHeadAsync(GranuleRun run, CancellationToken cancellationToken)
+    {
+        long zeroEnd = 0;
+        BlockRange bytes = _point.Granules.Bytes(run);
+        if (bytes.LengthBytes >= StatusThresholdBytes)
+        {
+            // Whatever of this is still untouched when it is claimed held the same at the instant, so the answer stays true.
+            BlockStatusRun status = await Active
+                .GetStatusAsync(bytes.OffsetBytes, bytes.LengthBytes, CancellationToken.None).ConfigureAwait(false);
+            zeroEnd = status.ReadsAsZero
+                ? _point.Granules.Within(new BlockRange(bytes.OffsetBytes, status.LengthBytes)).End
+                : 0;
+        }
+
+        (RunningCopies.Copy? copy, Task? others) =
+            _point.BeginCopy(run, zeroEnd, Math.Max(1, MaximumCopyBytes / _point.GranuleSizeBytes));
+        if (others is not null)
+        {
+            await Schedule.WaitAsync(others, cancellationToken).ConfigureAwait(false);
+        }
+        else if (copy is not null)
+        {
+            await CopyAsync(copy, isZero: copy.Run.Start < zeroEnd).ConfigureAwait(false);
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask CopyAsync(RunningCopies.Copy copy, bool isZero)
+    {
+        long storedBytes = 0;
+        bool succeeded = false;
+        try
+        {
+            BlockRange bytes = _point.Granules.Bytes(copy.Run);
+            if (isZero)
+            {
+                await StoreZeroesAsync(bytes).ConfigureAwait(false);
+            }
+            else
+            {
+                storedBytes = await StoreDataAsync(bytes).ConfigureAwait(false);
+            }
+
+            succeeded = true;
+        }
+        finally
+        {
+            if (_point.FinishCopy(copy, succeeded, storedBytes))
+            {
+                await ReclaimConsumedAsync(copy.Run).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async ValueTask<long> StoreDataAsync(BlockRange bytes)
+    {
+        long storedBytes = 0;
+        int pieceBytes = (int)Math.Min(bytes.LengthBytes, MaximumCopyBytes);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(pieceBytes);
+        try
+        {
+            for (long atBytes = bytes.OffsetBytes; atBytes < bytes.EndBytes;)
+            {
+                Memory<byte> piece = buffer.AsMemory(0, (int)Math.Min(pieceBytes, bytes.EndBytes - atBytes));
+                Schedule.Point("copy reads the active disk");
+                await Active.ReadAsync(atBytes, piece, CancellationToken.None).ConfigureAwait(false);
+                Schedule.Point("copy writes temp");
+                if (piece.Span.IndexOfAnyExcept((byte)0) < 0)
+                {
+                    await StoreZeroesAsync(new BlockRange(atBytes, piece.Length)).ConfigureAwait(false);
+                }
+                else
+                {
+                    await _point.Temp.WriteAsync(atBytes, piece, WriteFlags.None, CancellationToken.None)
+                        .ConfigureAwait(false);
+                    storedBytes += piece.Length;
+                }
+
+                atBytes += piece.Length;
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+
+        return storedBytes;
+    }
+
+    private ValueTask StoreZeroesAsync(BlockRange bytes) =>
+        _point.TempReadsAsZero
+            ? default
+            : _point.Temp.WriteZeroesAsync(bytes.OffsetBytes, bytes.LengthBytes, WriteFlags.None, CancellationToken.None);
+
+    /// <summary>Gives back what a copy stored for granules that were consumed while it ran (I7).</summary>
+    private async ValueTask ReclaimConsumedAsync(GranuleRun run)
+    {
+        for (long start = _point.Refused.FirstIn(run); start < run.End;)
+        {
+            GranuleRun consumed = new(start, _point.Refused.FirstNotIn(run with { Start = start }));
+            BlockRange bytes = _point.Granules.Bytes(consumed);
+            try
+            {
+                Schedule.Point("copy gives back consumed granules");
+                await _point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, CancellationToken.None)
+                    .ConfigureAwait(false);
+            }
+            catch (BlockException)
+            {
+                // The guest's write must not fail because space in temp could not be given back; the old data is safe.
+            }
+
+            start = _point.Refused.FirstIn(run with { Start = consumed.End });
+        }
+    }
+
+    private void ApplyPolicy(GranuleRun run, Exception error)
+    {
+        long offsetBytes = _point.Granules.Bytes(run).OffsetBytes;
+        string? path = (error as BlockException)?.Path;
+        BlockException cause = error as BlockException ??
+            new BlockException(BlockErrorKind.IoFailed, error.Message, path, offsetBytes, "copy", error);
+        if (_point.Policy == CopyErrorPolicy.BreakSnapshot)
+        {
+            _point.Break(cause);
+            return;
+        }
+
+        throw new BlockException(
+            BlockErrorKind.CopyFailed,
+            $"The write was refused because the old data at offset {offsetBytes} could not be kept for the session: " +
+            $"{cause.Message} The session is whole; stop it to let writes through, or start it with -OnCopyError BreakSnapshot.",
+            path,
+            offsetBytes,
+            "copy",
+            cause);
+    }
+}

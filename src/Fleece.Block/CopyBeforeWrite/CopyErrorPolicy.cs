@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Block.CopyBeforeWrite;
+
+/// <summary>Who loses when old data can't be copied to temp.</summary>
+public enum CopyErrorPolicy
+{
+    /// <summary>The guest's write goes on, the session loses its point in time.</summary>
+    BreakSnapshot,
+
+    /// <summary>The guest's write fails with <see cref="BlockErrorKind.CopyFailed"/>, the session stays whole.</summary>
+    BreakGuestWrite,
+}

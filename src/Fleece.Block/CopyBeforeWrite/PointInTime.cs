@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Block.CopyBeforeWrite;
+
+/// <summary>One instant of one disk: the maps, the frozen reads, the running copies and the state they share.</summary>
+/// <remarks>
+/// <para>Two nodes work on it: <see cref="Filter"/> stands in the guest's chain, <see cref="Snapshot"/> is what readers see.
+/// docs/fleecing.md has the table of a granule's states with every transition; in short, with two maps that only grow:</para>
+/// <code>
+/// refused  done   state      guest write           snapshot read
+/// 0        0      untouched  copies first          from the active disk, frozen
+/// 0        1      done       goes on at once       from temp
+/// 1        any    refused    goes on at once       error: denied (from the start) or consumed (discarded)
+/// </code>
+/// <para>A granule is settled when it is done or refused. Settled granules never become unsettled.</para>
+/// <para>Threading. The maps are read without a lock; changes to them and to the running copies happen under one lock that
+/// is never held across I/O.</para>
+/// <para>Ownership. It owns neither the active node nor temp: the session that made it does.</para>
+/// </remarks>
+public sealed class PointInTime
+{
+    /// <summary>The default granule: a small guest write copies little.</summary>
+    public const int DefaultGranuleSizeBytes = 4096;
+
+    private readonly SharedLock _lock = new();
+    private readonly GranuleMap? _denied;
+    private long _copiedBytes;
+    private long _consumedBytes;
+
+    /// <summary>Makes a point in time. It begins when <see cref="Filter"/> enters the quiesced chain.</summary>
+    /// <param name="active">The node the guest's requests reached so far.</param>
+    /// <param name="temp">Where old data goes; at least as long as <paramref name="active"/>, content irrelevant.</param>
+    /// <param name="tempReadsAsZero">True when all of <paramref name="temp"/> reads as zeros now.</param>
+    /// <param name="granuleSizeBytes">512 B to 2 MiB, a power of two.</param>
+    /// <param name="policy">Who loses when a copy fails.</param>
+    /// <param name="ranges">The ranges the snapshot is limited to, widened to whole granules; null for everything.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.TempTooSmall"/>,
+    /// <see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/> or
+    /// <see cref="BlockErrorKind.OutOfRange"/>.</exception>
+    public PointInTime(
+        IBlockNode active,
+        IBlockNode temp,
+        bool tempReadsAsZero = false,
+        int granuleSizeBytes = DefaultGranuleSizeBytes,
+        CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot,
+        IEnumerable<BlockRange>? ranges = null)
+    {
+        ArgumentNullException.ThrowIfNull(active);
+        ArgumentNullException.ThrowIfNull(temp);
+        Granules = new Granules(active.Geometry.LengthBytes, granuleSizeBytes);
+        CheckTemp(active.Geometry, temp.Geometry, granuleSizeBytes);
+        Temp = temp;
+        TempReadsAsZero = tempReadsAsZero;
+        Policy = policy;
+        Done = new GranuleMap(Granules.Count);
+        Refused = new GranuleMap(Granules.Count);
+        if (ranges is not null)
+        {
+            _denied = new GranuleMap(Granules.Count);
+            foreach (GranuleRun gap in GranulesOutside(ranges))
+            {
+                _denied.Add(gap);
+                Refused.Add(gap);
+            }
+        }
+
+        Filter = new CopyBeforeWriteFilter(this, active);
+        Snapshot = new SnapshotAccess(this);
+    }
+
+    /// <summary>The node for the guest's chain.</summary>
+    public CopyBeforeWriteFilter Filter { get; }
+
+    /// <summary>The node that readers use: reads, status and discards of the point in time.</summary>
+    public IBlockNode Snapshot { get; }
+
+    /// <summary>Who loses when a copy fails.</summary>
+    public CopyErrorPolicy Policy { get; }
+
+    /// <summary>Bytes of one granule.</summary>
+    public int GranuleSizeBytes => Granules.SizeBytes;
+
+    /// <summary>Whether the point in time can still be read.</summary>
+    public SessionState State => Condition.Current;
+
+    /// <summary>Why the point in time was lost; null while it is whole.</summary>
+    public BlockException? BrokenBy => Condition.Cause;
+
+    /// <summary>Old data copied to temp so far, in bytes; granules of zeros do not count.</summary>
+    public long CopiedBytes => Volatile.Read(ref _copiedBytes);
+
+    /// <summary>Bytes that were discarded from the snapshot so far.</summary>
+    public long ConsumedBytes => Volatile.Read(ref _consumedBytes);
+
+    /// <summary>How often a guest write waited for a snapshot read of the same granules.</summary>
+    public long FrozenWaitCount => Frozen.WaitCount;
+
+    internal Granules Granules { get; }
+
+    internal IBlockNode Temp { get; }
+
+    /// <summary>Temp reads as zeros wherever no copy was stored, so zeros need not be written there.</summary>
+    internal bool TempReadsAsZero { get; }
+
+    internal GranuleMap Done { get; }
+
+    internal GranuleMap Refused { get; }
+
+    internal FrozenReads Frozen { get; } = new();
+
+    internal SessionCondition Condition { get; } = new();
+
+    private RunningCopies Copies { get; } = new();
+
+    /// <summary>
+    /// Ends the point in time: later snapshot requests fail with <see cref="BlockErrorKind.Stopped"/>. Call when the
+    /// filter has left the chain.
+    /// </summary>
+    public void Stop() => Condition.Stop();
+
+    /// <summary>Breaks the point in time; the first cause stays. No guest write waits for anything afterwards (I6).</summary>
+    public void Break(BlockException cause)
+    {
+        ArgumentNullException.ThrowIfNull(cause);
+        Schedule.Point("session breaks");
+        Condition.Break(cause);
+        using (_lock.EnterScope())
+        {
+            Copies.WakeAll();
+        }
+
+        Frozen.Abandon();
+    }
+
+    /// <summary>
+    /// The run that starts at <paramref name="offsetBytes"/> and what the snapshot would do with it. A view for people and
+    /// planners: guests and readers may change it the next moment, but what is refused stays refused.
+    /// </summary>
+    public SnapshotRun GetRun(long offsetBytes)
+    {
+        new BlockRange(offsetBytes, 1).CheckWithin(Granules.DiskLengthBytes, null, "query");
+        GranuleRun rest = new(Granules.IndexOf(offsetBytes), Granules.Count);
+        if (!Refused.Contains(rest.Start))
+        {
+            GranuleRun readable = rest with { End = Refused.FirstIn(rest) };
+            bool isDone = Done.Contains(rest.Start);
+            long end = isDone ? Done.FirstNotIn(readable) : Done.FirstIn(readable);
+            return Run(offsetBytes, end, isDone ? SnapshotRunState.Copied : SnapshotRunState.Untouched);
+        }
+
+        GranuleRun refused = rest with { End = Refused.FirstNotIn(rest) };
+        if (IsDenied(rest.Start))
+        {
+            return Run(offsetBytes, _denied!.FirstNotIn(refused), SnapshotRunState.Denied);
+        }
+
+        return Run(offsetBytes, _denied?.FirstIn(refused) ?? refused.End, SnapshotRunState.Consumed);
+    }
+
+    internal bool IsDenied(long granule) => _denied is not null && _denied.Contains(granule);
+
+    /// <summary>The first granule that a write would have to copy, or the run's end.</summary>
+    internal long FirstUnsettled(GranuleRun run) => GranuleMap.FirstInNeither(Done, Refused, run);
+
+    /// <summary>
+    /// Takes the first unsettled granules of the run for copying. Null in both when nothing is left to copy; a task when
+    /// another request is copying the first of them and must be waited for.
+    /// </summary>
+    /// <param name="run">What the guest wants to change.</param>
+    /// <param name="zeroEnd">Untouched granules of the run before this index are known to be zeros.</param>
+    /// <param name="maximumCount">Most granules to take when they are not known to be zeros.</param>
+    internal (RunningCopies.Copy? Mine, Task? Others) BeginCopy(GranuleRun run, long zeroEnd, long maximumCount)
+    {
+        Schedule.Point("copy is claimed");
+        using (_lock.EnterScope())
+        {
+            long start = FirstUnsettled(run);
+            if (start >= run.End || Condition.IsBroken)
+            {
+                return default;
+            }
+
+            if (Copies.Find(start) is { } running)
+            {
+                return (null, running.Finished);
+            }
+
+            // The claim ends where settled granules begin: their temp content is valid and must not be overwritten.
+            GranuleRun rest = new(start, Math.Min(run.End, start < zeroEnd ? zeroEnd : start + maximumCount));
+            return (Copies.Begin(rest with { End = Math.Min(Done.FirstIn(rest), Refused.FirstIn(rest)) }), null);
+        }
+    }
+
+    /// <summary>
+    /// Ends a copy, marks it done when it succeeded, and wakes those who waited. Returns true when some of its granules
+    /// were consumed meanwhile: the caller frees what it stored for them (I7).
+    /// </summary>
+    internal bool FinishCopy(RunningCopies.Copy copy, bool succeeded, long storedBytes)
+    {
+        bool hasConsumed;
+        Schedule.Point("copy is finished");
+        using (_lock.EnterScope())
+        {
+            Copies.Remove(copy);
+            hasConsumed = Refused.FirstIn(copy.Run) < copy.Run.End;
+            if (succeeded)
+            {
+                Done.Add(copy.Run);
+                _copiedBytes += storedBytes;
+            }
+        }
+
+        // The fence of the handshake in FrozenReads: done first, then the look at the frozen reads.
+        Interlocked.MemoryBarrier();
+        copy.Wake();
+        return hasConsumed;
+    }
+
+    /// <summary>Refuses the run from now on. Returns whether temp may hold data of it.</summary>
+    internal bool Consume(GranuleRun run)
+    {
+        bool mayHoldData;
+        Schedule.Point("run is consumed");
+        using (_lock.EnterScope())
+        {
+            for (long start = Refused.FirstNotIn(run); start < run.End;)
+            {
+                GranuleRun readable = new(start, Refused.FirstIn(run with { Start = start }));
+                _consumedBytes += Granules.Bytes(readable).LengthBytes;
+                start = Refused.FirstNotIn(run with { Start = readable.End });
+            }
+
+            Refused.Add(run);
+            mayHoldData = Done.FirstIn(run) < run.End;
+        }
+
+        Interlocked.MemoryBarrier();
+        return mayHoldData;
+    }
+
+    private SnapshotRun Run(long offsetBytes, long endGranule, SnapshotRunState state) =>
+        new(offsetBytes, Granules.EndBytes(endGranule) - offsetBytes, state);
+
+    private IEnumerable<GranuleRun> GranulesOutside(IEnumerable<BlockRange> ranges)
+    {
+        List<GranuleRun> inside = [];
+        foreach (BlockRange range in ranges)
+        {
+            range.CheckWithin(Granules.DiskLengthBytes, null, "limit the session to");
+            if (!range.IsEmpty)
+            {
+                inside.Add(Granules.Cover(range.OffsetBytes, range.LengthBytes));
+            }
+        }
+
+        inside.Sort(static (left, right) => left.Start.CompareTo(right.Start));
+        long at = 0;
+        foreach (GranuleRun run in inside)
+        {
+            if (run.Start > at)
+            {
+                yield return new GranuleRun(at, run.Start);
+            }
+
+            at = Math.Max(at, run.End);
+        }
+
+        if (at < Granules.Count)
+        {
+            yield return new GranuleRun(at, Granules.Count);
+        }
+    }
+
+    private static void CheckTemp(BlockGeometry active, BlockGeometry temp, int granuleSizeBytes)
+    {
+        if (temp.IsReadOnly)
+        {
+            throw new BlockException(BlockErrorKind.ReadOnly, "The temp image is read-only; old data can't be stored there.");
+        }
+
+        if (temp.LengthBytes < active.LengthBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.TempTooSmall,
+                $"The temp image has {temp.LengthBytes} bytes and the disk {active.LengthBytes}; temp must be at least as " +
+                "large. It is filled only as far as the guest overwrites data.");
+        }
+
+        int alignmentBytes = Math.Max(active.RequestAlignmentBytes, temp.RequestAlignmentBytes);
+        if (granuleSizeBytes < alignmentBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"The granule of {granuleSizeBytes} bytes is smaller than the alignment of {alignmentBytes} bytes that the " +
+                "disk or the temp image demands; choose a larger granule.");
+        }
+    }
+}

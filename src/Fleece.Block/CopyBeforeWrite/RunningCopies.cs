@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Block.CopyBeforeWrite;
+
+/// <summary>The copies from the active disk to temp that are running right now. They never overlap.</summary>
+/// <remarks>Threading. Every member is called under the lock of the <see cref="PointInTime"/> that owns it. The list is as
+/// long as the guest's queue depth at most, so it is searched from end to end.</remarks>
+internal sealed class RunningCopies
+{
+    private readonly List<Copy> _copies = [];
+
+    /// <summary>The copy that holds the granule, or null.</summary>
+    public Copy? Find(long granule)
+    {
+        foreach (Copy copy in _copies)
+        {
+            if (granule >= copy.Run.Start && granule < copy.Run.End)
+            {
+                return copy;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Begins a copy of the run's head, up to the next running copy. The run's first granule is free.</summary>
+    public Copy Begin(GranuleRun run)
+    {
+        long end = run.End;
+        foreach (Copy other in _copies)
+        {
+            if (other.Run.Start >= run.Start)
+            {
+                end = Math.Min(end, other.Run.Start);
+            }
+        }
+
+        Copy copy = new(new GranuleRun(run.Start, end));
+        Invariant.Require(!copy.Run.IsEmpty, "I2", "a granule is copied by one request at a time");
+        _copies.Add(copy);
+        return copy;
+    }
+
+    /// <summary>Takes a finished copy off the list; its waiters are woken by the caller outside the lock.</summary>
+    public void Remove(Copy copy) => _copies.Remove(copy);
+
+    /// <summary>Wakes everybody who waits for a copy, though the copies run on.</summary>
+    public void WakeAll()
+    {
+        foreach (Copy copy in _copies)
+        {
+            copy.Wake();
+        }
+    }
+
+    /// <summary>One running copy.</summary>
+    internal sealed class Copy(GranuleRun run)
+    {
+        private TaskCompletionSource? _finished;
+
+        public GranuleRun Run { get; } = run;
+
+        /// <summary>Completes when the copy has ended, well or badly. Called under the lock.</summary>
+        public Task Finished =>
+            (_finished ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+
+        /// <summary>Wakes the waiters, who look at the maps again. Nobody can join any more.</summary>
+        public void Wake() => _finished?.TrySetResult();
+    }
+}
