@@ -98,7 +98,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
     private bool MayWrite(GranuleRun run)
     {
         Schedule.Point("write tests the maps");
-        if (_point.Condition.IsBroken)
+        if (_point.Condition.IsOver)
         {
             return true;
         }
@@ -121,7 +121,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
     private async ValueTask SettleAsync(GranuleRun run, CancellationToken cancellationToken)
     {
         GranuleRun rest = run;
-        while (!_point.Condition.IsBroken)
+        while (!_point.Condition.IsOver)
         {
             rest = rest with { Start = _point.FirstUnsettled(rest) };
             if (rest.IsEmpty)

@@ -112,10 +112,14 @@ public sealed class PointInTime
     private RunningCopies Copies { get; } = new();
 
     /// <summary>
-    /// Ends the point in time: later snapshot requests fail with <see cref="BlockErrorKind.Stopped"/>. Call when the
-    /// filter has left the chain.
+    /// Ends the point in time: snapshot requests in flight and later fail with <see cref="BlockErrorKind.Stopped"/>, and
+    /// guest writes copy nothing any more.
     /// </summary>
-    public void Stop() => Condition.Stop();
+    public void Stop()
+    {
+        Condition.Stop();
+        LetWritesGo();
+    }
 
     /// <summary>Breaks the point in time; the first cause stays. No guest write waits for anything afterwards (I6).</summary>
     public void Break(BlockException cause)
@@ -123,12 +127,19 @@ public sealed class PointInTime
         ArgumentNullException.ThrowIfNull(cause);
         Schedule.Point("session breaks");
         Condition.Break(cause);
-        using (_lock.EnterScope())
-        {
-            Copies.WakeAll();
-        }
+        LetWritesGo();
+    }
 
-        Frozen.Abandon();
+    /// <summary>The first readable range at or behind an offset, before an end; empty when there is none.</summary>
+    public BlockRange NextReadable(long offsetBytes, long endBytes)
+    {
+        BlockRange rest = BlockRange.FromEnds(offsetBytes, endBytes);
+        rest.CheckWithin(Granules.DiskLengthBytes, null, "query");
+        GranuleRun run = Granules.Cover(rest.OffsetBytes, rest.LengthBytes);
+        GranuleRun readable = run with { Start = Refused.FirstNotIn(run) };
+        return readable.IsEmpty
+            ? new BlockRange(endBytes, 0)
+            : Granules.Bytes(readable with { End = Refused.FirstIn(readable) }).Intersect(rest);
     }
 
     /// <summary>
@@ -174,7 +185,7 @@ public sealed class PointInTime
         using (_lock.EnterScope())
         {
             long start = FirstUnsettled(run);
-            if (start >= run.End || Condition.IsBroken)
+            if (start >= run.End || Condition.IsOver)
             {
                 return default;
             }
@@ -235,6 +246,16 @@ public sealed class PointInTime
 
         Interlocked.MemoryBarrier();
         return mayHoldData;
+    }
+
+    private void LetWritesGo()
+    {
+        using (_lock.EnterScope())
+        {
+            Copies.WakeAll();
+        }
+
+        Frozen.Abandon();
     }
 
     private SnapshotRun Run(long offsetBytes, long endGranule, SnapshotRunState state) =>

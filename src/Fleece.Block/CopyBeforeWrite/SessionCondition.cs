@@ -11,7 +11,8 @@ internal sealed class SessionCondition
     public SessionState Current =>
         _stopped ? SessionState.Stopped : Cause is null ? SessionState.Active : SessionState.Broken;
 
-    public bool IsBroken => Cause is not null;
+    /// <summary>True when nothing needs to be kept for readers any more.</summary>
+    public bool IsOver => _stopped || Cause is not null;
 
     /// <summary>Why the session broke; null while it is whole.</summary>
     public BlockException? Cause => Volatile.Read(ref _cause);
