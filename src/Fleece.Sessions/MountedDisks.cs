@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers;
 using Fleece.Block;
 using Fleece.Images;
 
@@ -8,6 +9,8 @@ namespace Fleece.Sessions;
 /// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
 public sealed class MountedDisks : IAsyncDisposable
 {
+    private static readonly SearchValues<char> ReservedInNames = SearchValues.Create("/\\*?[]\0");
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
     private readonly HashSet<string> _mounting = new(StringComparer.OrdinalIgnoreCase);
@@ -150,7 +153,7 @@ public sealed class MountedDisks : IAsyncDisposable
     /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path.</summary>
     internal static void CheckName(string name)
     {
-        if (string.IsNullOrWhiteSpace(name) || name.AsSpan().IndexOfAny("/\\*?[]\0") >= 0)
+        if (string.IsNullOrWhiteSpace(name) || name.AsSpan().ContainsAny(ReservedInNames))
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,

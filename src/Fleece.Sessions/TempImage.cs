@@ -83,7 +83,7 @@ internal sealed class TempImage : IAsyncDisposable
 
     private static void CheckFreeSpace(string path)
     {
-        if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
+        if (FileSystemSpace.TryGetFreeSpaceBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
         {
             throw new BlockException(
                 BlockErrorKind.NoSpace,

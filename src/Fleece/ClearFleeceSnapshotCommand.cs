@@ -30,7 +30,7 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
         range.CheckWithin(session.SizeBytes, session.Id, "discard");
         if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}"))
         {
-            Wait(session.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes, Stopping));
+            Wait(session.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
         }
     });
 }

@@ -54,9 +54,9 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
 
         OrFail(() =>
         {
-            _writer ??= Wait(BackupWriter.CreateAsync(_options!, chunk, Stopping));
+            _writer ??= Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
             _progress ??= new BackupProgress(this, _options!.Path, _writer.SizeBytes);
-            Wait(_writer.WriteAsync(chunk, Stopping));
+            Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);
         });
     }
@@ -79,7 +79,7 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
                     _options!.Path);
             }
 
-            Backup backup = Wait(_writer.CompleteAsync(Stopping));
+            Backup backup = Wait(_writer.CompleteAsync(StopToken));
             _progress!.Complete();
             WriteObject(backup);
         });

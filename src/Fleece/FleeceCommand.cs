@@ -18,7 +18,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     internal static MountedDisks Disks => FleeceModule.Disks;
 
     /// <summary>Cancelled by Ctrl+C.</summary>
-    protected CancellationToken Stopping => _stopping.Token;
+    protected CancellationToken StopToken => _stopping.Token;
 
     /// <inheritdoc/>
     public void Dispose()
@@ -121,7 +121,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
 
         try
         {
-            IReadOnlyList<string> resolved = SessionState.Path.GetResolvedProviderPathFromPSPath(path, out ProviderInfo provider);
+            System.Collections.ObjectModel.Collection<string> resolved = SessionState.Path.GetResolvedProviderPathFromPSPath(path, out ProviderInfo provider);
             CheckIsFile(provider, path);
             return resolved.Count != 0 ? resolved : throw NothingFits(path);
         }

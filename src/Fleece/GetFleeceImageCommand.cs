@@ -34,7 +34,7 @@ public sealed class GetFleeceImageCommand : FleeceCommand
             {
                 foreach (string file in ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)])
                 {
-                    ForItem(file, () => WriteObject(Wait(Image.GetInfoAsync(file, Format, Stopping))));
+                    ForItem(file, () => WriteObject(Wait(Image.GetInfoAsync(file, Format, StopToken))));
                 }
             });
         }

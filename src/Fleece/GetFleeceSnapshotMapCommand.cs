@@ -21,7 +21,7 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
         Session session = Disks.FindSession(Session);
         foreach (SnapshotRun run in session.GetRuns())
         {
-            Stopping.ThrowIfCancellationRequested();
+            StopToken.ThrowIfCancellationRequested();
             WriteObject(run);
         }
     });

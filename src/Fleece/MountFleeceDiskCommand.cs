@@ -63,7 +63,7 @@ public sealed class MountFleeceDiskCommand : FleeceCommand
     {
         if (ShouldProcess(file, "Mount"))
         {
-            WriteObject(Wait(Disks.MountAsync(file, Name, Format, ReadOnly, Stopping)));
+            WriteObject(Wait(Disks.MountAsync(file, Name, Format, ReadOnly, StopToken)));
         }
     }
 }

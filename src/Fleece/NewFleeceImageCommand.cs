@@ -33,8 +33,8 @@ public sealed class NewFleeceImageCommand : FleeceCommand
         ImageFormat format = Format ?? Image.FormatForNewFile(file);
         if (ShouldProcess(file, $"Create a {format} image of {SizeBytes} bytes"))
         {
-            Wait(Image.CreateAsync(file, format, SizeBytes, BlockSizeBytes, Stopping));
-            WriteObject(Wait(Image.GetInfoAsync(file, format, Stopping)));
+            Wait(Image.CreateAsync(file, format, SizeBytes, BlockSizeBytes, StopToken));
+            WriteObject(Wait(Image.GetInfoAsync(file, format, StopToken)));
         }
     });
 }

@@ -35,7 +35,7 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
         }
 
         byte[] data = GC.AllocateUninitializedArray<byte>((int)LengthBytes);
-        Wait(disk.Device.ReadAsync(OffsetBytes, data, Stopping));
+        Wait(disk.Device.ReadAsync(OffsetBytes, data, StopToken));
         WriteObject(data, enumerateCollection: false);
     });
 }

@@ -45,7 +45,7 @@ public sealed class ReadFleeceSnapshotCommand : FleeceCommand
             DiscardConsumed = DiscardConsumed,
         };
         _read = new SnapshotRead(session, options);
-        while (Wait(_read.NextAsync(Stopping)) is { } chunk)
+        while (Wait(_read.NextAsync(StopToken)) is { } chunk)
         {
             WriteObject(chunk);
         }

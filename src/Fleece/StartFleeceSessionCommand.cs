@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Sessions;
 
@@ -64,7 +63,7 @@ public sealed class StartFleeceSessionCommand : FleeceCommand
         };
         if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
         {
-            WriteObject(Wait(Session.StartAsync(_disks, options, Stopping)), enumerateCollection: true);
+            WriteObject(Wait(Session.StartAsync(_disks, options, StopToken)), enumerateCollection: true);
         }
     });
 }

@@ -32,6 +32,6 @@ public sealed class WriteFleeceDiskCommand : FleeceCommand
     {
         Disk disk = Disks.Find(Disk);
         Wait(disk.Device.WriteAsync(
-            OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, Stopping));
+            OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
     });
 }
