@@ -13,9 +13,6 @@ internal static class FileErrors
 {
     private const int Win32Facility = unchecked((int)0x80070000);
 
-    /// <summary>The HResult of "something is there already" on this system.</summary>
-    public static readonly int FileExistsCode = OperatingSystem.IsWindows() ? Win32Facility | 80 : 17;
-
     /// <summary>True for the exceptions that the framework's file calls throw.</summary>
     public static bool IsFromSystem(Exception exception) => exception is
         IOException or UnauthorizedAccessException or SecurityException or ArgumentException or NotSupportedException
@@ -64,29 +61,24 @@ internal static class FileErrors
         "read");
 
     /// <summary>The error for a new file whose name is taken.</summary>
-    public static BlockException AlreadyExists(string path, Exception cause) =>
-        Make(BlockErrorKind.AlreadyExists, cause.Message, path, "create", null, cause);
-
-    /// <summary>The error for a request to a node that is closed.</summary>
-    public static BlockException Closed(string path, string operation) =>
-        Make(BlockErrorKind.Closed, "", path, operation, null, null);
+    public static BlockException AlreadyExists(string path) =>
+        Make(BlockErrorKind.AlreadyExists, "", path, "create", null, null);
 
     /// <summary>The error for a flush after one that failed.</summary>
     public static BlockException FlushFailedBefore(string path, BlockException first) => new(
         first.Kind,
-        $"Cannot flush '{path}': an earlier flush failed, and what it should have stored may be lost. Check the storage, " +
-        "then close the file and check its content.",
+        $"Cannot flush '{path}': an earlier flush failed, and what it should have stored may be lost. Check the " +
+        "storage, then close the file and check its content.",
         path,
         operation: "flush",
         cause: first);
 
     /// <summary>The error for a change to a file that was opened for reading.</summary>
-    public static BlockException ReadOnly(string path, string operation, long offsetBytes) => new(
+    public static BlockException ReadOnly(string path, string operation) => new(
         BlockErrorKind.ReadOnly,
         $"Cannot {operation} '{path}': it is open read-only. Open it for writing to change it.",
         path,
-        offsetBytes,
-        operation);
+        operation: operation);
 
     private static BlockException Make(
         BlockErrorKind kind, string systemText, string path, string operation, long? offsetBytes, Exception? cause)
@@ -104,7 +96,8 @@ internal static class FileErrors
             BlockErrorKind.InvalidArgument => $"the path can't be used ({systemText}). Check the path.",
             _ => $"the system reports: {systemText.TrimEnd('.')}. Check the storage and the system's log.",
         };
-        return new BlockException(kind, $"Cannot {operation} '{path}'{place}: {what}", path, offsetBytes, operation, cause);
+        return new BlockException(
+            kind, $"Cannot {operation} '{path}'{place}: {what}", path, offsetBytes, operation, cause);
     }
 
     private static BlockErrorKind KindOf(int resultCode) => resultCode switch

@@ -5,179 +5,114 @@ namespace Fleece.Block.Files;
 
 /// <summary>Frees ranges of one open file and tells which of them are stored, as far as the file system can.</summary>
 /// <remarks>
-/// <para>macOS frees only whole blocks and through a variadic call that the framework can't make on every processor, so
-/// ranges are not freed there; where stored ranges lie is known there as on Linux.</para>
+/// <para>macOS frees ranges only through a variadic call that the framework can't make on every processor, so nothing
+/// is freed there; where stored ranges lie is known there as on Linux.</para>
 /// <para>A file system that refuses a call as unknown is not asked again.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal sealed class FileExtents
 {
-    // What is said to be data when the file system contradicts itself because the file changes under the question.
-    private const long UncertainDataBytes = 4096;
+    // The smallest block in use. Where blocks are larger, a hole that is smaller than one zeroes and frees nothing.
+    public const long BlockBytes = 4096;
 
     private readonly SafeFileHandle _handle;
     private readonly string _path;
-    private readonly long _lengthBytes;
-    private readonly DataExtentCache _cache = new();
     private volatile bool _canFree;
-    private volatile bool _canZero;
     private volatile bool _canFind;
 
     /// <summary>Looks after a file that stays owned by the caller.</summary>
-    /// <param name="handle">The open file.</param>
-    /// <param name="path">What messages call it.</param>
-    /// <param name="lengthBytes">Size of the disk; no answer reaches beyond it.</param>
-    /// <param name="isReadOnly">True when the handle can't write.</param>
-    public FileExtents(SafeFileHandle handle, string path, long lengthBytes, bool isReadOnly)
+    public FileExtents(SafeFileHandle handle, string path, bool isReadOnly)
     {
         _handle = handle;
         _path = path;
-        _lengthBytes = lengthBytes;
-        bool isWindows = OperatingSystem.IsWindows();
-        _canFree = !isReadOnly && (isWindows ? WindowsFile.TrySetSparse(handle) : PosixFile.HasPunchHole);
-        _canZero = !isReadOnly && PosixFile.HasPunchHole;
-        _canFind = isWindows || PosixFile.HasSeekHole;
+        _canFree = !isReadOnly
+            && (OperatingSystem.IsWindows() ? WindowsFile.TrySetSparse(handle) : PosixFile.HasPunchHole);
+        _canFind = OperatingSystem.IsWindows() || PosixFile.HasSeekHole;
     }
 
-    /// <summary>Gives the range back to the file system. Every byte of it reads as zero afterwards.</summary>
+    /// <summary>The next multiple of the block size, or the value where there is none below 2^63.</summary>
+    public static long RoundUp(long valueBytes) =>
+        valueBytes > long.MaxValue - BlockBytes ? valueBytes : (valueBytes + BlockBytes - 1) & -BlockBytes;
+
+    /// <summary>Frees a range inside the file; all of it reads as zeros afterwards, and the length stays.</summary>
+    /// <param name="range">What to free, not empty.</param>
+    /// <param name="fileLengthBytes">The length of the file.</param>
+    /// <param name="operation">What the error message calls this.</param>
     /// <returns>False, with nothing changed, when the file system can't.</returns>
     /// <exception cref="BlockException">As <see cref="FileErrors"/> maps the system's errors.</exception>
-    public bool TryFree(BlockRange range, string operation)
+    public bool TryFree(BlockRange range, long fileLengthBytes, string operation)
     {
         if (!_canFree)
         {
             return false;
         }
 
+        // The last, partial block of the file is freed only by a hole that covers all of it.
+        long endBytes = range.EndBytes == fileLengthBytes ? RoundUp(fileLengthBytes) : range.EndBytes;
+        long lengthBytes = endBytes - range.OffsetBytes;
         bool isWindows = OperatingSystem.IsWindows();
-        int error = isWindows
-            ? WindowsFile.FreeRange(_handle, range.OffsetBytes, range.LengthBytes)
-            : PosixFile.FreeRange(_handle, range.OffsetBytes, range.LengthBytes);
-        _cache.Cut(range);
-        if (error == 0)
+        int code = isWindows
+            ? WindowsFile.FreeRange(_handle, range.OffsetBytes, lengthBytes)
+            : PosixFile.FreeRange(_handle, range.OffsetBytes, lengthBytes);
+        if (code == 0)
         {
             return true;
         }
 
-        if (isWindows ? WindowsFile.IsNotSupported(error) : PosixFile.IsNotSupported(error))
+        if (!(isWindows ? WindowsFile.IsNotSupported(code) : PosixFile.IsNotSupported(code)))
         {
-            _canFree = false;
-            return false;
+            throw FileErrors.FromCode(code, _path, operation, range.OffsetBytes);
         }
 
-        throw FileErrors.FromCode(error, _path, operation, range.OffsetBytes);
+        _canFree = false;
+        return false;
     }
 
-    /// <summary>Zeroes the range without writing zeros, and frees it where the file system can.</summary>
-    /// <inheritdoc cref="TryFree"/>
-    public bool TryZero(BlockRange range, string operation)
+    /// <summary>
+    /// The first stored run that overlaps the range, cut to it; empty when none does. Where the range starts in a hole
+    /// only the start of the run counts: looking for its end can be slow.
+    /// </summary>
+    /// <returns>False when the file system can't tell.</returns>
+    public bool TryFindStored(BlockRange range, out BlockRange stored)
     {
-        if (TryFree(range, operation))
-        {
-            return true;
-        }
-
-        if (!_canZero)
-        {
-            return false;
-        }
-
-        int error = PosixFile.ZeroRange(_handle, range.OffsetBytes, range.LengthBytes);
-        _cache.Cut(range);
-        if (error == 0)
-        {
-            return true;
-        }
-
-        if (PosixFile.IsNotSupported(error))
-        {
-            _canZero = false;
-            return false;
-        }
-
-        throw FileErrors.FromCode(error, _path, operation, range.OffsetBytes);
-    }
-
-    /// <summary>The status of the run at the start of a range that is not empty.</summary>
-    /// <exception cref="BlockException">The size of the file can't be read.</exception>
-    public BlockStatusRun GetStatus(BlockRange range)
-    {
-        long knownBytes = _cache.FindDataBytes(range.OffsetBytes, out long generation);
-        if (knownBytes > 0)
-        {
-            return Run(BlockStatus.Data, range, knownBytes);
-        }
-
+        stored = default;
         if (!_canFind)
         {
-            return Run(BlockStatus.Data, range, range.LengthBytes);
+            return false;
         }
 
-        return OperatingSystem.IsWindows() ? AskWindows(range) : AskPosix(range, generation);
+        _canFind = OperatingSystem.IsWindows()
+            ? WindowsFile.TryFindAllocated(_handle, range, out stored)
+            : TrySeekStored(range, out stored);
+        return _canFind;
     }
 
-    private static BlockStatusRun Run(BlockStatus status, BlockRange range, long lengthBytes) =>
-        new(status, Math.Min(lengthBytes, range.LengthBytes));
-
-    private BlockStatusRun AskPosix(BlockRange range, long generation)
+    private bool TrySeekStored(BlockRange range, out BlockRange stored)
     {
-        if (!PosixFile.TryFindData(_handle, range.OffsetBytes, out long dataBytes))
+        stored = default;
+        if (!PosixFile.TryFindData(_handle, range.OffsetBytes, out long startBytes))
         {
-            _canFind = false;
-            return Run(BlockStatus.Data, range, range.LengthBytes);
+            return false;
         }
 
-        if (dataBytes < 0)
+        if (startBytes < 0 || startBytes >= range.EndBytes)
         {
-            return Hole(range, _lengthBytes);
+            return true;
         }
 
-        if (dataBytes > range.OffsetBytes)
+        long endBytes = range.EndBytes;
+        if (startBytes == range.OffsetBytes)
         {
-            return Hole(range, dataBytes);
+            if (!PosixFile.TryFindHole(_handle, startBytes, out endBytes))
+            {
+                return false;
+            }
+
+            // The data may be gone since the first call. "Data" for one byte too many is allowed, so no second look.
+            endBytes = Math.Max(endBytes, startBytes + 1);
         }
 
-        if (!PosixFile.TryFindHole(_handle, range.OffsetBytes, out long holeBytes))
-        {
-            _canFind = false;
-            return Run(BlockStatus.Data, range, range.LengthBytes);
-        }
-
-        if (holeBytes <= range.OffsetBytes)
-        {
-            return Run(BlockStatus.Data, range, UncertainDataBytes);
-        }
-
-        BlockRange extent = BlockRange.FromEnds(range.OffsetBytes, Math.Min(holeBytes, _lengthBytes));
-        _cache.Store(extent, generation);
-        return Run(BlockStatus.Data, range, extent.LengthBytes);
-    }
-
-    private BlockStatusRun AskWindows(BlockRange range)
-    {
-        if (!WindowsFile.TryFindAllocated(_handle, range, out BlockRange allocated))
-        {
-            _canFind = false;
-            return Run(BlockStatus.Data, range, range.LengthBytes);
-        }
-
-        if (allocated.IsEmpty)
-        {
-            return Hole(range, range.EndBytes);
-        }
-
-        return allocated.OffsetBytes > range.OffsetBytes
-            ? Hole(range, allocated.OffsetBytes)
-            : Run(BlockStatus.Data, range, allocated.LengthBytes);
-    }
-
-    // Behind the end of a file that something has shortened there is no hole: a read there fails, and so the answer must
-    // not be one that spares the reader the read.
-    private BlockStatusRun Hole(BlockRange range, long endBytes)
-    {
-        long fileEndBytes = Math.Min(endBytes, RandomAccess.GetLength(_handle));
-        return fileEndBytes > range.OffsetBytes
-            ? Run(BlockStatus.Unallocated, range, fileEndBytes - range.OffsetBytes)
-            : Run(BlockStatus.Data, range, range.LengthBytes);
+        stored = BlockRange.FromEnds(startBytes, Math.Min(endBytes, range.EndBytes));
+        return true;
     }
 }

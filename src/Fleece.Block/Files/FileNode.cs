@@ -1,75 +1,63 @@
 // SPDX-License-Identifier: MIT
-using Microsoft.Win32.SafeHandles;
-
 namespace Fleece.Block.Files;
 
-/// <summary>A regular file as a block node: the bytes of the disk are the bytes of the file.</summary>
+/// <summary>A local file as a disk: byte n of the disk is byte n of the file, holes are unallocated.</summary>
 /// <remarks>
-/// <para>One handle serves all requests with positional calls, so none moves a cursor and none waits for another.
-/// Every operation completes, or throws, on the calling thread.</para>
-/// <para>Locking. A file opened for writing is open once; one opened read-only may be open read-only any number of
-/// times. On Linux and macOS the lock is advisory (flock): it keeps Fleece processes apart, not other programs.</para>
-/// <para>Zeroing and discarding punch holes where the file system can. Where it can't, and on macOS, zeros are written,
-/// and a discard keeps the content. Where it can, every byte of a discarded range reads as zero.</para>
-/// <para>Durability. After the system has reported a failed flush, every later flush fails with that first error: the
-/// system may have dropped the pages that it could not store, so a flush that succeeds later would promise too much.
-/// </para>
-/// <para>Errors. Those of <see cref="FileErrors"/>; <see cref="BlockErrorKind.Truncated"/> when the file has become
-/// shorter than it was at opening and a read needs what is gone.</para>
-/// <para>Ownership. The node owns its handle.</para>
+/// <para>Every operation completes, or throws, on the calling thread. The length is fixed when the file is opened; a
+/// file that something else shortens afterwards fails its reads with <see cref="BlockErrorKind.Truncated"/>.</para>
+/// <para>Zeroing punches holes where the file system can and writes zeros elsewhere, and on macOS. Discarding frees
+/// whole 4 KiB blocks where the file system can and keeps the content elsewhere.</para>
+/// <para>Durability. Writing with <see cref="WriteFlags.ForceUnitAccess"/> flushes the whole file. After a flush
+/// failed, every later one fails too, because the system may have dropped the writes it could not store.</para>
+/// <para>Ownership. The node owns its file; <see cref="LocalFile"/> says whom that locks out.</para>
 /// </remarks>
-public sealed partial class FileNode : IBlockNode
+public sealed class FileNode : IBlockNode
 {
-    // Large enough that zeros are written at the speed of the storage, small enough to stay cached.
-    private const int ZeroesBytes = 256 * 1024;
+    private readonly LocalFile _file;
+    private readonly DataExtentCache _cache = new();
 
-    private static readonly byte[] Zeroes = new byte[ZeroesBytes];
-
-    private readonly SafeFileHandle _handle;
-    private readonly FileExtents _extents;
-    private readonly FileStream? _creation;
-    private BlockException? _flushFailure;
-
-    private FileNode(
-        SafeFileHandle handle, string path, long lengthBytes, bool isReadOnly, FileStream? creation = null)
+    private FileNode(LocalFile file, long lengthBytes)
     {
-        _handle = handle;
-        _creation = creation;
-        Path = path;
-        Geometry = new BlockGeometry(lengthBytes, IsReadOnly: isReadOnly);
-        _extents = new FileExtents(handle, path, lengthBytes, isReadOnly);
+        _file = file;
+        Geometry = new BlockGeometry(lengthBytes, IsReadOnly: file.IsReadOnly);
     }
 
     /// <summary>The full path of the file.</summary>
-    public string Path { get; }
+    public string Path => _file.Path;
 
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
+
+    /// <summary>Opens a regular file that exists; its present length becomes the disk's.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="isReadOnly">Refuses changes, and lets others read; otherwise nobody else may open it.</param>
+    /// <exception cref="BlockException">Those of <see cref="LocalFile.Open"/>.</exception>
+    public static FileNode Open(string path, bool isReadOnly)
+    {
+        LocalFile file = LocalFile.Open(path, isReadOnly);
+        try
+        {
+            return new FileNode(file, file.LengthBytes);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>
+    /// <param name="path">Where; nothing may be there yet.</param>
+    /// <param name="lengthBytes">Size of the disk, 0 or more.</param>
+    /// <exception cref="BlockException">Those of <see cref="LocalFile.Create"/>.</exception>
+    public static FileNode Create(string path, long lengthBytes) =>
+        new(LocalFile.Create(path, lengthBytes), lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Check(offsetBytes, buffer.Length, "read", cancellationToken);
-        Span<byte> rest = buffer.Span;
-        try
-        {
-            while (!rest.IsEmpty)
-            {
-                int readBytes = RandomAccess.Read(_handle, rest, offsetBytes);
-                if (readBytes <= 0)
-                {
-                    throw FileErrors.Truncated(Path, offsetBytes, rest.Length);
-                }
-
-                rest = rest[readBytes..];
-                offsetBytes += readBytes;
-            }
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            throw FileErrors.From(exception, Path, "read", offsetBytes);
-        }
-
+        _file.Read(offsetBytes, buffer.Span);
         return default;
     }
 
@@ -77,9 +65,9 @@ public sealed partial class FileNode : IBlockNode
     public ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
-        CheckChange(offsetBytes, data.Length, "write", cancellationToken);
-        Write(offsetBytes, data.Span);
-        FlushIfAsked(flags);
+        Check(offsetBytes, data.Length, "write", cancellationToken);
+        _file.Write(offsetBytes, data.Span);
+        FlushIfForced(flags);
         return default;
     }
 
@@ -87,29 +75,31 @@ public sealed partial class FileNode : IBlockNode
     public ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
-        BlockRange range = CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
-        if (!range.IsEmpty && !_extents.TryZero(range, "write zeros to"))
+        BlockRange range = Check(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
+        try
         {
-            for (long atBytes = offsetBytes; atBytes < range.EndBytes;)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                int pieceBytes = (int)Math.Min(ZeroesBytes, range.EndBytes - atBytes);
-                Write(atBytes, Zeroes.AsSpan(0, pieceBytes));
-                atBytes += pieceBytes;
-            }
+            _file.WriteZeroes(range);
+        }
+        finally
+        {
+            _cache.Cut(range);
         }
 
-        FlushIfAsked(flags);
+        FlushIfForced(flags);
         return default;
     }
 
     /// <inheritdoc/>
     public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        BlockRange range = CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
-        if (!range.IsEmpty)
+        BlockRange range = Check(offsetBytes, lengthBytes, "discard", cancellationToken);
+        try
         {
-            _extents.TryFree(range, "discard");
+            _file.Discard(range);
+        }
+        finally
+        {
+            _cache.Cut(range);
         }
 
         return default;
@@ -118,8 +108,8 @@ public sealed partial class FileNode : IBlockNode
     /// <inheritdoc/>
     public ValueTask FlushAsync(CancellationToken cancellationToken)
     {
-        Check(0, 0, "flush", cancellationToken);
-        Flush();
+        cancellationToken.ThrowIfCancellationRequested();
+        _file.Flush();
         return default;
     }
 
@@ -130,70 +120,30 @@ public sealed partial class FileNode : IBlockNode
         BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);
         if (range.IsEmpty)
         {
-            return new ValueTask<BlockStatusRun>(new BlockStatusRun(BlockStatus.Data, 0));
+            return default;
         }
 
-        try
+        long knownBytes = _cache.FindDataBytes(offsetBytes, out long generation);
+        if (knownBytes > 0)
         {
-            return new ValueTask<BlockStatusRun>(_extents.GetStatus(range));
+            return new(new BlockStatusRun(BlockStatus.Data, Math.Min(knownBytes, lengthBytes)));
         }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+
+        // The question goes to the end of the disk, so that the answer serves the ones that follow.
+        BlockStatusRun run = _file.FindExtent(BlockRange.FromEnds(offsetBytes, Geometry.LengthBytes));
+        if (run.Status == BlockStatus.Data)
         {
-            throw FileErrors.From(exception, Path, "query", offsetBytes);
+            _cache.Store(new BlockRange(offsetBytes, run.LengthBytes), generation);
         }
+
+        return new(run with { LengthBytes = Math.Min(run.LengthBytes, lengthBytes) });
     }
 
-    /// <summary>Closes the file, and removes it when it was created to be deleted. Idempotent.</summary>
+    /// <summary>Closes the file without flushing it. Idempotent.</summary>
     public ValueTask DisposeAsync()
     {
-        _handle.Dispose();
-        _creation?.Dispose();
+        _file.Dispose();
         return default;
-    }
-
-    private void Write(long offsetBytes, ReadOnlySpan<byte> data)
-    {
-        try
-        {
-            RandomAccess.Write(_handle, data, offsetBytes);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            throw FileErrors.From(exception, Path, "write", offsetBytes);
-        }
-    }
-
-    private void FlushIfAsked(WriteFlags flags)
-    {
-        if ((flags & WriteFlags.ForceUnitAccess) != 0)
-        {
-            Flush();
-        }
-    }
-
-    private void Flush()
-    {
-        if (Volatile.Read(ref _flushFailure) is BlockException earlier)
-        {
-            throw FileErrors.FlushFailedBefore(Path, earlier);
-        }
-
-        // A file that can't be changed has nothing to flush, and some systems refuse the call for it.
-        if (Geometry.IsReadOnly)
-        {
-            return;
-        }
-
-        try
-        {
-            RandomAccess.FlushToDisk(_handle);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            BlockException failure = FileErrors.From(exception, Path, "flush");
-            Interlocked.CompareExchange(ref _flushFailure, failure, null);
-            throw failure;
-        }
     }
 
     private BlockRange Check(
@@ -202,13 +152,14 @@ public sealed partial class FileNode : IBlockNode
         cancellationToken.ThrowIfCancellationRequested();
         BlockRange range = new(offsetBytes, lengthBytes);
         range.CheckWithin(Geometry.LengthBytes, Path, operation);
-        return _handle.IsClosed ? throw FileErrors.Closed(Path, operation) : range;
+        return range;
     }
 
-    private BlockRange CheckChange(
-        long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
+    private void FlushIfForced(WriteFlags flags)
     {
-        BlockRange range = Check(offsetBytes, lengthBytes, operation, cancellationToken);
-        return Geometry.IsReadOnly ? throw FileErrors.ReadOnly(Path, operation, offsetBytes) : range;
+        if ((flags & WriteFlags.ForceUnitAccess) != 0)
+        {
+            _file.Flush();
+        }
     }
 }

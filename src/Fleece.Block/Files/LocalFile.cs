@@ -3,38 +3,33 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
 
-/// <summary>One open file of the local system, as long as it happens to be: what nodes and formats store bytes in.</summary>
+/// <summary>One open file of the local system that may grow: what image formats keep their containers in.</summary>
 /// <remarks>
 /// <para>Positional I/O on one handle; every call completes before it returns. A file grows when something is written
-/// behind its end; <see cref="FileNode"/> puts a fixed geometry over it.</para>
+/// behind its end; <see cref="FileNode"/> gives it a fixed geometry.</para>
+/// <para>Locking. A file opened for writing is open once; one opened for reading may be open for reading any number of
+/// times. On Linux and macOS that is advisory (flock): it keeps Fleece processes apart, not other programs.</para>
 /// <para>Threading. All members are safe from any thread, and calls run in parallel as far as the system lets them;
 /// <see cref="Dispose"/> only when no call is running.</para>
-/// <para>Errors. <see cref="BlockException"/>; every error of the system is mapped by one table.</para>
-/// <para>Ownership. While it is open for writing nobody else who asks the system for a lock can open the file; while it is
-/// open for reading others can read it.</para>
+/// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after
+/// <see cref="Dispose"/> is <see cref="BlockErrorKind.Closed"/>.</para>
 /// </remarks>
 public sealed class LocalFile : IDisposable
 {
-    // The smallest block in use. Where blocks are larger, a hole that is smaller than one zeroes and frees nothing.
-    private const long HoleUnitBytes = 4096;
-    private const int ZeroBlockBytes = 64 * 1024;
+    private const int ZeroesBytes = 256 * 1024;
 
-    private static readonly byte[] ZeroBlock = new byte[ZeroBlockBytes];
+    // Shared by all files; nothing writes to it.
+    private static readonly byte[] Zeroes = new byte[ZeroesBytes];
 
-    private volatile bool _canPunchHoles;
-    private volatile bool _canFindHoles = true;
-    private volatile BlockException? _flushFailure;
+    private readonly FileExtents _extents;
+    private BlockException? _flushFailure;
 
     private LocalFile(string path, SafeFileHandle handle, bool isReadOnly)
     {
         Path = path;
         Handle = handle;
         IsReadOnly = isReadOnly;
-        _canPunchHoles = PosixFile.HasPunchHole;
-        if (OperatingSystem.IsWindows() && !isReadOnly)
-        {
-            _canPunchHoles = WindowsFile.TrySetSparse(handle);
-        }
+        _extents = new FileExtents(handle, path, isReadOnly);
     }
 
     /// <summary>The full path of the file.</summary>
@@ -43,13 +38,30 @@ public sealed class LocalFile : IDisposable
     /// <summary>True when it was opened for reading only.</summary>
     public bool IsReadOnly { get; }
 
-    /// <summary>The handle, for locks and identity. I/O goes through this class.</summary>
+    /// <summary>The handle, for locks and identity. This class owns it, and I/O goes through this class.</summary>
     public SafeFileHandle Handle { get; }
+
+    /// <summary>The length of the file now.</summary>
+    public long LengthBytes
+    {
+        get
+        {
+            try
+            {
+                return RandomAccess.GetLength(Handle);
+            }
+            catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+            {
+                throw FileErrors.From(exception, Path, "query");
+            }
+        }
+    }
 
     /// <summary>Opens a regular file that exists.</summary>
     /// <param name="path">The file.</param>
     /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
-    /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.</exception>
+    /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
+    /// </exception>
     public static LocalFile Open(string path, bool isReadOnly)
     {
         string fullPath = FullPath(path, "open");
@@ -73,17 +85,16 @@ public sealed class LocalFile : IDisposable
     /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>
     /// <param name="path">Where; nothing may be there yet.</param>
     /// <param name="lengthBytes">Its first length, 0 or more.</param>
-    /// <exception cref="BlockException">
-    /// AlreadyExists, NotFound (the folder), PermissionDenied, NoSpace, InvalidArgument, InvalidRange, IoFailed.
-    /// </exception>
+    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), PermissionDenied, NoSpace (also for a
+    /// length that the file system can't hold), InvalidArgument, InvalidRange, IoFailed.</exception>
     public static LocalFile Create(string path, long lengthBytes)
     {
-        BlockRange whole = new(0, lengthBytes);
+        _ = new BlockRange(0, lengthBytes);
         string fullPath = FullPath(path, "create");
         if (Directory.Exists(fullPath))
         {
-            // Windows calls this "access denied", which would send people to look at permissions.
-            throw FileErrors.From(new IOException("", FileErrors.FileExistsCode), fullPath, "create");
+            // Windows says "access denied" here, which would send people to look at permissions.
+            throw FileErrors.AlreadyExists(fullPath);
         }
 
         LocalFile file;
@@ -100,34 +111,20 @@ public sealed class LocalFile : IDisposable
 
         try
         {
-            file.SetLength(whole.EndBytes);
+            file.SetLength(lengthBytes);
             return file;
         }
-        catch (BlockException)
+        catch
         {
             file.Remove();
             throw;
         }
     }
 
-    /// <summary>The length of the file now.</summary>
-    public long GetLength()
-    {
-        try
-        {
-            return RandomAccess.GetLength(Handle);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            throw FileErrors.From(exception, Path, "query");
-        }
-    }
-
     /// <summary>Makes the file longer, with zeros and without storage, or shorter.</summary>
     public void SetLength(long lengthBytes)
     {
-        CheckRange(0, lengthBytes);
-        CheckWritable("resize", lengthBytes);
+        CheckChange(0, lengthBytes, "resize");
         try
         {
             RandomAccess.SetLength(Handle, lengthBytes);
@@ -142,7 +139,7 @@ public sealed class LocalFile : IDisposable
     /// <returns>The number of bytes read, possibly 0.</returns>
     public int ReadUpTo(long offsetBytes, Span<byte> buffer)
     {
-        CheckRange(offsetBytes, buffer.Length);
+        _ = new BlockRange(offsetBytes, buffer.Length);
         int doneBytes = 0;
         try
         {
@@ -161,7 +158,7 @@ public sealed class LocalFile : IDisposable
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            throw FileErrors.From(exception, Path, "read", offsetBytes);
+            throw FileErrors.From(exception, Path, "read", offsetBytes + doneBytes);
         }
     }
 
@@ -178,8 +175,7 @@ public sealed class LocalFile : IDisposable
     /// <summary>Stores all of the data, behind the end of the file too.</summary>
     public void Write(long offsetBytes, ReadOnlySpan<byte> data)
     {
-        CheckRange(offsetBytes, data.Length);
-        CheckWritable("write", offsetBytes);
+        CheckChange(offsetBytes, data.Length, "write");
         try
         {
             RandomAccess.Write(Handle, data, offsetBytes);
@@ -191,200 +187,140 @@ public sealed class LocalFile : IDisposable
     }
 
     /// <summary>
-    /// Makes the part of the range that lies in the file read as zeros; the file does not grow. Storage is freed where the
-    /// file system can, which Linux and Windows file systems mostly do; elsewhere (macOS) zeros are written.
+    /// Makes the part of the range that lies in the file read as zeros; the file does not grow. Storage is freed where
+    /// the file system can, which those of Linux and Windows mostly do; elsewhere, and on macOS, zeros are written.
     /// </summary>
     public void WriteZeroes(BlockRange range)
     {
-        CheckWritable("write zeros to", range.OffsetBytes);
-        long fileBytes = GetLength();
-        BlockRange inside = range.Intersect(new BlockRange(0, fileBytes));
-        if (inside.IsEmpty || TryPunchHole(inside, fileBytes, "write zeros to"))
+        CheckChange(range.OffsetBytes, range.LengthBytes, "write zeros to");
+        long fileLengthBytes = LengthBytes;
+        BlockRange inside = range.Intersect(new BlockRange(0, fileLengthBytes));
+        if (inside.IsEmpty || _extents.TryFree(inside, fileLengthBytes, "write zeros to"))
         {
             return;
         }
 
-        for (long atBytes = inside.OffsetBytes; atBytes < inside.EndBytes; atBytes += ZeroBlockBytes)
+        long atBytes = inside.OffsetBytes;
+        while (atBytes < inside.EndBytes)
         {
-            Write(atBytes, ZeroBlock.AsSpan(0, (int)Math.Min(ZeroBlockBytes, inside.EndBytes - atBytes)));
+            int pieceBytes = (int)Math.Min(ZeroesBytes, inside.EndBytes - atBytes);
+            Write(atBytes, Zeroes.AsSpan(0, pieceBytes));
+            atBytes += pieceBytes;
         }
     }
 
     /// <summary>
-    /// Frees the whole 4 KiB blocks of the range, which then read as zeros; the bytes around them keep their content, and
-    /// so does everything where the file system can't free. A range that reaches the end of the file takes the last,
-    /// partial block with it. The length stays.
+    /// Frees the whole 4 KiB blocks of the range, which then read as zeros; the bytes around them keep their content,
+    /// and so does everything where the file system can't free. A range that reaches the end of the file takes the
+    /// last, partial block with it. The length stays.
     /// </summary>
     public void Discard(BlockRange range)
     {
-        CheckWritable("discard", range.OffsetBytes);
-        long fileBytes = GetLength();
-        BlockRange inside = range.Intersect(new BlockRange(0, fileBytes));
-        long endBytes = inside.EndBytes == fileBytes ? fileBytes : inside.EndBytes & -HoleUnitBytes;
-        BlockRange blocks = BlockRange.FromEnds(RoundUp(inside.OffsetBytes), endBytes);
+        CheckChange(range.OffsetBytes, range.LengthBytes, "discard");
+        long fileLengthBytes = LengthBytes;
+        BlockRange inside = range.Intersect(new BlockRange(0, fileLengthBytes));
+        long endBytes = inside.EndBytes == fileLengthBytes
+            ? fileLengthBytes
+            : inside.EndBytes & -FileExtents.BlockBytes;
+        BlockRange blocks = BlockRange.FromEnds(FileExtents.RoundUp(inside.OffsetBytes), endBytes);
         if (!blocks.IsEmpty)
         {
-            _ = TryPunchHole(blocks, fileBytes, "discard");
+            _ = _extents.TryFree(blocks, fileLengthBytes, "discard");
         }
     }
 
-    /// <summary>Makes everything written before durable.</summary>
+    /// <summary>Makes every write that completed before this call durable.</summary>
     /// <remarks>
-    /// After a failed flush nobody knows which of the cached writes are lost, and the system may report the next one as
-    /// good. So the first failure stands until the file is opened again.
+    /// After a failed flush the system may have dropped the writes that it could not store, and may report the next
+    /// flush as good. So the first failure stands until the file is opened again.
     /// </remarks>
     public void Flush()
     {
+        if (Volatile.Read(ref _flushFailure) is { } earlier)
+        {
+            throw FileErrors.FlushFailedBefore(Path, earlier);
+        }
+
         if (IsReadOnly)
         {
             return;
-        }
-
-        if (_flushFailure is { } earlier)
-        {
-            throw new BlockException(earlier.Kind, earlier.Message, Path, operation: "flush", cause: earlier);
         }
 
         try
         {
             RandomAccess.FlushToDisk(Handle);
         }
+        catch (ObjectDisposedException exception)
+        {
+            throw FileErrors.From(exception, Path, "flush");
+        }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            _flushFailure = FileErrors.From(exception, Path, "flush");
-            throw _flushFailure;
+            BlockException failure = FileErrors.From(exception, Path, "flush");
+            Interlocked.CompareExchange(ref _flushFailure, failure, null);
+            throw failure;
         }
     }
 
     /// <summary>
-    /// What the file system says of the start of the range: data, or a hole (<see cref="BlockStatus.Unallocated"/>), and how
-    /// far that goes within the range. Data where the file system can't tell, and behind the end of the file.
+    /// What the file system says of the start of the range: data, or a hole (<see cref="BlockStatus.Unallocated"/>),
+    /// and how far that goes within the range. Data where the file system can't tell, and behind the end of the file.
     /// </summary>
     public BlockStatusRun FindExtent(BlockRange range)
     {
-        if (!_canFindHoles || range.IsEmpty)
+        try
         {
-            return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
-        }
+            if (range.IsEmpty || !_extents.TryFindStored(range, out BlockRange stored))
+            {
+                return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
+            }
 
-        BlockRange data;
-        bool isKnown = OperatingSystem.IsWindows()
-            ? WindowsFile.TryFindAllocated(Handle, range, out data)
-            : TryFindDataExtent(range, out data);
-        if (!isKnown)
+            if (stored.IsEmpty)
+            {
+                // A file that something has shortened has no hole behind its end: a read there fails, so the answer
+                // must not be one that spares the reader the read.
+                bool isInside = range.EndBytes <= LengthBytes;
+                return new BlockStatusRun(isInside ? BlockStatus.Unallocated : BlockStatus.Data, range.LengthBytes);
+            }
+
+            return stored.OffsetBytes > range.OffsetBytes
+                ? new BlockStatusRun(BlockStatus.Unallocated, stored.OffsetBytes - range.OffsetBytes)
+                : new BlockStatusRun(BlockStatus.Data, stored.LengthBytes);
+        }
+        catch (ObjectDisposedException exception)
         {
-            _canFindHoles = false;
-            return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
+            throw FileErrors.From(exception, Path, "query", range.OffsetBytes);
         }
-
-        if (data.IsEmpty)
-        {
-            // Holes are claimed only inside the file: one that has shrunk must fail its reads, not read as zeros.
-            bool isInside = range.EndBytes <= GetLength();
-            return new BlockStatusRun(isInside ? BlockStatus.Unallocated : BlockStatus.Data, range.LengthBytes);
-        }
-
-        return data.OffsetBytes > range.OffsetBytes
-            ? new BlockStatusRun(BlockStatus.Unallocated, data.OffsetBytes - range.OffsetBytes)
-            : new BlockStatusRun(BlockStatus.Data, data.LengthBytes);
     }
 
-    /// <inheritdoc/>
+    /// <summary>Closes the file without flushing it. Idempotent.</summary>
     public void Dispose() => Handle.Dispose();
+
+    private void CheckChange(long offsetBytes, long lengthBytes, string operation)
+    {
+        _ = new BlockRange(offsetBytes, lengthBytes);
+        if (IsReadOnly)
+        {
+            throw FileErrors.ReadOnly(Path, operation);
+        }
+    }
 
     // Unlinks under the lock where the system can, so that a file somebody else creates meanwhile is not hit.
     private void Remove()
     {
+        using LocalFile file = this;
         try
         {
-            if (!OperatingSystem.IsWindows())
-            {
-                File.Delete(Path);
-            }
-
-            Dispose();
             if (OperatingSystem.IsWindows())
             {
-                File.Delete(Path);
+                Dispose();
             }
+
+            File.Delete(Path);
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            // The caller is about to report why the file is of no use; that it also remains matters less.
-            Dispose();
-        }
-    }
-
-    // The first data extent that overlaps the range, cut to it.
-    private bool TryFindDataExtent(BlockRange range, out BlockRange data)
-    {
-        data = default;
-        if (!PosixFile.HasSeekHole || !PosixFile.TryFindData(Handle, range.OffsetBytes, out long startBytes))
-        {
-            return false;
-        }
-
-        if (startBytes < 0 || startBytes >= range.EndBytes)
-        {
-            return true;
-        }
-
-        if (startBytes > range.OffsetBytes)
-        {
-            // Where this extent ends does not matter yet, and finding out can be slow.
-            data = BlockRange.FromEnds(startBytes, range.EndBytes);
-            return true;
-        }
-
-        if (!PosixFile.TryFindHole(Handle, startBytes, out long endBytes))
-        {
-            return false;
-        }
-
-        // A hole may have been punched, or the file cut, between the two calls; some data is still what was seen.
-        endBytes = endBytes <= startBytes ? startBytes + 1 : endBytes;
-        data = BlockRange.FromEnds(startBytes, Math.Min(endBytes, range.EndBytes));
-        return true;
-    }
-
-    private bool TryPunchHole(BlockRange range, long fileBytes, string operation)
-    {
-        if (!_canPunchHoles)
-        {
-            return false;
-        }
-
-        // The last, partial block of the file is freed only by a hole that covers all of it.
-        long endBytes = range.EndBytes == fileBytes ? RoundUp(fileBytes) : range.EndBytes;
-        long lengthBytes = endBytes - range.OffsetBytes;
-        int code = OperatingSystem.IsWindows()
-            ? WindowsFile.FreeRange(Handle, range.OffsetBytes, lengthBytes)
-            : PosixFile.FreeRange(Handle, range.OffsetBytes, lengthBytes);
-        if (code == 0)
-        {
-            return true;
-        }
-
-        bool isRefusal = OperatingSystem.IsWindows() ? WindowsFile.IsNotSupported(code) : PosixFile.IsNotSupported(code);
-        if (!isRefusal)
-        {
-            throw FileErrors.FromCode(code, Path, operation, range.OffsetBytes);
-        }
-
-        _canPunchHoles = false;
-        return false;
-    }
-
-    private static void CheckRange(long offsetBytes, long lengthBytes) => _ = new BlockRange(offsetBytes, lengthBytes);
-
-    private static long RoundUp(long valueBytes) =>
-        valueBytes > long.MaxValue - HoleUnitBytes ? valueBytes : (valueBytes + HoleUnitBytes - 1) & -HoleUnitBytes;
-
-    private void CheckWritable(string operation, long offsetBytes)
-    {
-        if (IsReadOnly)
-        {
-            throw FileErrors.ReadOnly(Path, operation, offsetBytes);
+            // The failure that led here says more to the user than this one.
         }
     }
 

@@ -48,15 +48,16 @@ internal static unsafe partial class WindowsFile
     {
         ByteSpan asked = new(range.OffsetBytes, range.LengthBytes);
         ByteSpan found = default;
+        int spanBytes = sizeof(ByteSpan);
         bool isDone = DeviceIoControl(
-            handle, QueryAllocatedRangesCode, &asked, sizeof(ByteSpan), &found, sizeof(ByteSpan), out int writtenBytes, 0);
+            handle, QueryAllocatedRangesCode, &asked, spanBytes, &found, spanBytes, out int writtenBytes, 0);
         if (!isDone && Marshal.GetLastPInvokeError() != MoreDataError)
         {
             allocated = default;
             return false;
         }
 
-        allocated = writtenBytes < sizeof(ByteSpan)
+        allocated = writtenBytes < spanBytes
             ? default
             : range.Intersect(new BlockRange(found.First, found.Second));
         return true;
@@ -96,7 +97,10 @@ internal static unsafe partial class WindowsFile
         string folder, out ulong callerBytes, out ulong totalBytes, out ulong freeBytes);
 
     [LibraryImport(
-        "kernel32", EntryPoint = "GetCompressedFileSizeW", SetLastError = true, StringMarshalling = StringMarshalling.Utf16)]
+        "kernel32",
+        EntryPoint = "GetCompressedFileSizeW",
+        SetLastError = true,
+        StringMarshalling = StringMarshalling.Utf16)]
     private static partial uint GetCompressedFileSize(string path, out uint high);
 
     // Offset and length for the query of ranges; offset and end for zeroing.

@@ -4,7 +4,7 @@ namespace Fleece.Block.Memory;
 /// <summary>A sparse disk in memory, for tests and for small temps.</summary>
 /// <remarks>
 /// <para>Memory is taken in pages of 64 KiB by the first write to each, and given back by a discard or a zeroing
-/// that covers a whole page. Those are also the units of <see cref="GetStatusAsync"/> and of what a discard zeroes.</para>
+/// that covers a whole page. Pages are also the unit of <see cref="GetStatusAsync"/> and of a discard.</para>
 /// <para>Every operation completes, or throws, on the calling thread. Flushing does nothing: nothing here outlives the
 /// process.</para>
 /// <para>Errors. <see cref="BlockErrorKind.OutOfRange"/>, <see cref="BlockErrorKind.InvalidRange"/>,
@@ -156,7 +156,8 @@ public sealed class MemoryNode : IBlockNode
     // The last page of the disk counts as whole when the range reaches the end of the disk.
     private void RemoveWholePages(PageDirectory directory, BlockRange range)
     {
-        long endPageIndex = range.EndBytes == Geometry.LengthBytes ? PagesFor(range.EndBytes) : range.EndBytes / PageBytes;
+        bool reachesEnd = range.EndBytes == Geometry.LengthBytes;
+        long endPageIndex = reachesEnd ? PagesFor(range.EndBytes) : range.EndBytes / PageBytes;
         long pageIndex = PagesFor(range.OffsetBytes);
         while ((pageIndex = directory.FindStored(pageIndex, endPageIndex)) < endPageIndex)
         {

@@ -58,7 +58,7 @@ internal sealed class PageDirectory
         return true;
     }
 
-    /// <summary>The first stored page at or behind the first index and before the end; the end when there is none.</summary>
+    /// <summary>The first stored page from the first index to before the end; the end when there is none.</summary>
     public long FindStored(long firstPageIndex, long endPageIndex)
     {
         long pageIndex = firstPageIndex;
@@ -94,7 +94,8 @@ internal sealed class PageDirectory
 
     private static int EntryIndexOf(long pageIndex) => (int)pageIndex & ((1 << PagesPerLeafBits) - 1);
 
-    private static int EntriesFor(long pageCount, int bitsBelow) => (int)((pageCount + (1L << bitsBelow) - 1) >> bitsBelow);
+    private static int EntriesFor(long pageCount, int bitsBelow) =>
+        (int)((pageCount + (1L << bitsBelow) - 1) >> bitsBelow);
 
     private static T FindOrMake<T>(ref T? entry, int entryCount, Func<int, T> make)
         where T : class
