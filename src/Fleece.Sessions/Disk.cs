@@ -14,6 +14,7 @@ public sealed class Disk : IAsyncDisposable
 {
     private readonly SemaphoreSlim _chainLock = new(1, 1);
     private volatile Session[] _sessions = [];
+    private bool _isClosed;
 
     internal Disk(string name, string path, ImageFormat? format, IBlockNode image)
     {
@@ -67,14 +68,39 @@ public sealed class Disk : IAsyncDisposable
     public Session? FindSession(string name) =>
         Array.Find(_sessions, session => string.Equals(session.Name, name, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>Stops all sessions, flushes and closes the image.</summary>
+    /// <summary>Stops all sessions, flushes and closes the image. Idempotent.</summary>
     public async ValueTask DisposeAsync()
     {
-        foreach (Session session in _sessions)
+        // A session that starts meanwhile is stopped too; under the lock none can start, and later ones find the device closed.
+        await LockChainAsync(CancellationToken.None).ConfigureAwait(false);
+        while (_sessions is [Session session, ..])
         {
+            UnlockChain();
             await session.StopAsync().ConfigureAwait(false);
+            await LockChainAsync(CancellationToken.None).ConfigureAwait(false);
         }
 
+        try
+        {
+            await CloseImageAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            UnlockChain();
+        }
+    }
+
+    /// <summary>Name of the disk; so a disk object is accepted wherever its name is.</summary>
+    public override string ToString() => Name;
+
+    private async ValueTask CloseImageAsync()
+    {
+        if (_isClosed)
+        {
+            return;
+        }
+
+        _isClosed = true;
         try
         {
             if (!IsReadOnly)
@@ -82,18 +108,11 @@ public sealed class Disk : IAsyncDisposable
                 await Device.FlushAsync().ConfigureAwait(false);
             }
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.Closed)
-        {
-            // Somebody else has closed it, and flushed it then.
-        }
         finally
         {
             await Device.DisposeAsync().ConfigureAwait(false);
         }
     }
-
-    /// <summary>Name of the disk; so a disk object is accepted wherever its name is.</summary>
-    public override string ToString() => Name;
 
     internal Task LockChainAsync(CancellationToken cancellationToken) => _chainLock.WaitAsync(cancellationToken);
 

@@ -45,8 +45,8 @@ internal sealed class TempImage : IAsyncDisposable
         if (isOurs)
         {
             CheckFreeSpace(path);
-            ImageFormat format = Image.FormatForNewFile(path);
-            await Image.CreateAsync(path, format, disk.SizeBytes, cancellationToken: cancellationToken)
+            await Image
+                .CreateAsync(path, Image.FormatForNewFile(path), disk.SizeBytes, cancellationToken: cancellationToken)
                 .ConfigureAwait(false);
         }
         else
@@ -54,16 +54,26 @@ internal sealed class TempImage : IAsyncDisposable
             CheckIsNotDisk(path, disk);
         }
 
+        IBlockNode? node = null;
         try
         {
-            (IBlockNode node, _) = await Image.OpenAsync(path, isOurs ? Image.FormatForNewFile(path) : null, false, cancellationToken)
-                .ConfigureAwait(false);
+            ImageFormat? format = isOurs ? Image.FormatForNewFile(path) : null;
+            node = (await Image.OpenAsync(path, format, false, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
             return new TempImage(node, path, isOurs, readsAsZero);
         }
-        catch when (isOurs)
+        catch
         {
-            File.Delete(path);
+            if (node is not null)
+            {
+                await node.DisposeAsync().ConfigureAwait(false);
+            }
+
+            if (isOurs)
+            {
+                FileNames.Delete(path);
+            }
+
             throw;
         }
     }
@@ -73,7 +83,7 @@ internal sealed class TempImage : IAsyncDisposable
         await Node.DisposeAsync().ConfigureAwait(false);
         if (_isOurs)
         {
-            File.Delete(Path);
+            FileNames.Delete(Path);
         }
     }
 
@@ -83,7 +93,7 @@ internal sealed class TempImage : IAsyncDisposable
 
     private static void CheckFreeSpace(string path)
     {
-        if (FileSystemSpace.TryGetFreeSpaceBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
+        if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
         {
             throw new BlockException(
                 BlockErrorKind.NoSpace,

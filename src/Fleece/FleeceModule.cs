@@ -10,7 +10,18 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
 {
     private static int s_importCount;
 
-    static FleeceModule() => AppDomain.CurrentDomain.ProcessExit += static (_, _) => CloseAll();
+    static FleeceModule() => AppDomain.CurrentDomain.ProcessExit += static (_, _) =>
+    {
+        try
+        {
+            CloseAll();
+        }
+        catch (AggregateException e)
+        {
+            // Nobody is left to catch it, and an unhandled exception would only hide the text in a crash report.
+            Console.Error.WriteLine($"Fleece could not close every disk: {e.Message}");
+        }
+    };
 
     internal static MountedDisks Disks { get; } = new();
 

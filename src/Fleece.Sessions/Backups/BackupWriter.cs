@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using System.Threading.Channels;
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Sessions.Reading;
 
@@ -70,11 +71,7 @@ public sealed class BackupWriter : IAsyncDisposable
         CheckDestination(options);
         ImageFormat format = options.Format ?? Image.FormatForNewFile(options.Path);
         string partialPath = options.Path + ".partial";
-        if (options.Overwrite)
-        {
-            File.Delete(partialPath);
-        }
-
+        CheckNoPartial(partialPath);
         await Image.CreateAsync(partialPath, format, first.DiskSizeBytes, cancellationToken: cancellationToken)
             .ConfigureAwait(false);
         try
@@ -85,7 +82,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
         catch
         {
-            File.Delete(partialPath);
+            FileNames.Delete(partialPath);
             throw;
         }
     }
@@ -165,7 +162,7 @@ public sealed class BackupWriter : IAsyncDisposable
         CheckIsWhole();
         await _image.FlushAsync(cancellationToken).ConfigureAwait(false);
         await _image.DisposeAsync().ConfigureAwait(false);
-        File.Move(_partialPath, _options.Path, _options.Overwrite);
+        FileNames.Move(_partialPath, _options.Path, _options.Overwrite);
         _isEnded = true;
         return new Backup(
             _options.Path,
@@ -195,12 +192,25 @@ public sealed class BackupWriter : IAsyncDisposable
         await _image.DisposeAsync().ConfigureAwait(false);
         if (!_hasConsumed)
         {
-            File.Delete(_partialPath);
+            FileNames.Delete(_partialPath);
         }
     }
 
     /// <summary>The partial file that holds consumed chunks of a failed backup; null when there is none.</summary>
     public string? PartialPath => _hasConsumed && File.Exists(_partialPath) ? _partialPath : null;
+
+    // It may hold the only copy of consumed chunks, so nobody but its owner deletes it, not even with Overwrite.
+    private static void CheckNoPartial(string partialPath)
+    {
+        if (File.Exists(partialPath))
+        {
+            throw new BlockException(
+                BlockErrorKind.AlreadyExists,
+                $"'{partialPath}' exists: another backup is being written there, or an earlier one failed and left what it had " +
+                "consumed. Keep or delete that file, then try again.",
+                partialPath);
+        }
+    }
 
     private async Task StoreAsync()
     {
