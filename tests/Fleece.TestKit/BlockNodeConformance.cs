@@ -5,7 +5,8 @@ using Xunit;
 namespace Fleece.TestKit;
 
 /// <summary>What every writable block node must do; a test class per node derives from it.</summary>
-/// <remarks>docs/block-contract.md is its prose. The tests are spread over files by topic. Disks are small, so that a whole one fits an array.</remarks>
+/// <remarks>docs/block-contract.md is its prose. The tests are spread over files by topic. Disks are small, so that a
+/// whole one fits an array.</remarks>
 public abstract partial class BlockNodeConformance
 {
     private const int DiskBytes = 1024 * 1024;
