@@ -26,8 +26,19 @@ internal static class Images
         return Open(path);
     }
 
-    public static Qcow2Node Open(string path, bool isReadOnly = false) =>
-        Qcow2Node.Open(new LocalContainer(LocalFile.Open(path, isReadOnly)));
+    public static Qcow2Node Open(string path, bool isReadOnly = false)
+    {
+        LocalContainer container = new(LocalFile.Open(path, isReadOnly));
+        try
+        {
+            return Qcow2Node.Open(container);
+        }
+        catch
+        {
+            container.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Fails the test unless QEMU finds the image clean and reads the reference's bytes from it.</summary>
     public static void CheckWithQemu(string path, ReferenceDisk disk, string context = "")
