@@ -52,7 +52,6 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
             Content.AsSpan(at, length).CopyTo(buffer.Span[(at - (int)offsetBytes)..]);
         }
 
-        Interleaving.Point($"{name} has been read");
         Reading?.Invoke(first, last, -1);
         return default;
     }
@@ -76,7 +75,6 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
             }
         }
 
-        Interleaving.Point($"{name} has been written");
         return default;
     }
 

@@ -72,14 +72,14 @@ internal sealed class Scenario(Execution execution)
     {
         byte[] data = new byte[length];
         data.AsSpan().Fill(value);
-        return Change1(offset, length, value, () => _root.WriteAsync(offset, data, WriteFlags.None, cancellationToken));
+        return Request(offset, length, value, () => _root.WriteAsync(offset, data, WriteFlags.None, cancellationToken));
     }
 
     public BlockErrorKind? WriteZeroes(int offset, int length) =>
-        Change1(offset, length, 0, () => _root.WriteZeroesAsync(offset, length, WriteFlags.None, default));
+        Request(offset, length, 0, () => _root.WriteZeroesAsync(offset, length, WriteFlags.None, default));
 
     public BlockErrorKind? Discard(int offset, int length) =>
-        Change1(offset, length, 0, () => _root.DiscardAsync(offset, length, default));
+        Request(offset, length, 0, () => _root.DiscardAsync(offset, length, default));
 
     /// <summary>All requests of these tests complete on their logical thread; one that does not is a flaw of the tests.</summary>
     public static void Complete(ValueTask request)
@@ -105,7 +105,7 @@ internal sealed class Scenario(Execution execution)
         _endChecks.ForEach(check => check());
     }
 
-    private BlockErrorKind? Change1(int offset, int length, byte value, Func<ValueTask> request)
+    private BlockErrorKind? Request(int offset, int length, byte value, Func<ValueTask> request)
     {
         Change change = new(offset, offset + length, value) { Begun = execution.Steps };
         try
