@@ -7,7 +7,7 @@ namespace Fleece.Shell.Tests;
 /// <summary>The built host, run as a process in a folder of its own that goes away with it.</summary>
 internal sealed class ShellProcess : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
     private Process? _process;
     private Task<string>? _error;

@@ -125,7 +125,6 @@ public sealed class PointInTime
     public void Break(BlockException cause)
     {
         ArgumentNullException.ThrowIfNull(cause);
-        Schedule.Point("session breaks");
         Condition.Break(cause);
         LetWritesGo();
     }
@@ -181,7 +180,6 @@ public sealed class PointInTime
     /// <param name="maximumCount">Most granules to take when they are not known to be zeros.</param>
     internal (RunningCopies.Copy? Mine, Task? Others) BeginCopy(GranuleRun run, long zeroEnd, long maximumCount)
     {
-        Schedule.Point("copy is claimed");
         using (_lock.EnterScope())
         {
             long start = FirstUnsettled(run);
@@ -208,7 +206,6 @@ public sealed class PointInTime
     internal bool FinishCopy(RunningCopies.Copy copy, bool succeeded, long storedBytes)
     {
         bool hasConsumed;
-        Schedule.Point("copy is finished");
         using (_lock.EnterScope())
         {
             Copies.Remove(copy);
@@ -230,7 +227,6 @@ public sealed class PointInTime
     internal bool Consume(GranuleRun run)
     {
         bool mayHoldData;
-        Schedule.Point("run is consumed");
         using (_lock.EnterScope())
         {
             for (long start = Refused.FirstNotIn(run); start < run.End;)

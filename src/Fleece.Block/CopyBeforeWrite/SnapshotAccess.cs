@@ -31,7 +31,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
                 using Piece piece = NextPiece(rest);
                 int lengthBytes = (int)(Math.Min(endBytes, point.Granules.EndBytes(piece.Run.End)) - atBytes);
                 Memory<byte> target = buffer.Slice((int)(atBytes - offsetBytes), lengthBytes);
-                Schedule.Point("snapshot reads");
                 await piece.Source.ReadAsync(atBytes, target, cancellationToken).ConfigureAwait(false);
                 atBytes += lengthBytes;
             }
@@ -43,7 +42,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
             throw;
         }
 
-        Schedule.Point("snapshot read checks again");
         Interlocked.MemoryBarrier();
         CheckReadable(run);
     }
@@ -65,7 +63,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
         using (Piece piece = NextPiece(readable))
         {
             long endBytes = Math.Min(offsetBytes + lengthBytes, point.Granules.EndBytes(piece.Run.End));
-            Schedule.Point("snapshot asks for status");
             status = await piece.Source.GetStatusAsync(offsetBytes, endBytes - offsetBytes, cancellationToken)
                 .ConfigureAwait(false);
             readable = run with { End = piece.Run.End };
@@ -92,7 +89,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
         // The access map is narrowed first: a read from temp that overlaps fails its second test instead of
         // returning bytes that are being freed.
         BlockRange bytes = point.Granules.Bytes(run);
-        Schedule.Point("discard frees temp");
         return point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, cancellationToken);
     }
 
@@ -164,7 +160,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
             FrozenReads.Ticket ticket = point.Frozen.Enter(head);
 
             // Second half of the handshake in FrozenReads: what was settled before the slot was visible goes to temp.
-            Schedule.Point("frozen read tests the done map again");
             long done = point.Done.FirstIn(head);
             if (done == head.Start)
             {
