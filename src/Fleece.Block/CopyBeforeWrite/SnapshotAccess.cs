@@ -150,13 +150,14 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
     {
         while (true)
         {
-            if (point.Done.Contains(run.Start))
+            // One look decides: asked twice, the first granule could become done in between and leave an empty head.
+            GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
+            head = head with { End = point.Done.FirstIn(head) };
+            if (head.IsEmpty)
             {
                 return new Piece(point.Temp, run with { End = point.Done.FirstNotIn(run) }, null, default);
             }
 
-            GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
-            head = head with { End = point.Done.FirstIn(head) };
             FrozenReads.Ticket ticket = point.Frozen.Enter(head);
 
             // Second half of the handshake in FrozenReads: what was settled before the slot was visible goes to temp.
