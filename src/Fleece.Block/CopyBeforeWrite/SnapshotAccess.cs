@@ -58,19 +58,23 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
 
         GranuleRun first = run with { End = run.Start + 1 };
         CheckReadable(first);
-        GranuleRun readable = run with { End = point.Refused.FirstIn(run) };
+
+        // Only the first granule decides between an answer and an error (I5): those behind it are searched without it, for
+        // it may be consumed any moment and would leave nothing to ask about.
+        GranuleRun behind = run with { Start = first.End };
+        GranuleRun readable = run with { End = point.Refused.FirstIn(behind) };
         BlockStatusRun status;
         using (Piece piece = NextPiece(readable))
         {
             long endBytes = Math.Min(offsetBytes + lengthBytes, point.Granules.EndBytes(piece.Run.End));
             status = await piece.Source.GetStatusAsync(offsetBytes, endBytes - offsetBytes, cancellationToken)
                 .ConfigureAwait(false);
-            readable = run with { End = piece.Run.End };
         }
 
         Interlocked.MemoryBarrier();
-        CheckReadable(readable);
-        return status;
+        long readableEndBytes = point.Granules.EndBytes(point.Refused.FirstIn(behind));
+        CheckReadable(first);
+        return status with { LengthBytes = Math.Min(status.LengthBytes, readableEndBytes - offsetBytes) };
     }
 
     /// <inheritdoc/>
