@@ -34,4 +34,37 @@ public sealed class QueriesAndMaps
         s.Reader(() => session.AskStatus(G, G));
         s.Reader(() => session.Consume(0, 2 * G));
     });
+
+    [Fact]
+    public void A_walk_of_the_map_against_a_write_and_a_discard() => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(3);
+        s.Reader(() => session.Walk());
+        s.Guest(() => s.Write(0, 2 * G, 0xA1));
+        s.Reader(() => session.Consume(G, 2 * G));
+    });
+
+    [Fact]
+    public void What_a_walk_calls_refused_stays_refused() => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(2);
+        s.Reader(() =>
+        {
+            bool[] first = session.Walk();
+            bool[] second = session.Walk();
+            Assert.DoesNotContain(first.Zip(second), pair => pair is { First: true, Second: false });
+        });
+        s.Reader(() => session.Consume(0, G));
+        s.Reader(() => session.Consume(G, G));
+    });
+
+    // A reader that plans with it must not end early because the head of what is left was consumed just now.
+    [Fact]
+    public void The_next_readable_range_is_found_behind_a_discard() => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(2);
+        s.Reader(() => Assert.Equal(2 * G, session.Point.NextReadable(0, 2 * G).EndBytes));
+        s.Reader(() => session.Consume(0, G));
+        s.AtEnd(() => Assert.Equal(new BlockRange(G, G), session.Point.NextReadable(0, 2 * G)));
+    });
 }
