@@ -25,6 +25,7 @@ public sealed class PointInTime
     private readonly GranuleMap? _denied;
     private long _copiedBytes;
     private long _consumedBytes;
+    private bool _hasFailedCopies;
 
     /// <summary>Makes a point in time. It begins when <see cref="Filter"/> enters the quiesced chain.</summary>
     /// <param name="active">The node the guest's requests reached so far.</param>
@@ -225,6 +226,10 @@ public sealed class PointInTime
                 Done.Add(copy.Run);
                 _copiedBytes += storedBytes;
             }
+            else
+            {
+                _hasFailedCopies = true;
+            }
         }
 
         // The fence of the handshake in FrozenReads: done first, then the look at the frozen reads.
@@ -247,7 +252,9 @@ public sealed class PointInTime
             }
 
             Refused.Add(run);
-            mayHoldData = Done.FirstIn(run) < run.End;
+
+            // A copy that failed half-way may have stored something for granules that never became done.
+            mayHoldData = _hasFailedCopies || Done.FirstIn(run) < run.End;
         }
 
         Interlocked.MemoryBarrier();

@@ -61,7 +61,7 @@ public sealed class ReadsAndWrites
 
     // While one read finds its granule done at the last moment, the other must not lose the slot that protects it.
     [Fact]
-    public void Two_reads_against_writes_of_both_granules() => Explorer.Sample(10_000, 3, s =>
+    public void Two_reads_against_writes_of_both_granules() => Explorer.Sample(5_000, 3, s =>
     {
         ModelSession session = s.Start(2);
         s.Reader(() => session.Read(0, G));
