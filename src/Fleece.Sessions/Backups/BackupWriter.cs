@@ -41,7 +41,7 @@ public sealed class BackupWriter : IAsyncDisposable
     private bool _hasConsumed;
     private bool _isEnded;
 
-    private BackupWriter(BackupOptions options, ImageFormat format, Session session, string partialPath, IBlockNode image)
+    internal BackupWriter(BackupOptions options, ImageFormat format, Session session, string partialPath, IBlockNode image)
     {
         _options = options;
         _format = format;

@@ -162,7 +162,14 @@ public sealed class SnapshotRead : IAsyncDisposable
             }
 
             Planned next = new(range, isZero);
-            await _queue.Writer.WriteAsync(next.Result.Task, _stopping.Token).ConfigureAwait(false);
+            while (!_queue.Writer.TryWrite(next.Result.Task))
+            {
+                if (!await _queue.Writer.WaitToWriteAsync(_stopping.Token).ConfigureAwait(false))
+                {
+                    return null;
+                }
+            }
+
             _plannedDataBytes += isZero ? 0 : range.LengthBytes;
             return next;
         }
