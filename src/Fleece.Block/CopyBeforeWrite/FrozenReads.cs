@@ -36,6 +36,7 @@ internal sealed class FrozenReads
     /// <summary>Freezes a run for a read. A full fence lies between this and whatever the caller reads next.</summary>
     public Ticket Enter(GranuleRun run)
     {
+        Invariant.Require(!run.IsEmpty, "I2", "a frozen read holds a granule; an empty slot belongs to nobody");
         long packed = Pack(run);
         for (Segment segment = _first; ; segment = segment.NextOrAdd())
         {

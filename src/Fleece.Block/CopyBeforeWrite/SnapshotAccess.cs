@@ -58,19 +58,23 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
 
         GranuleRun first = run with { End = run.Start + 1 };
         CheckReadable(first);
-        GranuleRun readable = run with { End = point.Refused.FirstIn(run) };
+
+        // Only the first granule decides between an answer and an error (I5): those behind it are searched without it, for
+        // it may be consumed any moment and would leave nothing to ask about.
+        GranuleRun behind = run with { Start = first.End };
+        GranuleRun readable = run with { End = point.Refused.FirstIn(behind) };
         BlockStatusRun status;
         using (Piece piece = NextPiece(readable))
         {
             long endBytes = Math.Min(offsetBytes + lengthBytes, point.Granules.EndBytes(piece.Run.End));
             status = await piece.Source.GetStatusAsync(offsetBytes, endBytes - offsetBytes, cancellationToken)
                 .ConfigureAwait(false);
-            readable = run with { End = piece.Run.End };
         }
 
         Interlocked.MemoryBarrier();
-        CheckReadable(readable);
-        return status;
+        long readableEndBytes = point.Granules.EndBytes(point.Refused.FirstIn(behind));
+        CheckReadable(first);
+        return status with { LengthBytes = Math.Min(status.LengthBytes, readableEndBytes - offsetBytes) };
     }
 
     /// <inheritdoc/>
@@ -150,13 +154,14 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
     {
         while (true)
         {
-            if (point.Done.Contains(run.Start))
+            // One look decides: asked twice, the first granule could become done in between and leave an empty head.
+            GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
+            head = head with { End = point.Done.FirstIn(head) };
+            if (head.IsEmpty)
             {
                 return new Piece(point.Temp, run with { End = point.Done.FirstNotIn(run) }, null, default);
             }
 
-            GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
-            head = head with { End = point.Done.FirstIn(head) };
             FrozenReads.Ticket ticket = point.Frozen.Enter(head);
 
             // Second half of the handshake in FrozenReads: what was settled before the slot was visible goes to temp.

@@ -38,7 +38,7 @@ internal sealed class ModelSession
             thread?.Reading = this;
             Scenario.Complete(Point.Snapshot.ReadAsync(offset, buffer, CancellationToken.None));
         }
-        catch (BlockException e)
+        catch (BlockException e) when (IsHonest(e))
         {
             return e.Kind;
         }
@@ -76,7 +76,7 @@ internal sealed class ModelSession
 
             return null;
         }
-        catch (BlockException e)
+        catch (BlockException e) when (IsHonest(e))
         {
             return e.Kind;
         }
@@ -131,6 +131,7 @@ internal sealed class ModelSession
     /// <summary>What must hold when every request has ended.</summary>
     public void CheckEnd()
     {
+        Assert.NotEqual(BlockErrorKind.InvariantBroken, Point.BrokenBy?.Kind);
         if (Point.State != SessionState.Active)
         {
             return;
@@ -145,4 +146,8 @@ internal sealed class ModelSession
             Assert.True(isRefused == error is not null, $"granule {granule} of {_name} ends with {error}");
         }
     }
+
+    // Anything else, a broken invariant above all, is a finding and not an answer.
+    private static bool IsHonest(BlockException error) =>
+        error.Kind is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
 }

@@ -115,7 +115,7 @@ internal sealed class Scenario(Execution execution)
             _changes.Add(change);
             return null;
         }
-        catch (BlockException e)
+        catch (BlockException e) when (e.Kind == BlockErrorKind.CopyFailed)
         {
             return e.Kind;
         }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block.CopyBeforeWrite;
+
 namespace Fleece.Interleavings.Scenarios;
 
 /// <summary>Consuming while copies, reads and queries run: I5 and I7. Every end check looks for leftovers in temp.</summary>
@@ -12,6 +14,15 @@ public sealed class DiscardsAndCopies
         ModelSession session = s.Start(2);
         s.Guest(() => s.Write(0, 2 * G, 0xA1));
         s.Reader(() => session.Consume(0, G));
+    });
+
+    [Fact]
+    public void A_discard_against_a_copy_that_fails() => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(2, CopyErrorPolicy.BreakGuestWrite);
+        session.Temp.FailingWrites = 1;
+        s.Guest(() => s.Write(0, 2 * G, 0xA1));
+        s.Reader(() => session.Consume(0, 2 * G));
     });
 
     // Freed temp reads as garbage here, so a read that does not look again after its I/O is caught.
@@ -45,7 +56,7 @@ public sealed class DiscardsAndCopies
 
     // The end of a read is the confirmation after which its range is discarded.
     [Fact]
-    public void Two_readers_a_consumer_and_a_writer() => Explorer.Sample(20_000, 4, s =>
+    public void Two_readers_a_consumer_and_a_writer() => Explorer.Sample(5_000, 4, s =>
     {
         ModelSession session = s.Start(4);
         s.Reader(() => session.Read(0, 3 * G));

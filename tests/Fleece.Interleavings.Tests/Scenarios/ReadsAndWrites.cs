@@ -59,6 +59,17 @@ public sealed class ReadsAndWrites
         s.Guest(() => s.Discard(G, G));
     });
 
+    // While one read finds its granule done at the last moment, the other must not lose the slot that protects it.
+    [Fact]
+    public void Two_reads_against_writes_of_both_granules() => Explorer.Sample(5_000, 3, s =>
+    {
+        ModelSession session = s.Start(2);
+        s.Reader(() => session.Read(0, G));
+        s.Reader(() => session.Read(G, G));
+        s.Guest(() => s.Write(0, G, 0xA1));
+        s.Guest(() => s.Write(G, G, 0xA2));
+    });
+
     [Fact]
     public void A_hole_takes_no_space_in_temp() => Explorer.Exhaust(2, s =>
     {

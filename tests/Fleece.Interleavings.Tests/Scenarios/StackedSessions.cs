@@ -16,7 +16,7 @@ public sealed class StackedSessions
     });
 
     [Fact]
-    public void Readers_and_consumers_of_two_stacked_sessions_against_two_writes() => Explorer.Sample(20_000, 4, s =>
+    public void Readers_and_consumers_of_two_stacked_sessions_against_two_writes() => Explorer.Sample(5_000, 4, s =>
     {
         (ModelSession older, ModelSession newer) = Start(s);
         s.Reader(() => older.Read(0, 3 * G));
