@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using System.Runtime.Versioning;
 using Fleece.Block.Files;
 using Fleece.TestKit;
 using Xunit;
 
 namespace Fleece.Block.Tests.Files;
 
-/// <summary>Offsets beyond 32 bits, full file systems, files of other processes.</summary>
+/// <summary>Offsets beyond 32 bits, full file systems, files of other processes, and files that end with their node.
+/// </summary>
 public sealed class FileNodeLimitsTests : IDisposable
 {
     private readonly TempFolder _folder = new();
@@ -86,5 +88,28 @@ public sealed class FileNodeLimitsTests : IDisposable
         await holder.StandardInput.WriteLineAsync();
         await holder.WaitForExitAsync();
         await FileNode.Open(path, isReadOnly: false).DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_file_to_be_deleted_is_there_while_its_node_is()
+    {
+        string path = _folder.NewFile();
+        FileNode node = FileNode.Create(path, 65536, deleteOnDispose: true);
+        Assert.True(File.Exists(path));
+
+        await node.DisposeAsync();
+
+        Assert.False(File.Exists(path));
+    }
+
+    [Fact]
+    [UnsupportedOSPlatform("windows")]
+    public async Task A_file_to_be_deleted_is_readable_by_its_owner_only()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows gives new files the rights of their folder.");
+        string path = _folder.NewFile();
+        await using FileNode node = FileNode.Create(path, 65536, deleteOnDispose: true);
+
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
     }
 }
