@@ -179,7 +179,10 @@ public sealed class BlockDevice : IAsyncDisposable
         Volatile.Write(ref _root, root);
     }
 
-    /// <summary>Refuses new requests, waits for those in flight, then disposes the root. Idempotent.</summary>
+    /// <summary>
+    /// Refuses new requests, waits for those in flight, then disposes the root. Idempotent. Requests that a quiesced
+    /// device holds fail; whoever has quiesced it must not change the chain from here on.
+    /// </summary>
     public ValueTask DisposeAsync()
     {
         lock (_gate)

@@ -36,19 +36,21 @@ internal sealed class FileExtents
 
     /// <summary>Frees a range inside the file; all of it reads as zeros afterwards, and the length stays.</summary>
     /// <param name="range">What to free, not empty.</param>
-    /// <param name="fileLengthBytes">The length of the file.</param>
+    /// <param name="takesLastBlock">
+    /// True when the range ends where the file does and the file never grows. Then the rest of the last, partial block
+    /// goes too, without which that block is not freed. In a file that grows it could hold what was just appended.
+    /// </param>
     /// <param name="operation">What the error message calls this.</param>
     /// <returns>False, with nothing changed, when the file system can't.</returns>
     /// <exception cref="BlockException">As <see cref="FileErrors"/> maps the system's errors.</exception>
-    public bool TryFree(BlockRange range, long fileLengthBytes, string operation)
+    public bool TryFree(BlockRange range, bool takesLastBlock, string operation)
     {
         if (!_canFree)
         {
             return false;
         }
 
-        // The last, partial block of the file is freed only by a hole that covers all of it.
-        long endBytes = range.EndBytes == fileLengthBytes ? RoundUp(fileLengthBytes) : range.EndBytes;
+        long endBytes = takesLastBlock ? RoundUp(range.EndBytes) : range.EndBytes;
         long lengthBytes = endBytes - range.OffsetBytes;
         bool isWindows = OperatingSystem.IsWindows();
         int code = isWindows

@@ -78,7 +78,7 @@ public sealed class FileNode : IBlockNode
         BlockRange range = Check(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
         try
         {
-            _file.WriteZeroes(range);
+            _file.WriteZeroes(range, isLengthFixed: true);
         }
         finally
         {
@@ -95,7 +95,7 @@ public sealed class FileNode : IBlockNode
         BlockRange range = Check(offsetBytes, lengthBytes, "discard", cancellationToken);
         try
         {
-            _file.Discard(range);
+            _file.Discard(range, isLengthFixed: true);
         }
         finally
         {

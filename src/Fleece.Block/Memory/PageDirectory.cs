@@ -94,8 +94,7 @@ internal sealed class PageDirectory
 
     private static int EntryIndexOf(long pageIndex) => (int)pageIndex & ((1 << PagesPerLeafBits) - 1);
 
-    private static int EntriesFor(long pageCount, int bitsBelow) =>
-        (int)((pageCount + (1L << bitsBelow) - 1) >> bitsBelow);
+    private static long EntriesFor(long pageCount, int bitsBelow) => (pageCount + (1L << bitsBelow) - 1) >> bitsBelow;
 
     private static T FindOrMake<T>(ref T? entry, int entryCount, Func<int, T> make)
         where T : class
@@ -112,7 +111,7 @@ internal sealed class PageDirectory
     private byte[] Add(long pageIndex)
     {
         // A small disk has one branch, and perhaps one leaf, that need no room for more pages than the disk has.
-        int leafCount = Math.Min(1 << LeavesPerBranchBits, EntriesFor(_pageCount, PagesPerLeafBits));
+        int leafCount = (int)Math.Min(1 << LeavesPerBranchBits, EntriesFor(_pageCount, PagesPerLeafBits));
         int entryCount = (int)Math.Min(1 << PagesPerLeafBits, _pageCount);
         byte[]?[]?[] branch = FindOrMake(
             ref _root[pageIndex >> PagesPerBranchBits], leafCount, static count => new byte[]?[]?[count]);
