@@ -50,6 +50,33 @@ public sealed class Qcow2CrashTests : IDisposable
         }
     }
 
+    // Method: an image that only grows, through new L2 tables and new refcount blocks; before every flush of a write-back
+    // many subsets of what is not flushed yet.
+    [Fact]
+    public async Task A_crash_inside_the_write_back_of_a_growing_image_leaves_leaks_at_most()
+    {
+        const int GrowingBytes = 1024 * 1024;
+        Seeds seeds = Seeds.FromEnvironment();
+        MemoryContainer container = new(Images.Empty(GrowingBytes, ClusterBytes));
+        await using Qcow2Node node = Qcow2Node.Open(container);
+        int blocks = node.Metadata.Refcounts!.Table.Count(offset => offset != 0);
+        container.BeforeFlush = () =>
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                ImageAudit.LeaksAtMost(container.Crash(() => seeds.Chance(60)), $"try {i}, seed {seeds.Seed}");
+            }
+        };
+        byte[] data = seeds.Bytes(32 * 1024);
+        for (int offsetBytes = 0; offsetBytes < GrowingBytes; offsetBytes += data.Length)
+        {
+            await node.WriteAsync(offsetBytes, data, WriteFlags.None, CancellationToken.None);
+            await node.FlushAsync(CancellationToken.None);
+        }
+
+        Assert.True(node.Metadata.Refcounts.Table.Count(offset => offset != 0) > blocks + 5);
+    }
+
     [Fact]
     public async Task A_disk_failing_from_any_change_on_leaves_leaks_at_most()
     {
