@@ -36,7 +36,7 @@ Describe 'A pipeline that is cut' {
         (Get-ChildItem b.raw*).Name | Should -Be 'b.raw.partial'
         $failure.Exception.Message | Should -BeLike '*b.raw.partial*'
         (Get-FleeceSession vm).ConsumedBytes | Should -Be 128KB
-        Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw.partial")[0..128KB - 1]) $old[0..128KB - 1] | Should -BeTrue
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw.partial")[0..(128KB - 1)]) $old[0..(128KB - 1)] | Should -BeTrue
     }
 
     It 'consumes nothing that was only looked at' {
