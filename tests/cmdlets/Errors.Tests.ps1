@@ -17,7 +17,7 @@ Describe 'A bad request' {
 
     It 'has an error id of its own: <Command>' -ForEach @(
         @{ Command = 'New-FleeceImage ./vm.raw 1MB'; Id = 'ImageAlreadyExists,Fleece.NewFleeceImageCommand' }
-        @{ Command = 'New-FleeceImage ./new.raw 1000'; Id = '*,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.raw 1000'; Id = 'ImageSizeInvalid,Fleece.NewFleeceImageCommand' }
         @{ Command = 'New-FleeceImage ./new.vhd 1MB'; Id = 'ImageUnsupported,Fleece.NewFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage ./nothing.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage ./nothing*.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
@@ -74,7 +74,7 @@ Describe 'A bad request' {
         Get-ChildItem b.raw* | Should -BeNullOrEmpty
     }
 
-    It 'to a consumed range says so' {
+    It 'for a backup of a snapshot that was consumed gives no chunk and no file' {
         $null = Mount-FleeceDisk ./small.raw
         $session = Start-FleeceSession small
         Clear-FleeceSnapshot $session -OffsetBytes 0 -LengthBytes 512KB
@@ -82,5 +82,6 @@ Describe 'A bad request' {
         Read-FleeceSnapshot $session | Should -BeNullOrEmpty
         { Read-FleeceSnapshot $session | Export-Backup ./b.raw } |
             Should -Throw -ErrorId 'BackupIncomplete,Fleece.ExportFleeceBackupCommand'
+        Get-ChildItem b.raw* | Should -BeNullOrEmpty
     }
 }

@@ -32,7 +32,7 @@ Describe 'A session limited to ranges' {
         Write-FleeceDisk vm 256KB (Get-RandomData 64KB -Seed 9)
         Write-FleeceDisk vm 1MB (Get-RandomData 4KB -Seed 9)
 
-        $second = Start-FleeceSession vm -Name second -Range (Get-FleeceSnapshotMap $first | Where-Object State -EQ Copied)
+        $second = Start-FleeceSession vm -Name second -Range @(Get-FleeceSnapshotMap $first | Where-Object State -EQ Copied)
 
         $chunks = Read-FleeceSnapshot $second
         $chunks.OffsetBytes | Should -Be 256KB, 1MB
