@@ -114,6 +114,49 @@ public sealed class MainJobTests
     }
 
     [Fact]
+    public void A_range_list_that_turns_out_empty_gives_a_session_without_anything_to_read()
+    {
+        using ModuleRunspace shell = new();
+
+        object[] output = shell.Run(Vm() + "$null = Start-FleeceSession vm -Range (& { }); (Get-FleeceSnapshotMap).State");
+
+        Assert.Equal([SnapshotRunState.Denied], output);
+    }
+
+    [Fact]
+    public void Runs_of_a_map_can_be_piped_into_a_discard()
+    {
+        using ModuleRunspace shell = new();
+
+        object[] output = shell.Run(Vm() +
+            "$null = Start-FleeceSession vm; Get-FleeceSnapshotMap | Clear-FleeceSnapshot; (Get-FleeceSnapshotMap).State");
+
+        Assert.Equal([SnapshotRunState.Consumed], output);
+    }
+
+    [Fact]
+    public void A_session_of_another_disk_is_not_found_on_this_one()
+    {
+        using ModuleRunspace shell = new();
+        shell.Run(Vm() + "$null = New-FleeceImage ./w.raw 1MB; $null = Mount-FleeceDisk ./w.raw; $null = Start-FleeceSession w -Name n");
+
+        Assert.Equal(
+            "SessionNotFound,Fleece.GetFleeceSessionCommand",
+            shell.Reports("Get-FleeceSession n -Disk vm").FullyQualifiedErrorId);
+    }
+
+    [Fact]
+    public void A_stopped_session_object_does_not_stand_for_a_newer_one_of_its_name()
+    {
+        using ModuleRunspace shell = new();
+        shell.Run(Vm() + "$old = Start-FleeceSession vm; Stop-FleeceSession $old; $null = Start-FleeceSession vm");
+
+        Assert.Equal(
+            "SessionNotFound,Fleece.StopFleeceSessionCommand", shell.Reports("Stop-FleeceSession $old").FullyQualifiedErrorId);
+        Assert.Single(shell.Run("Get-FleeceSession"));
+    }
+
+    [Fact]
     public void Objects_stand_where_names_are_wanted()
     {
         using ModuleRunspace shell = new();
