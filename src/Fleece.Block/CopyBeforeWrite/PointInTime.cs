@@ -327,5 +327,13 @@ public sealed class PointInTime
                 $"The granule of {granuleSizeBytes} bytes is smaller than the alignment of {alignmentBytes} bytes that the " +
                 "disk or the temp image demands; choose a larger granule.");
         }
+
+        if (active.LengthBytes % temp.RequestAlignmentBytes != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"The disk has {active.LengthBytes} bytes, which is no multiple of the {temp.RequestAlignmentBytes} bytes that the " +
+                "temp image takes at once, so the disk's end could not be kept; use another temp image.");
+        }
     }
 }

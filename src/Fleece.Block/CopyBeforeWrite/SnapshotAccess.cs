@@ -14,8 +14,13 @@ namespace Fleece.Block.CopyBeforeWrite;
 internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
 {
     /// <inheritdoc/>
-    /// <remarks>Not read-only: discarding is offered.</remarks>
-    public BlockGeometry Geometry { get; } = point.Filter.Geometry with { IsReadOnly = false };
+    /// <remarks>Not read-only: discarding is offered. Any request may reach the active disk or temp, so it obeys both.</remarks>
+    public BlockGeometry Geometry { get; } = point.Filter.Geometry with
+    {
+        IsReadOnly = false,
+        RequestAlignmentBytes =
+            Math.Max(point.Filter.Geometry.RequestAlignmentBytes, point.Temp.Geometry.RequestAlignmentBytes),
+    };
 
     /// <inheritdoc/>
     public async ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
