@@ -6,7 +6,8 @@ using Xunit;
 
 namespace Fleece.Images.Tests;
 
-/// <summary>What a crash or a failing disk leaves behind: leaked clusters at most, and everything that was flushed.</summary>
+/// <summary>What a crash or a failing disk leaves behind: leaked clusters at most, and everything that was
+/// flushed.</summary>
 public sealed class Qcow2CrashTests : IDisposable
 {
     private const int ClusterBytes = 512;
@@ -17,8 +18,8 @@ public sealed class Qcow2CrashTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     // Method: at random moments, and before every flush inside a write-back, an image is put together from what was
-    // flushed and a random part of what was not, in order. It is audited, and some by QEMU; every byte must have a value
-    // it had at the last guest flush or got since.
+    // flushed and a random part of what was not, in order. It is audited, and some by QEMU; every byte must have a
+    // value it had at the last guest flush or got since.
     [Fact]
     public async Task A_crash_at_any_moment_leaves_leaks_at_most_and_keeps_what_was_flushed()
     {
@@ -50,8 +51,8 @@ public sealed class Qcow2CrashTests : IDisposable
         }
     }
 
-    // Method: an image that only grows, through new L2 tables and new refcount blocks; before every flush of a write-back
-    // many subsets of what is not flushed yet.
+    // Method: an image that only grows, through new L2 tables and new refcount blocks; before every flush of a
+    // write-back many subsets of what is not flushed yet.
     [Fact]
     public async Task A_crash_inside_the_write_back_of_a_growing_image_leaves_leaks_at_most()
     {
@@ -135,7 +136,8 @@ public sealed class Qcow2CrashTests : IDisposable
             () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
         Assert.Contains("takes no more changes", later.Message, StringComparison.Ordinal);
         await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
-        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.DiscardAsync(0, 512, CancellationToken.None).AsTask());
+        await Images.FailsAsync(
+            BlockErrorKind.IoFailed, () => node.DiscardAsync(0, 512, CancellationToken.None).AsTask());
         byte[] read = new byte[4];
         await node.ReadAsync(0, read, CancellationToken.None);
         Assert.Equal([1, 2, 3, 0], read);
@@ -172,7 +174,8 @@ public sealed class Qcow2CrashTests : IDisposable
                 break;
             case 1:
                 run?.Writing(range.OffsetBytes, new byte[range.LengthBytes]);
-                await node.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
+                await node.WriteZeroesAsync(
+                    range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
                 break;
             default:
                 byte[] data = seeds.Bytes(range.LengthBytes);
@@ -265,7 +268,7 @@ public sealed class Qcow2CrashTests : IDisposable
             {
                 if (!_possible.Contains(i, content[i]))
                 {
-                    Assert.Fail($"byte {i} is {content[i]:x2}, as it was neither at the last flush nor since; {context}");
+                    Assert.Fail($"byte {i} is {content[i]:x2}, unlike at the last flush and since; {context}");
                 }
             }
         }
