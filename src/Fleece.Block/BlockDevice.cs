@@ -6,13 +6,14 @@ namespace Fleece.Block;
 /// <para>It validates range and alignment once, counts requests in flight, drains them when it is closed, and can be
 /// quiesced for the instant in which the chain changes (rule R6).</para>
 /// <para>Threading. All members are safe from any thread. Errors are those of <see cref="IBlockNode"/>, and
-/// <see cref="BlockErrorKind.Closed"/> after disposal.</para>
+/// the closed kind after disposal.</para>
 /// <para>Ownership. The device owns its root and disposes it.</para>
 /// </remarks>
 public sealed class BlockDevice : IAsyncDisposable
 {
     private readonly RequestGate _gate = new();
     private readonly string _name;
+    private readonly BlockErrorKind _closedKind;
     private readonly BlockGeometry _geometry;
     private IBlockNode _root;
     private Task? _disposal;
@@ -20,11 +21,13 @@ public sealed class BlockDevice : IAsyncDisposable
     /// <summary>Makes a handle over a chain.</summary>
     /// <param name="root">The topmost node.</param>
     /// <param name="name">What messages call it: a path or a disk's name.</param>
-    public BlockDevice(IBlockNode root, string name)
+    /// <param name="closedKind">The error of requests after disposal.</param>
+    public BlockDevice(IBlockNode root, string name, BlockErrorKind closedKind = BlockErrorKind.Closed)
     {
         ArgumentNullException.ThrowIfNull(root);
         _root = root;
         _name = name;
+        _closedKind = closedKind;
         _geometry = root.Geometry;
     }
 
@@ -176,7 +179,10 @@ public sealed class BlockDevice : IAsyncDisposable
         Volatile.Write(ref _root, root);
     }
 
-    /// <summary>Refuses new requests, waits for those in flight, then disposes the root. Idempotent.</summary>
+    /// <summary>
+    /// Refuses new requests, waits for those in flight, then disposes the root. Idempotent. Requests that a quiesced
+    /// device holds fail; whoever has quiesced it must not change the chain from here on.
+    /// </summary>
     public ValueTask DisposeAsync()
     {
         lock (_gate)
@@ -270,5 +276,5 @@ public sealed class BlockDevice : IAsyncDisposable
     }
 
     private BlockException ClosedError() =>
-        new(BlockErrorKind.Closed, $"'{_name}' has been closed. Mount it again to use it.", _name);
+        new(_closedKind, $"'{_name}' has been closed and takes no more requests.", _name);
 }

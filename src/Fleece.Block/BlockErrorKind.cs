@@ -106,6 +106,9 @@ public enum BlockErrorKind
     /// <summary>Chunks of another snapshot were sent to a backup that had begun.</summary>
     ForeignChunk,
 
+    /// <summary>A backup ended before all chunks of the read had arrived.</summary>
+    BackupIncomplete,
+
     /// <summary>An internal rule did not hold; the node refuses further work.</summary>
     InvariantBroken,
 }

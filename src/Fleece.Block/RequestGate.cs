@@ -25,7 +25,8 @@ internal sealed class RequestGate
 
     public RequestGate()
     {
-        int stripes = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(Environment.ProcessorCount, 64));
+        uint processors = (uint)Math.Min(Environment.ProcessorCount, 64);
+        int stripes = (int)System.Numerics.BitOperations.RoundUpToPowerOf2(processors);
         _inFlight = new PaddedCounter[stripes];
     }
 
@@ -102,8 +103,9 @@ internal sealed class RequestGate
             drained = BeginDrain(Held);
         }
 
+        // Closing while this waited shares the drain; whoever closed disposes the chain, so nobody may change it now.
         await drained.ConfigureAwait(false);
-        return true;
+        return _state == Held;
     }
 
     /// <summary>Lets held requests go on.</summary>

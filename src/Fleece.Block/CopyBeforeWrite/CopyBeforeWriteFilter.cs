@@ -97,14 +97,12 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
     // its slot was written before (see FrozenReads); one that comes later finds the granule settled.
     private bool MayWrite(GranuleRun run)
     {
-        Schedule.Point("write tests the maps");
-        if (_point.Condition.IsBroken)
+        if (_point.Condition.IsOver)
         {
             return true;
         }
 
         bool settled = _point.FirstUnsettled(run) >= run.End;
-        Schedule.Point("settled write looks for frozen reads");
         return settled && !_point.Frozen.Overlap(run);
     }
 
@@ -121,7 +119,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
     private async ValueTask SettleAsync(GranuleRun run, CancellationToken cancellationToken)
     {
         GranuleRun rest = run;
-        while (!_point.Condition.IsBroken)
+        while (!_point.Condition.IsOver)
         {
             rest = rest with { Start = _point.FirstUnsettled(rest) };
             if (rest.IsEmpty)
@@ -207,9 +205,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
             for (long atBytes = bytes.OffsetBytes; atBytes < bytes.EndBytes;)
             {
                 Memory<byte> piece = buffer.AsMemory(0, (int)Math.Min(pieceBytes, bytes.EndBytes - atBytes));
-                Schedule.Point("copy reads the active disk");
                 await Active.ReadAsync(atBytes, piece, CancellationToken.None).ConfigureAwait(false);
-                Schedule.Point("copy writes temp");
                 if (piece.Span.IndexOfAnyExcept((byte)0) < 0)
                 {
                     await StoreZeroesAsync(new BlockRange(atBytes, piece.Length)).ConfigureAwait(false);
@@ -246,7 +242,6 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
             BlockRange bytes = _point.Granules.Bytes(consumed);
             try
             {
-                Schedule.Point("copy gives back consumed granules");
                 await _point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, CancellationToken.None)
                     .ConfigureAwait(false);
             }

@@ -36,8 +36,8 @@ internal sealed class FrozenReads
     /// <summary>Freezes a run for a read. A full fence lies between this and whatever the caller reads next.</summary>
     public Ticket Enter(GranuleRun run)
     {
+        Invariant.Require(!run.IsEmpty, "I2", "a frozen read holds a granule; an empty slot belongs to nobody");
         long packed = Pack(run);
-        Schedule.Point("frozen read enters");
         for (Segment segment = _first; ; segment = segment.NextOrAdd())
         {
             for (int i = 0; i < SlotsPerSegment; i++)
@@ -49,6 +49,7 @@ internal sealed class FrozenReads
 
                 // The mark is raised before the slot is filled: a scan that misses the mark started before this fence.
                 segment.RaiseHighWater(i + 1);
+                Schedule.Point("frozen read takes a slot");
                 if (Interlocked.CompareExchange(ref segment.Slots[i], packed, 0) == 0)
                 {
                     return new Ticket(segment, i);
@@ -66,6 +67,7 @@ internal sealed class FrozenReads
     /// <summary>True when a frozen read holds a granule of the run.</summary>
     public bool Overlap(GranuleRun run)
     {
+        Schedule.Point("frozen reads are scanned");
         if (_abandoned)
         {
             return false;
@@ -91,17 +93,15 @@ internal sealed class FrozenReads
     /// Completes when no frozen read holds a granule of the run. The caller has settled the run first, so no read can
     /// enter it for good any more.
     /// </summary>
-    public ValueTask WaitUntilClearAsync(GranuleRun run, CancellationToken cancellationToken)
-    {
-        Schedule.Point("write looks for frozen reads");
-        return Overlap(run) ? WaitAsync(run, cancellationToken) : default;
-    }
+    public ValueTask WaitUntilClearAsync(GranuleRun run, CancellationToken cancellationToken) =>
+        Overlap(run) ? WaitAsync(run, cancellationToken) : default;
 
     /// <summary>
     /// Lets every write go on, now and later: after a break, frozen reads fail by themselves (I6) and hold nobody.
     /// </summary>
     public void Abandon()
     {
+        Schedule.Point("frozen reads are abandoned");
         _abandoned = true;
         Interlocked.MemoryBarrier();
         Wake();
@@ -117,7 +117,6 @@ internal sealed class FrozenReads
             Interlocked.Increment(ref _waiterCount);
         }
 
-        Schedule.Point("write has registered as waiting");
         if (!Overlap(run))
         {
             Remove(waiter);

@@ -36,7 +36,11 @@ internal sealed class GranuleMap
     public long AddedCount => Volatile.Read(ref _addedCount);
 
     /// <summary>True when the granule is in the set.</summary>
-    public bool Contains(long granule) => (Word(granule >> 6) >> (int)(granule & 63) & 1) != 0;
+    public bool Contains(long granule)
+    {
+        Schedule.Point("a map is asked");
+        return (Word(granule >> 6) >> (int)(granule & 63) & 1) != 0;
+    }
 
     /// <summary>The first granule of the run that is in the set, or the run's end.</summary>
     public long FirstIn(GranuleRun run) => First<Members>(this, this, run);
@@ -50,6 +54,7 @@ internal sealed class GranuleMap
     /// <summary>Adds a run. The caller holds the owner's lock.</summary>
     public void Add(GranuleRun run)
     {
+        Schedule.Point("a map grows");
         long at = run.Start;
         while (at < run.End)
         {
@@ -108,6 +113,7 @@ internal sealed class GranuleMap
     private static long First<TWanted>(GranuleMap a, GranuleMap b, GranuleRun run)
         where TWanted : struct, IWanted
     {
+        Schedule.Point("a map is searched");
         long at = run.Start;
         while (at < run.End)
         {

@@ -25,6 +25,7 @@ public sealed class PointInTime
     private readonly GranuleMap? _denied;
     private long _copiedBytes;
     private long _consumedBytes;
+    private bool _hasFailedCopies;
 
     /// <summary>Makes a point in time. It begins when <see cref="Filter"/> enters the quiesced chain.</summary>
     /// <param name="active">The node the guest's requests reached so far.</param>
@@ -112,23 +113,39 @@ public sealed class PointInTime
     private RunningCopies Copies { get; } = new();
 
     /// <summary>
-    /// Ends the point in time: later snapshot requests fail with <see cref="BlockErrorKind.Stopped"/>. Call when the
-    /// filter has left the chain.
+    /// Ends the point in time: snapshot requests in flight and later fail with <see cref="BlockErrorKind.Stopped"/>, and
+    /// guest writes copy nothing any more.
     /// </summary>
-    public void Stop() => Condition.Stop();
+    public void Stop()
+    {
+        Condition.Stop();
+        LetWritesGo();
+    }
 
     /// <summary>Breaks the point in time; the first cause stays. No guest write waits for anything afterwards (I6).</summary>
     public void Break(BlockException cause)
     {
         ArgumentNullException.ThrowIfNull(cause);
-        Schedule.Point("session breaks");
         Condition.Break(cause);
-        using (_lock.EnterScope())
+        LetWritesGo();
+    }
+
+    /// <summary>The first readable range at or behind an offset, before an end; empty when there is none.</summary>
+    public BlockRange NextReadable(long offsetBytes, long endBytes)
+    {
+        BlockRange rest = BlockRange.FromEnds(offsetBytes, endBytes);
+        rest.CheckWithin(Granules.DiskLengthBytes, null, "query");
+        GranuleRun run = Granules.Cover(rest.OffsetBytes, rest.LengthBytes);
+        long start = Refused.FirstNotIn(run);
+        if (start >= run.End)
         {
-            Copies.WakeAll();
+            return new BlockRange(endBytes, 0);
         }
 
-        Frozen.Abandon();
+        // The end is searched behind the granule just found readable: it may be consumed meanwhile, and an empty answer
+        // would say that nothing is left.
+        long end = Refused.FirstIn(run with { Start = start + 1 });
+        return Granules.Bytes(new GranuleRun(start, end)).Intersect(rest);
     }
 
     /// <summary>
@@ -138,17 +155,21 @@ public sealed class PointInTime
     public SnapshotRun GetRun(long offsetBytes)
     {
         new BlockRange(offsetBytes, 1).CheckWithin(Granules.DiskLengthBytes, null, "query");
-        GranuleRun rest = new(Granules.IndexOf(offsetBytes), Granules.Count);
-        if (!Refused.Contains(rest.Start))
+        long start = Granules.IndexOf(offsetBytes);
+
+        // The first granule is looked at once and the search for the run's end begins behind it. So the run is never
+        // empty, whatever happens to that granule meanwhile.
+        GranuleRun rest = new(start + 1, Granules.Count);
+        if (!Refused.Contains(start))
         {
             GranuleRun readable = rest with { End = Refused.FirstIn(rest) };
-            bool isDone = Done.Contains(rest.Start);
+            bool isDone = Done.Contains(start);
             long end = isDone ? Done.FirstNotIn(readable) : Done.FirstIn(readable);
             return Run(offsetBytes, end, isDone ? SnapshotRunState.Copied : SnapshotRunState.Untouched);
         }
 
         GranuleRun refused = rest with { End = Refused.FirstNotIn(rest) };
-        if (IsDenied(rest.Start))
+        if (IsDenied(start))
         {
             return Run(offsetBytes, _denied!.FirstNotIn(refused), SnapshotRunState.Denied);
         }
@@ -170,11 +191,10 @@ public sealed class PointInTime
     /// <param name="maximumCount">Most granules to take when they are not known to be zeros.</param>
     internal (RunningCopies.Copy? Mine, Task? Others) BeginCopy(GranuleRun run, long zeroEnd, long maximumCount)
     {
-        Schedule.Point("copy is claimed");
         using (_lock.EnterScope())
         {
             long start = FirstUnsettled(run);
-            if (start >= run.End || Condition.IsBroken)
+            if (start >= run.End || Condition.IsOver)
             {
                 return default;
             }
@@ -197,7 +217,6 @@ public sealed class PointInTime
     internal bool FinishCopy(RunningCopies.Copy copy, bool succeeded, long storedBytes)
     {
         bool hasConsumed;
-        Schedule.Point("copy is finished");
         using (_lock.EnterScope())
         {
             Copies.Remove(copy);
@@ -206,6 +225,10 @@ public sealed class PointInTime
             {
                 Done.Add(copy.Run);
                 _copiedBytes += storedBytes;
+            }
+            else
+            {
+                _hasFailedCopies = true;
             }
         }
 
@@ -219,7 +242,6 @@ public sealed class PointInTime
     internal bool Consume(GranuleRun run)
     {
         bool mayHoldData;
-        Schedule.Point("run is consumed");
         using (_lock.EnterScope())
         {
             for (long start = Refused.FirstNotIn(run); start < run.End;)
@@ -230,11 +252,23 @@ public sealed class PointInTime
             }
 
             Refused.Add(run);
-            mayHoldData = Done.FirstIn(run) < run.End;
+
+            // A copy that failed half-way may have stored something for granules that never became done.
+            mayHoldData = _hasFailedCopies || Done.FirstIn(run) < run.End;
         }
 
         Interlocked.MemoryBarrier();
         return mayHoldData;
+    }
+
+    private void LetWritesGo()
+    {
+        using (_lock.EnterScope())
+        {
+            Copies.WakeAll();
+        }
+
+        Frozen.Abandon();
     }
 
     private SnapshotRun Run(long offsetBytes, long endGranule, SnapshotRunState state) =>
@@ -292,6 +326,14 @@ public sealed class PointInTime
                 BlockErrorKind.InvalidArgument,
                 $"The granule of {granuleSizeBytes} bytes is smaller than the alignment of {alignmentBytes} bytes that the " +
                 "disk or the temp image demands; choose a larger granule.");
+        }
+
+        if (active.LengthBytes % temp.RequestAlignmentBytes != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"The disk has {active.LengthBytes} bytes, which is no multiple of the {temp.RequestAlignmentBytes} bytes that the " +
+                "temp image takes at once, so the disk's end could not be kept; use another temp image.");
         }
     }
 }

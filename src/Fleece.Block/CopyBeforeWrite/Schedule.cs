@@ -12,7 +12,8 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// The product compiles <see cref="Point"/> to nothing and <see cref="WaitAsync"/> to an ordinary wait. The
 /// interleaving tests compile these same sources with FLEECE_INTERLEAVE: then every point, lock and wait hands
 /// control to a scheduler that decides which thread goes on, and so explores the orders one by one.
-/// Each point stands where another thread may see or change shared state.
+/// A point stands before every access to state that is shared without a lock: the maps, the slots, the state of the
+/// session. Locks are points by themselves, and the tests' disks have their own.
 /// </remarks>
 internal static class Schedule
 {
@@ -29,7 +30,7 @@ internal static class Schedule
     public static ValueTask WaitAsync(Task task, CancellationToken cancellationToken)
     {
 #if FLEECE_INTERLEAVE
-        Interleaving.Wait(task);
+        Interleaving.Wait(task, cancellationToken);
         return default;
 #else
         return new ValueTask(task.WaitAsync(cancellationToken));

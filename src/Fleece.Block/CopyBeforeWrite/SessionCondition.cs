@@ -11,19 +11,36 @@ internal sealed class SessionCondition
     public SessionState Current =>
         _stopped ? SessionState.Stopped : Cause is null ? SessionState.Active : SessionState.Broken;
 
-    public bool IsBroken => Cause is not null;
+    /// <summary>True when nothing needs to be kept for readers any more.</summary>
+    public bool IsOver
+    {
+        get
+        {
+            Schedule.Point("state is asked");
+            return _stopped || Cause is not null;
+        }
+    }
 
     /// <summary>Why the session broke; null while it is whole.</summary>
     public BlockException? Cause => Volatile.Read(ref _cause);
 
     /// <summary>Breaks the session. Only the first call has an effect.</summary>
-    public void Break(BlockException cause) => Interlocked.CompareExchange(ref _cause, cause, null);
+    public void Break(BlockException cause)
+    {
+        Schedule.Point("session breaks");
+        Interlocked.CompareExchange(ref _cause, cause, null);
+    }
 
-    public void Stop() => _stopped = true;
+    public void Stop()
+    {
+        Schedule.Point("session stops");
+        _stopped = true;
+    }
 
     /// <summary>Throws what a snapshot request gets when the session is not active.</summary>
     public void ThrowUnlessActive()
     {
+        Schedule.Point("state is asked");
         if (_stopped)
         {
             throw new BlockException(

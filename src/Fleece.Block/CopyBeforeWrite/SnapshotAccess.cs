@@ -14,8 +14,13 @@ namespace Fleece.Block.CopyBeforeWrite;
 internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
 {
     /// <inheritdoc/>
-    /// <remarks>Not read-only: discarding is offered.</remarks>
-    public BlockGeometry Geometry { get; } = point.Filter.Geometry with { IsReadOnly = false };
+    /// <remarks>Not read-only: discarding is offered. Any request may reach the active disk or temp, so it obeys both.</remarks>
+    public BlockGeometry Geometry { get; } = point.Filter.Geometry with
+    {
+        IsReadOnly = false,
+        RequestAlignmentBytes =
+            Math.Max(point.Filter.Geometry.RequestAlignmentBytes, point.Temp.Geometry.RequestAlignmentBytes),
+    };
 
     /// <inheritdoc/>
     public async ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -31,7 +36,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
                 using Piece piece = NextPiece(rest);
                 int lengthBytes = (int)(Math.Min(endBytes, point.Granules.EndBytes(piece.Run.End)) - atBytes);
                 Memory<byte> target = buffer.Slice((int)(atBytes - offsetBytes), lengthBytes);
-                Schedule.Point("snapshot reads");
                 await piece.Source.ReadAsync(atBytes, target, cancellationToken).ConfigureAwait(false);
                 atBytes += lengthBytes;
             }
@@ -43,7 +47,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
             throw;
         }
 
-        Schedule.Point("snapshot read checks again");
         Interlocked.MemoryBarrier();
         CheckReadable(run);
     }
@@ -60,20 +63,23 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
 
         GranuleRun first = run with { End = run.Start + 1 };
         CheckReadable(first);
-        GranuleRun readable = run with { End = point.Refused.FirstIn(run) };
+
+        // Only the first granule decides between an answer and an error (I5): those behind it are searched without it, for
+        // it may be consumed any moment and would leave nothing to ask about.
+        GranuleRun behind = run with { Start = first.End };
+        GranuleRun readable = run with { End = point.Refused.FirstIn(behind) };
         BlockStatusRun status;
         using (Piece piece = NextPiece(readable))
         {
             long endBytes = Math.Min(offsetBytes + lengthBytes, point.Granules.EndBytes(piece.Run.End));
-            Schedule.Point("snapshot asks for status");
             status = await piece.Source.GetStatusAsync(offsetBytes, endBytes - offsetBytes, cancellationToken)
                 .ConfigureAwait(false);
-            readable = run with { End = piece.Run.End };
         }
 
         Interlocked.MemoryBarrier();
-        CheckReadable(readable);
-        return status;
+        long readableEndBytes = point.Granules.EndBytes(point.Refused.FirstIn(behind));
+        CheckReadable(first);
+        return status with { LengthBytes = Math.Min(status.LengthBytes, readableEndBytes - offsetBytes) };
     }
 
     /// <inheritdoc/>
@@ -92,7 +98,6 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
         // The access map is narrowed first: a read from temp that overlaps fails its second test instead of
         // returning bytes that are being freed.
         BlockRange bytes = point.Granules.Bytes(run);
-        Schedule.Point("discard frees temp");
         return point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, cancellationToken);
     }
 
@@ -154,17 +159,17 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
     {
         while (true)
         {
-            if (point.Done.Contains(run.Start))
+            // One look decides: asked twice, the first granule could become done in between and leave an empty head.
+            GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
+            head = head with { End = point.Done.FirstIn(head) };
+            if (head.IsEmpty)
             {
                 return new Piece(point.Temp, run with { End = point.Done.FirstNotIn(run) }, null, default);
             }
 
-            GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
-            head = head with { End = point.Done.FirstIn(head) };
             FrozenReads.Ticket ticket = point.Frozen.Enter(head);
 
             // Second half of the handshake in FrozenReads: what was settled before the slot was visible goes to temp.
-            Schedule.Point("frozen read tests the done map again");
             long done = point.Done.FirstIn(head);
             if (done == head.Start)
             {

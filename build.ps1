@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+<#
+.SYNOPSIS
+Builds the module, tests it and checks its style.
+
+.DESCRIPTION
+Needs the .NET 10 SDK. Pester 5 is needed for the Test task once there are cmdlet tests; PSScriptAnalyzer and
+Microsoft.PowerShell.PlatyPS are used where they are installed, and it is said when they are not.
+
+.PARAMETER Task
+Build   stages the module in output/Fleece/<version>, with its help
+Docs    writes the help of the staged module from docs/en-US
+Test    runs the .NET tests, then the cmdlet tests against the staged module in a process of their own
+Lint    checks the format of the C# sources and analyses the scripts
+Clean   removes everything that the other tasks have made
+
+.PARAMETER Configuration
+The configuration of the .NET projects.
+
+.PARAMETER PowerShell
+The PowerShell that runs the cmdlet tests; by default the one that runs this script.
+
+.EXAMPLE
+./build.ps1 -Task Build, Test
+#>
+[CmdletBinding()]
+param(
+    [ValidateSet('Build', 'Docs', 'Test', 'Lint', 'Clean')]
+    [string[]] $Task = 'Build',
+
+    [ValidateSet('Debug', 'Release')]
+    [string] $Configuration = 'Release',
+
+    [string] $PowerShell = [Environment]::ProcessPath
+)
+
+$ErrorActionPreference = 'Stop'
+Set-StrictMode -Version 3.0
+
+$Root = $PSScriptRoot
+$Solution = Join-Path $Root 'src/Fleece.slnx'
+$Version = (Import-PowerShellDataFile (Join-Path $Root 'Fleece.psd1')).ModuleVersion
+$ModuleBase = Join-Path $Root "output/Fleece/$Version"
+$CmdletTests = Join-Path $Root 'tests/cmdlets'
+
+# Runs a native program and ends the build when it fails, which PowerShell does not do by itself.
+function Invoke-Native([string] $Program, [string[]] $Arguments) {
+    & $Program @Arguments
+    if ($LASTEXITCODE -ne 0) {
+        throw "'$Program $Arguments' ended with exit code $LASTEXITCODE."
+    }
+}
+
+# A string as it stands in a command for another PowerShell.
+function Format-Literal([string] $Text) {
+    "'" + [System.Management.Automation.Language.CodeGeneration]::EscapeSingleQuotedStringContent($Text) + "'"
+}
+
+function Assert-Sdk {
+    if (-not (Get-Command dotnet -CommandType Application -ErrorAction Ignore)) {
+        throw 'The .NET SDK is not installed or not on the path; Fleece needs version 10 or later.'
+    }
+    $sdk = Invoke-Native dotnet '--version'
+    if ([int] ($sdk -split '\.')[0] -lt 10) {
+        throw "Fleece needs the .NET SDK 10 or later; this is $sdk."
+    }
+}
+
+# Finds an optional tool and says so when it is missing: a check that did not run must not look like one that passed.
+function Find-Tool([string] $Name, [version] $MinimumVersion, [string] $Without) {
+    $found = Get-Module $Name -ListAvailable | Where-Object Version -GE $MinimumVersion |
+        Sort-Object Version -Descending | Select-Object -First 1
+    if (-not $found) {
+        Write-Warning "$Name $MinimumVersion is not installed: $Without"
+    }
+    $found
+}
+
+function Build-Module {
+    Assert-Sdk
+    $published = Join-Path $Root "src/Fleece/bin/$Configuration/staging"
+    if (Test-Path $published) { Remove-Item $published -Recurse -Force }
+    Invoke-Native dotnet publish, (Join-Path $Root 'src/Fleece/Fleece.csproj'), '--configuration', $Configuration,
+        '--output', $published, '--nologo'
+
+    # PowerShell brings its own assemblies; a second copy of them beside the module would be loaded instead.
+    if (Test-Path $ModuleBase) { Remove-Item $ModuleBase -Recurse -Force }
+    $null = New-Item $ModuleBase -ItemType Directory
+    Get-ChildItem $published -File |
+        Where-Object { $_.Extension -in '.dll', '.psd1', '.ps1xml' } |
+        Where-Object Name -NotLike 'System.Management.Automation*' |
+        Copy-Item -Destination $ModuleBase
+    Copy-Item (Join-Path $Root 'LICENSE') $ModuleBase
+    Build-Help
+
+    # In a process of its own, because a module's assemblies stay locked by whoever has loaded them.
+    Invoke-Native $PowerShell '-NoProfile', '-NonInteractive', '-Command',
+        "`$null = Test-ModuleManifest $(Format-Literal "$ModuleBase/Fleece.psd1") -ErrorAction Stop"
+    Write-Information "Staged Fleece $Version in $ModuleBase" -InformationAction Continue
+}
+
+function Build-Help {
+    $pages = Get-ChildItem (Join-Path $Root 'docs/en-US') -Filter *.md -ErrorAction Ignore
+    if (-not $pages) {
+        Write-Warning 'docs/en-US has no pages: the module has no help.'
+        return
+    }
+
+    if (-not (Test-Path $ModuleBase)) { throw 'There is no staged module to write help for; run the Build task.' }
+    $help = Join-Path $ModuleBase 'en-US'
+    $null = New-Item $help -ItemType Directory -Force
+    $topics, $cmdlets = $pages.Where({ $_.BaseName -like 'about_*' }, 'Split')
+    foreach ($topic in $topics) {
+        Copy-Item $topic.FullName (Join-Path $help "$($topic.BaseName).help.txt")
+    }
+
+    $cmdlets = @($cmdlets | Where-Object BaseName -Like '*-*')
+    if ($cmdlets -and (Find-Tool Microsoft.PowerShell.PlatyPS 1.0 'the help of the cmdlets is not built.')) {
+        Import-Module Microsoft.PowerShell.PlatyPS -MinimumVersion 1.0
+        $scratch = Join-Path $Root 'output/maml'
+        Import-MarkdownCommandHelp -Path $cmdlets.FullName |
+            Export-MamlCommandHelp -OutputFolder $scratch -Force |
+            Move-Item -Destination (Join-Path $help 'Fleece.dll-Help.xml') -Force
+        Remove-Item $scratch -Recurse
+    }
+}
+
+function Test-Module {
+    Build-Module
+    Push-Location $Root
+    try {
+        # The runner is chosen by global.json, which is looked for from the current folder upwards.
+        Invoke-Native dotnet test, '--solution', $Solution, '--configuration', $Configuration
+    } finally {
+        Pop-Location
+    }
+
+    if (-not (Get-ChildItem $CmdletTests -Filter *.Tests.ps1 -ErrorAction Ignore)) {
+        Write-Warning 'tests/cmdlets has no tests: the cmdlets are not tested in PowerShell.'
+        return
+    }
+
+    $run = {
+        param([string] $Module, [string] $Tests)
+        $ErrorActionPreference = 'Stop'
+        Import-Module Pester -MinimumVersion 5.5
+        # Some tests remove the module and import it again, so they must know which one is meant.
+        $env:FLEECE_MODULE = $Module
+        Import-Module $Module
+        $configuration = New-PesterConfiguration
+        $configuration.Run.Path = $Tests
+        $configuration.Run.Exit = $true
+        $configuration.Output.Verbosity = 'Detailed'
+        Invoke-Pester -Configuration $configuration
+    }
+    Invoke-Native $PowerShell '-NoProfile', '-NonInteractive', '-Command',
+        "& { $run } $(Format-Literal "$ModuleBase/Fleece.psd1") $(Format-Literal $CmdletTests)"
+}
+
+function Invoke-Lint {
+    Assert-Sdk
+    Invoke-Native dotnet format, $Solution, '--verify-no-changes'
+    if (Find-Tool PSScriptAnalyzer 1.22 'the scripts are not analysed.') {
+        Import-Module PSScriptAnalyzer -MinimumVersion 1.22
+        $scripts = Get-ChildItem (Join-Path $Root 'build.ps1'), (Join-Path $Root 'docs'), (Join-Path $Root 'tests') `
+            -Include *.ps1 -Recurse | Where-Object FullName -NotMatch '[\\/](bin|obj)[\\/]'
+        $settings = Join-Path $Root 'PSScriptAnalyzerSettings.psd1'
+        $findings = $scripts | ForEach-Object { Invoke-ScriptAnalyzer $_.FullName -Settings $settings }
+        if ($findings) {
+            $findings | ForEach-Object { "$($_.ScriptPath):$($_.Line): $($_.RuleName): $($_.Message)" } | Out-Host
+            throw "PSScriptAnalyzer has $(@($findings).Count) findings."
+        }
+    }
+}
+
+function Clear-Output {
+    Get-ChildItem (Join-Path $Root 'src'), (Join-Path $Root 'tests') -Directory -Recurse -Include bin, obj |
+        Remove-Item -Recurse -Force
+    Remove-Item (Join-Path $Root 'output') -Recurse -Force -ErrorAction Ignore
+}
+
+foreach ($name in $Task) {
+    switch ($name) {
+        'Build' { Build-Module }
+        'Docs' { Build-Help }
+        'Test' { Test-Module }
+        'Lint' { Invoke-Lint }
+        'Clean' { Clear-Output }
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
+using System.Security;
+
+namespace Fleece.Block.Files;
+
+/// <summary>The one place where errors of the operating system become <see cref="BlockException"/>s.</summary>
+/// <remarks>
+/// On Linux and macOS the HResult of an <see cref="IOException"/> is the bare errno; on Windows it is 0x8007 and the
+/// Win32 code. The two never meet, so one table serves both.
+/// </remarks>
+internal static class FileErrors
+{
+    private const int Win32Facility = unchecked((int)0x80070000);
+
+    /// <summary>True for the exceptions that the framework's file calls throw.</summary>
+    public static bool IsFromSystem(Exception exception) => exception is
+        IOException or UnauthorizedAccessException or SecurityException or ArgumentException or NotSupportedException
+        or ObjectDisposedException or OperationCanceledException;
+
+    /// <summary>The engine's exception for one of the framework's.</summary>
+    public static BlockException From(Exception cause, string path, string operation, long? offsetBytes = null)
+    {
+        BlockErrorKind kind = cause switch
+        {
+            FileNotFoundException or DirectoryNotFoundException => BlockErrorKind.NotFound,
+            UnauthorizedAccessException or SecurityException => BlockErrorKind.PermissionDenied,
+            PathTooLongException => BlockErrorKind.InvalidArgument,
+            IOException => KindOf(cause.HResult),
+            ObjectDisposedException => BlockErrorKind.Closed,
+            // How the framework reports EFBIG: offsets are checked before, so it can mean nothing else.
+            ArgumentOutOfRangeException => BlockErrorKind.NoSpace,
+            ArgumentException or NotSupportedException => BlockErrorKind.InvalidArgument,
+            _ => BlockErrorKind.IoFailed,
+        };
+        return Make(kind, cause.Message, path, operation, offsetBytes, cause);
+    }
+
+    /// <summary>The engine's exception for an errno or a Win32 error code of a call made here.</summary>
+    public static BlockException FromCode(int code, string path, string operation, long? offsetBytes = null)
+    {
+        int resultCode = OperatingSystem.IsWindows() ? Win32Facility | code : code;
+        string text = Marshal.GetPInvokeErrorMessage(code);
+        return Make(KindOf(resultCode), text, path, operation, offsetBytes, new IOException(text, resultCode));
+    }
+
+    /// <summary>The error for a folder, device or pipe where a file is needed.</summary>
+    public static BlockException NotAFile(string path) => new(
+        BlockErrorKind.NotAFile,
+        $"Cannot open '{path}': it is a folder, a device or a pipe. Name a regular file.",
+        path,
+        operation: "open");
+
+    /// <summary>The error for a file that ends inside the bytes it should hold.</summary>
+    public static BlockException Truncated(string path, long offsetBytes, long missingBytes) => new(
+        BlockErrorKind.Truncated,
+        $"Cannot read '{path}': the file ends at offset {offsetBytes}, {missingBytes} bytes before the data that was " +
+        "asked for does. Something has shortened it; restore it from a copy, or mount it again at its present size.",
+        path,
+        offsetBytes,
+        "read");
+
+    /// <summary>The error for a new file whose name is taken.</summary>
+    public static BlockException AlreadyExists(string path) =>
+        Make(BlockErrorKind.AlreadyExists, "", path, "create", null, null);
+
+    /// <summary>The error for a flush after one that failed.</summary>
+    public static BlockException FlushFailedBefore(string path, BlockException first) => new(
+        first.Kind,
+        $"Cannot flush '{path}': an earlier flush failed, and what it should have stored may be lost. Check the " +
+        "storage, then close the file and check its content.",
+        path,
+        operation: "flush",
+        cause: first);
+
+    /// <summary>The error for a change to a file that was opened for reading.</summary>
+    public static BlockException ReadOnly(string path, string operation) => new(
+        BlockErrorKind.ReadOnly,
+        $"Cannot {operation} '{path}': it is open read-only. Open it for writing to change it.",
+        path,
+        operation: operation);
+
+    private static BlockException Make(
+        BlockErrorKind kind, string systemText, string path, string operation, long? offsetBytes, Exception? cause)
+    {
+        string place = offsetBytes is long at ? $" at offset {at}" : "";
+        string what = kind switch
+        {
+            BlockErrorKind.NotFound => "the file or its folder does not exist. Check the path.",
+            BlockErrorKind.NotAFile => "it is a folder, a device or a pipe. Name a regular file.",
+            BlockErrorKind.AlreadyExists => "something is there already. Choose another name, or remove it first.",
+            BlockErrorKind.InUse => "another process, or another mount in this one, holds it. Close that first.",
+            BlockErrorKind.PermissionDenied => "access is denied. Check the permissions of the file and its folder.",
+            BlockErrorKind.NoSpace => "the file system has no room for it. Free some space, or use another volume.",
+            BlockErrorKind.Closed => "it has been closed. Open it again to use it.",
+            BlockErrorKind.InvalidArgument => $"the path can't be used ({systemText}). Check the path.",
+            _ => $"the system reports: {systemText.TrimEnd('.')}. Check the storage and the system's log.",
+        };
+        return new BlockException(
+            kind, $"Cannot {operation} '{path}'{place}: {what}", path, offsetBytes, operation, cause);
+    }
+
+    private static BlockErrorKind KindOf(int resultCode) => resultCode switch
+    {
+        _ when resultCode >> 16 == Win32Facility >> 16 => KindOfWin32(resultCode & 0xFFFF),
+        2 or 20 => BlockErrorKind.NotFound, // ENOENT, ENOTDIR: a file stands where a folder of the path should be
+        1 or 13 or 30 => BlockErrorKind.PermissionDenied, // EPERM, EACCES, EROFS
+        17 => BlockErrorKind.AlreadyExists, // EEXIST
+        21 => BlockErrorKind.NotAFile, // EISDIR
+        26 => BlockErrorKind.InUse, // ETXTBSY
+        27 or 28 => BlockErrorKind.NoSpace, // EFBIG, ENOSPC
+        11 when OperatingSystem.IsLinux() => BlockErrorKind.InUse, // EWOULDBLOCK: flock
+        35 when OperatingSystem.IsMacOS() => BlockErrorKind.InUse,
+        122 when OperatingSystem.IsLinux() => BlockErrorKind.NoSpace, // EDQUOT
+        69 when OperatingSystem.IsMacOS() => BlockErrorKind.NoSpace,
+        _ => BlockErrorKind.IoFailed,
+    };
+
+    private static BlockErrorKind KindOfWin32(int error) => error switch
+    {
+        2 or 3 or 15 or 53 or 67 => BlockErrorKind.NotFound, // file, path, drive, network path, share
+        5 or 19 => BlockErrorKind.PermissionDenied, // access denied, write-protected medium
+        32 or 33 => BlockErrorKind.InUse, // sharing violation, lock violation
+        39 or 112 or 223 or 1295 => BlockErrorKind.NoSpace, // full, full, file too large, quota
+        80 or 183 => BlockErrorKind.AlreadyExists,
+        _ => BlockErrorKind.IoFailed,
+    };
+}

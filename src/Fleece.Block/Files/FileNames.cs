@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Block.Files;
+
+/// <summary>Gives files names and takes them away, with the engine's errors.</summary>
+/// <remarks>Threading. Both calls are safe from any thread.</remarks>
+public static class FileNames
+{
+    /// <summary>Moves a file to another name of the same file system, at once.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> when there is one and
+    /// <paramref name="overwrite"/> is false, or what the system reports.</exception>
+    public static void Move(string path, string newPath, bool overwrite)
+    {
+        try
+        {
+            File.Move(path, newPath, overwrite);
+        }
+        catch (IOException) when (!overwrite && File.Exists(newPath))
+        {
+            throw new BlockException(
+                BlockErrorKind.AlreadyExists,
+                $"'{newPath}' exists already, so '{path}' keeps its name. Move one of them away.",
+                newPath,
+                operation: "rename");
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, newPath, "rename");
+        }
+    }
+
+    /// <summary>Deletes a file; one that is not there is no error.</summary>
+    /// <exception cref="BlockException">What the system reports.</exception>
+    public static void Delete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Its folder is gone, and the file with it.
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, path, "delete");
+        }
+    }
+}

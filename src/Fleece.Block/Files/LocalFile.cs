@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+using Microsoft.Win32.SafeHandles;
+
+namespace Fleece.Block.Files;
+
+/// <summary>One open file of the local system that may grow: what image formats keep their containers in.</summary>
+/// <remarks>
+/// <para>Positional I/O on one handle; every call completes before it returns. A file grows when something is written
+/// behind its end; <see cref="FileNode"/> gives it a fixed geometry.</para>
+/// <para>Locking. A file opened for writing is open once; one opened for reading may be open for reading any number of
+/// times. On Linux and macOS that is advisory (flock): it keeps Fleece processes apart, not other programs.</para>
+/// <para>Threading. All members are safe from any thread, and calls run in parallel as far as the system lets them;
+/// <see cref="Dispose"/> only when no call is running.</para>
+/// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after
+/// <see cref="Dispose"/> is <see cref="BlockErrorKind.Closed"/>.</para>
+/// </remarks>
+public sealed partial class LocalFile : IDisposable
+{
+    private const int ZeroesBytes = 256 * 1024;
+
+    // Shared by all files; nothing writes to it.
+    private static readonly byte[] Zeroes = new byte[ZeroesBytes];
+
+    private readonly FileExtents _extents;
+    private readonly Lock _flushLock = new();
+    private readonly FileStream? _creation;
+    private BlockException? _flushFailure;
+
+    private LocalFile(string path, SafeFileHandle handle, bool isReadOnly, FileStream? creation = null)
+    {
+        _creation = creation;
+        Path = path;
+        Handle = handle;
+        IsReadOnly = isReadOnly;
+        _extents = new FileExtents(handle, path, isReadOnly);
+    }
+
+    /// <summary>The full path of the file.</summary>
+    public string Path { get; }
+
+    /// <summary>True when it was opened for reading only.</summary>
+    public bool IsReadOnly { get; }
+
+    /// <summary>The handle, for locks and identity. This class owns it, and I/O goes through this class.</summary>
+    public SafeFileHandle Handle { get; }
+
+    /// <summary>The length of the file now.</summary>
+    public long LengthBytes
+    {
+        get
+        {
+            try
+            {
+                return RandomAccess.GetLength(Handle);
+            }
+            catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+            {
+                throw FileErrors.From(exception, Path, "query");
+            }
+        }
+    }
+
+    /// <summary>Makes the file longer, with zeros and without storage, or shorter.</summary>
+    public void SetLength(long lengthBytes)
+    {
+        CheckChange(0, lengthBytes, "resize");
+        try
+        {
+            RandomAccess.SetLength(Handle, lengthBytes);
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, Path, "resize", lengthBytes);
+        }
+    }
+
+    /// <summary>Reads as many bytes as the file holds there: fewer than asked only at its end.</summary>
+    /// <returns>The number of bytes read, possibly 0.</returns>
+    public int ReadUpTo(long offsetBytes, Span<byte> buffer)
+    {
+        _ = new BlockRange(offsetBytes, buffer.Length);
+        int doneBytes = 0;
+        try
+        {
+            while (doneBytes < buffer.Length)
+            {
+                int readBytes = RandomAccess.Read(Handle, buffer[doneBytes..], offsetBytes + doneBytes);
+                if (readBytes == 0)
+                {
+                    break;
+                }
+
+                doneBytes += readBytes;
+            }
+
+            return doneBytes;
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, Path, "read", offsetBytes + doneBytes);
+        }
+    }
+
+    /// <summary>Fills the buffer; a file that ends before is <see cref="BlockErrorKind.Truncated"/>.</summary>
+    public void Read(long offsetBytes, Span<byte> buffer)
+    {
+        int doneBytes = ReadUpTo(offsetBytes, buffer);
+        if (doneBytes < buffer.Length)
+        {
+            throw FileErrors.Truncated(Path, offsetBytes + doneBytes, buffer.Length - doneBytes);
+        }
+    }
+
+    /// <summary>Stores all of the data, behind the end of the file too.</summary>
+    public void Write(long offsetBytes, ReadOnlySpan<byte> data)
+    {
+        CheckChange(offsetBytes, data.Length, "write");
+        try
+        {
+            RandomAccess.Write(Handle, data, offsetBytes);
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, Path, "write", offsetBytes);
+        }
+    }
+
+    /// <summary>
+    /// Makes the part of the range that lies in the file read as zeros; the file does not grow. Storage is freed where
+    /// the file system can, which those of Linux and Windows mostly do; elsewhere, and on macOS, zeros are written.
+    /// </summary>
+    public void WriteZeroes(BlockRange range) => WriteZeroes(range, isLengthFixed: false);
+
+    /// <summary>
+    /// Frees the whole 4 KiB blocks of the range, which then read as zeros; the bytes around them keep their content,
+    /// and so does everything where the file system can't free. A range that reaches the end of the file counts as
+    /// whole there. The length stays.
+    /// </summary>
+    public void Discard(BlockRange range) => Discard(range, isLengthFixed: false);
+
+    /// <summary>Makes every write that completed before this call durable.</summary>
+    /// <remarks>
+    /// After a failed flush the system may have dropped the writes that it could not store, and may report the next
+    /// flush as good. So the first failure stands until the file is opened again. Flushes run one at a time, because
+    /// the system tells a failure to only one of those that run together, and the others would report success.
+    /// </remarks>
+    public void Flush()
+    {
+        if (IsReadOnly)
+        {
+            return;
+        }
+
+        lock (_flushLock)
+        {
+            if (_flushFailure is { } earlier)
+            {
+                throw FileErrors.FlushFailedBefore(Path, earlier);
+            }
+
+            try
+            {
+                RandomAccess.FlushToDisk(Handle);
+            }
+            catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+            {
+                _flushFailure = FileErrors.From(exception, Path, "flush");
+                throw _flushFailure;
+            }
+        }
+    }
+
+    /// <summary>
+    /// What the file system says of the start of the range: data, or a hole (<see cref="BlockStatus.Unallocated"/>),
+    /// and how far that goes within the range. Data where the file system can't tell, and behind the end of the file.
+    /// </summary>
+    public BlockStatusRun FindExtent(BlockRange range)
+    {
+        try
+        {
+            if (range.IsEmpty || !_extents.TryFindStored(range, out BlockRange stored))
+            {
+                return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
+            }
+
+            if (stored.IsEmpty)
+            {
+                // A file that something has shortened has no hole behind its end: a read there fails, so the answer
+                // must not be one that spares the reader the read.
+                bool isInside = range.EndBytes <= LengthBytes;
+                return new BlockStatusRun(isInside ? BlockStatus.Unallocated : BlockStatus.Data, range.LengthBytes);
+            }
+
+            return stored.OffsetBytes > range.OffsetBytes
+                ? new BlockStatusRun(BlockStatus.Unallocated, stored.OffsetBytes - range.OffsetBytes)
+                : new BlockStatusRun(BlockStatus.Data, stored.LengthBytes);
+        }
+        catch (ObjectDisposedException exception)
+        {
+            throw FileErrors.From(exception, Path, "query", range.OffsetBytes);
+        }
+    }
+
+    /// <summary>Closes the file without flushing it. Idempotent.</summary>
+    public void Dispose()
+    {
+        Handle.Dispose();
+        _creation?.Dispose();
+    }
+
+    /// <inheritdoc cref="WriteZeroes(BlockRange)"/>
+    /// <param name="range">What to zero.</param>
+    /// <param name="isLengthFixed">True when nobody makes the file longer; then its last block is freed too.</param>
+    /// <param name="cancellationToken">Ends the writing of zeros where the file system has no call for it.</param>
+    internal void WriteZeroes(BlockRange range, bool isLengthFixed, CancellationToken cancellationToken = default)
+    {
+        BlockRange inside = CheckInside(range, "write zeros to", out bool reachesEnd);
+        if (inside.IsEmpty || _extents.TryZero(inside, isLengthFixed && reachesEnd, "write zeros to"))
+        {
+            return;
+        }
+
+        long atBytes = inside.OffsetBytes;
+        while (atBytes < inside.EndBytes)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int pieceBytes = (int)Math.Min(ZeroesBytes, inside.EndBytes - atBytes);
+            Write(atBytes, Zeroes.AsSpan(0, pieceBytes));
+            atBytes += pieceBytes;
+        }
+    }
+
+    /// <inheritdoc cref="Discard(BlockRange)"/>
+    /// <param name="range">What to free.</param>
+    /// <param name="isLengthFixed">True when nobody makes the file longer; then its last block is freed too.</param>
+    internal void Discard(BlockRange range, bool isLengthFixed)
+    {
+        BlockRange inside = CheckInside(range, "discard", out bool reachesEnd);
+        long endBytes = reachesEnd ? inside.EndBytes : inside.EndBytes & -FileExtents.BlockBytes;
+        BlockRange blocks = BlockRange.FromEnds(FileExtents.RoundUp(inside.OffsetBytes), endBytes);
+        if (!blocks.IsEmpty)
+        {
+            _ = _extents.TryFree(blocks, isLengthFixed && reachesEnd, "discard");
+        }
+    }
+
+    private BlockRange CheckInside(BlockRange range, string operation, out bool reachesEnd)
+    {
+        CheckChange(range.OffsetBytes, range.LengthBytes, operation);
+        BlockRange file = new(0, LengthBytes);
+        reachesEnd = range.EndBytes >= file.EndBytes;
+        return range.Intersect(file);
+    }
+
+    private void CheckChange(long offsetBytes, long lengthBytes, string operation)
+    {
+        _ = new BlockRange(offsetBytes, lengthBytes);
+        if (IsReadOnly)
+        {
+            throw FileErrors.ReadOnly(Path, operation);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Images.Container;
+
+/// <summary>The file an image lives in, as formats use it. Tests put faults and crashes beneath a format here.</summary>
+/// <remarks>
+/// <para>Every call completes before it returns: a local file answers on the calling thread (rule R1).</para>
+/// <para>Threading. All members are safe from any thread; <see cref="IDisposable.Dispose"/> only when no call
+/// runs.</para>
+/// <para>Errors are <see cref="Fleece.Block.BlockException"/>.</para>
+/// </remarks>
+internal interface IContainerFile : IDisposable
+{
+    /// <summary>Full path, for messages.</summary>
+    string Path { get; }
+
+    /// <summary>True when every change is refused.</summary>
+    bool IsReadOnly { get; }
+
+    /// <summary>The length of the file now.</summary>
+    long GetLength();
+
+    /// <summary>Fills the buffer; bytes behind the end of the file are zeros.</summary>
+    void Read(long offsetBytes, Span<byte> buffer);
+
+    /// <summary>Stores all of the data.</summary>
+    void Write(long offsetBytes, ReadOnlySpan<byte> data);
+
+    /// <summary>Makes the range, as far as it lies in the file, read as zeros and frees storage where it can.</summary>
+    void Zero(long offsetBytes, long lengthBytes);
+
+    /// <summary>Makes the file longer, with a hole, or shorter.</summary>
+    void SetLength(long lengthBytes);
+
+    /// <summary>Makes all earlier changes durable.</summary>
+    void Flush();
+}

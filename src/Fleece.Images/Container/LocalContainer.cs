@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+
+namespace Fleece.Images.Container;
+
+/// <summary>A container in a file of this machine. It owns the file.</summary>
+internal sealed class LocalContainer(LocalFile file) : IContainerFile
+{
+    public string Path => file.Path;
+
+    public bool IsReadOnly => file.IsReadOnly;
+
+    public long GetLength() => file.LengthBytes;
+
+    public void Read(long offsetBytes, Span<byte> buffer)
+    {
+        int readBytes = file.ReadUpTo(offsetBytes, buffer);
+        buffer[readBytes..].Clear();
+    }
+
+    public void Write(long offsetBytes, ReadOnlySpan<byte> data) => file.Write(offsetBytes, data);
+
+    public void Zero(long offsetBytes, long lengthBytes) => file.WriteZeroes(new BlockRange(offsetBytes, lengthBytes));
+
+    public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
+
+    public void Flush() => file.Flush();
+
+    public void Dispose() => file.Dispose();
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Images;
+
+/// <summary>How the bytes of a disk are stored in a file.</summary>
+public enum ImageFormat
+{
+    /// <summary>The file's bytes are the disk's bytes; what was never written is a hole of the file system.</summary>
+    Raw,
+
+    /// <summary>QEMU's copy-on-write format, versions 2 and 3.</summary>
+    Qcow2,
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Images.Qcow2;
+
+/// <summary>Remembers the first failure after which an image must not be changed any more (rule R7).</summary>
+/// <remarks>Reads go on: the mappings in memory are right, only the disk may lag behind them.
+/// <para>Threading. Any thread.</para></remarks>
+internal sealed class Poison(string path)
+{
+    private BlockException? _first;
+
+    public bool IsSet => Volatile.Read(ref _first) is not null;
+
+    public void Set(BlockException cause) => Interlocked.CompareExchange(ref _first, cause, null);
+
+    /// <exception cref="BlockException">Of the first failure's kind, with that failure as its cause.</exception>
+    public void ThrowIfSet()
+    {
+        if (Volatile.Read(ref _first) is { } cause)
+        {
+            throw Qcow2Fault.Stopped(path, cause);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Images.Qcow2;
+
+/// <summary>The errors of this driver: each names the field, its value, the file and what to do next.</summary>
+internal static class Qcow2Fault
+{
+    public static BlockException Corrupt(string path, string what, long? offsetBytes = null) =>
+        new(
+            BlockErrorKind.Corrupt,
+            $"The qcow2 image '{path}' is damaged: {what}. Look at it with 'qemu-img check', and restore it from a " +
+            "backup if that can't repair it.",
+            path,
+            offsetBytes);
+
+    public static BlockException Truncated(string path, string what) =>
+        new(
+            BlockErrorKind.Truncated,
+            $"The qcow2 image '{path}' is cut short: {what}. Copy it again from where it came, or restore it.",
+            path);
+
+    public static BlockException Unsupported(string path, string what) =>
+        new(BlockErrorKind.Unsupported, $"The qcow2 image '{path}' can't be used: {what}.", path);
+
+    public static BlockException Compressed(string path, long guestOffsetBytes) =>
+        new(
+            BlockErrorKind.Unsupported,
+            $"The qcow2 image '{path}' holds a compressed cluster at disk offset {guestOffsetBytes}, which Fleece does " +
+            "not read. Convert it first: qemu-img convert -O qcow2.",
+            path,
+            guestOffsetBytes);
+
+    public static BlockException Stopped(string path, BlockException cause) =>
+        new(
+            cause.Kind,
+            $"The qcow2 image '{path}' takes no more changes since its metadata could not be written: {cause.Message} " +
+            "What was flushed before is safe. Close it and run 'qemu-img check -r leaks' on it.",
+            path,
+            cause: cause);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Images.Qcow2;
+
+/// <summary>Bounds on what a file may make this driver allocate or walk (rule R5), and its own budgets.</summary>
+internal static class Qcow2Limits
+{
+    /// <summary>Smallest cluster_bits ("Header", bytes 20-23): 512-byte clusters.</summary>
+    public const int MinClusterBits = 9;
+
+    /// <summary>Largest cluster_bits that tools read: 2 MiB clusters.</summary>
+    public const int MaxClusterBits = 21;
+
+    /// <summary>cluster_bits of new images: 64 KiB, what other tools create.</summary>
+    public const int DefaultClusterBits = 16;
+
+    /// <summary>Largest refcount_order ("Header", bytes 96-99): 64-bit refcounts.</summary>
+    public const int MaxRefcountOrder = 6;
+
+    /// <summary>refcount_order of new images and of every version 2 image: 16-bit refcounts.</summary>
+    public const int DefaultRefcountOrder = 4;
+
+    /// <summary>Largest L1 table, held in memory whole. Other tools have the same bound.</summary>
+    public const int MaxL1Bytes = 32 * 1024 * 1024;
+
+    /// <summary>Largest refcount table, held in memory whole. Other tools have the same bound.</summary>
+    public const int MaxRefcountTableBytes = 8 * 1024 * 1024;
+
+    /// <summary>Most internal snapshots a header may count.</summary>
+    public const int MaxSnapshots = 65536;
+
+    /// <summary>L2 tables and refcount blocks kept in memory.</summary>
+    public const int MetadataCacheBytes = 32 * 1024 * 1024;
+
+    /// <summary>The part of the cache that is for L2 tables.</summary>
+    public const int L2CacheBytes = MetadataCacheBytes / 4 * 3;
+
+    /// <summary>The part of the cache that is for refcount blocks.</summary>
+    public const int RefcountCacheBytes = MetadataCacheBytes - L2CacheBytes;
+
+    /// <summary>Tables kept even when they are larger than their part of the cache.</summary>
+    public const int MinCachedTables = 4;
+
+    /// <summary>Changed L2 tables may fill one n-th of the L2 cache; then they are written back.</summary>
+    public const int DirtyShareOfCache = 4;
+
+    /// <summary>Freed runs that wait for a write-back; more start one.</summary>
+    public const int MaxFreedRuns = 65536;
+
+    /// <summary>Freed bytes that wait for a write-back; more start one, so that clusters are used again in time.</summary>
+    public const long MaxFreedBytes = 256L * 1024 * 1024;
+
+    /// <summary>Runs of free clusters kept in memory; beyond that free clusters are found by scanning refcounts.</summary>
+    public const int MaxFreeRuns = 65536;
+
+    /// <summary>The file grows, as a hole, by at least this much, so that growing does not cost a call per cluster.</summary>
+    public const long GrowthBytes = 8L * 1024 * 1024;
+
+    /// <summary>Clusters in use behind the end of the file that allocation steps over before it calls that damage.</summary>
+    public const int MaxUsedClustersBehindEnd = 65536;
+
+    /// <summary>L2 entries that are changed under one hold of the metadata lock.</summary>
+    public const int EntriesPerHold = 8192;
+
+    /// <summary>L2 tables one status query reads; the caller asks again from where the run ended.</summary>
+    public const int TablesPerStatusQuery = 64;
+
+    /// <summary>Most header extensions that are looked at.</summary>
+    public const int MaxHeaderExtensions = 256;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images;
+
+namespace Fleece.Sessions.Backups;
+
+/// <summary>A complete backup.</summary>
+/// <param name="Path">The file.</param>
+/// <param name="Format">Its format.</param>
+/// <param name="Session">The session it was made from, "DISK/NAME".</param>
+/// <param name="Instant">The instant it shows.</param>
+/// <param name="SizeBytes">Size of the disk in bytes.</param>
+/// <param name="DataBytes">Bytes that were written.</param>
+/// <param name="ZeroBytes">Bytes that were known to be zero and left as holes.</param>
+/// <param name="ChunkCount">Chunks that arrived.</param>
+/// <param name="Duration">From the first chunk to the renamed file.</param>
+public sealed record Backup(
+    string Path,
+    ImageFormat Format,
+    string Session,
+    DateTimeOffset Instant,
+    long SizeBytes,
+    long DataBytes,
+    long ZeroBytes,
+    long ChunkCount,
+    TimeSpan Duration)
+{
+    /// <summary>Data written per second, in bytes.</summary>
+    public double BytesPerSecond => Duration > TimeSpan.Zero ? DataBytes / Duration.TotalSeconds : 0;
+}

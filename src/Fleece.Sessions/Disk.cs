@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+
+namespace Fleece.Sessions;
+
+/// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
+/// <remarks>
+/// <para>The chain under <see cref="Device"/> is: filter of the newest session, ..., filter of the oldest, image. It changes
+/// only while the device is quiesced (R6).</para>
+/// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</para>
+/// </remarks>
+public sealed class Disk : IAsyncDisposable
+{
+    private readonly SemaphoreSlim _chainLock = new(1, 1);
+    private volatile Session[] _sessions = [];
+    private bool _isClosed;
+
+    internal Disk(string name, string path, ImageFormat? format, IBlockNode image)
+    {
+        Name = name;
+        Path = path;
+        Format = format;
+        Device = new BlockDevice(image, name);
+    }
+
+    /// <summary>The name cmdlets and exports use.</summary>
+    public string Name { get; }
+
+    /// <summary>The image file.</summary>
+    public string Path { get; }
+
+    /// <summary>The image's format; null for a node that is no image file.</summary>
+    public ImageFormat? Format { get; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes => Device.Geometry.LengthBytes;
+
+    /// <summary>True when the disk refuses writes.</summary>
+    public bool IsReadOnly => Device.Geometry.IsReadOnly;
+
+    /// <summary>The running sessions, oldest first.</summary>
+    public IReadOnlyList<Session> Sessions => _sessions;
+
+    /// <summary>What guests read and write.</summary>
+    public BlockDevice Device { get; }
+
+    /// <summary>Opens an image as a disk.</summary>
+    /// <param name="path">The image file.</param>
+    /// <param name="name">The disk's name; null for the file's name without its extension.</param>
+    /// <param name="format">The format; null to tell it from the content.</param>
+    /// <param name="isReadOnly">True to refuse guest writes.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async ValueTask<Disk> OpenAsync(
+        string path,
+        string? name = null,
+        ImageFormat? format = null,
+        bool isReadOnly = false,
+        CancellationToken cancellationToken = default)
+    {
+        string fullPath = System.IO.Path.GetFullPath(path);
+        (IBlockNode image, ImageFormat found) = await Image.OpenAsync(fullPath, format, isReadOnly, cancellationToken)
+            .ConfigureAwait(false);
+        return new Disk(name ?? System.IO.Path.GetFileNameWithoutExtension(fullPath), fullPath, found, image);
+    }
+
+    /// <summary>The session of that name, or null.</summary>
+    public Session? FindSession(string name) =>
+        Array.Find(_sessions, session => string.Equals(session.Name, name, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Stops all sessions, flushes and closes the image. Idempotent.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        // A session that starts meanwhile is stopped too; under the lock none can start, and later ones find the device closed.
+        await LockChainAsync(CancellationToken.None).ConfigureAwait(false);
+        while (_sessions is [Session session, ..])
+        {
+            UnlockChain();
+            await session.StopAsync().ConfigureAwait(false);
+            await LockChainAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
+        try
+        {
+            await CloseImageAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            UnlockChain();
+        }
+    }
+
+    /// <summary>Name of the disk; so a disk object is accepted wherever its name is.</summary>
+    public override string ToString() => Name;
+
+    private async ValueTask CloseImageAsync()
+    {
+        if (_isClosed)
+        {
+            return;
+        }
+
+        _isClosed = true;
+        try
+        {
+            if (!IsReadOnly)
+            {
+                await Device.FlushAsync().ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            await Device.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    internal Task LockChainAsync(CancellationToken cancellationToken) => _chainLock.WaitAsync(cancellationToken);
+
+    internal void UnlockChain() => _chainLock.Release();
+
+    /// <summary>Puts a session's filter on top. The chain is locked and the device quiesced.</summary>
+    internal void Push(Session session)
+    {
+        Device.ReplaceRoot(session.Point.Filter);
+        _sessions = [.. _sessions, session];
+    }
+
+    /// <summary>Takes a session's filter out, wherever it stands. The chain is locked and the device quiesced.</summary>
+    internal void Unlink(Session session)
+    {
+        Session[] sessions = _sessions;
+        int index = Array.IndexOf(sessions, session);
+        Invariant.Require(index >= 0, "R6", "a session's filter is in its disk's chain until it stops");
+        if (index == sessions.Length - 1)
+        {
+            Device.ReplaceRoot(session.Point.Filter.Active);
+        }
+        else
+        {
+            sessions[index + 1].Point.Filter.Active = session.Point.Filter.Active;
+        }
+
+        _sessions = [.. sessions.AsSpan(0, index), .. sessions.AsSpan(index + 1)];
+    }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers;
+using Fleece.Block;
+using Fleece.Images;
+
+namespace Fleece.Sessions;
+
+/// <summary>The disks that are mounted in this process, by name. All runspaces of a process share it.</summary>
+/// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
+public sealed class MountedDisks : IAsyncDisposable
+{
+    private static readonly SearchValues<char> ReservedInNames = SearchValues.Create("/\\*?[]\0");
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> _mounting = new(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>The mounted disks, sorted by name.</summary>
+    public IReadOnlyList<Disk> All
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _disks.Values.OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
+            }
+        }
+    }
+
+    /// <summary>All running sessions of all disks.</summary>
+    public IReadOnlyList<Session> Sessions => [.. All.SelectMany(disk => disk.Sessions)];
+
+    /// <summary>Opens an image and adds it under its name.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskNameInUse"/>, or why the image can't be
+    /// opened.</exception>
+    public async ValueTask<Disk> MountAsync(
+        string path, string? name, ImageFormat? format, bool isReadOnly, CancellationToken cancellationToken = default)
+    {
+        string diskName = name ?? Path.GetFileNameWithoutExtension(path);
+        CheckName(diskName);
+        lock (_lock)
+        {
+            if (_disks.ContainsKey(diskName) || !_mounting.Add(diskName))
+            {
+                throw new BlockException(
+                    BlockErrorKind.DiskNameInUse,
+                    $"A disk named '{diskName}' is mounted already. Give another -Name, or dismount it first.",
+                    path);
+            }
+        }
+
+        try
+        {
+            Disk disk = await Disk.OpenAsync(path, diskName, format, isReadOnly, cancellationToken).ConfigureAwait(false);
+            lock (_lock)
+            {
+                _disks.Add(diskName, disk);
+            }
+
+            return disk;
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _mounting.Remove(diskName);
+            }
+        }
+    }
+
+    /// <summary>The disk of that name.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/></exception>
+    public Disk Find(string name)
+    {
+        lock (_lock)
+        {
+            return _disks.TryGetValue(name, out Disk? disk)
+                ? disk
+                : throw new BlockException(
+                    BlockErrorKind.DiskUnknown,
+                    $"No disk named '{name}' is mounted. Get-FleeceDisk lists the mounted ones.");
+        }
+    }
+
+    /// <summary>
+    /// The session that a name means: "NAME", or "DISK/NAME" where several disks have a session of that name; null
+    /// means the only one there is.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionUnknown"/> or
+    /// <see cref="BlockErrorKind.SessionAmbiguous"/>.</exception>
+    public Session FindSession(string? name)
+    {
+        Session[] fitting = [.. Sessions.Where(session => name is null || session.IsCalled(name))];
+        return fitting.Length switch
+        {
+            1 => fitting[0],
+            0 => throw new BlockException(
+                BlockErrorKind.SessionUnknown,
+                name is null
+                    ? "No session is running. Start-FleeceSession starts one."
+                    : $"No session named '{name}' is running. Get-FleeceSession lists the running ones."),
+            _ => throw new BlockException(
+                BlockErrorKind.SessionAmbiguous,
+                $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),
+        };
+    }
+
+    /// <summary>Closes a disk and forgets it.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/>, or
+    /// <see cref="BlockErrorKind.DiskBusy"/> when it has sessions and <paramref name="stopSessions"/> is false.</exception>
+    public async ValueTask DismountAsync(string name, bool stopSessions)
+    {
+        Disk disk = Find(name);
+        if (disk.Sessions.Count != 0 && !stopSessions)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskBusy,
+                $"The disk '{disk.Name}' has running sessions: {string.Join(", ", disk.Sessions.Select(s => s.Name))}. " +
+                "Stop them first, or use -Force to stop them now.",
+                disk.Path);
+        }
+
+        lock (_lock)
+        {
+            _disks.Remove(name);
+        }
+
+        await disk.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Stops every session and closes every disk; one disk's failure does not keep the others open.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        List<Exception> failures = [];
+        foreach (Disk disk in All)
+        {
+            try
+            {
+                await DismountAsync(disk.Name, stopSessions: true).ConfigureAwait(false);
+            }
+            catch (BlockException e)
+            {
+                failures.Add(e);
+            }
+        }
+
+        if (failures.Count != 0)
+        {
+            throw new AggregateException(failures);
+        }
+    }
+
+    /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path.</summary>
+    internal static void CheckName(string name)
+    {
+        if (string.IsNullOrWhiteSpace(name) || name.AsSpan().ContainsAny(ReservedInNames))
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{name}' can't be a name: it must not be empty and must hold none of / \\ * ? [ ].");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Sessions.Reading;
+
+/// <summary>A piece of a snapshot on its way down a pipeline.</summary>
+/// <remarks>
+/// <para>Ownership. A chunk owns its memory until it is disposed; whoever keeps chunks keeps valid data.
+/// <see cref="Dispose"/> says "I am finished with this": the memory is recycled and, when the read was started with
+/// consumption, the range is discarded from the snapshot. <see cref="Abandon"/> only recycles, and nothing is discarded
+/// (I8). A chunk that is simply dropped is collected by the runtime and discards nothing either.</para>
+/// <para>Threading. Disposing and abandoning are safe from any thread; the first of them wins.</para>
+/// </remarks>
+public sealed class SnapshotChunk : IDisposable
+{
+    private readonly ChunkBuffers? _buffers;
+    private readonly bool _consumes;
+    private byte[]? _data;
+    private int _isReleased;
+
+    internal SnapshotChunk(
+        SnapshotRead source, BlockRange range, byte[]? data, ChunkBuffers? buffers, bool consumes)
+    {
+        Source = source;
+        OffsetBytes = range.OffsetBytes;
+        LengthBytes = range.LengthBytes;
+        IsZero = data is null;
+        _data = data;
+        _buffers = buffers;
+        _consumes = consumes;
+    }
+
+    /// <summary>Where the piece lies on the disk.</summary>
+    public long OffsetBytes { get; }
+
+    /// <summary>Its length; a piece of zeros can be much longer than the read's chunk size.</summary>
+    public long LengthBytes { get; }
+
+    /// <summary>True when all of it is zero; then no memory holds it until <see cref="Data"/> is asked for.</summary>
+    public bool IsZero { get; }
+
+    /// <summary>Size of the whole disk in bytes.</summary>
+    public long DiskSizeBytes => Source.DiskSizeBytes;
+
+    /// <summary>The session the piece came from, "DISK/NAME".</summary>
+    public string Session => Source.SessionId;
+
+    /// <summary>The bytes, exactly <see cref="LengthBytes"/> of them. Don't keep the array beyond the chunk.</summary>
+    /// <exception cref="ObjectDisposedException">The chunk was disposed.</exception>
+    public byte[] Data
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(Volatile.Read(ref _isReleased) != 0, this);
+            return _data ??= new byte[LengthBytes];
+        }
+    }
+
+    internal SnapshotRead Source { get; }
+
+    /// <summary>True when disposing discards the range from the snapshot.</summary>
+    internal bool Consumes => _consumes;
+
+    /// <summary>Recycles the memory and, in a consuming read, discards the range. Idempotent.</summary>
+    public void Dispose()
+    {
+        if (Release() && _consumes)
+        {
+            Source.Confirm(new BlockRange(OffsetBytes, LengthBytes));
+        }
+    }
+
+    /// <summary>Recycles the memory and leaves the snapshot as it is. Idempotent.</summary>
+    public void Abandon() => Release();
+
+    /// <summary>Place and length, for messages.</summary>
+    public override string ToString() => $"{Session} {OffsetBytes}+{LengthBytes}{(IsZero ? " zero" : string.Empty)}";
+
+    private bool Release()
+    {
+        if (Interlocked.Exchange(ref _isReleased, 1) != 0)
+        {
+            return false;
+        }
+
+        if (_data is not null && !IsZero)
+        {
+            _buffers?.Return(_data);
+        }
+
+        _data = null;
+        return true;
+    }
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+
+namespace Fleece.Sessions;
+
+/// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
+/// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
+public sealed class Session
+{
+    private readonly TempImage _temp;
+    private readonly Lock _lock = new();
+    private Task? _stopping;
+
+    private Session(Disk disk, string name, TempImage temp, PointInTime point)
+    {
+        Disk = disk;
+        Name = name;
+        Point = point;
+        Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrorKind.Stopped);
+        _temp = temp;
+    }
+
+    /// <summary>The session's name, unique on its disk.</summary>
+    public string Name { get; }
+
+    /// <summary>The disk.</summary>
+    public Disk Disk { get; }
+
+    /// <summary>"DISK/NAME", unique in the process.</summary>
+    public string Id => $"{Disk.Name}/{Name}";
+
+    /// <summary>Whether the point in time can still be read.</summary>
+    public SessionState State => Point.State;
+
+    /// <summary>Why the session broke; null while it is whole.</summary>
+    public string? BrokenBy => Point.BrokenBy?.Message;
+
+    /// <summary>The instant.</summary>
+    public DateTimeOffset StartedAt { get; private set; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes => Disk.SizeBytes;
+
+    /// <summary>The unit of copying in bytes.</summary>
+    public int GranuleSizeBytes => Point.GranuleSizeBytes;
+
+    /// <summary>Who loses when a copy fails.</summary>
+    public CopyErrorPolicy OnCopyError => Point.Policy;
+
+    /// <summary>Old data kept so far, in bytes.</summary>
+    public long CopiedBytes => Point.CopiedBytes;
+
+    /// <summary>Snapshot data that was consumed so far, in bytes.</summary>
+    public long ConsumedBytes => Point.ConsumedBytes;
+
+    /// <summary>The temp image.</summary>
+    public string TempPath => _temp.Path;
+
+    /// <summary>The snapshot: reads, status and discards. It outlives the session only to refuse requests.</summary>
+    public BlockDevice Snapshot { get; }
+
+    /// <summary>Maps and state.</summary>
+    public PointInTime Point { get; }
+
+    /// <summary>Starts one session on each disk, all at one instant.</summary>
+    /// <remarks>
+    /// Everything that can fail or take time happens before the disks are quiesced. When anything fails, no disk has a new
+    /// session and no file is left behind.
+    /// </remarks>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionNameInUse"/>,
+    /// <see cref="BlockErrorKind.TempTooSmall"/>, <see cref="BlockErrorKind.TempIsDisk"/>, or why temp can't be made.</exception>
+    public static async ValueTask<IReadOnlyList<Session>> StartAsync(
+        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(disks);
+        ArgumentNullException.ThrowIfNull(options);
+
+        // Locks are taken in one order, so that two starts over the same disks cannot wait for each other.
+        Disk[] ordered = [.. disks.Distinct().OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
+        List<Disk> locked = [];
+        List<Session> prepared = [];
+        bool started = false;
+        try
+        {
+            foreach (Disk disk in ordered)
+            {
+                await disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
+                locked.Add(disk);
+                prepared.Add(await PrepareAsync(disk, options, cancellationToken).ConfigureAwait(false));
+            }
+
+            await PinAsync(prepared).ConfigureAwait(false);
+            started = true;
+            return prepared;
+        }
+        finally
+        {
+            if (!started)
+            {
+                foreach (Session session in prepared)
+                {
+                    await session._temp.DisposeAsync().ConfigureAwait(false);
+                }
+            }
+
+            foreach (Disk disk in locked)
+            {
+                disk.UnlockChain();
+            }
+        }
+    }
+
+    /// <summary>
+    /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrorKind.Stopped"/>, the filter leaves the
+    /// guest's chain, temp is closed and, when the session made it, deleted. Idempotent.
+    /// </summary>
+    public Task StopAsync()
+    {
+        lock (_lock)
+        {
+            return _stopping ??= EndAsync();
+        }
+    }
+
+    /// <summary>The snapshot's runs from the disk's start to its end.</summary>
+    public IEnumerable<SnapshotRun> GetRuns()
+    {
+        for (long offsetBytes = 0; offsetBytes < SizeBytes;)
+        {
+            SnapshotRun run = Point.GetRun(offsetBytes);
+            yield return run;
+            offsetBytes += run.LengthBytes;
+        }
+    }
+
+    /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
+    public bool IsCalled(string name) =>
+        string.Equals(Name, name, StringComparison.OrdinalIgnoreCase) ||
+        string.Equals(Id, name, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>The id; so a session object is accepted wherever its name is.</summary>
+    public override string ToString() => Id;
+
+    private static async ValueTask<Session> PrepareAsync(
+        Disk disk, SessionOptions options, CancellationToken cancellationToken)
+    {
+        string name = options.Name ?? disk.Name;
+        MountedDisks.CheckName(name);
+        if (disk.FindSession(name) is not null)
+        {
+            throw new BlockException(
+                BlockErrorKind.SessionNameInUse,
+                $"The disk '{disk.Name}' has a session named '{name}' already. Give another -Name, or stop it first.",
+                disk.Path);
+        }
+
+        TempImage temp = await TempImage.OpenAsync(disk, name, options.TempPath, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            PointInTime point = new(
+                disk.Device.Root, temp.Node, temp.ReadsAsZero, options.GranuleSizeBytes, options.OnCopyError, options.Ranges);
+            return new Session(disk, name, temp, point);
+        }
+        catch
+        {
+            await temp.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    // Every disk is held before the first filter goes in and until the last one is in: that is the common instant.
+    private static async ValueTask PinAsync(List<Session> sessions)
+    {
+        int held = 0;
+        try
+        {
+            foreach (Session session in sessions)
+            {
+                await session.Disk.Device.QuiesceAsync().ConfigureAwait(false);
+                held++;
+            }
+
+            DateTimeOffset instant = DateTimeOffset.UtcNow;
+            foreach (Session session in sessions)
+            {
+                session.StartedAt = instant;
+                session.Disk.Push(session);
+            }
+        }
+        finally
+        {
+            foreach (Session session in sessions.Take(held))
+            {
+                session.Disk.Device.Resume();
+            }
+        }
+    }
+
+    private async Task EndAsync()
+    {
+        // Stopped first: guest writes copy nothing more and wait for nothing, so the drains below cannot hang on temp's users.
+        Point.Stop();
+        await Snapshot.DisposeAsync().ConfigureAwait(false);
+        await Disk.LockChainAsync(CancellationToken.None).ConfigureAwait(false);
+        try
+        {
+            await Disk.Device.QuiesceAsync().ConfigureAwait(false);
+            try
+            {
+                Disk.Unlink(this);
+            }
+            finally
+            {
+                Disk.Device.Resume();
+            }
+        }
+        finally
+        {
+            Disk.UnlockChain();
+            await _temp.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+
+namespace Fleece.Sessions;
+
+/// <summary>How a session is started.</summary>
+public sealed record SessionOptions
+{
+    /// <summary>The session's name, unique on its disk; null for the disk's name.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>The ranges the snapshot is limited to, widened to whole granules; null for the whole disk.</summary>
+    public IReadOnlyList<BlockRange>? Ranges { get; init; }
+
+    /// <summary>
+    /// Where old data goes: an existing image, a new file, or a folder for a new file; null for a file beside the disk's
+    /// image. Files that the session made are deleted when it stops.
+    /// </summary>
+    public string? TempPath { get; init; }
+
+    /// <summary>512 B to 2 MiB, a power of two.</summary>
+    public int GranuleSizeBytes { get; init; } = PointInTime.DefaultGranuleSizeBytes;
+
+    /// <summary>Who loses when a copy fails.</summary>
+    public CopyErrorPolicy OnCopyError { get; init; } = CopyErrorPolicy.BreakSnapshot;
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+
+namespace Fleece.Sessions;
+
+/// <summary>The image that receives old data.</summary>
+/// <remarks>Ownership. It owns the node; a file that it created is deleted when it is disposed.</remarks>
+internal sealed class TempImage : IAsyncDisposable
+{
+    // Below this a session would break at its first copies; better to say so before the instant is promised.
+    private const long MinimumFreeBytes = 1024 * 1024;
+
+    // A fresh temp answers in one or a few runs; one with this many holds data.
+    private const int MaximumStatusRuns = 4096;
+
+    private readonly bool _isOurs;
+
+    private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero)
+    {
+        Node = node;
+        Path = path;
+        ReadsAsZero = readsAsZero;
+        _isOurs = isOurs;
+    }
+
+    public IBlockNode Node { get; }
+
+    public string Path { get; }
+
+    /// <summary>True when all of it reads as zeros before the session starts.</summary>
+    public bool ReadsAsZero { get; }
+
+    public static async ValueTask<TempImage> OpenAsync(
+        Disk disk, string sessionName, string? tempPath, CancellationToken cancellationToken)
+    {
+        string path = System.IO.Path.GetFullPath(tempPath ?? System.IO.Path.GetDirectoryName(disk.Path)!);
+        if (Directory.Exists(path))
+        {
+            path = System.IO.Path.Combine(path, NewFileName(disk, sessionName));
+        }
+
+        bool isOurs = !File.Exists(path);
+        if (isOurs)
+        {
+            CheckFreeSpace(path);
+            await Image
+                .CreateAsync(path, Image.FormatForNewFile(path), disk.SizeBytes, cancellationToken: cancellationToken)
+                .ConfigureAwait(false);
+            KeepPrivate(path);
+        }
+        else
+        {
+            CheckIsNotDisk(path, disk);
+        }
+
+        IBlockNode? node = null;
+        try
+        {
+            ImageFormat? format = isOurs ? Image.FormatForNewFile(path) : null;
+            node = (await Image.OpenAsync(path, format, false, cancellationToken).ConfigureAwait(false)).Node;
+            bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
+            return new TempImage(node, path, isOurs, readsAsZero);
+        }
+        catch
+        {
+            if (node is not null)
+            {
+                await node.DisposeAsync().ConfigureAwait(false);
+            }
+
+            if (isOurs)
+            {
+                FileNames.Delete(path);
+            }
+
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Node.DisposeAsync().ConfigureAwait(false);
+        if (_isOurs)
+        {
+            FileNames.Delete(Path);
+        }
+    }
+
+    // Unique, so that what a killed process left behind never stands in the way of the next session.
+    private static string NewFileName(Disk disk, string sessionName) =>
+        $"{System.IO.Path.GetFileName(disk.Path)}.{sessionName}.{Guid.NewGuid():N}.fleece-temp";
+
+    private static void CheckFreeSpace(string path)
+    {
+        if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.NoSpace,
+                $"The file system for the temp image '{path}' has only {freeBytes} bytes free. Free some space, or name " +
+                "another place with -TempPath.",
+                path,
+                operation: "create");
+        }
+    }
+
+    // Old data of the guest gathers here, wherever the file lies; the image's own permissions may be stricter than the folder's.
+    private static void KeepPrivate(string path)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
+    }
+
+    private static void CheckIsNotDisk(string path, Disk disk)
+    {
+        if (ResolveLinks(path) == ResolveLinks(disk.Path))
+        {
+            throw new BlockException(
+                BlockErrorKind.TempIsDisk,
+                $"The temp image '{path}' is the disk itself. Name another file with -TempPath.",
+                path);
+        }
+    }
+
+    private static string ResolveLinks(string path) =>
+        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path;
+
+    private static async ValueTask<bool> ReadsAsZeroAsync(IBlockNode node, CancellationToken cancellationToken)
+    {
+        long lengthBytes = node.Geometry.LengthBytes;
+        long atBytes = 0;
+        for (int runs = 0; atBytes < lengthBytes && runs < MaximumStatusRuns; runs++)
+        {
+            BlockStatusRun run = await node.GetStatusAsync(atBytes, lengthBytes - atBytes, cancellationToken)
+                .ConfigureAwait(false);
+            if (!run.ReadsAsZero)
+            {
+                return false;
+            }
+
+            atBytes += run.LengthBytes;
+        }
+
+        return atBytes == lengthBytes;
+    }
+}

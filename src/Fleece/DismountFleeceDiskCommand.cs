@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+
+namespace Fleece;
+
+/// <summary>Dismount-FleeceDisk: flushes and closes disks.</summary>
+[Cmdlet(VerbsData.Dismount, "FleeceDisk", SupportsShouldProcess = true)]
+public sealed class DismountFleeceDiskCommand : FleeceCommand
+{
+    /// <summary>The disks' names, or the disks.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    [Alias("Disk")]
+    public string[] Name { get; set; } = [];
+
+    /// <summary>Stop the disk's sessions first, losing their points in time.</summary>
+    [Parameter]
+    public SwitchParameter Force { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string name in Name)
+        {
+            ForItem(name, () =>
+            {
+                _ = Disks.Find(name);
+                if (ShouldProcess(name, "Dismount"))
+                {
+                    Wait(Disks.DismountAsync(name, Force));
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+
+namespace Fleece;
+
+/// <summary>Turns engine errors into error records by <see cref="BlockErrorTable"/>.</summary>
+internal static class ErrorRecords
+{
+    public static ErrorRecord From(BlockException exception, object? target)
+    {
+        BlockErrorRow row = BlockErrorTable.Find(exception.Kind);
+        return new ErrorRecord(exception, row.ErrorId, Enum.Parse<ErrorCategory>(row.Category), target ?? exception.Path);
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Sessions.Backups;
+using Fleece.Sessions.Reading;
+
+namespace Fleece;
+
+/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a backup file.</summary>
+[Cmdlet(VerbsData.Export, "FleeceBackup", SupportsShouldProcess = true)]
+[Alias("Export-Backup")]
+[OutputType(typeof(Backup))]
+public sealed class ExportFleeceBackupCommand : FleeceCommand
+{
+    private BackupOptions? _options;
+    private BackupWriter? _writer;
+    private bool _isRefused;
+    private BackupProgress? _progress;
+
+    /// <summary>The backup's file; it appears when the backup is complete.</summary>
+    [Parameter(Mandatory = true, Position = 0)]
+    public string DestinationPath { get; set; } = string.Empty;
+
+    /// <summary>The chunks, from Read-FleeceSnapshot.</summary>
+    [Parameter(Mandatory = true, ValueFromPipeline = true)]
+    public SnapshotChunk? InputObject { get; set; }
+
+    /// <summary>The format; by default the file's extension decides, and raw where it says nothing.</summary>
+    [Parameter]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>Replace an existing file.</summary>
+    [Parameter]
+    public SwitchParameter Force { get; set; }
+
+    /// <inheritdoc/>
+    protected override void BeginProcessing() => OrEnd(DestinationPath, () =>
+    {
+        _options = new BackupOptions { Path = ResolveLiteral(DestinationPath), Format = Format, Overwrite = Force };
+        BackupWriter.CheckDestination(_options);
+        _isRefused = !ShouldProcess(_options.Path, "Write a backup");
+    });
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        SnapshotChunk chunk = InputObject!;
+        if (_isRefused)
+        {
+            chunk.Abandon();
+            return;
+        }
+
+        OrFail(() =>
+        {
+            _writer ??= Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
+            _progress ??= new BackupProgress(this, _options!.Path, _writer.SizeBytes);
+            Wait(_writer.WriteAsync(chunk, StopToken));
+            _progress.Report(_writer.ArrivedBytes);
+        });
+    }
+
+    /// <inheritdoc/>
+    protected override void EndProcessing()
+    {
+        if (_isRefused)
+        {
+            return;
+        }
+
+        OrFail(() =>
+        {
+            if (_writer is null)
+            {
+                throw new BlockException(
+                    BlockErrorKind.BackupIncomplete,
+                    "No chunk arrived, so no backup was made: the snapshot has nothing left to read, or nothing was piped here.",
+                    _options!.Path);
+            }
+
+            Backup backup = Wait(_writer.CompleteAsync(StopToken));
+            _progress!.Complete();
+            WriteObject(backup);
+        });
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && _writer is { } writer)
+        {
+            _writer = null;
+            Wait(writer.DisposeAsync());
+        }
+
+        base.Dispose(disposing);
+    }
+
+    // A failed backup ends here, not at disposal, so that the error can say what became of the partial file.
+    private void OrFail(Action action) => OrEnd(DestinationPath, () =>
+    {
+        try
+        {
+            action();
+        }
+        catch (BlockException e) when (_writer is { } writer)
+        {
+            _writer = null;
+            Wait(writer.DisposeAsync());
+            throw writer.PartialPath is not { } kept
+                ? e
+                : new BlockException(
+                    e.Kind,
+                    $"{e.Message} What was consumed before is kept in '{kept}'; the rest is still in the session.",
+                    e.Path,
+                    e.OffsetBytes,
+                    e.Operation,
+                    e);
+        }
+    });
+}

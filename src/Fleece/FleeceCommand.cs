@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+using System.Collections.ObjectModel;
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Sessions;
+
+namespace Fleece;
+
+/// <summary>What all cmdlets share: waiting with Ctrl+C, mapped errors, paths as PowerShell means them.</summary>
+/// <remarks>
+/// The pipeline thread is the only place of Fleece that blocks on asynchronous work. Clean-up belongs in
+/// <see cref="Dispose()"/>: it is the only method that runs after Ctrl+C, a throwing neighbour and Select-Object -First alike.
+/// </remarks>
+public abstract class FleeceCommand : PSCmdlet, IDisposable
+{
+    private readonly CancellationTokenSource _stopping = new();
+
+    /// <summary>The disks of this process.</summary>
+    internal static MountedDisks Disks => FleeceModule.Disks;
+
+    /// <summary>Cancelled by Ctrl+C.</summary>
+    protected CancellationToken StopToken => _stopping.Token;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <inheritdoc/>
+    protected override void StopProcessing() => _stopping.Cancel();
+
+    /// <summary>Releases what the cmdlet holds; runs once, whatever ended the pipeline, also when it never began.</summary>
+    protected virtual void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _stopping.Dispose();
+        }
+    }
+
+    /// <summary>Blocks the pipeline thread until the work is done. Ctrl+C ends the pipeline without an error.</summary>
+    protected static T Wait<T>(ValueTask<T> work)
+    {
+        if (work.IsCompletedSuccessfully)
+        {
+            return work.Result;
+        }
+
+        try
+        {
+            return work.AsTask().GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException)
+        {
+            throw new PipelineStoppedException();
+        }
+    }
+
+    /// <inheritdoc cref="Wait{T}"/>
+    protected static void Wait(ValueTask work)
+    {
+        if (work.IsCompletedSuccessfully)
+        {
+            return;
+        }
+
+        try
+        {
+            work.AsTask().GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException)
+        {
+            throw new PipelineStoppedException();
+        }
+    }
+
+    /// <summary>Does something for one input item; its failure is reported and the next item goes on.</summary>
+    protected void ForItem(object? target, Action action)
+    {
+        ArgumentNullException.ThrowIfNull(action);
+        try
+        {
+            action();
+        }
+        catch (BlockException e)
+        {
+            WriteError(ErrorRecords.From(e, target));
+        }
+    }
+
+    /// <summary>Does something without which the cmdlet cannot go on; its failure ends the statement.</summary>
+    protected void OrEnd(object? target, Action action)
+    {
+        ArgumentNullException.ThrowIfNull(action);
+        try
+        {
+            action();
+        }
+        catch (BlockException e)
+        {
+            ThrowTerminatingError(ErrorRecords.From(e, target));
+        }
+    }
+
+    /// <summary>The file a user's path means; it need not exist.</summary>
+    protected string ResolveLiteral(string path)
+    {
+        string resolved = SessionState.Path.GetUnresolvedProviderPathFromPSPath(path, out ProviderInfo provider, out _);
+        CheckIsFile(provider, path);
+        return resolved;
+    }
+
+    /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not.</summary>
+    protected IReadOnlyList<string> ResolveWildcards(string path)
+    {
+        if (!WildcardPattern.ContainsWildcardCharacters(path))
+        {
+            return [ResolveLiteral(path)];
+        }
+
+        try
+        {
+            Collection<string> resolved =
+                SessionState.Path.GetResolvedProviderPathFromPSPath(path, out ProviderInfo provider);
+            CheckIsFile(provider, path);
+            return resolved.Count != 0 ? resolved : throw NothingFits(path);
+        }
+        catch (ItemNotFoundException)
+        {
+            throw NothingFits(path);
+        }
+    }
+
+    private static BlockException NothingFits(string path) =>
+        new(BlockErrorKind.NotFound, $"No file fits '{path}'.", path, operation: "open");
+
+    private static void CheckIsFile(ProviderInfo provider, string path)
+    {
+        if (provider.Name != "FileSystem")
+        {
+            throw new BlockException(
+                BlockErrorKind.NotAFile, $"'{path}' is a path of the provider {provider.Name}; images are files.", path);
+        }
+    }
+}

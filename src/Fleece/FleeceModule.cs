@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using System.Management.Automation.Runspaces;
+using Fleece.Sessions;
+
+namespace Fleece;
+
+/// <summary>What lives as long as the module: the mounted disks of the process.</summary>
+/// <remarks>
+/// All runspaces that import the module share the disks, so only the last removal closes them. A runspace that is closed
+/// without removing the module says nothing, so the ones that are still open are counted when it matters.
+/// </remarks>
+public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCleanup
+{
+    private static readonly Lock Users = new();
+    private static readonly List<WeakReference<Runspace>> UsingRunspaces = [];
+
+    static FleeceModule() => AppDomain.CurrentDomain.ProcessExit += static (_, _) =>
+    {
+        try
+        {
+            CloseAll();
+        }
+        catch (AggregateException e)
+        {
+            // Nobody is left to catch it, and an unhandled exception would only hide the text in a crash report.
+            Console.Error.WriteLine($"Fleece could not close every disk: {e.Message}");
+        }
+    };
+
+    internal static MountedDisks Disks { get; } = new();
+
+    /// <summary>Notes the runspace that imports the module.</summary>
+    public void OnImport()
+    {
+        lock (Users)
+        {
+            UsingRunspaces.Add(new WeakReference<Runspace>(Runspace.DefaultRunspace));
+        }
+    }
+
+    /// <summary>Stops every session and closes every disk when no open runspace uses the module any more.</summary>
+    public void OnRemove(PSModuleInfo psModuleInfo)
+    {
+        lock (Users)
+        {
+            Runspace mine = Runspace.DefaultRunspace;
+            UsingRunspaces.RemoveAll(reference => !reference.TryGetTarget(out Runspace? runspace) ||
+                runspace == mine || runspace.RunspaceStateInfo.State != RunspaceState.Opened);
+            if (UsingRunspaces.Count != 0)
+            {
+                return;
+            }
+        }
+
+        CloseAll();
+    }
+
+    // A script that forgets Dismount-FleeceDisk must not lose what its guests wrote: closing flushes.
+    private static void CloseAll() => Disks.DisposeAsync().AsTask().GetAwaiter().GetResult();
+}

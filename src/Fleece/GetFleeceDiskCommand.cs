@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Sessions;
+
+namespace Fleece;
+
+/// <summary>Get-FleeceDisk: the mounted disks.</summary>
+[Cmdlet(VerbsCommon.Get, "FleeceDisk")]
+[OutputType(typeof(Disk))]
+public sealed class GetFleeceDiskCommand : FleeceCommand
+{
+    /// <summary>Names, wildcards allowed; all disks when left out.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [SupportsWildcards]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string[] Name { get; set; } = ["*"];
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string name in Name)
+        {
+            if (!WildcardPattern.ContainsWildcardCharacters(name))
+            {
+                ForItem(name, () => WriteObject(Disks.Find(name)));
+                continue;
+            }
+
+            WildcardPattern pattern = new(name, WildcardOptions.IgnoreCase);
+            foreach (Disk disk in Disks.All)
+            {
+                if (pattern.IsMatch(disk.Name))
+                {
+                    WriteObject(disk);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Sessions;
+
+namespace Fleece;
+
+/// <summary>Mount-FleeceDisk: opens image files as live disks.</summary>
+[Cmdlet(VerbsData.Mount, "FleeceDisk", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
+[OutputType(typeof(Disk))]
+public sealed class MountFleeceDiskCommand : FleeceCommand
+{
+    private const string PathSet = "Path";
+    private const string LiteralPathSet = "LiteralPath";
+
+    /// <summary>Image files; wildcards are expanded.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
+    public string[] Path { get; set; } = [];
+
+    /// <summary>Image files, taken as they are.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    [Alias("PSPath", "FullName")]
+    public string[] LiteralPath { get; set; } = [];
+
+    /// <summary>The disk's name; by default the file's name without its extension. For one file only.</summary>
+    [Parameter]
+    public string? Name { get; set; }
+
+    /// <summary>The format, where the content must not decide it.</summary>
+    [Parameter]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>Refuse guest writes.</summary>
+    [Parameter]
+    public SwitchParameter ReadOnly { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
+        {
+            ForItem(path, () =>
+            {
+                IReadOnlyList<string> files =
+                    ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)];
+                if (Name is not null && files.Count > 1)
+                {
+                    throw new BlockException(
+                        BlockErrorKind.InvalidArgument,
+                        $"'{path}' fits {files.Count} files, and one -Name can't be given to all of them. Mount them one by one.");
+                }
+
+                foreach (string file in files)
+                {
+                    ForItem(file, () => MountFile(file));
+                }
+            });
+        }
+    }
+
+    private void MountFile(string file)
+    {
+        if (ShouldProcess(file, "Mount"))
+        {
+            WriteObject(Wait(Disks.MountAsync(file, Name, Format, ReadOnly, StopToken)));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+using System.Collections;
+using System.Management.Automation;
+using System.Management.Automation.Language;
+
+namespace Fleece;
+
+/// <summary>Offers the names of mounted disks.</summary>
+public sealed class DiskNameCompleter : IArgumentCompleter
+{
+    /// <inheritdoc/>
+    public IEnumerable<CompletionResult> CompleteArgument(
+        string commandName,
+        string parameterName,
+        string wordToComplete,
+        CommandAst commandAst,
+        IDictionary fakeBoundParameters) =>
+        Completion.Offer(FleeceModule.Disks.All.Select(disk => (disk.Name, disk.Path)), wordToComplete);
+}
+
+/// <summary>Offers the names of running sessions.</summary>
+public sealed class SessionNameCompleter : IArgumentCompleter
+{
+    /// <inheritdoc/>
+    public IEnumerable<CompletionResult> CompleteArgument(
+        string commandName,
+        string parameterName,
+        string wordToComplete,
+        CommandAst commandAst,
+        IDictionary fakeBoundParameters) =>
+        Completion.Offer(
+            FleeceModule.Disks.Sessions.Select(session => (session.Id, $"{session.State}, since {session.StartedAt:u}")),
+            wordToComplete);
+}
+
+/// <summary>What both completers do with their names.</summary>
+internal static class Completion
+{
+    public static IEnumerable<CompletionResult> Offer(IEnumerable<(string Name, string Tip)> names, string word)
+    {
+        WildcardPattern pattern = new(word.Trim('\'', '"') + "*", WildcardOptions.IgnoreCase);
+        foreach ((string name, string tip) in names)
+        {
+            if (pattern.IsMatch(name))
+            {
+                string text = name.All(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '/')
+                    ? name
+                    : $"'{CodeGeneration.EscapeSingleQuotedStringContent(name)}'";
+                yield return new CompletionResult(text, name, CompletionResultType.ParameterValue, tip);
+            }
+        }
+    }
+}

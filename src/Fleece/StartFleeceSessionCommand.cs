@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Sessions;
+
+namespace Fleece;
+
+/// <summary>Start-FleeceSession: pins one instant on one or several disks.</summary>
+[Cmdlet(VerbsLifecycle.Start, "FleeceSession", SupportsShouldProcess = true)]
+[OutputType(typeof(Session))]
+public sealed class StartFleeceSessionCommand : FleeceCommand
+{
+    private readonly List<Disk> _disks = [];
+
+    /// <summary>The disks' names, or the disks. All of them, piped or listed, get a session at the same instant.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string[] Disk { get; set; } = [];
+
+    /// <summary>The session's name, unique on its disk; by default the disk's name.</summary>
+    [Parameter(Position = 1)]
+    public string? Name { get; set; }
+
+    /// <summary>
+    /// Limits the snapshot to these ranges: objects with OffsetBytes and LengthBytes. They are widened to whole granules; what
+    /// lies outside is never copied and never read.
+    /// </summary>
+    [Parameter]
+    [AllowEmptyCollection]
+    public object[]? Range { get; set; }
+
+    /// <summary>Where old data goes: an image, a new file, or a folder; by default a file beside the disk's image.</summary>
+    [Parameter]
+    public string? TempPath { get; set; }
+
+    /// <summary>The unit of copying: 512 B to 2 MiB, a power of two.</summary>
+    [Parameter]
+    public int GranuleSizeBytes { get; set; } = PointInTime.DefaultGranuleSizeBytes;
+
+    /// <summary>Who loses when old data can't be kept: the snapshot, or the guest's write.</summary>
+    [Parameter]
+    public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => OrEnd(Disk, () =>
+    {
+        foreach (string name in Disk)
+        {
+            _disks.Add(Disks.Find(name));
+        }
+    });
+
+    /// <inheritdoc/>
+    protected override void EndProcessing() => OrEnd(Name, () =>
+    {
+        SessionOptions options = new()
+        {
+            Name = Name,
+            Ranges = Range is null ? null : Array.ConvertAll(Range, RangeArgument.Parse),
+            TempPath = TempPath is null ? null : ResolveLiteral(TempPath),
+            GranuleSizeBytes = GranuleSizeBytes,
+            OnCopyError = OnCopyError,
+        };
+        if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
+        {
+            WriteObject(Wait(Session.StartAsync(_disks, options, StopToken)), enumerateCollection: true);
+        }
+    });
+}

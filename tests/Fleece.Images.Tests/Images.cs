@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images.Container;
+using Fleece.Images.Qcow2;
+using Fleece.TestKit;
+using Xunit;
+
+namespace Fleece.Images.Tests;
+
+/// <summary>Images for tests, in memory and in files.</summary>
+internal static class Images
+{
+    /// <summary>An empty image in memory.</summary>
+    public static byte[] Empty(long sizeBytes, int clusterBytes)
+    {
+        MemoryContainer container = new([]);
+        new Qcow2Layout(container.Path, sizeBytes, clusterBytes).WriteTo(container);
+        return container.Content;
+    }
+
+    /// <summary>A new image in a file, open.</summary>
+    public static async ValueTask<Qcow2Node> CreateAsync(string path, long sizeBytes, int clusterBytes)
+    {
+        await Image.CreateAsync(path, ImageFormat.Qcow2, sizeBytes, clusterBytes);
+        return Open(path);
+    }
+
+    public static Qcow2Node Open(string path, bool isReadOnly = false)
+    {
+        LocalContainer container = new(LocalFile.Open(path, isReadOnly));
+        try
+        {
+            return Qcow2Node.Open(container);
+        }
+        catch
+        {
+            container.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Fails the test unless QEMU finds the image clean and reads the reference's bytes from it.</summary>
+    public static void CheckWithQemu(string path, ReferenceDisk disk, string context = "")
+    {
+        Qemu.CheckClean(path);
+        disk.Check(0, Qemu.Content(path), context);
+    }
+
+    /// <summary>A random request on a node and on its reference, within a part of the disk.</summary>
+    public static async ValueTask RandomRequestAsync(IBlockNode node, ReferenceDisk disk, Seeds seeds, BlockRange part)
+    {
+        BlockRange inPart = seeds.Range(part.LengthBytes);
+        BlockRange range = new(part.OffsetBytes + inPart.OffsetBytes, Math.Min(inPart.LengthBytes, 400_000));
+        range = range.Intersect(part);
+        switch (seeds.Next(10))
+        {
+            case < 5:
+                byte[] data = seeds.Bytes(range.LengthBytes);
+                await node.WriteAsync(range.OffsetBytes, data, WriteFlags.None, CancellationToken.None);
+                disk.Write(range.OffsetBytes, data);
+                break;
+            case 5:
+                await node.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
+                disk.WriteZeroes(range);
+                break;
+            case 6:
+                await node.DiscardAsync(range.OffsetBytes, range.LengthBytes, CancellationToken.None);
+                disk.Discard(range);
+                break;
+            case 7 when seeds.Chance(20):
+                await node.FlushAsync(CancellationToken.None);
+                break;
+            default:
+                byte[] read = new byte[range.LengthBytes];
+                await node.ReadAsync(range.OffsetBytes, read, CancellationToken.None);
+                disk.Check(range.OffsetBytes, read);
+                break;
+        }
+    }
+
+    public static async Task<BlockException> FailsAsync(BlockErrorKind kind, Func<Task> action)
+    {
+        BlockException failure = await Assert.ThrowsAsync<BlockException>(action);
+        Assert.True(kind == failure.Kind, $"Expected {kind}: {failure}");
+        return failure;
+    }
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Qcow2;
+using Fleece.TestKit;
+using Xunit;
+
+namespace Fleece.Images.Tests;
+
+/// <summary>What a crash or a failing disk leaves behind: leaked clusters at most, and everything that was flushed.</summary>
+public sealed class Qcow2CrashTests : IDisposable
+{
+    private const int ClusterBytes = 512;
+    private const int SizeBytes = 320 * 1024;
+
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    // Method: at random moments, and before every flush inside a write-back, an image is put together from what was
+    // flushed and a random part of what was not, in order. It is audited, and some by QEMU; every byte must have a value
+    // it had at the last guest flush or got since.
+    [Fact]
+    public async Task A_crash_at_any_moment_leaves_leaks_at_most_and_keeps_what_was_flushed()
+    {
+        Qemu.SkipWhenMissing();
+        Seeds seeds = Seeds.FromEnvironment();
+        for (int round = 0; round < 20; round++)
+        {
+            MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
+            Qcow2Node node = Qcow2Node.Open(container);
+            CrashRun run = new(this, container, seeds.Fork());
+            container.BeforeFlush = run.OnFlush;
+            for (int request = 0; request < 120; request++)
+            {
+                await RequestAsync(node, seeds, run);
+                if (seeds.Chance(15))
+                {
+                    await node.FlushAsync(CancellationToken.None);
+                    run.Flushed();
+                }
+
+                if (seeds.Chance(8))
+                {
+                    run.Check($"round {round}, request {request}");
+                }
+            }
+
+            await node.DisposeAsync();
+            CheckClean(container.Content);
+        }
+    }
+
+    // Method: an image that only grows, through new L2 tables and new refcount blocks; before every flush of a write-back
+    // many subsets of what is not flushed yet.
+    [Fact]
+    public async Task A_crash_inside_the_write_back_of_a_growing_image_leaves_leaks_at_most()
+    {
+        const int GrowingBytes = 1024 * 1024;
+        Seeds seeds = Seeds.FromEnvironment();
+        MemoryContainer container = new(Images.Empty(GrowingBytes, ClusterBytes));
+        await using Qcow2Node node = Qcow2Node.Open(container);
+        int blocks = node.Metadata.Refcounts!.Table.Count(offset => offset != 0);
+        container.BeforeFlush = () =>
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                ImageAudit.LeaksAtMost(container.Crash(() => seeds.Chance(60)), $"try {i}, seed {seeds.Seed}");
+            }
+        };
+        byte[] data = seeds.Bytes(32 * 1024);
+        for (int offsetBytes = 0; offsetBytes < GrowingBytes; offsetBytes += data.Length)
+        {
+            await node.WriteAsync(offsetBytes, data, WriteFlags.None, CancellationToken.None);
+            await node.FlushAsync(CancellationToken.None);
+        }
+
+        Assert.True(node.Metadata.Refcounts.Table.Count(offset => offset != 0) > blocks + 5);
+    }
+
+    [Fact]
+    public async Task A_disk_failing_from_any_change_on_leaves_leaks_at_most()
+    {
+        Qemu.SkipWhenMissing();
+        Seeds seeds = Seeds.FromEnvironment();
+        for (int failFrom = 0; failFrom < 420; failFrom += failFrom < 60 ? 1 : 3)
+        {
+            Seeds own = new(seeds.Seed);
+            MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes)) { FailFrom = failFrom };
+            Qcow2Node node = Qcow2Node.Open(container);
+            BlockException? first = null;
+            for (int request = 0; request < 60; request++)
+            {
+                try
+                {
+                    await RequestAsync(node, own, null);
+                    if (request % 7 == 6)
+                    {
+                        await node.FlushAsync(CancellationToken.None);
+                    }
+                }
+                catch (BlockException failure)
+                {
+                    first ??= failure;
+                    Assert.Equal(BlockErrorKind.IoFailed, failure.Kind);
+                }
+
+                await node.ReadAsync(0, new byte[SizeBytes], CancellationToken.None);
+            }
+
+            first ??= await DisposeAsync(node);
+            string context = $"failing from change {failFrom}, seed {seeds.Seed}";
+            ImageAudit.LeaksAtMost(container.Content, context);
+            if (failFrom % 20 == 0)
+            {
+                CheckLeaksAtMost(container.Content, context);
+            }
+
+            Assert.True(first is not null || container.ChangeCount <= failFrom);
+        }
+    }
+
+    [Fact]
+    public async Task The_first_failed_metadata_write_stops_all_later_changes_and_no_reads()
+    {
+        MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
+        Qcow2Node node = Qcow2Node.Open(container);
+        await node.WriteAsync(0, new byte[] { 1, 2, 3 }, WriteFlags.None, CancellationToken.None);
+        container.FailFrom = container.ChangeCount;
+        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
+        container.FailFrom = int.MaxValue;
+        int changes = container.ChangeCount;
+
+        BlockException later = await Images.FailsAsync(
+            BlockErrorKind.IoFailed,
+            () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
+        Assert.Contains("takes no more changes", later.Message, StringComparison.Ordinal);
+        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
+        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.DiscardAsync(0, 512, CancellationToken.None).AsTask());
+        byte[] read = new byte[4];
+        await node.ReadAsync(0, read, CancellationToken.None);
+        Assert.Equal([1, 2, 3, 0], read);
+        await node.DisposeAsync();
+        Assert.Equal(changes, container.ChangeCount);
+    }
+
+    [Fact]
+    public async Task A_failed_write_of_guest_data_is_only_that_requests_failure()
+    {
+        MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
+        Qcow2Node node = Qcow2Node.Open(container);
+        await node.WriteAsync(0, new byte[ClusterBytes], WriteFlags.None, CancellationToken.None);
+        container.FailFrom = container.ChangeCount;
+        await Images.FailsAsync(
+            BlockErrorKind.IoFailed,
+            () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
+        container.FailFrom = int.MaxValue;
+
+        await node.WriteAsync(0, new byte[] { 9 }, WriteFlags.None, CancellationToken.None);
+        await node.FlushAsync(CancellationToken.None);
+        await node.DisposeAsync();
+    }
+
+    private static async ValueTask RequestAsync(Qcow2Node node, Seeds seeds, CrashRun? run)
+    {
+        BlockRange range = seeds.Range(SizeBytes);
+        range = new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, 20_000));
+        switch (seeds.Next(4))
+        {
+            case 0:
+                run?.Discarding(range);
+                await node.DiscardAsync(range.OffsetBytes, range.LengthBytes, CancellationToken.None);
+                break;
+            case 1:
+                run?.Writing(range.OffsetBytes, new byte[range.LengthBytes]);
+                await node.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
+                break;
+            default:
+                byte[] data = seeds.Bytes(range.LengthBytes);
+                run?.Writing(range.OffsetBytes, data);
+                await node.WriteAsync(range.OffsetBytes, data, WriteFlags.None, CancellationToken.None);
+                break;
+        }
+    }
+
+    private static async ValueTask<BlockException?> DisposeAsync(Qcow2Node node)
+    {
+        try
+        {
+            await node.DisposeAsync();
+            return null;
+        }
+        catch (BlockException failure)
+        {
+            Assert.Equal(BlockErrorKind.IoFailed, failure.Kind);
+            return failure;
+        }
+    }
+
+    private string Store(byte[] content)
+    {
+        string path = _folder.NewFile(".qcow2");
+        File.WriteAllBytes(path, content);
+        return path;
+    }
+
+    private void CheckLeaksAtMost(byte[] content, string context)
+    {
+        string path = Store(content);
+        Qemu.CheckLeaksAtMost(path, context);
+        File.Delete(path);
+    }
+
+    private void CheckClean(byte[] content) => Qemu.CheckClean(Store(content));
+
+    // The values each byte may have after a crash: those it had at the last guest flush or got since.
+    private sealed class CrashRun(Qcow2CrashTests owner, MemoryContainer container, Seeds seeds)
+    {
+        private readonly ByteSets _now = new(SizeBytes);
+        private readonly ByteSets _possible = new(SizeBytes);
+
+        public void Writing(long offsetBytes, byte[] data)
+        {
+            for (int i = 0; i < data.Length; i++)
+            {
+                _now.SetOnly((int)offsetBytes + i, data[i]);
+                _possible.Add((int)offsetBytes + i, data[i]);
+            }
+        }
+
+        // Parts of clusters keep their bytes, so zero is one more value and not the only one.
+        public void Discarding(BlockRange range)
+        {
+            for (long i = range.OffsetBytes; i < range.EndBytes; i++)
+            {
+                _now.Add((int)i, 0);
+                _possible.Add((int)i, 0);
+            }
+        }
+
+        public void Flushed() => _possible.CopyFrom(_now);
+
+        public void OnFlush()
+        {
+            if (seeds.Chance(50))
+            {
+                Check("inside a write-back");
+            }
+        }
+
+        public void Check(string context)
+        {
+            int percent = seeds.Pick(0, 30, 70, 100);
+            byte[] image = container.Crash(() => seeds.Chance(percent));
+            ImageAudit.LeaksAtMost(image, $"{context}, seed {seeds.Seed}");
+            if (seeds.Chance(3))
+            {
+                owner.CheckLeaksAtMost(image, $"{context}, seed {seeds.Seed}");
+            }
+
+            byte[] content = new byte[SizeBytes];
+            Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true));
+            ValueTask read = node.ReadAsync(0, content, CancellationToken.None);
+            Assert.True(read.IsCompletedSuccessfully);
+            for (int i = 0; i < SizeBytes; i++)
+            {
+                if (!_possible.Contains(i, content[i]))
+                {
+                    Assert.Fail($"byte {i} is {content[i]:x2}, as it was neither at the last flush nor since; {context}");
+                }
+            }
+        }
+    }
+
+    // For each byte of the disk, a set of values: 256 bits.
+    private sealed class ByteSets
+    {
+        private const int WordsPerByte = 4;
+
+        private readonly ulong[] _words;
+
+        public ByteSets(int count)
+        {
+            _words = new ulong[count * WordsPerByte];
+            for (int i = 0; i < count; i++)
+            {
+                Add(i, 0);
+            }
+        }
+
+        public void Add(int index, byte value) => _words[(index * WordsPerByte) + (value >> 6)] |= 1UL << (value & 63);
+
+        public bool Contains(int index, byte value) =>
+            (_words[(index * WordsPerByte) + (value >> 6)] & (1UL << (value & 63))) != 0;
+
+        public void SetOnly(int index, byte value)
+        {
+            _words.AsSpan(index * WordsPerByte, WordsPerByte).Clear();
+            Add(index, value);
+        }
+
+        public void CopyFrom(ByteSets other) => other._words.CopyTo(_words, 0);
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+
+namespace Fleece.Interleavings;
+
+/// <summary>One point in time over the scenario's disk, with the bytes it must keep and the oracles that watch it.</summary>
+internal sealed class ModelSession
+{
+    private const int G = ModelDisk.GranuleBytes;
+
+    private readonly ModelDisk _disk;
+    private readonly int[] _readers;
+    private readonly byte[] _instant;
+    private readonly string _name;
+
+    public ModelSession(string name, ModelDisk disk, IBlockNode root, CopyErrorPolicy policy, BlockRange[]? ranges)
+    {
+        _name = name;
+        _disk = disk;
+        _instant = [.. disk.Content];
+        _readers = new int[disk.Stored.Length];
+        Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length) { GarblesDiscarded = true };
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, G, policy, ranges);
+    }
+
+    public PointInTime Point { get; }
+
+    public ModelDisk Temp { get; }
+
+    /// <summary>Reads, and checks what comes (I1). Returns the error's kind, or null for success.</summary>
+    public BlockErrorKind? Read(int offset, int length)
+    {
+        LogicalThread? thread = Interleaving.Current;
+        byte[] buffer = new byte[length];
+        try
+        {
+            thread?.Reading = this;
+            Scenario.Complete(Point.Snapshot.ReadAsync(offset, buffer, CancellationToken.None));
+        }
+        catch (BlockException e) when (IsHonest(e))
+        {
+            return e.Kind;
+        }
+        finally
+        {
+            thread?.Reading = null;
+        }
+
+        int same = buffer.AsSpan().CommonPrefixLength(_instant.AsSpan(offset, length));
+        if (same != length)
+        {
+            Interleaving.Violated(
+                $"I1: {_name} returned {buffer[same]:x2} at {offset + same}, the instant held {_instant[offset + same]:x2}");
+        }
+
+        return null;
+    }
+
+    /// <summary>Discards a range of the snapshot.</summary>
+    public void Consume(int offset, int length) =>
+        Scenario.Complete(Point.Snapshot.DiscardAsync(offset, length, CancellationToken.None));
+
+    /// <summary>Asks for the status of a range. It never reaches past the first refused granule (I5).</summary>
+    public BlockErrorKind? AskStatus(int offset, int length)
+    {
+        try
+        {
+            BlockStatusRun run = Scenario.Complete(
+                Point.Snapshot.GetStatusAsync(offset, length, CancellationToken.None).AsTask());
+            bool fits = run.LengthBytes >= 1 && run.LengthBytes <= length;
+            if (!fits || (run.ReadsAsZero && _instant.AsSpan(offset, (int)run.LengthBytes).ContainsAnyExcept((byte)0)))
+            {
+                Interleaving.Violated($"status of {_name} at {offset}, {length} bytes: {run}");
+            }
+
+            return null;
+        }
+        catch (BlockException e) when (IsHonest(e))
+        {
+            return e.Kind;
+        }
+    }
+
+    /// <summary>Walks the map; returns which granules it calls refused. Every run has at least one byte.</summary>
+    public bool[] Walk()
+    {
+        bool[] refused = new bool[_instant.Length / G];
+        for (long at = 0; at < _instant.Length;)
+        {
+            SnapshotRun run = Point.GetRun(at);
+            if (run.OffsetBytes != at || run.LengthBytes < 1 || at + run.LengthBytes > _instant.Length)
+            {
+                Interleaving.Violated($"the map of {_name} has at {at} the run {run}");
+            }
+
+            refused.AsSpan((int)(at / G), (int)(run.LengthBytes / G)).Fill(!run.IsReadable);
+            at += run.LengthBytes;
+        }
+
+        return refused;
+    }
+
+    /// <summary>I2: before the guest changes a granule its old data is in temp, and nobody reads it for the snapshot.</summary>
+    public void CheckChange(int granule)
+    {
+        if (Point.State != SessionState.Active || Point.Refused.Contains(granule))
+        {
+            return;
+        }
+
+        if (!Point.Done.Contains(granule) || Temp.At(granule) != _instant[granule * G])
+        {
+            Interleaving.Violated($"I2: granule {granule} changes before {_name} has its old data");
+        }
+
+        if (_readers[granule] != 0)
+        {
+            Interleaving.Violated($"I2: granule {granule} changes under a frozen read of {_name}");
+        }
+    }
+
+    public void CountReader(int first, int last, int change)
+    {
+        for (int granule = first; granule <= last; granule++)
+        {
+            _readers[granule] += change;
+        }
+    }
+
+    /// <summary>What must hold when every request has ended.</summary>
+    public void CheckEnd()
+    {
+        Assert.NotEqual(BlockErrorKind.InvariantBroken, Point.BrokenBy?.Kind);
+        if (Point.State != SessionState.Active)
+        {
+            return;
+        }
+
+        Assert.False(Point.Frozen.Overlap(Point.Granules.All), $"{_name} has a frozen read left over");
+        for (int granule = 0; granule < Temp.Stored.Length; granule++)
+        {
+            bool isRefused = Point.Refused.Contains(granule);
+            Assert.False(isRefused && Temp.Stored[granule], $"I7: {_name}'s temp keeps consumed granule {granule}");
+            BlockErrorKind? error = Read(granule * G, G);
+            Assert.True(isRefused == error is not null, $"granule {granule} of {_name} ends with {error}");
+        }
+    }
+
+    // Anything else, a broken invariant above all, is a finding and not an answer.
+    private static bool IsHonest(BlockException error) =>
+        error.Kind is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
+}

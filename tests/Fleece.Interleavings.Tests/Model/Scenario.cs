@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+
+namespace Fleece.Interleavings;
+
+/// <summary>A disk, its sessions, and the threads that use them at once.</summary>
+internal sealed class Scenario(Execution execution)
+{
+    public const int G = ModelDisk.GranuleBytes;
+
+    private readonly List<ModelSession> _sessions = [];
+    private readonly List<Change> _changes = [];
+    private readonly List<Action> _endChecks = [];
+    private byte[] _before = [];
+    private IBlockNode _root = null!;
+
+    public ModelDisk Disk { get; private set; } = null!;
+
+    /// <summary>The newest session.</summary>
+    public ModelSession Session => _sessions[^1];
+
+    public PointInTime Point => Session.Point;
+
+    /// <summary>Makes the disk; granule n holds n + 1, but a granule named as zero is a hole.</summary>
+    public void MakeDisk(int granules, int hole = -1)
+    {
+        Disk = new ModelDisk("disk", granules);
+        for (int granule = 0; granule < granules; granule++)
+        {
+            if (granule != hole)
+            {
+                Disk.Fill(granule, (byte)(granule + 1));
+            }
+        }
+
+        _root = Disk;
+        _before = [.. Disk.Content];
+        Disk.Changing = granule => Watch(() => _sessions.ForEach(s => s.CheckChange(granule)));
+        Disk.Reading = (first, last, change) =>
+            (Interleaving.Current?.Reading as ModelSession)?.CountReader(first, last, change);
+    }
+
+    /// <summary>Pins an instant; the guest goes through its filter from now on.</summary>
+    public ModelSession AddSession(
+        CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot, params BlockRange[] ranges)
+    {
+        ModelSession session =
+            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges);
+        _sessions.Add(session);
+        _root = session.Point.Filter;
+        return session;
+    }
+
+    /// <summary>A disk of some granules with one session.</summary>
+    public ModelSession Start(int granules, CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot)
+    {
+        MakeDisk(granules);
+        return AddSession(policy);
+    }
+
+    /// <summary>A thread of the guest, or anything else that may wait.</summary>
+    public void Guest(Action body) => execution.Add("guest", body, mayWait: true);
+
+    /// <summary>A thread of snapshot requests, which must never wait for the guest (I3).</summary>
+    public void Reader(Action body) => execution.Add("reader", body, mayWait: false);
+
+    public void AtEnd(Action check) => _endChecks.Add(check);
+
+    /// <summary>The guest writes; returns the error's kind, or null for success.</summary>
+    public BlockErrorKind? Write(int offset, int length, byte value, CancellationToken cancellationToken = default)
+    {
+        byte[] data = new byte[length];
+        data.AsSpan().Fill(value);
+        return Request(offset, length, value, () => _root.WriteAsync(offset, data, WriteFlags.None, cancellationToken));
+    }
+
+    public BlockErrorKind? WriteZeroes(int offset, int length) =>
+        Request(offset, length, 0, () => _root.WriteZeroesAsync(offset, length, WriteFlags.None, default));
+
+    public BlockErrorKind? Discard(int offset, int length) =>
+        Request(offset, length, 0, () => _root.DiscardAsync(offset, length, default));
+
+    /// <summary>All requests of these tests complete on their logical thread; one that does not is a flaw of the tests.</summary>
+    public static void Complete(ValueTask request)
+    {
+        if (!request.IsCompleted)
+        {
+            Interleaving.Violated("a request waits somewhere the scheduler does not see");
+        }
+
+        request.GetAwaiter().GetResult();
+    }
+
+    public static T Complete<T>(Task<T> request)
+    {
+        Complete(new ValueTask(request));
+        return request.Result;
+    }
+
+    public void CheckEnd()
+    {
+        CheckContent();
+        _sessions.ForEach(s => s.CheckEnd());
+        _endChecks.ForEach(check => check());
+    }
+
+    private BlockErrorKind? Request(int offset, int length, byte value, Func<ValueTask> request)
+    {
+        Change change = new(offset, offset + length, value) { Begun = execution.Steps };
+        try
+        {
+            Complete(request());
+            change.Ended = execution.Steps;
+            _changes.Add(change);
+            return null;
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.CopyFailed)
+        {
+            return e.Kind;
+        }
+    }
+
+    /// <summary>Every byte holds what a change left that no later change is known to have overwritten.</summary>
+    private void CheckContent()
+    {
+        for (int at = 0; at < Disk.Content.Length; at += G / 2)
+        {
+            List<Change> covering = _changes.FindAll(c => c.Start <= at && at < c.End);
+            IEnumerable<byte> allowed = covering.Count == 0
+                ? [_before[at]]
+                : covering.Where(c => !covering.Exists(later => later.Begun > c.Ended)).Select(c => c.Value);
+            Assert.Contains(Disk.Content[at], allowed);
+        }
+    }
+
+    private static void Watch(Action oracle)
+    {
+        using (Interleaving.Quietly())
+        {
+            oracle();
+        }
+    }
+
+    private sealed record Change(int Start, int End, byte Value)
+    {
+        public int Begun { get; init; }
+
+        public int Ended { get; set; }
+    }
+}
