@@ -17,6 +17,7 @@
  *   MAXIMUM_COUNT (1-2)     PointInTime.BeginCopy: most granules in one copy
  *   SLOW_AFTER_END          after a break or stop, reads and copies end only when nobody waits for them (I6)
  *   GUESTS_HANG             guest writes, copies and discards may stop for ever in an I/O (I3)
+ *   WITHOUT_I2              does not assert I2, so that a slip goes on until it spoils a read
  *   MUTATE_...              one slip each; check.sh demands that spin finds it
  */
 #ifndef WRITERS
@@ -118,10 +119,14 @@ hidden byte I1, I2, I4, I5, I6, I7;
 
 /* I2 for one granule. A read that froze the granule after it was consumed does not count: SnapshotAccess.CheckReadable
    fails it after the I/O. */
+#ifdef WITHOUT_I2
+#define MAY_CHANGE(granule) true
+#else
 #define MAY_CHANGE(granule) \
     (over || HAS(refused, granule) || \
         ((stored & BOTH_HALVES(granule)) == BOTH_HALVES(granule) && \
             (wrong & BOTH_HALVES(granule)) == 0 && !HAS(FROZEN, granule)))
+#endif
 
 /* ---- I/O ---- */
 
@@ -248,7 +253,7 @@ inline LetWritesGo()
 }
 
 /* FirstUnsettled: GranuleMap.FirstInNeither. */
-#ifdef MUTATE_I4_CONSUMED_IS_UNSETTLED
+#ifdef MUTATE_I7_CONSUMED_IS_UNSETTLED
 #define SETTLED done
 #else
 #define SETTLED (done | refused)
@@ -338,10 +343,12 @@ proctype Writer(byte me)
 Settle: /* SettleAsync. */
     IF_OVER(Write);
     at = FIRST_IN(~SETTLED, at, last);
+#ifndef MUTATE_I4_SETTLED_TAKES_LOCK
     if
     :: at == last -> goto Settled
     :: else
     fi;
+#endif
 
     /* BeginCopy: one scope of the lock. */
     d_step {

@@ -13,6 +13,7 @@
  * One granule, one copy, one frozen read. Set by -D:
  *   WITH_CONSUMER, WITH_BREAKER   a discard; a break by a third guest write
  *   SLOW_AFTER_END                after a break the read ends only when all guest writes have ended (I6)
+ *   WITHOUT_I2                    does not assert I2, so that a slip goes on until it spoils a read
  *   MUTATE_...                    one slip each; check.sh demands that spin finds it
  */
 
@@ -136,7 +137,11 @@ inline WaitUntilClear()
 }
 
 /* The guest's write reaches the active disk, in two steps. A frozen read that fails afterwards does not count (I2). */
+#ifdef WITHOUT_I2
+#define MAY_CHANGE true
+#else
 #define MAY_CHANGE (!frozen || memory[REFUSED] || memory[CAUSE])
+#endif
 inline Change()
 {
     atomic { assert(MAY_CHANGE || I2); changed = changed | 1 };
