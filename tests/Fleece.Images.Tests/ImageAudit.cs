@@ -77,12 +77,15 @@ internal sealed class ImageAudit
         }
     }
 
-    // 16-bit refcounts only, as new images have them.
+    // Refcounts of whole bytes only.
     private long Refcount(long cluster)
     {
-        long perBlock = 1L << (_clusterBits - 1);
-        long blockBytes = Word(Word(48, 8) + (cluster / perBlock * 8), 8);
-        return blockBytes == 0 ? 0 : Word(blockBytes + (cluster % perBlock * 2), 2);
+        int refcountBytes = 1 << ((int)Word(96, 4) - 3);
+        long perBlock = (1L << _clusterBits) / refcountBytes;
+        long blockBytes = cluster / perBlock < Word(56, 4) << (_clusterBits - 3)
+            ? Word(Word(48, 8) + (cluster / perBlock * 8), 8)
+            : 0;
+        return blockBytes == 0 ? 0 : Word(blockBytes + (cluster % perBlock * refcountBytes), refcountBytes);
     }
 
     // Behind the end of the file there are zeros.
