@@ -32,12 +32,13 @@ finding() {
 }
 
 is_complete() {
-    grep -q 'errors: 0$' "$1" &&
-        ! grep -qiE 'max search depth too small|not completed|hash-compact|bit statespace|memory limit|out of memory' "$1"
+    local cut_short='max search depth too small|not completed|hash-compact|bit statespace|memory limit|out of memory'
+    grep -q 'errors: 0$' "$1" && ! grep -qiE "$cut_short" "$1"
 }
 
 # search NAME MODEL EXPECTED DEFINE...
-#   EXPECTED is "holds", "ends" (no process runs for ever) or what pan must find (see finding); "ends:livelock" combines.
+#   EXPECTED is "holds", "ends" (no process runs for ever) or what pan must find (see finding); "ends:livelock" is
+#   what it must find in a search for processes that run for ever.
 search() {
     local name=$1 model=$2 expected=$3 directory="$work/$1" status=0 started=$SECONDS found
     shift 3
@@ -84,23 +85,25 @@ search() {
 
     cd "$work"
     rm -rf "$directory"
-    echo >"$work/$verdict.$name"
+    if [[ $verdict == passed ]]; then
+        echo >"$work/passed.$name"
+    fi
 }
 
 names=("$@")
-running=0
+running=0 started=0
 start() {
     if ((${#names[@]} > 0)) && [[ ! " ${names[*]} " == *" $1 "* ]]; then
         return
     fi
 
     if ((running == jobs)); then
-        wait -n
+        wait -n || true  # the verdicts are counted at the end
         running=$((running - 1))
     fi
 
     search "$@" &
-    running=$((running + 1))
+    running=$((running + 1)) started=$((started + 1))
 }
 
 protocol() { start "$1" copy-before-write "${@:2}"; }
@@ -152,12 +155,14 @@ protocol_mutation I3_READ_WAITS_FOR_COPY deadlock "${one_writer[@]}" -DGUESTS_HA
 protocol_mutation I4_ANY_FROZEN_READ I4 -DREADERS=2 -DCONSUMERS=0
 protocol_mutation I4_NO_SECOND_SCAN deadlock "${one_writer[@]}"
 protocol_mutation I4_FAILED_COPY_WAKES_NOBODY deadlock "${two_writers[@]}"
+protocol_mutation I4_FAILED_COPY_IS_REPEATED ends:livelock "${one_writer[@]}"
 protocol_mutation I4_SETTLED_TAKES_LOCK I4 "${two_writers[@]}"
 handshake_mutation I4_EXIT_WITHOUT_FENCE deadlock
 handshake_mutation I4_REGISTER_WITHOUT_FENCE deadlock
 protocol_mutation I5_MAP_CHECKED_ONCE I5 "${one_writer[@]}"
 protocol_mutation I5_CONSUME_WITHOUT_LOCK I5 "${one_writer[@]}" -DCONSUMERS=2
-protocol_mutation I5_STATUS_OF_NOTHING ends:livelock "${querier[@]}" -DWRITERS=1
+protocol_mutation I5_STATUS_OF_NOTHING I5 "${querier[@]}" -DWRITERS=1
+protocol_mutation I5_STATUS_IS_NOT_CUT I5 "${querier[@]}" -DWRITERS=1
 protocol_mutation I6_NO_CHECK_AFTER_IO I6 $break_snapshot "${one_writer[@]}"
 protocol_mutation I6_BREAK_DOES_NOT_ABANDON deadlock "${two_writers[@]}" -DSTOPPERS=1 -DSLOW_AFTER_END
 protocol_mutation I6_BREAK_LEAVES_COPY_WAITERS deadlock "${two_writers[@]}" -DSTOPPERS=1 -DSLOW_AFTER_END
@@ -171,6 +176,6 @@ protocol_mutation I7_FAILED_COPY_FORGOTTEN I7 "${one_writer[@]}"
 wait
 
 passed=$(find "$work" -name 'passed.*' | wc -l)
-failed=$(find "$work" -name 'failed.*' | wc -l)
+failed=$((started - passed))  # a search that breaks down leaves no verdict
 echo "$passed passed, $failed failed"
 ((failed == 0 && passed > 0)) || exit 1

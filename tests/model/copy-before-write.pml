@@ -76,14 +76,14 @@
 byte done;                  /* PointInTime.Done */
 byte refused;               /* PointInTime.Refused */
 bit over;                   /* SessionCondition.IsOver: broken or stopped */
-bit copyFailed;             /* a copy has failed: temp may hold data of granules that are not done */
+bit hasFailedCopies;        /* PointInTime._hasFailedCopies: temp may hold data of granules that are not done */
 byte copies[WRITERS];       /* RunningCopies: the granules a writer is copying */
 byte copyAwaited[WRITERS];  /* RunningCopies.Copy.Finished: 1 + the writer whose copy this one waits for; 0 = woken */
 
 byte slots[SLOTS];          /* FrozenReads.Segment.Slots */
 bit abandoned;              /* FrozenReads._abandoned */
 bit waitersLock;            /* FrozenReads._waitersLock */
-byte waiting;               /* FrozenReads._waiters, a bit per writer; so also _waiterCount. Cleared = Waiter.Woken is set */
+byte waiting;               /* FrozenReads._waiters and _waiterCount, a bit per writer; 0 = Waiter.Woken */
 byte writeStart[WRITERS];   /* what each writer writes, and so Waiter.Run */
 byte writeEnd[WRITERS];
 
@@ -275,7 +275,7 @@ inline FinishCopy(succeeded)
         copies[me] = 0;
         if
         :: succeeded -> done = done | MASK(from, to)
-        :: else -> copyFailed = 1
+        :: else -> hasFailedCopies = 1
         fi
     };
 #ifdef MUTATE_I4_FAILED_COPY_WAKES_NOBODY
@@ -465,7 +465,11 @@ Woken:
         assert(!over || I6)
     };
 #endif
+#ifdef MUTATE_I4_FAILED_COPY_IS_REPEATED
+    goto Settle;
+#else
     goto Finish;
+#endif
 #endif
 
 Settled: /* FrozenReads.WaitUntilClearAsync. */
@@ -544,19 +548,21 @@ inline NextPiece(end)
 #ifdef MUTATE_I3_READ_WAITS_FOR_COPY
         !HAS(copies[0], at);
 #endif
+        to = FIRST_IN(done, at, end);
+#ifdef MUTATE_I1_EMPTY_FREEZE
+        /* Asked again, done may say otherwise. The empty run then enters, and packed, one that starts at 0 reads as a
+           free slot: what it leaves is the slot of another read. */
+        isTemp = to == at;
+        to = (isTemp -> to : FIRST_IN(done, at, end));
         if
-        :: HAS(done, at) ->
+        :: isTemp ->
+#else
+        if
+        :: to == at ->
             isTemp = 1;
+#endif
             to = FIRST_IN(~done, at, end);
             break
-        :: else
-        fi;
-        to = FIRST_IN(done, at, end);
-        if
-#ifndef MUTATE_I1_EMPTY_FREEZE
-        /* Done since the line above. An empty run must not enter: packed, one that starts at 0 reads as a free slot. */
-        :: to == at
-#endif
         :: else ->
             Enter(PACK(at, to));
 #ifdef MUTATE_I1_NO_SECOND_TEST
@@ -644,40 +650,65 @@ Refuse:
     atomic { isBad = 0; wasOver = 0; wasRefused = 0; at = 0; to = 0 }
 }
 
-/* GetStatusAsync. Its answer is wrong when it describes data that differs from the instant's. */
+/* GetStatusAsync. Its answer is wrong where it describes data that differs from the instant's. */
 proctype Querier(byte me; byte first; byte last)
 {
     byte at, to, again, end, ticket;
+    byte wrongly, wereRefused;  /* granules, as Receive has it */
     byte waiters;
     bit isTemp, hit;
     bit isBad, wasOver, wasRefused;
 
+    CHECK_READABLE(first, first + 1);
     at = first;
 #ifdef MUTATE_I5_STATUS_OF_NOTHING
-    CHECK_READABLE(first, first + 1);
     end = FIRST_IN(refused, first, last);
 #else
-    /* In this order: the first granule may be consumed in between, and then the check must see it. */
-    end = FIRST_IN(refused, first, last);
-    CHECK_READABLE(first, first + 1);
+    /* Behind the first granule: that one may be consumed since the check, and would leave nothing to ask about. */
+    end = FIRST_IN(refused, first + 1, last);
 #endif
     NextPiece(end);
     d_step {
         READ_ENDS;
         assert(to > at || I5);
-        last = to;
-        Receive(2 * at);
-        Receive(2 * at + 1);
-        if
-        :: to > at + 1 -> Receive(2 * at + 2); Receive(2 * at + 3)
-        :: else
-        fi
+        do
+        :: at < to ->
+            isBad = 0;
+            Receive(2 * at);
+            Receive(2 * at + 1);
+            wrongly = wrongly | (isBad << at);
+            at++
+        :: else -> break
+        od;
+        isBad = 0;
+        at = 0;
+        wereRefused = refused
     };
     DisposePiece();
-    CHECK_READABLE(first, last);
+#ifdef MUTATE_I5_STATUS_IS_NOT_CUT
+    end = to;
+#else
+    /* What was consumed meanwhile is cut off the answer. */
+    end = FIRST_IN(refused, first + 1, last);
+#endif
+    CHECK_READABLE(first, first + 1);
+    d_step {
+        last = (end < to -> end : to);
+        isBad = (wrongly & MASK(first, last)) != 0;
+        wasRefused = (wereRefused & MASK(first, last)) != 0
+    };
     Release();
 Refuse:
-    atomic { isBad = 0; wasOver = 0; wasRefused = 0; at = 0; to = 0; end = 0; last = 0 }
+    atomic {
+        isBad = 0;
+        wasOver = 0;
+        wasRefused = 0;
+        wrongly = 0;
+        wereRefused = 0;
+        to = 0;
+        end = 0;
+        last = 0
+    }
 }
 
 /* DiscardAsync: Condition, Consume, temp. */
@@ -707,7 +738,7 @@ proctype Consumer(byte first; byte last)
         assert(refused == everRefused || I5);
         mayHoldData = (done & MASK(first, last)) != 0;
 #ifndef MUTATE_I7_FAILED_COPY_FORGOTTEN
-        mayHoldData = mayHoldData || copyFailed
+        mayHoldData = mayHoldData || hasFailedCopies
 #endif
     };
 #ifndef MUTATE_I7_FREE_BEFORE_REFUSE

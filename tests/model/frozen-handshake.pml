@@ -4,11 +4,11 @@
  * fence, read yours". tests/model/check.sh runs it; docs/testing-model.md says what it leaves out. The rest of
  * the protocol is in copy-before-write.pml.
  *
- * Memory is x86's (TSO) with a store buffer of one entry per thread: a store waits in the buffer, visible to its own thread
- * alone, until Memory drains it at any moment. A fence waits until the buffer is empty; an interlocked operation does
- * that and writes memory itself. Two things are weaker than on any real machine, so that nothing but the code's own fences
- * is relied on: an I/O neither drains nor waits, and leaving a lock stores nothing (with one entry that store would push out
- * the one before).
+ * Memory is x86's (TSO) with a store buffer of one entry per thread: a store waits in the buffer, visible to its own
+ * thread alone, until Memory drains it at any moment. A fence waits until the buffer is empty; an interlocked operation
+ * does that and writes memory itself. Two things are weaker than on a real machine, so that nothing but the code's own
+ * fences is relied on: an I/O neither drains nor waits, and leaving a lock stores nothing (with one entry that store
+ * would push out the one before).
  *
  * One granule, one copy, one frozen read. Set by -D:
  *   WITH_CONSUMER, WITH_BREAKER   a discard; a break by a third guest write
