@@ -5,14 +5,14 @@ namespace Fleece.Interleavings;
 
 /// <summary>A small disk in memory that reaches a point before every granule it touches, so that requests can be torn.</summary>
 /// <remarks>It runs synchronously and knows which granules it stores, which shows whether temp keeps what was consumed.</remarks>
-internal sealed class ModelDisk(string name, int granules) : IBlockNode
+internal sealed class ModelDisk(string name, int granules, int granuleBytes) : IBlockNode
 {
-    public const int GranuleBytes = 512;
-
     /// <summary>What freed granules read as: no instant holds it, so a read of freed temp shows.</summary>
     public const byte Freed = 0xDD;
 
-    public byte[] Content { get; } = new byte[granules * GranuleBytes];
+    public int GranuleBytes { get; } = granuleBytes;
+
+    public byte[] Content { get; } = new byte[granules * granuleBytes];
 
     public bool[] Stored { get; } = new bool[granules];
 
@@ -29,7 +29,7 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
     public Action<int, int, int>? Reading { get; set; }
 
     /// <inheritdoc/>
-    public BlockGeometry Geometry { get; } = new(granules * GranuleBytes);
+    public BlockGeometry Geometry { get; } = new(granules * granuleBytes);
 
     public void Fill(int granule, byte value)
     {
@@ -116,19 +116,20 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
 
         Interleaving.Point($"{name} is asked for status");
         bool stored = Stored[offsetBytes / GranuleBytes];
-        long end = offsetBytes + 1;
-        while (end < offsetBytes + lengthBytes && Stored[end / GranuleBytes] == stored)
+        long end = offsetBytes / GranuleBytes + 1;
+        while (end * GranuleBytes < offsetBytes + lengthBytes && Stored[end] == stored)
         {
             end++;
         }
 
-        return new(new BlockStatusRun(stored ? BlockStatus.Data : BlockStatus.Zero, end - offsetBytes));
+        long runBytes = Math.Min(end * GranuleBytes - offsetBytes, lengthBytes);
+        return new(new BlockStatusRun(stored ? BlockStatus.Data : BlockStatus.Zero, runBytes));
     }
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => default;
 
-    private static IEnumerable<(int At, int Length)> Pieces(int offset, int length)
+    private IEnumerable<(int At, int Length)> Pieces(int offset, int length)
     {
         for (int at = offset; at < offset + length;)
         {

@@ -7,9 +7,7 @@ namespace Fleece.Interleavings;
 /// <summary>One point in time over the scenario's disk, with the bytes it must keep and the oracles that watch it.</summary>
 internal sealed class ModelSession
 {
-    private const int G = ModelDisk.GranuleBytes;
-
-    private readonly ModelDisk _disk;
+    private readonly int _granuleBytes;
     private readonly int[] _readers;
     private readonly byte[] _instant;
     private readonly string _name;
@@ -17,11 +15,11 @@ internal sealed class ModelSession
     public ModelSession(string name, ModelDisk disk, IBlockNode root, CopyErrorPolicy policy, BlockRange[]? ranges)
     {
         _name = name;
-        _disk = disk;
+        _granuleBytes = disk.GranuleBytes;
         _instant = [.. disk.Content];
         _readers = new int[disk.Stored.Length];
-        Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length) { GarblesDiscarded = true };
-        Point = new PointInTime(root, Temp, tempReadsAsZero: true, G, policy, ranges);
+        Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length, _granuleBytes) { GarblesDiscarded = true };
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges);
     }
 
     public PointInTime Point { get; }
@@ -85,7 +83,7 @@ internal sealed class ModelSession
     /// <summary>Walks the map; returns which granules it calls refused. Every run has at least one byte.</summary>
     public bool[] Walk()
     {
-        bool[] refused = new bool[_instant.Length / G];
+        bool[] refused = new bool[_instant.Length / _granuleBytes];
         for (long at = 0; at < _instant.Length;)
         {
             SnapshotRun run = Point.GetRun(at);
@@ -94,7 +92,7 @@ internal sealed class ModelSession
                 Interleaving.Violated($"the map of {_name} has at {at} the run {run}");
             }
 
-            refused.AsSpan((int)(at / G), (int)(run.LengthBytes / G)).Fill(!run.IsReadable);
+            refused.AsSpan((int)(at / _granuleBytes), (int)(run.LengthBytes / _granuleBytes)).Fill(!run.IsReadable);
             at += run.LengthBytes;
         }
 
@@ -109,7 +107,7 @@ internal sealed class ModelSession
             return;
         }
 
-        if (!Point.Done.Contains(granule) || Temp.At(granule) != _instant[granule * G])
+        if (!Point.Done.Contains(granule) || Temp.At(granule) != _instant[granule * _granuleBytes])
         {
             Interleaving.Violated($"I2: granule {granule} changes before {_name} has its old data");
         }
@@ -142,7 +140,7 @@ internal sealed class ModelSession
         {
             bool isRefused = Point.Refused.Contains(granule);
             Assert.False(isRefused && Temp.Stored[granule], $"I7: {_name}'s temp keeps consumed granule {granule}");
-            BlockErrorKind? error = Read(granule * G, G);
+            BlockErrorKind? error = Read(granule * _granuleBytes, _granuleBytes);
             Assert.True(isRefused == error is not null, $"granule {granule} of {_name} ends with {error}");
         }
     }
