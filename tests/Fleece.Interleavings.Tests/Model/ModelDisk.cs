@@ -3,8 +3,12 @@ using Fleece.Block;
 
 namespace Fleece.Interleavings;
 
-/// <summary>A small disk in memory that reaches a point before every granule it touches, so that requests can be torn.</summary>
-/// <remarks>It runs synchronously and knows which granules it stores, which shows whether temp keeps what was consumed.</remarks>
+/// <summary>
+/// A small disk in memory that reaches a point before every granule it touches, so that requests can be torn.
+/// </summary>
+/// <remarks>
+/// It runs synchronously and knows which granules it stores, which shows whether temp keeps what was consumed.
+/// </remarks>
 internal sealed class ModelDisk(string name, int granules, int granuleBytes) : IBlockNode
 {
     /// <summary>What freed granules read as: no instant holds it, so a read of freed temp shows.</summary>
@@ -18,6 +22,9 @@ internal sealed class ModelDisk(string name, int granules, int granuleBytes) : I
 
     /// <summary>The next writes that fail, after having stored their first granule.</summary>
     public int FailingWrites { get; set; }
+
+    /// <summary>When writes are answered at last; null for at once.</summary>
+    public Func<bool>? AnswersWritesWhen { get; set; }
 
     /// <summary>Discarded granules read as garbage rather than zeros.</summary>
     public bool GarblesDiscarded { get; init; }
@@ -52,6 +59,11 @@ internal sealed class ModelDisk(string name, int granules, int granuleBytes) : I
             Content.AsSpan(at, length).CopyTo(buffer.Span[(at - (int)offsetBytes)..]);
         }
 
+        if (Interleaving.Current is { AnsweredWhen: { } answered } thread)
+        {
+            thread.Block($"{name} takes its time", answered);
+        }
+
         Reading?.Invoke(first, last, -1);
         return default;
     }
@@ -73,6 +85,11 @@ internal sealed class ModelDisk(string name, int granules, int granuleBytes) : I
             {
                 throw new BlockException(BlockErrorKind.NoSpace, $"{name} is full.");
             }
+        }
+
+        if (AnswersWritesWhen is { } answered)
+        {
+            Interleaving.Current?.Block($"{name} takes its time", answered);
         }
 
         return default;

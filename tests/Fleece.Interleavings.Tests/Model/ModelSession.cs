@@ -4,7 +4,9 @@ using Fleece.Block.CopyBeforeWrite;
 
 namespace Fleece.Interleavings;
 
-/// <summary>One point in time over the scenario's disk, with the bytes it must keep and the oracles that watch it.</summary>
+/// <summary>
+/// One point in time over the scenario's disk, with the bytes it must keep and the oracles that watch it.
+/// </summary>
 internal sealed class ModelSession
 {
     private readonly int _granuleBytes;
@@ -27,13 +29,17 @@ internal sealed class ModelSession
     public ModelDisk Temp { get; }
 
     /// <summary>Reads, and checks what comes (I1). Returns the error's kind, or null for success.</summary>
-    public BlockErrorKind? Read(int offset, int length)
+    /// <param name="offset">Where.</param>
+    /// <param name="length">How much.</param>
+    /// <param name="answeredWhen">Keeps the read in flight until then, with the bytes of before in its buffer.</param>
+    public BlockErrorKind? Read(int offset, int length, Func<bool>? answeredWhen = null)
     {
         LogicalThread? thread = Interleaving.Current;
         byte[] buffer = new byte[length];
         try
         {
             thread?.Reading = this;
+            thread?.AnsweredWhen = answeredWhen;
             Scenario.Complete(Point.Snapshot.ReadAsync(offset, buffer, CancellationToken.None));
         }
         catch (BlockException e) when (IsHonest(e))
@@ -43,13 +49,15 @@ internal sealed class ModelSession
         finally
         {
             thread?.Reading = null;
+            thread?.AnsweredWhen = null;
         }
 
         int same = buffer.AsSpan().CommonPrefixLength(_instant.AsSpan(offset, length));
         if (same != length)
         {
             Interleaving.Violated(
-                $"I1: {_name} returned {buffer[same]:x2} at {offset + same}, the instant held {_instant[offset + same]:x2}");
+                $"I1: {_name} returned {buffer[same]:x2} at {offset + same}, " +
+                $"the instant held {_instant[offset + same]:x2}");
         }
 
         return null;
@@ -99,7 +107,9 @@ internal sealed class ModelSession
         return refused;
     }
 
-    /// <summary>I2: before the guest changes a granule its old data is in temp, and nobody reads it for the snapshot.</summary>
+    /// <summary>
+    /// I2: before the guest changes a granule its old data is in temp, and nobody reads it for the snapshot.
+    /// </summary>
     public void CheckChange(int granule)
     {
         if (Point.State != SessionState.Active || Point.Refused.Contains(granule))
@@ -146,6 +156,6 @@ internal sealed class ModelSession
     }
 
     // Anything else, a broken invariant above all, is a finding and not an answer.
-    private static bool IsHonest(BlockException error) =>
-        error.Kind is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
+    private static bool IsHonest(BlockException error) => error.Kind
+        is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
 }

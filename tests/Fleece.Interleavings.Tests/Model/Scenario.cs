@@ -82,7 +82,9 @@ internal sealed class Scenario(Execution execution)
     public BlockErrorKind? Discard(int offset, int length) =>
         Request(offset, length, 0, () => _root.DiscardAsync(offset, length, default));
 
-    /// <summary>All requests of these tests complete on their logical thread; one that does not is a flaw of the tests.</summary>
+    /// <summary>
+    /// All requests of these tests complete on their logical thread; one that does not is a flaw of the tests.
+    /// </summary>
     public static void Complete(ValueTask request)
     {
         if (!request.IsCompleted)

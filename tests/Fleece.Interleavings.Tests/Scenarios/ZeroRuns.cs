@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Interleavings.Scenarios;
 
-/// <summary>Long writes, which ask for zero runs before they claim: what was answered must still hold when it is used.</summary>
+/// <summary>
+/// Long writes, which ask for zero runs before they claim: what was answered must still hold when it is used.
+/// </summary>
 /// <remarks>The granules are large, so that three of them reach the length from which on the filter asks.</remarks>
 public sealed class ZeroRuns
 {
