@@ -144,6 +144,8 @@ function Test-Module {
         param([string] $Module, [string] $Tests)
         $ErrorActionPreference = 'Stop'
         Import-Module Pester -MinimumVersion 5.5
+        # Some tests remove the module and import it again, so they must know which one is meant.
+        $env:FLEECE_MODULE = $Module
         Import-Module $Module
         $configuration = New-PesterConfiguration
         $configuration.Run.Path = $Tests

@@ -9,8 +9,8 @@ namespace Fleece.Images;
 /// <summary>Opens, describes and creates image files.</summary>
 /// <remarks>
 /// <para>Threading. All members are safe from any thread; file work is done on the calling thread.</para>
-/// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>. Opening
-/// never changes a file, and a failed creation leaves none.</para>
+/// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>.
+/// Opening never changes a file, and a failed creation leaves none.</para>
 /// </remarks>
 public static class Image
 {
@@ -21,8 +21,8 @@ public static class Image
     /// <param name="format">The format, or null to tell it from the content.</param>
     /// <param name="isReadOnly">True to refuse writes and share the file with other readers.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>
-    /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize, Truncated,
-    /// Corrupt, WrongFormat, AmbiguousFormat, Unsupported, IoFailed.</exception>
+    /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize,
+    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, IoFailed.</exception>
     public static ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
         string path, ImageFormat? format, bool isReadOnly, CancellationToken cancellationToken)
     {
@@ -99,8 +99,8 @@ public static class Image
     /// <param name="sizeBytes">Size of the disk, a multiple of 512 and not 0.</param>
     /// <param name="clusterSizeBytes">For qcow2: a power of two from 512 to 2 MiB, 64 KiB when null.</param>
     /// <param name="cancellationToken">Checked before the file is made.</param>
-    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), EmptyImage, BadImageSize, InvalidArgument,
-    /// PermissionDenied, NoSpace, IoFailed.</exception>
+    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), EmptyImage, BadImageSize,
+    /// InvalidArgument, PermissionDenied, NoSpace, IoFailed.</exception>
     public static ValueTask CreateAsync(
         string path,
         ImageFormat format,
@@ -138,8 +138,8 @@ public static class Image
             ".QCOW2" or ".QCOW" => ImageFormat.Qcow2,
             ".VHD" or ".VHDX" or ".VMDK" or ".VDI" => throw new BlockException(
                 BlockErrorKind.Unsupported,
-                $"Fleece does not write {extension[1..].ToUpperInvariant()} images. Give '{path}' the extension .qcow2 or " +
-                ".raw, or name the format with -Format.",
+                $"Fleece does not write {extension[1..].ToUpperInvariant()} images. Give '{path}' the extension " +
+                ".qcow2 or .raw, or name the format with -Format.",
                 path),
             _ => ImageFormat.Raw,
         };
@@ -185,8 +185,8 @@ public static class Image
         {
             throw new BlockException(
                 BlockErrorKind.BadImageSize,
-                $"'{path}' has {fileBytes} bytes, which is not a multiple of 512, so it is no raw disk. Name the right " +
-                "format with -Format, or cut or extend the file.",
+                $"'{path}' has {fileBytes} bytes, which is not a multiple of 512, so it is no raw disk. Name the " +
+                "right format with -Format, or cut or extend the file.",
                 path);
         }
     }
@@ -196,7 +196,9 @@ public static class Image
         if (sizeBytes == 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage, $"Cannot create '{path}' with 0 bytes: a disk has at least one sector.", path);
+                BlockErrorKind.EmptyImage,
+                $"Cannot create '{path}' with 0 bytes: a disk has at least one sector.",
+                path);
         }
 
         if (sizeBytes < 0 || sizeBytes % SectorBytes != 0)
@@ -214,8 +216,8 @@ public static class Image
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"Cannot create '{path}' with clusters of {clusterSizeBytes} bytes: a raw image has none. Leave the size " +
-                "out, or choose qcow2.",
+                $"Cannot create '{path}' with clusters of {clusterSizeBytes} bytes: a raw image has none. Leave the " +
+                "size out, or choose qcow2.",
                 path);
         }
     }

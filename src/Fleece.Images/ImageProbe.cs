@@ -35,8 +35,8 @@ internal static class ImageProbe
         {
             throw new BlockException(
                 BlockErrorKind.Unsupported,
-                $"'{file.Path}' is a {foreign} image, which Fleece does not open. Convert it with 'qemu-img convert -O " +
-                "qcow2', or, if it is a raw disk that only looks like one, name the format with -Format Raw.",
+                $"'{file.Path}' is a {foreign} image, which Fleece does not open. Convert it with 'qemu-img convert " +
+                "-O qcow2', or, if it is a raw disk that only looks like one, name the format with -Format Raw.",
                 file.Path);
         }
 
@@ -45,8 +45,8 @@ internal static class ImageProbe
         {
             throw new BlockException(
                 BlockErrorKind.WrongFormat,
-                $"'{file.Path}' is not a qcow2 image: it does not start with the qcow2 magic. Name the right format with " +
-                "-Format, or leave it out.",
+                $"'{file.Path}' is not a qcow2 image: it does not start with the qcow2 magic. Name the right format " +
+                "with -Format, or leave it out.",
                 file.Path);
         }
 
@@ -54,8 +54,9 @@ internal static class ImageProbe
         {
             throw new BlockException(
                 BlockErrorKind.AmbiguousFormat,
-                $"'{file.Path}' starts like a qcow2 image and is named like a raw one. The guest of a raw disk can write " +
-                "those bytes itself, so Fleece does not guess: name the format with -Format Raw or -Format Qcow2.",
+                $"'{file.Path}' starts like a qcow2 image and is named like a raw one. The guest of a raw disk can " +
+                "write those bytes itself, so Fleece does not guess: name the format with -Format Raw or -Format " +
+                "Qcow2.",
                 file.Path);
         }
 

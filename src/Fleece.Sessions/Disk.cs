@@ -90,8 +90,11 @@ public sealed class Disk : IAsyncDisposable
         }
     }
 
-    /// <summary>Name of the disk; so a disk object is accepted wherever its name is.</summary>
-    public override string ToString() => Name;
+    /// <summary>
+    /// Name of the disk; so a disk object is accepted wherever its name is. A closed one says so, and can't be taken for
+    /// another disk that has its name now.
+    /// </summary>
+    public override string ToString() => Volatile.Read(ref _isClosed) ? $"{Name} (dismounted)" : Name;
 
     private async ValueTask CloseImageAsync()
     {

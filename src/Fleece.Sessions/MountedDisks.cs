@@ -94,16 +94,20 @@ public sealed class MountedDisks : IAsyncDisposable
         return fitting.Length switch
         {
             1 => fitting[0],
-            0 => throw new BlockException(
-                BlockErrorKind.SessionUnknown,
-                name is null
-                    ? "No session is running. Start-FleeceSession starts one."
-                    : $"No session named '{name}' is running. Get-FleeceSession lists the running ones."),
+            0 => throw NoSuchSession(name),
             _ => throw new BlockException(
                 BlockErrorKind.SessionAmbiguous,
                 $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),
         };
     }
+
+    /// <summary>The error of a name that no running session has; null for "none is running at all".</summary>
+    public static BlockException NoSuchSession(string? name) =>
+        new(
+            BlockErrorKind.SessionUnknown,
+            name is null
+                ? "No session is running. Start-FleeceSession starts one."
+                : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
 
     /// <summary>Closes a disk and forgets it.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/>, or

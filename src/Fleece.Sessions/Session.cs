@@ -139,8 +139,11 @@ public sealed class Session
         string.Equals(Name, name, StringComparison.OrdinalIgnoreCase) ||
         string.Equals(Id, name, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>The id; so a session object is accepted wherever its name is.</summary>
-    public override string ToString() => Id;
+    /// <summary>
+    /// The id; so a session object is accepted wherever its name is. A stopped one says so, and can't be taken for a newer
+    /// session of its name.
+    /// </summary>
+    public override string ToString() => Volatile.Read(ref _stopping) is null ? Id : $"{Id} (stopped)";
 
     private static async ValueTask<Session> PrepareAsync(
         Disk disk, SessionOptions options, CancellationToken cancellationToken)

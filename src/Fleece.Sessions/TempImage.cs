@@ -48,6 +48,7 @@ internal sealed class TempImage : IAsyncDisposable
             await Image
                 .CreateAsync(path, Image.FormatForNewFile(path), disk.SizeBytes, cancellationToken: cancellationToken)
                 .ConfigureAwait(false);
+            KeepPrivate(path);
         }
         else
         {
@@ -101,6 +102,15 @@ internal sealed class TempImage : IAsyncDisposable
                 "another place with -TempPath.",
                 path,
                 operation: "create");
+        }
+    }
+
+    // Old data of the guest gathers here, wherever the file lies; the image's own permissions may be stricter than the folder's.
+    private static void KeepPrivate(string path)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         }
     }
 

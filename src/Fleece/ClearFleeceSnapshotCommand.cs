@@ -10,7 +10,7 @@ namespace Fleece;
 public sealed class ClearFleeceSnapshotCommand : FleeceCommand
 {
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [Parameter(Position = 0, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     public string? Session { get; set; }
 

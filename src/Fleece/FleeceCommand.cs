@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.ObjectModel;
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Sessions;
@@ -121,7 +122,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
 
         try
         {
-            System.Collections.ObjectModel.Collection<string> resolved = SessionState.Path.GetResolvedProviderPathFromPSPath(path, out ProviderInfo provider);
+            Collection<string> resolved =
+                SessionState.Path.GetResolvedProviderPathFromPSPath(path, out ProviderInfo provider);
             CheckIsFile(provider, path);
             return resolved.Count != 0 ? resolved : throw NothingFits(path);
         }

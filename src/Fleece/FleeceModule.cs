@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using System.Management.Automation.Runspaces;
 using Fleece.Sessions;
 
 namespace Fleece;
 
 /// <summary>What lives as long as the module: the mounted disks of the process.</summary>
-/// <remarks>All runspaces that import the module share the disks, so only the last removal closes them.</remarks>
+/// <remarks>
+/// All runspaces that import the module share the disks, so only the last removal closes them. A runspace that is closed
+/// without removing the module says nothing, so the ones that are still open are counted when it matters.
+/// </remarks>
 public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCleanup
 {
-    private static int s_importCount;
+    private static readonly Lock Users = new();
+    private static readonly List<WeakReference<Runspace>> UsingRunspaces = [];
 
     static FleeceModule() => AppDomain.CurrentDomain.ProcessExit += static (_, _) =>
     {
@@ -25,16 +30,30 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
 
     internal static MountedDisks Disks { get; } = new();
 
-    /// <summary>Counts the runspaces that use the module.</summary>
-    public void OnImport() => Interlocked.Increment(ref s_importCount);
+    /// <summary>Notes the runspace that imports the module.</summary>
+    public void OnImport()
+    {
+        lock (Users)
+        {
+            UsingRunspaces.Add(new WeakReference<Runspace>(Runspace.DefaultRunspace));
+        }
+    }
 
-    /// <summary>Stops every session and closes every disk when no runspace uses the module any more.</summary>
+    /// <summary>Stops every session and closes every disk when no open runspace uses the module any more.</summary>
     public void OnRemove(PSModuleInfo psModuleInfo)
     {
-        if (Interlocked.Decrement(ref s_importCount) == 0)
+        lock (Users)
         {
-            CloseAll();
+            Runspace mine = Runspace.DefaultRunspace;
+            UsingRunspaces.RemoveAll(reference => !reference.TryGetTarget(out Runspace? runspace) ||
+                runspace == mine || runspace.RunspaceStateInfo.State != RunspaceState.Opened);
+            if (UsingRunspaces.Count != 0)
+            {
+                return;
+            }
         }
+
+        CloseAll();
     }
 
     // A script that forgets Dismount-FleeceDisk must not lose what its guests wrote: closing flushes.

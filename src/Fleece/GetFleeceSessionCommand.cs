@@ -35,7 +35,7 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
         if (!WildcardPattern.ContainsWildcardCharacters(name))
         {
             Session[] called = [.. sessions.Where(session => session.IsCalled(name))];
-            WriteObject(called.Length == 0 ? Disks.FindSession(name) : called, enumerateCollection: true);
+            WriteObject(called.Length != 0 ? called : throw MountedDisks.NoSuchSession(name), enumerateCollection: true);
             return;
         }
 

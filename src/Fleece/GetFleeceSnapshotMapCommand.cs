@@ -21,8 +21,7 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
         Session session = Disks.FindSession(Session);
         foreach (SnapshotRun run in session.GetRuns())
         {
-            StopToken.ThrowIfCancellationRequested();
-            WriteObject(run);
+            WriteObject(StopToken.IsCancellationRequested ? throw new PipelineStoppedException() : run);
         }
     });
 }

@@ -56,7 +56,7 @@ public sealed class StartFleeceSessionCommand : FleeceCommand
         SessionOptions options = new()
         {
             Name = Name,
-            Ranges = Range is null ? null : Array.ConvertAll(Range, RangeArgument.Parse),
+            Ranges = GetRanges(),
             TempPath = TempPath is null ? null : ResolveLiteral(TempPath),
             GranuleSizeBytes = GranuleSizeBytes,
             OnCopyError = OnCopyError,
@@ -66,4 +66,8 @@ public sealed class StartFleeceSessionCommand : FleeceCommand
             WriteObject(Wait(Session.StartAsync(_disks, options, StopToken)), enumerateCollection: true);
         }
     });
+
+    // A pipeline without output binds as null. "No range" must not become "the whole disk" by that.
+    private Block.BlockRange[]? GetRanges() =>
+        MyInvocation.BoundParameters.ContainsKey(nameof(Range)) ? Array.ConvertAll(Range ?? [], RangeArgument.Parse) : null;
 }

@@ -61,7 +61,8 @@ internal static class Images
                 disk.Write(range.OffsetBytes, data);
                 break;
             case 5:
-                await node.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
+                await node.WriteZeroesAsync(
+                    range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
                 disk.WriteZeroes(range);
                 break;
             case 6:

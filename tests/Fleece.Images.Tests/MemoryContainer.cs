@@ -100,7 +100,8 @@ internal sealed class MemoryContainer : IContainerFile
     {
     }
 
-    /// <summary>What is on disk after a crash now: the flushed state, and each later change with the given chance.</summary>
+    /// <summary>What is on disk after a crash now: the flushed state, and each later change with the given
+    /// chance.</summary>
     /// <remarks>Length changes go through: file systems order them.</remarks>
     public byte[] Crash(Func<bool> isKept)
     {

@@ -31,8 +31,8 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         Assert.Contains($"({sizeBytes} bytes)", Qemu.Image("info", path), StringComparison.Ordinal);
     }
 
-    // Goal: right under concurrency. Method: each thread owns stripes that are not cluster-aligned, so that threads share
-    // clusters but not bytes; QEMU reads the result.
+    // Goal: right under concurrency. Method: each thread owns stripes that are not cluster-aligned, so that threads
+    // share clusters but not bytes; QEMU reads the result.
     [Theory]
     [InlineData(512, 7 * 1024 * 1024 + 512)]
     [InlineData(4096, 30 * 1024 * 1024 + 512)]

@@ -8,7 +8,8 @@ using Xunit;
 
 namespace Fleece.Images.Tests;
 
-/// <summary>Headers and tables that are damaged, hostile or beyond this driver: a named error, little memory, no write.</summary>
+/// <summary>Headers and tables that are damaged, hostile or beyond this driver: a named error, little memory, no
+/// write.</summary>
 public sealed class Qcow2RefusalTests
 {
     private const int ClusterBytes = 4096;
@@ -149,7 +150,8 @@ public sealed class Qcow2RefusalTests
             await Images.FailsAsync(
                 BlockErrorKind.Corrupt, () => node.ReadAsync(0, data, CancellationToken.None).AsTask());
             await Images.FailsAsync(
-                BlockErrorKind.Corrupt, () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None).AsTask());
+                BlockErrorKind.Corrupt,
+                () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None).AsTask());
             await Images.FailsAsync(
                 BlockErrorKind.Corrupt, () => node.DiscardAsync(0, ClusterBytes, CancellationToken.None).AsTask());
             await Images.FailsAsync(
@@ -170,7 +172,7 @@ public sealed class Qcow2RefusalTests
     public async Task A_cluster_with_a_wrong_refcount_is_not_freed(int refcount)
     {
         (byte[] image, int tableBytes) = await WithTwoClustersAsync();
-        int dataCluster = (int)(BinaryPrimitives.ReadUInt64BigEndian(image.AsSpan(tableBytes)) & 0xffffffff) / ClusterBytes;
+        int dataCluster = (int)(Field(image, tableBytes) & 0xffffffff) / ClusterBytes;
         int block = (int)Field(image, ClusterBytes);
         Put(image, block + (2 * dataCluster), 2, (ulong)refcount);
         MemoryContainer container = new(image);

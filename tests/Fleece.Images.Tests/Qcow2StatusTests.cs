@@ -21,14 +21,16 @@ public sealed class Qcow2StatusTests : IDisposable
     {
         const long SizeBytes = (40 * ClusterBytes) + 512;
         await using Qcow2Node node = await Images.CreateAsync(_folder.NewFile(".qcow2"), SizeBytes, ClusterBytes);
-        await node.WriteAsync(2 * ClusterBytes + 5, new byte[4 * ClusterBytes], WriteFlags.None, CancellationToken.None);
+        byte[] data = new byte[4 * ClusterBytes];
+        await node.WriteAsync(2 * ClusterBytes + 5, data, WriteFlags.None, CancellationToken.None);
         await node.WriteZeroesAsync(4 * ClusterBytes, 2 * ClusterBytes, WriteFlags.None, CancellationToken.None);
         await node.WriteAsync(SizeBytes - 1, new byte[1], WriteFlags.None, CancellationToken.None);
         await node.WriteAsync(20 * ClusterBytes, new byte[ClusterBytes], WriteFlags.None, CancellationToken.None);
         await node.DiscardAsync(20 * ClusterBytes, ClusterBytes, CancellationToken.None);
 
         List<(long, BlockStatus, long)> runs = [];
-        await foreach ((long offsetBytes, BlockStatusRun run) in node.EnumerateStatusAsync(new BlockRange(0, SizeBytes)))
+        BlockRange whole = new(0, SizeBytes);
+        await foreach ((long offsetBytes, BlockStatusRun run) in node.EnumerateStatusAsync(whole))
         {
             runs.Add((offsetBytes, run.Status, run.LengthBytes));
         }

@@ -5,7 +5,8 @@ using Xunit;
 
 namespace Fleece.Images.Tests;
 
-/// <summary>Runs QEMU's tools, the other party of every format test; a test that needs them skips where they are missing.</summary>
+/// <summary>Runs QEMU's tools, the other party of every format test; a test that needs them skips where they are
+/// missing.</summary>
 internal static class Qemu
 {
     private static readonly bool IsInstalled = TryRun("qemu-img", "--version").Code == 0;

@@ -143,6 +143,18 @@ public sealed class SessionChainTests
     }
 
     [Fact]
+    public async Task A_temp_file_that_the_session_made_is_its_owners_alone()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no file modes");
+        await using Rig rig = new();
+        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", SizeBytes));
+
+#pragma warning disable CA1416 // The analyzer does not see that the skip above keeps Windows out.
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(session.TempPath));
+#pragma warning restore CA1416
+    }
+
+    [Fact]
     public async Task A_temp_image_that_was_there_before_is_kept()
     {
         await using Rig rig = new();

@@ -18,6 +18,7 @@ internal sealed class FileExtents
     private readonly SafeFileHandle _handle;
     private readonly string _path;
     private volatile bool _canFree;
+    private volatile bool _canZero;
     private volatile bool _canFind;
 
     /// <summary>Looks after a file that stays owned by the caller.</summary>
@@ -27,6 +28,7 @@ internal sealed class FileExtents
         _path = path;
         _canFree = !isReadOnly
             && (OperatingSystem.IsWindows() ? WindowsFile.TrySetSparse(handle) : PosixFile.HasPunchHole);
+        _canZero = !isReadOnly && PosixFile.HasPunchHole;
         _canFind = OperatingSystem.IsWindows() || PosixFile.HasSeekHole;
     }
 
@@ -36,36 +38,44 @@ internal sealed class FileExtents
 
     /// <summary>Frees a range inside the file; all of it reads as zeros afterwards, and the length stays.</summary>
     /// <param name="range">What to free, not empty.</param>
-    /// <param name="fileLengthBytes">The length of the file.</param>
+    /// <param name="takesLastBlock">
+    /// True when the range ends where the file does and the file never grows. Then the rest of the last, partial block
+    /// goes too, without which that block is not freed. In a file that grows it could hold what was just appended.
+    /// </param>
     /// <param name="operation">What the error message calls this.</param>
     /// <returns>False, with nothing changed, when the file system can't.</returns>
     /// <exception cref="BlockException">As <see cref="FileErrors"/> maps the system's errors.</exception>
-    public bool TryFree(BlockRange range, long fileLengthBytes, string operation)
+    public bool TryFree(BlockRange range, bool takesLastBlock, string operation)
     {
         if (!_canFree)
         {
             return false;
         }
 
-        // The last, partial block of the file is freed only by a hole that covers all of it.
-        long endBytes = range.EndBytes == fileLengthBytes ? RoundUp(fileLengthBytes) : range.EndBytes;
+        long endBytes = takesLastBlock ? RoundUp(range.EndBytes) : range.EndBytes;
         long lengthBytes = endBytes - range.OffsetBytes;
-        bool isWindows = OperatingSystem.IsWindows();
-        int code = isWindows
+        int code = OperatingSystem.IsWindows()
             ? WindowsFile.FreeRange(_handle, range.OffsetBytes, lengthBytes)
             : PosixFile.FreeRange(_handle, range.OffsetBytes, lengthBytes);
-        if (code == 0)
+        return _canFree = IsDone(code, range, operation);
+    }
+
+    /// <summary>Makes a range inside the file read as zeros without writing them, and frees it if it can.</summary>
+    /// <inheritdoc cref="TryFree"/>
+    public bool TryZero(BlockRange range, bool takesLastBlock, string operation)
+    {
+        if (TryFree(range, takesLastBlock, operation))
         {
             return true;
         }
 
-        if (!(isWindows ? WindowsFile.IsNotSupported(code) : PosixFile.IsNotSupported(code)))
+        if (!_canZero)
         {
-            throw FileErrors.FromCode(code, _path, operation, range.OffsetBytes);
+            return false;
         }
 
-        _canFree = false;
-        return false;
+        int errno = PosixFile.ZeroRange(_handle, range.OffsetBytes, range.LengthBytes);
+        return _canZero = IsDone(errno, range, operation);
     }
 
     /// <summary>
@@ -85,6 +95,20 @@ internal sealed class FileExtents
             ? WindowsFile.TryFindAllocated(_handle, range, out stored)
             : TrySeekStored(range, out stored);
         return _canFind;
+    }
+
+    // False when the file system does not know the call, which no later call will change.
+    private bool IsDone(int code, BlockRange range, string operation)
+    {
+        if (code == 0)
+        {
+            return true;
+        }
+
+        bool isUnknown = OperatingSystem.IsWindows()
+            ? WindowsFile.IsNotSupported(code)
+            : PosixFile.IsNotSupported(code);
+        return isUnknown ? false : throw FileErrors.FromCode(code, _path, operation, range.OffsetBytes);
     }
 
     private bool TrySeekStored(BlockRange range, out BlockRange stored)

@@ -49,9 +49,10 @@ public sealed class FileNode : IBlockNode
     /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>
     /// <param name="path">Where; nothing may be there yet.</param>
     /// <param name="lengthBytes">Size of the disk, 0 or more.</param>
+    /// <param name="deleteOnDispose">True for a file that ends with the node and that only its owner may read.</param>
     /// <exception cref="BlockException">Those of <see cref="LocalFile.Create"/>.</exception>
-    public static FileNode Create(string path, long lengthBytes) =>
-        new(LocalFile.Create(path, lengthBytes), lengthBytes);
+    public static FileNode Create(string path, long lengthBytes, bool deleteOnDispose = false) =>
+        new(LocalFile.Create(path, lengthBytes, deleteOnDispose), lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -78,7 +79,7 @@ public sealed class FileNode : IBlockNode
         BlockRange range = Check(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
         try
         {
-            _file.WriteZeroes(range);
+            _file.WriteZeroes(range, isLengthFixed: true, cancellationToken);
         }
         finally
         {
@@ -95,7 +96,7 @@ public sealed class FileNode : IBlockNode
         BlockRange range = Check(offsetBytes, lengthBytes, "discard", cancellationToken);
         try
         {
-            _file.Discard(range);
+            _file.Discard(range, isLengthFixed: true);
         }
         finally
         {

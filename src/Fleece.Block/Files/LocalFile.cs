@@ -14,7 +14,7 @@ namespace Fleece.Block.Files;
 /// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after
 /// <see cref="Dispose"/> is <see cref="BlockErrorKind.Closed"/>.</para>
 /// </remarks>
-public sealed class LocalFile : IDisposable
+public sealed partial class LocalFile : IDisposable
 {
     private const int ZeroesBytes = 256 * 1024;
 
@@ -22,10 +22,13 @@ public sealed class LocalFile : IDisposable
     private static readonly byte[] Zeroes = new byte[ZeroesBytes];
 
     private readonly FileExtents _extents;
+    private readonly Lock _flushLock = new();
+    private readonly FileStream? _creation;
     private BlockException? _flushFailure;
 
-    private LocalFile(string path, SafeFileHandle handle, bool isReadOnly)
+    private LocalFile(string path, SafeFileHandle handle, bool isReadOnly, FileStream? creation = null)
     {
+        _creation = creation;
         Path = path;
         Handle = handle;
         IsReadOnly = isReadOnly;
@@ -54,70 +57,6 @@ public sealed class LocalFile : IDisposable
             {
                 throw FileErrors.From(exception, Path, "query");
             }
-        }
-    }
-
-    /// <summary>Opens a regular file that exists.</summary>
-    /// <param name="path">The file.</param>
-    /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
-    /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
-    /// </exception>
-    public static LocalFile Open(string path, bool isReadOnly)
-    {
-        string fullPath = FullPath(path, "open");
-        if (IsSpecialFile(fullPath))
-        {
-            throw FileErrors.NotAFile(fullPath);
-        }
-
-        FileAccess access = isReadOnly ? FileAccess.Read : FileAccess.ReadWrite;
-        FileShare share = isReadOnly ? FileShare.Read : FileShare.None;
-        try
-        {
-            return new LocalFile(fullPath, File.OpenHandle(fullPath, FileMode.Open, access, share), isReadOnly);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            throw FileErrors.From(exception, fullPath, "open");
-        }
-    }
-
-    /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>
-    /// <param name="path">Where; nothing may be there yet.</param>
-    /// <param name="lengthBytes">Its first length, 0 or more.</param>
-    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), PermissionDenied, NoSpace (also for a
-    /// length that the file system can't hold), InvalidArgument, InvalidRange, IoFailed.</exception>
-    public static LocalFile Create(string path, long lengthBytes)
-    {
-        _ = new BlockRange(0, lengthBytes);
-        string fullPath = FullPath(path, "create");
-        if (Directory.Exists(fullPath))
-        {
-            // Windows says "access denied" here, which would send people to look at permissions.
-            throw FileErrors.AlreadyExists(fullPath);
-        }
-
-        LocalFile file;
-        try
-        {
-            SafeFileHandle handle =
-                File.OpenHandle(fullPath, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None);
-            file = new LocalFile(fullPath, handle, isReadOnly: false);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            throw FileErrors.From(exception, fullPath, "create");
-        }
-
-        try
-        {
-            file.SetLength(lengthBytes);
-            return file;
-        }
-        catch
-        {
-            file.Remove();
-            throw;
         }
     }
 
@@ -190,75 +129,44 @@ public sealed class LocalFile : IDisposable
     /// Makes the part of the range that lies in the file read as zeros; the file does not grow. Storage is freed where
     /// the file system can, which those of Linux and Windows mostly do; elsewhere, and on macOS, zeros are written.
     /// </summary>
-    public void WriteZeroes(BlockRange range)
-    {
-        CheckChange(range.OffsetBytes, range.LengthBytes, "write zeros to");
-        long fileLengthBytes = LengthBytes;
-        BlockRange inside = range.Intersect(new BlockRange(0, fileLengthBytes));
-        if (inside.IsEmpty || _extents.TryFree(inside, fileLengthBytes, "write zeros to"))
-        {
-            return;
-        }
-
-        long atBytes = inside.OffsetBytes;
-        while (atBytes < inside.EndBytes)
-        {
-            int pieceBytes = (int)Math.Min(ZeroesBytes, inside.EndBytes - atBytes);
-            Write(atBytes, Zeroes.AsSpan(0, pieceBytes));
-            atBytes += pieceBytes;
-        }
-    }
+    public void WriteZeroes(BlockRange range) => WriteZeroes(range, isLengthFixed: false);
 
     /// <summary>
     /// Frees the whole 4 KiB blocks of the range, which then read as zeros; the bytes around them keep their content,
-    /// and so does everything where the file system can't free. A range that reaches the end of the file takes the
-    /// last, partial block with it. The length stays.
+    /// and so does everything where the file system can't free. A range that reaches the end of the file counts as
+    /// whole there. The length stays.
     /// </summary>
-    public void Discard(BlockRange range)
-    {
-        CheckChange(range.OffsetBytes, range.LengthBytes, "discard");
-        long fileLengthBytes = LengthBytes;
-        BlockRange inside = range.Intersect(new BlockRange(0, fileLengthBytes));
-        long endBytes = inside.EndBytes == fileLengthBytes
-            ? fileLengthBytes
-            : inside.EndBytes & -FileExtents.BlockBytes;
-        BlockRange blocks = BlockRange.FromEnds(FileExtents.RoundUp(inside.OffsetBytes), endBytes);
-        if (!blocks.IsEmpty)
-        {
-            _ = _extents.TryFree(blocks, fileLengthBytes, "discard");
-        }
-    }
+    public void Discard(BlockRange range) => Discard(range, isLengthFixed: false);
 
     /// <summary>Makes every write that completed before this call durable.</summary>
     /// <remarks>
     /// After a failed flush the system may have dropped the writes that it could not store, and may report the next
-    /// flush as good. So the first failure stands until the file is opened again.
+    /// flush as good. So the first failure stands until the file is opened again. Flushes run one at a time, because
+    /// the system tells a failure to only one of those that run together, and the others would report success.
     /// </remarks>
     public void Flush()
     {
-        if (Volatile.Read(ref _flushFailure) is { } earlier)
-        {
-            throw FileErrors.FlushFailedBefore(Path, earlier);
-        }
-
         if (IsReadOnly)
         {
             return;
         }
 
-        try
+        lock (_flushLock)
         {
-            RandomAccess.FlushToDisk(Handle);
-        }
-        catch (ObjectDisposedException exception)
-        {
-            throw FileErrors.From(exception, Path, "flush");
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            BlockException failure = FileErrors.From(exception, Path, "flush");
-            Interlocked.CompareExchange(ref _flushFailure, failure, null);
-            throw failure;
+            if (_flushFailure is { } earlier)
+            {
+                throw FileErrors.FlushFailedBefore(Path, earlier);
+            }
+
+            try
+            {
+                RandomAccess.FlushToDisk(Handle);
+            }
+            catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+            {
+                _flushFailure = FileErrors.From(exception, Path, "flush");
+                throw _flushFailure;
+            }
         }
     }
 
@@ -294,7 +202,55 @@ public sealed class LocalFile : IDisposable
     }
 
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
-    public void Dispose() => Handle.Dispose();
+    public void Dispose()
+    {
+        Handle.Dispose();
+        _creation?.Dispose();
+    }
+
+    /// <inheritdoc cref="WriteZeroes(BlockRange)"/>
+    /// <param name="range">What to zero.</param>
+    /// <param name="isLengthFixed">True when nobody makes the file longer; then its last block is freed too.</param>
+    /// <param name="cancellationToken">Ends the writing of zeros where the file system has no call for it.</param>
+    internal void WriteZeroes(BlockRange range, bool isLengthFixed, CancellationToken cancellationToken = default)
+    {
+        BlockRange inside = CheckInside(range, "write zeros to", out bool reachesEnd);
+        if (inside.IsEmpty || _extents.TryZero(inside, isLengthFixed && reachesEnd, "write zeros to"))
+        {
+            return;
+        }
+
+        long atBytes = inside.OffsetBytes;
+        while (atBytes < inside.EndBytes)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int pieceBytes = (int)Math.Min(ZeroesBytes, inside.EndBytes - atBytes);
+            Write(atBytes, Zeroes.AsSpan(0, pieceBytes));
+            atBytes += pieceBytes;
+        }
+    }
+
+    /// <inheritdoc cref="Discard(BlockRange)"/>
+    /// <param name="range">What to free.</param>
+    /// <param name="isLengthFixed">True when nobody makes the file longer; then its last block is freed too.</param>
+    internal void Discard(BlockRange range, bool isLengthFixed)
+    {
+        BlockRange inside = CheckInside(range, "discard", out bool reachesEnd);
+        long endBytes = reachesEnd ? inside.EndBytes : inside.EndBytes & -FileExtents.BlockBytes;
+        BlockRange blocks = BlockRange.FromEnds(FileExtents.RoundUp(inside.OffsetBytes), endBytes);
+        if (!blocks.IsEmpty)
+        {
+            _ = _extents.TryFree(blocks, isLengthFixed && reachesEnd, "discard");
+        }
+    }
+
+    private BlockRange CheckInside(BlockRange range, string operation, out bool reachesEnd)
+    {
+        CheckChange(range.OffsetBytes, range.LengthBytes, operation);
+        BlockRange file = new(0, LengthBytes);
+        reachesEnd = range.EndBytes >= file.EndBytes;
+        return range.Intersect(file);
+    }
 
     private void CheckChange(long offsetBytes, long lengthBytes, string operation)
     {
@@ -302,42 +258,6 @@ public sealed class LocalFile : IDisposable
         if (IsReadOnly)
         {
             throw FileErrors.ReadOnly(Path, operation);
-        }
-    }
-
-    // Unlinks under the lock where the system can, so that a file somebody else creates meanwhile is not hit.
-    private void Remove()
-    {
-        using LocalFile file = this;
-        try
-        {
-            if (OperatingSystem.IsWindows())
-            {
-                Dispose();
-            }
-
-            File.Delete(Path);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            // The failure that led here says more to the user than this one.
-        }
-    }
-
-    private static bool IsSpecialFile(string fullPath) => OperatingSystem.IsWindows()
-        ? Directory.Exists(fullPath) || fullPath.StartsWith(@"\\.\", StringComparison.Ordinal)
-        : PosixFile.IsSpecialFile(fullPath);
-
-    private static string FullPath(string path, string operation)
-    {
-        ArgumentNullException.ThrowIfNull(path);
-        try
-        {
-            return System.IO.Path.GetFullPath(path);
-        }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-        {
-            throw FileErrors.From(exception, path, operation);
         }
     }
 }

@@ -17,9 +17,10 @@ internal static unsafe partial class PosixFile
     private const int LinuxNoSystemCallErrno = 38;
     private const int LinuxNotSupportedErrno = 95;
 
-    // fallocate(2), include/uapi/linux/falloc.h: FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE.
+    // fallocate(2), include/uapi/linux/falloc.h: FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE.
     private const int KeepSize = 0x01;
     private const int PunchHole = 0x02;
+    private const int ZeroRangeMode = 0x10;
 
     // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD, STATX_TYPE and
     // STATX_BLOCKS, then where stx_mode and stx_blocks lie.
@@ -66,19 +67,13 @@ internal static unsafe partial class PosixFile
 
     /// <summary>Frees the range and keeps the file's size; its bytes read as zeros, partial blocks too.</summary>
     /// <returns>0, or the errno.</returns>
-    public static int FreeRange(SafeFileHandle handle, long offsetBytes, long lengthBytes)
-    {
-        while (Fallocate(handle, PunchHole | KeepSize, offsetBytes, lengthBytes) != 0)
-        {
-            int errno = Marshal.GetLastPInvokeError();
-            if (errno != InterruptedErrno)
-            {
-                return errno;
-            }
-        }
+    public static int FreeRange(SafeFileHandle handle, long offsetBytes, long lengthBytes) =>
+        Allocate(handle, PunchHole | KeepSize, offsetBytes, lengthBytes);
 
-        return 0;
-    }
+    /// <summary>Zeroes the range and keeps the file's size; the file system may keep storage for it.</summary>
+    /// <returns>0, or the errno.</returns>
+    public static int ZeroRange(SafeFileHandle handle, long offsetBytes, long lengthBytes) =>
+        Allocate(handle, ZeroRangeMode | KeepSize, offsetBytes, lengthBytes);
 
     /// <summary>True when the errno says that this file system or kernel has no such call.</summary>
     public static bool IsNotSupported(int errno) =>
@@ -114,6 +109,20 @@ internal static unsafe partial class PosixFile
                     return false;
             }
         }
+    }
+
+    private static int Allocate(SafeFileHandle handle, int mode, long offsetBytes, long lengthBytes)
+    {
+        while (Fallocate(handle, mode, offsetBytes, lengthBytes) != 0)
+        {
+            int errno = Marshal.GetLastPInvokeError();
+            if (errno != InterruptedErrno)
+            {
+                return errno;
+            }
+        }
+
+        return 0;
     }
 
     private static bool TryStat(string path, out int mode, out long blockCount)

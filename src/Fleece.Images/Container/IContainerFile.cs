@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Images.Container;
 
-/// <summary>The file an image lives in, as formats use it. Tests put faults and crashes beneath a format here.</summary>
+/// <summary>The file an image lives in, as formats use it. Tests put faults and crashes beneath a format
+/// here.</summary>
 /// <remarks>
 /// <para>Every call completes before it returns: a local file answers on the calling thread (rule R1).</para>
 /// <para>Threading. All members are safe from any thread; <see cref="IDisposable.Dispose"/> only when no call

@@ -47,7 +47,8 @@ internal sealed class ClusterAllocator
     /// <summary>Length of the file in bytes, with what was grown in advance.</summary>
     public long FileLengthBytes => _fileLengthBytes;
 
-    /// <summary>Takes up to <paramref name="wanted"/> contiguous clusters; their refcounts are 1 and they read as zeros.</summary>
+    /// <summary>Takes up to <paramref name="wanted"/> contiguous clusters; their refcounts are 1 and they read as
+    /// zeros.</summary>
     public long Allocate(int wanted, out int count)
     {
         HasAllocated = true;
@@ -173,8 +174,8 @@ internal sealed class ClusterAllocator
             {
                 throw Qcow2Fault.Corrupt(
                     _file.Path,
-                    $"refcounts say that more than {Qcow2Limits.MaxUsedClustersBehindEnd} clusters behind the end of the " +
-                    "file are in use");
+                    $"refcounts say that more than {Qcow2Limits.MaxUsedClustersBehindEnd} clusters behind the end " +
+                    "of the file are in use");
             }
         }
 
@@ -242,8 +243,8 @@ internal sealed class ClusterAllocator
         {
             throw Qcow2Fault.Unsupported(
                 _file.Path,
-                $"it would need a refcount table of {neededClusters} clusters, {most} is the limit. Convert it to a larger " +
-                "cluster size with 'qemu-img convert -o cluster_size='");
+                $"it would need a refcount table of {neededClusters} clusters, {most} is the limit. Convert it to a " +
+                "larger cluster size with 'qemu-img convert -o cluster_size='");
         }
 
         clusters = Math.Min(clusters, most);

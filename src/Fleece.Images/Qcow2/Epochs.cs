@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace Fleece.Images.Qcow2;
@@ -21,8 +22,8 @@ internal sealed class Epochs
 
     public Epochs()
     {
-        int stripes = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Min(Environment.ProcessorCount, 64));
-        _stripes = new PaddedCounters[stripes];
+        uint processors = (uint)Math.Min(Environment.ProcessorCount, 64);
+        _stripes = new PaddedCounters[BitOperations.RoundUpToPowerOf2(processors)];
     }
 
     /// <summary>The epoch to note beside something that has just been made unreachable.</summary>

@@ -33,7 +33,8 @@ internal sealed class L2Cache
 
     public int Capacity => _capacity;
 
-    /// <summary>Tables with changes that have not been captured for writing, in the order of their first change.</summary>
+    /// <summary>Tables with changes that have not been captured for writing, in the order of their first
+    /// change.</summary>
     public List<L2Table> Dirty => _dirty;
 
     public L2Table? TryFind(int l1Index)

@@ -13,8 +13,9 @@ namespace Fleece.Images.Qcow2;
 /// 2  refcount table entries of new blocks                                then flush
 /// 3  L2 tables, L1 entries                                               then flush
 /// </code>
-/// <para>So nothing on disk points to a cluster before the disk counts it and has its content: a crash leaves clusters that
-/// are counted and not used (leaks), never the reverse. A flush whose step wrote nothing is left out, but for the last.
+/// <para>So nothing on disk points to a cluster before the disk counts it and has its content: a crash leaves clusters
+/// that are counted and not used (leaks), never the reverse. A flush whose step wrote nothing is left out, but for the
+/// last.
 /// </para>
 /// <para>Threading. One write-back at a time; others wait for it asynchronously.</para>
 /// </remarks>
@@ -37,7 +38,8 @@ internal sealed class MetadataWriteBack(IContainerFile container, Qcow2Metadata 
     private readonly record struct Piece(long OffsetBytes, int BufferStart, int LengthBytes);
 
     /// <summary>Makes everything that completed before the call durable.</summary>
-    /// <exception cref="BlockException">The first failure, which poisons the image; later calls report it again.</exception>
+    /// <exception cref="BlockException">The first failure, which poisons the image; later calls report it
+    /// again.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
         await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -53,7 +55,8 @@ internal sealed class MetadataWriteBack(IContainerFile container, Qcow2Metadata 
         metadata.Reclaim();
     }
 
-    /// <summary>Leaves the file as a clean image: nothing leaked, nothing grown in advance. No request may run.</summary>
+    /// <summary>Leaves the file as a clean image: nothing leaked, nothing grown in advance. No request may
+    /// run.</summary>
     public void Finish()
     {
         if (!metadata.HasChanged || metadata.Poison.IsSet)

@@ -26,16 +26,16 @@ internal static class Qcow2Fault
     public static BlockException Compressed(string path, long guestOffsetBytes) =>
         new(
             BlockErrorKind.Unsupported,
-            $"The qcow2 image '{path}' holds a compressed cluster at disk offset {guestOffsetBytes}, which Fleece does " +
-            "not read. Convert it first: qemu-img convert -O qcow2.",
+            $"The qcow2 image '{path}' holds a compressed cluster at disk offset {guestOffsetBytes}, which Fleece " +
+            "does not read. Convert it first: qemu-img convert -O qcow2.",
             path,
             guestOffsetBytes);
 
     public static BlockException Stopped(string path, BlockException cause) =>
         new(
             cause.Kind,
-            $"The qcow2 image '{path}' takes no more changes since its metadata could not be written: {cause.Message} " +
-            "What was flushed before is safe. Close it and run 'qemu-img check -r leaks' on it.",
+            $"The qcow2 image '{path}' takes no more changes since its metadata could not be written: " +
+            $"{cause.Message} What was flushed before is safe. Close it and run 'qemu-img check -r leaks' on it.",
             path,
             cause: cause);
 }

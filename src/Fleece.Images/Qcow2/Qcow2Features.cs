@@ -35,9 +35,9 @@ internal static class Qcow2Features
                 "it has extended L2 entries (subclusters). Convert it with 'qemu-img convert -o extended_l2=off'");
         }
 
-        if (!Qcow2Header.IsKnown(features))
+        ulong unknown = features & ~Qcow2Header.KnownIncompatible;
+        if (unknown != 0)
         {
-            ulong unknown = features & ~(Qcow2Header.DirtyBit | Qcow2Header.CorruptBit | Qcow2Header.CompressionTypeBit);
             int bit = BitOperations.TrailingZeroCount(unknown);
             string name = FindName(file, header, bit) is { } found ? $" ('{found}')" : string.Empty;
             throw Qcow2Fault.Unsupported(

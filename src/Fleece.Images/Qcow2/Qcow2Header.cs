@@ -33,7 +33,7 @@ internal sealed record Qcow2Header
     public const ulong DataFileBit = 1 << 2;
     public const ulong CompressionTypeBit = 1 << 3;
     public const ulong ExtendedL2Bit = 1 << 4;
-    private const ulong KnownIncompatible = DirtyBit | CorruptBit | CompressionTypeBit;
+    public const ulong KnownIncompatible = DirtyBit | CorruptBit | CompressionTypeBit;
 
     public required int Version { get; init; }
 
@@ -183,7 +183,8 @@ internal sealed record Qcow2Header
         {
             throw new BlockException(
                 BlockErrorKind.BadImageSize,
-                $"'{path}' holds a disk of {SizeBytes} bytes, which is not a multiple of 512. Resize it with 'qemu-img resize'.",
+                $"'{path}' holds a disk of {SizeBytes} bytes, which is not a multiple of 512. Resize it with " +
+                "'qemu-img resize'.",
                 path);
         }
 
@@ -205,8 +206,8 @@ internal sealed record Qcow2Header
         {
             throw Qcow2Fault.Corrupt(
                 path,
-                $"the header's l1_table_offset {L1OffsetBytes} and refcount_table_offset {RefcountTableOffsetBytes} make " +
-                "tables overlap each other or the header");
+                $"the header's l1_table_offset {L1OffsetBytes} and refcount_table_offset {RefcountTableOffsetBytes} " +
+                "make tables overlap each other or the header");
         }
     }
 
@@ -230,7 +231,4 @@ internal sealed record Qcow2Header
     private static uint Field32(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32BigEndian(bytes[at..]);
 
     private static ulong Field64(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt64BigEndian(bytes[at..]);
-
-    /// <summary>True when a set incompatible bit is one this driver handles.</summary>
-    internal static bool IsKnown(ulong incompatibleFeatures) => (incompatibleFeatures & ~KnownIncompatible) == 0;
 }

@@ -7,8 +7,9 @@ namespace Fleece.Images.Qcow2;
 internal static class Qcow2HeaderWriter
 {
     /// <summary>
-    /// Clears the autoclear bits (qcow2.txt, "Header", bytes 88-95): each says that some extension, such as a dirty bitmap,
-    /// agrees with the data, which a program that does not maintain the extension must take back before it writes.
+    /// Clears the autoclear bits (qcow2.txt, "Header", bytes 88-95): each says that some extension, such as a dirty
+    /// bitmap, agrees with the data, which a program that does not maintain the extension must take back before it
+    /// writes.
     /// </summary>
     public static void ClearAutoclear(MetadataFile file)
     {

@@ -19,7 +19,8 @@ internal readonly record struct Qcow2Layout
     private const int HeaderBytes = 112;
 
     /// <summary>Works the layout out.</summary>
-    /// <exception cref="BlockException">InvalidArgument: cluster size, or too many clusters for one L1 table.</exception>
+    /// <exception cref="BlockException">InvalidArgument: cluster size, or too many clusters for one L1
+    /// table.</exception>
     public Qcow2Layout(string path, long sizeBytes, int clusterBytes)
     {
         BlockRange.CheckPowerOfTwo(
@@ -32,8 +33,8 @@ internal readonly record struct Qcow2Layout
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"A disk of {sizeBytes} bytes is too large for a qcow2 image with clusters of {clusterBytes} bytes: its L1 " +
-                $"table would have {l1Entries} entries. Choose larger clusters.",
+                $"A disk of {sizeBytes} bytes is too large for a qcow2 image with clusters of {clusterBytes} bytes: " +
+                $"its L1 table would have {l1Entries} entries. Choose larger clusters.",
                 path);
         }
 

@@ -46,16 +46,20 @@ internal static class Qcow2Limits
     /// <summary>Freed runs that wait for a write-back; more start one.</summary>
     public const int MaxFreedRuns = 65536;
 
-    /// <summary>Freed bytes that wait for a write-back; more start one, so that clusters are used again in time.</summary>
+    /// <summary>Freed bytes that wait for a write-back; more start one, so that clusters are used again in
+    /// time.</summary>
     public const long MaxFreedBytes = 256L * 1024 * 1024;
 
-    /// <summary>Runs of free clusters kept in memory; beyond that free clusters are found by scanning refcounts.</summary>
+    /// <summary>Runs of free clusters kept in memory; beyond that free clusters are found by scanning
+    /// refcounts.</summary>
     public const int MaxFreeRuns = 65536;
 
-    /// <summary>The file grows, as a hole, by at least this much, so that growing does not cost a call per cluster.</summary>
+    /// <summary>The file grows, as a hole, by at least this much, so that growing does not cost a call per
+    /// cluster.</summary>
     public const long GrowthBytes = 8L * 1024 * 1024;
 
-    /// <summary>Clusters in use behind the end of the file that allocation steps over before it calls that damage.</summary>
+    /// <summary>Clusters in use behind the end of the file that allocation steps over before it calls that
+    /// damage.</summary>
     public const int MaxUsedClustersBehindEnd = 65536;
 
     /// <summary>L2 entries that are changed under one hold of the metadata lock.</summary>

@@ -291,8 +291,8 @@ internal sealed partial class Qcow2Metadata
         {
             throw Qcow2Fault.Corrupt(
                 _file.Path,
-                $"the cluster at file offset {hostOffsetBytes}, in use for disk offset {GuestOffset(table, index)}, has " +
-                $"refcount {refcount} and must have 1",
+                $"the cluster at file offset {hostOffsetBytes}, in use for disk offset {GuestOffset(table, index)}, " +
+                $"has refcount {refcount} and must have 1",
                 hostOffsetBytes);
         }
     }

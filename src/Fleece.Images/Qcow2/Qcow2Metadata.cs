@@ -15,8 +15,8 @@ internal readonly record struct MappedRun(
 
 /// <summary>The tables of an image: which host cluster holds which guest cluster.</summary>
 /// <remarks>
-/// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2 table
-/// is one cluster of 8-byte entries.</para>
+/// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2
+/// table is one cluster of 8-byte entries.</para>
 /// <para>Threading. Mappings are looked up without a lock as long as the L2 table is in memory. Tables are loaded and
 /// changed under <see cref="Sync"/>, which is never held across the guest's own I/O.</para>
 /// </remarks>
@@ -101,8 +101,8 @@ internal sealed partial class Qcow2Metadata
         ? Qcow2Fault.Compressed(_file.Path, offsetBytes)
         : Qcow2Fault.Corrupt(
             _file.Path,
-            $"the L2 entry of disk offset {offsetBytes} has reserved bits, or points at no cluster of the file, or at the " +
-            "image's own tables",
+            $"the L2 entry of disk offset {offsetBytes} has reserved bits, or points at no cluster of the file, or " +
+            "at the image's own tables",
             offsetBytes);
 
     private static int CountKind(L2Table table, int first, int most, ClusterKind kind)
@@ -223,7 +223,8 @@ internal sealed partial class Qcow2Metadata
             {
                 throw Qcow2Fault.Corrupt(
                     _file.Path,
-                    $"L1 entry {i} is 0x{entry:x16}, which points at no cluster of the file of {_header.FileLengthBytes} bytes",
+                    $"L1 entry {i} is 0x{entry:x16}, which points at no cluster of the file of " +
+                    $"{_header.FileLengthBytes} bytes",
                     _header.L1OffsetBytes + (i * (long)sizeof(ulong)));
             }
         }

@@ -8,13 +8,13 @@ namespace Fleece.Images.Qcow2;
 /// <remarks>
 /// <para>Any byte range may be read and written. What was never written, discarded or zeroed reads as zeros; backing
 /// files are refused when the image is opened.</para>
-/// <para>How requests stay out of each other's way. A request counts itself into <see cref="Epochs"/>, looks the mapping
-/// up without a lock and does its I/O on the file. A write to a guest cluster without a host cluster takes one under the
-/// metadata lock; because new clusters read as zeros, the mapping is published before the bytes are written, so two
-/// writers that race for one cluster simply both write into it. A discard takes the mapping away and queues the host
-/// cluster, which is zeroed and used again only when every request that may have seen the mapping has ended and the disk
-/// has forgotten it (<see cref="FreedClusters"/>). So no request ever reads or writes a cluster that belongs to another
-/// part of the disk by then; a write that a discard overtakes lands in a cluster nobody will read.</para>
+/// <para>How requests stay out of each other's way. A request counts itself into <see cref="Epochs"/>, looks the
+/// mapping up without a lock and does its I/O on the file. A write to a guest cluster without a host cluster takes one
+/// under the metadata lock; because new clusters read as zeros, the mapping is published before the bytes are written,
+/// so two writers that race for one cluster simply both write into it. A discard takes the mapping away and queues the
+/// host cluster, which is zeroed and used again only when every request that may have seen the mapping has ended and
+/// the disk has forgotten it (<see cref="FreedClusters"/>). So no request ever reads or writes a cluster that belongs
+/// to another part of the disk by then; a write that a discard overtakes lands in a cluster nobody will read.</para>
 /// <para>Threading. Requests from any thread; reads and writes complete on the calling thread. A request may have to
 /// write metadata back first when much of it has changed; then it waits for a running write-back without a
 /// thread.</para>
@@ -210,8 +210,8 @@ internal sealed class Qcow2Node : IBlockNode
         {
             throw Qcow2Fault.Unsupported(
                 path,
-                $"it holds {header.SnapshotCount} internal snapshots, with which Fleece does not write. Open it read-only, " +
-                "or remove them with 'qemu-img snapshot -d'");
+                $"it holds {header.SnapshotCount} internal snapshots, with which Fleece does not write. Open it " +
+                "read-only, or remove them with 'qemu-img snapshot -d'");
         }
     }
 

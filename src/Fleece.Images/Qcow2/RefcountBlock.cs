@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
-using System.Numerics;
 
 namespace Fleece.Images.Qcow2;
 
 /// <summary>A refcount block in memory: one cluster of refcounts as they are on disk.</summary>
 /// <remarks>
-/// <para>Refcounts have 2^order bits (qcow2.txt, "Host cluster management"): big-endian from 8 bits on; narrower ones fill
-/// a byte from its least significant bit.</para>
+/// <para>Refcounts have 2^order bits (qcow2.txt, "Host cluster management"): big-endian from 8 bits on; narrower ones
+/// fill a byte from its least significant bit.</para>
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
 internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int clusterBytes, int order)
@@ -122,6 +121,6 @@ internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int cl
     private static bool HasZero16(ulong word)
     {
         const ulong Ones = 0x0001_0001_0001_0001;
-        return ((word - Ones) & ~word & (Ones << 15)) != 0 || BitOperations.PopCount(word) == 0;
+        return ((word - Ones) & ~word & (Ones << 15)) != 0;
     }
 }

@@ -6,9 +6,9 @@ namespace Fleece.Images.Qcow2;
 
 /// <summary>The refcount table, whole in memory, and a bounded cache of its blocks.</summary>
 /// <remarks>
-/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything points
-/// to a cluster, and go down only when what pointed to it is gone from the disk durably. The table's own entries are
-/// different: see <see cref="MetadataWriteBack"/>.</para>
+/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything
+/// points to a cluster, and go down only when what pointed to it is gone from the disk durably. The table's own entries
+/// are different: see <see cref="MetadataWriteBack"/>.</para>
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
 internal sealed class RefcountStore
@@ -104,7 +104,8 @@ internal sealed class RefcountStore
         DirtyTableEntries.Clear();
     }
 
-    /// <summary>Writes every changed block, and leaves those changed that a write-back has captured meanwhile.</summary>
+    /// <summary>Writes every changed block, and leaves those changed that a write-back has captured
+    /// meanwhile.</summary>
     public void WriteDirtyBlocks()
     {
         foreach (RefcountBlock block in _resident)

@@ -10,13 +10,13 @@ namespace Fleece.Interleavings;
 internal static class Interleaving
 {
     [ThreadStatic]
-    private static LogicalThread? _current;
+    private static LogicalThread? s_current;
 
     [ThreadStatic]
-    private static int _quiet;
+    private static int s_quiet;
 
     /// <summary>The logical thread this code runs on; null in set-up, checks and quiet sections.</summary>
-    public static LogicalThread? Current => _quiet > 0 ? null : _current;
+    public static LogicalThread? Current => s_quiet > 0 ? null : s_current;
 
     /// <summary>A place where another thread may run first.</summary>
     public static void Point(string name) => Current?.Reach(name);
@@ -50,7 +50,7 @@ internal static class Interleaving
     public static void Violated(string promise)
     {
         OracleException failure = new(promise);
-        if (_current is { } thread)
+        if (s_current is { } thread)
         {
             thread.Fail(failure);
             throw new ExecutionAbortedException();
@@ -62,15 +62,15 @@ internal static class Interleaving
     /// <summary>Lets an oracle look at shared state without being interleaved itself.</summary>
     public static QuietScope Quietly()
     {
-        _quiet++;
+        s_quiet++;
         return default;
     }
 
-    internal static void SetCurrent(LogicalThread? thread) => _current = thread;
+    internal static void SetCurrent(LogicalThread? thread) => s_current = thread;
 
     internal readonly struct QuietScope : IDisposable
     {
-        public void Dispose() => _quiet--;
+        public void Dispose() => s_quiet--;
     }
 }
 

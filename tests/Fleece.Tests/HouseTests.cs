@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using System.Reflection;
+using System.Text.RegularExpressions;
+using Fleece.Block;
+
+namespace Fleece.Tests;
+
+/// <summary>The rules of the house that a compiler does not check.</summary>
+public sealed partial class HouseTests
+{
+    private const int MaximumLinesPerFile = 700;
+    private const int MaximumLineLength = 140;
+
+    private static readonly string[] SourceFolders = ["src", "tests"];
+
+    private static string Root { get; } = FindRoot();
+
+    [Fact]
+    public void The_manifest_exports_every_cmdlet_and_alias_of_the_assembly_and_nothing_else()
+    {
+        using ModuleRunspace shell = new();
+        object[] manifest = shell.Run(
+            $"$m = Test-ModuleManifest '{Path.Combine(AppContext.BaseDirectory, "Fleece.psd1")}'; @($m.ExportedCmdlets.Keys) + @($m.ExportedAliases.Keys)");
+        IEnumerable<string> aliases = Cmdlets.SelectMany(type => type.GetCustomAttribute<AliasAttribute>()?.AliasNames ?? []);
+
+        Assert.Equal(Cmdlets.Select(NameOf).Concat(aliases).Order(), manifest.Cast<string>().Order());
+    }
+
+    [Fact]
+    public void Every_cmdlet_has_a_help_page_and_every_page_a_cmdlet() =>
+        Assert.Equal(
+            Cmdlets.Select(NameOf).Order(),
+            Directory.GetFiles(Path.Combine(Root, "docs", "en-US"), "*-Fleece*.md")
+                .Select(path => Path.GetFileNameWithoutExtension(path)!).Order());
+
+    [Fact]
+    public void Every_cmdlet_shares_the_base_and_is_sealed() =>
+        Assert.All(Cmdlets, type => Assert.True(type.IsSealed && type.IsSubclassOf(typeof(FleeceCommand)), type.Name));
+
+    [Theory]
+    [InlineData("Fleece.Block", "")]
+    [InlineData("Fleece.Images", "Fleece.Block")]
+    [InlineData("Fleece.Sessions", "Fleece.Block Fleece.Images")]
+    [InlineData("Fleece", "Fleece.Sessions PowerShellStandard.Library")]
+    [InlineData("Fleece.Shell", "Fleece System.Management.Automation")]
+    public void Projects_know_only_whom_they_may(string project, string mayKnow)
+    {
+        string text = File.ReadAllText(Path.Combine(Root, "src", project, project + ".csproj"));
+
+        IEnumerable<string> known = Reference().Matches(text)
+            .Select(match => match.Groups[1].Value.Split('/')[^1].Replace(".csproj", string.Empty, StringComparison.Ordinal));
+
+        Assert.Equal(mayKnow.Split(' ', StringSplitOptions.RemoveEmptyEntries), known.Order());
+    }
+
+    [Fact]
+    public void Every_error_is_in_the_errors_page_as_the_table_has_it()
+    {
+        string page = File.ReadAllText(Path.Combine(Root, "docs", "errors.md"));
+
+        Assert.All(BlockErrorTable.Rows, row =>
+            Assert.Contains($"| `{row.ErrorId}` | {row.Kind} | {row.Category} |", page, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Every_error_category_is_one_of_PowerShells() =>
+        Assert.All(BlockErrorTable.Rows, row => Assert.True(Enum.TryParse<ErrorCategory>(row.Category, out _), row.ErrorId));
+
+    [Fact]
+    public void Sources_are_short_enough_to_read_and_say_their_licence()
+    {
+        IEnumerable<string> sources = SourceFolders
+            .SelectMany(folder => Directory.GetFiles(Path.Combine(Root, folder), "*.cs", SearchOption.AllDirectories))
+            .Where(path => !path.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal));
+
+        string src = Path.Combine(Root, "src");
+        Assert.All(sources, path =>
+        {
+            string[] lines = File.ReadAllLines(path);
+            Assert.Equal("// SPDX-License-Identifier: MIT", lines[0]);
+            Assert.InRange(lines.Length, 1, MaximumLinesPerFile);
+            if (path.StartsWith(src, StringComparison.Ordinal))
+            {
+                Assert.All(lines, line => Assert.InRange(line.Length, 0, MaximumLineLength));
+            }
+        });
+    }
+
+    [Fact]
+    public void The_changelog_begins_with_the_version_of_the_manifest()
+    {
+        string manifest = File.ReadAllText(Path.Combine(Root, "Fleece.psd1"));
+        string version = Version().Match(manifest).Groups[1].Value;
+
+        Assert.StartsWith(
+            $"## v{version} ",
+            File.ReadLines(Path.Combine(Root, "CHANGELOG.md")).First(line => line.StartsWith("## ", StringComparison.Ordinal)),
+            StringComparison.Ordinal);
+    }
+
+    private static Type[] Cmdlets =>
+        [.. typeof(FleeceCommand).Assembly.GetTypes().Where(type => type.GetCustomAttribute<CmdletAttribute>() is not null)];
+
+    private static string NameOf(Type type)
+    {
+        CmdletAttribute attribute = type.GetCustomAttribute<CmdletAttribute>()!;
+        return $"{attribute.VerbName}-{attribute.NounName}";
+    }
+
+    private static string FindRoot()
+    {
+        // The build copies the manifest beside the tests, so that file alone does not tell the root.
+        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "LICENSE")) && File.Exists(Path.Combine(folder.FullName, "Fleece.psd1")))
+            {
+                return folder.FullName;
+            }
+        }
+
+        throw new DirectoryNotFoundException("The tests do not lie in a checkout of the project.");
+    }
+
+    [GeneratedRegex("""<(?:ProjectReference|PackageReference) Include="([^"]+)""")]
+    private static partial Regex Reference();
+
+    [GeneratedRegex(@"ModuleVersion\s*=\s*'([0-9.]+)'")]
+    private static partial Regex Version();
+}

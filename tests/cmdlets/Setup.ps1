@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+<#
+.SYNOPSIS
+What every file of cmdlet tests needs: the module under test, a folder for each test, and a disk with known content.
+
+.DESCRIPTION
+The module is the manifest that FLEECE_MODULE names, or the newest one under output.
+#>
+
+function Get-ModuleUnderTest {
+    if ($env:FLEECE_MODULE) { return $env:FLEECE_MODULE }
+    $staged = Get-ChildItem (Join-Path $PSScriptRoot '../../output/Fleece') -Filter Fleece.psd1 -Recurse -ErrorAction Ignore |
+        Sort-Object { [version] $_.Directory.Name } -Descending | Select-Object -First 1
+    if (-not $staged) { throw 'There is no module to test: set FLEECE_MODULE to its manifest, or run ./build.ps1 first.' }
+    $staged.FullName
+}
+
+# Global, so that a test that removes the module removes the same one that the others see.
+function Import-ModuleUnderTest { Import-Module (Get-ModuleUnderTest) -Global -Force }
+
+function Enter-TestFolder { Push-Location (New-Item (Join-Path $TestDrive ([guid]::NewGuid())) -ItemType Directory) }
+
+# Pester removes the folder, which it could not while a disk is open or the location is inside.
+function Exit-TestFolder {
+    Get-FleeceDisk | Dismount-FleeceDisk -Force
+    Pop-Location
+}
+
+# Random, so that bytes at a wrong place are not right by chance; seeded, so that every run is the same.
+function Get-RandomData([int] $LengthBytes, [int] $Seed = 7) {
+    $data = [byte[]]::new($LengthBytes)
+    [Random]::new($Seed).NextBytes($data)
+    , $data
+}
+
+function New-MountedDisk([string] $Name = 'vm', [string] $Extension = 'raw', [long] $SizeBytes = 2MB, [byte[]] $Data) {
+    $null = New-FleeceImage "./$Name.$Extension" -SizeBytes $SizeBytes
+    $null = Mount-FleeceDisk "./$Name.$Extension"
+    if ($Data) { Write-FleeceDisk $Name 0 $Data }
+}
+
+# Should compares arrays item by item, which takes minutes for the content of a disk.
+function Test-SameData([byte[]] $Left, [byte[]] $Right) { [Linq.Enumerable]::SequenceEqual[byte]($Left, $Right) }

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    Import-ModuleUnderTest
+}
+
+Describe 'The view of' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -SizeBytes 4MB -Data (Get-RandomData 64KB)
+        $null = Start-FleeceSession vm -Name nightly
+    }
+    AfterEach { Exit-TestFolder }
+
+    # No number with a fraction is compared: its separator is the user's.
+    It '<Name> is a table with its columns' -ForEach @(
+        @{ Name = 'an image'; Command = { New-FleeceImage ./new.raw 4MB }; Header = 'Format +Size MiB +On disk MiB +Path'; Row = 'Raw.*new\.raw' }
+        @{ Name = 'a disk'; Command = { Get-FleeceDisk }; Header = 'Name +Format +Size MiB +ReadOnly +Sessions +Path'; Row = 'vm +Raw.*False +1 .*vm\.raw' }
+        @{ Name = 'a session'; Command = { Get-FleeceSession }; Header = 'Id +State +StartedAt +Copied MiB +Consumed MiB'; Row = 'vm/nightly +Active' }
+        @{ Name = 'a map'; Command = { Get-FleeceSnapshotMap }; Header = 'OffsetBytes +LengthBytes +State'; Row = ' 0 +4194304 Untouched' }
+        @{ Name = 'a chunk'; Command = { Read-FleeceSnapshot }; Header = 'Session +OffsetBytes +LengthBytes +IsZero'; Row = 'vm/nightly +0 +65536 False' }
+    ) {
+        $text = & $Command | Out-String -Width 400
+
+        $text | Should -Match $Header
+        $text | Should -Match $Row
+    }
+
+    It 'a backup is a list with readable sizes' {
+        $text = Read-FleeceSnapshot | Export-Backup ./b.raw | Out-String -Width 400
+
+        $text | Should -Match 'Path +: .*b\.raw'
+        $text | Should -Match 'Session +: vm/nightly'
+        $text | Should -Match 'Size +: 4.0 MiB'
+    }
+}
+
+Describe 'The objects' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'hold sizes in bytes, so that scripts can count with them' {
+        New-MountedDisk -SizeBytes 4MB
+
+        (Get-FleeceDisk vm).SizeBytes | Should -Be 4MB
+        (Get-FleeceDisk vm).SizeBytes | Should -BeOfType [long]
+    }
+
+    It 'are told by their declared output types' {
+        foreach ($command in Get-Command -Module Fleece -CommandType Cmdlet | Where-Object Verb -In Get, Mount, New, Read, Start, Export) {
+            $command.OutputType | Should -Not -BeNullOrEmpty -Because $command.Name
+        }
+    }
+}

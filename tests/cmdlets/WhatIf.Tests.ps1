@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    Import-ModuleUnderTest
+}
+
+Describe 'WhatIf' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -Data (Get-RandomData 64KB)
+        $null = Start-FleeceSession vm
+        $script:files = (Get-ChildItem).Name
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'changes nothing: <Command>' -ForEach @(
+        @{ Command = 'New-FleeceImage ./new.raw 1MB -WhatIf' }
+        @{ Command = 'Mount-FleeceDisk ./vm.raw -Name other -WhatIf' }
+        @{ Command = 'Start-FleeceSession vm -Name other -WhatIf' }
+        @{ Command = 'Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 1MB -WhatIf' }
+        @{ Command = 'Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup ./b.raw -WhatIf' }
+        @{ Command = 'Stop-FleeceSession vm -WhatIf' }
+        @{ Command = 'Dismount-FleeceDisk vm -Force -WhatIf' }
+    ) {
+        & ([scriptblock]::Create($Command)) | Should -BeNullOrEmpty
+
+        (Get-ChildItem).Name | Should -Be $files
+        (Get-FleeceDisk).Name | Should -Be 'vm'
+        (Get-FleeceSession).Id | Should -Be 'vm/vm'
+        (Get-FleeceSession).ConsumedBytes | Should -Be 0
+    }
+
+    It 'is offered by every cmdlet that changes what others rely on' {
+        (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
+            Should -Be @(
+                'Clear-FleeceSnapshot', 'Dismount-FleeceDisk', 'Export-FleeceBackup', 'Mount-FleeceDisk', 'New-FleeceImage'
+                'Start-FleeceSession', 'Stop-FleeceSession'
+            )
+    }
+}
