@@ -78,7 +78,8 @@ internal sealed class Fleecing
     {
         byte[] data = new byte[range.LengthBytes];
         data.AsSpan().Fill(value);
-        node.WriteAsync(range.OffsetBytes, data, WriteFlags.None, CancellationToken.None).AsTask().GetAwaiter().GetResult();
+        Task write = node.WriteAsync(range.OffsetBytes, data, WriteFlags.None, CancellationToken.None).AsTask();
+        write.GetAwaiter().GetResult();
     }
 
     public static async Task AssertHoldsAsync(IBlockNode node, BlockRange range, byte value)

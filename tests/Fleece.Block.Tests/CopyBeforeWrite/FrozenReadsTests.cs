@@ -92,7 +92,7 @@ public sealed class FrozenReadsTests
     {
         _reads.Enter(new GranuleRun(0, 2));
 
-        Assert.True(_reads.WaitUntilClearAsync(new GranuleRun(2, 4), CancellationToken.None).AsTask().IsCompletedSuccessfully);
+        Assert.True(WaitAsync(new GranuleRun(2, 4)).IsCompletedSuccessfully);
         Assert.Equal(0, _reads.WaitCount);
     }
 
@@ -101,7 +101,7 @@ public sealed class FrozenReadsTests
     {
         FrozenReads.Ticket first = _reads.Enter(new GranuleRun(0, 2));
         FrozenReads.Ticket second = _reads.Enter(new GranuleRun(1, 3));
-        Task wait = _reads.WaitUntilClearAsync(new GranuleRun(1, 2), CancellationToken.None).AsTask();
+        Task wait = WaitAsync(new GranuleRun(1, 2));
 
         _reads.Exit(first);
         Assert.False(wait.IsCompleted);
@@ -115,7 +115,7 @@ public sealed class FrozenReadsTests
     public async Task A_wait_ends_when_the_read_shrinks_away_from_it()
     {
         FrozenReads.Ticket ticket = _reads.Enter(new GranuleRun(0, 4));
-        Task wait = _reads.WaitUntilClearAsync(new GranuleRun(2, 4), CancellationToken.None).AsTask();
+        Task wait = WaitAsync(new GranuleRun(2, 4));
 
         _reads.Shrink(ticket, new GranuleRun(0, 2));
 
@@ -128,7 +128,7 @@ public sealed class FrozenReadsTests
         FrozenReads.Ticket ticket = _reads.Enter(new GranuleRun(0, 1));
         using CancellationTokenSource source = new();
         Task cancelled = _reads.WaitUntilClearAsync(new GranuleRun(0, 1), source.Token).AsTask();
-        Task other = _reads.WaitUntilClearAsync(new GranuleRun(0, 1), CancellationToken.None).AsTask();
+        Task other = WaitAsync(new GranuleRun(0, 1));
 
         await source.CancelAsync();
 
@@ -142,11 +142,13 @@ public sealed class FrozenReadsTests
     public async Task Abandoning_lets_everybody_go_now_and_later()
     {
         _reads.Enter(new GranuleRun(0, 1));
-        Task wait = _reads.WaitUntilClearAsync(new GranuleRun(0, 1), CancellationToken.None).AsTask();
+        Task wait = WaitAsync(new GranuleRun(0, 1));
 
         _reads.Abandon();
 
         await wait;
-        Assert.True(_reads.WaitUntilClearAsync(new GranuleRun(0, 1), CancellationToken.None).AsTask().IsCompletedSuccessfully);
+        Assert.True(WaitAsync(new GranuleRun(0, 1)).IsCompletedSuccessfully);
     }
+
+    private Task WaitAsync(GranuleRun run) => _reads.WaitUntilClearAsync(run, CancellationToken.None).AsTask();
 }

@@ -8,7 +8,9 @@ namespace Fleece.Block.Tests.CopyBeforeWrite;
 /// <summary>The two-level map against a plain array of truth, across pages and at the partial last one.</summary>
 public sealed class GranuleMapTests
 {
-    /// <summary>Granules of one page, as GranuleMap lays them out; the borders of pages are where it may go wrong.</summary>
+    /// <summary>
+    /// Granules of one page, as GranuleMap lays them out; the borders of pages are where it may go wrong.
+    /// </summary>
     private const long Page = 32768;
 
     private const long Count = 3 * Page + 17;
@@ -39,7 +41,8 @@ public sealed class GranuleMapTests
 
         map.Add(new GranuleRun(start, end));
 
-        foreach (long granule in new[] { 0, start - 1, start, end - 1, end, Count - 1 }.Where(g => g is >= 0 and < Count))
+        long[] edges = [0, start - 1, start, end - 1, end, Count - 1];
+        foreach (long granule in edges.Where(g => g is >= 0 and < Count))
         {
             Assert.Equal(granule >= start && granule < end, map.Contains(granule));
         }
@@ -88,7 +91,8 @@ public sealed class GranuleMapTests
         Assert.Equal(5, map.FirstNotIn(new GranuleRun(5, 5)));
     }
 
-    // Sparse and dense maps, short and long runs; every query is asked at random places and compared granule by granule.
+    // Sparse and dense maps, short and long runs; every query is asked at random places and compared granule by
+    // granule.
     [Fact]
     public void Random_runs_match_the_array()
     {

@@ -37,7 +37,7 @@ public sealed class GranulesTests
     [InlineData(0, DiskBytes, 0, 4)]
     [InlineData(3 * G, 100, 3, 4)]
     [InlineData(2 * G + 1, G + 99, 3, 4)]
-    public void Within_rounds_inward_but_takes_the_partial_last_granule(long offset, long length, long start, long end) =>
+    public void Within_rounds_inward_but_takes_the_partial_last_one(long offset, long length, long start, long end) =>
         Assert.Equal(new GranuleRun(start, end), _granules.Within(new BlockRange(offset, length)));
 
     [Theory]
@@ -74,8 +74,9 @@ public sealed class GranulesTests
     [Fact]
     public void More_granules_than_a_frozen_read_can_name_are_refused()
     {
-        Assert.Equal(Granules.MaximumCount, new Granules(Granules.MaximumCount * 512, 512).Count);
-        BlockException refused = Assert.Throws<BlockException>(() => new Granules(Granules.MaximumCount * 512 + 1, 512));
+        const long Largest = Granules.MaximumCount * 512;
+        Assert.Equal(Granules.MaximumCount, new Granules(Largest, 512).Count);
+        BlockException refused = Assert.Throws<BlockException>(() => new Granules(Largest + 1, 512));
         Assert.Equal(BlockErrorKind.InvalidArgument, refused.Kind);
     }
 

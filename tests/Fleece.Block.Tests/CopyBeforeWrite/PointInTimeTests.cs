@@ -93,9 +93,9 @@ public sealed class PointInTimeTests
 
         Assert.Equal(
             [
-                SnapshotRunState.Untouched, SnapshotRunState.Copied, SnapshotRunState.Consumed, SnapshotRunState.Consumed,
-                SnapshotRunState.Untouched, SnapshotRunState.Untouched, SnapshotRunState.Denied, SnapshotRunState.Denied,
-                SnapshotRunState.Denied,
+                SnapshotRunState.Untouched, SnapshotRunState.Copied, SnapshotRunState.Consumed,
+                SnapshotRunState.Consumed, SnapshotRunState.Untouched, SnapshotRunState.Untouched,
+                SnapshotRunState.Denied, SnapshotRunState.Denied, SnapshotRunState.Denied,
             ],
             states);
         Assert.Equal(2 * G + 100, point.GetRun(6 * G).LengthBytes);
@@ -117,7 +117,7 @@ public sealed class PointInTimeTests
     public async Task Copied_bytes_leave_out_granules_of_zeros()
     {
         MemoryNode disk = new(4 * G);
-        await disk.WriteAsync(0, Enumerable.Repeat((byte)7, G).ToArray(), WriteFlags.None, CancellationToken.None);
+        Fleecing.Fill(disk, new BlockRange(0, G), 7);
         PointInTime point = new(disk, new MemoryNode(4 * G), tempReadsAsZero: true);
 
         await point.Filter.WriteAsync(0, new byte[G], WriteFlags.None, CancellationToken.None);
@@ -131,10 +131,10 @@ public sealed class PointInTimeTests
     public async Task Zeros_are_stored_when_temp_holds_something_else()
     {
         MemoryNode temp = new(G);
-        await temp.WriteAsync(0, Enumerable.Repeat((byte)7, G).ToArray(), WriteFlags.None, CancellationToken.None);
+        Fleecing.Fill(temp, new BlockRange(0, G), 7);
         PointInTime point = new(new MemoryNode(G), temp, tempReadsAsZero: false);
 
-        await point.Filter.WriteAsync(0, Enumerable.Repeat((byte)9, G).ToArray(), WriteFlags.None, CancellationToken.None);
+        Fleecing.Fill(point.Filter, new BlockRange(0, G), 9);
 
         byte[] read = new byte[G];
         await point.Snapshot.ReadAsync(0, read, CancellationToken.None);

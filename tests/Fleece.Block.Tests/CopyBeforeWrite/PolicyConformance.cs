@@ -124,7 +124,7 @@ public sealed class PolicyConformance : IAsyncDisposable
 
         point.Break(new BlockException(BlockErrorKind.NoSpace, "Temp is full."));
 
-        await write;
+        await write.WaitAsync(TimeSpan.FromMinutes(1), CancellationToken.None);
         held.Release();
         await Assert.ThrowsAsync<BlockException>(() => read);
     }

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace Fleece.Block.Tests.CopyBeforeWrite;
 
-/// <summary>Cases B1, B7, O4 and O5 of the conformance list: many readers, huge disks, answers up to the border.</summary>
+/// <summary>
+/// Cases B1, B7, O4 and O5 of the conformance list: many readers, huge disks, answers up to the border.
+/// </summary>
 public sealed class QueryConformance
 {
     private const int G = PointInTime.DefaultGranuleSizeBytes;
@@ -119,7 +121,8 @@ public sealed class QueryConformance
         try
         {
             await request;
-            Assert.True(read.AsSpan().SequenceEqual(instant.AsSpan((int)range.OffsetBytes, read.Length)), "not the instant");
+            ReadOnlySpan<byte> expected = instant.AsSpan((int)range.OffsetBytes, read.Length);
+            Assert.True(read.AsSpan().SequenceEqual(expected), $"{range} is not the instant's");
         }
         catch (OperationCanceledException)
         {

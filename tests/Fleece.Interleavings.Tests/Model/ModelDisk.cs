@@ -3,21 +3,28 @@ using Fleece.Block;
 
 namespace Fleece.Interleavings;
 
-/// <summary>A small disk in memory that reaches a point before every granule it touches, so that requests can be torn.</summary>
-/// <remarks>It runs synchronously and knows which granules it stores, which shows whether temp keeps what was consumed.</remarks>
-internal sealed class ModelDisk(string name, int granules) : IBlockNode
+/// <summary>
+/// A small disk in memory that reaches a point before every granule it touches, so that requests can be torn.
+/// </summary>
+/// <remarks>
+/// It runs synchronously and knows which granules it stores, which shows whether temp keeps what was consumed.
+/// </remarks>
+internal sealed class ModelDisk(string name, int granules, int granuleBytes) : IBlockNode
 {
-    public const int GranuleBytes = 512;
-
     /// <summary>What freed granules read as: no instant holds it, so a read of freed temp shows.</summary>
     public const byte Freed = 0xDD;
 
-    public byte[] Content { get; } = new byte[granules * GranuleBytes];
+    public int GranuleBytes { get; } = granuleBytes;
+
+    public byte[] Content { get; } = new byte[granules * granuleBytes];
 
     public bool[] Stored { get; } = new bool[granules];
 
     /// <summary>The next writes that fail, after having stored their first granule.</summary>
     public int FailingWrites { get; set; }
+
+    /// <summary>When writes are answered at last; null for at once.</summary>
+    public Func<bool>? AnswersWritesWhen { get; set; }
 
     /// <summary>Discarded granules read as garbage rather than zeros.</summary>
     public bool GarblesDiscarded { get; init; }
@@ -29,7 +36,7 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
     public Action<int, int, int>? Reading { get; set; }
 
     /// <inheritdoc/>
-    public BlockGeometry Geometry { get; } = new(granules * GranuleBytes);
+    public BlockGeometry Geometry { get; } = new(granules * granuleBytes);
 
     public void Fill(int granule, byte value)
     {
@@ -50,6 +57,11 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
         {
             Interleaving.Point($"{name} is read");
             Content.AsSpan(at, length).CopyTo(buffer.Span[(at - (int)offsetBytes)..]);
+        }
+
+        if (Interleaving.Current is { AnsweredWhen: { } answered } thread)
+        {
+            thread.Block($"{name} takes its time", answered);
         }
 
         Reading?.Invoke(first, last, -1);
@@ -73,6 +85,11 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
             {
                 throw new BlockException(BlockErrorKind.NoSpace, $"{name} is full.");
             }
+        }
+
+        if (AnswersWritesWhen is { } answered)
+        {
+            Interleaving.Current?.Block($"{name} takes its time", answered);
         }
 
         return default;
@@ -116,19 +133,20 @@ internal sealed class ModelDisk(string name, int granules) : IBlockNode
 
         Interleaving.Point($"{name} is asked for status");
         bool stored = Stored[offsetBytes / GranuleBytes];
-        long end = offsetBytes + 1;
-        while (end < offsetBytes + lengthBytes && Stored[end / GranuleBytes] == stored)
+        long end = offsetBytes / GranuleBytes + 1;
+        while (end * GranuleBytes < offsetBytes + lengthBytes && Stored[end] == stored)
         {
             end++;
         }
 
-        return new(new BlockStatusRun(stored ? BlockStatus.Data : BlockStatus.Zero, end - offsetBytes));
+        long runBytes = Math.Min(end * GranuleBytes - offsetBytes, lengthBytes);
+        return new(new BlockStatusRun(stored ? BlockStatus.Data : BlockStatus.Zero, runBytes));
     }
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => default;
 
-    private static IEnumerable<(int At, int Length)> Pieces(int offset, int length)
+    private IEnumerable<(int At, int Length)> Pieces(int offset, int length)
     {
         for (int at = offset; at < offset + length;)
         {

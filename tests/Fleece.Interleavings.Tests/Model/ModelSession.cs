@@ -4,12 +4,12 @@ using Fleece.Block.CopyBeforeWrite;
 
 namespace Fleece.Interleavings;
 
-/// <summary>One point in time over the scenario's disk, with the bytes it must keep and the oracles that watch it.</summary>
+/// <summary>
+/// One point in time over the scenario's disk, with the bytes it must keep and the oracles that watch it.
+/// </summary>
 internal sealed class ModelSession
 {
-    private const int G = ModelDisk.GranuleBytes;
-
-    private readonly ModelDisk _disk;
+    private readonly int _granuleBytes;
     private readonly int[] _readers;
     private readonly byte[] _instant;
     private readonly string _name;
@@ -17,11 +17,11 @@ internal sealed class ModelSession
     public ModelSession(string name, ModelDisk disk, IBlockNode root, CopyErrorPolicy policy, BlockRange[]? ranges)
     {
         _name = name;
-        _disk = disk;
+        _granuleBytes = disk.GranuleBytes;
         _instant = [.. disk.Content];
         _readers = new int[disk.Stored.Length];
-        Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length) { GarblesDiscarded = true };
-        Point = new PointInTime(root, Temp, tempReadsAsZero: true, G, policy, ranges);
+        Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length, _granuleBytes) { GarblesDiscarded = true };
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges);
     }
 
     public PointInTime Point { get; }
@@ -29,13 +29,17 @@ internal sealed class ModelSession
     public ModelDisk Temp { get; }
 
     /// <summary>Reads, and checks what comes (I1). Returns the error's kind, or null for success.</summary>
-    public BlockErrorKind? Read(int offset, int length)
+    /// <param name="offset">Where.</param>
+    /// <param name="length">How much.</param>
+    /// <param name="answeredWhen">Keeps the read in flight until then, with the bytes of before in its buffer.</param>
+    public BlockErrorKind? Read(int offset, int length, Func<bool>? answeredWhen = null)
     {
         LogicalThread? thread = Interleaving.Current;
         byte[] buffer = new byte[length];
         try
         {
             thread?.Reading = this;
+            thread?.AnsweredWhen = answeredWhen;
             Scenario.Complete(Point.Snapshot.ReadAsync(offset, buffer, CancellationToken.None));
         }
         catch (BlockException e) when (IsHonest(e))
@@ -45,13 +49,15 @@ internal sealed class ModelSession
         finally
         {
             thread?.Reading = null;
+            thread?.AnsweredWhen = null;
         }
 
         int same = buffer.AsSpan().CommonPrefixLength(_instant.AsSpan(offset, length));
         if (same != length)
         {
             Interleaving.Violated(
-                $"I1: {_name} returned {buffer[same]:x2} at {offset + same}, the instant held {_instant[offset + same]:x2}");
+                $"I1: {_name} returned {buffer[same]:x2} at {offset + same}, " +
+                $"the instant held {_instant[offset + same]:x2}");
         }
 
         return null;
@@ -85,7 +91,7 @@ internal sealed class ModelSession
     /// <summary>Walks the map; returns which granules it calls refused. Every run has at least one byte.</summary>
     public bool[] Walk()
     {
-        bool[] refused = new bool[_instant.Length / G];
+        bool[] refused = new bool[_instant.Length / _granuleBytes];
         for (long at = 0; at < _instant.Length;)
         {
             SnapshotRun run = Point.GetRun(at);
@@ -94,14 +100,16 @@ internal sealed class ModelSession
                 Interleaving.Violated($"the map of {_name} has at {at} the run {run}");
             }
 
-            refused.AsSpan((int)(at / G), (int)(run.LengthBytes / G)).Fill(!run.IsReadable);
+            refused.AsSpan((int)(at / _granuleBytes), (int)(run.LengthBytes / _granuleBytes)).Fill(!run.IsReadable);
             at += run.LengthBytes;
         }
 
         return refused;
     }
 
-    /// <summary>I2: before the guest changes a granule its old data is in temp, and nobody reads it for the snapshot.</summary>
+    /// <summary>
+    /// I2: before the guest changes a granule its old data is in temp, and nobody reads it for the snapshot.
+    /// </summary>
     public void CheckChange(int granule)
     {
         if (Point.State != SessionState.Active || Point.Refused.Contains(granule))
@@ -109,7 +117,7 @@ internal sealed class ModelSession
             return;
         }
 
-        if (!Point.Done.Contains(granule) || Temp.At(granule) != _instant[granule * G])
+        if (!Point.Done.Contains(granule) || Temp.At(granule) != _instant[granule * _granuleBytes])
         {
             Interleaving.Violated($"I2: granule {granule} changes before {_name} has its old data");
         }
@@ -142,12 +150,12 @@ internal sealed class ModelSession
         {
             bool isRefused = Point.Refused.Contains(granule);
             Assert.False(isRefused && Temp.Stored[granule], $"I7: {_name}'s temp keeps consumed granule {granule}");
-            BlockErrorKind? error = Read(granule * G, G);
+            BlockErrorKind? error = Read(granule * _granuleBytes, _granuleBytes);
             Assert.True(isRefused == error is not null, $"granule {granule} of {_name} ends with {error}");
         }
     }
 
     // Anything else, a broken invariant above all, is a finding and not an answer.
-    private static bool IsHonest(BlockException error) =>
-        error.Kind is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
+    private static bool IsHonest(BlockException error) => error.Kind
+        is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
 }

@@ -7,7 +7,8 @@ namespace Fleece.Interleavings;
 /// <summary>A disk, its sessions, and the threads that use them at once.</summary>
 internal sealed class Scenario(Execution execution)
 {
-    public const int G = ModelDisk.GranuleBytes;
+    /// <summary>The granule of most scenarios.</summary>
+    public const int G = 512;
 
     private readonly List<ModelSession> _sessions = [];
     private readonly List<Change> _changes = [];
@@ -22,13 +23,13 @@ internal sealed class Scenario(Execution execution)
 
     public PointInTime Point => Session.Point;
 
-    /// <summary>Makes the disk; granule n holds n + 1, but a granule named as zero is a hole.</summary>
-    public void MakeDisk(int granules, int hole = -1)
+    /// <summary>Makes the disk; granule n holds n + 1, but those named are holes.</summary>
+    public void MakeDisk(int granules, int granuleBytes = G, params int[] holes)
     {
-        Disk = new ModelDisk("disk", granules);
+        Disk = new ModelDisk("disk", granules, granuleBytes);
         for (int granule = 0; granule < granules; granule++)
         {
-            if (granule != hole)
+            if (!holes.Contains(granule))
             {
                 Disk.Fill(granule, (byte)(granule + 1));
             }
@@ -81,7 +82,9 @@ internal sealed class Scenario(Execution execution)
     public BlockErrorKind? Discard(int offset, int length) =>
         Request(offset, length, 0, () => _root.DiscardAsync(offset, length, default));
 
-    /// <summary>All requests of these tests complete on their logical thread; one that does not is a flaw of the tests.</summary>
+    /// <summary>
+    /// All requests of these tests complete on their logical thread; one that does not is a flaw of the tests.
+    /// </summary>
     public static void Complete(ValueTask request)
     {
         if (!request.IsCompleted)
@@ -124,7 +127,7 @@ internal sealed class Scenario(Execution execution)
     /// <summary>Every byte holds what a change left that no later change is known to have overwritten.</summary>
     private void CheckContent()
     {
-        for (int at = 0; at < Disk.Content.Length; at += G / 2)
+        for (int at = 0; at < Disk.Content.Length; at += Disk.GranuleBytes / 2)
         {
             List<Change> covering = _changes.FindAll(c => c.Start <= at && at < c.End);
             IEnumerable<byte> allowed = covering.Count == 0

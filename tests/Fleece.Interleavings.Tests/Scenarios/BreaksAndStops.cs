@@ -34,6 +34,37 @@ public sealed class BreaksAndStops
         s.Guest(() => session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "temp is full")));
     });
 
+    // The read does not end before the write has: whoever still holds the guest back then shows as a deadlock.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_session_that_is_over_lets_a_write_go_whose_read_never_ends(bool isStop) => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(1);
+        bool isWritten = false;
+        s.Reader(() => session.Read(0, G, answeredWhen: () => isWritten));
+        s.Guest(() => isWritten = s.Write(0, G, 0xA1) is null);
+        s.Guest(isStop ? session.Point.Stop : Break);
+
+        void Break() => session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "temp is full"));
+    });
+
+    // The same with a copy that does not end: the one write of the two that copies is held until the other is through.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_session_that_is_over_lets_a_write_go_whose_copy_never_ends(bool isStop) => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(1);
+        bool isWritten = false;
+        session.Temp.AnswersWritesWhen = () => isWritten;
+        s.Guest(() => isWritten = s.Write(0, G, 0xA1) is null);
+        s.Guest(() => isWritten = s.Write(0, G, 0xA2) is null);
+        s.Guest(isStop ? session.Point.Stop : Break);
+
+        void Break() => session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "temp is full"));
+    });
+
     [Fact]
     public void A_failing_copy_against_a_write_that_waits_for_it() => Explorer.Exhaust(3, s =>
     {
@@ -44,7 +75,8 @@ public sealed class BreaksAndStops
         s.AtEnd(() => Assert.Equal(BlockErrorKind.NoSpace, session.Point.BrokenBy!.Kind));
     });
 
-    // Exactly one of the two fails: the one whose copy failed. The other copies for itself, and the session stays whole.
+    // Exactly one of the two fails: the one whose copy failed. The other copies for itself, and the session stays
+    // whole.
     [Fact]
     public void Two_overlapping_writes_when_the_policy_is_to_fail_the_write() => Explorer.Exhaust(2, s =>
     {

@@ -3,7 +3,9 @@ using Fleece.Block.CopyBeforeWrite;
 
 namespace Fleece.Interleavings.Scenarios;
 
-/// <summary>Consuming while copies, reads and queries run: I5 and I7. Every end check looks for leftovers in temp.</summary>
+/// <summary>
+/// Consuming while copies, reads and queries run: I5 and I7. Every end check looks for leftovers in temp.
+/// </summary>
 public sealed class DiscardsAndCopies
 {
     private const int G = Scenario.G;

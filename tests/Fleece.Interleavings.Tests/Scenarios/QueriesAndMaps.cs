@@ -11,7 +11,7 @@ public sealed class QueriesAndMaps
     [Fact]
     public void A_status_query_against_a_write() => Explorer.Exhaust(2, s =>
     {
-        s.MakeDisk(3, hole: 1);
+        s.MakeDisk(3, holes: 1);
         ModelSession session = s.AddSession();
         s.Reader(() => Assert.Null(session.AskStatus(0, 3 * G)));
         s.Guest(() => s.Write(0, 2 * G, 0xA1));
@@ -32,6 +32,16 @@ public sealed class QueriesAndMaps
         ModelSession session = s.Start(2);
         s.Reader(() => session.AskStatus(0, 2 * G));
         s.Reader(() => session.AskStatus(G, G));
+        s.Reader(() => session.Consume(0, 2 * G));
+    });
+
+    // Freed temp says that it holds nothing; that must not be passed on as zeros of the instant.
+    [Fact]
+    public void A_status_query_against_a_discard_of_copied_granules() => Explorer.Exhaust(3, s =>
+    {
+        ModelSession session = s.Start(2);
+        s.Write(0, 2 * G, 0xA1);
+        s.Reader(() => session.AskStatus(0, 2 * G));
         s.Reader(() => session.Consume(0, 2 * G));
     });
 

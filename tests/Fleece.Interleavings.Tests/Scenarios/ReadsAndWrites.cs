@@ -73,7 +73,7 @@ public sealed class ReadsAndWrites
     [Fact]
     public void A_hole_takes_no_space_in_temp() => Explorer.Exhaust(2, s =>
     {
-        s.MakeDisk(2, hole: 0);
+        s.MakeDisk(2, holes: 0);
         ModelSession session = s.AddSession();
         s.Reader(() => session.Read(0, 2 * G));
         s.Guest(() => s.Write(0, G, 0xA1));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Interleavings.Scenarios;
 
-/// <summary>Two sessions on one disk, pinned at different instants; the newer one's filter stands on the older one's.</summary>
+/// <summary>
+/// Two sessions on one disk, pinned at different instants; the newer one's filter stands on the older one's.
+/// </summary>
 public sealed class StackedSessions
 {
     private const int G = Scenario.G;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Interleavings;
 
-/// <summary>Stands in for the framework's lock under the alias SharedLock: who gets it is the scheduler's choice.</summary>
+/// <summary>
+/// Stands in for the framework's lock under the alias SharedLock: who gets it is the scheduler's choice.
+/// </summary>
 internal sealed class ControlledLock
 {
     private bool _held;

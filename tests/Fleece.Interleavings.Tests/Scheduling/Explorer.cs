@@ -71,7 +71,11 @@ internal static class Explorer
     }
 
     private static void Search(
-        string what, Action<Scenario> build, int limit, Func<int, ISchedulingStrategy> strategyAfter, Func<bool> moveNext)
+        string what,
+        Action<Scenario> build,
+        int limit,
+        Func<int, ISchedulingStrategy> strategyAfter,
+        Func<bool> moveNext)
     {
         using WorkerPool workers = new(WorkersPerSearch);
         Stopwatch watch = Stopwatch.StartNew();
@@ -130,8 +134,9 @@ internal static class Explorer
         }
     }
 
-    private static int Setting(string name, int otherwise) =>
-        int.TryParse(Environment.GetEnvironmentVariable(name), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
-            ? value
-            : otherwise;
+    private static int Setting(string name, int otherwise)
+    {
+        string? text = Environment.GetEnvironmentVariable(name);
+        return string.IsNullOrEmpty(text) ? otherwise : int.Parse(text, NumberStyles.None, CultureInfo.InvariantCulture);
+    }
 }

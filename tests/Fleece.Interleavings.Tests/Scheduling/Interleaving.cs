@@ -4,7 +4,9 @@ using System.Diagnostics.CodeAnalysis;
 namespace Fleece.Interleavings;
 
 /// <summary>What the engine's seam (Schedule) calls when its sources are compiled for these tests.</summary>
-/// <remarks>Outside a logical thread, while a scenario is set up or checked at its end, every call does nothing.</remarks>
+/// <remarks>
+/// Outside a logical thread, while a scenario is set up or checked at its end, every call does nothing.
+/// </remarks>
 internal static class Interleaving
 {
     [ThreadStatic]
@@ -41,7 +43,9 @@ internal static class Interleaving
         }
     }
 
-    /// <summary>Ends the execution: a promise did not hold. Not an ordinary exception, which an engine policy might swallow.</summary>
+    /// <summary>
+    /// Ends the execution: a promise did not hold. Not an ordinary exception, which an engine policy might swallow.
+    /// </summary>
     [DoesNotReturn]
     public static void Violated(string promise)
     {

@@ -21,6 +21,9 @@ internal sealed class LogicalThread(Execution execution, int index, string role,
     /// <summary>Whose snapshot the thread is reading right now, for the oracle of frozen reads.</summary>
     public object? Reading { get; set; }
 
+    /// <summary>When the disk answers the thread's reads at last; null for at once.</summary>
+    public Func<bool>? AnsweredWhen { get; set; }
+
     /// <summary>The point it stands at.</summary>
     public string At { get; private set; } = "start";
 

@@ -13,8 +13,10 @@ internal interface ISchedulingStrategy
 }
 
 /// <summary>Every schedule with at most so many preemptions, one after the other.</summary>
-/// <remarks>Most faults of real programs show with two preemptions (Musuvathi and Qadeer, 2007); the bound is what keeps
-/// the number of schedules polynomial in the length of the scenario.</remarks>
+/// <remarks>
+/// Most faults of real programs show with two preemptions (Musuvathi and Qadeer, 2007); the bound is what keeps the
+/// number of schedules polynomial in the length of the scenario.
+/// </remarks>
 internal sealed class DepthFirst(int maximumPreemptions) : ISchedulingStrategy
 {
     private readonly List<(int Chosen, int Count)> _path = [];
@@ -61,7 +63,9 @@ internal sealed class DepthFirst(int maximumPreemptions) : ISchedulingStrategy
     }
 }
 
-/// <summary>Random priorities with a few random changes (PCT: Burckhardt and others, 2010), for long scenarios.</summary>
+/// <summary>
+/// Random priorities with a few random changes (PCT: Burckhardt and others, 2010), for long scenarios.
+/// </summary>
 internal sealed class RandomPriorities : ISchedulingStrategy
 {
     private readonly Random _random;

@@ -3,7 +3,9 @@ using System.Collections.Concurrent;
 
 namespace Fleece.Interleavings;
 
-/// <summary>Real threads that are used again by execution after execution: starting one costs more than a whole run.</summary>
+/// <summary>
+/// Real threads that are used again by execution after execution: starting one costs more than a whole run.
+/// </summary>
 internal sealed class WorkerPool : IDisposable
 {
     private readonly BlockingCollection<LogicalThread> _work = [];

@@ -21,7 +21,9 @@ internal sealed record ModelOptions
 
     public bool OnFiles { get; init; }
 
-    /// <summary>Requests of every node give their thread away at random, so that more of them are in flight at once.</summary>
+    /// <summary>
+    /// Requests of every node give their thread away at random, so that more of them are in flight at once.
+    /// </summary>
     public bool IsDelayed { get; init; }
 
     /// <summary>One temp write in so many fails, torn; 0 for none.</summary>
@@ -40,7 +42,7 @@ internal sealed record ModelOptions
         {
             Seed = seed,
             GranuleSizeBytes = granule,
-            DiskBytes = Math.Max(1, granule * (8 + seeds.Next(seeds.Pick(8, 120))) + seeds.Pick(0, 1, 511, -1, granule / 2)),
+            DiskBytes = granule * (8 + seeds.Next(seeds.Pick(8, 120))) + seeds.Pick(0, 1, 511, -1, granule / 2),
             Policy = seeds.Pick(CopyErrorPolicy.BreakSnapshot, CopyErrorPolicy.BreakGuestWrite),
             IsLimited = seeds.Chance(40),
             OnFiles = onFiles,

@@ -5,7 +5,9 @@ using Xunit;
 
 namespace Fleece.Block.Tests.CopyBeforeWrite.Model;
 
-/// <summary>The threads of one random session: two writers, two readers, a consumer and one who asks and walks.</summary>
+/// <summary>
+/// The threads of one random session: two writers, two readers, a consumer and one who asks and walks.
+/// </summary>
 internal static class ModelRun
 {
     private const int Writers = 2;
@@ -81,7 +83,8 @@ internal static class ModelRun
                     reference?.Discard(range);
                     break;
                 case 1 or 2:
-                    await guest.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
+                    await guest.WriteZeroesAsync(
+                        range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
                     reference?.WriteZeroes(range);
                     break;
                 default:

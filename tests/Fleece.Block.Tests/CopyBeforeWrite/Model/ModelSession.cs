@@ -125,7 +125,7 @@ internal sealed class ModelSession : IAsyncDisposable
 
         Assert.InRange(run.LengthBytes, 1, range.LengthBytes);
         BlockRange answered = new(range.OffsetBytes, run.LengthBytes);
-        Assert.False(Any(answered, g => _isDenied[g]), $"status {run} at {range.OffsetBytes} reaches into denied granules");
+        Assert.False(Any(answered, g => _isDenied[g]), $"status {answered} reaches into denied granules");
         ReadOnlySpan<byte> bytes = Instant.AsSpan((int)answered.OffsetBytes, (int)answered.LengthBytes);
         Assert.False(run.ReadsAsZero && bytes.ContainsAnyExcept((byte)0), $"{answered} is called zero");
     }
@@ -138,7 +138,8 @@ internal sealed class ModelSession : IAsyncDisposable
             SnapshotRun run = Point.GetRun(at);
             Assert.True(run.OffsetBytes == at && run.LengthBytes > 0, $"run {run} at {at}");
             BlockRange range = new(at, run.LengthBytes);
-            Assert.False(run.State == SnapshotRunState.Denied && Any(range, g => !_isDenied[g]), $"{run} is not all denied");
+            Assert.False(
+                run.State == SnapshotRunState.Denied && Any(range, g => !_isDenied[g]), $"{run} is not all denied");
             Assert.False(
                 run.State == SnapshotRunState.Consumed && Any(range, g => !Volatile.Read(ref _consumeBegun[g])),
                 $"{run} was not all consumed");
@@ -181,8 +182,8 @@ internal sealed class ModelSession : IAsyncDisposable
         byte[] bytes = Seeds.Bytes(Options.DiskBytes);
         for (int i = 0; i < 6; i++)
         {
-            BlockRange hole = Seeds.Range(bytes.Length / 2 + 1);
-            bytes.AsSpan((int)hole.OffsetBytes, Math.Min((int)hole.LengthBytes, bytes.Length - (int)hole.OffsetBytes)).Clear();
+            BlockRange hole = Seeds.Range(bytes.Length / 2);
+            bytes.AsSpan((int)hole.OffsetBytes, (int)hole.LengthBytes).Clear();
         }
 
         return bytes;
@@ -201,7 +202,8 @@ internal sealed class ModelSession : IAsyncDisposable
 
     private bool Any(BlockRange range, Func<long, bool> wanted)
     {
-        for (long at = range.OffsetBytes / Options.GranuleSizeBytes; at * Options.GranuleSizeBytes < range.EndBytes; at++)
+        int granule = Options.GranuleSizeBytes;
+        for (long at = range.OffsetBytes / granule; at * granule < range.EndBytes; at++)
         {
             if (!range.IsEmpty && wanted(at))
             {

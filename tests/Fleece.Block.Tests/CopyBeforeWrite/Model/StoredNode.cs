@@ -41,9 +41,10 @@ internal sealed class StoredNode(IBlockNode inner, int granuleSizeBytes) : IBloc
 
     private void Mark(long offsetBytes, long lengthBytes, bool stored)
     {
-        for (long granule = offsetBytes / granuleSizeBytes; granule * granuleSizeBytes < offsetBytes + lengthBytes; granule++)
+        long endBytes = offsetBytes + lengthBytes;
+        for (long at = offsetBytes / granuleSizeBytes; at * granuleSizeBytes < endBytes; at++)
         {
-            Volatile.Write(ref _stored[granule], stored);
+            Volatile.Write(ref _stored[at], stored);
         }
     }
 }
