@@ -256,6 +256,12 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
 
     private void ApplyPolicy(GranuleRun run, Exception error)
     {
+        if (_point.Condition.IsOver)
+        {
+            // Nothing has to be kept any more, so nobody is to lose for it (I6); the caller lets the write go on.
+            return;
+        }
+
         long offsetBytes = _point.Granules.Bytes(run).OffsetBytes;
         string? path = (error as BlockException)?.Path;
         BlockException cause = error as BlockException ??

@@ -63,6 +63,23 @@ public sealed class PolicyConformance : IAsyncDisposable
         Assert.Equal(_instant, await ReadAsync(point));
     }
 
+    // A copy reads the disk when the session stops, and fails in temp afterwards: nobody needs it any more (I6).
+    [Fact]
+    public async Task A_copy_that_fails_after_the_session_ended_does_not_fail_the_guest()
+    {
+        PointInTime point = await StartAsync(CopyErrorPolicy.BreakGuestWrite);
+        Hold copying = _disk.HoldNext(BlockOperationKind.Read);
+        Task write = WriteAsync(point, 0, DiskBytes);
+        await copying.Reached;
+
+        point.Stop();
+        copying.Release();
+        await write;
+
+        Assert.Equal(1, _temp.FaultCount);
+        await Fleecing.AssertHoldsAsync(_disk, new BlockRange(0, DiskBytes), 0xA5);
+    }
+
     [Fact]
     public async Task W2_a_write_that_failed_has_changed_nothing_and_may_be_repeated()
     {
