@@ -108,6 +108,22 @@ public sealed class BreaksAndStops
         s.Guest(() => session.Point.Stop());
     });
 
+    // Once the session is over its copies matter to nobody, so a failing one must not fail the guest.
+    [Fact]
+    public void A_stop_against_a_copy_that_fails() => Explorer.Exhaust(3, s =>
+    {
+        ModelSession session = s.Start(1, CopyErrorPolicy.BreakGuestWrite);
+        bool wasOver = false;
+        session.Temp.FailingWrites = 1;
+        session.Temp.Changing = _ => wasOver = session.Point.State != SessionState.Active;
+        s.Guest(() =>
+        {
+            BlockErrorKind? error = s.Write(0, G, 0xA1);
+            Assert.False(wasOver && error is not null, $"the write failed with {error} for a session that was over");
+        });
+        s.Guest(session.Point.Stop);
+    });
+
     [Fact]
     public void The_first_cause_of_two_breaks_stays() => Explorer.Exhaust(2, s =>
     {
