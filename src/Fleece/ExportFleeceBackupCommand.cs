@@ -48,7 +48,6 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
         SnapshotChunk chunk = InputObject!;
         if (_isRefused)
         {
-            chunk.Abandon();
             return;
         }
 

@@ -88,6 +88,8 @@ public sealed class SessionErrorTests
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./there.raw", "ImageAlreadyExists,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup .", "ImageNotAFile,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./no/folder/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | & { process { $_; $_ } } | Export-Backup ./b.raw", "ChunkAlreadyUsed,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | & { process { $_.Dispose(); $_ } } | Export-Backup ./b.raw", "ChunkAlreadyUsed,Fleece.ExportFleeceBackupCommand")]
     [InlineData("@() | Export-Backup ./b.raw", "BackupIncomplete,Fleece.ExportFleeceBackupCommand")]
     [InlineData("& { Read-FleeceSnapshot a; Read-FleeceSnapshot b } | Export-Backup ./b.raw", "ChunkOfAnotherSnapshot,Fleece.ExportFleeceBackupCommand")]
     public void A_backup_that_can_not_be_ends_the_statement_and_leaves_no_file(string command, string errorId)
