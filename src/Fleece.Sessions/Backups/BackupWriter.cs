@@ -87,7 +87,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Refuses a destination that exists or whose folder does not.</summary>
+    /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
     public static void CheckDestination(BackupOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -104,6 +104,8 @@ public sealed class BackupWriter : IAsyncDisposable
                 $"'{options.Path}' exists already. Name another file, or use -Force to replace it.",
                 options.Path);
         }
+
+        CheckNotInUse(options.Path);
     }
 
     /// <summary>Queues a chunk; waits while the queue is full.</summary>
@@ -173,6 +175,7 @@ public sealed class BackupWriter : IAsyncDisposable
         CheckIsWhole();
         await _image.FlushAsync(cancellationToken).ConfigureAwait(false);
         await _image.DisposeAsync().ConfigureAwait(false);
+        CheckNotInUse(_options.Path);
         FileNames.Move(_partialPath, _options.Path, _options.Overwrite);
         _isEnded = true;
         return new Backup(
@@ -209,6 +212,19 @@ public sealed class BackupWriter : IAsyncDisposable
 
     /// <summary>The partial file that holds consumed chunks of a failed backup; null when there is none.</summary>
     public string? PartialPath => _hasConsumed && File.Exists(_partialPath) ? _partialPath : null;
+
+    // A name can be taken from a file that is open: a guest would go on writing into a disk that no name leads to any more.
+    private static void CheckNotInUse(string path)
+    {
+        try
+        {
+            LocalFile.Open(path, isReadOnly: false).Dispose();
+        }
+        catch (BlockException e) when (e.Kind != BlockErrorKind.InUse)
+        {
+            // Nothing is there, or it can't be opened for another reason, which the rename meets as well when it matters.
+        }
+    }
 
     // It may hold the only copy of consumed chunks, so nobody but its owner deletes it, not even with Overwrite.
     private static void CheckNoPartial(string partialPath)
