@@ -122,6 +122,7 @@ public sealed class ImageErrorTests
     [InlineData("Read-FleeceDisk nobody 0 1", "DiskNotFound,Fleece.ReadFleeceDiskCommand")]
     [InlineData("Write-FleeceDisk nobody 0 ([byte[]](1))", "DiskNotFound,Fleece.WriteFleeceDiskCommand")]
     [InlineData("Get-FleeceDisk nobody", "DiskNotFound,Fleece.GetFleeceDiskCommand")]
+    [InlineData("Get-FleeceDisk 'v['", "ArgumentInvalid,Fleece.GetFleeceDiskCommand")]
     [InlineData("Dismount-FleeceDisk nobody", "DiskNotFound,Fleece.DismountFleeceDiskCommand")]
     [InlineData("Mount-FleeceDisk ./other.raw -Name VM", "DiskNameInUse,Fleece.MountFleeceDiskCommand")]
     [InlineData("Mount-FleeceDisk ./other.raw -Name a/b", "ArgumentInvalid,Fleece.MountFleeceDiskCommand")]

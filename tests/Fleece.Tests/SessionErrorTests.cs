@@ -108,6 +108,7 @@ public sealed class SessionErrorTests
 
     [Theory]
     [InlineData("Get-FleeceSession nobody", "SessionNotFound,Fleece.GetFleeceSessionCommand")]
+    [InlineData("Get-FleeceSession 'v['", "ArgumentInvalid,Fleece.GetFleeceSessionCommand")]
     [InlineData("Stop-FleeceSession nobody", "SessionNotFound,Fleece.StopFleeceSessionCommand")]
     [InlineData("Get-FleeceSnapshotMap nobody", "SessionNotFound,Fleece.GetFleeceSnapshotMapCommand")]
     [InlineData("Clear-FleeceSnapshot nobody -OffsetBytes 0 -LengthBytes 1", "SessionNotFound,Fleece.ClearFleeceSnapshotCommand")]
