@@ -30,6 +30,7 @@ public sealed class SessionErrorTests
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = [long]::MaxValue; LengthBytes = 2 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1e30; LengthBytes = 2 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1 }", "ArgumentInvalid")]
+    [InlineData("Start-FleeceSession vm -TempPath nodrive:/temp.raw", "ImageNotFound")]
     public void A_session_that_can_not_be_is_refused_and_leaves_nothing(string command, string errorId)
     {
         using ModuleRunspace shell = new();
@@ -88,6 +89,7 @@ public sealed class SessionErrorTests
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./there.raw", "ImageAlreadyExists,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup .", "ImageNotAFile,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./no/folder/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | Export-Backup nodrive:/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./vm.raw -Force", "ImageInUse,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup (Get-FleeceSession b).TempPath -Force", "ImageInUse,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | & { process { $_; $_ } } | Export-Backup ./b.raw", "ChunkAlreadyUsed,Fleece.ExportFleeceBackupCommand")]
