@@ -30,7 +30,9 @@ public sealed class SessionErrorTests
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = [long]::MaxValue; LengthBytes = 2 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1e30; LengthBytes = 2 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1 }", "ArgumentInvalid")]
+    [InlineData("Start-FleeceSession vm -Range @($null)", "ArgumentInvalid")]
     [InlineData("Start-FleeceSession vm -TempPath nodrive:/temp.raw", "ImageNotFound")]
+    [InlineData("Start-FleeceSession vm -TempPath ''", "ParameterArgumentValidationError")]
     public void A_session_that_can_not_be_is_refused_and_leaves_nothing(string command, string errorId)
     {
         using ModuleRunspace shell = new();
