@@ -213,16 +213,12 @@ public sealed class BackupWriter : IAsyncDisposable
     /// <summary>The partial file that holds consumed chunks of a failed backup; null when there is none.</summary>
     public string? PartialPath => _hasConsumed && File.Exists(_partialPath) ? _partialPath : null;
 
-    // A name can be taken from a file that is open: a guest would go on writing into a disk that no name leads to any more.
+    // A name can be taken from a file that is open, and its guest would go on writing to a disk that no name leads to any more.
     private static void CheckNotInUse(string path)
     {
-        try
+        if (File.Exists(path))
         {
             LocalFile.Open(path, isReadOnly: false).Dispose();
-        }
-        catch (BlockException e) when (e.Kind != BlockErrorKind.InUse)
-        {
-            // Nothing is there, or it can't be opened for another reason, which the rename meets as well when it matters.
         }
     }
 

@@ -13,7 +13,7 @@ namespace Fleece.Sessions.Reading;
 /// </remarks>
 public sealed class SnapshotRead : IAsyncDisposable
 {
-    // Measured on two cores: one worker leaves the consumer waiting, a third gains nothing (docs/benchmarks.md).
+    // One reads while the other's system call waits; more would only compete with the consumer for processors.
     private const int WorkerCount = 2;
     private const int QueuedChunks = 8;
 
