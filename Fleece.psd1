@@ -9,6 +9,7 @@
     CompatiblePSEditions = @('Core')
     PowerShellVersion    = '7.6'
     FormatsToProcess     = @('Fleece.Format.ps1xml')
+    TypesToProcess       = @('Fleece.Types.ps1xml')
     CmdletsToExport      = @(
         'Clear-FleeceSnapshot'
         'Dismount-FleeceDisk'

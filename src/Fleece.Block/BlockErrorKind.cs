@@ -106,6 +106,9 @@ public enum BlockErrorKind
     /// <summary>Chunks of another snapshot were sent to a backup that had begun.</summary>
     ForeignChunk,
 
+    /// <summary>A chunk that was disposed, or sent to a backup, before was sent to a backup.</summary>
+    ChunkUsed,
+
     /// <summary>A backup ended before all chunks of the read had arrived.</summary>
     BackupIncomplete,
 

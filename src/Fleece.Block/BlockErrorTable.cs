@@ -48,6 +48,7 @@ public static class BlockErrorTable
         new(BlockErrorKind.SessionNameInUse, "SessionNameInUse", "ResourceExists"),
         new(BlockErrorKind.SessionAmbiguous, "SessionAmbiguous", "InvalidArgument"),
         new(BlockErrorKind.ForeignChunk, "ChunkOfAnotherSnapshot", "InvalidData"),
+        new(BlockErrorKind.ChunkUsed, "ChunkAlreadyUsed", "InvalidOperation"),
         new(BlockErrorKind.BackupIncomplete, "BackupIncomplete", "InvalidData"),
         new(BlockErrorKind.InvariantBroken, "InvariantBroken", "InvalidResult"),
     }.ToFrozenDictionary(row => row.Kind);

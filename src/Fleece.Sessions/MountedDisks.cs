@@ -161,7 +161,8 @@ public sealed class MountedDisks : IAsyncDisposable
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"'{name}' can't be a name: it must not be empty and must hold none of / \\ * ? [ ].");
+                $"'{name}' can't be a name: it must not be empty and must hold none of / \\ * ? [ ]. " +
+                "Give another one with -Name.");
         }
     }
 }

@@ -12,6 +12,7 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
     [Parameter(Position = 0, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [Alias("Id")]
     public string? Session { get; set; }
 
     /// <summary>First byte; only granules that lie wholly in the range are discarded.</summary>

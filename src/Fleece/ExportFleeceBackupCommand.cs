@@ -48,7 +48,6 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
         SnapshotChunk chunk = InputObject!;
         if (_isRefused)
         {
-            chunk.Abandon();
             return;
         }
 
@@ -108,6 +107,7 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
         {
             _writer = null;
             Wait(writer.DisposeAsync());
+            _progress?.Complete();
             throw writer.PartialPath is not { } kept
                 ? e
                 : new BlockException(

@@ -107,9 +107,18 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     /// <summary>The file a user's path means; it need not exist.</summary>
     protected string ResolveLiteral(string path)
     {
-        string resolved = SessionState.Path.GetUnresolvedProviderPathFromPSPath(path, out ProviderInfo provider, out _);
-        CheckIsFile(provider, path);
-        return resolved;
+        try
+        {
+            string resolved = SessionState.Path.GetUnresolvedProviderPathFromPSPath(
+                path, out ProviderInfo provider, out _);
+            CheckIsFile(provider, path);
+            return resolved;
+        }
+        catch (SessionStateException e)
+        {
+            // An unknown drive or provider: as for any other input that is not there, the next one goes on.
+            throw new BlockException(BlockErrorKind.NotFound, e.Message, path, operation: "open", cause: e);
+        }
     }
 
     /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not.</summary>
@@ -117,7 +126,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     {
         if (!WildcardPattern.ContainsWildcardCharacters(path))
         {
-            return [ResolveLiteral(path)];
+            // Completion escapes what only looks like a wildcard: `[ stands for [.
+            return [ResolveLiteral(WildcardPattern.Unescape(path))];
         }
 
         try
@@ -127,7 +137,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
             CheckIsFile(provider, path);
             return resolved.Count != 0 ? resolved : throw NothingFits(path);
         }
-        catch (ItemNotFoundException)
+        catch (SessionStateException)
         {
             throw NothingFits(path);
         }

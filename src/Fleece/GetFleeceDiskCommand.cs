@@ -20,20 +20,19 @@ public sealed class GetFleeceDiskCommand : FleeceCommand
     {
         foreach (string name in Name)
         {
-            if (!WildcardPattern.ContainsWildcardCharacters(name))
-            {
-                ForItem(name, () => WriteObject(Disks.Find(name)));
-                continue;
-            }
-
-            WildcardPattern pattern = new(name, WildcardOptions.IgnoreCase);
-            foreach (Disk disk in Disks.All)
-            {
-                if (pattern.IsMatch(disk.Name))
-                {
-                    WriteObject(disk);
-                }
-            }
+            ForItem(name, () => WriteMatching(name));
         }
+    }
+
+    private void WriteMatching(string name)
+    {
+        if (!WildcardPattern.ContainsWildcardCharacters(name))
+        {
+            WriteObject(Disks.Find(name));
+            return;
+        }
+
+        WildcardPattern pattern = NamePattern.Parse(name);
+        WriteObject(Disks.All.Where(disk => pattern.IsMatch(disk.Name)), enumerateCollection: true);
     }
 }

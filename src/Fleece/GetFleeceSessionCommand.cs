@@ -39,7 +39,7 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
             return;
         }
 
-        WildcardPattern pattern = new(name, WildcardOptions.IgnoreCase);
+        WildcardPattern pattern = NamePattern.Parse(name);
         WriteObject(
             sessions.Where(session => pattern.IsMatch(session.Name) || pattern.IsMatch(session.Id)),
             enumerateCollection: true);

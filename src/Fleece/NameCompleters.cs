@@ -2,6 +2,7 @@
 using System.Collections;
 using System.Management.Automation;
 using System.Management.Automation.Language;
+using Fleece.Block;
 
 namespace Fleece;
 
@@ -38,16 +39,24 @@ internal static class Completion
 {
     public static IEnumerable<CompletionResult> Offer(IEnumerable<(string Name, string Tip)> names, string word)
     {
-        WildcardPattern pattern = new(word.Trim('\'', '"') + "*", WildcardOptions.IgnoreCase);
-        foreach ((string name, string tip) in names)
+        WildcardPattern pattern;
+        try
         {
-            if (pattern.IsMatch(name))
-            {
-                string text = name.All(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '/')
-                    ? name
-                    : $"'{CodeGeneration.EscapeSingleQuotedStringContent(name)}'";
-                yield return new CompletionResult(text, name, CompletionResultType.ParameterValue, tip);
-            }
+            pattern = NamePattern.Parse(word.Trim('\'', '"') + "*");
         }
+        catch (BlockException)
+        {
+            return []; // Half a pattern, such as "a[", completes to nothing; an error here would reach nobody.
+        }
+
+        return [.. names.Where(name => pattern.IsMatch(name.Name)).Select(name => Result(name.Name, name.Tip))];
+    }
+
+    private static CompletionResult Result(string name, string tip)
+    {
+        string text = name.All(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '/')
+            ? name
+            : $"'{CodeGeneration.EscapeSingleQuotedStringContent(name)}'";
+        return new CompletionResult(text, name, CompletionResultType.ParameterValue, tip);
     }
 }

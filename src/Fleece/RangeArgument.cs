@@ -8,7 +8,7 @@ namespace Fleece;
 /// <summary>Reads a range from any object with OffsetBytes and LengthBytes: a hashtable, a custom object, a map's run.</summary>
 internal static class RangeArgument
 {
-    public static BlockRange Parse(object value)
+    public static BlockRange Parse(object? value)
     {
         object? plain = value is PSObject wrapped && wrapped.BaseObject is not PSCustomObject ? wrapped.BaseObject : value;
         return plain is System.Collections.IDictionary table
@@ -16,7 +16,8 @@ internal static class RangeArgument
             : new BlockRange(Number(Property(value, "OffsetBytes"), "OffsetBytes"), Number(Property(value, "LengthBytes"), "LengthBytes"));
     }
 
-    private static object? Property(object value, string name) => PSObject.AsPSObject(value).Properties[name]?.Value;
+    private static object? Property(object? value, string name) =>
+        value is null ? null : PSObject.AsPSObject(value).Properties[name]?.Value;
 
     private static long Number(object? value, string name)
     {

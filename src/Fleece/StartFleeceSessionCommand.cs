@@ -31,6 +31,7 @@ public sealed class StartFleeceSessionCommand : FleeceCommand
 
     /// <summary>Where old data goes: an image, a new file, or a folder; by default a file beside the disk's image.</summary>
     [Parameter]
+    [ValidateNotNullOrEmpty]
     public string? TempPath { get; set; }
 
     /// <summary>The unit of copying: 512 B to 2 MiB, a power of two.</summary>

@@ -125,6 +125,48 @@ public sealed class BackupTests
     }
 
     [Fact]
+    public async Task A_chunk_that_was_disposed_before_is_refused()
+    {
+        await using Rig rig = new();
+        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
+        List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
+        await using BackupWriter writer = await BackupWriter.CreateAsync(
+            new BackupOptions { Path = rig.Folder.File("b.raw") }, chunks[0]);
+        chunks[0].Dispose();
+
+        BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.WriteAsync(chunks[0]));
+
+        Assert.Equal(BlockErrorKind.ChunkUsed, error.Kind);
+    }
+
+    // I8: a sender that disposes what it has just sent must not recycle or discard bytes that are not stored yet.
+    [Fact]
+    public async Task A_chunk_that_is_being_stored_can_not_be_ended_by_its_sender()
+    {
+        await using Rig rig = new();
+        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(ChunkBytes)));
+        SnapshotChunk chunk = Assert.Single(await Rig.ChunksAsync(session, Consuming));
+        string partialPath = rig.Folder.File("b.raw.partial");
+        HoldNode target = new(FileNode.Create(partialPath, ChunkBytes));
+        Hold storing = target.HoldNext(BlockOperationKind.Write);
+        await using BackupWriter writer = new(
+            new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, session, partialPath, target);
+        await writer.WriteAsync(chunk);
+        await storing.Reached;
+
+        chunk.Dispose();
+        chunk.Abandon();
+
+        Exception? recycled = Record.Exception(() => chunk.Data);
+        long consumedBytes = session.ConsumedBytes;
+        storing.Release();
+        await writer.CompleteAsync();
+        Assert.Null(recycled);
+        Assert.Equal(0, consumedBytes);
+        Assert.Equal(ChunkBytes, session.ConsumedBytes);
+    }
+
+    [Fact]
     public async Task A_partial_file_of_an_earlier_failure_is_never_overwritten()
     {
         await using Rig rig = new();

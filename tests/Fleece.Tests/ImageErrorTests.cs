@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using System.Management.Automation;
 using Fleece.Block.Files;
 
@@ -11,6 +12,11 @@ public sealed class ImageErrorTests
     [InlineData("./missing.raw", "ImageNotFound")]
     [InlineData("./no/such/folder/vm.raw", "ImageNotFound")]
     [InlineData("./*.nothing", "ImageNotFound")]
+    [InlineData("./half[", "ImageNotFound")]
+    [InlineData("nodrive:/vm.raw", "ImageNotFound")]
+    [InlineData("nodrive:/*.raw", "ImageNotFound")]
+    [InlineData("NoProvider::/vm.raw", "ImageNotFound")]
+    [InlineData("Env:/PATH", "ImageNotAFile")]
     [InlineData(".", "ImageNotAFile")]
     [InlineData("./empty.raw", "ImageEmpty")]
     [InlineData("./odd.raw", "ImageSizeInvalid")]
@@ -71,13 +77,36 @@ public sealed class ImageErrorTests
         Assert.Equal("ImageInUse,Fleece.MountFleeceDiskCommand", error.FullyQualifiedErrorId);
     }
 
+    // Another process, told through its standard streams when it holds the lock and when it may go.
+    [Fact]
+    public void A_file_that_another_process_holds_is_in_use()
+    {
+        Assert.SkipUnless(File.Exists("/usr/bin/flock"), "flock (util-linux) is not installed");
+        using ModuleRunspace shell = new();
+        shell.Run("$null = New-FleeceImage ./vm.raw 1MB");
+        ProcessStartInfo start = new("/usr/bin/flock", ["--exclusive", shell.File("vm.raw"), "sh", "-c", "echo held; cat"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        };
+        using Process holder = Process.Start(start)!;
+        Assert.Equal("held", holder.StandardOutput.ReadLine());
+
+        ErrorRecord error = shell.Reports("Mount-FleeceDisk ./vm.raw");
+
+        holder.StandardInput.Close();
+        holder.WaitForExit();
+        Assert.Equal("ImageInUse,Fleece.MountFleeceDiskCommand", error.FullyQualifiedErrorId);
+        shell.Run("$null = Mount-FleeceDisk ./vm.raw");
+    }
+
     [Fact]
     public void One_bad_path_does_not_keep_the_others_from_being_mounted()
     {
         using ModuleRunspace shell = new();
         shell.Run("$null = New-FleeceImage ./a.raw 1MB; $null = New-FleeceImage ./b.raw 1MB");
 
-        shell.Reports("Mount-FleeceDisk ./a.raw, ./missing.raw, ./b.raw");
+        shell.Reports("Mount-FleeceDisk ./a.raw, nodrive:/vm.raw, ./b.raw");
 
         Assert.Equal(["a", "b"], shell.Run("Get-FleeceDisk").Select(disk => disk.ToString()));
     }
@@ -122,6 +151,7 @@ public sealed class ImageErrorTests
     [InlineData("Read-FleeceDisk nobody 0 1", "DiskNotFound,Fleece.ReadFleeceDiskCommand")]
     [InlineData("Write-FleeceDisk nobody 0 ([byte[]](1))", "DiskNotFound,Fleece.WriteFleeceDiskCommand")]
     [InlineData("Get-FleeceDisk nobody", "DiskNotFound,Fleece.GetFleeceDiskCommand")]
+    [InlineData("Get-FleeceDisk 'v['", "ArgumentInvalid,Fleece.GetFleeceDiskCommand")]
     [InlineData("Dismount-FleeceDisk nobody", "DiskNotFound,Fleece.DismountFleeceDiskCommand")]
     [InlineData("Mount-FleeceDisk ./other.raw -Name VM", "DiskNameInUse,Fleece.MountFleeceDiskCommand")]
     [InlineData("Mount-FleeceDisk ./other.raw -Name a/b", "ArgumentInvalid,Fleece.MountFleeceDiskCommand")]

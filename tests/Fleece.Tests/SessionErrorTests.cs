@@ -30,6 +30,9 @@ public sealed class SessionErrorTests
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = [long]::MaxValue; LengthBytes = 2 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1e30; LengthBytes = 2 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1 }", "ArgumentInvalid")]
+    [InlineData("Start-FleeceSession vm -Range @($null)", "ArgumentInvalid")]
+    [InlineData("Start-FleeceSession vm -TempPath nodrive:/temp.raw", "ImageNotFound")]
+    [InlineData("Start-FleeceSession vm -TempPath ''", "ParameterArgumentValidationError")]
     public void A_session_that_can_not_be_is_refused_and_leaves_nothing(string command, string errorId)
     {
         using ModuleRunspace shell = new();
@@ -88,7 +91,11 @@ public sealed class SessionErrorTests
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./there.raw", "ImageAlreadyExists,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup .", "ImageNotAFile,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./no/folder/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | Export-Backup nodrive:/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./vm.raw -Force", "ImageInUse,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | Export-Backup (Get-FleeceSession b).TempPath -Force", "ImageInUse,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | & { process { $_; $_ } } | Export-Backup ./b.raw", "ChunkAlreadyUsed,Fleece.ExportFleeceBackupCommand")]
+    [InlineData("Read-FleeceSnapshot a | & { process { $_.Dispose(); $_ } } | Export-Backup ./b.raw", "ChunkAlreadyUsed,Fleece.ExportFleeceBackupCommand")]
     [InlineData("@() | Export-Backup ./b.raw", "BackupIncomplete,Fleece.ExportFleeceBackupCommand")]
     [InlineData("& { Read-FleeceSnapshot a; Read-FleeceSnapshot b } | Export-Backup ./b.raw", "ChunkOfAnotherSnapshot,Fleece.ExportFleeceBackupCommand")]
     public void A_backup_that_can_not_be_ends_the_statement_and_leaves_no_file(string command, string errorId)
@@ -105,6 +112,7 @@ public sealed class SessionErrorTests
 
     [Theory]
     [InlineData("Get-FleeceSession nobody", "SessionNotFound,Fleece.GetFleeceSessionCommand")]
+    [InlineData("Get-FleeceSession 'v['", "ArgumentInvalid,Fleece.GetFleeceSessionCommand")]
     [InlineData("Stop-FleeceSession nobody", "SessionNotFound,Fleece.StopFleeceSessionCommand")]
     [InlineData("Get-FleeceSnapshotMap nobody", "SessionNotFound,Fleece.GetFleeceSnapshotMapCommand")]
     [InlineData("Clear-FleeceSnapshot nobody -OffsetBytes 0 -LengthBytes 1", "SessionNotFound,Fleece.ClearFleeceSnapshotCommand")]
@@ -133,6 +141,33 @@ public sealed class SessionErrorTests
         Assert.Equal("SessionAmbiguous,Fleece.StopFleeceSessionCommand", error.FullyQualifiedErrorId);
         Assert.Contains("vm/n", error.Exception.Message, StringComparison.Ordinal);
         shell.Run("Stop-FleeceSession vm/n, w/n");
+    }
+
+    // A renamed backup in its place would leave the guest writing into a file without a name.
+    [Fact]
+    public void Force_never_takes_the_file_of_a_live_disk()
+    {
+        using ModuleRunspace shell = new();
+        shell.Run(Vm + "$null = Start-FleeceSession vm");
+
+        shell.Ends("Read-FleeceSnapshot | Export-Backup ./vm.raw -Force");
+        shell.Run("Write-FleeceDisk vm 0 ([byte[]](9) * 512); Stop-FleeceSession vm; Dismount-FleeceDisk vm");
+
+        Assert.Equal(9, File.ReadAllBytes(shell.File("vm.raw"))[0]);
+    }
+
+    [Fact]
+    public void Force_does_not_take_a_file_that_was_opened_while_the_backup_was_made()
+    {
+        using ModuleRunspace shell = new();
+        shell.Run(Vm + "$null = Start-FleeceSession vm; $null = New-FleeceImage ./b.raw 1MB");
+
+        ErrorRecord error = shell.Ends(
+            "Read-FleeceSnapshot vm | & { process { $_ } end { $null = Mount-FleeceDisk ./b.raw } } | Export-Backup ./b.raw -Force");
+
+        Assert.Equal("ImageInUse,Fleece.ExportFleeceBackupCommand", error.FullyQualifiedErrorId);
+        Assert.All(shell.Run<byte[]>("Read-FleeceDisk b 0 1MB"), value => Assert.Equal((byte)0, value));
+        Assert.False(File.Exists(shell.File("b.raw.partial")));
     }
 
     [Fact]

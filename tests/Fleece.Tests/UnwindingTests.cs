@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block.CopyBeforeWrite;
 
 namespace Fleece.Tests;
 
@@ -86,8 +87,60 @@ public sealed class UnwindingTests
         Assert.Empty(Directory.GetFiles(shell.Folder.Path, "b.raw*"));
     }
 
+    [Fact]
+    public void The_map_after_a_failure_shows_what_was_confirmed_and_nothing_else()
+    {
+        using ModuleRunspace shell = new();
+
+        object[] runs = shell.Run(Session +
+            """
+            $count = 0
+            try {
+                Read-FleeceSnapshot -DiscardConsumed -ChunkSizeBytes 64KB |
+                    & { process { if ($script:count++ -eq 5) { throw 'full' }; if ($_.OffsetBytes -ne 128KB) { $_.Dispose() } } }
+            } catch { if ("$_" -ne 'full') { throw } }
+            Get-FleeceSnapshotMap
+            """);
+
+        Assert.Equal(
+            [
+                new SnapshotRun(0, 128 * 1024, SnapshotRunState.Consumed),
+                new SnapshotRun(128 * 1024, 64 * 1024, SnapshotRunState.Copied),
+                new SnapshotRun(192 * 1024, 128 * 1024, SnapshotRunState.Consumed),
+                new SnapshotRun(320 * 1024, (8192 - 320) * 1024, SnapshotRunState.Copied),
+            ],
+            runs.Cast<SnapshotRun>());
+    }
+
+    [Fact]
+    public void A_failed_backup_ends_its_progress()
+    {
+        using ModuleRunspace shell = new();
+        shell.Run(Session);
+        using PowerShell pipeline = PowerShell.Create(shell.Runspace);
+
+        pipeline.AddScript("try { @(Read-FleeceSnapshot)[0..2] | Export-Backup ./b.raw } catch { }").Invoke();
+
+        Assert.Equal(ProgressRecordType.Completed, pipeline.Streams.Progress[^1].RecordType);
+    }
+
+    // Reading threads carry the session's name; the kernel keeps 15 characters of it.
+    [Fact]
+    public void A_pipeline_that_is_cut_leaves_no_thread_reading()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "thread names are read from /proc");
+        using ModuleRunspace shell = new();
+        shell.Run(Session);
+
+        shell.Run("foreach ($i in 1) { Read-FleeceSnapshot -ChunkSizeBytes 64KB | & { process { break } } }");
+
+        Assert.True(SpinWait.SpinUntil(
+            () => !ReadingThreads().Any(), TimeSpan.FromMinutes(1)), "a thread still reads the snapshot");
+    }
+
     // Stopped from another thread, as Ctrl+C does, while the pipeline thread waits in the middle of the backup.
     [Theory]
+    [InlineData("Read-FleeceSnapshot -DiscardConsumed -ChunkSizeBytes 64KB | & { process { $null = $reached.Set(); $never.Wait() } }")]
     [InlineData("Read-FleeceSnapshot -DiscardConsumed -ChunkSizeBytes 64KB | & { process { $null = $reached.Set(); $never.Wait(); $_ } } | Export-Backup ./b.raw")]
     [InlineData("Read-FleeceSnapshot -DiscardConsumed -ChunkSizeBytes 64KB | & { process { $_; $null = $reached.Set(); [Threading.Thread]::Sleep(1) } } | Export-Backup ./b.raw")]
     public void After_Ctrl_C_nothing_leaks_and_what_was_not_stored_is_still_there(string pipeline)
@@ -143,5 +196,26 @@ public sealed class UnwindingTests
             """);
 
         Assert.Equal("Stopped", state);
+    }
+
+    private static IEnumerable<string> ReadingThreads()
+    {
+        foreach (string folder in Directory.GetDirectories("/proc/self/task"))
+        {
+            string name;
+            try
+            {
+                name = File.ReadAllText(Path.Combine(folder, "comm"));
+            }
+            catch (IOException)
+            {
+                continue; // The thread has ended since the folder was listed.
+            }
+
+            if (name.StartsWith("Fleece reads", StringComparison.Ordinal))
+            {
+                yield return name;
+            }
+        }
     }
 }

@@ -109,10 +109,21 @@ public sealed class BackupWriter : IAsyncDisposable
     }
 
     /// <summary>Queues a chunk; waits while the queue is full.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ForeignChunk"/>, or the failure of an earlier chunk.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ForeignChunk"/>, <see cref="BlockErrorKind.ChunkUsed"/>, or
+    /// the failure of an earlier chunk.</exception>
     public async ValueTask WriteAsync(SnapshotChunk chunk, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(chunk);
+        if (!chunk.TryTakeOver())
+        {
+            throw new BlockException(
+                BlockErrorKind.ChunkUsed,
+                $"The chunk of {chunk.LengthBytes} bytes was disposed, or sent to a backup, before it came into the backup " +
+                $"of session '{_session.Id}'; its bytes are gone. Read the snapshot again.",
+                _options.Path,
+                chunk.OffsetBytes);
+        }
+
         try
         {
             ThrowIfFailed();
@@ -148,7 +159,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
         catch
         {
-            chunk.Abandon();
+            chunk.EndTakenOver(isStored: false);
             throw;
         }
     }
@@ -230,7 +241,7 @@ public sealed class BackupWriter : IAsyncDisposable
         {
             if (Volatile.Read(ref _failure) is not null)
             {
-                chunk.Abandon();
+                chunk.EndTakenOver(isStored: false);
                 continue;
             }
 
@@ -242,7 +253,7 @@ public sealed class BackupWriter : IAsyncDisposable
             }
             catch (BlockException e)
             {
-                chunk.Abandon();
+                chunk.EndTakenOver(isStored: false);
                 Fail(e);
             }
         }
@@ -255,7 +266,7 @@ public sealed class BackupWriter : IAsyncDisposable
             Volatile.Write(ref _hasConsumed, true);
         }
 
-        chunk.Dispose();
+        chunk.EndTakenOver(isStored: true);
     }
 
     // The first failure stays; the queue is closed so that a producer that waits for room learns of it.

@@ -8,15 +8,20 @@ namespace Fleece.Sessions.Reading;
 /// <para>Ownership. A chunk owns its memory until it is disposed; whoever keeps chunks keeps valid data.
 /// <see cref="Dispose"/> says "I am finished with this": the memory is recycled and, when the read was started with
 /// consumption, the range is discarded from the snapshot. <see cref="Abandon"/> only recycles, and nothing is discarded
-/// (I8). A chunk that is simply dropped is collected by the runtime and discards nothing either.</para>
-/// <para>Threading. Disposing and abandoning are safe from any thread; the first of them wins.</para>
+/// (I8). A chunk that is simply dropped is collected by the runtime and discards nothing either. A backup that a chunk is
+/// sent to takes it over: from then on only the backup ends it, so that nobody recycles bytes that are being stored.</para>
+/// <para>Threading. Disposing, abandoning and taking over are safe from any thread; the first of them wins.</para>
 /// </remarks>
 public sealed class SnapshotChunk : IDisposable
 {
+    private const int Free = 0;
+    private const int TakenOver = 1;
+    private const int Ended = 2;
+
     private readonly ChunkBuffers? _buffers;
     private readonly bool _consumes;
     private byte[]? _data;
-    private int _isReleased;
+    private int _state = Free;
 
     internal SnapshotChunk(
         SnapshotRead source, BlockRange range, byte[]? data, ChunkBuffers? buffers, bool consumes)
@@ -51,7 +56,7 @@ public sealed class SnapshotChunk : IDisposable
     {
         get
         {
-            ObjectDisposedException.ThrowIf(Volatile.Read(ref _isReleased) != 0, this);
+            ObjectDisposedException.ThrowIf(Volatile.Read(ref _state) == Ended, this);
             return _data ??= new byte[LengthBytes];
         }
     }
@@ -62,25 +67,25 @@ public sealed class SnapshotChunk : IDisposable
     internal bool Consumes => _consumes;
 
     /// <summary>Recycles the memory and, in a consuming read, discards the range. Idempotent.</summary>
-    public void Dispose()
-    {
-        if (Release() && _consumes)
-        {
-            Source.Confirm(new BlockRange(OffsetBytes, LengthBytes));
-        }
-    }
+    public void Dispose() => End(Free, isFinished: true);
 
     /// <summary>Recycles the memory and leaves the snapshot as it is. Idempotent.</summary>
-    public void Abandon() => Release();
+    public void Abandon() => End(Free, isFinished: false);
 
     /// <summary>Place and length, for messages.</summary>
     public override string ToString() => $"{Session} {OffsetBytes}+{LengthBytes}{(IsZero ? " zero" : string.Empty)}";
 
-    private bool Release()
+    /// <summary>Makes the caller the only one who can end the chunk; false when it was ended or taken over before.</summary>
+    internal bool TryTakeOver() => Interlocked.CompareExchange(ref _state, TakenOver, Free) == Free;
+
+    /// <summary>Ends a chunk that was taken over: disposes it when its bytes are stored, abandons it otherwise.</summary>
+    internal void EndTakenOver(bool isStored) => End(TakenOver, isStored);
+
+    private void End(int expectedState, bool isFinished)
     {
-        if (Interlocked.Exchange(ref _isReleased, 1) != 0)
+        if (Interlocked.CompareExchange(ref _state, Ended, expectedState) != expectedState)
         {
-            return false;
+            return;
         }
 
         if (_data is not null && !IsZero)
@@ -89,6 +94,9 @@ public sealed class SnapshotChunk : IDisposable
         }
 
         _data = null;
-        return true;
+        if (isFinished && _consumes)
+        {
+            Source.Confirm(new BlockRange(OffsetBytes, LengthBytes));
+        }
     }
 }
