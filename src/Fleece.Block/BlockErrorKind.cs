@@ -112,6 +112,33 @@ public enum BlockErrorKind
     /// <summary>A backup ended before all chunks of the read had arrived.</summary>
     BackupIncomplete,
 
+    /// <summary>A URI that names no NBD export or listener.</summary>
+    UriInvalid,
+
+    /// <summary>Nobody answers at the address of an NBD server.</summary>
+    ConnectFailed,
+
+    /// <summary>The connection to an NBD server ended and could not be made again in time.</summary>
+    ConnectionLost,
+
+    /// <summary>An NBD server broke the rules of the protocol.</summary>
+    ProtocolViolated,
+
+    /// <summary>TLS was refused, demanded or failed its checks.</summary>
+    TlsFailed,
+
+    /// <summary>There is no export of that name.</summary>
+    ExportUnknown,
+
+    /// <summary>The listener has an export of that name already.</summary>
+    ExportNameInUse,
+
+    /// <summary>Another process, or another kind of file, has the listener's address.</summary>
+    AddressInUse,
+
+    /// <summary>A listener beyond this machine without TLS.</summary>
+    InsecureListener,
+
     /// <summary>An internal rule did not hold; the node refuses further work.</summary>
     InvariantBroken,
 }

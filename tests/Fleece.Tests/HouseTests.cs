@@ -41,7 +41,8 @@ public sealed partial class HouseTests
     [Theory]
     [InlineData("Fleece.Block", "")]
     [InlineData("Fleece.Images", "Fleece.Block")]
-    [InlineData("Fleece.Sessions", "Fleece.Block Fleece.Images")]
+    [InlineData("Fleece.Nbd", "Fleece.Block")]
+    [InlineData("Fleece.Sessions", "Fleece.Block Fleece.Images Fleece.Nbd")]
     [InlineData("Fleece", "Fleece.Sessions PowerShellStandard.Library")]
     [InlineData("Fleece.Shell", "Fleece System.Management.Automation")]
     public void Projects_know_only_whom_they_may(string project, string mayKnow)
