@@ -15,15 +15,18 @@
         'Dismount-FleeceDisk'
         'Export-FleeceBackup'
         'Get-FleeceDisk'
+        'Get-FleeceExport'
         'Get-FleeceImage'
         'Get-FleeceSession'
         'Get-FleeceSnapshotMap'
         'Mount-FleeceDisk'
         'New-FleeceImage'
+        'Publish-FleeceExport'
         'Read-FleeceDisk'
         'Read-FleeceSnapshot'
         'Start-FleeceSession'
         'Stop-FleeceSession'
+        'Unpublish-FleeceExport'
         'Write-FleeceDisk'
     )
     AliasesToExport      = @('Export-Backup')

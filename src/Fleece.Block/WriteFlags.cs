@@ -10,4 +10,10 @@ public enum WriteFlags
 
     /// <summary>The written bytes are durable when the operation completes (FUA).</summary>
     ForceUnitAccess = 1,
+
+    /// <summary>
+    /// Only for zeroing: fail with <see cref="BlockErrorKind.Unsupported"/>, changing nothing, where that costs as much as
+    /// writing the zeros. Other operations ignore it.
+    /// </summary>
+    OnlyIfFast = 2,
 }

@@ -38,7 +38,7 @@ public sealed record NbdUri
     public bool IsTls { get; }
 
     /// <summary>Path of the unix socket; null for TCP.</summary>
-    public string? SocketPath { get; }
+    public string? SocketPath { get; private init; }
 
     /// <summary>True for a unix socket.</summary>
     [MemberNotNullWhen(true, nameof(SocketPath))]
@@ -110,6 +110,9 @@ public sealed record NbdUri
 
     /// <summary>The URI of another export at the same address.</summary>
     public NbdUri WithExport(string exportName) => this with { ExportName = exportName };
+
+    /// <summary>The same export at a unix socket of another path.</summary>
+    public NbdUri WithSocket(string socketPath) => this with { SocketPath = socketPath };
 
     /// <summary>The URI as text that <see cref="Parse"/> reads back.</summary>
     public override string ToString()

@@ -2,6 +2,7 @@
 using System.Buffers;
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Sessions.Exports;
 
 namespace Fleece.Sessions;
 
@@ -26,6 +27,9 @@ public sealed class MountedDisks : IAsyncDisposable
             }
         }
     }
+
+    /// <summary>What of them is published over NBD.</summary>
+    public PublishedExports Exports { get; } = new();
 
     /// <summary>All running sessions of all disks.</summary>
     public IReadOnlyList<Session> Sessions => [.. All.SelectMany(disk => disk.Sessions)];
@@ -109,20 +113,18 @@ public sealed class MountedDisks : IAsyncDisposable
                 ? "No session is running. Start-FleeceSession starts one."
                 : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
 
-    /// <summary>Closes a disk and forgets it.</summary>
+    /// <summary>Ends its exports, closes a disk and forgets it.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/>, or
-    /// <see cref="BlockErrorKind.DiskBusy"/> when it has sessions and <paramref name="stopSessions"/> is false.</exception>
-    public async ValueTask DismountAsync(string name, bool stopSessions)
+    /// <see cref="BlockErrorKind.DiskBusy"/> when it has sessions or guests and <paramref name="isForced"/> is false.</exception>
+    public async ValueTask DismountAsync(string name, bool isForced)
     {
         Disk disk = Find(name);
-        if (disk.Sessions.Count != 0 && !stopSessions)
+        if (!isForced)
         {
-            throw new BlockException(
-                BlockErrorKind.DiskBusy,
-                $"The disk '{disk.Name}' has running sessions: {string.Join(", ", disk.Sessions.Select(s => s.Name))}. " +
-                "Stop them first, or use -Force to stop them now.",
-                disk.Path);
+            CheckIdle(disk);
         }
+
+        await Exports.UnpublishAsync(disk).ConfigureAwait(false);
 
         lock (_lock)
         {
@@ -140,7 +142,7 @@ public sealed class MountedDisks : IAsyncDisposable
         {
             try
             {
-                await DismountAsync(disk.Name, stopSessions: true).ConfigureAwait(false);
+                await DismountAsync(disk.Name, isForced: true).ConfigureAwait(false);
             }
             catch (BlockException e)
             {
@@ -151,6 +153,28 @@ public sealed class MountedDisks : IAsyncDisposable
         if (failures.Count != 0)
         {
             throw new AggregateException(failures);
+        }
+    }
+
+    private void CheckIdle(Disk disk)
+    {
+        if (disk.Sessions.Count != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskBusy,
+                $"The disk '{disk.Name}' has running sessions: {string.Join(", ", disk.Sessions.Select(s => s.Name))}. " +
+                "Stop them first, or use -Force to stop them now.",
+                disk.Path);
+        }
+
+        int guestCount = Exports.All.Where(export => export.Disk == disk).Sum(export => export.GuestCount);
+        if (guestCount != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskBusy,
+                $"{guestCount} client(s) are connected to the disk '{disk.Name}'. Disconnect them first, or use -Force to " +
+                "take the disk away from them now.",
+                disk.Path);
         }
     }
 

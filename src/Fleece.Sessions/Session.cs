@@ -6,9 +6,11 @@ namespace Fleece.Sessions;
 
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
+#pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
 public sealed class Session
 {
     private readonly TempImage _temp;
+    private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
 
@@ -62,6 +64,9 @@ public sealed class Session
 
     /// <summary>Maps and state.</summary>
     public PointInTime Point { get; }
+
+    /// <summary>Cancelled when the session has ended.</summary>
+    internal CancellationToken Ended => _ended.Token;
 
     /// <summary>Starts one session on each disk, all at one instant.</summary>
     /// <remarks>
@@ -221,6 +226,7 @@ public sealed class Session
         finally
         {
             Disk.UnlockChain();
+            await _ended.CancelAsync().ConfigureAwait(false);
             await _temp.DisposeAsync().ConfigureAwait(false);
         }
     }

@@ -13,7 +13,7 @@ public sealed class DismountFleeceDiskCommand : FleeceCommand
     [Alias("Disk")]
     public string[] Name { get; set; } = [];
 
-    /// <summary>Stop the disk's sessions first, losing their points in time.</summary>
+    /// <summary>Stop the disk's sessions, losing their points in time, and take it away from guests that are connected.</summary>
     [Parameter]
     public SwitchParameter Force { get; set; }
 

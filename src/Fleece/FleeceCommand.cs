@@ -2,6 +2,7 @@
 using System.Collections.ObjectModel;
 using System.Management.Automation;
 using Fleece.Block;
+using Fleece.Nbd;
 using Fleece.Sessions;
 
 namespace Fleece;
@@ -119,6 +120,13 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
             // An unknown drive or provider: as for any other input that is not there, the next one goes on.
             throw new BlockException(BlockErrorKind.NotFound, e.Message, path, operation: "open", cause: e);
         }
+    }
+
+    /// <summary>The address a user's NBD URI means; a socket's path is taken as PowerShell means paths.</summary>
+    protected NbdUri ResolveUri(string text)
+    {
+        NbdUri uri = NbdUri.Parse(text);
+        return uri.IsUnix ? uri.WithSocket(ResolveLiteral(uri.SocketPath)) : uri;
     }
 
     /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not.</summary>

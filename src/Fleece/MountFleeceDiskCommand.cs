@@ -9,7 +9,7 @@ namespace Fleece;
 /// <summary>Mount-FleeceDisk: opens image files as live disks.</summary>
 [Cmdlet(VerbsData.Mount, "FleeceDisk", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(Disk))]
-public sealed class MountFleeceDiskCommand : FleeceCommand
+public sealed class MountFleeceDiskCommand : ListeningCommand
 {
     private const string PathSet = "Path";
     private const string LiteralPathSet = "LiteralPath";
@@ -34,6 +34,10 @@ public sealed class MountFleeceDiskCommand : FleeceCommand
     /// <summary>Refuse guest writes.</summary>
     [Parameter]
     public SwitchParameter ReadOnly { get; set; }
+
+    /// <summary>Offer the disk and its snapshots over NBD at these addresses.</summary>
+    [Parameter]
+    public string[] ListenUri { get; set; } = [];
 
     /// <inheritdoc/>
     protected override void ProcessRecord()
@@ -61,9 +65,26 @@ public sealed class MountFleeceDiskCommand : FleeceCommand
 
     private void MountFile(string file)
     {
-        if (ShouldProcess(file, "Mount"))
+        if (!ShouldProcess(file, "Mount"))
         {
-            WriteObject(Wait(Disks.MountAsync(file, Name, Format, ReadOnly, StopToken)));
+            return;
         }
+
+        Disk disk = Wait(Disks.MountAsync(file, Name, Format, ReadOnly, StopToken));
+        try
+        {
+            foreach (string uri in ListenUri)
+            {
+                Publish(disk, uri, ReadOnly, isSnapshotOnly: false);
+            }
+        }
+        catch
+        {
+            // A disk that was to be served and is not is no use to the one who asked.
+            Wait(Disks.DismountAsync(disk.Name, isForced: true));
+            throw;
+        }
+
+        WriteObject(disk);
     }
 }

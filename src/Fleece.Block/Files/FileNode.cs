@@ -79,7 +79,7 @@ public sealed class FileNode : IBlockNode
         BlockRange range = Check(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
         try
         {
-            _file.WriteZeroes(range, isLengthFixed: true, cancellationToken);
+            _file.WriteZeroes(range, isLengthFixed: true, flags, cancellationToken);
         }
         finally
         {

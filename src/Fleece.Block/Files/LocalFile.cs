@@ -211,13 +211,25 @@ public sealed partial class LocalFile : IDisposable
     /// <inheritdoc cref="WriteZeroes(BlockRange)"/>
     /// <param name="range">What to zero.</param>
     /// <param name="isLengthFixed">True when nobody makes the file longer; then its last block is freed too.</param>
+    /// <param name="flags">What the write asks beyond its zeros.</param>
     /// <param name="cancellationToken">Ends the writing of zeros where the file system has no call for it.</param>
-    internal void WriteZeroes(BlockRange range, bool isLengthFixed, CancellationToken cancellationToken = default)
+    internal void WriteZeroes(
+        BlockRange range, bool isLengthFixed, WriteFlags flags = WriteFlags.None, CancellationToken cancellationToken = default)
     {
         BlockRange inside = CheckInside(range, "write zeros to", out bool reachesEnd);
         if (inside.IsEmpty || _extents.TryZero(inside, isLengthFixed && reachesEnd, "write zeros to"))
         {
             return;
+        }
+
+        if ((flags & WriteFlags.OnlyIfFast) != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.Unsupported,
+                $"The file system of '{Path}' has no call for zeros, so they would be written one by one.",
+                Path,
+                range.OffsetBytes,
+                "write zeros to");
         }
 
         long atBytes = inside.OffsetBytes;

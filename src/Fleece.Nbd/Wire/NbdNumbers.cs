@@ -57,6 +57,7 @@ internal enum InfoType : ushort
 [Flags]
 internal enum TransmissionFlags : ushort
 {
+    None = 0,
     HasFlags = 1 << 0,
     ReadOnly = 1 << 1,
     SendFlush = 1 << 2,

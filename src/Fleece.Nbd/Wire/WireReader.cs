@@ -37,6 +37,15 @@ internal ref struct WireReader(ReadOnlySpan<byte> bytes)
         return held;
     }
 
+    /// <summary>Bytes behind their 32-bit length.</summary>
+    public bool TryTakeBytes(out ReadOnlySpan<byte> value)
+    {
+        bool held = TryTakeUInt32(out uint lengthBytes) && lengthBytes <= (uint)_rest.Length;
+        value = held ? _rest[..(int)lengthBytes] : default;
+        _rest = held ? _rest[(int)lengthBytes..] : default;
+        return held;
+    }
+
     /// <summary>A string behind its 32-bit length: at most 4096 bytes of UTF-8 without a NUL.</summary>
     public bool TryTakeString(out string value)
     {

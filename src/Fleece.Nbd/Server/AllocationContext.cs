@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary><c>base:allocation</c> of a device: flags 0 for data, 2 for stored zeros, 3 for a hole that reads as zeros.</summary>
+/// <remarks>Source: NBD protocol, "base:allocation metadata context".</remarks>
+public sealed class AllocationContext(BlockDevice device) : IStatusContext
+{
+    /// <summary>The context's name.</summary>
+    public const string ContextName = "base:allocation";
+
+    /// <inheritdoc/>
+    public string Name => ContextName;
+
+    /// <inheritdoc/>
+    public async ValueTask<StatusExtent> GetExtentAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        BlockStatusRun run = await device.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        AllocationFlags flags = run.Status switch
+        {
+            BlockStatus.Data => AllocationFlags.None,
+            BlockStatus.Zero => AllocationFlags.Zero,
+            _ => AllocationFlags.Hole | AllocationFlags.Zero,
+        };
+        return new StatusExtent(run.LengthBytes, (uint)flags);
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary>A listener and its connections.</summary>
+/// <remarks>
+/// <para>Each connection has a thread of its own that blocks in receives; that is faster than any hand-over while storage
+/// answers from memory. Limits: <see cref="NbdServerOptions"/>.</para>
+/// <para>Threading. All members are safe from any thread. Ownership. The server owns its sockets and the file of a unix
+/// socket; exports belong to whoever fills the directory.</para>
+/// </remarks>
+public sealed class NbdServer : IAsyncDisposable
+{
+    // Requests that have arrived finish in far less; a client that takes no replies has to be left.
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(3);
+
+    private readonly ListenSocket _listener;
+    private readonly ServerContext _context;
+    private readonly TaskCompletionSource _accepted = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long _connectionNumber;
+
+    private NbdServer(ListenSocket listener, ServerContext context)
+    {
+        _listener = listener;
+        _context = context;
+        new Thread(Accept, ServerThreads.StackBytes) { IsBackground = true, Name = $"Fleece listens {listener.Uri}" }.Start();
+    }
+
+    /// <summary>Where the server listens, with the port it got.</summary>
+    public NbdUri Uri => _listener.Uri;
+
+    /// <summary>Clients that are connected now.</summary>
+    public int ConnectionCount => _context.Connections.Count;
+
+    /// <summary>Connections that ended by a defect of the server rather than by their client; 0 unless there is a bug.</summary>
+    public long FailureCount => _context.FailureCount;
+
+    /// <summary>Starts to listen; clients can connect when this returns.</summary>
+    /// <param name="uri">The address; its export name has no meaning here.</param>
+    /// <param name="directory">Where clients' export names lead.</param>
+    /// <param name="options">Limits and TLS.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AddressInUse"/>,
+    /// <see cref="BlockErrorKind.InsecureListener"/>, <see cref="BlockErrorKind.TlsFailed"/>,
+    /// <see cref="BlockErrorKind.PermissionDenied"/>, <see cref="BlockErrorKind.UriInvalid"/> or
+    /// <see cref="BlockErrorKind.IoFailed"/>.</exception>
+    public static NbdServer Listen(NbdUri uri, IExportDirectory directory, NbdServerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(uri);
+        ArgumentNullException.ThrowIfNull(directory);
+        ArgumentNullException.ThrowIfNull(options);
+        if (uri.IsTls != options.Tls is not null)
+        {
+            throw new BlockException(
+                BlockErrorKind.TlsFailed,
+                uri.IsTls
+                    ? $"'{uri}' asks for TLS, and that needs a certificate. Give one with -TlsCertificate."
+                    : $"A certificate was given for '{uri}', which does not ask for TLS. Write nbds instead of nbd.");
+        }
+
+        return new NbdServer(ListenSocket.Open(uri, options.AllowInsecure), new ServerContext(directory, options));
+    }
+
+    /// <summary>How many clients use the exports whose names fit.</summary>
+    public int CountConnections(Func<string, bool> fits)
+    {
+        ArgumentNullException.ThrowIfNull(fits);
+        return _context.Connections.Count(connection => connection.ExportName is { } name && fits(name));
+    }
+
+    /// <summary>Lets the requests of clients that use these exports finish, and closes their connections.</summary>
+    public void EndConnections(Func<string, bool> fits)
+    {
+        ArgumentNullException.ThrowIfNull(fits);
+        foreach (ServerConnection connection in _context.Connections)
+        {
+            if (connection.ExportName is { } name && fits(name))
+            {
+                connection.End();
+            }
+        }
+    }
+
+    /// <summary>Stops listening, lets requests that have arrived finish, and closes every connection. Idempotent.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _listener.Dispose();
+        await _accepted.Task.ConfigureAwait(false);
+        IReadOnlyList<ServerConnection> connections = _context.Close();
+        foreach (ServerConnection connection in connections)
+        {
+            connection.End();
+        }
+
+        await WaitAsync(connections).ConfigureAwait(false);
+        foreach (ServerConnection connection in connections)
+        {
+            if (!connection.Done.IsCompleted)
+            {
+                connection.Abort();
+            }
+        }
+
+        await WaitAsync(connections).ConfigureAwait(false);
+    }
+
+    // A request that its storage never finishes must not hold up whoever closes the server.
+    private static async Task WaitAsync(IReadOnlyList<ServerConnection> connections)
+    {
+        Task all = Task.WhenAll(connections.Select(connection => connection.Done));
+        await Task.WhenAny(all, Task.Delay(EndTimeout)).ConfigureAwait(false);
+    }
+
+    private void Accept()
+    {
+        while (_listener.Accept() is { } socket)
+        {
+            ServerConnection connection = new(socket, _context, ++_connectionNumber);
+            if (_context.TryAdd(connection))
+            {
+                connection.Start();
+            }
+            else
+            {
+                socket.Dispose();
+            }
+        }
+
+        _accepted.SetResult();
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary>How a server listens.</summary>
+public sealed record NbdServerOptions
+{
+    /// <summary>The server's certificate; needed for nbds, refused for nbd.</summary>
+    public TlsServerOptions? Tls { get; init; }
+
+    /// <summary>True to listen beyond this machine without TLS.</summary>
+    public bool AllowInsecure { get; init; }
+
+    /// <summary>Connections at a time; one more is closed at once.</summary>
+    public int MaximumConnections { get; init; } = 2048;
+
+    /// <summary>Time from the connection to the end of its handshake.</summary>
+    public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long a client may take none of its replies, or send nothing of a large request it began.</summary>
+    public TimeSpan StallTimeout { get; init; } = TimeSpan.FromMinutes(2);
+
+    /// <summary>Bytes for requests and replies under way, all connections together, beyond 128 KiB for each.</summary>
+    public long MemoryBytes { get; init; } = 256 * 1024 * 1024;
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary>What a client gets for a request that failed while it was served.</summary>
+internal static class RequestFailure
+{
+    public static Refusal From(Exception failure, in RequestHeader request)
+    {
+        if (failure is not BlockException e)
+        {
+            return new Refusal(NbdError.Io, $"Internal error: {failure.Message}");
+        }
+
+        NbdError error = (NbdError)BlockErrorTable.Find(e.Kind).Errno;
+
+        // The protocol keeps this number for a zeroing that had to be fast.
+        bool mayBeUnsupported = (request.Flags & CommandFlags.FastZero) != 0;
+        return new Refusal(error == NbdError.NotSupported && !mayBeUnsupported ? NbdError.Invalid : error, e.Message);
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+using System.Net.Sockets;
+using System.Security.Authentication;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary>One client: a socket, a thread, a handshake and then a transmission.</summary>
+/// <remarks>Threading. <see cref="End"/> from any thread; everything else happens on the connection's own.</remarks>
+#pragma warning disable CA1001 // The token source has no timer and no handle; ending must stay possible at any time.
+internal sealed class ServerConnection(Socket socket, ServerContext context, long number)
+{
+    private readonly CancellationTokenSource _ended = new();
+    private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile string? _exportName;
+
+    /// <summary>Completes when the thread has ended and the socket is closed.</summary>
+    public Task Done => _done.Task;
+
+    /// <summary>The export the client uses; null during the handshake.</summary>
+    public string? ExportName => _exportName;
+
+    public void Start()
+    {
+        Thread thread = new(Run, ServerThreads.StackBytes) { IsBackground = true, Name = $"Fleece NBD {number}" };
+        thread.Start();
+    }
+
+    /// <summary>Lets the requests that have arrived finish, then closes.</summary>
+    public void End()
+    {
+        try
+        {
+            socket.Shutdown(SocketShutdown.Receive);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // It has ended by itself.
+        }
+    }
+
+    /// <summary>Closes now; replies under way are lost.</summary>
+    public void Abort()
+    {
+        _ended.Cancel();
+        socket.Dispose();
+    }
+
+    private void Run()
+    {
+        Stream? stream = null;
+        try
+        {
+            stream = new NetworkStream(socket, ownsSocket: true);
+            if (Negotiate(stream) is { } negotiated)
+            {
+                stream = negotiated.Stream;
+                Transmit(negotiated);
+            }
+        }
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or AuthenticationException)
+        {
+            // The client has gone or did not pass: nothing to tell it, and nobody else is concerned.
+        }
+#pragma warning disable CA1031 // A defect that one client meets must not end the process, with the disks of all the others (R7).
+        catch (Exception)
+#pragma warning restore CA1031
+        {
+            context.CountFailure();
+        }
+        finally
+        {
+            Close(stream);
+            _done.SetResult();
+            context.Remove(this);
+        }
+    }
+
+    private Negotiated? Negotiate(Stream stream)
+    {
+        using CancellationTokenSource late = new(context.Options.HandshakeTimeout);
+        using CancellationTokenRegistration closing = late.Token.Register(Abort);
+        return new ServerHandshake(stream, context.Directory, context.StartTls).Run();
+    }
+
+    private void Transmit(Negotiated negotiated)
+    {
+        _exportName = negotiated.Export.Name;
+        negotiated.Stream.WriteTimeout = (int)context.Options.StallTimeout.TotalMilliseconds;
+        using CancellationTokenRegistration ending = negotiated.Export.Ended.Register(End);
+        using Transmission transmission = new(negotiated, context.Memory, context.Threads, _ended, $"Fleece NBD {number}");
+        transmission.Run();
+    }
+
+    private void Close(Stream? stream)
+    {
+        try
+        {
+            stream?.Dispose();
+        }
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
+        {
+            // Closing a connection that is broken already.
+        }
+
+        socket.Dispose();
+    }
+}

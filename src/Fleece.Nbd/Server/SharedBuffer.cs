@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers;
+using System.Numerics;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary>An array from the pool that several requests can use; the last one gives it back.</summary>
+/// <remarks>Threading. Users may be added and released from any thread; adding needs a user that is still there.</remarks>
+internal sealed class SharedBuffer
+{
+    /// <summary>Size of the buffers that a connection has without asking the budget.</summary>
+    public const int BaseBytes = 64 * 1024;
+
+    /// <summary>Size up to which buffers grow for convenience.</summary>
+    public const int ComfortBytes = 512 * 1024;
+
+    private readonly MemoryBudget? _budget;
+    private int _users = 1;
+
+    private SharedBuffer(int lengthBytes, MemoryBudget? budget)
+    {
+        Bytes = ArrayPool<byte>.Shared.Rent(lengthBytes);
+        _budget = budget;
+    }
+
+    public byte[] Bytes { get; }
+
+    public int LengthBytes => Bytes.Length;
+
+    /// <summary>True while a request besides the owner uses the array.</summary>
+    public bool IsShared => Volatile.Read(ref _users) > 1;
+
+    /// <summary>One of a connection's two first buffers, which the limit on connections bounds.</summary>
+    public static SharedBuffer RentBase() => new(BaseBytes, null);
+
+    /// <summary>A buffer for a reply that is small by its nature.</summary>
+    public static SharedBuffer RentUncharged(int lengthBytes) => new(lengthBytes, null);
+
+    /// <summary>A convenient buffer when the budget has room for it.</summary>
+    public static SharedBuffer? TryRentComfort(MemoryBudget budget) =>
+        budget.TryTake(ComfortBytes) ? new SharedBuffer(ComfortBytes, budget) : null;
+
+    /// <summary>A buffer of at least that length; null when the connection ended while it waited for the budget.</summary>
+    public static SharedBuffer? Rent(int lengthBytes, MemoryBudget budget, CancellationToken connectionEnded)
+    {
+        // The pool's arrays have these lengths, so what is charged is what is used.
+        int roundedBytes = (int)BitOperations.RoundUpToPowerOf2((uint)lengthBytes);
+        return budget.Take(roundedBytes, connectionEnded) ? new SharedBuffer(roundedBytes, budget) : null;
+    }
+
+    public void AddUser() => Interlocked.Increment(ref _users);
+
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref _users) == 0)
+        {
+            int lengthBytes = Bytes.Length;
+            ArrayPool<byte>.Shared.Return(Bytes);
+            _budget?.Return(lengthBytes);
+        }
+    }
+}

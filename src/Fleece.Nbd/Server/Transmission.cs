@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Server;
+
+/// <summary>The transmission phase of one connection, on the connection's own thread.</summary>
+/// <remarks>
+/// <para>The thread blocks in a receive, parses every request that came with it in place, serves each at once and sends the
+/// replies together when it is about to block again. A request whose I/O does not complete at once goes on by itself: it keeps
+/// the buffer it reads into or writes from, and its reply is posted when it ends. When the storage is slow
+/// (<see cref="Pace"/>) and more requests wait, they are served by other threads.</para>
+/// <para>Threading. <see cref="Run"/> on the connection's own thread.</para>
+/// </remarks>
+internal sealed class Transmission : IDisposable
+{
+    private readonly RequestReader _reader;
+    private readonly ReplyWriter _replies;
+    private readonly ReplyFormat _format;
+    private readonly RequestRules _rules;
+    private readonly RequestService _service;
+    private readonly InFlightLimit _inFlight = new();
+    private readonly Pace _pace = new();
+    private readonly MemoryBudget _budget;
+    private readonly ServerThreads _threads;
+    private readonly CancellationToken _ended;
+    private readonly bool _isExtended;
+
+    public Transmission(Negotiated negotiated, MemoryBudget budget, ServerThreads threads, CancellationTokenSource ended, string name)
+    {
+        _replies = new ReplyWriter(negotiated.Stream, budget, ended, name);
+        _reader = new RequestReader(negotiated.Stream, budget, ended.Token) { BeforeReceive = _replies.Flush };
+        _format = new ReplyFormat(negotiated.IsStructured, negotiated.IsExtended);
+        _rules = new RequestRules(
+            negotiated.Export, negotiated.IsStructured, negotiated.IsExtended, negotiated.Contexts.Count != 0);
+        _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended);
+        _budget = budget;
+        _threads = threads;
+        _ended = ended.Token;
+        _isExtended = negotiated.IsExtended;
+    }
+
+    /// <summary>Serves requests until the client leaves, breaks the protocol, or the connection is ended. What was accepted
+    /// is finished and answered.</summary>
+    public void Run()
+    {
+        while (!_ended.IsCancellationRequested && TryServeNext())
+        {
+        }
+    }
+
+    /// <summary>Waits for the requests under way and sends what they answer.</summary>
+    public void Dispose()
+    {
+        _inFlight.Drain();
+        _replies.Flush();
+        _replies.Dispose();
+        _reader.Dispose();
+    }
+
+    private bool TryServeNext()
+    {
+        int headerBytes = RequestHeader.SizeBytes(_isExtended);
+        if (!_reader.TryFill(headerBytes) || !RequestHeader.TryRead(_reader.Peek(headerBytes), _isExtended, out RequestHeader request))
+        {
+            return false;
+        }
+
+        _reader.Take(headerBytes);
+        if (request.Command == NbdCommand.Disconnect)
+        {
+            return false;
+        }
+
+        Refusal refusal = _rules.Check(request);
+        ulong payloadBytes = request.PayloadBytes(_isExtended);
+        if (refusal.Error != NbdError.None)
+        {
+            return payloadBytes <= NbdLimits.MaximumSkippedPayloadBytes && _reader.TrySkip((long)payloadBytes) &&
+                ReplyError(request, refusal);
+        }
+
+        if (!_reader.TryFill((int)payloadBytes))
+        {
+            return false;
+        }
+
+        ReadOnlyMemory<byte> payload = _reader.Take((int)payloadBytes);
+        return request.Command switch
+        {
+            NbdCommand.Read => Read(request),
+            NbdCommand.Write => Write(request, payload),
+            _ => ServeOther(request, payload),
+        };
+    }
+
+    private bool Read(in RequestHeader request)
+    {
+        int lengthBytes = (int)request.Length;
+        if (lengthBytes == 0)
+        {
+            return ReplySuccess(request);
+        }
+
+        int replyBytes = Math.Max(_format.ReadPrefixBytes + lengthBytes, ReplyFormat.MaximumShortReplyBytes);
+        if (ShouldGoElsewhere)
+        {
+            return SendElsewhere(request, default, null, SharedBuffer.Rent(replyBytes, _budget, _ended));
+        }
+
+        Memory<byte> reply = _replies.Reserve(replyBytes);
+        if (reply.IsEmpty)
+        {
+            return false;
+        }
+
+        long startedAt = Stopwatch.GetTimestamp();
+        ValueTask reading;
+        try
+        {
+            reading = _service.ReadAsync(request, reply.Slice(_format.ReadPrefixBytes, lengthBytes));
+            if (reading.IsCompleted)
+            {
+                reading.GetAwaiter().GetResult();
+                _pace.Note(startedAt, lengthBytes);
+                _replies.Commit(FormatRead(reply.Span, request));
+                return true;
+            }
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            return ReplyError(request, RequestFailure.From(e, request));
+        }
+
+        (SharedBuffer buffer, int offsetBytes) = _replies.TakeBatch();
+        _inFlight.Enter(lengthBytes);
+        _ = FinishAsync(request, reading, buffer, offsetBytes, null);
+        return true;
+    }
+
+    private bool Write(in RequestHeader request, ReadOnlyMemory<byte> payload)
+    {
+        if (ShouldGoElsewhere)
+        {
+            return SendElsewhere(
+                request, payload, _reader.Share(), SharedBuffer.Rent(ReplyFormat.MaximumShortReplyBytes, _budget, _ended));
+        }
+
+        long startedAt = Stopwatch.GetTimestamp();
+        ValueTask writing;
+        try
+        {
+            writing = _service.WriteAsync(request, payload);
+            if (writing.IsCompleted)
+            {
+                writing.GetAwaiter().GetResult();
+                _pace.Note(startedAt, payload.Length);
+                return ReplySuccess(request);
+            }
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            return ReplyError(request, RequestFailure.From(e, request));
+        }
+
+        // The request was started before it was counted: it can't be held back any more, and one beyond the bound is no harm.
+        SharedBuffer holder = _reader.Share();
+        SharedBuffer? reply = SharedBuffer.Rent(ReplyFormat.MaximumShortReplyBytes, _budget, _ended);
+        _inFlight.Enter(payload.Length);
+        _ = FinishAsync(request, writing, reply, 0, holder);
+        return reply is not null;
+    }
+
+    private bool ServeOther(in RequestHeader request, ReadOnlyMemory<byte> payload)
+    {
+        // A payload here is a few words of a block status; a copy spares the buffer from being shared.
+        ValueTask<StatusAnswer?> serving = _service.ServeAsync(request, payload.IsEmpty ? payload : payload.ToArray());
+        if (!serving.IsCompleted)
+        {
+            _inFlight.Enter(0);
+            _ = FinishOtherAsync(request, serving);
+            return true;
+        }
+
+        try
+        {
+            return serving.GetAwaiter().GetResult() is { } answer ? ReplyStatus(request, answer) : ReplySuccess(request);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            return ReplyError(request, RequestFailure.From(e, request));
+        }
+    }
+
+    private bool ShouldGoElsewhere => _pace.IsSlow && _reader.AvailableBytes >= RequestHeader.CompactBytes;
+
+    private bool SendElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer? reply)
+    {
+        if (reply is null)
+        {
+            holder?.Release();
+            return false;
+        }
+
+        _inFlight.Enter((long)request.Length);
+        _threads.Post(new Elsewhere(this, request, payload, holder, reply));
+        return true;
+    }
+
+    /// <summary>Waits for a read or write, posts its reply and gives back what it held.</summary>
+    private async Task FinishAsync(
+        RequestHeader request, ValueTask io, SharedBuffer? reply, int offsetBytes, SharedBuffer? payloadHolder)
+    {
+        Refusal refusal = default;
+        try
+        {
+            await io.ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // Whatever a request ends with goes to its client; nobody else waits for it.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            refusal = RequestFailure.From(e, request);
+        }
+
+        payloadHolder?.Release();
+        if (reply is not null)
+        {
+            _replies.Post(reply, offsetBytes, Format(reply.Bytes.AsSpan(offsetBytes), request, refusal));
+        }
+
+        _inFlight.Exit((long)request.Length);
+    }
+
+    private async Task FinishOtherAsync(RequestHeader request, ValueTask<StatusAnswer?> serving)
+    {
+        Refusal refusal = default;
+        StatusAnswer? answer = null;
+        try
+        {
+            answer = await serving.ConfigureAwait(false);
+        }
+#pragma warning disable CA1031 // As in FinishAsync.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            refusal = RequestFailure.From(e, request);
+        }
+
+        // Short, or bounded by the number of extents; so the first buffers' allowance covers it.
+        int replyBytes = answer is null ? ReplyFormat.MaximumShortReplyBytes : StatusBytes(answer);
+        SharedBuffer reply = SharedBuffer.RentUncharged(replyBytes);
+        int writtenBytes = answer is null
+            ? Format(reply.Bytes, request, refusal)
+            : FormatStatus(reply.Bytes, request, answer);
+        _replies.Post(reply, 0, writtenBytes);
+        _inFlight.Exit(0);
+    }
+
+    private int Format(Span<byte> reply, in RequestHeader request, Refusal refusal) =>
+        refusal.Error != NbdError.None ? _format.WriteError(reply, request, refusal.Error, refusal.Message)
+        : request.Command == NbdCommand.Read ? FormatRead(reply, request)
+        : _format.WriteSuccess(reply, request);
+
+    // Zeros are cheap to see, because the first other byte ends the search, and dear to send.
+    private int FormatRead(Span<byte> reply, in RequestHeader request)
+    {
+        Span<byte> data = reply.Slice(_format.ReadPrefixBytes, (int)request.Length);
+        if (_format.IsStructured && data.IndexOfAnyExcept((byte)0) < 0)
+        {
+            return _format.WriteHole(reply, request);
+        }
+
+        _format.WriteReadPrefix(reply, request);
+        return _format.ReadPrefixBytes + data.Length;
+    }
+
+    private bool ReplySuccess(in RequestHeader request)
+    {
+        Memory<byte> reply = _replies.Reserve(ReplyFormat.MaximumShortReplyBytes);
+        _replies.Commit(_format.WriteSuccess(reply.Span, request));
+        return true;
+    }
+
+    private bool ReplyError(in RequestHeader request, Refusal refusal)
+    {
+        Memory<byte> reply = _replies.Reserve(ReplyFormat.MaximumShortReplyBytes);
+        _replies.Commit(_format.WriteError(reply.Span, request, refusal.Error, refusal.Message));
+        return true;
+    }
+
+    private bool ReplyStatus(in RequestHeader request, StatusAnswer answer)
+    {
+        Memory<byte> reply = _replies.Reserve(StatusBytes(answer));
+        if (reply.IsEmpty)
+        {
+            return false;
+        }
+
+        _replies.Commit(FormatStatus(reply.Span, request, answer));
+        return true;
+    }
+
+    private int StatusBytes(StatusAnswer answer)
+    {
+        int bytes = 0;
+        foreach ((_, List<StatusExtent> extents) in answer.Contexts)
+        {
+            bytes += _format.StatusPrefixBytes + extents.Count * _format.ExtentBytes;
+        }
+
+        return bytes;
+    }
+
+    private int FormatStatus(Span<byte> reply, in RequestHeader request, StatusAnswer answer)
+    {
+        int atBytes = 0;
+        for (int i = 0; i < answer.Contexts.Count; i++)
+        {
+            (uint contextId, List<StatusExtent> extents) = answer.Contexts[i];
+            _format.WriteStatusPrefix(reply[atBytes..], request, contextId, extents.Count, i == answer.Contexts.Count - 1);
+            atBytes += _format.StatusPrefixBytes;
+            foreach (StatusExtent extent in extents)
+            {
+                _format.WriteExtent(reply[atBytes..], extent);
+                atBytes += _format.ExtentBytes;
+            }
+        }
+
+        return atBytes;
+    }
+
+    /// <summary>A read or write that another thread begins.</summary>
+    private sealed class Elsewhere(
+        Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer reply)
+        : IServerWork
+    {
+        public void Execute()
+        {
+            long startedAt = Stopwatch.GetTimestamp();
+            ValueTask io;
+            try
+            {
+                io = request.Command == NbdCommand.Read
+                    ? connection._service.ReadAsync(
+                        request, reply.Bytes.AsMemory(connection._format.ReadPrefixBytes, (int)request.Length))
+                    : connection._service.WriteAsync(request, payload);
+            }
+#pragma warning disable CA1031 // Goes to the client, as what fails later does.
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                io = ValueTask.FromException(e);
+            }
+
+            connection._pace.Note(startedAt, (long)request.Length);
+            _ = connection.FinishAsync(request, io, reply, 0, holder);
+        }
+    }
+}

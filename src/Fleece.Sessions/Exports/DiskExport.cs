@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Nbd;
+using Fleece.Nbd.Server;
+
+namespace Fleece.Sessions.Exports;
+
+/// <summary>A disk that is published at an address, with its snapshots: "NAME" is the disk, "NAME/SESSION" a snapshot.</summary>
+/// <remarks>
+/// Snapshots come and go with the sessions while clients of the disk stay connected.
+/// Threading. All members are safe from any thread.
+/// </remarks>
+public sealed class DiskExport
+{
+    private readonly Listener _listener;
+    private readonly NbdExport? _disk;
+
+    internal DiskExport(Listener listener, Disk disk, string name, ExportOptions options)
+    {
+        _listener = listener;
+        Disk = disk;
+        Name = name;
+        IsReadOnly = options.IsReadOnly;
+        IsSnapshotOnly = options.IsSnapshotOnly;
+        _disk = options.IsSnapshotOnly ? null : new NbdExport
+        {
+            Name = name,
+            Description = $"disk {disk.Name}",
+            Device = disk.Device,
+            Access = options.IsReadOnly || disk.IsReadOnly ? ExportAccess.Read : ExportAccess.Write,
+            Contexts = [new AllocationContext(disk.Device)],
+        };
+    }
+
+    /// <summary>The disk.</summary>
+    public Disk Disk { get; }
+
+    /// <summary>The export's name.</summary>
+    public string Name { get; }
+
+    /// <summary>The address that clients use for the disk; a snapshot's has "/SESSION" behind the name.</summary>
+    public NbdUri Uri => _listener.Uri.WithExport(Name);
+
+    /// <summary>True when clients can't write, nor discard snapshots.</summary>
+    public bool IsReadOnly { get; }
+
+    /// <summary>True when only snapshots are offered.</summary>
+    public bool IsSnapshotOnly { get; }
+
+    /// <summary>What clients can use now: the disk and the snapshots of its running sessions.</summary>
+    public IReadOnlyList<NbdUri> Uris => [.. List().Select(export => _listener.Uri.WithExport(export.Name))];
+
+    /// <summary>Clients that use the disk or one of its snapshots now.</summary>
+    public int ConnectionCount => _listener.CountConnections(this);
+
+    /// <summary>Clients that use the disk itself now.</summary>
+    public int GuestCount => _listener.CountConnections(Name);
+
+    /// <summary>The address, as text.</summary>
+    public override string ToString() => Uri.ToString();
+
+    internal Listener Listener => _listener;
+
+    internal bool Owns(string exportName) =>
+        exportName == Name || exportName.StartsWith(Name + "/", StringComparison.Ordinal);
+
+    internal IEnumerable<NbdExport> List()
+    {
+        if (_disk is not null)
+        {
+            yield return _disk;
+        }
+
+        foreach (Session session in Disk.Sessions)
+        {
+            yield return Export(session);
+        }
+    }
+
+    internal NbdExport? Find(string exportName)
+    {
+        if (exportName == Name)
+        {
+            return _disk;
+        }
+
+        return Owns(exportName) && Disk.FindSession(exportName[(Name.Length + 1)..]) is { } session ? Export(session) : null;
+    }
+
+    private NbdExport Export(Session session) => new()
+    {
+        Name = $"{Name}/{session.Name}",
+        Description = $"disk {Disk.Name} at {session.StartedAt:O}",
+        Device = session.Snapshot,
+        Access = IsReadOnly ? ExportAccess.Read : ExportAccess.Consume,
+        Contexts = [new SnapshotAllocationContext(session), new AccessContext(session)],
+        Ended = session.Ended,
+    };
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Nbd.Server;
+
+namespace Fleece.Sessions.Exports;
+
+/// <summary><c>base:allocation</c> of a snapshot.</summary>
+/// <remarks>
+/// What can't be read answers as a hole that does not read as zeros (flag 1), so that a client can walk the whole map and
+/// still won't take it for zeros: a read there is refused.
+/// </remarks>
+internal sealed class SnapshotAllocationContext(Session session) : IStatusContext
+{
+    // Source: NBD protocol, "base:allocation metadata context".
+    private const uint HoleThatIsNotZero = 1;
+
+    private readonly AllocationContext _readable = new(session.Snapshot);
+
+    public string Name => AllocationContext.ContextName;
+
+    public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        BlockRange next = session.Point.NextReadable(offsetBytes, offsetBytes + lengthBytes);
+        if (session.State != SessionState.Active || next.OffsetBytes == offsetBytes && !next.IsEmpty)
+        {
+            // A session that is over answers with its error.
+            return _readable.GetExtentAsync(offsetBytes, Math.Max(1, next.LengthBytes), cancellationToken);
+        }
+
+        long refusedBytes = next.IsEmpty ? lengthBytes : next.OffsetBytes - offsetBytes;
+        return new ValueTask<StatusExtent>(new StatusExtent(refusedBytes, HoleThatIsNotZero));
+    }
+}
+
+/// <summary><c>fleece:access</c> of a snapshot: 0 can be read, 1 was denied from the start, 2 was consumed.</summary>
+internal sealed class AccessContext(Session session) : IStatusContext
+{
+    /// <summary>The context's name.</summary>
+    public const string ContextName = "fleece:access";
+
+    private const uint Readable = 0;
+    private const uint Denied = 1 << 0;
+    private const uint Consumed = 1 << 1;
+
+    public string Name => ContextName;
+
+    public async ValueTask<StatusExtent> GetExtentAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        if (session.State != SessionState.Active)
+        {
+            // Throws what explains the session's end.
+            await session.Snapshot.GetStatusAsync(offsetBytes, 1, cancellationToken).ConfigureAwait(false);
+        }
+
+        BlockRange next = session.Point.NextReadable(offsetBytes, offsetBytes + lengthBytes);
+        if (next.OffsetBytes == offsetBytes && !next.IsEmpty)
+        {
+            return new StatusExtent(next.LengthBytes, Readable);
+        }
+
+        SnapshotRun run = session.Point.GetRun(offsetBytes);
+        return new StatusExtent(
+            Math.Min(run.LengthBytes, lengthBytes), run.State == SnapshotRunState.Denied ? Denied : Consumed);
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Sessions;
+using Fleece.Sessions.Exports;
+
+namespace Fleece;
+
+/// <summary>Get-FleeceExport: what is offered over NBD, and who is connected.</summary>
+[Cmdlet(VerbsCommon.Get, "FleeceExport")]
+[OutputType(typeof(DiskExport))]
+public sealed class GetFleeceExportCommand : FleeceCommand
+{
+    /// <summary>The disks' names, or the disks; all when left out.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string[]? Disk { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        if (Disk is null)
+        {
+            WriteObject(Disks.Exports.All, enumerateCollection: true);
+            return;
+        }
+
+        foreach (string name in Disk)
+        {
+            ForItem(name, () =>
+            {
+                Disk disk = Disks.Find(name);
+                WriteObject(Disks.Exports.All.Where(export => export.Disk == disk), enumerateCollection: true);
+            });
+        }
+    }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Sessions;
+using Fleece.Sessions.Exports;
+
+namespace Fleece;
+
+/// <summary>What the cmdlets share that publish disks.</summary>
+public abstract class ListeningCommand : FleeceCommand
+{
+    /// <summary>Listen beyond this machine without TLS.</summary>
+    [Parameter]
+    public SwitchParameter AllowInsecure { get; set; }
+
+    /// <summary>The name of the export; by default the one in the URI, or the disk's.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? ExportName { get; set; }
+
+    /// <summary>Publishes a disk at one address.</summary>
+    protected DiskExport Publish(Disk disk, string listenUri, bool isReadOnly, bool isSnapshotOnly) =>
+        Wait(Disks.Exports.PublishAsync(
+            disk,
+            new ExportOptions
+            {
+                ListenUri = ResolveUri(listenUri),
+                Name = ExportName,
+                IsReadOnly = isReadOnly,
+                IsSnapshotOnly = isSnapshotOnly,
+                AllowInsecure = AllowInsecure,
+            },
+            StopToken));
+}

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+# What peer.sh runs: a disk "active" and, with a temp image, its snapshot "active/snapshot", until the process is told to stop.
+param([string] $ActivePath, [string] $TempPath, [string] $StatePath, [string] $BitmapPath)
+$ErrorActionPreference = 'Stop'
+
+$socket = "$StatePath/nbd.sock"
+$format = if ($ActivePath.EndsWith('.qcow2')) { 'Qcow2' } else { 'Raw' }
+$disk = Mount-FleeceDisk -LiteralPath $ActivePath -Name active -Format $format -ListenUri "nbd+unix:///?socket=$([uri]::EscapeDataString($socket))"
+$lines = @("active=nbd+unix:///active?socket=$socket")
+
+if ($TempPath -ne '-') {
+    $session = @{ Name = 'snapshot'; TempPath = $TempPath }
+    if ($BitmapPath) {
+        $clusterBytes = 65536
+        $session.Range = @(foreach ($line in [IO.File]::ReadAllLines($BitmapPath)) {
+            if (-not $line.Trim()) { continue }
+            $offset, $length = [long[]] $line.Trim().Split(' ')
+            $start = $offset - $offset % $clusterBytes
+            $end = [Math]::Min($disk.SizeBytes, [long] [Math]::Ceiling(($offset + $length) / $clusterBytes) * $clusterBytes)
+            @{ OffsetBytes = $start; LengthBytes = $end - $start }
+        })
+    }
+    $null = $disk | Start-FleeceSession @session
+    $lines += "snapshot=nbd+unix:///active/snapshot?socket=$socket"
+}
+
+[IO.File]::WriteAllLines("$StatePath/ready.new", $lines)
+[IO.File]::Move("$StatePath/ready.new", "$StatePath/ready")
+while ($true) { [Threading.Thread]::Sleep(200) }
