@@ -20,6 +20,7 @@ public sealed class Session
         Name = name;
         Point = point;
         Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrorKind.Stopped);
+        ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         _temp = temp;
     }
 
@@ -64,6 +65,9 @@ public sealed class Session
 
     /// <summary>Maps and state.</summary>
     public PointInTime Point { get; }
+
+    /// <summary>How clients of an export consume the snapshot.</summary>
+    internal WholeClusterDiscard ClusterDiscard { get; }
 
     /// <summary>Cancelled when the session has ended.</summary>
     internal CancellationToken Ended => _ended.Token;

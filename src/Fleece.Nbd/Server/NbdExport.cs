@@ -34,6 +34,9 @@ public sealed record NbdExport
     /// <summary>What requests go to.</summary>
     public required BlockDevice Device { get; init; }
 
+    /// <summary>How a client's discard is done; null for the device's own way.</summary>
+    public Func<BlockRange, CancellationToken, ValueTask>? Discard { get; init; }
+
     /// <summary>What clients may do.</summary>
     public required ExportAccess Access { get; init; }
 

@@ -35,7 +35,7 @@ internal sealed class RequestService(NbdExport export, RequestRules rules, IRead
                 await _device.FlushAsync().ConfigureAwait(false);
                 return null;
             case NbdCommand.Trim:
-                await _device.DiscardAsync(offsetBytes, (long)request.Length).ConfigureAwait(false);
+                await DiscardAsync(new BlockRange(offsetBytes, (long)request.Length)).ConfigureAwait(false);
                 if ((request.Flags & CommandFlags.Fua) != 0)
                 {
                     await _device.FlushAsync().ConfigureAwait(false);
@@ -52,6 +52,10 @@ internal sealed class RequestService(NbdExport export, RequestRules rules, IRead
                 return await QueryAsync(request, payload).ConfigureAwait(false);
         }
     }
+
+    private ValueTask DiscardAsync(BlockRange range) => export.Discard is { } discard
+        ? discard(range, CancellationToken.None)
+        : _device.DiscardAsync(range.OffsetBytes, range.LengthBytes);
 
     private async ValueTask ZeroAsync(RequestHeader request)
     {

@@ -91,6 +91,7 @@ public sealed class DiskExport
         Name = $"{Name}/{session.Name}",
         Description = $"disk {Disk.Name} at {session.StartedAt:O}",
         Device = session.Snapshot,
+        Discard = session.ClusterDiscard.DiscardAsync,
         Access = IsReadOnly ? ExportAccess.Read : ExportAccess.Consume,
         Contexts = [new SnapshotAllocationContext(session), new AccessContext(session)],
         Ended = session.Ended,
