@@ -12,8 +12,10 @@ namespace Fleece.Nbd.Server;
 /// </remarks>
 internal sealed class Pace
 {
-    // What a request may take to count as quick: a copy-before-write of a granule and a memory copy at 1 GB/s.
-    private const double QuickBaseMicroseconds = 60;
+    // What a request may take to count as quick: a read is a copy out of the page cache at a tenth of its speed; a write may
+    // also have to copy old data first and to find room for it.
+    private const double QuickReadMicroseconds = 40;
+    private const double QuickWriteMicroseconds = 250;
     private const double QuickMicrosecondsPerByte = 0.001;
     private const int MaximumScore = 16;
     private const int SlowScore = 8;
@@ -26,11 +28,11 @@ internal sealed class Pace
     public bool IsSlow => Volatile.Read(ref _score) >= SlowScore;
 
     /// <summary>Notes how long a request kept a thread.</summary>
-    public void Note(long startedAt, long bytes)
+    public void Note(long startedAt, long bytes, bool isRead)
     {
         double microseconds = (Stopwatch.GetTimestamp() - startedAt) * MicrosecondsPerTick;
         int score = Volatile.Read(ref _score);
-        bool isQuick = microseconds <= QuickBaseMicroseconds + bytes * QuickMicrosecondsPerByte;
+        bool isQuick = microseconds <= (isRead ? QuickReadMicroseconds : QuickWriteMicroseconds) + bytes * QuickMicrosecondsPerByte;
         if (isQuick ? score > 0 : score < MaximumScore)
         {
             Volatile.Write(ref _score, isQuick ? score - 1 : Math.Min(MaximumScore, score + 2));

@@ -122,7 +122,7 @@ internal sealed class Transmission : IDisposable
             if (reading.IsCompleted)
             {
                 reading.GetAwaiter().GetResult();
-                _pace.Note(startedAt, lengthBytes);
+                _pace.Note(startedAt, lengthBytes, isRead: true);
                 _replies.Commit(FormatRead(reply.Span, request));
                 return true;
             }
@@ -154,7 +154,7 @@ internal sealed class Transmission : IDisposable
             if (writing.IsCompleted)
             {
                 writing.GetAwaiter().GetResult();
-                _pace.Note(startedAt, payload.Length);
+                _pace.Note(startedAt, payload.Length, isRead: false);
                 return ReplySuccess(request);
             }
         }
@@ -353,7 +353,7 @@ internal sealed class Transmission : IDisposable
                 io = ValueTask.FromException(e);
             }
 
-            connection._pace.Note(startedAt, (long)request.Length);
+            connection._pace.Note(startedAt, (long)request.Length, request.Command == NbdCommand.Read);
             _ = connection.FinishAsync(request, io, reply, 0, holder);
         }
     }
