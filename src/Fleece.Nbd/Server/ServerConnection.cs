@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
-using System.Security.Authentication;
+using Fleece.Block;
 
 namespace Fleece.Nbd.Server;
 
@@ -57,7 +57,7 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
                 Transmit(negotiated);
             }
         }
-        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or AuthenticationException)
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or BlockException)
         {
             // The client has gone or did not pass: nothing to tell it, and nobody else is concerned.
         }

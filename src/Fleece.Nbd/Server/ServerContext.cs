@@ -21,7 +21,7 @@ internal sealed class ServerContext(IExportDirectory directory, NbdServerOptions
 
     /// <summary>Encrypts a connection; null when the server has no certificate.</summary>
     public Func<Stream, Stream>? StartTls { get; } =
-        options.Tls is { } tls ? stream => TlsStreams.AuthenticateAsServer(stream, tls) : null;
+        options.Tls is { } tls ? stream => TlsHandshake.AuthenticateAsServer(stream, tls) : null;
 
     /// <summary>Connections that ended by a defect of the server.</summary>
     public long FailureCount => Volatile.Read(ref _failureCount);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Client;
+
+/// <summary>The connections of a node: which one takes a request, and what happens to requests when one is lost.</summary>
+/// <remarks>Threading. Safe for concurrent use.</remarks>
+internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsyncDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly Dialer _dialer = new(uri, options);
+    private readonly CancellationTokenSource _closing = new();
+    private readonly List<NbdConnection> _open = [];
+    private readonly List<NbdRequest> _waiting = [];
+    private NbdExport? _export;
+    private BlockException? _failure;
+    private bool _isClosed;
+    private bool _isOpeningAnother;
+    private bool _mayOpenAnother;
+
+    /// <summary>Writes that may have been lost.</summary>
+    public LossRecord Losses { get; } = new(uri);
+
+    /// <summary>Connects for the first time.</summary>
+    /// <returns>What was agreed; later connections offer no less.</returns>
+    public async ValueTask<NbdExport> OpenAsync(CancellationToken cancellationToken)
+    {
+        NbdLink link = await _dialer.DialAsync(options.ConnectTimeout, cancellationToken).ConfigureAwait(false);
+        NbdConnection connection = new(link, uri, options, this);
+        lock (_gate)
+        {
+            _export = link.Export;
+            _mayOpenAnother = link.Export.Offers(TransmissionFlags.CanMultiConn);
+            _open.Add(connection);
+        }
+
+        _ = connection.RunAsync();
+        return link.Export;
+    }
+
+    /// <summary>Gives a request to the connection with the least to do, or lets it wait for one, or fails it.</summary>
+    public void Submit(NbdRequest request)
+    {
+        while (Place(request) is NbdConnection connection && !connection.TrySubmit(request))
+        {
+            // It has ended and has not said so yet.
+            Retire(connection);
+        }
+    }
+
+    /// <summary>The caller no longer wants a request.</summary>
+    public void Cancel(NbdRequest request)
+    {
+        bool wasWaiting;
+        lock (_gate)
+        {
+            wasWaiting = _waiting.Remove(request);
+        }
+
+        if (wasWaiting)
+        {
+            request.Complete(null);
+        }
+        else
+        {
+            request.Connection?.Cancel(request);
+        }
+    }
+
+    /// <summary>The connections whose acknowledged writes the next flush must cover.</summary>
+    /// <remarks>
+    /// A flush over one connection covers the writes of all (CAN_MULTI_CONN), but only of the same server: a connection that was
+    /// opened later may have met its successor before the loss of the older ones shows. So each one gets its own flush.
+    /// </remarks>
+    public NbdConnection[] FindUnflushed()
+    {
+        lock (_gate)
+        {
+            return [.. _open.Where(connection => connection.HasUnflushedWrites)];
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        BlockException failure = new(BlockErrorKind.Closed, $"The disk '{uri}' has been closed. Open it again to use it.", uri.ToString());
+        NbdConnection[] open;
+        NbdRequest[] waiting;
+        lock (_gate)
+        {
+            if (_isClosed)
+            {
+                return;
+            }
+
+            _isClosed = true;
+            _failure = failure;
+            open = [.. _open];
+            waiting = TakeWaiting();
+        }
+
+        await _closing.CancelAsync().ConfigureAwait(false);
+        FailAll(waiting, failure);
+        await Task.WhenAll(open.Select(connection => connection.DisconnectAsync(failure).AsTask())).ConfigureAwait(false);
+    }
+
+    /// <summary>The connection that is to send a request; null when it waits for one or has been completed.</summary>
+    private NbdConnection? Place(NbdRequest request)
+    {
+        NbdConnection? connection = null;
+        BlockException? failure;
+        bool isOver;
+        bool beginsReconnecting = false;
+        bool beginsAnother = false;
+        lock (_gate)
+        {
+            // Cancelling looks among those that wait under this lock: it finds the request there, or is seen here.
+            failure = _failure;
+            isOver = failure is not null || request.IsCancelRequested;
+            connection = isOver ? null : Choose(request);
+            if (connection is not null)
+            {
+                beginsAnother = connection.Load != 0 && _mayOpenAnother && !_isOpeningAnother && _open.Count < options.MaximumConnections;
+                _isOpeningAnother |= beginsAnother;
+            }
+            else if (!isOver)
+            {
+                _waiting.Add(request);
+                beginsReconnecting = !_isReconnecting;
+                _isReconnecting = true;
+            }
+        }
+
+        // A request that waits is no longer ours.
+        if (isOver)
+        {
+            request.Complete(failure is null ? null : Again(failure));
+        }
+        else if (beginsReconnecting)
+        {
+            _ = ReconnectAsync();
+        }
+        else if (beginsAnother)
+        {
+            _ = OpenAnotherAsync();
+        }
+
+        return connection;
+    }
+
+    // This and the next run under the lock.
+    private NbdConnection? Choose(NbdRequest request)
+    {
+        if (request.Preferred is not null && _open.Contains(request.Preferred))
+        {
+            return request.Preferred;
+        }
+
+        NbdConnection? least = null;
+        foreach (NbdConnection connection in _open)
+        {
+            least = least is null || connection.Load < least.Load ? connection : least;
+        }
+
+        return least;
+    }
+
+    private NbdRequest[] TakeWaiting()
+    {
+        NbdRequest[] waiting = [.. _waiting];
+        _waiting.Clear();
+        return waiting;
+    }
+
+    private async Task OpenAnotherAsync()
+    {
+        NbdLink? link = null;
+        try
+        {
+            link = await _dialer.DialAsync(options.ConnectTimeout, _closing.Token).ConfigureAwait(false);
+        }
+        catch (Exception)
+        {
+            // One connection does all the work then, whatever speaks against another.
+        }
+
+        NbdConnection? connection = link is null ? null : new NbdConnection(link, uri, options, this);
+        lock (_gate)
+        {
+            _isOpeningAnother = false;
+            bool isUsed = link is not null && _failure is null && _open.Count != 0 && link.Export.CanStandInFor(_export!);
+            _mayOpenAnother &= isUsed;
+            connection = isUsed ? connection : null;
+            if (connection is not null)
+            {
+                _open.Add(connection);
+            }
+        }
+
+        if (connection is not null)
+        {
+            await connection.RunAsync().ConfigureAwait(false);
+        }
+        else if (link is not null)
+        {
+            await link.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private static void FailAll(NbdRequest[] requests, BlockException failure)
+    {
+        foreach (NbdRequest request in requests)
+        {
+            request.Complete(Again(failure));
+        }
+    }
+
+    // An exception that several requests shared would mix up their stack traces.
+    private static BlockException Again(BlockException failure) =>
+        new(failure.Kind, failure.Message, failure.Path, cause: failure);
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Client;
+
+/// <summary>An export of an NBD server as a block node.</summary>
+/// <remarks>
+/// <para>Geometry. Requests are multiples of the smallest block that the server announces, any byte range where it announces none.
+/// The node is read-only when the server says so or <see cref="NbdNodeOptions.IsReadOnly"/> asks for it.</para>
+/// <para>What a server lacks. Discards do nothing without TRIM; zeroing writes zeros without WRITE_ZEROES; a durable write is followed
+/// by a flush without FUA; flushing succeeds without FLUSH, where the server has no cache to flush; all ranges are data without
+/// <c>base:allocation</c>. What discarded bytes read as is the server's choice.</para>
+/// <para>Lost connections. Requests wait while the node connects again, for at most
+/// <see cref="NbdNodeOptions.ReconnectTimeout"/>, and are then sent again: none of them was acknowledged, and all do the same when done
+/// twice. A request that a server carries out after its connection was given up, which no client can prevent, may overtake a later
+/// write to the same place. If the export has another size or offers less afterwards, or the server breaks the protocol or fails TLS,
+/// the node fails for good.</para>
+/// <para>Durability. A server that went down may have lost writes that it had acknowledged and not flushed. When a connection is lost
+/// with such writes, the flushes that are on their way fail with <see cref="BlockErrorKind.IoFailed"/> and a message that says so; if
+/// there are none, the next flush or the next write with <see cref="WriteFlags.ForceUnitAccess"/> does, once. A write counts as flushed
+/// when it was acknowledged before a flush began that succeeded.</para>
+/// <para>Status. The extents of the last reply are kept for up to one second, so that a walk asks seldom; every change
+/// through this node drops them.</para>
+/// <para>Cancelling. A cancelled request ends when its reply comes, because its buffer belongs to the connection until then. After two
+/// seconds without one the connection is given up, as if it were lost.</para>
+/// <para>Errors. <see cref="BlockErrorKind.Denied"/>: a snapshot's server refuses the range.
+/// <see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.NoSpace"/>, <see cref="BlockErrorKind.Unsupported"/> and
+/// <see cref="BlockErrorKind.IoFailed"/>: the server refuses or fails a request, with its text.
+/// <see cref="BlockErrorKind.Closed"/>: the node was disposed, or the server is going down.
+/// <see cref="BlockErrorKind.ConnectionLost"/>, <see cref="BlockErrorKind.ProtocolViolated"/>,
+/// <see cref="BlockErrorKind.TlsFailed"/>: as above.</para>
+/// <para>Threading. All members may be called from any thread; nothing blocks one.</para>
+/// </remarks>
+public sealed partial class NbdNode : IBlockNode
+{
+    private readonly NbdUri _uri;
+    private readonly string _name;
+    private readonly NbdExport _export;
+    private readonly ConnectionSet _connections;
+    private readonly ExtentMemory _extents;
+    private readonly RequestPool _requests = new();
+
+    private NbdNode(NbdUri uri, NbdNodeOptions options, NbdExport export, ConnectionSet connections)
+    {
+        _uri = uri;
+        _name = uri.ToString();
+        _export = export;
+        _connections = connections;
+        _extents = new ExtentMemory(options.Time);
+        Geometry = new BlockGeometry(export.LengthBytes, export.AlignmentBytes, options.IsReadOnly || export.IsReadOnly);
+    }
+
+    /// <inheritdoc/>
+    public BlockGeometry Geometry { get; }
+
+    /// <summary>The address of the export.</summary>
+    public NbdUri Uri => _uri;
+
+    /// <summary>True when the server tells which ranges may be read (<c>fleece:access</c>).</summary>
+    public bool HasAccessContext => _export.AccessContext.HasValue;
+
+    /// <summary>Connects to an export.</summary>
+    /// <param name="uri">Where it is.</param>
+    /// <param name="options">How to connect.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <returns>A node that the caller disposes.</returns>
+    /// <exception cref="BlockException">
+    /// <see cref="BlockErrorKind.ConnectFailed"/>: nobody answers, or not in time. <see cref="BlockErrorKind.ExportUnknown"/>: no export of
+    /// that name. <see cref="BlockErrorKind.TlsFailed"/>: TLS is refused, demanded or fails its checks.
+    /// <see cref="BlockErrorKind.PermissionDenied"/>: the server refuses this client.
+    /// <see cref="BlockErrorKind.ProtocolViolated"/>: what answers is no NBD server, or a wrong one.
+    /// <see cref="BlockErrorKind.Unsupported"/>: the export's size is no multiple of its blocks.
+    /// <see cref="BlockErrorKind.InvalidArgument"/>: an option is out of its bounds.
+    /// </exception>
+    public static async ValueTask<NbdNode> ConnectAsync(NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(uri);
+        ArgumentNullException.ThrowIfNull(options);
+        options.Check();
+        ConnectionSet connections = new(uri, options);
+        NbdExport export = await connections.OpenAsync(cancellationToken).ConfigureAwait(false);
+        return new NbdNode(uri, options, export, connections);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        Check(offsetBytes, buffer.Length, "read", cancellationToken);
+        return
+            buffer.IsEmpty ? default :
+            buffer.Length <= _export.MaximumPayloadBytes ? StartReadAsync(offsetBytes, buffer, cancellationToken) :
+            ReadInPiecesAsync(offsetBytes, buffer, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, data.Length, "write", cancellationToken);
+        return
+            data.IsEmpty ? default :
+            (flags & WriteFlags.ForceUnitAccess) != 0 ? WriteDurablyAsync(offsetBytes, data, cancellationToken) :
+            WriteDataAsync(offsetBytes, data, CommandFlags.None, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
+        return
+            lengthBytes == 0 ? default :
+            (flags & WriteFlags.ForceUnitAccess) != 0 ? ZeroDurablyAsync(offsetBytes, lengthBytes, cancellationToken) :
+            ZeroAsync(offsetBytes, lengthBytes, CommandFlags.None, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
+        return lengthBytes == 0 || !_export.Offers(TransmissionFlags.SendTrim)
+            ? default
+            : ChangeRangeAsync(NbdCommand.Trim, offsetBytes, lengthBytes, CommandFlags.None, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        long lossesBefore = _connections.Losses.Count;
+        NbdConnection[] unflushed = _connections.FindUnflushed();
+        if (!_export.Offers(TransmissionFlags.SendFlush))
+        {
+            foreach (NbdConnection connection in unflushed)
+            {
+                connection.CoverWrites();
+            }
+        }
+        else if (unflushed.Length <= 1)
+        {
+            await StartFlushAsync(unflushed.Length == 0 ? null : unflushed[0], cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await Task.WhenAll(unflushed.Select(connection => StartFlushAsync(connection, cancellationToken).AsTask()))
+                .ConfigureAwait(false);
+        }
+
+        _connections.Losses.ThrowIfLost(lossesBefore, "flush");
+    }
+
+    /// <summary>Tells the server to end the session and closes. Idempotent; takes two seconds at most, whatever the server does.</summary>
+    public ValueTask DisposeAsync() => _connections.DisposeAsync();
+
+    private ValueTask StartReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.Read, CommandFlags.None, offsetBytes, buffer.Length, forgets: null);
+        request.Buffer = buffer;
+        return request.StartAsync(_connections, cancellationToken);
+    }
+
+    private ValueTask StartWriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken)
+    {
+        _extents.Forget();
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.Write, flags, offsetBytes, data.Length, _extents);
+        request.Data = data;
+        return request.StartAsync(_connections, cancellationToken);
+    }
+
+    private ValueTask StartChangeAsync(
+        NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken)
+    {
+        _extents.Forget();
+        NbdRequest request = _requests.Rent();
+        request.Describe(command, flags, offsetBytes, lengthBytes, _extents);
+        return request.StartAsync(_connections, cancellationToken);
+    }
+
+    private ValueTask StartFlushAsync(NbdConnection? connection, CancellationToken cancellationToken)
+    {
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.Flush, CommandFlags.None, 0, 0, forgets: null);
+        request.Preferred = connection;
+        return request.StartAsync(_connections, cancellationToken);
+    }
+
+    private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        BlockRange range = new(offsetBytes, lengthBytes);
+        range.CheckWithin(Geometry.LengthBytes, _name, operation);
+        range.CheckAlignment(Geometry.RequestAlignmentBytes, _name, operation);
+    }
+
+    private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
+    {
+        Check(offsetBytes, lengthBytes, operation, cancellationToken);
+        if (Geometry.IsReadOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"Cannot {operation} '{_name}': {(_export.IsReadOnly ? "the server says that it is" : "it was opened")} read-only.",
+                _name,
+                offsetBytes,
+                operation);
+        }
+    }
+}

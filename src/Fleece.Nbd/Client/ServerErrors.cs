@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using System.Text;
+using Fleece.Block;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Client;
+
+/// <summary>What a server says, or does wrong, as the engine's exceptions.</summary>
+internal static class ServerErrors
+{
+    /// <summary>The server broke the protocol: what came, and what the specification has there.</summary>
+    public static BlockException Violation(NbdUri uri, string got, string expected) =>
+        new(
+            BlockErrorKind.ProtocolViolated,
+            $"The NBD server at '{uri}' broke the protocol: it sent {got}, and {expected} was expected. Nothing more is accepted from it.",
+            uri.ToString());
+
+    /// <summary>The connection ended before the handshake did, or never began.</summary>
+    public static BlockException ConnectFailed(NbdUri uri, string reason, Exception? cause = null) =>
+        new(
+            BlockErrorKind.ConnectFailed,
+            $"Can't connect to '{uri}': {reason}",
+            uri.ToString(),
+            operation: "connect",
+            cause: cause);
+
+    /// <summary>The connection ended and was not, or may not be, made again.</summary>
+    public static BlockException ConnectionLost(NbdUri uri, string reason, Exception? cause = null) =>
+        new(BlockErrorKind.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
+
+    /// <summary>The server refused an option of the handshake.</summary>
+    public static BlockException OptionRefused(NbdUri uri, NbdOption option, OptionReply reply, ReadOnlySpan<byte> text)
+    {
+        string said = Quote(Encoding.UTF8.GetString(text));
+        (BlockErrorKind kind, string message) = reply switch
+        {
+            OptionReply.ErrorTlsRequired => (
+                BlockErrorKind.TlsFailed, $"The NBD server at '{uri}' demands TLS{said}; use an nbds address."),
+            OptionReply.ErrorUnknown => (BlockErrorKind.ExportUnknown, $"There is no export '{uri.ExportName}' at '{uri}'{said}."),
+            OptionReply.ErrorShutdown => (BlockErrorKind.ConnectFailed, $"The NBD server at '{uri}' is shutting down{said}."),
+            OptionReply.ErrorExtendedHeadersRequired or OptionReply.ErrorBlockSizeRequired => (
+                BlockErrorKind.Unsupported, $"The NBD server at '{uri}' demands {reply} beyond what it accepted{said}."),
+            _ => (
+                BlockErrorKind.PermissionDenied,
+                $"The NBD server at '{uri}' refuses {option} with {NameOf(reply)}{said}."),
+        };
+        return new BlockException(kind, message, uri.ToString(), operation: "connect");
+    }
+
+    /// <summary>The server failed a request.</summary>
+    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text)
+    {
+        (BlockErrorKind kind, string number) = error switch
+        {
+            NbdError.NotPermitted => (Denial(request.Command), "EPERM"),
+            NbdError.NoSpace => (BlockErrorKind.NoSpace, "ENOSPC"),
+            NbdError.Shutdown => (BlockErrorKind.Closed, "ESHUTDOWN"),
+            NbdError.NotSupported => (BlockErrorKind.Unsupported, "ENOTSUP"),
+            NbdError.Io => (BlockErrorKind.IoFailed, "EIO"),
+            NbdError.OutOfMemory => (BlockErrorKind.IoFailed, "ENOMEM"),
+            NbdError.Invalid => (BlockErrorKind.IoFailed, "EINVAL"),
+            NbdError.Overflow => (BlockErrorKind.IoFailed, "EOVERFLOW"),
+            _ => (BlockErrorKind.IoFailed, string.Create(CultureInfo.InvariantCulture, $"error {(uint)error}")),
+        };
+        string operation = NameOf(request.Command);
+        string range = request.Command == NbdCommand.Flush
+            ? string.Empty
+            : string.Create(CultureInfo.InvariantCulture, $" {request.LengthBytes} bytes at offset {request.OffsetBytes} of");
+        return new BlockException(
+            kind,
+            $"Cannot {operation}{range} '{uri}': the server answers {number}{Quote(text)}.",
+            uri.ToString(),
+            request.Command == NbdCommand.Flush ? null : request.OffsetBytes,
+            operation);
+    }
+
+    public static string NameOf(NbdCommand command) => command switch
+    {
+        NbdCommand.Read => "read",
+        NbdCommand.Write => "write",
+        NbdCommand.WriteZeroes => "write zeros to",
+        NbdCommand.Trim => "discard",
+        NbdCommand.Flush => "flush",
+        NbdCommand.BlockStatus => "query",
+        _ => command.ToString(),
+    };
+
+    private static BlockErrorKind Denial(NbdCommand command) => command switch
+    {
+        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => BlockErrorKind.ReadOnly,
+        NbdCommand.Flush => BlockErrorKind.IoFailed,
+        _ => BlockErrorKind.Denied,
+    };
+
+    private static string NameOf(OptionReply reply) =>
+        Enum.IsDefined(reply) ? reply.ToString() : string.Create(CultureInfo.InvariantCulture, $"reply 0x{(uint)reply:x8}");
+
+    // A server's text ends up on a terminal, where control characters could pretend to be something else.
+    private static string Quote(string text)
+    {
+        string shown = text.Length <= NbdLimits.MaximumStringBytes ? text : text[..NbdLimits.MaximumStringBytes];
+        return shown.Length == 0
+            ? string.Empty
+            : $" (\"{string.Create(shown.Length, shown, static (characters, source) => CopyPrintable(source, characters))}\")";
+    }
+
+    private static void CopyPrintable(string source, Span<char> characters)
+    {
+        for (int i = 0; i < characters.Length; i++)
+        {
+            characters[i] = char.IsControl(source[i]) ? ' ' : source[i];
+        }
+    }
+}
