@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Nbd.Tls;
 
 namespace Fleece.Sessions;
 
@@ -27,7 +28,7 @@ public sealed class Disk : IAsyncDisposable
     /// <summary>The name cmdlets and exports use.</summary>
     public string Name { get; }
 
-    /// <summary>The image file.</summary>
+    /// <summary>The image file, or the export's URI.</summary>
     public string Path { get; }
 
     /// <summary>The image's format; null for a node that is no image file.</summary>
@@ -45,23 +46,25 @@ public sealed class Disk : IAsyncDisposable
     /// <summary>What guests read and write.</summary>
     public BlockDevice Device { get; }
 
-    /// <summary>Opens an image as a disk.</summary>
-    /// <param name="path">The image file.</param>
+    /// <summary>Opens an image, or an export of an NBD server, as a disk.</summary>
+    /// <param name="path">The image file, or an NBD URI.</param>
     /// <param name="name">The disk's name; null for the file's name without its extension.</param>
     /// <param name="format">The format; null to tell it from the content.</param>
     /// <param name="isReadOnly">True to refuse guest writes.</param>
+    /// <param name="tls">Certificates for an nbds URI.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public static async ValueTask<Disk> OpenAsync(
         string path,
         string? name = null,
         ImageFormat? format = null,
         bool isReadOnly = false,
+        TlsClientOptions? tls = null,
         CancellationToken cancellationToken = default)
     {
-        string fullPath = System.IO.Path.GetFullPath(path);
-        (IBlockNode image, ImageFormat found) = await Image.OpenAsync(fullPath, format, isReadOnly, cancellationToken)
+        string fullPath = Storage.FullAddress(path);
+        (IBlockNode image, ImageFormat? found) = await Storage.OpenAsync(fullPath, format, isReadOnly, tls, cancellationToken)
             .ConfigureAwait(false);
-        return new Disk(name ?? System.IO.Path.GetFileNameWithoutExtension(fullPath), fullPath, found, image);
+        return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image);
     }
 
     /// <summary>The session of that name, or null.</summary>

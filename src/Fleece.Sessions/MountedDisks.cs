@@ -2,6 +2,7 @@
 using System.Buffers;
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Nbd.Tls;
 using Fleece.Sessions.Exports;
 
 namespace Fleece.Sessions;
@@ -38,9 +39,14 @@ public sealed class MountedDisks : IAsyncDisposable
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskNameInUse"/>, or why the image can't be
     /// opened.</exception>
     public async ValueTask<Disk> MountAsync(
-        string path, string? name, ImageFormat? format, bool isReadOnly, CancellationToken cancellationToken = default)
+        string path,
+        string? name,
+        ImageFormat? format,
+        bool isReadOnly,
+        TlsClientOptions? tls = null,
+        CancellationToken cancellationToken = default)
     {
-        string diskName = name ?? Path.GetFileNameWithoutExtension(path);
+        string diskName = name ?? Storage.NameOf(path);
         CheckName(diskName);
         lock (_lock)
         {
@@ -55,7 +61,7 @@ public sealed class MountedDisks : IAsyncDisposable
 
         try
         {
-            Disk disk = await Disk.OpenAsync(path, diskName, format, isReadOnly, cancellationToken).ConfigureAwait(false);
+            Disk disk = await Disk.OpenAsync(path, diskName, format, isReadOnly, tls, cancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 _disks.Add(diskName, disk);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions;
 
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-public sealed class Session
+public sealed class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
     private readonly CancellationTokenSource _ended = new();
@@ -42,8 +43,15 @@ public sealed class Session
     /// <summary>The instant.</summary>
     public DateTimeOffset StartedAt { get; private set; }
 
+    /// <inheritdoc/>
+    DateTimeOffset? ISnapshotSource.Instant => StartedAt;
+
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => Disk.SizeBytes;
+
+    /// <inheritdoc/>
+    /// <remarks>One reads while the other's system call waits; more would only compete with the consumer for processors.</remarks>
+    int ISnapshotSource.ReadsAtOnce => 2;
 
     /// <summary>The unit of copying in bytes.</summary>
     public int GranuleSizeBytes => Point.GranuleSizeBytes;
@@ -143,6 +151,10 @@ public sealed class Session
         }
     }
 
+    /// <inheritdoc/>
+    public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
+        new(Point.NextReadable(offsetBytes, endBytes));
+
     /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
     public bool IsCalled(string name) =>
         string.Equals(Name, name, StringComparison.OrdinalIgnoreCase) ||
@@ -167,7 +179,7 @@ public sealed class Session
                 disk.Path);
         }
 
-        TempImage temp = await TempImage.OpenAsync(disk, name, options.TempPath, cancellationToken).ConfigureAwait(false);
+        TempImage temp = await TempImage.OpenAsync(disk, name, options.TempPath, options.Tls, cancellationToken).ConfigureAwait(false);
         try
         {
             PointInTime point = new(

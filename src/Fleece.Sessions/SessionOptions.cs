@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Nbd.Tls;
 
 namespace Fleece.Sessions;
 
@@ -14,10 +15,13 @@ public sealed record SessionOptions
     public IReadOnlyList<BlockRange>? Ranges { get; init; }
 
     /// <summary>
-    /// Where old data goes: an existing image, a new file, or a folder for a new file; null for a file beside the disk's
-    /// image. Files that the session made are deleted when it stops.
+    /// Where old data goes: an existing image, a new file, a folder for a new file, or an NBD URI; null for a file beside the
+    /// disk's image. Files that the session made are deleted when it stops.
     /// </summary>
     public string? TempPath { get; init; }
+
+    /// <summary>Certificates for a temp image at an nbds URI.</summary>
+    public TlsClientOptions? Tls { get; init; }
 
     /// <summary>512 B to 2 MiB, a power of two.</summary>
     public int GranuleSizeBytes { get; init; } = PointInTime.DefaultGranuleSizeBytes;

@@ -2,6 +2,9 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+using Fleece.Nbd.Tls;
 
 namespace Fleece.Sessions;
 
@@ -33,9 +36,14 @@ internal sealed class TempImage : IAsyncDisposable
     public bool ReadsAsZero { get; }
 
     public static async ValueTask<TempImage> OpenAsync(
-        Disk disk, string sessionName, string? tempPath, CancellationToken cancellationToken)
+        Disk disk, string sessionName, string? tempPath, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
-        string path = System.IO.Path.GetFullPath(tempPath ?? System.IO.Path.GetDirectoryName(disk.Path)!);
+        if (NbdUri.IsUri(tempPath))
+        {
+            return await ConnectAsync(disk, NbdUri.Parse(tempPath), tls, cancellationToken).ConfigureAwait(false);
+        }
+
+        string path = System.IO.Path.GetFullPath(tempPath ?? FolderOf(disk));
         if (Directory.Exists(path))
         {
             path = System.IO.Path.Combine(path, NewFileName(disk, sessionName));
@@ -88,6 +96,38 @@ internal sealed class TempImage : IAsyncDisposable
         }
     }
 
+    // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.
+    // So the connection is not made again: the session breaks, or refuses guest writes, as its policy says.
+    private static async ValueTask<TempImage> ConnectAsync(
+        Disk disk, NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
+    {
+        if (disk.Path == uri.ToString())
+        {
+            throw TempIsDisk(disk.Path);
+        }
+
+        NbdNodeOptions options = new() { Tls = tls, ReconnectTimeout = TimeSpan.Zero };
+        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
+            return new TempImage(node, uri.ToString(), isOurs: false, readsAsZero);
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static string FolderOf(Disk disk) => NbdUri.IsUri(disk.Path)
+        ? throw new BlockException(
+            BlockErrorKind.InvalidArgument,
+            $"The disk '{disk.Name}' lies on a server, so there is no folder beside it for old data. Name one, or an image, with " +
+            "-TempPath.",
+            disk.Path)
+        : System.IO.Path.GetDirectoryName(disk.Path)!;
+
     // Unique, so that what a killed process left behind never stands in the way of the next session.
     private static string NewFileName(Disk disk, string sessionName) =>
         $"{System.IO.Path.GetFileName(disk.Path)}.{sessionName}.{Guid.NewGuid():N}.fleece-temp";
@@ -118,12 +158,12 @@ internal sealed class TempImage : IAsyncDisposable
     {
         if (ResolveLinks(path) == ResolveLinks(disk.Path))
         {
-            throw new BlockException(
-                BlockErrorKind.TempIsDisk,
-                $"The temp image '{path}' is the disk itself. Name another file with -TempPath.",
-                path);
+            throw TempIsDisk(path);
         }
     }
+
+    private static BlockException TempIsDisk(string path) => new(
+        BlockErrorKind.TempIsDisk, $"The temp image '{path}' is the disk itself. Name another file with -TempPath.", path);
 
     private static string ResolveLinks(string path) =>
         File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path;

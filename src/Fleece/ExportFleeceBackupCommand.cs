@@ -7,39 +7,49 @@ using Fleece.Sessions.Reading;
 
 namespace Fleece;
 
-/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a backup file.</summary>
-[Cmdlet(VerbsData.Export, "FleeceBackup", SupportsShouldProcess = true)]
+/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a backup file or an NBD export.</summary>
+[Cmdlet(VerbsData.Export, "FleeceBackup", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [Alias("Export-Backup")]
 [OutputType(typeof(Backup))]
-public sealed class ExportFleeceBackupCommand : FleeceCommand
+public sealed class ExportFleeceBackupCommand : NetworkCommand
 {
+    private const string PathSet = "Path";
+    private const string UriSet = "Uri";
+
     private BackupOptions? _options;
     private BackupWriter? _writer;
     private bool _isRefused;
     private BackupProgress? _progress;
 
     /// <summary>The backup's file; it appears when the backup is complete.</summary>
-    [Parameter(Mandatory = true, Position = 0)]
+    [Parameter(Mandatory = true, Position = 0, ParameterSetName = PathSet)]
     public string DestinationPath { get; set; } = string.Empty;
+
+    /// <summary>An NBD export that takes the backup's bytes: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with nbds for
+    /// TLS. It must be at least as large as the disk.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    public string DestinationUri { get; set; } = string.Empty;
 
     /// <summary>The chunks, from Read-FleeceSnapshot.</summary>
     [Parameter(Mandatory = true, ValueFromPipeline = true)]
     public SnapshotChunk? InputObject { get; set; }
 
     /// <summary>The format; by default the file's extension decides, and raw where it says nothing.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>Replace an existing file.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    protected override void BeginProcessing() => OrEnd(DestinationPath, () =>
+    protected override void BeginProcessing() => OrEnd(Destination, () =>
     {
-        _options = new BackupOptions { Path = ResolveLiteral(DestinationPath), Format = Format, Overwrite = Force };
+        _options = ParameterSetName == UriSet
+            ? new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls }
+            : new BackupOptions { Path = ResolveLiteral(DestinationPath), Format = Format, Overwrite = Force };
         BackupWriter.CheckDestination(_options);
-        _isRefused = !ShouldProcess(_options.Path, "Write a backup");
+        _isRefused = !ShouldProcess(_options.Destination, "Write a backup");
     });
 
     /// <inheritdoc/>
@@ -54,7 +64,7 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
         OrFail(() =>
         {
             _writer ??= Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
-            _progress ??= new BackupProgress(this, _options!.Path, _writer.SizeBytes);
+            _progress ??= new BackupProgress(this, _options!.Destination, _writer.SizeBytes);
             Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);
         });
@@ -75,7 +85,7 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
                 throw new BlockException(
                     BlockErrorKind.BackupIncomplete,
                     "No chunk arrived, so no backup was made: the snapshot has nothing left to read, or nothing was piped here.",
-                    _options!.Path);
+                    _options!.Destination);
             }
 
             Backup backup = Wait(_writer.CompleteAsync(StopToken));
@@ -96,8 +106,10 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
         base.Dispose(disposing);
     }
 
+    private string Destination => ParameterSetName == UriSet ? DestinationUri : DestinationPath;
+
     // A failed backup ends here, not at disposal, so that the error can say what became of the partial file.
-    private void OrFail(Action action) => OrEnd(DestinationPath, () =>
+    private void OrFail(Action action) => OrEnd(Destination, () =>
     {
         try
         {
@@ -108,7 +120,7 @@ public sealed class ExportFleeceBackupCommand : FleeceCommand
             _writer = null;
             Wait(writer.DisposeAsync());
             _progress?.Complete();
-            throw writer.PartialPath is not { } kept
+            throw writer.KeptAt is not { } kept
                 ? e
                 : new BlockException(
                     e.Kind,

@@ -129,9 +129,19 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         return uri.IsUnix ? uri.WithSocket(ResolveLiteral(uri.SocketPath)) : uri;
     }
 
-    /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not.</summary>
+    /// <summary>The file, or the export of an NBD server, that a user's address means.</summary>
+    protected string ResolveAddress(string address) =>
+        NbdUri.IsUri(address) ? ResolveUri(address).ToString() : ResolveLiteral(address);
+
+    /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not, and so is an
+    /// NBD URI.</summary>
     protected IReadOnlyList<string> ResolveWildcards(string path)
     {
+        if (NbdUri.IsUri(path))
+        {
+            return [ResolveAddress(path)];
+        }
+
         if (!WildcardPattern.ContainsWildcardCharacters(path))
         {
             // Completion escapes what only looks like a wildcard: `[ stands for [.

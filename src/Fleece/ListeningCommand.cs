@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Nbd;
 using Fleece.Sessions;
 using Fleece.Sessions.Exports;
 
 namespace Fleece;
 
 /// <summary>What the cmdlets share that publish disks.</summary>
-public abstract class ListeningCommand : FleeceCommand
+public abstract class ListeningCommand : NetworkCommand
 {
     /// <summary>Listen beyond this machine without TLS.</summary>
     [Parameter]
@@ -27,6 +28,7 @@ public abstract class ListeningCommand : FleeceCommand
                 Name = ExportName,
                 IsReadOnly = isReadOnly,
                 IsSnapshotOnly = isSnapshotOnly,
+                Tls = NbdUri.Parse(listenUri).IsTls ? ServerTls : null,
                 AllowInsecure = AllowInsecure,
             },
             StopToken));

@@ -2,11 +2,12 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Nbd;
 using Fleece.Sessions;
 
 namespace Fleece;
 
-/// <summary>Mount-FleeceDisk: opens image files as live disks.</summary>
+/// <summary>Mount-FleeceDisk: opens image files or NBD exports as live disks, and offers them over NBD.</summary>
 [Cmdlet(VerbsData.Mount, "FleeceDisk", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(Disk))]
 public sealed class MountFleeceDiskCommand : ListeningCommand
@@ -14,11 +15,11 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     private const string PathSet = "Path";
     private const string LiteralPathSet = "LiteralPath";
 
-    /// <summary>Image files; wildcards are expanded.</summary>
+    /// <summary>Image files, wildcards allowed, or URIs of NBD exports.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
     public string[] Path { get; set; } = [];
 
-    /// <summary>Image files, taken as they are.</summary>
+    /// <summary>Image files or URIs of NBD exports, taken as they are.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
     [Alias("PSPath", "FullName")]
     public string[] LiteralPath { get; set; } = [];
@@ -47,7 +48,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             ForItem(path, () =>
             {
                 IReadOnlyList<string> files =
-                    ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)];
+                    ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveAddress(path)];
                 if (Name is not null && files.Count > 1)
                 {
                     throw new BlockException(
@@ -70,7 +71,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             return;
         }
 
-        Disk disk = Wait(Disks.MountAsync(file, Name, Format, ReadOnly, StopToken));
+        Disk disk = Wait(Disks.MountAsync(file, Name, Format, ReadOnly, NbdUri.IsUri(file) ? ClientTls : null, StopToken));
         try
         {
             foreach (string uri in ListenUri)

@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Sessions;
+using Fleece.Nbd.Client;
 using Fleece.Sessions.Reading;
 
 namespace Fleece;
 
 /// <summary>Read-FleeceSnapshot: a snapshot's readable content, chunk by chunk.</summary>
-[Cmdlet(VerbsCommunications.Read, "FleeceSnapshot")]
+[Cmdlet(VerbsCommunications.Read, "FleeceSnapshot", DefaultParameterSetName = SessionSet)]
 [OutputType(typeof(SnapshotChunk))]
-public sealed class ReadFleeceSnapshotCommand : FleeceCommand
+public sealed class ReadFleeceSnapshotCommand : NetworkCommand
 {
+    private const string SessionSet = "Session";
+    private const string UriSet = "Uri";
+
     private SnapshotRead? _read;
+    private RemoteSnapshot? _remote;
 
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [Parameter(Position = 0, ValueFromPipeline = true, ParameterSetName = SessionSet)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     public string? Session { get; set; }
+
+    /// <summary>A snapshot that a server exports: nbd://HOST:PORT/DISK/SESSION, nbd+unix:///DISK/SESSION?socket=PATH, with
+    /// nbds for TLS.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    public string Uri { get; set; } = string.Empty;
 
     /// <summary>Discard each chunk from the snapshot when its consumer has disposed it.</summary>
     [Parameter]
@@ -34,9 +43,9 @@ public sealed class ReadFleeceSnapshotCommand : FleeceCommand
     public int ChunkSizeBytes { get; set; } = SnapshotReadOptions.DefaultChunkSizeBytes;
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => OrEnd(Session, () =>
+    protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session, () =>
     {
-        Session session = Disks.FindSession(Session);
+        ISnapshotSource source = ParameterSetName == UriSet ? Connect() : Disks.FindSession(Session);
         SnapshotReadOptions options = new()
         {
             OffsetBytes = OffsetBytes,
@@ -44,7 +53,7 @@ public sealed class ReadFleeceSnapshotCommand : FleeceCommand
             ChunkSizeBytes = ChunkSizeBytes,
             DiscardConsumed = DiscardConsumed,
         };
-        _read = new SnapshotRead(session, options);
+        _read = new SnapshotRead(source, options);
         while (Wait(_read.NextAsync(StopToken)) is { } chunk)
         {
             WriteObject(chunk);
@@ -59,10 +68,20 @@ public sealed class ReadFleeceSnapshotCommand : FleeceCommand
         if (disposing)
         {
             Close();
+
+            // Not before the pipeline's end: chunks that are further down discard through this connection.
+            if (_remote is { } remote)
+            {
+                _remote = null;
+                Wait(remote.DisposeAsync());
+            }
         }
 
         base.Dispose(disposing);
     }
+
+    private RemoteSnapshot Connect() => _remote = Wait(RemoteSnapshot.ConnectAsync(
+        ResolveUri(Uri), new NbdNodeOptions { Tls = ClientTls }, DiscardConsumed, StopToken));
 
     private void Close()
     {

@@ -8,7 +8,7 @@ namespace Fleece;
 /// <summary>Start-FleeceSession: pins one instant on one or several disks.</summary>
 [Cmdlet(VerbsLifecycle.Start, "FleeceSession", SupportsShouldProcess = true)]
 [OutputType(typeof(Session))]
-public sealed class StartFleeceSessionCommand : FleeceCommand
+public sealed class StartFleeceSessionCommand : NetworkCommand
 {
     private readonly List<Disk> _disks = [];
 
@@ -29,7 +29,7 @@ public sealed class StartFleeceSessionCommand : FleeceCommand
     [AllowEmptyCollection]
     public object[]? Range { get; set; }
 
-    /// <summary>Where old data goes: an image, a new file, or a folder; by default a file beside the disk's image.</summary>
+    /// <summary>Where old data goes: an image, a new file, a folder, or an NBD URI; by default a file beside the disk's image.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]
     public string? TempPath { get; set; }
@@ -58,7 +58,8 @@ public sealed class StartFleeceSessionCommand : FleeceCommand
         {
             Name = Name,
             Ranges = GetRanges(),
-            TempPath = TempPath is null ? null : ResolveLiteral(TempPath),
+            TempPath = TempPath is null ? null : ResolveAddress(TempPath),
+            Tls = ClientTls,
             GranuleSizeBytes = GranuleSizeBytes,
             OnCopyError = OnCopyError,
         };

@@ -62,13 +62,13 @@ public sealed class BackupTests
         string partialPath = rig.Folder.File("b.raw.partial");
         FaultNode failing = new FaultNode(FileNode.Create(partialPath, SizeBytes)).FailNth(BlockOperationKind.Write, 5, BlockErrorKind.NoSpace);
         BackupWriter writer = new(
-            new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, session, partialPath, failing);
+            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, partialPath, failing));
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => FeedAsync(session, writer));
         await writer.DisposeAsync();
 
         Assert.Equal(BlockErrorKind.NoSpace, error.Kind);
-        Assert.Equal(partialPath, writer.PartialPath);
+        Assert.Equal(partialPath, writer.KeptAt);
         byte[] stored = await File.ReadAllBytesAsync(partialPath);
         long consumedBytes = 0;
         foreach (SnapshotRun run in session.GetRuns())
@@ -150,7 +150,7 @@ public sealed class BackupTests
         HoldNode target = new(FileNode.Create(partialPath, ChunkBytes));
         Hold storing = target.HoldNext(BlockOperationKind.Write);
         await using BackupWriter writer = new(
-            new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, session, partialPath, target);
+            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, partialPath, target));
         await writer.WriteAsync(chunk);
         await storing.Reached;
 

@@ -4,10 +4,10 @@ using Fleece.Images;
 namespace Fleece.Sessions.Backups;
 
 /// <summary>A complete backup.</summary>
-/// <param name="Path">The file.</param>
-/// <param name="Format">Its format.</param>
-/// <param name="Session">The session it was made from, "DISK/NAME".</param>
-/// <param name="Instant">The instant it shows.</param>
+/// <param name="Path">The file, or the export's URI.</param>
+/// <param name="Format">The file's format; null for an export.</param>
+/// <param name="Session">The snapshot it was made from: "DISK/NAME" or a URI.</param>
+/// <param name="Instant">The instant it shows; null when a server did not tell.</param>
 /// <param name="SizeBytes">Size of the disk in bytes.</param>
 /// <param name="DataBytes">Bytes that were written.</param>
 /// <param name="ZeroBytes">Bytes that were known to be zero and left as holes.</param>
@@ -15,9 +15,9 @@ namespace Fleece.Sessions.Backups;
 /// <param name="Duration">From the first chunk to the renamed file.</param>
 public sealed record Backup(
     string Path,
-    ImageFormat Format,
+    ImageFormat? Format,
     string Session,
-    DateTimeOffset Instant,
+    DateTimeOffset? Instant,
     long SizeBytes,
     long DataBytes,
     long ZeroBytes,

@@ -2,32 +2,27 @@
 using System.Diagnostics;
 using System.Threading.Channels;
 using Fleece.Block;
-using Fleece.Block.Files;
-using Fleece.Images;
+using Fleece.Nbd.Client;
 using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions.Backups;
 
 /// <summary>Stores the chunks of one snapshot in an image, behind the back of whoever sends them.</summary>
 /// <remarks>
-/// <para>The image is written as "PATH.partial" and gets its name when all chunks of the read are stored and durable; an
-/// interrupted backup is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored
-/// (I8). When a backup fails after chunks were consumed, the partial file holds the only copy of them and is kept; otherwise
-/// it is deleted.</para>
+/// <para>The target (<see cref="IBackupTarget"/>) becomes a backup when all chunks of the read are stored and durable; an
+/// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored
+/// (I8). When a backup fails after chunks were consumed, what was written is the only copy of them and is kept; otherwise a
+/// file is deleted.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
 /// </remarks>
 public sealed class BackupWriter : IAsyncDisposable
 {
-    // Two overlap one's system call with the other's; the queue keeps both fed while the reader works.
-    private const int WorkerCount = 2;
+    // Keeps the writing threads fed while the reader works.
     private const int QueuedChunks = 4;
 
-    private readonly BackupOptions _options;
-    private readonly ImageFormat _format;
-    private readonly Session _session;
-    private readonly string _partialPath;
-    private readonly IBlockNode _image;
+    private readonly ISnapshotSource _source;
+    private readonly IBackupTarget _target;
     private readonly long _startedAt = Stopwatch.GetTimestamp();
     private readonly Dictionary<SnapshotRead, long> _arrivedDataBytes = [];
     private readonly Channel<SnapshotChunk> _queue =
@@ -41,71 +36,45 @@ public sealed class BackupWriter : IAsyncDisposable
     private bool _hasConsumed;
     private bool _isEnded;
 
-    internal BackupWriter(BackupOptions options, ImageFormat format, Session session, string partialPath, IBlockNode image)
+    internal BackupWriter(ISnapshotSource source, IBackupTarget target)
     {
-        _options = options;
-        _format = format;
-        _session = session;
-        _partialPath = partialPath;
-        _image = image;
-        _workers = new Task[WorkerCount];
-        for (int i = 0; i < WorkerCount; i++)
+        _source = source;
+        _target = target;
+        _workers = new Task[target.WritesAtOnce];
+        for (int i = 0; i < _workers.Length; i++)
         {
-            _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {options.Path}");
+            _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {target.Destination}");
         }
     }
 
     /// <summary>Size of the disk in bytes.</summary>
-    public long SizeBytes => _session.SizeBytes;
+    public long SizeBytes => _source.SizeBytes;
 
     /// <summary>Bytes that have arrived so far, zeros included.</summary>
     public long ArrivedBytes => _dataBytes + _zeroBytes;
 
-    /// <summary>Makes the partial file for the snapshot that <paramref name="first"/> comes from.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the file can't be made.</exception>
+    /// <summary>Opens the target for the snapshot that <paramref name="first"/> comes from.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the target can't be used.</exception>
     public static async ValueTask<BackupWriter> CreateAsync(
         BackupOptions options, SnapshotChunk first, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(first);
-        CheckDestination(options);
-        ImageFormat format = options.Format ?? Image.FormatForNewFile(options.Path);
-        string partialPath = options.Path + ".partial";
-        CheckNoPartial(partialPath);
-        await Image.CreateAsync(partialPath, format, first.DiskSizeBytes, cancellationToken: cancellationToken)
-            .ConfigureAwait(false);
-        try
-        {
-            (IBlockNode image, _) = await Image.OpenAsync(partialPath, format, false, cancellationToken)
-                .ConfigureAwait(false);
-            return new BackupWriter(options, format, first.Source.Session, partialPath, image);
-        }
-        catch
-        {
-            FileNames.Delete(partialPath);
-            throw;
-        }
+        IBackupTarget target = options.Uri is { } uri
+            ? await ExportTarget.ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, first.DiskSizeBytes, cancellationToken)
+                .ConfigureAwait(false)
+            : await FileTarget.CreateAsync(options, first.DiskSizeBytes, cancellationToken).ConfigureAwait(false);
+        return new BackupWriter(first.Source.Source, target);
     }
 
     /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
     public static void CheckDestination(BackupOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        if (Directory.Exists(options.Path))
+        if (options.Uri is null)
         {
-            throw new BlockException(
-                BlockErrorKind.NotAFile, $"'{options.Path}' is a folder; name the backup's file.", options.Path);
+            FileTarget.CheckDestination(options);
         }
-
-        if (File.Exists(options.Path) && !options.Overwrite)
-        {
-            throw new BlockException(
-                BlockErrorKind.AlreadyExists,
-                $"'{options.Path}' exists already. Name another file, or use -Force to replace it.",
-                options.Path);
-        }
-
-        CheckNotInUse(options.Path);
     }
 
     /// <summary>Queues a chunk; waits while the queue is full.</summary>
@@ -119,21 +88,21 @@ public sealed class BackupWriter : IAsyncDisposable
             throw new BlockException(
                 BlockErrorKind.ChunkUsed,
                 $"The chunk of {chunk.LengthBytes} bytes was disposed, or sent to a backup, before it came into the backup " +
-                $"of session '{_session.Id}'; its bytes are gone. Read the snapshot again.",
-                _options.Path,
+                $"of '{_source.Id}'; its bytes are gone. Read the snapshot again.",
+                _target.Destination,
                 chunk.OffsetBytes);
         }
 
         try
         {
             ThrowIfFailed();
-            if (chunk.Source.Session != _session)
+            if (chunk.Source.Source != _source)
             {
                 throw new BlockException(
                     BlockErrorKind.ForeignChunk,
-                    $"A chunk of session '{chunk.Session}' came into the backup of session '{_session.Id}'. Send each " +
+                    $"A chunk of '{chunk.Session}' came into the backup of '{_source.Id}'. Send each " +
                     "session to a backup of its own.",
-                    _options.Path,
+                    _target.Destination,
                     chunk.OffsetBytes);
             }
 
@@ -142,9 +111,8 @@ public sealed class BackupWriter : IAsyncDisposable
             _chunkCount++;
             _dataBytes += chunk.IsZero ? 0 : chunk.LengthBytes;
             _zeroBytes += chunk.IsZero ? chunk.LengthBytes : 0;
-            if (chunk.IsZero)
+            if (chunk.IsZero && _target.ReadsAsZero)
             {
-                // A new image reads as zeros where nothing was written.
                 Confirm(chunk);
                 return;
             }
@@ -173,17 +141,14 @@ public sealed class BackupWriter : IAsyncDisposable
         await Task.WhenAll(_workers).ConfigureAwait(false);
         ThrowIfFailed();
         CheckIsWhole();
-        await _image.FlushAsync(cancellationToken).ConfigureAwait(false);
-        await _image.DisposeAsync().ConfigureAwait(false);
-        CheckNotInUse(_options.Path);
-        FileNames.Move(_partialPath, _options.Path, _options.Overwrite);
+        await _target.CompleteAsync(cancellationToken).ConfigureAwait(false);
         _isEnded = true;
         return new Backup(
-            _options.Path,
-            _format,
-            _session.Id,
-            _session.StartedAt,
-            _session.SizeBytes,
+            _target.Destination,
+            _target.Format,
+            _source.Id,
+            _source.Instant,
+            _source.SizeBytes,
             _dataBytes,
             _zeroBytes,
             _chunkCount,
@@ -191,7 +156,7 @@ public sealed class BackupWriter : IAsyncDisposable
     }
 
     /// <summary>Ends a backup that was not completed. Idempotent.</summary>
-    /// <returns>Nothing; <see cref="PartialPath"/> tells whether a file was kept.</returns>
+    /// <returns>Nothing; <see cref="KeptAt"/> tells whether something was kept.</returns>
     public async ValueTask DisposeAsync()
     {
         if (_isEnded)
@@ -200,40 +165,14 @@ public sealed class BackupWriter : IAsyncDisposable
         }
 
         _isEnded = true;
-        Fail(new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _options.Path));
+        Fail(new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
         _queue.Writer.TryComplete();
         await Task.WhenAll(_workers).ConfigureAwait(false);
-        await _image.DisposeAsync().ConfigureAwait(false);
-        if (!_hasConsumed)
-        {
-            FileNames.Delete(_partialPath);
-        }
+        KeptAt = await _target.AbandonAsync(_hasConsumed).ConfigureAwait(false);
     }
 
-    /// <summary>The partial file that holds consumed chunks of a failed backup; null when there is none.</summary>
-    public string? PartialPath => _hasConsumed && File.Exists(_partialPath) ? _partialPath : null;
-
-    // A name can be taken from a file that is open, and its guest would go on writing to a disk that no name leads to any more.
-    private static void CheckNotInUse(string path)
-    {
-        if (File.Exists(path))
-        {
-            LocalFile.Open(path, isReadOnly: false).Dispose();
-        }
-    }
-
-    // It may hold the only copy of consumed chunks, so nobody but its owner deletes it, not even with Overwrite.
-    private static void CheckNoPartial(string partialPath)
-    {
-        if (File.Exists(partialPath))
-        {
-            throw new BlockException(
-                BlockErrorKind.AlreadyExists,
-                $"'{partialPath}' exists: another backup is being written there, or an earlier one failed and left what it had " +
-                "consumed. Keep or delete that file, then try again.",
-                partialPath);
-        }
-    }
+    /// <summary>Where consumed chunks of a backup that failed are kept; null when there are none.</summary>
+    public string? KeptAt { get; private set; }
 
     private async Task StoreAsync()
     {
@@ -247,8 +186,11 @@ public sealed class BackupWriter : IAsyncDisposable
 
             try
             {
-                await _image.WriteAsync(chunk.OffsetBytes, chunk.Data, WriteFlags.None, CancellationToken.None)
-                    .ConfigureAwait(false);
+                ValueTask storing = chunk.IsZero
+                    ? _target.Image.WriteZeroesAsync(
+                        chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, CancellationToken.None)
+                    : _target.Image.WriteAsync(chunk.OffsetBytes, chunk.Data, WriteFlags.None, CancellationToken.None);
+                await storing.ConfigureAwait(false);
                 Confirm(chunk);
             }
             catch (BlockException e)
@@ -282,8 +224,8 @@ public sealed class BackupWriter : IAsyncDisposable
         {
             throw new BlockException(
                 failure.Kind,
-                $"The backup '{_options.Path}' could not be written: {failure.Message}",
-                _options.Path,
+                $"The backup '{_target.Destination}' could not be written: {failure.Message}",
+                _target.Destination,
                 failure.OffsetBytes,
                 "write",
                 failure);
@@ -298,10 +240,10 @@ public sealed class BackupWriter : IAsyncDisposable
             {
                 throw new BlockException(
                     BlockErrorKind.BackupIncomplete,
-                    $"The backup '{_options.Path}' was not made: only {arrivedBytes} bytes of data arrived, and the read of " +
-                    $"session '{_session.Id}' had more. Something between Read-FleeceSnapshot and Export-FleeceBackup " +
+                    $"The backup '{_target.Destination}' was not made: only {arrivedBytes} bytes of data arrived, and the read of " +
+                    $"'{_source.Id}' had more. Something between Read-FleeceSnapshot and Export-FleeceBackup " +
                     "stopped or dropped chunks.",
-                    _options.Path);
+                    _target.Destination);
             }
         }
     }

@@ -17,24 +17,24 @@ internal sealed class ChunkPlan
     // So that a consumer that asks a zero chunk for its bytes can still get an array.
     private const long MaximumZeroChunkBytes = 1L << 30;
 
-    private readonly Session _session;
+    private readonly ISnapshotSource _source;
     private readonly SnapshotReadOptions _options;
     private readonly long _endBytes;
     private long _atBytes;
     private BlockRange _readable;
     private long _knownDataEndBytes;
 
-    public ChunkPlan(Session session, SnapshotReadOptions options)
+    public ChunkPlan(ISnapshotSource source, SnapshotReadOptions options)
     {
         BlockRange.CheckPowerOfTwo(
             options.ChunkSizeBytes,
-            Math.Max(SnapshotReadOptions.MinimumChunkSizeBytes, session.GranuleSizeBytes),
+            Math.Max(SnapshotReadOptions.MinimumChunkSizeBytes, source.GranuleSizeBytes),
             SnapshotReadOptions.MaximumChunkSizeBytes,
             "The chunk size");
         BlockRange range = new(
-            options.OffsetBytes, options.LengthBytes ?? Math.Max(0, session.SizeBytes - options.OffsetBytes));
-        range.CheckWithin(session.SizeBytes, session.Id, "read");
-        _session = session;
+            options.OffsetBytes, options.LengthBytes ?? Math.Max(0, source.SizeBytes - options.OffsetBytes));
+        range.CheckWithin(source.SizeBytes, source.Id, "read");
+        _source = source;
         _options = options;
         _atBytes = range.OffsetBytes;
         _endBytes = range.EndBytes;
@@ -45,7 +45,7 @@ internal sealed class ChunkPlan
     {
         if (_atBytes >= _readable.EndBytes)
         {
-            _readable = _session.Point.NextReadable(_atBytes, _endBytes);
+            _readable = await _source.FindReadableAsync(_atBytes, _endBytes, cancellationToken).ConfigureAwait(false);
             _atBytes = _readable.OffsetBytes;
             if (_readable.IsEmpty)
             {
@@ -76,7 +76,7 @@ internal sealed class ChunkPlan
             _readable.EndBytes, (_atBytes / _options.ChunkSizeBytes + 1) * _options.ChunkSizeBytes);
         for (long atBytes = Math.Max(_atBytes, Math.Min(_knownDataEndBytes, cutBytes)); atBytes < cutBytes;)
         {
-            BlockStatusRun run = await _session.Snapshot.GetStatusAsync(atBytes, _readable.EndBytes - atBytes, cancellationToken)
+            BlockStatusRun run = await _source.Snapshot.GetStatusAsync(atBytes, _readable.EndBytes - atBytes, cancellationToken)
                 .ConfigureAwait(false);
             if (!run.ReadsAsZero)
             {
@@ -106,7 +106,7 @@ internal sealed class ChunkPlan
         long endBytes = startBytes;
         while (endBytes < limitBytes && endBytes >= _knownDataEndBytes)
         {
-            BlockStatusRun run = await _session.Snapshot.GetStatusAsync(endBytes, limitBytes - endBytes, cancellationToken)
+            BlockStatusRun run = await _source.Snapshot.GetStatusAsync(endBytes, limitBytes - endBytes, cancellationToken)
                 .ConfigureAwait(false);
             if (!run.ReadsAsZero)
             {
@@ -118,12 +118,12 @@ internal sealed class ChunkPlan
 
         return endBytes == _readable.EndBytes
             ? endBytes
-            : Math.Max(startBytes, endBytes - (endBytes % _session.GranuleSizeBytes));
+            : Math.Max(startBytes, endBytes - (endBytes % _source.GranuleSizeBytes));
     }
 
     private bool IsWorthCutting(long startBytes, long endBytes) =>
         endBytes - startBytes >= MinimumZeroRunBytes || (endBytes > startBytes && endBytes == _readable.EndBytes);
 
     private long RoundUpToGranule(long offsetBytes) =>
-        (offsetBytes + _session.GranuleSizeBytes - 1) / _session.GranuleSizeBytes * _session.GranuleSizeBytes;
+        (offsetBytes + _source.GranuleSizeBytes - 1) / _source.GranuleSizeBytes * _source.GranuleSizeBytes;
 }

@@ -47,8 +47,8 @@ public sealed class SnapshotChunk : IDisposable
     /// <summary>Size of the whole disk in bytes.</summary>
     public long DiskSizeBytes => Source.DiskSizeBytes;
 
-    /// <summary>The session the piece came from, "DISK/NAME".</summary>
-    public string Session => Source.SessionId;
+    /// <summary>The snapshot the piece came from: "DISK/NAME" or a URI.</summary>
+    public string Session => Source.SourceId;
 
     /// <summary>The bytes, exactly <see cref="LengthBytes"/> of them. Don't keep the array beyond the chunk.</summary>
     /// <exception cref="ObjectDisposedException">The chunk was disposed.</exception>

@@ -13,11 +13,9 @@ namespace Fleece.Sessions.Reading;
 /// </remarks>
 public sealed class SnapshotRead : IAsyncDisposable
 {
-    // One reads while the other's system call waits; more would only compete with the consumer for processors.
-    private const int WorkerCount = 2;
     private const int QueuedChunks = 8;
 
-    private readonly Session _session;
+    private readonly ISnapshotSource _source;
     private readonly SnapshotReadOptions _options;
     private readonly ChunkPlan _plan;
     private readonly ChunkBuffers _buffers;
@@ -33,28 +31,28 @@ public sealed class SnapshotRead : IAsyncDisposable
     /// <summary>Starts reading ahead.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.OutOfRange"/>,
     /// <see cref="BlockErrorKind.InvalidRange"/> or <see cref="BlockErrorKind.InvalidArgument"/>.</exception>
-    public SnapshotRead(Session session, SnapshotReadOptions options)
+    public SnapshotRead(ISnapshotSource source, SnapshotReadOptions options)
     {
-        ArgumentNullException.ThrowIfNull(session);
+        ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(options);
-        _session = session;
+        _source = source;
         _options = options;
-        _plan = new ChunkPlan(session, options);
+        _plan = new ChunkPlan(source, options);
         _buffers = new ChunkBuffers(options.ChunkSizeBytes, QueuedChunks * 2);
-        _workers = new Task[WorkerCount];
-        for (int i = 0; i < WorkerCount; i++)
+        _workers = new Task[source.ReadsAtOnce];
+        for (int i = 0; i < _workers.Length; i++)
         {
-            _workers[i] = OwnThread.Start(WorkAsync, $"Fleece reads {session.Id}");
+            _workers[i] = OwnThread.Start(WorkAsync, $"Fleece reads {source.Id}");
         }
     }
 
-    /// <summary>The session's "DISK/NAME".</summary>
-    public string SessionId => _session.Id;
+    /// <summary>What messages call the snapshot: "DISK/NAME" or a URI.</summary>
+    public string SourceId => _source.Id;
 
     /// <summary>Size of the whole disk in bytes.</summary>
-    public long DiskSizeBytes => _session.SizeBytes;
+    public long DiskSizeBytes => _source.SizeBytes;
 
-    internal Session Session => _session;
+    internal ISnapshotSource Source => _source;
 
     /// <summary>Bytes of all chunks with data, once <see cref="IsPlanned"/>.</summary>
     internal long PlannedDataBytes => Volatile.Read(ref _plannedDataBytes);
@@ -103,7 +101,7 @@ public sealed class SnapshotRead : IAsyncDisposable
     {
         try
         {
-            ValueTask discard = _session.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes);
+            ValueTask discard = _source.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes);
             if (!discard.IsCompletedSuccessfully)
             {
                 _ = IgnoreEndOfSessionAsync(discard);
@@ -187,7 +185,7 @@ public sealed class SnapshotRead : IAsyncDisposable
             if (!isZero)
             {
                 data = _buffers.Rent((int)range.LengthBytes);
-                await _session.Snapshot.ReadAsync(range.OffsetBytes, data, _stopping.Token).ConfigureAwait(false);
+                await _source.Snapshot.ReadAsync(range.OffsetBytes, data, _stopping.Token).ConfigureAwait(false);
             }
 
             result.SetResult(new SnapshotChunk(this, range, data, _buffers, _options.DiscardConsumed));

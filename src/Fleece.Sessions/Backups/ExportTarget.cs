@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+
+namespace Fleece.Sessions.Backups;
+
+/// <summary>An export of an NBD server, whose content becomes the backup's.</summary>
+/// <remarks>
+/// There is no name to give at the end: what the export holds is a backup when the writer has returned one, and not before. What
+/// the snapshot refuses is left as it was.
+/// </remarks>
+internal sealed class ExportTarget(NbdNode node) : IBackupTarget
+{
+    /// <inheritdoc/>
+    public string Destination => node.Uri.ToString();
+
+    /// <inheritdoc/>
+    public ImageFormat? Format => null;
+
+    /// <inheritdoc/>
+    public IBlockNode Image => node;
+
+    /// <inheritdoc/>
+    public bool ReadsAsZero => false;
+
+    /// <inheritdoc/>
+    /// <remarks>Enough to fill a network's round trip.</remarks>
+    public int WritesAtOnce => 8;
+
+    /// <summary>Connects and checks that the disk fits.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>, or
+    /// why the server can't be reached.</exception>
+    public static async ValueTask<ExportTarget> ConnectAsync(
+        NbdUri uri, NbdNodeOptions options, long sizeBytes, CancellationToken cancellationToken)
+    {
+        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        BlockGeometry geometry = node.Geometry;
+        if (!geometry.IsReadOnly && geometry.LengthBytes >= sizeBytes)
+        {
+            return new ExportTarget(node);
+        }
+
+        await node.DisposeAsync().ConfigureAwait(false);
+        throw geometry.IsReadOnly
+            ? new BlockException(BlockErrorKind.ReadOnly, $"'{uri}' is exported read-only; a backup can't be written there.")
+            : new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{uri}' has {geometry.LengthBytes} bytes and the disk {sizeBytes}; the export must be at least as large.");
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask CompleteAsync(CancellationToken cancellationToken)
+    {
+        await node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await node.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
+    {
+        await node.DisposeAsync().ConfigureAwait(false);
+        return isOnlyCopy ? Destination : null;
+    }
+}

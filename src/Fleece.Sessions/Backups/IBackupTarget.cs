@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+
+namespace Fleece.Sessions.Backups;
+
+/// <summary>What a backup is written to, and how it becomes one.</summary>
+/// <remarks>Ownership. The target owns its image and closes it in either way of ending.</remarks>
+internal interface IBackupTarget
+{
+    /// <summary>What messages and the finished backup call it.</summary>
+    string Destination { get; }
+
+    /// <summary>The format of the file; null for an export.</summary>
+    ImageFormat? Format { get; }
+
+    /// <summary>Where the bytes go.</summary>
+    IBlockNode Image { get; }
+
+    /// <summary>True when it reads as zeros where nothing was written.</summary>
+    bool ReadsAsZero { get; }
+
+    /// <summary>How many writes at a time serve it best.</summary>
+    int WritesAtOnce { get; }
+
+    /// <summary>Makes what was written durable and gives it its name.</summary>
+    ValueTask CompleteAsync(CancellationToken cancellationToken);
+
+    /// <summary>Ends a backup that was not completed.</summary>
+    /// <param name="isOnlyCopy">True when it holds bytes that were consumed from the snapshot.</param>
+    /// <returns>Where those bytes are kept; null when nothing is.</returns>
+    ValueTask<string?> AbandonAsync(bool isOnlyCopy);
+}

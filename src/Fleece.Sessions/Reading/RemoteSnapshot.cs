@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+
+namespace Fleece.Sessions.Reading;
+
+/// <summary>A snapshot that an NBD server exports, Fleece's or another's.</summary>
+/// <remarks>
+/// A server that has the context <c>fleece:access</c> tells what can't be read, and it is left out; of another server's
+/// export everything is read. Ownership. It owns its connections.
+/// </remarks>
+public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
+{
+    private readonly NbdNode _node;
+
+    private RemoteSnapshot(NbdNode node)
+    {
+        _node = node;
+        Snapshot = new BlockDevice(node, Id);
+    }
+
+    /// <inheritdoc/>
+    public string Id => _node.Uri.ToString();
+
+    /// <inheritdoc/>
+    public long SizeBytes => Snapshot.Geometry.LengthBytes;
+
+    /// <inheritdoc/>
+    public DateTimeOffset? Instant => null;
+
+    /// <inheritdoc/>
+    public int GranuleSizeBytes => WholeClusterDiscard.ClusterSizeBytes;
+
+    /// <inheritdoc/>
+    /// <remarks>Enough to fill a network's round trip.</remarks>
+    public int ReadsAtOnce => 8;
+
+    /// <inheritdoc/>
+    public BlockDevice Snapshot { get; }
+
+    /// <summary>Connects to an export.</summary>
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>; <see cref="BlockErrorKind.ReadOnly"/> when it
+    /// is to be consumed and the server does not let.</exception>
+    public static async ValueTask<RemoteSnapshot> ConnectAsync(
+        NbdUri uri, NbdNodeOptions options, bool mustConsume, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        NbdNode node = await NbdNode.ConnectAsync(uri, options with { IsReadOnly = !mustConsume }, cancellationToken)
+            .ConfigureAwait(false);
+        if (mustConsume && node.Geometry.IsReadOnly)
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
+                "published without -ReadOnly.");
+        }
+
+        return new RemoteSnapshot(node);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<BlockRange> FindReadableAsync(
+        long offsetBytes, long endBytes, CancellationToken cancellationToken)
+    {
+        for (long atBytes = offsetBytes; atBytes < endBytes;)
+        {
+            (bool isReadable, long lengthBytes) = await _node.GetAccessAsync(atBytes, endBytes - atBytes, cancellationToken)
+                .ConfigureAwait(false);
+            if (isReadable)
+            {
+                return new BlockRange(atBytes, lengthBytes);
+            }
+
+            atBytes += lengthBytes;
+        }
+
+        return BlockRange.FromEnds(endBytes, endBytes);
+    }
+
+    /// <summary>Closes the connections. Idempotent.</summary>
+    public ValueTask DisposeAsync() => Snapshot.DisposeAsync();
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Sessions;
+
+/// <summary>Opens whatever a user's address means: an image file, or an export of an NBD server.</summary>
+internal static class Storage
+{
+    /// <summary>The address in its full form, so that two ways of writing one are equal.</summary>
+    public static string FullAddress(string address) =>
+        NbdUri.IsUri(address) ? NbdUri.Parse(address).ToString() : Path.GetFullPath(address);
+
+    /// <summary>What a disk is called when nobody names it.</summary>
+    public static string NameOf(string address)
+    {
+        if (!NbdUri.IsUri(address))
+        {
+            return Path.GetFileNameWithoutExtension(address);
+        }
+
+        NbdUri uri = NbdUri.Parse(address);
+        string name = uri.ExportName.Length != 0 ? uri.ExportName : uri.Host;
+        return name[(name.LastIndexOf('/') + 1)..];
+    }
+
+    /// <summary>Opens a node, which the caller owns. An export has no format: its bytes are the disk's.</summary>
+    /// <param name="address">A path or an NBD URI.</param>
+    /// <param name="format">The format of a file; null to tell it from the content.</param>
+    /// <param name="isReadOnly">True to refuse writes.</param>
+    /// <param name="tls">Certificates for nbds.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async ValueTask<(IBlockNode Node, ImageFormat? Format)> OpenAsync(
+        string address, ImageFormat? format, bool isReadOnly, TlsClientOptions? tls, CancellationToken cancellationToken)
+    {
+        if (!NbdUri.IsUri(address))
+        {
+            return await Image.OpenAsync(address, format, isReadOnly, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (format is not (null or ImageFormat.Raw))
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{address}' is an export, whose bytes are the disk's own; a format of {format} can't be asked of it. Leave " +
+                "the format out.");
+        }
+
+        NbdNodeOptions options = new() { IsReadOnly = isReadOnly, Tls = tls };
+        return (await NbdNode.ConnectAsync(NbdUri.Parse(address), options, cancellationToken).ConfigureAwait(false), null);
+    }
+}

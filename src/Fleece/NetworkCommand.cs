@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using System.Security.Cryptography.X509Certificates;
+using Fleece.Block;
+using Fleece.Nbd.Tls;
+
+namespace Fleece;
+
+/// <summary>What the cmdlets share that can talk TLS.</summary>
+public abstract class NetworkCommand : FleeceCommand
+{
+    /// <summary>
+    /// This side's certificate with its private key: an X509Certificate2, or the path of a .pfx file or of a .pem file that holds
+    /// both. A listener at an nbds address needs one; a client shows it to servers that ask.
+    /// </summary>
+    [Parameter]
+    public object? TlsCertificate { get; set; }
+
+    /// <summary>
+    /// Who may have signed the other side's certificate: X509Certificate2 objects, or paths of .pem files. A listener then
+    /// demands certificates of its clients; a client trusts these in place of the system's authorities.
+    /// </summary>
+    [Parameter]
+    public object[]? TlsAuthority { get; set; }
+
+    /// <summary>What a client shows and trusts; null for the system's ways.</summary>
+    protected TlsClientOptions? ClientTls => TlsCertificate is null && TlsAuthority is null
+        ? null
+        : new TlsClientOptions(GetCertificate(), GetAuthorities());
+
+    /// <summary>What a listener shows and demands; null without a certificate.</summary>
+    protected TlsServerOptions? ServerTls =>
+        GetCertificate() is { } certificate ? new TlsServerOptions(certificate, GetAuthorities()) : null;
+
+    private X509Certificate2? GetCertificate() => Unwrap(TlsCertificate) switch
+    {
+        null => null,
+        X509Certificate2 certificate => certificate,
+        string path => TlsCertificates.LoadWithKey(ResolveLiteral(path)),
+        var other => throw NotACertificate(other, nameof(TlsCertificate)),
+    };
+
+    private List<X509Certificate2>? GetAuthorities()
+    {
+        if (TlsAuthority is null)
+        {
+            return null;
+        }
+
+        List<X509Certificate2> authorities = [];
+        foreach (object? authority in TlsAuthority)
+        {
+            authorities.AddRange(Unwrap(authority) switch
+            {
+                X509Certificate2 certificate => [certificate],
+                string path => TlsCertificates.LoadAuthorities(ResolveLiteral(path)),
+                var other => throw NotACertificate(other, nameof(TlsAuthority)),
+            });
+        }
+
+        return authorities;
+    }
+
+    private static object? Unwrap(object? value)
+    {
+        object? inner = value is PSObject wrapped ? wrapped.BaseObject : value;
+        return inner is FileInfo file ? file.FullName : inner;
+    }
+
+    private static BlockException NotACertificate(object? value, string parameter) => new(
+        BlockErrorKind.InvalidArgument,
+        $"-{parameter} takes certificates or paths of files, and '{value}' is neither.");
+}
