@@ -152,17 +152,21 @@ internal sealed class ListenSocket : IDisposable
             path);
     }
 
-    // The system opens files and refuses to open sockets.
+    // A refused connection does not tell: files refuse them too. Sockets alone can't be opened, for an error of their own. Opened
+    // for reading and writing, a pipe does not block.
     private static bool IsSocket(string path)
     {
+        const int NoSuchDeviceOrAddress = 6;
+        const int OperationNotSupportedOnMac = 102;
         try
         {
-            File.OpenHandle(path).Dispose();
+            File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete).Dispose();
             return false;
         }
-        catch (IOException)
+        catch (IOException e)
         {
-            return true;
+            return OperatingSystem.IsWindows() ||
+                e.HResult == (OperatingSystem.IsMacOS() ? OperationNotSupportedOnMac : NoSuchDeviceOrAddress);
         }
         catch (UnauthorizedAccessException)
         {
