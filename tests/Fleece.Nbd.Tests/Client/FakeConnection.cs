@@ -93,8 +93,14 @@ internal sealed class FakeConnection(Socket socket) : IDisposable
                 ? Chunk(ChunkFlags.Done, ChunkType.None, request.Cookie, [], request.Header.Offset)
                 : Simple(request.Cookie));
 
-    public byte[] Data(ulong cookie, ulong offset, byte[] data, bool isDone) =>
-        Chunk(isDone ? ChunkFlags.Done : ChunkFlags.None, ChunkType.OffsetData, cookie, [.. UInt64(offset), .. data], offset);
+    /// <summary>Data of a read; with extended headers the offset of the request goes along, by default the same.</summary>
+    public byte[] Data(ulong cookie, ulong offset, byte[] data, bool isDone, ulong? requestOffset = null) =>
+        Chunk(
+            isDone ? ChunkFlags.Done : ChunkFlags.None,
+            ChunkType.OffsetData,
+            cookie,
+            [.. UInt64(offset), .. data],
+            requestOffset ?? offset);
 
     public byte[] Chunk(ChunkFlags flags, ChunkType type, ulong cookie, byte[] payload, ulong requestOffset = 0)
     {
