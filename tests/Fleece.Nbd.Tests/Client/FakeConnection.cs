@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Net.Sockets;
 using System.Text;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Tests.Client;
@@ -171,6 +172,13 @@ internal sealed class FakeConnection(Socket socket) : IDisposable
         BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
         return bytes;
     }
+
+    /// <summary>The server's side of TLS, on a thread of its own as the real server has one.</summary>
+    public Task StartTlsAsync(TlsServerOptions options) => Task.Factory.StartNew(
+        () => TlsHandshake.AuthenticateAsServer(_stream, options),
+        CancellationToken.None,
+        TaskCreationOptions.LongRunning,
+        TaskScheduler.Default);
 
     public async Task SendAsync(byte[] bytes) => await _stream.WriteAsync(bytes);
 

@@ -110,6 +110,25 @@ public sealed class TlsTests : IDisposable
     }
 
     [Fact]
+    public async Task Our_own_server_refuses_a_client_without_a_certificate_in_the_same_way()
+    {
+        using FakeServer server = new();
+        NbdUri uri = NbdUri.Parse(server.Uri.ToString().Replace("nbd+unix", "nbds+unix", StringComparison.Ordinal) + "&tls-hostname=store");
+        NbdNodeOptions options = new() { Tls = Trusting() };
+        Task connecting = NbdNode.ConnectAsync(uri, options, CancellationToken.None).AsTask();
+        using FakeConnection connection = await server.AcceptAsync();
+        await connection.GreetAsync();
+        await connection.ReadOptionAsync();
+        await connection.SendAsync(FakeConnection.OptionAnswer(NbdOption.StartTls, OptionReply.Ack));
+
+        await Assert.ThrowsAsync<BlockException>(
+            () => connection.StartTlsAsync(new TlsServerOptions(_server, [_authority.Certificate])));
+
+        BlockException exception = await Assert.ThrowsAsync<BlockException>(() => connecting);
+        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+    }
+
+    [Fact]
     public async Task Plain_bytes_behind_the_agreement_on_TLS_break_the_protocol()
     {
         using FakeServer server = new();
