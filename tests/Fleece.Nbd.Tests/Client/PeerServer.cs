@@ -43,8 +43,15 @@ internal sealed class PeerServer : IDisposable
     /// <summary>Ends the server as a power failure would.</summary>
     public void Kill()
     {
-        _process!.Kill();
+        bool hadEnded = _process!.HasExited;
+        _process.Kill();
         _process.WaitForExit();
+        if (hadEnded)
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine($"{_tool} had ended by itself with {_process.ExitCode}.");
+        }
+
+        TestContext.Current.TestOutputHelper?.WriteLine($"{_tool} said: {_errors!.GetAwaiter().GetResult()}");
         _process.Dispose();
         _process = null;
         File.Delete(SocketPath);
