@@ -205,7 +205,8 @@ internal sealed partial class ConnectionSet
 
     // What another attempt would meet again. A connection that ended during TLS may also have met a server that went down.
     private static bool IsFinal(BlockException failure) =>
-        failure.Kind == BlockErrorKind.ProtocolViolated || (failure.Kind == BlockErrorKind.TlsFailed && failure.InnerException is not IOException);
+        failure.Kind == BlockErrorKind.ProtocolViolated ||
+        (failure.Kind == BlockErrorKind.TlsFailed && failure.InnerException is not IOException);
 
     private BlockException? Failure()
     {
@@ -224,7 +225,9 @@ internal sealed partial class ConnectionSet
         }
 
         return ServerErrors.ConnectionLost(
-            uri, $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}", last);
+            uri,
+            $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}",
+            last);
     }
 
     private static string Describe(NbdExport export) =>

@@ -41,7 +41,8 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
     /// option, or is longer than anyone needs.</exception>
     public async ValueTask<(OptionReply Type, byte[] Data)> ReadReplyAsync(NbdOption option, CancellationToken cancellationToken)
     {
-        byte[] bytes = await ReadAsync(OptionReplyHeader.SizeBytes, $"before it answered {option}", cancellationToken).ConfigureAwait(false);
+        string when = $"before it answered {option}";
+        byte[] bytes = await ReadAsync(OptionReplyHeader.SizeBytes, when, cancellationToken).ConfigureAwait(false);
         if (!OptionReplyHeader.TryRead(bytes, out OptionReplyHeader header))
         {
             throw Violation($"0x{Convert.ToHexString(bytes, 0, sizeof(ulong))}", $"the magic of a reply to {option}");
@@ -58,7 +59,7 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
                 $"a reply of {header.Length} bytes to {option}", $"one of at most {NbdLimits.MaximumOptionReplyBytes} bytes");
         }
 
-        return (header.Type, await ReadAsync((int)header.Length, $"before it answered {option}", cancellationToken).ConfigureAwait(false));
+        return (header.Type, await ReadAsync((int)header.Length, when, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Reads exactly that many bytes.</summary>

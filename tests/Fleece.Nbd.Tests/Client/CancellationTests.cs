@@ -17,7 +17,8 @@ public sealed class CancellationTests : IDisposable
     [Fact]
     public async Task A_cancelled_read_ends_with_its_reply_and_the_connection_goes_on()
     {
-        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export, new NbdNodeOptions { CancelGrace = TimeSpan.FromHours(1) });
+        NbdNodeOptions options = new() { CancelGrace = TimeSpan.FromHours(1) };
+        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export, options);
         using FakeConnection owned = connection;
         using CancellationTokenSource cancelling = new();
         Task read = node.ReadAsync(0, new byte[512], cancelling.Token).AsTask();

@@ -9,15 +9,15 @@ namespace Fleece.Nbd.Tests.Client;
 /// <summary>What the client accepts of a server before the first request.</summary>
 public sealed class HandshakeTests : IDisposable
 {
-    private static readonly byte[] Greeting = [.. FakeConnection.UInt64(NbdMagic.Greeting), .. FakeConnection.UInt64(NbdMagic.Option), 0, 3];
+    private static readonly byte[] Greeting = [.. Magic(NbdMagic.Greeting), .. Magic(NbdMagic.Option), 0, 3];
 
     private readonly FakeServer _server = new();
 
     public static TheoryData<string, byte[]> BadGreetings => new()
     {
         { "another protocol", [.. Encoding.ASCII.GetBytes("HTTP/1.1 400 Bad Request\r\n")] },
-        { "the oldstyle protocol", [.. FakeConnection.UInt64(NbdMagic.Greeting), .. FakeConnection.UInt64(0x00420281861253), .. new byte[2]] },
-        { "a wrong second magic", [.. FakeConnection.UInt64(NbdMagic.Greeting), .. FakeConnection.UInt64(NbdMagic.Greeting), 0, 3] },
+        { "the oldstyle protocol", [.. Magic(NbdMagic.Greeting), .. Magic(0x00420281861253), .. new byte[2]] },
+        { "a wrong second magic", [.. Magic(NbdMagic.Greeting), .. Magic(NbdMagic.Greeting), 0, 3] },
     };
 
     public static TheoryData<string, byte[]> BadAnswersToGo => new()
@@ -102,7 +102,9 @@ public sealed class HandshakeTests : IDisposable
     [Fact]
     public async Task A_size_that_is_no_multiple_of_the_blocks_is_not_supported()
     {
-        BlockException exception = await FailAsync(NbdOption.Go, [.. Size(4097, 1), .. BlockSize(512, 4096, 1 << 25), .. Ack(NbdOption.Go)]);
+        byte[] ack = FakeConnection.OptionAnswer(NbdOption.Go, OptionReply.Ack);
+
+        BlockException exception = await FailAsync(NbdOption.Go, [.. Size(4097, 1), .. BlockSize(512, 4096, 1 << 25), .. ack]);
 
         Assert.Equal(BlockErrorKind.Unsupported, exception.Kind);
     }
@@ -186,7 +188,7 @@ public sealed class HandshakeTests : IDisposable
 
     private static byte[] Unknown() => FakeConnection.OptionAnswer(NbdOption.Go, OptionReply.Info, 0, 99, 1, 2, 3);
 
-    private static byte[] Ack(NbdOption option) => FakeConnection.OptionAnswer(option, OptionReply.Ack);
+    private static byte[] Magic(ulong magic) => FakeConnection.UInt64(magic);
 
     private static byte[] Size(ulong lengthBytes, byte flags) =>
         FakeConnection.OptionAnswer(NbdOption.Go, OptionReply.Info, [0, 0, .. FakeConnection.UInt64(lengthBytes), 0, flags]);

@@ -120,7 +120,8 @@ public sealed class MalformedReplyTests : IDisposable
     [InlineData(true)]
     public async Task A_chunk_of_another_form_is_not_accepted(bool isExtended)
     {
-        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(new FakeExport { Form = isExtended ? ReplyForm.Extended : ReplyForm.Simple, Contexts = [] });
+        FakeExport export = new() { Form = isExtended ? ReplyForm.Extended : ReplyForm.Simple, Contexts = [] };
+        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(export);
         await using NbdNode owned = node;
         using FakeConnection ownedConnection = connection;
         Task read = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();

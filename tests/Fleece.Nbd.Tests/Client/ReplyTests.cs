@@ -22,14 +22,15 @@ public sealed class ReplyTests : IDisposable
         Task read = node.ReadAsync(512, buffer, CancellationToken.None).AsTask();
         FakeRequest request = await connection.ReadRequestAsync(NbdCommand.Read);
 
-        await connection.SendAsync(connection.Data(request.Cookie, 2560, [.. Enumerable.Repeat((byte)3, 2048)], isDone: false, requestOffset: 512));
+        byte[] threes = [.. Enumerable.Repeat((byte)3, 2048)];
+        await connection.SendAsync(connection.Data(request.Cookie, 2560, threes, isDone: false, requestOffset: 512));
         await connection.SendAsync(connection.Chunk(
             ChunkFlags.None, ChunkType.OffsetHole, request.Cookie, [.. FakeConnection.UInt64(1536), 0, 0, 4, 0], 512));
         await connection.SendAsync(connection.Data(request.Cookie, 512, [.. Enumerable.Repeat((byte)1, 1024)], isDone: false));
         await connection.SendAsync(connection.Chunk(ChunkFlags.Done, ChunkType.None, request.Cookie, [], 512));
         await read;
 
-        byte[] expected = [.. Enumerable.Repeat((byte)1, 1024), .. new byte[1024], .. Enumerable.Repeat((byte)3, 2048)];
+        byte[] expected = [.. Enumerable.Repeat((byte)1, 1024), .. new byte[1024], .. threes];
         Assert.Equal(expected, buffer);
         await CloseAsync(node, connection);
     }

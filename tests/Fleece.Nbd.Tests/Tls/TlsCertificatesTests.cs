@@ -43,7 +43,8 @@ public sealed class TlsCertificatesTests : IDisposable
     {
         using ECDsa key = _issued.GetECDsaPrivateKey()!;
         PbeParameters parameters = new(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, 1000);
-        string path = Write("secret.pem", _issued.ExportCertificatePem() + "\n" + key.ExportEncryptedPkcs8PrivateKeyPem("pass", parameters));
+        string secret = key.ExportEncryptedPkcs8PrivateKeyPem("pass", parameters);
+        string path = Write("secret.pem", _issued.ExportCertificatePem() + "\n" + secret);
 
         CheckLoaded(TlsCertificates.LoadWithKey(path, password: "pass"));
         CheckFails(BlockErrorKind.TlsFailed, () => TlsCertificates.LoadWithKey(path, password: "wrong"), path);
