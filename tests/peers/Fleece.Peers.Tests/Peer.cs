@@ -20,9 +20,12 @@ internal static class Peer
     /// <summary>Skips the test unless all the programs are installed.</summary>
     public static void Need(params string[] programs)
     {
-        string[] missing = [.. programs.Where(program => Find(program) is null)];
+        string[] missing = [.. programs.Where(program => !Has(program))];
         Assert.SkipWhen(missing.Length != 0, $"not installed here: {string.Join(", ", missing)}");
     }
+
+    /// <summary>True when the program is installed.</summary>
+    public static bool Has(string program) => Find(program) is not null;
 
     /// <summary>Runs a program to its end, whatever that is.</summary>
     public static async Task<PeerResult> TryRunAsync(string program, params string[] arguments)

@@ -63,6 +63,22 @@ internal sealed class ServedDisk : IAsyncDisposable
     public async Task<Session> StartSessionAsync(SessionOptions? options = null) =>
         (await Session.StartAsync([Disk], options ?? new SessionOptions { Name = "nightly" }))[0];
 
+    /// <summary>What the disk holds now.</summary>
+    public async Task<byte[]> ReadAsync()
+    {
+        byte[] content = new byte[Disk.SizeBytes];
+        await Disk.Device.ReadAsync(0, content);
+        return content;
+    }
+
+    /// <summary>Ends the service; the image is a file like any other then. Returns its path.</summary>
+    public async Task<string> DismountAsync()
+    {
+        string path = Disk.Path;
+        await _disks.DismountAsync(Name, isForced: true);
+        return path;
+    }
+
     /// <summary>The snapshot's content as this process sees it.</summary>
     public static async Task<byte[]> ReadAsync(Session session)
     {
