@@ -181,7 +181,7 @@ public sealed class OptionTests
         await using ServedDisk disk = new();
         using RawClient client = disk.Connect().Greet();
 
-        client.Send(Packet.Option(ExportName, new byte[256 * 1024 + 1]));
+        client.Send(Packet.Option(ExportName, 256 * 1024 + 1, []));
 
         client.AssertClosed();
     }
