@@ -48,6 +48,9 @@ internal sealed class RawClient : IDisposable
         return new RawClient(socket);
     }
 
+    /// <summary>A client of a connection that is there already, in transmission.</summary>
+    public static RawClient Over(Socket socket, HeaderMode mode) => new(socket) { Mode = mode };
+
     /// <summary>Reads the greeting and answers with flags.</summary>
     public RawClient Greet(uint flags = 3)
     {

@@ -71,3 +71,11 @@ internal sealed class ServedDisk : IExportDirectory, IAsyncDisposable
         Assert.Equal(0, Server.FailureCount);
     }
 }
+
+/// <summary>Nothing is served.</summary>
+internal sealed class NoExports : IExportDirectory
+{
+    public IReadOnlyList<NbdExport> List() => [];
+
+    public NbdExport? Find(string name) => null;
+}

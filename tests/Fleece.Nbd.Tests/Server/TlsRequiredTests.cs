@@ -39,11 +39,4 @@ public sealed class TlsRequiredTests
     }
 
     private static ServerHandshake Handshake(ScriptStream script) => new(script, new NoExports(), stream => stream);
-
-    private sealed class NoExports : IExportDirectory
-    {
-        public IReadOnlyList<NbdExport> List() => [];
-
-        public NbdExport? Find(string name) => null;
-    }
 }
