@@ -41,7 +41,8 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
     public IReadOnlyList<NbdExport> List() => [.. _exports.SelectMany(export => export.List())];
 
     /// <inheritdoc/>
-    /// <remarks>The default export is the only one there is, or the only disk among snapshots.</remarks>
+    /// <remarks>The default export is the only disk, or where there is none the only snapshot; so it stays the same when sessions
+    /// of the disk begin.</remarks>
     public NbdExport? Find(string name)
     {
         if (name.Length != 0)
@@ -49,9 +50,9 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
             return _exports.Select(export => export.Find(name)).FirstOrDefault(found => found is not null);
         }
 
-        NbdExport[] all = [.. List()];
-        NbdExport[] disks = [.. all.Where(export => export.Access == ExportAccess.Write)];
-        return all.Length == 1 ? all[0] : disks.Length == 1 ? disks[0] : null;
+        NbdExport[] disks = [.. _exports.Select(export => export.Find(export.Name)).OfType<NbdExport>()];
+        IReadOnlyList<NbdExport> candidates = disks.Length != 0 ? disks : List();
+        return candidates.Count == 1 ? candidates[0] : null;
     }
 
     /// <inheritdoc/>
