@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Nbd;
+using Fleece.Nbd.Tls;
 using Fleece.Sessions;
 using Fleece.Sessions.Exports;
 
@@ -19,7 +19,7 @@ public abstract class ListeningCommand : NetworkCommand
     public string? ExportName { get; set; }
 
     /// <summary>Publishes a disk at one address.</summary>
-    protected DiskExport Publish(Disk disk, string listenUri, bool isReadOnly, bool isSnapshotOnly) =>
+    protected DiskExport Publish(Disk disk, string listenUri, TlsServerOptions? tls, bool isReadOnly, bool isSnapshotOnly) =>
         Wait(Disks.Exports.PublishAsync(
             disk,
             new ExportOptions
@@ -28,7 +28,7 @@ public abstract class ListeningCommand : NetworkCommand
                 Name = ExportName,
                 IsReadOnly = isReadOnly,
                 IsSnapshotOnly = isSnapshotOnly,
-                Tls = NbdUri.Parse(listenUri).IsTls ? ServerTls : null,
+                Tls = tls,
                 AllowInsecure = AllowInsecure,
             },
             StopToken));

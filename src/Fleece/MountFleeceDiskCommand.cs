@@ -76,7 +76,8 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
         {
             foreach (string uri in ListenUri)
             {
-                Publish(disk, uri, ReadOnly, isSnapshotOnly: false);
+                // The certificate may be meant for the disk's server, or for another of the addresses.
+                Publish(disk, uri, NbdUri.Parse(uri).IsTls ? ServerTls : null, ReadOnly, isSnapshotOnly: false);
             }
         }
         catch

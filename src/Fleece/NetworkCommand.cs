@@ -29,8 +29,13 @@ public abstract class NetworkCommand : FleeceCommand
         : new TlsClientOptions(GetCertificate(), GetAuthorities());
 
     /// <summary>What a listener shows and demands; null without a certificate.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: authorities without a certificate, which would
+    /// demand nothing of anybody.</exception>
     protected TlsServerOptions? ServerTls =>
-        GetCertificate() is { } certificate ? new TlsServerOptions(certificate, GetAuthorities()) : null;
+        GetCertificate() is { } certificate ? new TlsServerOptions(certificate, GetAuthorities()) :
+        TlsAuthority is null ? null :
+        throw new BlockException(
+            BlockErrorKind.InvalidArgument, "A listener checks clients with -TlsAuthority only where it has a -TlsCertificate itself.");
 
     private X509Certificate2? GetCertificate() => Unwrap(TlsCertificate) switch
     {

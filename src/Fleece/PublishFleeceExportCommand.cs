@@ -37,7 +37,7 @@ public sealed class PublishFleeceExportCommand : ListeningCommand
                 Disk disk = Disks.Find(name);
                 if (ShouldProcess(disk.Name, $"Publish at {ListenUri}"))
                 {
-                    WriteObject(Publish(disk, ListenUri, ReadOnly, SnapshotOnly));
+                    WriteObject(Publish(disk, ListenUri, ServerTls, ReadOnly, SnapshotOnly));
                 }
             });
         }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Sessions;
+using Fleece.Sessions.Exports;
 
 namespace Fleece;
 
@@ -58,7 +60,7 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
         {
             Name = Name,
             Ranges = GetRanges(),
-            TempPath = TempPath is null ? null : ResolveAddress(TempPath),
+            TempPath = TempPath is null ? null : ResolveTemp(TempPath),
             Tls = ClientTls,
             GranuleSizeBytes = GranuleSizeBytes,
             OnCopyError = OnCopyError,
@@ -69,7 +71,25 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
         }
     });
 
+    // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
+    private string ResolveTemp(string tempPath)
+    {
+        string address = ResolveAddress(tempPath);
+        foreach (DiskExport export in Disks.Exports.All.Where(export => _disks.Contains(export.Disk) && !export.IsSnapshotOnly))
+        {
+            if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
+            {
+                throw new BlockException(
+                    BlockErrorKind.TempIsDisk,
+                    $"The temp image '{address}' is the disk '{export.Disk}' itself. Name another one with -TempPath.",
+                    address);
+            }
+        }
+
+        return address;
+    }
+
     // A pipeline without output binds as null. "No range" must not become "the whole disk" by that.
-    private Block.BlockRange[]? GetRanges() =>
+    private BlockRange[]? GetRanges() =>
         MyInvocation.BoundParameters.ContainsKey(nameof(Range)) ? Array.ConvertAll(Range ?? [], RangeArgument.Parse) : null;
 }

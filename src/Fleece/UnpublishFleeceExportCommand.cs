@@ -14,7 +14,7 @@ public sealed class UnpublishFleeceExportCommand : FleeceCommand
     private const string ExportSet = "InputObject";
 
     /// <summary>The disks' names, or the disks: all their exports.</summary>
-    [Parameter(Mandatory = true, Position = 0, ParameterSetName = DiskSet)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = DiskSet)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     public string[] Disk { get; set; } = [];
 

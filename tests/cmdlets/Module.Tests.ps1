@@ -14,7 +14,7 @@ Describe 'The module' {
     It 'exports its cmdlets and the alias, and no function or variable' {
         $module = Get-Module Fleece
 
-        $module.ExportedCmdlets.Count | Should -Be 14
+        $module.ExportedCmdlets.Count | Should -Be 17
         $module.ExportedAliases.Keys | Should -Be 'Export-Backup'
         $module.ExportedFunctions.Count | Should -Be 0
         $module.ExportedVariables.Count | Should -Be 0

@@ -21,6 +21,9 @@ Describe 'WhatIf' {
         @{ Command = 'Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup ./b.raw -WhatIf' }
         @{ Command = 'Stop-FleeceSession vm -WhatIf' }
         @{ Command = 'Dismount-FleeceDisk vm -Force -WhatIf' }
+        @{ Command = 'Mount-FleeceDisk ./vm.raw -Name other -ListenUri "nbd+unix:///?socket=w.sock" -WhatIf' }
+        @{ Command = 'Publish-FleeceExport vm "nbd+unix:///?socket=w.sock" -WhatIf' }
+        @{ Command = 'Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup -DestinationUri "nbd://localhost:1/b" -WhatIf' }
     ) {
         & ([scriptblock]::Create($Command)) | Should -BeNullOrEmpty
 
@@ -28,13 +31,14 @@ Describe 'WhatIf' {
         (Get-FleeceDisk).Name | Should -Be 'vm'
         (Get-FleeceSession).Id | Should -Be 'vm/vm'
         (Get-FleeceSession).ConsumedBytes | Should -Be 0
+        Get-FleeceExport | Should -BeNullOrEmpty
     }
 
     It 'is offered by every cmdlet that changes what others rely on' {
         (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
             Should -Be @(
                 'Clear-FleeceSnapshot', 'Dismount-FleeceDisk', 'Export-FleeceBackup', 'Mount-FleeceDisk', 'New-FleeceImage'
-                'Start-FleeceSession', 'Stop-FleeceSession'
+                'Publish-FleeceExport', 'Start-FleeceSession', 'Stop-FleeceSession', 'Unpublish-FleeceExport'
             )
     }
 }

@@ -47,7 +47,7 @@ public sealed class DiskExport
     public bool IsSnapshotOnly { get; }
 
     /// <summary>What clients can use now: the disk and the snapshots of its running sessions.</summary>
-    public IReadOnlyList<NbdUri> Uris => [.. List().Select(export => _listener.Uri.WithExport(export.Name))];
+    public IReadOnlyList<NbdUri> Uris => List().Select(export => _listener.Uri.WithExport(export.Name)).ToArray();
 
     /// <summary>Clients that use the disk or one of its snapshots now.</summary>
     public int ConnectionCount => _listener.CountConnections(this);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 
@@ -13,6 +14,7 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
 
     public Listener(ExportOptions options)
     {
+        CheckIsNotData(options.ListenUri);
         Tls = options.Tls;
         _server = NbdServer.Listen(
             options.ListenUri, this, new NbdServerOptions { Tls = options.Tls, AllowInsecure = options.AllowInsecure });
@@ -41,7 +43,8 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
     public IReadOnlyList<NbdExport> List() => [.. _exports.SelectMany(export => export.List())];
 
     /// <inheritdoc/>
-    /// <remarks>The default export is the only one there is, or the only disk among snapshots.</remarks>
+    /// <remarks>The default export is the only disk, or where there is none the only snapshot; so it stays the same when sessions
+    /// of the disk begin.</remarks>
     public NbdExport? Find(string name)
     {
         if (name.Length != 0)
@@ -49,9 +52,20 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
             return _exports.Select(export => export.Find(name)).FirstOrDefault(found => found is not null);
         }
 
-        NbdExport[] all = [.. List()];
-        NbdExport[] disks = [.. all.Where(export => export.Access == ExportAccess.Write)];
-        return all.Length == 1 ? all[0] : disks.Length == 1 ? disks[0] : null;
+        NbdExport[] disks = [.. _exports.Select(export => export.Find(export.Name)).OfType<NbdExport>()];
+        IReadOnlyList<NbdExport> candidates = disks.Length != 0 ? disks : List();
+        return candidates.Count == 1 ? candidates[0] : null;
+    }
+
+    // The server replaces a stale socket, which it knows by not being able to open it. An image that is open can't be opened
+    // either, and would be deleted.
+    private static void CheckIsNotData(NbdUri uri)
+    {
+        if (uri.IsUnix && new FileInfo(uri.SocketPath) is { Exists: true, Length: > 0 })
+        {
+            throw new BlockException(
+                BlockErrorKind.AddressInUse, $"'{uri.SocketPath}' is a file and no socket. Choose another path.", uri.SocketPath);
+        }
     }
 
     /// <inheritdoc/>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Nbd;
+using Fleece.Nbd.Tls;
 
 namespace Fleece.Sessions.Exports;
 
@@ -18,13 +19,15 @@ public sealed class PublishedExports
 
     /// <summary>Publishes a disk; clients can connect when this returns.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ExportNameInUse"/>,
-    /// <see cref="BlockErrorKind.InvalidArgument"/>, or why the address can't be used.</exception>
+    /// <see cref="BlockErrorKind.InvalidArgument"/>, <see cref="BlockErrorKind.UriInvalid"/>, or why the address can't be
+    /// used.</exception>
     public async ValueTask<DiskExport> PublishAsync(
         Disk disk, ExportOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentNullException.ThrowIfNull(options);
         string name = options.Name ?? (options.ListenUri.ExportName.Length != 0 ? options.ListenUri.ExportName : disk.Name);
+        CheckName(options.ListenUri.WithExport(name));
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
@@ -87,22 +90,52 @@ public sealed class PublishedExports
         }
     }
 
+    // A name that comes back from its URI as another one could be published and never be asked for.
+    private static void CheckName(NbdUri uri)
+    {
+        if (NbdUri.Parse(uri.ToString()).ExportName != uri.ExportName)
+        {
+            throw new BlockException(
+                BlockErrorKind.UriInvalid,
+                $"'{uri.ExportName}' can't be the name of an export, because a URI can't hold it. Give another one with -ExportName.");
+        }
+    }
+
+    // Whoever joins a listener gets what it does, which must be no less than what was asked for.
     private static void CheckShared(Listener listener, string name, ExportOptions options)
     {
-        if (options.Tls is not null && options.Tls.Certificate.Thumbprint != listener.Tls?.Certificate.Thumbprint)
+        if (options.ListenUri.IsTls != listener.Uri.IsTls)
+        {
+            throw new BlockException(
+                BlockErrorKind.TlsFailed,
+                $"'{listener.Uri}' listens {(listener.Uri.IsTls ? "with TLS" : "without TLS")} already. Write its address as it is, or " +
+                "choose another.");
+        }
+
+        if (options.Tls is { } tls && !IsSame(tls, listener.Tls))
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"'{listener.Uri}' listens with another certificate already. Leave the certificate out, or choose another address.");
+                $"'{listener.Uri}' listens with another certificate or other authorities already. Leave them out, or choose another " +
+                "address.");
         }
 
-        if (listener.Exports.Any(export => export.Owns(name) || name == export.Name))
+        if (listener.Exports.Any(export => export.Owns(name) || export.Name.StartsWith(name + "/", StringComparison.Ordinal)))
         {
             throw new BlockException(
                 BlockErrorKind.ExportNameInUse,
-                $"'{listener.Uri}' has an export named '{name}' already. Give another name with -ExportName.");
+                $"'{listener.Uri}' has an export named '{name}', or one of that name and a slash, already. Give another name with " +
+                "-ExportName.");
         }
     }
+
+    private static bool IsSame(TlsServerOptions asked, TlsServerOptions? present) =>
+        asked.Certificate.Thumbprint == present?.Certificate.Thumbprint &&
+        ThumbprintsOf(asked).SetEquals(ThumbprintsOf(present)) &&
+        asked.ClientAuthorities is null == present.ClientAuthorities is null;
+
+    private static HashSet<string> ThumbprintsOf(TlsServerOptions options) =>
+        [.. options.ClientAuthorities?.Select(authority => authority.Thumbprint) ?? []];
 
     // Two ways of writing one address would make two listeners, and the second finds it in use.
     private static string AddressOf(NbdUri uri) => uri.IsUnix

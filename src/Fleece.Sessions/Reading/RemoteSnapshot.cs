@@ -41,24 +41,30 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public BlockDevice Snapshot { get; }
 
     /// <summary>Connects to an export.</summary>
-    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>; <see cref="BlockErrorKind.ReadOnly"/> when it
-    /// is to be consumed and the server does not let.</exception>
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>; when it is to be consumed,
+    /// <see cref="BlockErrorKind.ReadOnly"/> where the server does not let, and <see cref="BlockErrorKind.InvalidArgument"/> for
+    /// what does not say that it is a snapshot: discarding from a live disk erases it.</exception>
     public static async ValueTask<RemoteSnapshot> ConnectAsync(
         NbdUri uri, NbdNodeOptions options, bool mustConsume, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         NbdNode node = await NbdNode.ConnectAsync(uri, options with { IsReadOnly = !mustConsume }, cancellationToken)
             .ConfigureAwait(false);
-        if (mustConsume && node.Geometry.IsReadOnly)
+        if (!mustConsume || (node.HasAccessContext && !node.Geometry.IsReadOnly))
         {
-            await node.DisposeAsync().ConfigureAwait(false);
-            throw new BlockException(
-                BlockErrorKind.ReadOnly,
-                $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
-                "published without -ReadOnly.");
+            return new RemoteSnapshot(node);
         }
 
-        return new RemoteSnapshot(node);
+        await node.DisposeAsync().ConfigureAwait(false);
+        throw node.HasAccessContext
+            ? new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
+                "published without -ReadOnly.")
+            : new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{uri}' does not say that it is a snapshot of Fleece, and on a disk discarding would erase what was read. Name the " +
+                "snapshot, DISK/SESSION, or leave -DiscardConsumed out.");
     }
 
     /// <inheritdoc/>
