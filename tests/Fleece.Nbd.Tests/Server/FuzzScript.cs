@@ -34,7 +34,7 @@ internal sealed class FuzzScript(Seeds seeds, int diskBytes)
         AddOdds();
         if (seeds.Chance(80))
         {
-            _script.Raw(Packet.Option(10, Packet.Contexts("vm", seeds.Pick("base:allocation", "base:", "x:y"), "base:allocation")));
+            _script.Raw(Packet.Option(10, Packet.Contexts("vm", seeds.Pick("base:", "x:y"), "base:allocation")));
         }
 
         AddOdds();
@@ -99,7 +99,8 @@ internal sealed class FuzzScript(Seeds seeds, int diskBytes)
         }
         else if (!hasPayload && seeds.Chance(5))
         {
-            _script.Raw(Packet.Request(mode, command, cookie, offset, seeds.Pick<ulong>(33UL << 20, uint.MaxValue, seeds.NextBits()), flags));
+            length = seeds.Pick<ulong>(33UL << 20, uint.MaxValue, seeds.NextBits());
+            _script.Raw(Packet.Request(mode, command, cookie, offset, length, flags));
         }
         else
         {
