@@ -18,7 +18,7 @@ public sealed class BadClientTests
     [Fact]
     public async Task A_client_that_takes_no_replies_is_dropped_and_others_go_on()
     {
-        await using ServedDisk disk = new(MiB, new NbdServerOptions { StallTimeout = TimeSpan.FromMilliseconds(500) });
+        await using ServedDisk disk = new(MiB, new NbdServerOptions { StallTimeout = TimeSpan.FromSeconds(1) });
         await disk.Device.WriteAsync(0, _seeds.Bytes(MiB));
         using RawClient stuck = disk.Go();
         for (int i = 0; i < 100; i++)

@@ -229,26 +229,4 @@ public sealed class CommandTests
         Assert.Equal((NbdError.None, 0), (answer.Error, answer.Chunks.Count));
         Assert.Equal(600_000, node.ReadBytes);
     }
-
-    [Theory]
-    [InlineData(HeaderMode.Simple)]
-    [InlineData(HeaderMode.Structured)]
-    [InlineData(HeaderMode.Extended)]
-    public async Task Requests_sent_at_once_are_all_answered(HeaderMode mode)
-    {
-        await using ServedDisk disk = new();
-        byte[] data = _seeds.Bytes(64 * 4096);
-        await disk.Device.WriteAsync(0, data);
-        using RawClient client = disk.Go(mode);
-        Dictionary<ulong, int> asked = [];
-        for (int i = 0; i < 64; i++)
-        {
-            asked.Add(client.Begin(Read, (ulong)i * 4096, 4096), i);
-        }
-
-        foreach ((ulong cookie, Answer answer) in client.ReadAnswers(64))
-        {
-            Assert.Equal(data[(asked[cookie] * 4096)..][..4096], answer.Data((ulong)asked[cookie] * 4096, 4096));
-        }
-    }
 }

@@ -134,7 +134,7 @@ public sealed class MemoryBudgetTests
     public async Task A_large_request_whose_rest_does_not_come_is_given_up_and_its_memory_returned()
     {
         await using BlockDevice device = new(new MemoryNode(8 * MiB), "vm");
-        using TransmissionRig rig = new(device, 4 * MiB) { StallTimeout = TimeSpan.FromMilliseconds(300) };
+        using TransmissionRig rig = new(device, 4 * MiB) { StallTimeout = TimeSpan.FromSeconds(1) };
         RawClient[] stalled = [.. Enumerable.Range(0, 4).Select(_ => rig.Add())];
         foreach (RawClient client in stalled)
         {
@@ -150,7 +150,7 @@ public sealed class MemoryBudgetTests
     public async Task An_idle_connection_is_no_stalled_one()
     {
         await using BlockDevice device = new(new MemoryNode(8 * MiB), "vm");
-        using TransmissionRig rig = new(device, 4 * MiB) { StallTimeout = TimeSpan.FromMilliseconds(200) };
+        using TransmissionRig rig = new(device, 4 * MiB) { StallTimeout = TimeSpan.FromSeconds(1) };
         RawClient idle = rig.Add();
         idle.Write(0, _seeds.Bytes(MiB));
         RawClient stalled = rig.Add();

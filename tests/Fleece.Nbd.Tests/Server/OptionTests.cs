@@ -202,7 +202,7 @@ public sealed class OptionTests
     [Fact]
     public async Task A_client_that_does_not_finish_its_handshake_in_time_is_dropped()
     {
-        await using ServedDisk disk = new(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromMilliseconds(100) });
+        await using ServedDisk disk = new(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromSeconds(1) });
         using RawClient client = disk.Connect().Greet();
 
         Assert.Equal(OptionReply.Ack, client.AskOne(StructuredReply));
@@ -213,7 +213,7 @@ public sealed class OptionTests
     [Fact]
     public async Task The_time_of_the_handshake_does_not_bound_transmission()
     {
-        await using ServedDisk disk = new(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromMilliseconds(300) });
+        await using ServedDisk disk = new(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromSeconds(2) });
         using RawClient served = disk.Go();
         using RawClient late = disk.Connect().Greet();
         late.AssertClosed();

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Block.Memory;
 using Fleece.Nbd.Server;
 using Fleece.Nbd.Wire;
@@ -227,32 +226,5 @@ public sealed class RefusalTests
         Chunk only = Assert.Single(answer.Chunks);
         Assert.Equal((1, ChunkType.Error), (only.Flags, only.Type));
         Assert.Equal($"The range of 4096 bytes at {Size} reaches beyond the end at {Size}.", answer.Text);
-    }
-
-    [Fact]
-    public async Task The_text_of_an_error_is_cut_where_it_is_too_long()
-    {
-        await using ServedDisk disk = new(new ThrowingNode(new BlockException(BlockErrorKind.IoFailed, new string('\u20ac', 5000))));
-        using RawClient client = disk.Go(HeaderMode.Structured);
-
-        Answer answer = client.Call(Read, 0, 512);
-
-        Assert.Equal(NbdError.Io, answer.Error);
-        Assert.Equal(new string('\u20ac', answer.Text.Length), answer.Text);
-        Assert.InRange(answer.Text.Length, 300, 1365);
-    }
-
-    [Theory]
-    [InlineData(HeaderMode.Simple)]
-    [InlineData(HeaderMode.Structured)]
-    public async Task A_defect_of_a_node_is_an_IO_error_of_that_request(HeaderMode mode)
-    {
-        await using ServedDisk disk = new(new ThrowingNode(new InvalidOperationException("a defect")));
-        using RawClient client = disk.Go(mode);
-
-        Assert.Equal(NbdError.Io, client.Call(Read, 0, 512).Error);
-        Assert.Equal(NbdError.Io, client.Write(0, new byte[512]).Error);
-        Assert.Equal(NbdError.Io, client.Call(Zero, 0, 512).Error);
-        Assert.Equal(NbdError.Io, client.Call(Flush, 0, 0).Error);
     }
 }
