@@ -109,7 +109,7 @@ internal sealed partial class ConnectionSet
             TimeSpan timeout = left < options.ConnectTimeout ? left : options.ConnectTimeout;
             link = await _dialer.DialAsync(timeout, _closing.Token).ConfigureAwait(false);
         }
-        catch (BlockException failure) when (failure.Kind is BlockErrorKind.ProtocolViolated or BlockErrorKind.TlsFailed)
+        catch (BlockException failure) when (IsFinal(failure))
         {
             EndForGood(failure);
             return true;
@@ -203,6 +203,11 @@ internal sealed partial class ConnectionSet
             : TimeSpan.FromMilliseconds(Math.Min(longest, LongestPause.TotalMilliseconds) * (0.5 + Random.Shared.NextDouble() / 2));
     }
 
+    // What another attempt would meet again. A connection that ended during TLS may also have met a server that went down.
+    private static bool IsFinal(BlockException failure) =>
+        failure.Kind == BlockErrorKind.ProtocolViolated ||
+        (failure.Kind == BlockErrorKind.TlsFailed && failure.InnerException is not IOException);
+
     private BlockException? Failure()
     {
         lock (_gate)
@@ -220,7 +225,9 @@ internal sealed partial class ConnectionSet
         }
 
         return ServerErrors.ConnectionLost(
-            uri, $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}", last);
+            uri,
+            $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}",
+            last);
     }
 
     private static string Describe(NbdExport export) =>

@@ -100,7 +100,8 @@ internal sealed class Handshake
         (OptionReply type, byte[] data) = await channel.ReadReplyAsync(NbdOption.StartTls, cancellationToken).ConfigureAwait(false);
         if (type != OptionReply.Ack)
         {
-            throw TlsRefused(string.Create(CultureInfo.InvariantCulture, $"it answers 0x{(uint)type:x8} {Encoding.UTF8.GetString(data)}"));
+            throw TlsRefused(string.Create(
+                CultureInfo.InvariantCulture, $"it answers 0x{(uint)type:x8}{ServerErrors.Quote(Encoding.UTF8.GetString(data))}"));
         }
 
         // The client speaks first in TLS, so whatever is here already was sent in plain text, by the server or by someone between.
@@ -249,7 +250,8 @@ internal sealed class Handshake
     private BlockException TlsRefused(string reason) =>
         new(
             BlockErrorKind.TlsFailed,
-            $"The NBD server at '{_uri}' does not start TLS: {reason}. Configure TLS there; an nbds address never falls back to plain text.",
+            $"The NBD server at '{_uri}' does not start TLS: {reason}. Configure TLS there; an nbds address never falls back to plain " +
+            "text.",
             _uri.ToString(),
             operation: "start TLS");
 }

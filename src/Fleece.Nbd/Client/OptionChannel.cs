@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
+using System.Net.Security;
+using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;
-using System.Net.Security;
-using System.Net.Sockets;
 
 namespace Fleece.Nbd.Client;
 
@@ -12,6 +12,8 @@ namespace Fleece.Nbd.Client;
 /// <remarks>It never reads a byte further than the message it was asked for, so the stream can be handed on at any time.</remarks>
 internal sealed class OptionChannel(Stream stream, NbdUri uri)
 {
+    private bool _hasRead;
+
     /// <summary>Sends an option with its data.</summary>
     public ValueTask SendAsync(NbdOption option, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
@@ -39,7 +41,8 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
     /// option, or is longer than anyone needs.</exception>
     public async ValueTask<(OptionReply Type, byte[] Data)> ReadReplyAsync(NbdOption option, CancellationToken cancellationToken)
     {
-        byte[] bytes = await ReadAsync(OptionReplyHeader.SizeBytes, $"before it answered {option}", cancellationToken).ConfigureAwait(false);
+        string when = $"before it answered {option}";
+        byte[] bytes = await ReadAsync(OptionReplyHeader.SizeBytes, when, cancellationToken).ConfigureAwait(false);
         if (!OptionReplyHeader.TryRead(bytes, out OptionReplyHeader header))
         {
             throw Violation($"0x{Convert.ToHexString(bytes, 0, sizeof(ulong))}", $"the magic of a reply to {option}");
@@ -56,7 +59,7 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
                 $"a reply of {header.Length} bytes to {option}", $"one of at most {NbdLimits.MaximumOptionReplyBytes} bytes");
         }
 
-        return (header.Type, await ReadAsync((int)header.Length, $"before it answered {option}", cancellationToken).ConfigureAwait(false));
+        return (header.Type, await ReadAsync((int)header.Length, when, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Reads exactly that many bytes.</summary>
@@ -69,6 +72,7 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
         try
         {
             await stream.ReadExactlyAsync(bytes, cancellationToken).ConfigureAwait(false);
+            _hasRead = true;
             return bytes;
         }
         catch (Exception cause) when (cause is IOException or SocketException)
@@ -81,9 +85,10 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
     public BlockException Violation(FormattableString got, string expected) =>
         ServerErrors.Violation(uri, got.ToString(CultureInfo.InvariantCulture), expected);
 
-    // TLS 1.3 tells a client that its certificate was refused only after the client's side of the handshake is over.
+    // TLS 1.3 lets a client begin before the server has looked at its certificate, and a server that refuses it then hangs up, with or
+    // without saying so. Nothing else ends a connection there, bar accidents.
     private BlockException Ended(string when, Exception cause) =>
-        stream is SslStream && cause is not EndOfStreamException && cause.InnerException is not (null or SocketException)
+        stream is SslStream && !_hasRead
             ? TlsHandshake.ClientFailed(uri, cause)
             : ServerErrors.ConnectFailed(uri, $"the server ended the connection {when}.", cause);
 }

@@ -86,6 +86,16 @@ internal static class ServerErrors
         _ => command.ToString(),
     };
 
+    /// <summary>A server's text in brackets, or nothing when it said nothing.</summary>
+    /// <remarks>It ends up on a terminal, where control characters could pretend to be something else.</remarks>
+    public static string Quote(string text)
+    {
+        string shown = text.Length <= NbdLimits.MaximumStringBytes ? text : text[..NbdLimits.MaximumStringBytes];
+        return shown.Length == 0
+            ? string.Empty
+            : $" (\"{string.Create(shown.Length, shown, static (characters, source) => CopyPrintable(source, characters))}\")";
+    }
+
     private static BlockErrorKind Denial(NbdCommand command) => command switch
     {
         NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => BlockErrorKind.ReadOnly,
@@ -95,15 +105,6 @@ internal static class ServerErrors
 
     private static string NameOf(OptionReply reply) =>
         Enum.IsDefined(reply) ? reply.ToString() : string.Create(CultureInfo.InvariantCulture, $"reply 0x{(uint)reply:x8}");
-
-    // A server's text ends up on a terminal, where control characters could pretend to be something else.
-    private static string Quote(string text)
-    {
-        string shown = text.Length <= NbdLimits.MaximumStringBytes ? text : text[..NbdLimits.MaximumStringBytes];
-        return shown.Length == 0
-            ? string.Empty
-            : $" (\"{string.Create(shown.Length, shown, static (characters, source) => CopyPrintable(source, characters))}\")";
-    }
 
     private static void CopyPrintable(string source, Span<char> characters)
     {

@@ -10,6 +10,9 @@ internal sealed class ListenSocket : IDisposable
 {
     private const int Backlog = 512;
 
+    // What systems answer to opening a socket as a file: ENXIO (Linux), EOPNOTSUPP (macOS), ERROR_CANT_ACCESS_FILE (Windows).
+    private static readonly int[] SocketsAreNotOpened = [6, 102, unchecked((int)0x80070780)];
+
     private readonly Socket _socket;
 
     private ListenSocket(Socket socket, NbdUri uri)
@@ -78,12 +81,8 @@ internal sealed class ListenSocket : IDisposable
         Socket socket = new(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
-            if (!OperatingSystem.IsWindows())
-            {
-                // Connections of an earlier listener that linger must not keep a new one from starting.
-                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-            }
-
+            // No ReuseAddress: on Unix it lets a second listener share the port, and then each takes some of the other's
+            // clients. Connections of an earlier listener that linger are no obstacle, for binding allows for those by itself.
             socket.Bind(new IPEndPoint(address, uri.Port));
             socket.Listen(Backlog);
             return new ListenSocket(socket, uri with { Port = ((IPEndPoint)socket.LocalEndPoint!).Port });
@@ -152,17 +151,18 @@ internal sealed class ListenSocket : IDisposable
             path);
     }
 
-    // The system opens files and refuses to open sockets.
+    // The system opens files and refuses to open sockets. Any other failure says nothing, a file that somebody has locked
+    // for one. For reading and writing, because a pipe without a writer would keep a reader waiting.
     private static bool IsSocket(string path)
     {
         try
         {
-            File.OpenHandle(path).Dispose();
+            File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete).Dispose();
             return false;
         }
-        catch (IOException)
+        catch (IOException e)
         {
-            return true;
+            return SocketsAreNotOpened.Contains(e.HResult);
         }
         catch (UnauthorizedAccessException)
         {

@@ -10,6 +10,10 @@ namespace Fleece.Nbd.Server;
 /// </remarks>
 internal sealed class MemoryBudget(long limitBytes)
 {
+    /// <summary>The least limit of a server: the buffer of the largest read, twice, because idle connections may hold the
+    /// lower half for ever.</summary>
+    public const long MinimumBytes = 2 * 2 * Wire.NbdLimits.MaximumPayloadBytes;
+
     // Only threads of connections wait here, and each looks now and then whether its connection still stands.
     private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
 

@@ -118,7 +118,7 @@ public sealed class NbdServer : IAsyncDisposable
             ServerConnection connection = new(socket, _context, ++_connectionNumber);
             if (_context.TryAdd(connection))
             {
-                connection.Start();
+                Start(connection);
             }
             else
             {
@@ -127,5 +127,18 @@ public sealed class NbdServer : IAsyncDisposable
         }
 
         _accepted.SetResult();
+    }
+
+    // Where the system has no more threads, one client is turned away; the others and the process go on (R7).
+    private static void Start(ServerConnection connection)
+    {
+        try
+        {
+            connection.Start();
+        }
+        catch (OutOfMemoryException)
+        {
+            connection.Refuse();
+        }
     }
 }

@@ -21,6 +21,7 @@ public sealed record NbdServerOptions
     /// <summary>How long a client may take none of its replies, or send nothing of a large request it began.</summary>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromMinutes(2);
 
-    /// <summary>Bytes for requests and replies under way, all connections together, beyond 128 KiB for each.</summary>
+    /// <summary>Bytes for requests and replies under way, all connections together, beyond 128 KiB for each. Less than
+    /// 128 MiB count as 128 MiB, without which the largest request could wait for ever.</summary>
     public long MemoryBytes { get; init; } = 256 * 1024 * 1024;
 }

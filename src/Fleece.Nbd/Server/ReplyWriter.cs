@@ -6,11 +6,12 @@ namespace Fleece.Nbd.Server;
 /// <para>Replies of requests that the connection's own thread served are reserved, written and committed in the batch; it
 /// leaves when the thread is about to wait for the client, or when it is full. Replies of requests that ended elsewhere are
 /// posted, and a thread that starts with the first of them sends them, so that no thread of somebody else ever waits for a
-/// client that does not read.</para>
-/// <para>Threading. <see cref="Reserve"/>, <see cref="Commit"/>, <see cref="TakeBatch"/> and <see cref="Flush()"/> from
-/// the connection's own thread; <see cref="Post"/> from any.</para>
+/// client that does not read. A posted reply counts as in flight until it was sent, so a client that does not read can't
+/// gather more of them than the limit allows.</para>
+/// <para>Threading. <see cref="Reserve"/>, <see cref="Commit"/>, <see cref="TakeBatch"/>, <see cref="RenewBatch"/> and
+/// <see cref="Flush()"/> from the connection's own thread; <see cref="Post"/> from any.</para>
 /// </remarks>
-internal sealed class ReplyWriter(Stream stream, MemoryBudget budget, CancellationTokenSource connectionEnded, string name) : IDisposable
+internal sealed class ReplyWriter : IDisposable
 {
     // A reader can take the first replies while the next are made.
     private const int FlushThresholdBytes = 256 * 1024;
@@ -21,10 +22,27 @@ internal sealed class ReplyWriter(Stream stream, MemoryBudget budget, Cancellati
     private readonly Lock _sendLock = new();
     private readonly object _postLock = new();
     private readonly Queue<Posted> _posted = [];
-    private SharedBuffer _batch = SharedBuffer.RentBase();
+    private readonly Stream _stream;
+    private readonly MemoryBudget _budget;
+    private readonly InFlightLimit _inFlight;
+    private readonly CancellationTokenSource _connectionEnded;
+    private readonly string _name;
+    private readonly SharedBuffer _base;
+    private SharedBuffer _batch;
     private int _usedBytes;
     private Thread? _sender;
     private bool _isClosing;
+
+    public ReplyWriter(
+        Stream stream, MemoryBudget budget, InFlightLimit inFlight, CancellationTokenSource connectionEnded, string name)
+    {
+        _stream = stream;
+        _budget = budget;
+        _inFlight = inFlight;
+        _connectionEnded = connectionEnded;
+        _name = name;
+        _base = _batch = SharedBuffer.RentBase();
+    }
 
     /// <summary>Room for a reply in the batch; empty when the connection ended.</summary>
     public Memory<byte> Reserve(int bytes)
@@ -42,39 +60,55 @@ internal sealed class ReplyWriter(Stream stream, MemoryBudget budget, Cancellati
 
     /// <summary>
     /// Hands the batch's buffer to a request that goes on filling what it has reserved; what was committed before leaves at
-    /// once. The reserved bytes then begin at the returned offset.
+    /// once. The reserved bytes then begin at the returned offset. <see cref="RenewBatch"/> must follow.
     /// </summary>
     public (SharedBuffer Buffer, int OffsetBytes) TakeBatch()
     {
         int offsetBytes = _usedBytes;
-        Flush(_batch, offsetBytes);
-        SharedBuffer taken = _batch;
-        _batch = SharedBuffer.Rent(SharedBuffer.BaseBytes, budget, connectionEnded.Token) ?? SharedBuffer.RentBase();
+        Send(_batch.Bytes.AsSpan(0, offsetBytes));
         _usedBytes = 0;
-        return (taken, offsetBytes);
+        if (_batch == _base)
+        {
+            _base.AddUser();
+        }
+
+        return (_batch, offsetBytes);
     }
+
+    /// <summary>
+    /// Takes another buffer in place of the one that was handed over. This may wait for the budget, so the request that got
+    /// the other must be able to end by itself by now.
+    /// </summary>
+    public void RenewBatch() => _batch = _base.IsShared
+        ? SharedBuffer.Rent(SharedBuffer.BaseBytes, _budget, _connectionEnded.Token) ?? SharedBuffer.RentBase()
+        : _base;
 
     /// <summary>Sends the batch.</summary>
     public void Flush()
     {
-        Flush(_batch, _usedBytes);
+        Send(_batch.Bytes.AsSpan(0, _usedBytes));
         _usedBytes = 0;
-        if (_batch.LengthBytes > SharedBuffer.ComfortBytes)
+        if (!_batch.IsLasting && (_batch.LengthBytes > SharedBuffer.BaseBytes || !_base.IsShared))
         {
             _batch.Release();
-            _batch = SharedBuffer.RentBase();
+            RenewBatch();
         }
     }
 
-    /// <summary>Sends a reply soon, from another thread. The buffer's user passes to the writer.</summary>
-    public void Post(SharedBuffer buffer, int offsetBytes, int lengthBytes)
+    /// <summary>Sends a reply soon, from another thread. The buffer's user passes to the writer, and so does the request's
+    /// place in flight.</summary>
+    /// <param name="buffer">Holds the reply.</param>
+    /// <param name="offsetBytes">Where the reply begins.</param>
+    /// <param name="lengthBytes">Its length.</param>
+    /// <param name="inFlightBytes">What the request counted in the limit.</param>
+    public void Post(SharedBuffer buffer, int offsetBytes, int lengthBytes, long inFlightBytes)
     {
         lock (_postLock)
         {
-            _posted.Enqueue(new Posted(buffer, offsetBytes, lengthBytes));
+            _posted.Enqueue(new Posted(buffer, offsetBytes, lengthBytes, inFlightBytes));
             if (_sender is null)
             {
-                _sender = new Thread(SendPosted, ServerThreads.StackBytes) { IsBackground = true, Name = $"{name} replies" };
+                _sender = new Thread(SendPosted, ServerThreads.StackBytes) { IsBackground = true, Name = $"{_name} replies" };
                 _sender.Start();
             }
 
@@ -92,49 +126,55 @@ internal sealed class ReplyWriter(Stream stream, MemoryBudget budget, Cancellati
         }
 
         _sender?.Join();
-        _batch.Release();
+        Leave();
+        _base.Release();
     }
 
     private bool TryGrow(int bytes)
     {
-        SharedBuffer? larger = bytes <= SharedBuffer.ComfortBytes ? SharedBuffer.TryRentComfort(budget) : null;
-        larger ??= SharedBuffer.Rent(bytes, budget, connectionEnded.Token);
+        SharedBuffer? larger = bytes <= SharedBuffer.ComfortBytes ? SharedBuffer.TryRentComfort(_budget) : null;
+        larger ??= SharedBuffer.Rent(bytes, _budget, _connectionEnded.Token);
         if (larger is null)
         {
             return false;
         }
 
-        _batch.Release();
+        Leave();
         _batch = larger;
         return true;
     }
 
-    private void Flush(SharedBuffer buffer, int bytes)
+    private void Leave()
     {
-        if (bytes != 0)
+        if (_batch != _base)
         {
-            Send(buffer.Bytes.AsSpan(0, bytes));
+            _batch.Release();
         }
     }
 
     private void Send(ReadOnlySpan<byte> bytes)
     {
+        if (bytes.IsEmpty)
+        {
+            return;
+        }
+
         lock (_sendLock)
         {
-            if (connectionEnded.IsCancellationRequested)
+            if (_connectionEnded.IsCancellationRequested)
             {
                 return;
             }
 
             try
             {
-                stream.Write(bytes);
+                _stream.Write(bytes);
             }
             catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
                 // The client is gone, or has not read for too long. Closing wakes the thread that waits for its requests.
-                connectionEnded.Cancel();
-                stream.Dispose();
+                _connectionEnded.Cancel();
+                _stream.Dispose();
             }
         }
     }
@@ -167,6 +207,7 @@ internal sealed class ReplyWriter(Stream stream, MemoryBudget budget, Cancellati
                 }
 
                 reply.Buffer.Release();
+                _inFlight.Exit(reply.InFlightBytes);
             }
 
             Send(gathered.AsSpan(0, gatheredBytes));
@@ -197,5 +238,5 @@ internal sealed class ReplyWriter(Stream stream, MemoryBudget budget, Cancellati
         }
     }
 
-    private readonly record struct Posted(SharedBuffer Buffer, int OffsetBytes, int LengthBytes);
+    private readonly record struct Posted(SharedBuffer Buffer, int OffsetBytes, int LengthBytes, long InFlightBytes);
 }

@@ -4,17 +4,33 @@ namespace Fleece.Nbd.Server;
 /// <summary>The receiving side of a connection: one large buffer in which requests are parsed where they arrived.</summary>
 /// <remarks>
 /// A receive takes whatever the socket holds, so that many small requests cost one system call. A request that goes on
-/// elsewhere keeps the buffer its payload lies in; the reader then takes another one.
+/// elsewhere keeps the buffer its payload lies in; the reader then takes another one. What a single large request needed is
+/// given back before the next is waited for, so that an idle connection holds nothing that others wait for.
 /// Threading. The connection's own thread only.
 /// </remarks>
-internal sealed class RequestReader(Stream stream, MemoryBudget budget, CancellationToken connectionEnded) : IDisposable
+internal sealed class RequestReader : IDisposable
 {
-    private SharedBuffer _buffer = SharedBuffer.RentBase();
+    private readonly Stream _stream;
+    private readonly MemoryBudget _budget;
+    private readonly CancellationToken _connectionEnded;
+    private readonly SharedBuffer _base;
+    private SharedBuffer _buffer;
     private int _start;
     private int _end;
 
+    public RequestReader(Stream stream, MemoryBudget budget, CancellationToken connectionEnded)
+    {
+        _stream = stream;
+        _budget = budget;
+        _connectionEnded = connectionEnded;
+        _base = _buffer = SharedBuffer.RentBase();
+    }
+
     /// <summary>Called before each receive that may block.</summary>
     public Action BeforeReceive { get; init; } = static () => { };
+
+    /// <summary>How long a client may send nothing of a large request it began, in milliseconds.</summary>
+    public int LargeRequestTimeout { get; init; } = Timeout.Infinite;
 
     /// <summary>Bytes that are there and not yet taken.</summary>
     public int AvailableBytes => _end - _start;
@@ -32,18 +48,7 @@ internal sealed class RequestReader(Stream stream, MemoryBudget budget, Cancella
             return false;
         }
 
-        while (AvailableBytes < bytes)
-        {
-            int receivedBytes = Receive(_buffer.Bytes.AsSpan(_end));
-            if (receivedBytes == 0)
-            {
-                return false;
-            }
-
-            _end += receivedBytes;
-        }
-
-        return true;
+        return bytes > SharedBuffer.BaseBytes ? TryReceiveLarge(bytes) : TryReceive(bytes);
     }
 
     /// <summary>The next bytes without taking them; <see cref="TryFill"/> has brought them.</summary>
@@ -86,14 +91,49 @@ internal sealed class RequestReader(Stream stream, MemoryBudget budget, Cancella
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _buffer.Release();
+    public void Dispose()
+    {
+        Leave();
+        _base.Release();
+    }
+
+    // Others may wait for the memory that a large request has, so its client may not keep it without sending.
+    private bool TryReceiveLarge(int bytes)
+    {
+        _stream.ReadTimeout = LargeRequestTimeout;
+        bool hasCome = TryReceive(bytes);
+        if (hasCome)
+        {
+            _stream.ReadTimeout = Timeout.Infinite;
+        }
+
+        return hasCome;
+    }
+
+    private bool TryReceive(int bytes)
+    {
+        while (AvailableBytes < bytes)
+        {
+            // Nothing of the next requests goes into a buffer that is given back after this one.
+            int roomBytes = _buffer.IsLasting || bytes <= SharedBuffer.BaseBytes ? _buffer.LengthBytes - _end : bytes - AvailableBytes;
+            int receivedBytes = Receive(_buffer.Bytes.AsSpan(_end, roomBytes));
+            if (receivedBytes == 0)
+            {
+                return false;
+            }
+
+            _end += receivedBytes;
+        }
+
+        return true;
+    }
 
     private int Receive(Span<byte> room)
     {
         BeforeReceive();
         try
         {
-            return stream.Read(room);
+            return _stream.Read(room);
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
@@ -101,23 +141,20 @@ internal sealed class RequestReader(Stream stream, MemoryBudget budget, Cancella
         }
     }
 
-    // Bytes are moved only when what is wanted does not fit behind them. A buffer that a request still uses is left to it,
-    // and one that a single large request needed is given back.
+    // Bytes are moved only when what is wanted does not fit behind them. A buffer that a request still uses is left to it.
     private bool TryMakeRoom(int bytes)
     {
-        if (AvailableBytes == 0 && !_buffer.IsShared)
+        if (AvailableBytes == 0)
         {
-            _start = _end = 0;
+            Rewind();
         }
 
-        bool isOversized = _buffer.LengthBytes > SharedBuffer.ComfortBytes && bytes <= SharedBuffer.ComfortBytes &&
-            AvailableBytes <= SharedBuffer.ComfortBytes;
-        if (!isOversized && _start + bytes <= _buffer.LengthBytes && _end < _buffer.LengthBytes)
+        if (_start + bytes <= _buffer.LengthBytes)
         {
             return true;
         }
 
-        bool isBest = _buffer.LengthBytes >= SharedBuffer.ComfortBytes && !isOversized && !_buffer.IsShared;
+        bool isBest = _buffer.LengthBytes >= SharedBuffer.ComfortBytes && !_buffer.IsShared;
         SharedBuffer? target = isBest && bytes <= _buffer.LengthBytes ? _buffer : ChooseBuffer(bytes);
         if (target is null)
         {
@@ -128,16 +165,36 @@ internal sealed class RequestReader(Stream stream, MemoryBudget budget, Cancella
         return true;
     }
 
+    // What is given back is given back first, because choosing another buffer may wait.
+    private void Rewind()
+    {
+        if (!_buffer.IsLasting && (_buffer.LengthBytes > SharedBuffer.BaseBytes || !_base.IsShared))
+        {
+            Leave();
+            _buffer = _base;
+            _start = _end = _base.IsShared ? _base.LengthBytes : 0;
+        }
+        else if (!_buffer.IsShared)
+        {
+            _start = _end = 0;
+        }
+    }
+
     private SharedBuffer? ChooseBuffer(int bytes)
     {
-        if (bytes <= SharedBuffer.ComfortBytes && SharedBuffer.TryRentComfort(budget) is { } comfort)
+        if (bytes <= SharedBuffer.ComfortBytes && SharedBuffer.TryRentComfort(_budget) is { } comfort)
         {
             return comfort;
         }
 
-        return bytes <= _buffer.LengthBytes && !_buffer.IsShared
-            ? _buffer
-            : SharedBuffer.Rent(Math.Max(bytes, Math.Max(SharedBuffer.BaseBytes, AvailableBytes)), budget, connectionEnded);
+        if (bytes <= _buffer.LengthBytes && !_buffer.IsShared)
+        {
+            return _buffer;
+        }
+
+        return bytes <= _base.LengthBytes && !_base.IsShared
+            ? _base
+            : SharedBuffer.Rent(Math.Max(bytes, SharedBuffer.BaseBytes), _budget, _connectionEnded);
     }
 
     private void MoveTo(SharedBuffer target)
@@ -147,8 +204,16 @@ internal sealed class RequestReader(Stream stream, MemoryBudget budget, Cancella
         _start = 0;
         if (target != _buffer)
         {
-            _buffer.Release();
+            Leave();
             _buffer = target;
+        }
+    }
+
+    private void Leave()
+    {
+        if (_buffer != _base)
+        {
+            _buffer.Release();
         }
     }
 }

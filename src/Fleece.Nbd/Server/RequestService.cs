@@ -8,8 +8,16 @@ namespace Fleece.Nbd.Server;
 internal sealed record StatusAnswer(IReadOnlyList<(uint ContextId, List<StatusExtent> Extents)> Contexts);
 
 /// <summary>Does what a request asks of its export. The request has passed <see cref="RequestRules"/>.</summary>
-/// <remarks>Threading. All members are safe from any thread. Errors are those of the export's device.</remarks>
-internal sealed class RequestService(NbdExport export, RequestRules rules, IReadOnlyList<ChosenContext> contexts, bool isExtended)
+/// <remarks>
+/// A request of many pieces may be as long as the disk; it ends early when its connection was cut off.
+/// Threading. All members are safe from any thread. Errors are those of the export's device.
+/// </remarks>
+internal sealed class RequestService(
+    NbdExport export,
+    RequestRules rules,
+    IReadOnlyList<ChosenContext> contexts,
+    bool isExtended,
+    CancellationToken connectionEnded)
 {
     // Pieces in which zeros are written and ranges are read ahead.
     private const int PieceBytes = 256 * 1024;
@@ -78,6 +86,7 @@ internal sealed class RequestService(NbdExport export, RequestRules rules, IRead
         BlockRange range = new((long)request.Offset, (long)request.Length);
         for (long atBytes = range.OffsetBytes; atBytes < range.EndBytes; atBytes += PieceBytes)
         {
+            connectionEnded.ThrowIfCancellationRequested();
             int pieceBytes = (int)Math.Min(PieceBytes, range.EndBytes - atBytes);
             await _device.WriteAsync(atBytes, Zeroes.AsMemory(0, pieceBytes), FlagsOf(request)).ConfigureAwait(false);
         }
@@ -91,6 +100,7 @@ internal sealed class RequestService(NbdExport export, RequestRules rules, IRead
         {
             for (long atBytes = range.OffsetBytes; atBytes < range.EndBytes; atBytes += PieceBytes)
             {
+                connectionEnded.ThrowIfCancellationRequested();
                 int pieceBytes = (int)Math.Min(PieceBytes, range.EndBytes - atBytes);
                 await _device.ReadAsync(atBytes, scratch.AsMemory(0, pieceBytes)).ConfigureAwait(false);
             }

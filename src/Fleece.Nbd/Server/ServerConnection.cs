@@ -9,9 +9,13 @@ namespace Fleece.Nbd.Server;
 #pragma warning disable CA1001 // The token source has no timer and no handle; ending must stay possible at any time.
 internal sealed class ServerConnection(Socket socket, ServerContext context, long number)
 {
+    // A client that never stops sending must not keep a connection open that is to end.
+    private const long EndingMilliseconds = 1000;
+
     private readonly CancellationTokenSource _ended = new();
     private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile string? _exportName;
+    private long _isOverAt = long.MaxValue;
 
     /// <summary>Completes when the thread has ended and the socket is closed.</summary>
     public Task Done => _done.Task;
@@ -25,9 +29,18 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
         thread.Start();
     }
 
+    /// <summary>Closes the socket of a connection that could not be started.</summary>
+    public void Refuse()
+    {
+        Close(null);
+        _done.SetResult();
+        context.Remove(this);
+    }
+
     /// <summary>Lets the requests that have arrived finish, then closes.</summary>
     public void End()
     {
+        Interlocked.CompareExchange(ref _isOverAt, Environment.TickCount64 + EndingMilliseconds, long.MaxValue);
         try
         {
             socket.Shutdown(SocketShutdown.Receive);
@@ -85,11 +98,22 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
     private void Transmit(Negotiated negotiated)
     {
         _exportName = negotiated.Export.Name;
+        if (context.Directory.Find(negotiated.Export.Name) is null)
+        {
+            // Taken away while the client chose it: whoever ended the connections to it has not seen this one.
+            return;
+        }
+
         negotiated.Stream.WriteTimeout = (int)context.Options.StallTimeout.TotalMilliseconds;
         using CancellationTokenRegistration ending = negotiated.Export.Ended.Register(End);
-        using Transmission transmission = new(negotiated, context.Memory, context.Threads, _ended, $"Fleece NBD {number}");
+        using Transmission transmission = new(negotiated, context.Memory, context.Threads, _ended, $"Fleece NBD {number}")
+        {
+            IsOver = IsOver,
+        };
         transmission.Run();
     }
+
+    private bool IsOver() => Volatile.Read(ref _isOverAt) is var at && at != long.MaxValue && Environment.TickCount64 >= at;
 
     private void Close(Stream? stream)
     {

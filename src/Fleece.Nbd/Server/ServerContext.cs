@@ -15,7 +15,7 @@ internal sealed class ServerContext(IExportDirectory directory, NbdServerOptions
 
     public NbdServerOptions Options { get; } = options;
 
-    public MemoryBudget Memory { get; } = new(options.MemoryBytes);
+    public MemoryBudget Memory { get; } = new(Math.Max(options.MemoryBytes, MemoryBudget.MinimumBytes));
 
     public ServerThreads Threads { get; } = new();
 

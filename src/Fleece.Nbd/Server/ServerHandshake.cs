@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Server;
@@ -42,6 +43,11 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
 
             if (option.Length > NbdLimits.MaximumOptionBytes)
             {
+                if (option.Option == NbdOption.ExportName)
+                {
+                    return null;
+                }
+
                 Skip(option.Length);
                 Reply(option.Option, OptionReply.ErrorTooBig, $"An option is at most {NbdLimits.MaximumOptionBytes} bytes long.");
                 continue;
@@ -78,8 +84,13 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
     {
         if (startTls is not null && !_isEncrypted && option is not (NbdOption.StartTls or NbdOption.Abort))
         {
+            if (option == NbdOption.ExportName)
+            {
+                return (true, null);
+            }
+
             Reply(option, OptionReply.ErrorTlsRequired, "This server talks TLS only.");
-            return (option == NbdOption.ExportName, null);
+            return default;
         }
 
         switch (option)
@@ -112,11 +123,13 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
         return default;
     }
 
-    // The oldest way in has no room for an error: an unknown name can only be dropped.
+    // The oldest way in has no room for an error, which a client would take for size and flags: what can't be served can
+    // only be dropped.
     private NbdExport? SendOldExport(byte[] name)
     {
         WireReader reader = new(name);
-        if (!reader.TryTakeString(name.Length, out string exportName) || directory.Find(exportName) is not { } export)
+        if (!reader.TryTakeString(name.Length, out string exportName) || directory.Find(exportName) is not { } export ||
+            export.MinimumBlockBytes > NbdLimits.UnnegotiatedAlignmentBytes)
         {
             return null;
         }
@@ -318,7 +331,13 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
         }
     }
 
-    private void Reply(NbdOption option, OptionReply type, string text) => Reply(option, type, Encoding.UTF8.GetBytes(text));
+    // The text may repeat a name of the client, and is a string of the protocol itself.
+    private void Reply(NbdOption option, OptionReply type, string text)
+    {
+        byte[] bytes = new byte[NbdLimits.MaximumStringBytes];
+        _ = Utf8.FromUtf16(text, bytes, out _, out int writtenBytes);
+        Reply(option, type, bytes.AsSpan(0, writtenBytes));
+    }
 
     private void Reply(NbdOption option, OptionReply type, params ReadOnlySpan<byte> data)
     {

@@ -17,35 +17,39 @@ internal sealed class SharedBuffer
     private readonly MemoryBudget? _budget;
     private int _users = 1;
 
-    private SharedBuffer(int lengthBytes, MemoryBudget? budget)
+    private SharedBuffer(int lengthBytes, MemoryBudget? budget, bool isLasting)
     {
         Bytes = ArrayPool<byte>.Shared.Rent(lengthBytes);
         _budget = budget;
+        IsLasting = isLasting;
     }
 
     public byte[] Bytes { get; }
 
     public int LengthBytes => Bytes.Length;
 
+    /// <summary>True when an idle connection may keep it; false for what the budget gave for one request.</summary>
+    public bool IsLasting { get; }
+
     /// <summary>True while a request besides the owner uses the array.</summary>
     public bool IsShared => Volatile.Read(ref _users) > 1;
 
     /// <summary>One of a connection's two first buffers, which the limit on connections bounds.</summary>
-    public static SharedBuffer RentBase() => new(BaseBytes, null);
+    public static SharedBuffer RentBase() => new(BaseBytes, null, isLasting: true);
 
-    /// <summary>A buffer for a reply that is small by its nature.</summary>
-    public static SharedBuffer RentUncharged(int lengthBytes) => new(lengthBytes, null);
+    /// <summary>A buffer for a reply that is small by its nature; the limit on requests in flight bounds their number.</summary>
+    public static SharedBuffer RentUncharged(int lengthBytes) => new(lengthBytes, null, isLasting: false);
 
     /// <summary>A convenient buffer when the budget has room for it.</summary>
     public static SharedBuffer? TryRentComfort(MemoryBudget budget) =>
-        budget.TryTake(ComfortBytes) ? new SharedBuffer(ComfortBytes, budget) : null;
+        budget.TryTake(ComfortBytes) ? new SharedBuffer(ComfortBytes, budget, isLasting: true) : null;
 
     /// <summary>A buffer of at least that length; null when the connection ended while it waited for the budget.</summary>
     public static SharedBuffer? Rent(int lengthBytes, MemoryBudget budget, CancellationToken connectionEnded)
     {
         // The pool's arrays have these lengths, so what is charged is what is used.
         int roundedBytes = (int)BitOperations.RoundUpToPowerOf2((uint)lengthBytes);
-        return budget.Take(roundedBytes, connectionEnded) ? new SharedBuffer(roundedBytes, budget) : null;
+        return budget.Take(roundedBytes, connectionEnded) ? new SharedBuffer(roundedBytes, budget, isLasting: false) : null;
     }
 
     public void AddUser() => Interlocked.Increment(ref _users);

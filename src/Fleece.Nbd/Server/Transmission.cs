@@ -28,23 +28,30 @@ internal sealed class Transmission : IDisposable
 
     public Transmission(Negotiated negotiated, MemoryBudget budget, ServerThreads threads, CancellationTokenSource ended, string name)
     {
-        _replies = new ReplyWriter(negotiated.Stream, budget, ended, name);
-        _reader = new RequestReader(negotiated.Stream, budget, ended.Token) { BeforeReceive = _replies.Flush };
+        _replies = new ReplyWriter(negotiated.Stream, budget, _inFlight, ended, name);
+        _reader = new RequestReader(negotiated.Stream, budget, ended.Token)
+        {
+            BeforeReceive = _replies.Flush,
+            LargeRequestTimeout = negotiated.Stream.WriteTimeout,
+        };
         _format = new ReplyFormat(negotiated.IsStructured, negotiated.IsExtended);
         _rules = new RequestRules(
             negotiated.Export, negotiated.IsStructured, negotiated.IsExtended, negotiated.Contexts.Count != 0);
-        _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended);
+        _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended, ended.Token);
         _budget = budget;
         _threads = threads;
         _ended = ended.Token;
         _isExtended = negotiated.IsExtended;
     }
 
+    /// <summary>True when no further request is to be taken, although the client may have sent some.</summary>
+    public Func<bool> IsOver { get; init; } = static () => false;
+
     /// <summary>Serves requests until the client leaves, breaks the protocol, or the connection is ended. What was accepted
     /// is finished and answered.</summary>
     public void Run()
     {
-        while (!_ended.IsCancellationRequested && TryServeNext())
+        while (!_ended.IsCancellationRequested && !IsOver() && TryServeNext())
         {
         }
     }
@@ -135,6 +142,7 @@ internal sealed class Transmission : IDisposable
         (SharedBuffer buffer, int offsetBytes) = _replies.TakeBatch();
         _inFlight.Enter(lengthBytes);
         _ = FinishAsync(request, reading, buffer, offsetBytes, null);
+        _replies.RenewBatch();
         return true;
     }
 
@@ -143,7 +151,7 @@ internal sealed class Transmission : IDisposable
         if (ShouldGoElsewhere)
         {
             return SendElsewhere(
-                request, payload, _reader.Share(), SharedBuffer.Rent(ReplyFormat.MaximumShortReplyBytes, _budget, _ended));
+                request, payload, _reader.Share(), SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes));
         }
 
         long startedAt = Stopwatch.GetTimestamp();
@@ -165,10 +173,10 @@ internal sealed class Transmission : IDisposable
 
         // The request was started before it was counted: it can't be held back any more, and one beyond the bound is no harm.
         SharedBuffer holder = _reader.Share();
-        SharedBuffer? reply = SharedBuffer.Rent(ReplyFormat.MaximumShortReplyBytes, _budget, _ended);
+        SharedBuffer reply = SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes);
         _inFlight.Enter(payload.Length);
         _ = FinishAsync(request, writing, reply, 0, holder);
-        return reply is not null;
+        return true;
     }
 
     private bool ServeOther(in RequestHeader request, ReadOnlyMemory<byte> payload)
@@ -209,7 +217,7 @@ internal sealed class Transmission : IDisposable
 
     /// <summary>Waits for a read or write, posts its reply and gives back what it held.</summary>
     private async Task FinishAsync(
-        RequestHeader request, ValueTask io, SharedBuffer? reply, int offsetBytes, SharedBuffer? payloadHolder)
+        RequestHeader request, ValueTask io, SharedBuffer reply, int offsetBytes, SharedBuffer? payloadHolder)
     {
         Refusal refusal = default;
         try
@@ -224,12 +232,8 @@ internal sealed class Transmission : IDisposable
         }
 
         payloadHolder?.Release();
-        if (reply is not null)
-        {
-            _replies.Post(reply, offsetBytes, Format(reply.Bytes.AsSpan(offsetBytes), request, refusal));
-        }
-
-        _inFlight.Exit((long)request.Length);
+        int writtenBytes = Format(reply.Bytes.AsSpan(offsetBytes), request, refusal);
+        _replies.Post(reply, offsetBytes, writtenBytes, (long)request.Length);
     }
 
     private async Task FinishOtherAsync(RequestHeader request, ValueTask<StatusAnswer?> serving)
@@ -253,8 +257,7 @@ internal sealed class Transmission : IDisposable
         int writtenBytes = answer is null
             ? Format(reply.Bytes, request, refusal)
             : FormatStatus(reply.Bytes, request, answer);
-        _replies.Post(reply, 0, writtenBytes);
-        _inFlight.Exit(0);
+        _replies.Post(reply, 0, writtenBytes, 0);
     }
 
     private int Format(Span<byte> reply, in RequestHeader request, Refusal refusal) =>

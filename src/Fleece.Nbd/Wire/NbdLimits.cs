@@ -7,7 +7,7 @@ internal static class NbdLimits
     /// <summary>IANA's port for NBD.</summary>
     public const int DefaultPort = 10809;
 
-    /// <summary>Longest string of the protocol: export names, queries, descriptions, messages. Source: NBD protocol, "Conventions".</summary>
+    /// <summary>Longest string: export names, queries, descriptions, messages. Source: NBD protocol, "String values".</summary>
     public const int MaximumStringBytes = 4096;
 
     /// <summary>Longest payload of a read or write, which the server announces. Clients that don't negotiate sizes keep to

@@ -3,7 +3,8 @@ using System.Buffers.Binary;
 
 namespace Fleece.Nbd.Wire;
 
-/// <summary>A simple reply: u32 magic, u32 error, u64 cookie; a read's data follows. Source: NBD protocol, "Simple reply message".</summary>
+/// <summary>A simple reply: u32 magic, u32 error, u64 cookie; a read's data follows.</summary>
+/// <remarks>Source: NBD protocol, "Simple reply message".</remarks>
 internal readonly record struct SimpleReplyHeader(NbdError Error, ulong Cookie)
 {
     public const int SizeBytes = 16;

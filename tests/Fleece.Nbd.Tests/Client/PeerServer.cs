@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 using System.ComponentModel;
 using System.Diagnostics;
-using System.Globalization;
 using Fleece.Nbd.Client;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;
 
 /// <summary>A real NBD server on a unix socket: nbdkit or qemu-nbd. Tests that need one skip where it is missing.</summary>
-/// <remarks>Both go to the background themselves as soon as they listen, so nothing waits for them by the clock.</remarks>
+/// <remarks>Both write the file with their process id once they listen, which is what starting waits for.</remarks>
 internal sealed class PeerServer : IDisposable
 {
     private readonly TempFolder _folder = new();
     private readonly string _tool;
     private readonly string[] _arguments;
     private Process? _process;
+    private Task<string>? _errors;
 
     private PeerServer(string tool, string[] arguments)
     {
@@ -32,7 +32,7 @@ internal sealed class PeerServer : IDisposable
 
     /// <summary>Starts qemu-nbd; the arguments are options and the image.</summary>
     public static PeerServer QemuNbd(params string[] arguments) =>
-        new("qemu-nbd", ["--persistent", "--shared=8", "--fork", .. arguments]);
+        new("qemu-nbd", ["--persistent", "--shared=8", .. arguments]);
 
     public NbdUri UriOf(string export, string scheme = "nbd", string query = "") =>
         NbdUri.Parse($"{scheme}+unix:///{export}?socket={System.Uri.EscapeDataString(SocketPath)}{query}");
@@ -43,8 +43,15 @@ internal sealed class PeerServer : IDisposable
     /// <summary>Ends the server as a power failure would.</summary>
     public void Kill()
     {
-        _process!.Kill();
+        bool hadEnded = _process!.HasExited;
+        _process.Kill();
         _process.WaitForExit();
+        if (hadEnded)
+        {
+            TestContext.Current.TestOutputHelper?.WriteLine($"{_tool} had ended by itself with {_process.ExitCode}.");
+        }
+
+        TestContext.Current.TestOutputHelper?.WriteLine($"{_tool} said: {_errors!.GetAwaiter().GetResult()}");
         _process.Dispose();
         _process = null;
         File.Delete(SocketPath);
@@ -54,14 +61,13 @@ internal sealed class PeerServer : IDisposable
     public void Start()
     {
         string pidPath = _folder.NewFile(".pid");
-        string[] common = _tool == "nbdkit" ? ["--unix", SocketPath, "--pidfile", pidPath] : ["--socket", SocketPath, "--pid-file", pidPath];
+        string[] common = _tool == "nbdkit"
+            ? ["--foreground", "--unix", SocketPath, "--pidfile", pidPath]
+            : ["--socket", SocketPath, "--pid-file", pidPath];
         ProcessStartInfo start = new(_tool, [.. common, .. _arguments]) { RedirectStandardError = true };
         try
         {
-            using Process launcher = Process.Start(start)!;
-            string errors = launcher.StandardError.ReadToEnd();
-            launcher.WaitForExit();
-            Assert.True(launcher.ExitCode == 0, $"{_tool} {string.Join(' ', start.ArgumentList)}: {launcher.ExitCode}\n{errors}");
+            _process = Process.Start(start)!;
         }
         catch (Win32Exception)
         {
@@ -69,7 +75,10 @@ internal sealed class PeerServer : IDisposable
             Assert.Skip($"{_tool} is not installed here (package {(_tool == "nbdkit" ? "nbdkit" : "qemu-utils")}).");
         }
 
-        _process = Process.GetProcessById(int.Parse(File.ReadAllText(pidPath).Trim(), CultureInfo.InvariantCulture));
+        _errors = _process.StandardError.ReadToEndAsync();
+        SpinWait.SpinUntil(() => _process.HasExited || (File.Exists(pidPath) && new FileInfo(pidPath).Length != 0));
+        Assert.False(
+            _process.HasExited, $"{_tool} {string.Join(' ', start.ArgumentList)}\n{(_process.HasExited ? _errors.Result : string.Empty)}");
     }
 
     public void Dispose()

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Memory;
+using Fleece.Nbd.Server;
+using Fleece.Nbd.Wire;
+using Fleece.TestKit;
+
+namespace Fleece.Nbd.Tests.Server;
+
+/// <summary>What connections hold of the memory they share, and that nobody waits for it in a circle or for an idle one.</summary>
+public sealed class MemoryBudgetTests
+{
+    private const int Read = (int)NbdCommand.Read;
+    private const int MiB = 1024 * 1024;
+
+    private readonly Seeds _seeds = Seeds.FromEnvironment();
+
+    // Each holds its data while it waits for its storage, and together they hold all there is.
+    [Fact]
+    public async Task Late_writes_that_fill_the_budget_are_finished()
+    {
+        HoldNode node = new(new MemoryNode(8 * MiB));
+        List<Hold> holds = [.. Enumerable.Range(0, 4).Select(_ => node.HoldNext(BlockOperationKind.Write))];
+        await using BlockDevice device = new(node, "vm");
+        using TransmissionRig rig = new(device, 4 * MiB);
+        RawClient[] clients = [.. Enumerable.Range(0, 4).Select(_ => rig.Add())];
+        byte[] data = _seeds.Bytes(MiB);
+
+        ulong[] cookies = [.. clients.Select((client, i) => client.BeginWrite((ulong)i * MiB, data))];
+        await Task.WhenAll(holds.Select(hold => hold.Reached));
+        Assert.Equal(4 * MiB, rig.Budget.UsedBytes);
+        holds.ForEach(hold => hold.Release());
+
+        Assert.Equal(cookies, clients.Select(client => client.ReadAnswer().Cookie));
+    }
+
+    [Fact]
+    public async Task Late_reads_that_fill_the_budget_are_finished()
+    {
+        HoldNode node = new(new MemoryNode(8 * MiB));
+        List<Hold> holds = [.. Enumerable.Range(0, 4).Select(_ => node.HoldNext(BlockOperationKind.Read))];
+        await using BlockDevice device = new(node, "vm");
+        using TransmissionRig rig = new(device, 4 * MiB);
+        RawClient[] clients = [.. Enumerable.Range(0, 4).Select(_ => rig.Add())];
+
+        ulong[] cookies = [.. clients.Select(client => client.Begin(Read, 0, MiB - 16))];
+        await Task.WhenAll(holds.Select(hold => hold.Reached));
+        Assert.Equal(4 * MiB, rig.Budget.UsedBytes);
+        holds.ForEach(hold => hold.Release());
+
+        Assert.Equal(cookies, clients.Select(client => client.ReadAnswer().Cookie));
+    }
+
+    [Fact]
+    public async Task Idle_connections_hold_nothing_of_what_a_large_request_took()
+    {
+        await using BlockDevice device = new(new MemoryNode(8 * MiB), "vm");
+        using TransmissionRig rig = new(device, 4 * MiB);
+        RawClient[] clients = [.. Enumerable.Range(0, 12).Select(_ => rig.Add())];
+        byte[] data = _seeds.Bytes(MiB);
+
+        foreach (RawClient client in clients)
+        {
+            Assert.Equal(NbdError.None, client.Write(0, data).Error);
+            Assert.Equal(data, client.ReadDisk(0, MiB));
+        }
+
+        // What is left is convenience, of which there may be half the budget.
+        clients[0].Call((int)NbdCommand.Flush, 0, 0);
+        SpinWait.SpinUntil(() => rig.Budget.UsedBytes <= 2 * MiB, TimeSpan.FromSeconds(10));
+        Assert.InRange(rig.Budget.UsedBytes, 0, 2 * MiB);
+    }
+
+    // The read comes in the same piece as the end of the write before it.
+    [Fact]
+    public async Task A_large_read_behind_a_large_write_does_not_wait_for_its_own_connection()
+    {
+        await using BlockDevice device = new(new MemoryNode(8 * MiB), "vm");
+        using TransmissionRig rig = new(device, 4 * MiB);
+        RawClient[] clients = [.. Enumerable.Range(0, 6).Select(_ => rig.Add())];
+        byte[] data = _seeds.Bytes(700_000);
+
+        Task[] working = [.. clients.Select((client, slot) => Task.Run(() =>
+        {
+            for (int round = 0; round < 20; round++)
+            {
+                byte[] write = Packet.Write(HeaderMode.Simple, 1, (ulong)slot * MiB, data);
+                client.Send([.. write, .. Packet.Request(HeaderMode.Simple, (int)NbdCommand.Flush, 2, 0, 0)]);
+                ulong read = client.Begin(Read, (ulong)slot * MiB, 700_000);
+                Assert.Equal((1u, 2u), (client.ReadAnswer().Cookie, client.ReadAnswer().Cookie));
+                Answer answer = client.ReadAnswer();
+                Assert.Equal(read, answer.Cookie);
+                Assert.True(answer.SimpleData.AsSpan().SequenceEqual(data));
+            }
+        }))];
+
+        await Task.WhenAll(working).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task Connections_with_large_requests_stay_within_the_budget_and_all_finish()
+    {
+        await using BlockDevice device = new(new DelayNode(new MemoryNode(64 * MiB), _seeds), "vm");
+        using TransmissionRig rig = new(device, 8 * MiB);
+        using CancellationTokenSource stop = new();
+        Task<long> watching = Task.Run(() =>
+        {
+            long most = 0;
+            while (!stop.IsCancellationRequested)
+            {
+                most = Math.Max(most, rig.Budget.UsedBytes);
+            }
+
+            return most;
+        });
+        Task[] working = [.. Enumerable.Range(0, 24).Select(slot => (rig.Add(), _seeds.Fork(), slot)).Select(worker => Task.Run(() =>
+        {
+            (RawClient client, Seeds seeds, int slot) = worker;
+            for (int round = 0; round < 10; round++)
+            {
+                byte[] data = seeds.Bytes(1 + seeds.Next(2 * MiB));
+                Assert.Equal(NbdError.None, client.Write((ulong)slot * 2 * MiB, data).Error);
+                Assert.True(client.ReadDisk((ulong)slot * 2 * MiB, data.Length).AsSpan().SequenceEqual(data));
+            }
+        }))];
+
+        await Task.WhenAll(working).WaitAsync(TimeSpan.FromSeconds(100), TestContext.Current.CancellationToken);
+        await stop.CancelAsync();
+
+        Assert.InRange(await watching, 1, 8 * MiB);
+    }
+
+    [Fact]
+    public async Task A_large_request_whose_rest_does_not_come_is_given_up_and_its_memory_returned()
+    {
+        await using BlockDevice device = new(new MemoryNode(8 * MiB), "vm");
+        using TransmissionRig rig = new(device, 4 * MiB) { StallTimeout = TimeSpan.FromMilliseconds(300) };
+        RawClient[] stalled = [.. Enumerable.Range(0, 4).Select(_ => rig.Add())];
+        foreach (RawClient client in stalled)
+        {
+            client.Send(Packet.Request(HeaderMode.Simple, (int)NbdCommand.Write, 1, 0, MiB));
+        }
+
+        // There is not enough for this one until the others have been given up.
+        Assert.Equal(new byte[MiB], rig.Add().ReadDisk(0, MiB));
+        Assert.All(stalled, client => client.AssertClosed());
+    }
+
+    [Fact]
+    public async Task An_idle_connection_is_no_stalled_one()
+    {
+        await using BlockDevice device = new(new MemoryNode(8 * MiB), "vm");
+        using TransmissionRig rig = new(device, 4 * MiB) { StallTimeout = TimeSpan.FromMilliseconds(200) };
+        RawClient idle = rig.Add();
+        idle.Write(0, _seeds.Bytes(MiB));
+        RawClient stalled = rig.Add();
+        stalled.Send(Packet.Request(HeaderMode.Simple, (int)NbdCommand.Write, 1, 0, MiB));
+        stalled.AssertClosed();
+
+        Assert.Equal(512, idle.ReadDisk(0, 512).Length);
+    }
+
+    // A client that sends and does not read would otherwise gather answered requests without end.
+    [Fact]
+    public async Task Late_requests_whose_replies_are_not_taken_are_bounded()
+    {
+        RecordingNode recording = new(new MemoryNode(8 * MiB));
+        await using BlockDevice device = new(new DelayNode(recording, _seeds), "vm");
+        using TransmissionRig rig = new(device, 64 * MiB) { StallTimeout = TimeSpan.FromSeconds(2) };
+        RawClient client = rig.Add();
+        byte[] requests = [.. Enumerable.Range(0, 2000).SelectMany(
+            i => Packet.Request(HeaderMode.Simple, Read, (ulong)i, 0, MiB - 16))];
+        client.Send(requests);
+
+        // The connection is dropped when it has taken nothing for too long; until then it was held back.
+        SpinWait.SpinUntil(() => rig.Budget.UsedBytes == 0 && recording.ReadBytes != 0, TimeSpan.FromSeconds(20));
+        Assert.InRange(recording.Count(BlockOperationKind.Read), 1, 100);
+    }
+
+    [Fact]
+    public async Task A_server_has_at_least_what_its_largest_request_needs()
+    {
+        await using ServedDisk disk = new(64 * MiB, new NbdServerOptions { MemoryBytes = 1 });
+        using RawClient client = disk.Go();
+
+        Assert.Equal(32 * MiB, client.ReadDisk(0, 32 * MiB).Length);
+    }
+}

@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The system on the guest's disk. It writes without rest and says on the console what it has fsynced:
+#   FSYNCED number sha256
+# until it is told "stop". With "fleece.check" on the kernel's command line it checks instead what it finds, and powers off.
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+stty -echo
+echo "GUEST BOOTED"
+
+fail() {
+    echo "GUEST FAILED: $*"
+    poweroff -f
+}
+
+sha256sum -c -s /data/sums || fail 'the data files differ from their sums'
+
+if grep -q fleece.check /proc/cmdline; then
+    touch /load/ledger
+    sha256sum -c -s /load/ledger || fail 'a file differs from what the ledger says'
+    echo "BACKUP VERIFIED $(wc -l </load/ledger) files"
+    mount -o remount,ro /
+    poweroff -f
+fi
+
+# So many KiB of lines that say whose they are and where they belong: what is found in the wrong place tells where it came from.
+text() {
+    awk -v whose="$1" -v lines=$(($2 * 64)) 'BEGIN { while (++n <= lines) printf "%-10s%5d\n", whose, n }'
+}
+
+# Overwrites blocks that the instant holds, and deletes, renames and truncates around them.
+scratch() {
+    n=0
+    while [ ! -e /tmp/stop ]; do
+        n=$((n + 1))
+        text scratch$n 64 | dd of=/scratch/blocks bs=64k iflag=fullblock seek=$((n * 37 % 256)) conv=notrunc,fsync 2>/dev/null ||
+            fail dd
+        cp /data/file$((n % 20)) /scratch/new && mv /scratch/new "/scratch/copy$((n % 50))" || fail cp
+        rm -f "/scratch/copy$(((n + 25) % 50))"
+    done
+}
+
+# Nothing of this is ever changed again, so what was fsynced before an instant is in every view of that instant.
+ledger() {
+    n=0
+    while [ ! -e /tmp/stop ] && [ $n -lt 4000 ]; do
+        n=$((n + 1))
+        text file$n $((n * 7 % 24 + 1)) >/tmp/file
+        sum=$(sha256sum </tmp/file)
+        dd if=/tmp/file of=/load/file$n bs=64k conv=fsync 2>/dev/null || fail dd
+        echo "${sum%% *}  /load/file$n" >>/load/ledger
+        sync /load/ledger || fail sync
+        echo "FSYNCED $n ${sum%% *}"
+    done
+}
+
+scratch &
+ledger &
+while read -r word; do
+    [ "$word" = stop ] && break
+done
+touch /tmp/stop
+wait
+mount -o remount,ro / || fail remount
+echo "GUEST STOPS"
+poweroff -f
