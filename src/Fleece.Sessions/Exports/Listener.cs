@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 
@@ -14,7 +13,6 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
 
     public Listener(ExportOptions options)
     {
-        CheckIsNotData(options.ListenUri);
         Tls = options.Tls;
         _server = NbdServer.Listen(
             options.ListenUri, this, new NbdServerOptions { Tls = options.Tls, AllowInsecure = options.AllowInsecure });
@@ -55,17 +53,6 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
         NbdExport[] disks = [.. _exports.Select(export => export.Find(export.Name)).OfType<NbdExport>()];
         IReadOnlyList<NbdExport> candidates = disks.Length != 0 ? disks : List();
         return candidates.Count == 1 ? candidates[0] : null;
-    }
-
-    // The server replaces a stale socket, which it knows by not being able to open it. An image that is open can't be opened
-    // either, and would be deleted.
-    private static void CheckIsNotData(NbdUri uri)
-    {
-        if (uri.IsUnix && new FileInfo(uri.SocketPath) is { Exists: true, Length: > 0 })
-        {
-            throw new BlockException(
-                BlockErrorKind.AddressInUse, $"'{uri.SocketPath}' is a file and no socket. Choose another path.", uri.SocketPath);
-        }
     }
 
     /// <inheritdoc/>
