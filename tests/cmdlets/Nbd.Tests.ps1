@@ -106,7 +106,7 @@ Describe 'An export' {
         @{ Case = '-ExportName says'; ExportName = 'web'; InUri = 'x'; Name = 'web' }
         @{ Case = 'the URI says'; ExportName = $null; InUri = 'x'; Name = 'x' }
         @{ Case = 'the disk is'; ExportName = $null; InUri = ''; Name = 'vm' }
-        @{ Case = 'a name says that a URI has to escape'; ExportName = 'a b/ü?#%'; InUri = ''; Name = 'a b/ü?#%' }
+        @{ Case = 'a name says that a URI has to escape'; ExportName = "a b/$([char] 0xFC)?#%"; InUri = ''; Name = "a b/$([char] 0xFC)?#%" }
     ) {
         $names = @{}
         if ($ExportName) { $names.ExportName = $ExportName }
@@ -415,7 +415,8 @@ Describe 'A URI' {
         @{ Command = 'Mount-FleeceDisk nbd+unix:///no?socket=vm.sock -Name x'; Id = 'ExportNotFound,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk nbds+unix:///vm?socket=vm.sock -Name x'; Id = 'TlsFailed,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk nbd+unix:///vm -Name x'; Id = 'UriInvalid,Fleece.MountFleeceDiskCommand' }
-        @{ Command = 'Mount-FleeceDisk nbd+unix:///vm?socket=vm.sock -Name x -Format Qcow2'; Id = 'ArgumentInvalid,Fleece.MountFleeceDiskCommand' }
+        @{ Command = 'Mount-FleeceDisk nbd+unix:///vm?socket=vm.sock -Name x -Format Qcow2'
+            Id = 'ArgumentInvalid,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk nbd+unix:///vm?socket=vm.sock'; Id = 'DiskNameInUse,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd://0.0.0.0:0'; Id = 'InsecureListener,Fleece.PublishFleeceExportCommand' }
         # The image is locked, as a stale socket seems to be, and must not be taken for one and deleted.
@@ -423,7 +424,8 @@ Describe 'A URI' {
         @{ Command = 'Publish-FleeceExport vm "nbd+unix:///?socket=$("x" * 200)"'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=vm.sock'; Id = 'ExportNameInUse,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///vm/a?socket=vm.sock'; Id = 'ExportNameInUse,Fleece.PublishFleeceExportCommand' }
-        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -ExportName /x'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -ExportName /x'
+            Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbds+unix:///x?socket=vm.sock'; Id = 'TlsFailed,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport nobody nbd://localhost:0'; Id = 'DiskNotFound,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm ./vm.sock'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
@@ -432,7 +434,8 @@ Describe 'A URI' {
         @{ Command = 'Unpublish-FleeceExport nobody'; Id = 'DiskNotFound,Fleece.UnpublishFleeceExportCommand' }
         @{ Command = 'Start-FleeceSession vm -TempPath nbd+unix:///vm?socket=vm.sock'; Id = 'TempIsDisk,Fleece.StartFleeceSessionCommand' }
         @{ Command = 'Start-FleeceSession vm -TempPath nbd+unix:///?socket=vm.sock'; Id = 'TempIsDisk,Fleece.StartFleeceSessionCommand' }
-        @{ Command = 'Start-FleeceSession vm -TempPath nbd+unix:///x?socket=no.sock'; Id = 'ServerUnreachable,Fleece.StartFleeceSessionCommand' }
+        @{ Command = 'Start-FleeceSession vm -TempPath nbd+unix:///x?socket=no.sock'
+            Id = 'ServerUnreachable,Fleece.StartFleeceSessionCommand' }
         @{ Command = 'Read-FleeceSnapshot -Uri nbd+unix:///vm/no?socket=vm.sock'; Id = 'ExportNotFound,Fleece.ReadFleeceSnapshotCommand' }
         @{ Command = 'Read-FleeceSnapshot -Uri ./vm.sock'; Id = 'UriInvalid,Fleece.ReadFleeceSnapshotCommand' }
     ) {
@@ -556,8 +559,9 @@ Describe 'TLS' {
     ) {
         Set-Content ca.pem $authority.ExportCertificatePem()
         if ($Kind -eq '.pem') {
+            $key = [Security.Cryptography.X509Certificates.ECDsaCertificateExtensions]::GetECDsaPrivateKey($serverCertificate)
             Set-Content server.pem $serverCertificate.ExportCertificatePem(), `
-                ([Security.Cryptography.X509Certificates.ECDsaCertificateExtensions]::GetECDsaPrivateKey($serverCertificate).ExportPkcs8PrivateKeyPem())
+                $key.ExportPkcs8PrivateKeyPem()
         } else {
             [IO.File]::WriteAllBytes("$PWD/server.pfx", $serverCertificate.Export('Pkcs12'))
         }
@@ -581,22 +585,21 @@ Describe 'TLS' {
         $export = Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate $serverCertificate -TlsAuthority $authority
         $tls = & $Certificate
 
-        # The refusal may come as an alert or as the end of the connection.
         Get-FailureId { Mount-FleeceDisk "$($export.Uri)" -Name remote -TlsAuthority $authority @tls -ErrorAction Stop } |
-            Should -BeIn 'TlsFailed,Fleece.MountFleeceDiskCommand', 'ServerUnreachable,Fleece.MountFleeceDiskCommand'
+            Should -Be 'TlsFailed,Fleece.MountFleeceDiskCommand'
 
         (Get-FleeceDisk).Name | Should -Be 'vm'
         $export.ConnectionCount | Should -Be 0
     }
 
     It 'is refused as TlsFailed: a client that <Case>' -ForEach @(
-        @{ Case = 'trusts another authority'; Uri = { "$($export.Uri)" }; Trusted = { $stranger } }
-        @{ Case = 'finds another name in the certificate'; Uri = { "nbds://127.0.0.1:$($export.Uri.Port)/vm" }; Trusted = { $authority } }
-        @{ Case = 'asks in plain text'; Uri = { "nbd://localhost:$($export.Uri.Port)/vm" }; Trusted = { $authority } }
+        @{ Case = 'trusts another authority'; Uri = { "$($args[0])" }; Trusted = { $stranger } }
+        @{ Case = 'finds another name in the certificate'; Uri = { "nbds://127.0.0.1:$($args[0].Port)/vm" }; Trusted = { $authority } }
+        @{ Case = 'asks in plain text'; Uri = { "nbd://localhost:$($args[0].Port)/vm" }; Trusted = { $authority } }
     ) {
         $export = Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate $serverCertificate
 
-        Get-FailureId { Mount-FleeceDisk (& $Uri) -Name remote -TlsAuthority (& $Trusted) -ErrorAction Stop } |
+        Get-FailureId { Mount-FleeceDisk (& $Uri $export.Uri) -Name remote -TlsAuthority (& $Trusted) -ErrorAction Stop } |
             Should -Be 'TlsFailed,Fleece.MountFleeceDiskCommand'
 
         (Get-FleeceDisk).Name | Should -Be 'vm'
@@ -624,9 +627,11 @@ Describe 'TLS' {
     }
 
     It 'is not weakened by joining a listener: <Case>' -ForEach @(
-        @{ Case = 'TLS at a plain one'; Id = 'TlsFailed'; Scheme = 'nbd'; First = { @{} }; Asked = 'nbds'; Tls = { @{ TlsCertificate = $serverCertificate } } }
+        @{ Case = 'TLS at a plain one'; Id = 'TlsFailed'; Scheme = 'nbd'; First = { @{} }; Asked = 'nbds'
+            Tls = { @{ TlsCertificate = $serverCertificate } } }
         @{ Case = 'client certificates where none are demanded'; Id = 'ArgumentInvalid'; Scheme = 'nbds'; Asked = 'nbds'
-            First = { @{ TlsCertificate = $serverCertificate } }; Tls = { @{ TlsCertificate = $serverCertificate; TlsAuthority = $authority } } }
+            First = { @{ TlsCertificate = $serverCertificate } }
+            Tls = { @{ TlsCertificate = $serverCertificate; TlsAuthority = $authority } } }
         @{ Case = 'another certificate'; Id = 'ArgumentInvalid'; Scheme = 'nbds'; Asked = 'nbds'
             First = { @{ TlsCertificate = $serverCertificate } }; Tls = { @{ TlsCertificate = $clientCertificate } } }
     ) {
