@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Sessions;
 using Fleece.Sessions.Backups;
@@ -136,6 +137,23 @@ public sealed class FleecingConformance
         string raw = served.Folder.File("target.raw");
         await Peer.RunAsync("qemu-img", "convert", "-f", "qcow2", "-O", "raw", target, raw);
         await QemuIo.RunAsync(raw, Reads([.. Data, .. NeverWritten]));
+    }
+
+    [Fact]
+    public async Task F6_QEMUs_own_job_over_NBD_during_which_the_guest_writes_copies_the_instant()
+    {
+        Peer.Need("qemu-storage-daemon");
+        await using ServedDisk served = await StartAsync();
+        Session session = await served.StartSessionAsync();
+        string target = served.Folder.File("target.raw");
+        await FileNode.Create(target, DiskBytes).DisposeAsync();
+        await using QemuJob job = await QemuJob.StartThrottledAsync(served.UriOf(session), target);
+
+        await OverwriteAsync(served);
+        Assert.True(await job.IsRunningAsync());
+        await job.FinishAsync();
+
+        await QemuIo.RunAsync(target, Reads([.. Data, .. NeverWritten]));
     }
 
     [Fact]

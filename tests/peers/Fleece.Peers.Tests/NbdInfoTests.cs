@@ -23,7 +23,9 @@ public sealed class NbdInfoTests
         Assert.Equal(8 * MiB + 512, export.GetProperty("export-size").GetInt64());
         Assert.Equal("vm", export.GetProperty("export-name").GetString());
         AssertAbilities(
-            export, can: ["can_flush", "can_fua", "can_trim", "can_zero", "can_multi_conn", "can_cache", "can_df"], cannot: ["is_read_only"]);
+            export,
+            can: ["can_flush", "can_fua", "can_trim", "can_zero", "can_multi_conn", "can_cache", "can_df"],
+            cannot: ["is_read_only"]);
     }
 
     // Announced as writable although writes are refused: only such an export may offer to be consumed by TRIM.

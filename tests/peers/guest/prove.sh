@@ -72,7 +72,7 @@ check_backup() {
     check_files "$work/replayed.raw" "$work/before"
     say "the backups are equal, $(stat -c %s "$work/copy.raw") bytes; e2fsck finds nothing; $(wc -l <"$work/before") files are there"
 
-    boot "file=$backup,format=$1,snapshot=on" "$work/backup.console" fleece.check </dev/null || fail 'the backup does not boot'
+    (boot "file=$backup,format=$1,snapshot=on" "$work/backup.console" fleece.check) </dev/null || fail 'the backup does not boot'
     grep -qa 'BACKUP VERIFIED' "$work/backup.console" || fail 'the booted backup found something wrong'
     local verified
     verified=$(grep -a -o 'BACKUP VERIFIED [0-9]*' "$work/backup.console" | tr -dc 0-9)

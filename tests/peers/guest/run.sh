@@ -4,7 +4,8 @@
 # Backs up a virtual machine that runs on a disk Fleece serves, and proves the backup: run.sh [raw|qcow2]...
 # The guest writes and fsyncs all the while and says on its console what it has fsynced. See docs/testing.md for what is proved.
 # Exit code 77 says that something is missing here, and what. $GUEST_KERNEL names a kernel other than the newest in /boot,
-# $GUEST_FOLDER a folder to work in, which is kept then; $FLEECE_SHELL another Fleece.Shell.dll than this checkout's.
+# $GUEST_ACCEL "kvm" or "tcg", $GUEST_FOLDER a folder to work in, which is kept then, $GUEST_PATIENCE the seconds to wait for
+# one thing, and $FLEECE_SHELL another Fleece.Shell.dll than this checkout's.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -88,7 +89,7 @@ make_disk() {
     for i in $(seq 0 19); do head -c $((i * 40001 + 1)) /dev/urandom >"$tree/data/file$i"; done
     head -c 16M /dev/urandom >"$tree/scratch/blocks"
     (cd "$tree" && sha256sum data/file* | sed 's# data# /data#' >data/sums)
-    mkfs.ext4 -q -d "$tree" "$work/root.raw" 192M
+    mkfs.ext4 -q -d "$tree" "$work/root.raw" 192M >"$work/mkfs.log"
 }
 
 # A device that opens may still run no guest, as in some nested machines. A kernel without a disk panics, and QEMU ends, in a
@@ -98,8 +99,10 @@ kvm_works() {
         -no-reboot -kernel "$kernel" -append 'panic=-1' >/dev/null 2>&1
 }
 
+# Becomes QEMU, so that its process id is the caller's: a guest that outlives this script would reconnect to the next run's
+# server, and two guests would write one disk.
 boot() { # DRIVE CONSOLE [KERNEL ARGUMENTS]
-    qemu-system-x86_64 -accel "$accel" -m 256 -smp 2 -nodefaults -no-user-config -display none -no-reboot \
+    exec qemu-system-x86_64 -accel "$accel" -m 256 -smp 2 -nodefaults -no-user-config -display none -no-reboot \
         -kernel "$kernel" -initrd "$work/initramfs.gz" -append "console=ttyS0 panic=-1 quiet ${3:-}" \
         -chardev stdio,id=console,signal=off -serial chardev:console -drive "$1,if=virtio,discard=unmap" >"$2" 2>"$2.log"
 }
@@ -131,9 +134,8 @@ busybox=$(command -v busybox) || skip 'busybox is not installed (package busybox
 ! ldd "$busybox" >/dev/null 2>&1 || skip 'busybox is linked dynamically; the guest has no libraries (package busybox-static)'
 kernel=${GUEST_KERNEL:-$(ls -v /boot/vmlinuz-* 2>/dev/null | tail -n 1)}
 [[ -r $kernel ]] || skip 'no readable kernel in /boot (package linux-image-cloud-amd64); set GUEST_KERNEL'
-accel=tcg
+accel=${GUEST_ACCEL:-tcg}
 if [[ -z ${GUEST_ACCEL:-} ]] && kvm_works; then accel=kvm; fi
-accel=${GUEST_ACCEL:-$accel}
 started=$EPOCHREALTIME
 trap finish EXIT
 work=${GUEST_FOLDER:-$(mktemp -d "${TMPDIR:-/tmp}/fleece-guest.XXXXXX")}

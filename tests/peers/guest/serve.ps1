@@ -5,7 +5,8 @@ param([string] $ImagePath, [string] $SocketPath)
 $ErrorActionPreference = 'Stop'
 
 $format = if ($ImagePath.EndsWith('.qcow2')) { 'Qcow2' } else { 'Raw' }
-$null = Mount-FleeceDisk -LiteralPath $ImagePath -Name vm -Format $format -ListenUri "nbd+unix:///?socket=$([uri]::EscapeDataString($SocketPath))"
+$listenUri = "nbd+unix:///?socket=$([uri]::EscapeDataString($SocketPath))"
+$null = Mount-FleeceDisk -LiteralPath $ImagePath -Name vm -Format $format -ListenUri $listenUri
 'ready'
 while ($line = [Console]::In.ReadLine()) {
     $word, $path = $line.Split(' ', 2)
