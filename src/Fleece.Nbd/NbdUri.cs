@@ -31,7 +31,7 @@ public sealed record NbdUri
         Host = host;
         Port = port;
         ExportName = exportName;
-        TlsHostName = tlsHostName ?? (host.Length != 0 ? host : "localhost");
+        TlsHostName = tlsHostName ?? DefaultTlsHostName(host);
     }
 
     /// <summary>True when the connection is to be encrypted.</summary>
@@ -119,15 +119,19 @@ public sealed record NbdUri
     {
         string scheme = (IsTls ? "nbds" : "nbd") + (IsUnix ? "+unix" : string.Empty);
         string name = string.Join('/', ExportName.Split('/').Select(Uri.EscapeDataString));
+        string tlsHostName = TlsHostName == DefaultTlsHostName(Host) ? string.Empty : $"tls-hostname={Uri.EscapeDataString(TlsHostName)}";
         if (IsUnix)
         {
-            return $"{scheme}:///{name}?socket={Uri.EscapeDataString(SocketPath).Replace("%2F", "/", StringComparison.Ordinal)}";
+            string socket = Uri.EscapeDataString(SocketPath).Replace("%2F", "/", StringComparison.Ordinal);
+            return $"{scheme}:///{name}?socket={socket}{(tlsHostName.Length == 0 ? string.Empty : "&")}{tlsHostName}";
         }
 
         string host = Host.Contains(':') ? $"[{Host}]" : Host;
         string port = Port == NbdLimits.DefaultPort ? string.Empty : string.Create(CultureInfo.InvariantCulture, $":{Port}");
-        return $"{scheme}://{host}{port}/{name}";
+        return $"{scheme}://{host}{port}/{name}{(tlsHostName.Length == 0 ? string.Empty : "?")}{tlsHostName}";
     }
+
+    private static string DefaultTlsHostName(string host) => host.Length != 0 ? host : "localhost";
 
     private static (string? SocketPath, string? TlsHostName) ParseQuery(string text, string query)
     {

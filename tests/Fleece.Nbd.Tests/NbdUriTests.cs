@@ -34,6 +34,8 @@ public sealed class NbdUriTests
     [InlineData("nbds://[::1]:99/x")]
     [InlineData("nbd+unix:///vm?socket=/a/b%20c%3F")]
     [InlineData("nbds://store:1/")]
+    [InlineData("nbds://10.0.0.1/vm?tls-hostname=store.example")]
+    [InlineData("nbds+unix:///vm?socket=/s&tls-hostname=store.example")]
     public void What_is_written_is_read_back(string text)
     {
         NbdUri uri = NbdUri.Parse(text);

@@ -169,7 +169,7 @@ public sealed class ExportTests
     public void A_guest_that_is_connected_keeps_its_disk_unless_forced()
     {
         using ModuleRunspace shell = new();
-        shell.Run(Vm + "$guest = Mount-FleeceDisk 'nbd+unix:///vm?socket=./s' -Name guest");
+        shell.Run(Vm + "$guest = Mount-FleeceDisk 'nbd+unix:///vm?socket=./s' -Name guest -ReadOnly");
 
         Assert.Equal("DiskBusy,Fleece.DismountFleeceDiskCommand", shell.Reports("Dismount-FleeceDisk vm").FullyQualifiedErrorId);
         Assert.Equal(

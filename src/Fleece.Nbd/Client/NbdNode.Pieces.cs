@@ -60,12 +60,22 @@ public sealed partial class NbdNode
         await EndDurablyAsync(lossesBefore, "write", cancellationToken).ConfigureAwait(false);
     }
 
-    private async ValueTask ZeroDurablyAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    private async ValueTask ZeroDurablyAsync(
+        long offsetBytes, long lengthBytes, CommandFlags fast, CancellationToken cancellationToken)
     {
         long lossesBefore = _connections.Losses.Count;
-        await ZeroAsync(offsetBytes, lengthBytes, DurableFlags, cancellationToken).ConfigureAwait(false);
+        await ZeroAsync(offsetBytes, lengthBytes, DurableFlags | fast, cancellationToken).ConfigureAwait(false);
         await EndDurablyAsync(lossesBefore, "write zeros to", cancellationToken).ConfigureAwait(false);
     }
+
+    private CommandFlags FastFlags(long offsetBytes) => _export.Offers(TransmissionFlags.SendFastZero)
+        ? CommandFlags.FastZero
+        : throw new BlockException(
+            BlockErrorKind.Unsupported,
+            $"The server at '{_name}' does not tell whether zeroing is fast there.",
+            _name,
+            offsetBytes,
+            "write zeros to");
 
     private CommandFlags DurableFlags => _export.Offers(TransmissionFlags.SendFua) ? CommandFlags.Fua : CommandFlags.None;
 

@@ -107,10 +107,11 @@ public sealed partial class NbdNode : IBlockNode
     public ValueTask WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
+        CommandFlags fast = (flags & WriteFlags.OnlyIfFast) != 0 ? FastFlags(offsetBytes) : CommandFlags.None;
         return
             lengthBytes == 0 ? default :
-            (flags & WriteFlags.ForceUnitAccess) != 0 ? ZeroDurablyAsync(offsetBytes, lengthBytes, cancellationToken) :
-            ZeroAsync(offsetBytes, lengthBytes, CommandFlags.None, cancellationToken);
+            (flags & WriteFlags.ForceUnitAccess) != 0 ? ZeroDurablyAsync(offsetBytes, lengthBytes, fast, cancellationToken) :
+            ZeroAsync(offsetBytes, lengthBytes, fast, cancellationToken);
     }
 
     /// <inheritdoc/>

@@ -189,8 +189,6 @@ internal sealed class ListenSocket : IDisposable
         {
             case "" or "localhost":
                 return IPAddress.Loopback;
-            case "*":
-                return Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any;
             default:
                 return IPAddress.TryParse(uri.Host, out IPAddress? address) ? address : Dns.GetHostAddresses(uri.Host)[0];
         }
