@@ -28,30 +28,42 @@ public sealed partial class NbdNode
         long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken) =>
         data.Length <= _export.MaximumPayloadBytes
             ? StartWriteAsync(offsetBytes, data, flags, cancellationToken)
-            : InPiecesAsync(
-                data.Length,
-                _export.MaximumPayloadBytes,
-                (startBytes, lengthBytes) => StartWriteAsync(
-                    offsetBytes + startBytes, data.Slice((int)startBytes, (int)lengthBytes), flags, cancellationToken));
+            : WriteInPiecesAsync(offsetBytes, data, flags, cancellationToken);
+
+    // Apart from the short way, which would pay for the delegate too.
+    private ValueTask WriteInPiecesAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken) =>
+        InPiecesAsync(
+            data.Length,
+            _export.MaximumPayloadBytes,
+            (startBytes, lengthBytes) => StartWriteAsync(
+                offsetBytes + startBytes, data.Slice((int)startBytes, (int)lengthBytes), flags, cancellationToken));
 
     private ValueTask ZeroAsync(long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
         _export.Offers(TransmissionFlags.SendWriteZeroes)
             ? ChangeRangeAsync(NbdCommand.WriteZeroes, offsetBytes, lengthBytes, flags, cancellationToken)
-            : InPiecesAsync(
-                lengthBytes,
-                Math.Min(_export.MaximumPayloadBytes, ZeroesBytes),
-                (startBytes, pieceBytes) => StartWriteAsync(
-                    offsetBytes + startBytes, Zeroes.Value.AsMemory(0, (int)pieceBytes), flags, cancellationToken));
+            : WriteZeroDataAsync(offsetBytes, lengthBytes, flags, cancellationToken);
+
+    private ValueTask WriteZeroDataAsync(
+        long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
+        InPiecesAsync(
+            lengthBytes,
+            Math.Min(_export.MaximumPayloadBytes, ZeroesBytes),
+            (startBytes, pieceBytes) => StartWriteAsync(
+                offsetBytes + startBytes, Zeroes.Value.AsMemory(0, (int)pieceBytes), flags, cancellationToken));
 
     private ValueTask ChangeRangeAsync(
         NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
         lengthBytes <= _export.MaximumRangeBytes
             ? StartChangeAsync(command, offsetBytes, lengthBytes, flags, cancellationToken)
-            : InPiecesAsync(
-                lengthBytes,
-                _export.MaximumRangeBytes,
-                (startBytes, pieceBytes) => StartChangeAsync(
-                    command, offsetBytes + startBytes, pieceBytes, flags, cancellationToken));
+            : ChangeInPiecesAsync(command, offsetBytes, lengthBytes, flags, cancellationToken);
+
+    private ValueTask ChangeInPiecesAsync(
+        NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
+        InPiecesAsync(
+            lengthBytes,
+            _export.MaximumRangeBytes,
+            (startBytes, pieceBytes) => StartChangeAsync(command, offsetBytes + startBytes, pieceBytes, flags, cancellationToken));
 
     private async ValueTask WriteDurablyAsync(long offsetBytes, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {

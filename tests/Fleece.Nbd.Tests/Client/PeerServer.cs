@@ -67,7 +67,7 @@ internal sealed class PeerServer : IDisposable
         ProcessStartInfo start = new(_tool, [.. common, .. _arguments]) { RedirectStandardError = true };
         try
         {
-            _process = Process.Start(start)!;
+            _process = LastingThread.Run(() => Process.Start(start)!);
         }
         catch (Win32Exception)
         {
