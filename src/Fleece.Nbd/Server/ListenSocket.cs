@@ -81,6 +81,12 @@ internal sealed class ListenSocket : IDisposable
         Socket socket = new(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
         {
+            if (address.Equals(IPAddress.IPv6Any))
+            {
+                // All addresses, as the URI says, on systems too that keep the two families apart unless asked.
+                socket.DualMode = true;
+            }
+
             // No ReuseAddress: on Unix it lets a second listener share the port, and then each takes some of the other's
             // clients. Connections of an earlier listener that linger are no obstacle, for binding allows for those by itself.
             socket.Bind(new IPEndPoint(address, uri.Port));

@@ -10,8 +10,8 @@ namespace Fleece.Sessions.Backups;
 /// <summary>Stores the chunks of one snapshot in an image, behind the back of whoever sends them.</summary>
 /// <remarks>
 /// <para>The target (<see cref="IBackupTarget"/>) becomes a backup when all chunks of the read are stored and durable; an
-/// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored
-/// (I8). When a backup fails after chunks were consumed, what was written is the only copy of them and is kept; otherwise a
+/// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
+/// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy of them and is kept; otherwise a
 /// file is deleted.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
@@ -28,6 +28,7 @@ public sealed class BackupWriter : IAsyncDisposable
     private readonly Channel<SnapshotChunk> _queue =
         Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks) { SingleWriter = true });
 
+    private readonly UnflushedChunks? _unflushed;
     private readonly Task[] _workers;
     private BlockException? _failure;
     private long _dataBytes;
@@ -40,6 +41,7 @@ public sealed class BackupWriter : IAsyncDisposable
     {
         _source = source;
         _target = target;
+        _unflushed = target.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
         _workers = new Task[target.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
         {
@@ -141,6 +143,11 @@ public sealed class BackupWriter : IAsyncDisposable
         await Task.WhenAll(_workers).ConfigureAwait(false);
         ThrowIfFailed();
         CheckIsWhole();
+        if (_unflushed is not null)
+        {
+            await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         await _target.CompleteAsync(cancellationToken).ConfigureAwait(false);
         _isEnded = true;
         return new Backup(
@@ -168,6 +175,7 @@ public sealed class BackupWriter : IAsyncDisposable
         Fail(new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
         _queue.Writer.TryComplete();
         await Task.WhenAll(_workers).ConfigureAwait(false);
+        _unflushed?.Abandon();
         KeptAt = await _target.AbandonAsync(_hasConsumed).ConfigureAwait(false);
     }
 
@@ -191,13 +199,33 @@ public sealed class BackupWriter : IAsyncDisposable
                         chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, CancellationToken.None)
                     : _target.Image.WriteAsync(chunk.OffsetBytes, chunk.Data, WriteFlags.None, CancellationToken.None);
                 await storing.ConfigureAwait(false);
-                Confirm(chunk);
             }
             catch (BlockException e)
             {
                 chunk.EndTakenOver(isStored: false);
                 Fail(e);
+                continue;
             }
+
+            await StoredAsync(chunk).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask StoredAsync(SnapshotChunk chunk)
+    {
+        if (_unflushed is null || !chunk.Consumes)
+        {
+            Confirm(chunk);
+            return;
+        }
+
+        try
+        {
+            await _unflushed.AddAsync(chunk).ConfigureAwait(false);
+        }
+        catch (BlockException e)
+        {
+            Fail(e);
         }
     }
 

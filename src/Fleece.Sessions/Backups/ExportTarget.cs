@@ -26,6 +26,9 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
     public bool ReadsAsZero => false;
 
     /// <inheritdoc/>
+    public bool ConfirmsWhenDurable => true;
+
+    /// <inheritdoc/>
     /// <remarks>Enough to fill a network's round trip.</remarks>
     public int WritesAtOnce => 8;
 

@@ -21,6 +21,10 @@ internal sealed class FileTarget(BackupOptions options, ImageFormat format, stri
     public bool ReadsAsZero => true;
 
     /// <inheritdoc/>
+    /// <remarks>A machine that goes down takes the sessions with it.</remarks>
+    public bool ConfirmsWhenDurable => false;
+
+    /// <inheritdoc/>
     /// <remarks>Two overlap one's system call with the other's.</remarks>
     public int WritesAtOnce => 2;
 

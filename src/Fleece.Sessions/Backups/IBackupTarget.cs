@@ -20,6 +20,12 @@ internal interface IBackupTarget
     /// <summary>True when it reads as zeros where nothing was written.</summary>
     bool ReadsAsZero { get; }
 
+    /// <summary>
+    /// True when the target can lose what it has acknowledged while this process and its sessions live on, as a server can: chunks are
+    /// then confirmed when they are durable.
+    /// </summary>
+    bool ConfirmsWhenDurable { get; }
+
     /// <summary>How many writes at a time serve it best.</summary>
     int WritesAtOnce { get; }
 

@@ -81,6 +81,17 @@ public sealed class SnapshotChunk : IDisposable
     /// <summary>Ends a chunk that was taken over: disposes it when its bytes are stored, abandons it otherwise.</summary>
     internal void EndTakenOver(bool isStored) => End(TakenOver, isStored);
 
+    /// <summary>Recycles the memory; the one who has taken the chunk over still ends it.</summary>
+    internal void RecycleTakenOver()
+    {
+        if (_data is not null && !IsZero)
+        {
+            _buffers?.Return(_data);
+        }
+
+        _data = null;
+    }
+
     private void End(int expectedState, bool isFinished)
     {
         if (Interlocked.CompareExchange(ref _state, Ended, expectedState) != expectedState)
@@ -88,12 +99,7 @@ public sealed class SnapshotChunk : IDisposable
             return;
         }
 
-        if (_data is not null && !IsZero)
-        {
-            _buffers?.Return(_data);
-        }
-
-        _data = null;
+        RecycleTakenOver();
         if (isFinished && _consumes)
         {
             Source.Confirm(new BlockRange(OffsetBytes, LengthBytes));

@@ -13,6 +13,8 @@ public sealed class OwnServerConformanceTests : BlockNodeConformance, IAsyncDisp
 {
     private readonly List<ServedDisk> _disks = [];
 
+    protected override int DiscardUnitBytes => 65536;
+
     protected override bool ReportsFreedRanges => true;
 
     public async ValueTask DisposeAsync()
