@@ -49,7 +49,13 @@ internal sealed class ReplyWriter : IDisposable
     {
         if (_usedBytes + bytes > _batch.LengthBytes || _usedBytes >= FlushThresholdBytes)
         {
+            // A first buffer that many replies have filled is worth a larger one, which saves the next ones system calls.
+            bool isTooSmall = _batch == _base && _usedBytes != 0;
             Flush();
+            if (isTooSmall && bytes <= SharedBuffer.ComfortBytes && SharedBuffer.TryRentComfort(_budget) is { } larger)
+            {
+                _batch = larger;
+            }
         }
 
         return bytes <= _batch.LengthBytes || TryGrow(bytes) ? _batch.Bytes.AsMemory(_usedBytes, bytes) : default;

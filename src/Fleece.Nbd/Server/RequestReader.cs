@@ -48,7 +48,7 @@ internal sealed class RequestReader : IDisposable
             return false;
         }
 
-        return bytes > SharedBuffer.BaseBytes ? TryReceiveLarge(bytes) : TryReceive(bytes);
+        return _buffer.IsLasting ? TryReceive(bytes) : TryReceiveLarge(bytes);
     }
 
     /// <summary>The next bytes without taking them; <see cref="TryFill"/> has brought them.</summary>
