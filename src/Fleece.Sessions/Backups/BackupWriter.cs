@@ -11,8 +11,8 @@ namespace Fleece.Sessions.Backups;
 /// <remarks>
 /// <para>The target (<see cref="IBackupTarget"/>) becomes a backup when all chunks of the read are stored and durable; an
 /// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
-/// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy of them and is kept; otherwise a
-/// file is deleted.</para>
+/// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy
+/// of them and is kept; otherwise a file is deleted.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
 /// </remarks>
