@@ -16,9 +16,6 @@ namespace Fleece.Nbd.Client;
 /// </remarks>
 internal sealed class Handshake
 {
-    public const string AllocationContext = "base:allocation";
-    public const string AccessContext = "fleece:access";
-
     // The second word of a server that speaks only the protocol of before 2011.
     private const ulong OldStyle = 0x00420281861253;
 
@@ -126,7 +123,7 @@ internal sealed class Handshake
         {
             OptionReply.Ack when data.Length == 0 => true,
             OptionReply.ErrorTlsRequired => throw ServerErrors.OptionRefused(_uri, option, type, data),
-            _ when IsError(type) => false,
+            _ when type.IsError() => false,
             _ => throw channel.Violation($"reply {(uint)type} of {data.Length} bytes to {option}", "an empty ACK or an error"),
         };
     }
@@ -135,8 +132,8 @@ internal sealed class Handshake
         OptionChannel channel, CancellationToken cancellationToken)
     {
         byte[] name = Encoding.UTF8.GetBytes(_uri.ExportName);
-        byte[] allocation = Encoding.UTF8.GetBytes(AllocationContext);
-        byte[] access = Encoding.UTF8.GetBytes(AccessContext);
+        byte[] allocation = Encoding.UTF8.GetBytes(MetaContexts.BaseAllocation);
+        byte[] access = Encoding.UTF8.GetBytes(MetaContexts.FleeceAccess);
         using MemoryStream data = new();
         WriteString(data, name);
         WriteUInt32(data, 2);
@@ -153,7 +150,7 @@ internal sealed class Handshake
                 return contexts;
             }
 
-            if (IsError(type))
+            if (type.IsError())
             {
                 // A server without contexts is one without status; an export it does not know is told by GO.
                 return default;
@@ -180,10 +177,10 @@ internal sealed class Handshake
 
         switch (context)
         {
-            case AllocationContext when contexts.Allocation is null && contexts.Access != number:
+            case MetaContexts.BaseAllocation when contexts.Allocation is null && contexts.Access != number:
                 contexts.Allocation = number;
                 break;
-            case AccessContext when contexts.Access is null && contexts.Allocation != number:
+            case MetaContexts.FleeceAccess when contexts.Access is null && contexts.Allocation != number:
                 contexts.Access = number;
                 break;
             default:
@@ -211,7 +208,7 @@ internal sealed class Handshake
                     return info;
                 case OptionReply.ErrorUnsupported:
                     return null;
-                case var _ when IsError(type):
+                case var _ when type.IsError():
                     throw ServerErrors.OptionRefused(_uri, NbdOption.Go, type, reply);
                 default:
                     throw channel.Violation(
@@ -231,8 +228,6 @@ internal sealed class Handshake
             cancellationToken).ConfigureAwait(false);
         return ExportInfo.ReadNamed(channel, answer);
     }
-
-    private static bool IsError(OptionReply type) => ((uint)type & 0x80000000) != 0;
 
     private static void WriteString(MemoryStream data, byte[] text)
     {

@@ -7,9 +7,6 @@ namespace Fleece.Nbd.Client;
 /// <content>What the server tells of ranges without reading them.</content>
 public sealed partial class NbdNode
 {
-    // fleece:access. Bit 0 says denied, bit 1 says consumed; docs/nbd.md describes the context.
-    private const ulong RefusedFlags = 0b11;
-
     /// <inheritdoc/>
     public async ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
@@ -62,7 +59,7 @@ public sealed partial class NbdNode
             ? known
             : (await QueryAsync(range, cancellationToken).ConfigureAwait(false)).Access!;
         (long endBytes, ulong flags) = runs.Find(offsetBytes);
-        bool isReadable = (flags & RefusedFlags) == 0;
+        bool isReadable = ((AccessFlags)flags & (AccessFlags.Denied | AccessFlags.Consumed)) == 0;
         return Cut(range, endBytes, isCautious: !isReadable) is long cutBytes and not 0
             ? (isReadable, cutBytes)
             : (false, Geometry.RequestAlignmentBytes);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Server;
 
@@ -8,11 +7,8 @@ namespace Fleece.Nbd.Server;
 /// <remarks>Source: NBD protocol, "base:allocation metadata context".</remarks>
 public sealed class AllocationContext(BlockDevice device) : IStatusContext
 {
-    /// <summary>The context's name.</summary>
-    public const string ContextName = "base:allocation";
-
     /// <inheritdoc/>
-    public string Name => ContextName;
+    public string Name => MetaContexts.BaseAllocation;
 
     /// <inheritdoc/>
     public async ValueTask<StatusExtent> GetExtentAsync(

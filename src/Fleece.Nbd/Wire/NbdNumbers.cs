@@ -132,12 +132,3 @@ internal enum NbdError : uint
     NotSupported = 95,
     Shutdown = 108,
 }
-
-/// <summary>Flags of a run in <c>base:allocation</c>. Source: NBD protocol, "base:allocation metadata context".</summary>
-[Flags]
-internal enum AllocationFlags : uint
-{
-    None = 0,
-    Hole = 1 << 0,
-    Zero = 1 << 1,
-}

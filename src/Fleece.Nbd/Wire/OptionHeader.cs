@@ -29,8 +29,6 @@ internal readonly record struct OptionReplyHeader(NbdOption Option, OptionReply 
 {
     public const int SizeBytes = 20;
 
-    public bool IsError => ((uint)Type & 0x80000000) != 0;
-
     /// <summary>Reads a header; false when its magic is wrong.</summary>
     public static bool TryRead(ReadOnlySpan<byte> bytes, out OptionReplyHeader header)
     {
@@ -48,4 +46,11 @@ internal readonly record struct OptionReplyHeader(NbdOption Option, OptionReply 
         BinaryPrimitives.WriteUInt32BigEndian(bytes[12..], (uint)Type);
         BinaryPrimitives.WriteUInt32BigEndian(bytes[16..], Length);
     }
+}
+
+/// <summary>What the numbers of replies to options say by themselves.</summary>
+internal static class OptionReplies
+{
+    /// <summary>True for a refusal. Source: NBD protocol, "Option reply types": the topmost bit.</summary>
+    public static bool IsError(this OptionReply type) => ((uint)type & 0x80000000) != 0;
 }

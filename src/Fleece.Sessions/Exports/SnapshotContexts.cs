@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Nbd;
 using Fleece.Nbd.Server;
 
 namespace Fleece.Sessions.Exports;
@@ -12,12 +13,9 @@ namespace Fleece.Sessions.Exports;
 /// </remarks>
 internal sealed class SnapshotAllocationContext(Session session) : IStatusContext
 {
-    // Source: NBD protocol, "base:allocation metadata context".
-    private const uint HoleThatIsNotZero = 1;
-
     private readonly AllocationContext _readable = new(session.Snapshot);
 
-    public string Name => AllocationContext.ContextName;
+    public string Name => MetaContexts.BaseAllocation;
 
     public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
@@ -29,21 +27,14 @@ internal sealed class SnapshotAllocationContext(Session session) : IStatusContex
         }
 
         long refusedBytes = next.IsEmpty ? lengthBytes : next.OffsetBytes - offsetBytes;
-        return new ValueTask<StatusExtent>(new StatusExtent(refusedBytes, HoleThatIsNotZero));
+        return new ValueTask<StatusExtent>(new StatusExtent(refusedBytes, (uint)AllocationFlags.Hole));
     }
 }
 
 /// <summary><c>fleece:access</c> of a snapshot: 0 can be read, 1 was denied from the start, 2 was consumed.</summary>
 internal sealed class AccessContext(Session session) : IStatusContext
 {
-    /// <summary>The context's name.</summary>
-    public const string ContextName = "fleece:access";
-
-    private const uint Readable = 0;
-    private const uint Denied = 1 << 0;
-    private const uint Consumed = 1 << 1;
-
-    public string Name => ContextName;
+    public string Name => MetaContexts.FleeceAccess;
 
     public async ValueTask<StatusExtent> GetExtentAsync(
         long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
@@ -57,11 +48,11 @@ internal sealed class AccessContext(Session session) : IStatusContext
         BlockRange next = session.Point.NextReadable(offsetBytes, offsetBytes + lengthBytes);
         if (next.OffsetBytes == offsetBytes && !next.IsEmpty)
         {
-            return new StatusExtent(next.LengthBytes, Readable);
+            return new StatusExtent(next.LengthBytes, (uint)AccessFlags.None);
         }
 
         SnapshotRun run = session.Point.GetRun(offsetBytes);
-        return new StatusExtent(
-            Math.Min(run.LengthBytes, lengthBytes), run.State == SnapshotRunState.Denied ? Denied : Consumed);
+        AccessFlags refusal = run.State == SnapshotRunState.Denied ? AccessFlags.Denied : AccessFlags.Consumed;
+        return new StatusExtent(Math.Min(run.LengthBytes, lengthBytes), (uint)refusal);
     }
 }

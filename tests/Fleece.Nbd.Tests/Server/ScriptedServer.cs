@@ -62,7 +62,7 @@ internal static class ScriptedServer
     {
         OracleReader client = new(script);
         OracleReader server = new(sent);
-        HandshakeOracle handshake = new(client, server, export, AllocationContext.ContextName);
+        HandshakeOracle handshake = new(client, server, export, MetaContexts.BaseAllocation);
         int answered = 0;
         if (handshake.Check())
         {

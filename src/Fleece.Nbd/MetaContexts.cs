@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma warning disable CA1008, CA1028 // The members and their widths are the protocol's.
+namespace Fleece.Nbd;
+
+/// <summary>The names of the metadata contexts that server and client both know.</summary>
+public static class MetaContexts
+{
+    /// <summary>What is stored and what reads as zeros (<see cref="AllocationFlags"/>). Source: NBD protocol, "base:allocation metadata
+    /// context".</summary>
+    public const string BaseAllocation = "base:allocation";
+
+    /// <summary>What of a snapshot can be read (<see cref="AccessFlags"/>). Fleece's own; docs/nbd.md describes it.</summary>
+    public const string FleeceAccess = "fleece:access";
+}
+
+/// <summary>Flags of a run in <see cref="MetaContexts.BaseAllocation"/>. Source: as there.</summary>
+[Flags]
+public enum AllocationFlags : uint
+{
+    /// <summary>Data.</summary>
+    None = 0,
+
+    /// <summary>Nothing is stored here.</summary>
+    Hole = 1 << 0,
+
+    /// <summary>It reads as zeros.</summary>
+    Zero = 1 << 1,
+}
+
+/// <summary>Flags of a run in <see cref="MetaContexts.FleeceAccess"/>.</summary>
+[Flags]
+public enum AccessFlags : uint
+{
+    /// <summary>It can be read.</summary>
+    None = 0,
+
+    /// <summary>Refused: the session was limited to other ranges when it started.</summary>
+    Denied = 1 << 0,
+
+    /// <summary>Refused: it was read, confirmed and discarded.</summary>
+    Consumed = 1 << 1,
+}
