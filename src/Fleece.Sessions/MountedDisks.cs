@@ -173,7 +173,7 @@ public sealed class MountedDisks : IAsyncDisposable
                 disk.Path);
         }
 
-        int guestCount = Exports.All.Where(export => export.Disk == disk).Sum(export => export.GuestCount);
+        int guestCount = Exports.Of(disk).Sum(export => export.GuestCount);
         if (guestCount != 0)
         {
             throw new BlockException(

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Sessions;
 using Fleece.Sessions.Exports;
 
 namespace Fleece;
@@ -26,11 +25,7 @@ public sealed class GetFleeceExportCommand : FleeceCommand
 
         foreach (string name in Disk)
         {
-            ForItem(name, () =>
-            {
-                Disk disk = Disks.Find(name);
-                WriteObject(Disks.Exports.All.Where(export => export.Disk == disk), enumerateCollection: true);
-            });
+            ForItem(name, () => WriteObject(Disks.Exports.Of(Disks.Find(name)), enumerateCollection: true));
         }
     }
 }

@@ -75,7 +75,7 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
     private string ResolveTemp(string tempPath)
     {
         string address = ResolveAddress(tempPath);
-        foreach (DiskExport export in Disks.Exports.All.Where(export => _disks.Contains(export.Disk) && !export.IsSnapshotOnly))
+        foreach (DiskExport export in _disks.SelectMany(Disks.Exports.Of).Where(export => !export.IsSnapshotOnly))
         {
             if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
             {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Block;
-using Fleece.Sessions;
 using Fleece.Sessions.Exports;
 
 namespace Fleece;
@@ -43,8 +42,7 @@ public sealed class UnpublishFleeceExportCommand : FleeceCommand
         {
             ForItem(name, () =>
             {
-                Disk disk = Disks.Find(name);
-                foreach (DiskExport export in Disks.Exports.All.Where(export => export.Disk == disk))
+                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(name)))
                 {
                     ForItem(export, () => Unpublish(export));
                 }

@@ -17,6 +17,9 @@ public sealed class PublishedExports
     /// <summary>All exports, in the order they were published.</summary>
     public IReadOnlyList<DiskExport> All => _all;
 
+    /// <summary>The exports of one disk, in the order they were published.</summary>
+    public IReadOnlyList<DiskExport> Of(Disk disk) => Array.FindAll(_all, export => export.Disk == disk);
+
     /// <summary>Publishes a disk; clients can connect when this returns.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ExportNameInUse"/>,
     /// <see cref="BlockErrorKind.InvalidArgument"/>, <see cref="BlockErrorKind.UriInvalid"/>, or why the address can't be
@@ -84,7 +87,7 @@ public sealed class PublishedExports
     /// <summary>Takes all exports of a disk away.</summary>
     public async ValueTask UnpublishAsync(Disk disk)
     {
-        foreach (DiskExport export in _all.Where(export => export.Disk == disk))
+        foreach (DiskExport export in Of(disk))
         {
             await UnpublishAsync(export).ConfigureAwait(false);
         }
