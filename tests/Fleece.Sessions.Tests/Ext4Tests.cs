@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using Fleece.Sessions.Backups;
 using Fleece.Sessions.Reading;
 using Fleece.TestKit;
@@ -11,10 +10,6 @@ public sealed class Ext4Tests
 {
     private const int BlockBytes = 4096;
 
-    // e2fsprogs lives in the system folders, which an ordinary user's PATH may leave out.
-    private static readonly string[] ToolFolders =
-        ["/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin", "/opt/homebrew/opt/e2fsprogs/sbin"];
-
     // Guests write back what is there until the instant and garbage from then on, without ever stopping. So the instant holds a
     // clean file system, whatever moment within the writes it falls on, and the live disk ends as rubble.
     [Theory]
@@ -22,11 +17,11 @@ public sealed class Ext4Tests
     [InlineData("backup.qcow2")]
     public async Task The_backup_of_an_ext4_disk_under_attack_passes_e2fsck_and_holds_the_files(string backupName)
     {
-        Assert.SkipUnless(Exists("mke2fs") && Exists("e2fsck") && Exists("debugfs"), "e2fsprogs is not installed");
+        Peer.Need("mke2fs", "e2fsck", "debugfs");
         await using Rig rig = new();
         string tree = MakeTree(rig);
         string image = rig.Folder.File("disk.raw");
-        Run("mke2fs", "-q", "-t", "ext4", "-d", tree, image, "48M");
+        await Peer.RunAsync("mke2fs", "-q", "-t", "ext4", "-d", tree, image, "48M");
         await using Disk disk = await Disk.OpenAsync(image, "disk");
         Attack attack = new();
         Task[] guests = [.. Enumerable.Range(0, 2).Select(_ => rig.Seeds.Fork())
@@ -43,11 +38,11 @@ public sealed class Ext4Tests
         await session.StopAsync();
 
         string raw = await AsRawAsync(rig, backupPath);
-        Run("e2fsck", "-fn", raw);
+        await Peer.RunAsync("e2fsck", "-fn", raw);
         string restored = Directory.CreateDirectory(rig.Folder.File("restored")).FullName;
-        Run("debugfs", "-R", $"rdump / {restored}", raw);
+        await Peer.RunAsync("debugfs", "-R", $"rdump / {restored}", raw);
         AssertSameFiles(tree, restored);
-        Assert.NotEqual(0, RunForExitCode("e2fsck", "-fn", image));
+        Assert.NotEqual(0, (await Peer.TryRunAsync("e2fsck", "-fn", image)).ExitCode);
     }
 
     private static string MakeTree(Rig rig)
@@ -94,27 +89,6 @@ public sealed class Ext4Tests
             string other = Path.Combine(actualFolder, Path.GetRelativePath(expectedFolder, file));
             Assert.True(File.ReadAllBytes(file).AsSpan().SequenceEqual(File.ReadAllBytes(other)), $"{other} differs");
         }
-    }
-
-    private static string? Find(string tool) =>
-        ToolFolders.Select(folder => Path.Combine(folder, tool)).FirstOrDefault(File.Exists);
-
-    private static bool Exists(string tool) => Find(tool) is not null;
-
-    private static void Run(string tool, params string[] arguments) => Assert.Equal(0, RunForExitCode(tool, arguments));
-
-    private static int RunForExitCode(string tool, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(Find(tool)!, arguments)
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd() + error.GetAwaiter().GetResult();
-        process.WaitForExit();
-        TestContext.Current.TestOutputHelper?.WriteLine($"{tool}: {process.ExitCode}\n{output}");
-        return process.ExitCode;
     }
 
     private sealed class Attack

@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: MIT
 using System.ComponentModel;
 using System.Diagnostics;
+using Xunit;
 
-namespace Fleece.Peers.Tests;
+namespace Fleece.TestKit;
 
 /// <summary>What a peer's program said and how it ended; standard error stands behind standard output.</summary>
-internal sealed record PeerResult(int ExitCode, string Output);
+public sealed record PeerResult(int ExitCode, string Output);
 
-/// <summary>Runs the programs of others, the other end of every test here.</summary>
-internal static class Peer
+/// <summary>Runs the programs of others, the other party of a test.</summary>
+public static class Peer
 {
     // Far beyond what any of them needs. It only turns a hang into a failure that says who hung.
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
     // System programs lie where an ordinary user's PATH may not reach.
     private static readonly string[] Folders =
-        [.. (Environment.GetEnvironmentVariable("PATH") ?? string.Empty).Split(Path.PathSeparator), "/usr/sbin", "/sbin"];
+    [
+        .. (Environment.GetEnvironmentVariable("PATH") ?? string.Empty).Split(Path.PathSeparator),
+        "/usr/sbin",
+        "/sbin",
+        "/usr/bin",
+        "/usr/local/sbin",
+        "/opt/homebrew/opt/e2fsprogs/sbin",
+    ];
 
     /// <summary>Skips the test unless all the programs are installed.</summary>
     public static void Need(params string[] programs)

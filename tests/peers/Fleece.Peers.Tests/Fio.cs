@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Block;
 using Fleece.Images;
-using Fleece.Sessions;
 using Fleece.Sessions.Backups;
 using Fleece.Sessions.Reading;
+using Fleece.Sessions;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using Fleece.Images;
 using Fleece.Sessions;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

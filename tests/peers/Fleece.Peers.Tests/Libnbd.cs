@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.TestKit;
 namespace Fleece.Peers.Tests;
 
 /// <summary>libnbd driven request by request from Python, with what a client needs who breaks the rules on purpose.</summary>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block;
 using Fleece.Sessions;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Fleece.Sessions;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

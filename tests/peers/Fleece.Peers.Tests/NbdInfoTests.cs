@@ -3,6 +3,7 @@ using System.Text.Json;
 using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.Sessions;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

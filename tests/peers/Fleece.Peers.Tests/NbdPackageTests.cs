@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.TestKit;
 namespace Fleece.Peers.Tests;
 
 /// <summary>The NBD project's own protocol tester.</summary>

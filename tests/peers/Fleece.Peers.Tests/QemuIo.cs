@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images;
+using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;
 
