@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Sessions;
 using Fleece.TestKit;
 
