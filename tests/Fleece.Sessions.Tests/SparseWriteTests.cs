@@ -25,7 +25,7 @@ public sealed class SparseWriteTests
     [MemberData(nameof(Places))]
     public async Task A_target_that_reads_as_zeros_gets_every_byte_and_no_piece_of_zeros(int offsetBytes, int lengthBytes)
     {
-        Seeds seeds = new();
+        Seeds seeds = Seeds.FromEnvironment();
         byte[] data = HalfZero(seeds, offsetBytes, lengthBytes);
         await using RecordingNode target = new(new MemoryNode(SizeBytes));
 
@@ -44,7 +44,7 @@ public sealed class SparseWriteTests
     [MemberData(nameof(Places))]
     public async Task A_target_that_holds_something_is_zeroed_where_zeros_come(int offsetBytes, int lengthBytes)
     {
-        Seeds seeds = new();
+        Seeds seeds = Seeds.FromEnvironment();
         byte[] data = HalfZero(seeds, offsetBytes, lengthBytes);
         await using MemoryNode target = new(SizeBytes);
         byte[] before = seeds.Bytes(SizeBytes);
