@@ -11,12 +11,14 @@ namespace Fleece.Sessions;
 public sealed class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
+    private readonly IReadOnlyList<BlockRange>? _ranges;
     private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
 
-    private Session(Disk disk, string name, TempImage temp, PointInTime point)
+    private Session(Disk disk, string name, TempImage temp, PointInTime point, IReadOnlyList<BlockRange>? ranges)
     {
+        _ranges = ranges;
         Disk = disk;
         Name = name;
         Point = point;
@@ -45,6 +47,12 @@ public sealed class Session : ISnapshotSource
 
     /// <inheritdoc/>
     DateTimeOffset? ISnapshotSource.Instant => StartedAt;
+
+    /// <summary>The identity of the instant, which its backups are known by.</summary>
+    public Guid InstantId { get; } = Guid.NewGuid();
+
+    /// <inheritdoc/>
+    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, BitmapName: null, BaselineId: null, _ranges);
 
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => Disk.SizeBytes;
@@ -184,7 +192,7 @@ public sealed class Session : ISnapshotSource
         {
             PointInTime point = new(
                 disk.Device.Root, temp.Node, temp.ReadsAsZero, options.GranuleSizeBytes, options.OnCopyError, options.Ranges);
-            return new Session(disk, name, temp, point);
+            return new Session(disk, name, temp, point, options.Ranges);
         }
         catch
         {
