@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
+using Fleece.Images;
+using Fleece.Nbd;
+
+namespace Fleece.Sessions.Bitmaps;
+
+/// <content>How bitmaps outlive a mount and a process: the sidecar, and the image's own bitmaps where its format has them.</content>
+public sealed partial class DiskBitmaps : IChangeWitness
+{
+    private readonly IBitmapImage? _image;
+    private BlockException? _storeFault;
+    private volatile Sidecar? _sidecar;
+
+    private DiskBitmaps(Disk disk, IBlockNode image)
+    {
+        _disk = disk;
+        _image = image as IBitmapImage;
+        IsPersistent = !NbdUri.IsUri(disk.Path);
+        if (!IsPersistent)
+        {
+            return;
+        }
+
+        List<Bitmap> found = [];
+        try
+        {
+            using Sidecar? sidecar = Sidecar.Open(disk.Path, isReadOnly: true);
+            if (sidecar is not null)
+            {
+                ReadSidecar(sidecar, found);
+            }
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.BitmapStoreUnusable)
+        {
+            GiveUpStore(e);
+        }
+
+        ReadImage(found);
+        EndSessions(found);
+        _notes.AddRange(found.Where(bitmap => bitmap.Reason is not null)
+            .Select(bitmap => $"The bitmap '{bitmap.Name}' can't be trusted. {bitmap.Reason}"));
+        _bitmaps = [.. found];
+    }
+
+    /// <summary>True when bitmaps survive the dismount.</summary>
+    public bool IsPersistent { get; }
+
+    /// <summary>True when the disk can have bitmaps.</summary>
+    public bool IsUsable => _storeFault is null;
+
+    /// <summary>Why a killed process would lose what is recorded now; null while nothing would be lost.</summary>
+    public string? JournalFault => _sidecar?.Failure?.Message;
+
+    /// <inheritdoc/>
+    void IChangeWitness.BeforeChange() => _sidecar?.BeforeChange();
+
+    /// <summary>Reads the bitmaps of a disk that nobody uses yet.</summary>
+    /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
+    internal static DiskBitmaps Read(Disk disk, IBlockNode image) => new(disk, image);
+
+    /// <summary>Makes what was read record. Before the first request; for a writable disk.</summary>
+    internal void Begin()
+    {
+        try
+        {
+            if (_storeFault is null && IsPersistent && (_bitmaps.Length != 0 || File.Exists(Sidecar.PathFor(_disk.Path))))
+            {
+                Rewrite();
+            }
+        }
+        catch (BlockException e)
+        {
+            GiveUpStore(e);
+        }
+
+        _image?.KeepBitmaps();
+        UpdateRecording();
+    }
+
+    /// <summary>Stores the bitmaps in the image where its format can. No request runs.</summary>
+    internal void SaveToImage()
+    {
+        if (_disk.IsReadOnly || _image is null || _storeFault is not null)
+        {
+            return;
+        }
+
+        try
+        {
+            WriteImage(_image);
+        }
+        catch (BlockException) when (_sidecar is { Failure: null })
+        {
+            // The sidecar has the same bitmaps and will be left as a clean one. The image's own still say "in use", so the next mount
+            // takes the sidecar's.
+        }
+    }
+
+    private void WriteImage(IBitmapImage image)
+    {
+        image.WriteBitmaps([.. _bitmaps.Select(bitmap => new ImageBitmap
+        {
+            Name = bitmap.Name,
+            GranularityBytes = bitmap.GranularityBytes,
+            IsEnabled = bitmap.IsEnabled,
+            Fault = bitmap.Reason,
+            Bits = bitmap.Reason is null ? bitmap.Bits : null,
+        })]);
+        if (Array.TrueForAll(_bitmaps, bitmap => bitmap.Reason is null))
+        {
+            // The reasons are the only thing that the image has no place for.
+            _sidecar?.Delete();
+            _sidecar = null;
+        }
+    }
+
+    /// <summary>Leaves the sidecar as a clean one of the image as it is now. The image is closed and durable.</summary>
+    internal void Seal()
+    {
+        if (_sidecar is null)
+        {
+            return;
+        }
+
+        if (_sidecar.Failure is not null)
+        {
+            Rewrite();
+        }
+
+        _sidecar.Flush();
+        _sidecar.Write(Describe(isInUse: false));
+        _sidecar.Flush();
+        Abandon();
+    }
+
+    /// <summary>Closes the sidecar as it is: in use, so that the next mount looks at it with care.</summary>
+    internal void Abandon()
+    {
+        _sidecar?.Dispose();
+        _sidecar = null;
+    }
+
+    /// <summary>Keeps the present state of all bitmaps in the directory. The chain is locked.</summary>
+    /// <exception cref="BlockException">The old state still counts.</exception>
+    internal void Persist()
+    {
+        if (_sidecar is { Failure: null } sidecar)
+        {
+            sidecar.Write(Describe(isInUse: true));
+            if (_bitmaps.Length == 0)
+            {
+                _sidecar = null;
+                sidecar.Delete();
+            }
+        }
+    }
+
+    /// <summary>As <see cref="Persist"/>, for what can't be undone any more.</summary>
+    internal void PersistOrGiveUp()
+    {
+        try
+        {
+            Persist();
+        }
+        catch (BlockException e)
+        {
+            _sidecar?.Fail(e);
+        }
+    }
+
+    private void CheckStore()
+    {
+        if (_storeFault is { } fault)
+        {
+            throw new BlockException(fault.Kind, fault.Message, fault.Path, operation: fault.Operation, cause: fault);
+        }
+    }
+
+    // An image that keeps bitmaps itself can do without the sidecar, but for a process that is killed; any other disk goes on without
+    // bitmaps, because a guest must be able to start.
+    private void GiveUpStore(BlockException cause)
+    {
+        if (_image is null)
+        {
+            _storeFault = cause;
+            _notes.Add(cause.Message);
+            return;
+        }
+
+        _notes.Add($"The disk's bitmaps are kept in the image alone, and would not survive the end of this process. {cause.Message}");
+    }
+
+    private (DirtyBitmap Bits, SidecarArea? Area) NewBits(long granularityBytes)
+    {
+        long bitCount = DirtyBitmap.CountBits(_disk.SizeBytes, granularityBytes);
+        if (IsPersistent && _sidecar is null)
+        {
+            _sidecar = Sidecar.Create(_disk.Path, Describe(isInUse: true));
+        }
+
+        SidecarArea? area = _sidecar is { Failure: null } sidecar ? sidecar.TakeArea((bitCount + 7) / 8) : null;
+        return (new DirtyBitmap(_disk.SizeBytes, granularityBytes, area), area);
+    }
+
+    private void FreeArea(SidecarArea? area)
+    {
+        if (area is not null)
+        {
+            _sidecar?.FreeArea(area);
+        }
+    }
+
+    // A new file beside the old one takes its place in one step, whatever the old one's state is.
+    private void Rewrite()
+    {
+        _sidecar?.Dispose();
+        _sidecar = null;
+        string path = Sidecar.PathFor(_disk.Path);
+        if (_bitmaps.Length == 0)
+        {
+            FileNames.Delete(path);
+            return;
+        }
+
+        Sidecar sidecar = Sidecar.CreateBeside(_disk.Path, Describe(isInUse: true));
+        try
+        {
+            foreach (Bitmap bitmap in _bitmaps)
+            {
+                SidecarArea area = sidecar.TakeArea(bitmap.Bits.LengthInBytes);
+                DirtyBitmap bits = new(_disk.SizeBytes, bitmap.GranularityBytes, area);
+                bits.Merge(bitmap.Bits);
+                (bitmap.Bits, bitmap.Area) = (bits, area);
+            }
+
+            if (sidecar.Failure is { } failure)
+            {
+                throw failure;
+            }
+
+            sidecar.Write(Describe(isInUse: true));
+            sidecar.Flush();
+            sidecar.TakePlace(path);
+            _sidecar = sidecar;
+        }
+        catch
+        {
+            sidecar.Delete();
+            throw;
+        }
+    }
+
+    private SidecarDirectory Describe(bool isInUse)
+    {
+        Bitmap[] bitmaps = _bitmaps;
+        return new SidecarDirectory
+        {
+            IsInUse = isInUse,
+            BootId = BootId.Current,
+            DiskLengthBytes = _disk.SizeBytes,
+            Image = FileEvidence.Read(_disk.Path),
+            Entries =
+            [
+                .. bitmaps.Select(bitmap => new SidecarEntry
+                {
+                    Name = bitmap.Name,
+                    GranularityBytes = bitmap.GranularityBytes,
+                    DataOffsetBytes = bitmap.Area?.Range.OffsetBytes ?? 0,
+                    IsEnabled = bitmap.IsEnabled,
+                    IsHidden = bitmap.IsHidden,
+                    IsPending = bitmap.IsPending,
+                    PredecessorIndex = bitmap.Predecessor is { } predecessor ? Array.IndexOf(bitmaps, predecessor) : -1,
+                    Fault = bitmap.Reason ?? string.Empty,
+                }),
+            ],
+        };
+    }
+
+    private void ReadSidecar(Sidecar sidecar, List<Bitmap> found)
+    {
+        SidecarDirectory directory = sidecar.Directory;
+        string? fault = SidecarTrust.FindFault(
+            directory, FileEvidence.Read(_disk.Path), FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        foreach (SidecarEntry entry in directory.Entries)
+        {
+            DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
+            string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
+            if (reason is null)
+            {
+                if (sidecar.FindArea(entry.DataOffsetBytes, bits.LengthInBytes) is { } area)
+                {
+                    area.Load(bits);
+                }
+                else
+                {
+                    reason = $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
+                }
+            }
+
+            found.Add(new Bitmap(_disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
+            {
+                IsHidden = entry.IsHidden,
+                IsPending = entry.IsPending,
+                Predecessor = entry.PredecessorIndex >= 0 && entry.PredecessorIndex < found.Count
+                    ? found[entry.PredecessorIndex]
+                    : null,
+            });
+        }
+    }
+
+    // What the image says is right where it says so; where it says "in use", the sidecar may know more. A bitmap that only
+    // the sidecar knows was made since the disk was mounted last.
+    private void ReadImage(List<Bitmap> found)
+    {
+        if (_image is null)
+        {
+            return;
+        }
+
+        if (_image.BitmapsNote is { } note)
+        {
+            _notes.Add(note);
+        }
+
+        foreach (ImageBitmap stored in _image.ReadBitmaps())
+        {
+            int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
+            if (stored.Fault is not null && index >= 0)
+            {
+                continue;
+            }
+
+            DirtyBitmap bits = stored.Bits ?? new DirtyBitmap(_disk.SizeBytes, stored.GranularityBytes);
+            Bitmap bitmap = new(_disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault);
+            if (index >= 0)
+            {
+                found[index] = bitmap;
+            }
+            else
+            {
+                found.Add(bitmap);
+            }
+        }
+    }
+
+    // Sessions that never ended: their bitmaps get back what the successors recorded, so nothing is lost.
+    private void EndSessions(List<Bitmap> found)
+    {
+        foreach (Bitmap successor in found.FindAll(bitmap => bitmap.IsPending))
+        {
+            found.Remove(successor);
+            string name = successor.IsHidden ? "its successor" : $"'{successor.Name}'";
+            if (found.Find(bitmap => bitmap.Name == successor.Predecessor?.Name) is not { } predecessor)
+            {
+                _notes.Add(
+                    $"The session that was to make the bitmap '{successor.Name}' did not end, so it is gone. Make a full backup anew.");
+                continue;
+            }
+
+            predecessor.Reason ??= successor.Reason;
+            if (predecessor.Reason is null)
+            {
+                predecessor.Bits.Merge(successor.Bits);
+                _notes.Add(
+                    $"The session that had pinned the bitmap '{predecessor.Name}' did not end; what {name} recorded since was merged " +
+                    "into it, and nothing is lost.");
+            }
+        }
+    }
+}
