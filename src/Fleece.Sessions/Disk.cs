@@ -175,6 +175,14 @@ public sealed class Disk : IAsyncDisposable
         }
     }
 
+    internal void CheckOpen()
+    {
+        if (_isClosed)
+        {
+            throw new BlockException(BlockErrorKind.Closed, $"'{Name}' has been dismounted.", Path);
+        }
+    }
+
     internal Task LockChainAsync(CancellationToken cancellationToken) => _chainLock.WaitAsync(cancellationToken);
 
     internal void UnlockChain() => _chainLock.Release();

@@ -17,7 +17,7 @@ public sealed class DirtyTrackingNode : IBlockNode
 
     /// <summary>Makes the node over an image.</summary>
     /// <param name="below">The next node.</param>
-    /// <param name="witness">Hears of every change that is recorded; may be null.</param>
+    /// <param name="witness">Hears of every change that is recorded, and of flushes; may be null.</param>
     public DirtyTrackingNode(IBlockNode below, IChangeWitness? witness = null)
     {
         ArgumentNullException.ThrowIfNull(below);
@@ -75,7 +75,16 @@ public sealed class DirtyTrackingNode : IBlockNode
     }
 
     /// <inheritdoc/>
-    public ValueTask FlushAsync(CancellationToken cancellationToken) => Below.FlushAsync(cancellationToken);
+    /// <remarks>A format may write what it had kept back, so the image changes.</remarks>
+    public ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        if (Volatile.Read(ref _recording).Length != 0)
+        {
+            _witness?.BeforeChange();
+        }
+
+        return Below.FlushAsync(cancellationToken);
+    }
 
     /// <inheritdoc/>
     public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>

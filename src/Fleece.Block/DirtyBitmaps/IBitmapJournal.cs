@@ -18,6 +18,6 @@ public interface IBitmapJournal
 /// most calls must cost next to nothing.</remarks>
 public interface IChangeWitness
 {
-    /// <summary>A guest's change goes to the image next.</summary>
+    /// <summary>A guest's change, or what the image keeps back of earlier ones, goes to its file next.</summary>
     void BeforeChange();
 }

@@ -10,6 +10,8 @@ namespace Fleece.Sessions.Bitmaps;
 /// <content>How bitmaps outlive a mount and a process: the sidecar, and the image's own bitmaps where its format has them.</content>
 public sealed partial class DiskBitmaps : IChangeWitness
 {
+    private const int CopyBytes = 64 * 1024;
+
     private readonly IBitmapImage? _image;
     private BlockException? _storeFault;
     private volatile Sidecar? _sidecar;
@@ -35,7 +37,14 @@ public sealed partial class DiskBitmaps : IChangeWitness
         }
         catch (BlockException e) when (e.Kind == BlockErrorKind.BitmapStoreUnusable)
         {
-            GiveUpStore(e);
+            if (_image is null)
+            {
+                GiveUpStore(e);
+            }
+            else
+            {
+                _notes.Add($"What was recorded since the image was closed last is lost. {e.Message}");
+            }
         }
 
         ReadImage(found);
@@ -47,6 +56,9 @@ public sealed partial class DiskBitmaps : IChangeWitness
 
     /// <summary>True when bitmaps survive the dismount.</summary>
     public bool IsPersistent { get; }
+
+    /// <summary>The file that keeps up with the bitmaps; null for none.</summary>
+    internal Sidecar? Sidecar => _sidecar;
 
     /// <summary>True when the disk can have bitmaps.</summary>
     public bool IsUsable => _storeFault is null;
@@ -76,7 +88,16 @@ public sealed partial class DiskBitmaps : IChangeWitness
             GiveUpStore(e);
         }
 
-        _image?.KeepBitmaps();
+        try
+        {
+            _image?.KeepBitmaps();
+        }
+        catch
+        {
+            Abandon();
+            throw;
+        }
+
         UpdateRecording();
     }
 
@@ -232,7 +253,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             {
                 SidecarArea area = sidecar.TakeArea(bitmap.Bits.LengthInBytes);
                 DirtyBitmap bits = new(_disk.SizeBytes, bitmap.GranularityBytes, area);
-                bits.Merge(bitmap.Bits);
+                Copy(bitmap.Bits, bits, area);
                 (bitmap.Bits, bitmap.Area) = (bits, area);
             }
 
@@ -250,6 +271,20 @@ public sealed partial class DiskBitmaps : IChangeWitness
         {
             sidecar.Delete();
             throw;
+        }
+    }
+
+    private static void Copy(DirtyBitmap from, DirtyBitmap to, SidecarArea area)
+    {
+        byte[] buffer = new byte[CopyBytes];
+        for (long firstByte = 0; firstByte < from.LengthInBytes; firstByte += buffer.Length)
+        {
+            Span<byte> piece = buffer.AsSpan(0, (int)Math.Min(buffer.Length, area.Range.LengthBytes - firstByte));
+            if (from.CopyTo(firstByte, piece))
+            {
+                area.Store(firstByte, piece);
+                to.Load(firstByte, piece);
+            }
         }
     }
 
@@ -320,12 +355,19 @@ public sealed partial class DiskBitmaps : IChangeWitness
             return;
         }
 
-        if (_image.BitmapsNote is { } note)
+        IReadOnlyList<ImageBitmap> all;
+        try
         {
-            _notes.Add(note);
+            all = _image.ReadBitmaps();
+        }
+        catch (BlockException e) when (_disk.IsReadOnly)
+        {
+            // Who only reads the disk may need it all the more; who writes would make the damage final.
+            _notes.Add($"The disk's bitmaps can't be read. {e.Message}");
+            return;
         }
 
-        foreach (ImageBitmap stored in _image.ReadBitmaps())
+        foreach (ImageBitmap stored in all)
         {
             int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
             if (stored.Fault is not null && index >= 0)
@@ -343,6 +385,20 @@ public sealed partial class DiskBitmaps : IChangeWitness
             {
                 found.Add(bitmap);
             }
+        }
+
+        if (_image.BitmapsNote is { } note)
+        {
+            _notes.Add(note);
+        }
+
+        if (found.Count > SidecarDirectory.MaximumBitmaps)
+        {
+            throw new BlockException(
+                BlockErrorKind.Unsupported,
+                $"'{_disk.Path}' has {found.Count} bitmaps, and Fleece keeps {SidecarDirectory.MaximumBitmaps}. Remove some with " +
+                "'qemu-img bitmap --remove'.",
+                _disk.Path);
         }
     }
 

@@ -101,6 +101,7 @@ public sealed partial class DiskBitmaps
         await _disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            _disk.CheckOpen();
             Bitmap target = Find(name);
             Bitmap[] all = [target, .. sourceNames.Select(Find)];
             foreach (Bitmap bitmap in all)

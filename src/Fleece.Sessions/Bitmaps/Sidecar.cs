@@ -29,7 +29,8 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     private const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
     private const int AreaAlignmentBytes = 4096;
 
-    private readonly LocalFile _file;
+    private LocalFile _file;
+    private volatile bool _isClosed;
     private readonly Lock _writing = new();
     private readonly List<BlockRange> _areas = [];
     private SidecarDirectory _directory;
@@ -66,10 +67,13 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         return CreateAt(path, imagePath, directory);
     }
 
-    /// <summary>Gives the file the name of the one that counts, in one step.</summary>
+    /// <summary>Gives the file the name of the one that counts, in one step. Before anything is recorded.</summary>
     public void TakePlace(string path)
     {
+        // Closed, because Windows renames no open file. Nothing is lost when it ends here: the disk has taken no request yet.
+        _file.Dispose();
         File.Move(Path, path, overwrite: true);
+        _file = LocalFile.Open(path, isReadOnly: false);
         Path = path;
     }
 
@@ -209,8 +213,8 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     /// <summary>Closes the file and removes it.</summary>
     public void Delete()
     {
-        _file.Dispose();
-        File.Delete(Path);
+        Dispose();
+        FileNames.Delete(Path);
     }
 
     /// <inheritdoc/>
@@ -223,12 +227,16 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         }
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => _file.Dispose();
+    /// <summary>Closes the file as it is; nothing reaches it any more.</summary>
+    public void Dispose()
+    {
+        _isClosed = true;
+        _file.Dispose();
+    }
 
     internal void Store(long offsetBytes, ReadOnlySpan<byte> bytes)
     {
-        if (Failure is not null)
+        if (_isClosed || Failure is not null)
         {
             return;
         }
