@@ -5,7 +5,7 @@ using Fleece.Block.DirtyBitmaps;
 namespace Fleece.Images;
 
 /// <summary>A dirty bitmap as an image file keeps it.</summary>
-public sealed record ImageBitmap
+public sealed record StoredBitmap
 {
     /// <summary>Its name, unique in the image.</summary>
     public required string Name { get; init; }
@@ -32,7 +32,7 @@ public interface IBitmapImage
 
     /// <summary>Reads the bitmaps. Before the first change only.</summary>
     /// <exception cref="BlockException">Corrupt, Unsupported; read errors.</exception>
-    IReadOnlyList<ImageBitmap> ReadBitmaps();
+    IReadOnlyList<StoredBitmap> ReadBitmaps();
 
     /// <summary>
     /// Says durably that the caller keeps the bitmaps from now on: until <see cref="WriteBitmaps"/> the image's own are marked as in use,
@@ -41,5 +41,5 @@ public interface IBitmapImage
     void KeepBitmaps();
 
     /// <summary>Replaces the bitmaps, durably. While no request runs.</summary>
-    void WriteBitmaps(IReadOnlyList<ImageBitmap> bitmaps);
+    void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps);
 }

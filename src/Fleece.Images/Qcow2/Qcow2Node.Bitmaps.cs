@@ -18,7 +18,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
     private bool HasValidBitmaps => (_header.AutoclearFeatures & BitmapDirectory.AutoclearBit) != 0;
 
     /// <inheritdoc/>
-    public IReadOnlyList<ImageBitmap> ReadBitmaps()
+    public IReadOnlyList<StoredBitmap> ReadBitmaps()
     {
         if (_header.Version < 3 || HeaderExtensions.Read(_file, _header).Find(BitmapDirectory.ExtensionType) is not { } extension)
         {
@@ -53,7 +53,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
     }
 
     /// <inheritdoc/>
-    public void WriteBitmaps(IReadOnlyList<ImageBitmap> bitmaps)
+    public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps)
     {
         ArgumentNullException.ThrowIfNull(bitmaps);
         if (bitmaps.Count == 0 && _bitmapEntries.Count == 0)
@@ -85,7 +85,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
         _bitmapEntries.Clear();
     }
 
-    private ImageBitmap ReadBitmap(BitmapEntry entry)
+    private StoredBitmap ReadBitmap(BitmapEntry entry)
     {
         List<long> clusters = [];
         DirtyBitmap? bits = null;
@@ -103,7 +103,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
             fault ??= e.Message;
         }
 
-        return new ImageBitmap
+        return new StoredBitmap
         {
             Name = entry.Name,
             GranularityBytes = entry.GranularityBytes,

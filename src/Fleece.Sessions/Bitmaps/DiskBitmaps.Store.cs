@@ -122,7 +122,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
 
     private void WriteImage(IBitmapImage image)
     {
-        image.WriteBitmaps([.. _bitmaps.Select(bitmap => new ImageBitmap
+        image.WriteBitmaps([.. _bitmaps.Select(bitmap => new StoredBitmap
         {
             Name = bitmap.Name,
             GranularityBytes = bitmap.GranularityBytes,
@@ -355,7 +355,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             return;
         }
 
-        IReadOnlyList<ImageBitmap> all;
+        IReadOnlyList<StoredBitmap> all;
         try
         {
             all = _image.ReadBitmaps();
@@ -367,7 +367,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             return;
         }
 
-        foreach (ImageBitmap stored in all)
+        foreach (StoredBitmap stored in all)
         {
             int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
             if (stored.Fault is not null && index >= 0)

@@ -21,7 +21,7 @@ public sealed class BitmapModelTests
     {
         await using Rig rig = new();
         string path = rig.Folder.File($"vm.{format}");
-        await Image.CreateAsync(path, format, Units * G);
+        await Image.CreateAsync(path, new ImageCreateOptions { Format = format, SizeBytes = Units * G }, default);
         Model model = new(rig, await rig.OpenAsync(path));
         for (int step = 0; step < Steps; step++)
         {

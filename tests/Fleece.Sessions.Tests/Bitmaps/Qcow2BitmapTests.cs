@@ -208,7 +208,10 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
 
     private async Task<Disk> MakeAsync(int clusterBytes)
     {
-        await Image.CreateAsync(ImagePath, ImageFormat.Qcow2, SizeBytes, clusterBytes);
+        await Image.CreateAsync(
+            ImagePath,
+            new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = SizeBytes, BlockSizeBytes = clusterBytes },
+            default);
         return await _rig.OpenAsync(ImagePath);
     }
 
