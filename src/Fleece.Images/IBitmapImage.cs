@@ -4,7 +4,7 @@ using Fleece.Block.DirtyBitmaps;
 
 namespace Fleece.Images;
 
-/// <summary>A dirty bitmap as an image file keeps it.</summary>
+/// <summary>A dirty bitmap with its bits, on its way into an image or out of it.</summary>
 public sealed record StoredBitmap
 {
     /// <summary>Its name, unique in the image.</summary>

@@ -68,6 +68,9 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
 
         Assert.Equal([1, 2, 10], DiskBitmapsTests.Units(disk.Bitmaps.Find("theirs")));
         Assert.Equal((BitmapState.Disabled, 512, 0), Facts(disk.Bitmaps.Find("still")));
+        Assert.Equal(
+            [new ImageBitmap("still", 512, IsEnabled: false, IsInUse: true), new ImageBitmap("theirs", G, IsEnabled: true, IsInUse: true)],
+            (await InfoAsync()).Bitmaps.OrderBy(bitmap => bitmap.Name, StringComparer.Ordinal));
         await DiskBitmapsTests.WriteAsync(disk, 20);
         await disk.DisposeAsync();
         await Peer.RunAsync("qemu-img", "check", "-f", "qcow2", ImagePath);

@@ -43,6 +43,22 @@ internal static class BitmapDirectory
     private const uint InUseFlag = 1;
     private const uint AutoFlag = 2;
 
+    /// <summary>The entries of an image's bitmaps; none when they don't count.</summary>
+    public static IReadOnlyList<ImageBitmap> Describe(IContainerFile file, Qcow2Header header)
+    {
+        if ((header.AutoclearFeatures & AutoclearBit) == 0 || HeaderExtensions.Read(file, header).Find(ExtensionType) is not { } extension)
+        {
+            return [];
+        }
+
+        BlockRange directory = Locate(file.Path, extension, header, out int count);
+        return
+        [
+            .. Read(file, directory, count)
+                .Select(entry => new ImageBitmap(entry.Name, entry.GranularityBytes, entry.IsEnabled, entry.IsInUse)),
+        ];
+    }
+
     /// <summary>Where the directory is, as the extension says.</summary>
     public static BlockRange Locate(string path, byte[] extension, Qcow2Header header, out int count)
     {
