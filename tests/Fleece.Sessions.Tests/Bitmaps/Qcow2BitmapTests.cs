@@ -63,14 +63,14 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
         await Peer.RunAsync("qemu-img", "bitmap", "--add", "-g", "64k", ImagePath, "theirs");
         await Peer.RunAsync("qemu-img", "bitmap", "--add", "--disable", "-g", "512", ImagePath, "still");
         await Peer.RunAsync("qemu-io", "-f", "qcow2", "-c", "write 64k 128k", "-c", "write 640k 1", ImagePath);
+        Assert.Equal(
+            [new ImageBitmap("still", 512, IsEnabled: false, IsInUse: false), new ImageBitmap("theirs", G, IsEnabled: true, IsInUse: false)],
+            (await Image.GetInfoAsync(ImagePath, null, default)).Bitmaps.OrderBy(bitmap => bitmap.Name, StringComparer.Ordinal));
 
         Disk disk = await _rig.OpenAsync(ImagePath);
 
         Assert.Equal([1, 2, 10], DiskBitmapsTests.Units(disk.Bitmaps.Find("theirs")));
         Assert.Equal((BitmapState.Disabled, 512, 0), Facts(disk.Bitmaps.Find("still")));
-        Assert.Equal(
-            [new ImageBitmap("still", 512, IsEnabled: false, IsInUse: true), new ImageBitmap("theirs", G, IsEnabled: true, IsInUse: true)],
-            (await InfoAsync()).Bitmaps.OrderBy(bitmap => bitmap.Name, StringComparer.Ordinal));
         await DiskBitmapsTests.WriteAsync(disk, 20);
         await disk.DisposeAsync();
         await Peer.RunAsync("qemu-img", "check", "-f", "qcow2", ImagePath);
