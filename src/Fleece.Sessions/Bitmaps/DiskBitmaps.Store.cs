@@ -272,6 +272,11 @@ public sealed partial class DiskBitmaps : IChangeWitness
         catch
         {
             sidecar.Delete();
+            foreach (Bitmap bitmap in _bitmaps)
+            {
+                bitmap.Area = null;
+            }
+
             throw;
         }
     }

@@ -72,9 +72,9 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     {
         // Closed, because Windows renames no open file. Nothing is lost when it ends here: the disk has taken no request yet.
         _file.Dispose();
-        File.Move(Path, path, overwrite: true);
-        _file = LocalFile.Open(path, isReadOnly: false);
+        FileNames.Move(Path, path, overwrite: true);
         Path = path;
+        _file = LocalFile.Open(path, isReadOnly: false);
     }
 
     private static Sidecar CreateAt(string path, string imagePath, SidecarDirectory directory)
