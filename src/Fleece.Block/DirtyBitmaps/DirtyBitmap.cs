@@ -15,7 +15,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// </remarks>
 public sealed class DirtyBitmap
 {
-    /// <summary>The granularity a bitmap gets when nobody chooses: a test for each guest write, and 2 MiB of bits for a disk of 1 TiB.</summary>
+    /// <summary>The granularity a bitmap gets when nobody chooses: 2 MiB of bits at most for a disk of 1 TiB.</summary>
     public const long DefaultGranularityBytes = 64 * 1024;
 
     /// <summary>Smallest granularity: one sector.</summary>

@@ -110,8 +110,8 @@ public sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrorKind.BitmapUntrusted,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} Clear it with Clear-FleeceBitmap, and make the " +
-                "next backup a full one.",
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} Clear it with Clear-FleeceBitmap, and make " +
+                "the next backup a full one.",
                 Disk.Path);
         }
     }

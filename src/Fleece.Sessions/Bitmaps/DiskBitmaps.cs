@@ -149,7 +149,8 @@ public sealed partial class DiskBitmaps
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"The disk '{_disk.Name}' has {_bitmaps.Length} bitmaps, those of running sessions included, and takes no more. Remove one.",
+                $"The disk '{_disk.Name}' has {_bitmaps.Length} bitmaps, those of running sessions included, and takes no more. Remove " +
+                "one.",
                 _disk.Path);
         }
 

@@ -19,7 +19,7 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
 {
     public const string Extension = ".fleece-bitmaps";
 
-    /// <summary>While guests write, the file is written at least this often, so that its time of modification follows the image's.</summary>
+    /// <summary>While guests write, the file is written at least this often: its time of modification follows the image's.</summary>
     public static readonly TimeSpan WitnessInterval = TimeSpan.FromSeconds(1);
 
     /// <summary>How much later than the sidecar an image may have changed at the end of a killed process: the interval, and what a

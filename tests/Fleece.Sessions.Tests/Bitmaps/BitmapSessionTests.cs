@@ -23,7 +23,11 @@ public sealed class BitmapSessionTests
         await DiskBitmapsTests.WriteAsync(disk, 9);
 
         Assert.Equal(
-            [(0, 5 * G, SnapshotRunState.Denied), (5 * G, G, SnapshotRunState.Untouched), (6 * G, SizeBytes - 6 * G, SnapshotRunState.Denied)],
+            [
+                (0, 5 * G, SnapshotRunState.Denied),
+                (5 * G, G, SnapshotRunState.Untouched),
+                (6 * G, SizeBytes - 6 * G, SnapshotRunState.Denied),
+            ],
             session.GetRuns().Select(run => (run.OffsetBytes, run.LengthBytes, run.State)));
     }
 

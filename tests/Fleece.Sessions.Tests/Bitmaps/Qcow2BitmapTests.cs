@@ -64,7 +64,10 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
         await Peer.RunAsync("qemu-img", "bitmap", "--add", "--disable", "-g", "512", ImagePath, "still");
         await Peer.RunAsync("qemu-io", "-f", "qcow2", "-c", "write 64k 128k", "-c", "write 640k 1", ImagePath);
         Assert.Equal(
-            [new ImageBitmap("still", 512, IsEnabled: false, IsInUse: false), new ImageBitmap("theirs", G, IsEnabled: true, IsInUse: false)],
+            [
+                new ImageBitmap("still", 512, IsEnabled: false, IsInUse: false),
+                new ImageBitmap("theirs", G, IsEnabled: true, IsInUse: false),
+            ],
             (await Image.GetInfoAsync(ImagePath, null, default)).Bitmaps.OrderBy(bitmap => bitmap.Name, StringComparer.Ordinal));
 
         Disk disk = await _rig.OpenAsync(ImagePath);
@@ -230,7 +233,8 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
     private async Task<List<(string Name, long GranularityBytes, string Flags)>> QemuBitmapsAsync()
     {
         // -U: what a mounted disk's image says is wanted too.
-        using JsonDocument info = JsonDocument.Parse(await Peer.RunAsync("qemu-img", "info", "-U", "--output=json", "-f", "qcow2", ImagePath));
+        using JsonDocument info = JsonDocument.Parse(
+            await Peer.RunAsync("qemu-img", "info", "-U", "--output=json", "-f", "qcow2", ImagePath));
         return info.RootElement.GetProperty("format-specific").GetProperty("data").TryGetProperty("bitmaps", out JsonElement bitmaps)
             ? [.. bitmaps.EnumerateArray().Select(bitmap => (
                 bitmap.GetProperty("name").GetString()!,

@@ -76,8 +76,8 @@ internal static class BitmapDirectory
         {
             throw Qcow2Fault.Corrupt(
                 path,
-                $"the bitmaps extension says {bitmaps} bitmaps in a directory of {lengthBytes} bytes at offset {offsetBytes}, which lies in " +
-                $"no cluster of the file of {header.FileLengthBytes} bytes, or is longer than {MaximumBytes} bytes");
+                $"the bitmaps extension says {bitmaps} bitmaps in a directory of {lengthBytes} bytes at offset {offsetBytes}, which lies " +
+                $"in no cluster of the file of {header.FileLengthBytes} bytes, or is longer than {MaximumBytes} bytes");
         }
 
         count = (int)bitmaps;

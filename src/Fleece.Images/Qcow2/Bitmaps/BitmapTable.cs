@@ -32,8 +32,8 @@ internal static class BitmapTable
         {
             throw Qcow2Fault.Corrupt(
                 file.Path,
-                $"the bitmap '{entry.Name}' has a table of {entry.TableEntries} entries at offset {entry.TableOffsetBytes}; it needs {count} " +
-                "in clusters of the file");
+                $"the bitmap '{entry.Name}' has a table of {entry.TableEntries} entries at offset {entry.TableOffsetBytes}; it needs " +
+                $"{count} in clusters of the file");
         }
 
         byte[] table = new byte[tableBytes];
