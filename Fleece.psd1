@@ -11,6 +11,7 @@
     FormatsToProcess     = @('Fleece.Format.ps1xml')
     TypesToProcess       = @('Fleece.Types.ps1xml')
     CmdletsToExport      = @(
+        'Backup-FleeceDisk'
         'Clear-FleeceBitmap'
         'Clear-FleeceSnapshot'
         'Compare-FleeceImage'

@@ -7,7 +7,7 @@ using Fleece.Sessions.Reading;
 
 namespace Fleece;
 
-/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a repository, a backup file or an NBD export.</summary>
+/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a repository, a backup file, an NBD export or a stream.</summary>
 [Cmdlet(VerbsData.Export, "FleeceBackup", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [Alias("Export-Backup")]
 [OutputType(typeof(Backup))]
@@ -15,6 +15,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 {
     private const string PathSet = "Path";
     private const string UriSet = "Uri";
+    private const string StreamSet = "Stream";
 
     private BackupOptions? _options;
     private BackupWriter? _writer;
@@ -30,6 +31,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     /// TLS. It must be at least as large as the disk.</summary>
     [Parameter(Mandatory = true, ParameterSetName = UriSet)]
     public string DestinationUri { get; set; } = string.Empty;
+
+    /// <summary>A .NET stream that takes the disk's bytes in order, zeros included, such as [Console]::OpenStandardOutput(). It stays
+    /// open.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = StreamSet)]
+    [ValidateNotNull]
+    public Stream? Stream { get; set; }
 
     /// <summary>The chunks, from Read-FleeceSnapshot.</summary>
     [Parameter(Mandatory = true, ValueFromPipeline = true)]
@@ -56,9 +63,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void BeginProcessing() => OrEnd(Destination, () =>
     {
-        _options = ParameterSetName == UriSet
-            ? new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify }
-            : ToPath(ResolveLiteral(DestinationPath));
+        _options = ParameterSetName switch
+        {
+            UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify },
+            StreamSet => new BackupOptions { Stream = Stream, MustVerify = Verify },
+            _ => ToPath(ResolveLiteral(DestinationPath)),
+        };
         BackupWriter.CheckDestination(_options);
         _isRefused = !ShouldProcess(_options.Destination, "Write a backup");
     });
@@ -136,7 +146,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         };
     }
 
-    private string Destination => ParameterSetName == UriSet ? DestinationUri : DestinationPath;
+    private string Destination => ParameterSetName switch
+    {
+        UriSet => DestinationUri,
+        StreamSet => "(stream)",
+        _ => DestinationPath,
+    };
 
     // A failed backup ends here, not at disposal, so that the error can say what became of the partial file.
     private void OrFail(Action action) => OrEnd(Destination, () =>

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
+using Fleece.Images;
 using Fleece.Sessions.Reading;
 using Fleece.TestKit;
 
@@ -93,7 +94,7 @@ internal sealed class Rig : IAsyncDisposable
 
     private async Task<Disk> OpenAsync(string path, string name, bool isReadOnly = false)
     {
-        Disk disk = await Disk.OpenAsync(path, name, isReadOnly: isReadOnly);
+        Disk disk = await Disk.OpenAsync(path, name, options: new ImageOpenOptions { IsReadOnly = isReadOnly });
         _disks.Add(disk);
         return disk;
     }

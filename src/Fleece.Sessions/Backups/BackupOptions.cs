@@ -15,6 +15,9 @@ public sealed record BackupOptions
     /// <summary>An export that takes the backup's bytes, in place of a file; null for a file.</summary>
     public NbdUri? Uri { get; init; }
 
+    /// <summary>A stream that takes the disk's bytes in order, in place of a file; null for a file. The caller closes it.</summary>
+    public Stream? Stream { get; init; }
+
     /// <summary>True when <see cref="Path"/> is a repository: the backup becomes its next one, full or incremental by itself.</summary>
     public bool IsRepository { get; init; }
 
@@ -41,5 +44,5 @@ public sealed record BackupOptions
     public bool Overwrite { get; init; }
 
     /// <summary>What messages call it.</summary>
-    public string Destination => Uri?.ToString() ?? Path;
+    public string Destination => Uri?.ToString() ?? (Stream is null ? Path : "(stream)");
 }

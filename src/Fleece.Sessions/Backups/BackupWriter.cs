@@ -79,6 +79,7 @@ public sealed class BackupWriter : IAsyncDisposable
         IBackupTarget target = options.Uri is { } uri
             ? await ExportTarget.ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, cancellationToken)
                 .ConfigureAwait(false)
+            : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
             : options.IsRepository
                 ? await RepositoryTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false)
                 : await FileTarget.CreateAsync(options, source.SizeBytes, cancellationToken).ConfigureAwait(false);
@@ -89,7 +90,7 @@ public sealed class BackupWriter : IAsyncDisposable
     public static void CheckDestination(BackupOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        if (options.Uri is null && !options.IsRepository)
+        if (options is { Uri: null, Stream: null, IsRepository: false })
         {
             FileTarget.CheckDestination(options);
         }
@@ -130,7 +131,7 @@ public sealed class BackupWriter : IAsyncDisposable
             _dataBytes += chunk.IsZero ? 0 : chunk.LengthBytes;
             _zeroBytes += chunk.IsZero ? chunk.LengthBytes : 0;
             Record(chunk);
-            if (chunk.IsZero && _target.ReadsAsZero)
+            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero))
             {
                 Confirm(chunk);
                 return;
@@ -244,6 +245,11 @@ public sealed class BackupWriter : IAsyncDisposable
     // Here, and not where it is stored, because a digest takes its bytes in order.
     private void Record(SnapshotChunk chunk)
     {
+        if (chunk.LengthBytes == 0)
+        {
+            return;
+        }
+
         if (chunk.IsZero)
         {
             _content?.AddZeroes(new BlockRange(chunk.OffsetBytes, chunk.LengthBytes));

@@ -23,6 +23,8 @@ internal sealed record Manifest
 
     public required ImageFormat Format { get; init; }
 
+    public required ImageCompression Compression { get; init; }
+
     public required DateTimeOffset InstantAt { get; init; }
 
     public required DateTimeOffset CompletedAt { get; init; }

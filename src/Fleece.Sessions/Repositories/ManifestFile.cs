@@ -73,6 +73,7 @@ internal static class ManifestFile
         WriteOptional(json, "parentId", manifest.ParentId?.ToString());
         json.WriteString("file", manifest.FileName);
         json.WriteString("format", manifest.Format.ToString());
+        json.WriteString("compression", manifest.Compression.ToString());
         json.WriteString("instant", manifest.InstantAt);
         json.WriteString("completed", manifest.CompletedAt);
         json.WriteString("disk", manifest.DiskName);

@@ -37,6 +37,7 @@ internal readonly struct ManifestReader(string path, JsonElement root)
             ParentId = Identity("parentId"),
             FileName = Text("file") ?? throw Missing("file"),
             Format = Choice<ImageFormat>("format"),
+            Compression = Choice<ImageCompression>("compression"),
             InstantAt = Time("instant"),
             CompletedAt = Time("completed"),
             DiskName = Text("disk") ?? throw Missing("disk"),

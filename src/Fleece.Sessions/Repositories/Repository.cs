@@ -146,11 +146,12 @@ public sealed class Repository
         }
 
         return await ContentReader.OpenAsync(
-            path, manifest.Format, manifest.ParentId is not null, manifest.SizeBytes, cancellationToken).ConfigureAwait(false);
+            path, manifest.Format, IsOverlay(manifest), manifest.SizeBytes, cancellationToken).ConfigureAwait(false);
     }
 
-    internal string ManifestPathOf(Manifest manifest) =>
-        System.IO.Path.Combine(Path, RepositoryNames.ManifestFor(manifest.FileName));
+    // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
+    private bool IsOverlay(Manifest manifest) => manifest.ParentId is { } parentId &&
+        (Find(parentId) is not { State: PointState.Merged } parent || PathOf(parent) != PathOf(manifest) || IsOverlay(parent));
 
     private void Add(string file)
     {

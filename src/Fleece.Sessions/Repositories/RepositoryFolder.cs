@@ -44,6 +44,9 @@ public sealed class RepositoryFolder : IDisposable
         }
     }
 
+    /// <summary>Tells tests how far a change of the repository has come, so that they can end it there.</summary>
+    internal Action<string>? Reached { get; set; }
+
     /// <summary>Reads what is in it now.</summary>
     public Repository Read() => Repository.Read(Path);
 
@@ -76,7 +79,9 @@ public sealed class RepositoryFolder : IDisposable
         string manifestPath = InFolder(RepositoryNames.ManifestFor(manifest.FileName));
         string partialPath = manifestPath + RepositoryNames.Partial;
         FileNames.Move(manifestPath, partialPath, overwrite: true);
+        Reached?.Invoke("given up");
         FileNames.Delete(InFolder(manifest.FileName));
+        Reached?.Invoke("removed");
         FileNames.Delete(partialPath);
     }
 

@@ -23,6 +23,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         Manifest? parent = FindParent(repository, identity, source.SizeBytes);
         ImageFormat format = options.Format ?? (parent is null or { Format: ImageFormat.Raw } ? ImageFormat.Qcow2 : parent.Format);
         CheckFormat(format, parent, repository.Path);
+        ImageCompression compression =
+            options.Compression ?? (format == ImageFormat.Qcow2 ? ImageCompression.Zstd : ImageCompression.None);
         int number = repository.NextNumber;
         Manifest manifest = new()
         {
@@ -32,6 +34,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             ParentId = parent?.Id,
             FileName = RepositoryNames.ImageFor(identity.DiskName, number, format),
             Format = format,
+            Compression = compression,
             InstantAt = source.Instant ?? DateTimeOffset.UtcNow,
             CompletedAt = DateTimeOffset.UtcNow,
             DiskName = identity.DiskName,
@@ -45,7 +48,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         {
             Format = format,
             SizeBytes = source.SizeBytes,
-            Compression = options.Compression ?? (format == ImageFormat.Qcow2 ? ImageCompression.Zstd : ImageCompression.None),
+            Compression = compression,
             ParentPath = parent?.FileName,
             ParentFormat = parent?.Format,
         });

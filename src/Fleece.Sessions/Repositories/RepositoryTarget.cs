@@ -104,9 +104,13 @@ internal sealed class RepositoryTarget : IBackupTarget
         }
 
         manifest = manifest with { FileSizeBytes = new FileInfo(PartialPath).Length, CompletedAt = DateTimeOffset.UtcNow };
+        _folder.Reached?.Invoke("durable");
         ManifestFile.WritePartial(ManifestPath, manifest);
+        _folder.Reached?.Invoke("described");
         FileNames.Move(PartialPath, Destination, overwrite: false);
+        _folder.Reached?.Invoke("named");
         FileNames.Move(ManifestPath + RepositoryNames.Partial, ManifestPath, overwrite: false);
+        _folder.Reached?.Invoke("complete");
         Point = new BackupPoint(_folder.Path, manifest);
         End();
     }

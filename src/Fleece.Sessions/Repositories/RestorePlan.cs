@@ -28,7 +28,7 @@ internal sealed class RestorePlan
     public BlockRange Range { get; }
 
     /// <summary>Bytes of data that the reads bring.</summary>
-    public long DataBytes => Steps.Sum(step => step.Parts.Sum(part => part.LengthBytes));
+    public long DataBytes => Steps.SelectMany(step => step.Parts).Sum(part => part.LengthBytes);
 
     /// <summary>Plans a restore.</summary>
     /// <param name="chain">The point and those it builds on, newest first.</param>

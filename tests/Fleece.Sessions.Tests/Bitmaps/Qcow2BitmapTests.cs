@@ -203,7 +203,7 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
             }
 
             await File.WriteAllBytesAsync(ImagePath, bad);
-            await using Disk readOnly = await Disk.OpenAsync(ImagePath, isReadOnly: true);
+            await using Disk readOnly = await Disk.OpenAsync(ImagePath, options: new ImageOpenOptions { IsReadOnly = true });
             Assert.Equal(SizeBytes, readOnly.SizeBytes);
             File.Delete(Sidecar.PathFor(ImagePath));
         }
