@@ -26,7 +26,7 @@ internal sealed class Dialer(NbdUri uri, NbdNodeOptions options)
         {
             await socket.ConnectAsync(EndPoint(), limit.Token).ConfigureAwait(false);
             handshake = new Handshake(socket, uri, options.Tls);
-            NbdExport export = await handshake.RunAsync(limit.Token).ConfigureAwait(false);
+            AgreedExport export = await handshake.RunAsync(limit.Token).ConfigureAwait(false);
             isDone = true;
             return new NbdLink(socket, handshake.Stream, export);
         }

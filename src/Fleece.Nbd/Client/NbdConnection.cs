@@ -31,7 +31,7 @@ internal sealed partial class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOpt
     private bool _hasAnswered;
 
     /// <summary>What was agreed with the server.</summary>
-    public NbdExport Export => link.Export;
+    public AgreedExport Export => link.Export;
 
     /// <summary>Requests that are not answered.</summary>
     public int Load => Volatile.Read(ref _load);

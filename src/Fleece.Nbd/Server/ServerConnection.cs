@@ -25,7 +25,7 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
 
     public void Start()
     {
-        Thread thread = new(Run, ServerThreads.StackBytes) { IsBackground = true, Name = $"Fleece NBD {number}" };
+        Thread thread = new(Run, WorkThreads.StackBytes) { IsBackground = true, Name = $"Fleece NBD {number}" };
         thread.Start();
     }
 

@@ -10,7 +10,7 @@ namespace Fleece.Nbd.Tests.Server;
 internal sealed class TransmissionRig : IDisposable
 {
     private readonly TempFolder _folder = new();
-    private readonly ServerThreads _threads = new();
+    private readonly WorkThreads _threads = new("Fleece NBD I/O");
     private readonly List<RawClient> _clients = [];
     private readonly List<Task> _running = [];
     private readonly NbdExport _export;

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Nbd.Server;
+namespace Fleece.Block;
 
-/// <summary>A request that another thread is to serve.</summary>
-internal interface IServerWork
+/// <summary>Work that may keep its thread for long.</summary>
+public interface IThreadWork
 {
+    /// <summary>Does the work. It must not throw.</summary>
     void Execute();
 }
 
-/// <summary>The threads that serve requests on slow storage, for all connections of one server.</summary>
+/// <summary>Up to 16 threads for work that blocks in system calls.</summary>
 /// <remarks>
 /// They start when they are needed and end when they have been idle for a while. The thread pool is not used: requests
 /// block in system calls, and the pool is there for continuations.
 /// Threading. All members are safe from any thread.
 /// </remarks>
-internal sealed class ServerThreads
+public sealed class WorkThreads(string name)
 {
-    /// <summary>Stack of every thread of a server: a request's deepest path needs a fraction, and a thousand threads fit.</summary>
+    /// <summary>Stack of such a thread: a request's deepest path needs a fraction, and a thousand threads fit.</summary>
     public const int StackBytes = 512 * 1024;
 
     // A disk's queue is full with this many, and processors are not.
@@ -24,23 +25,47 @@ internal sealed class ServerThreads
     private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(10);
 
     private readonly object _lock = new();
-    private readonly Queue<IServerWork> _work = [];
+    private readonly Queue<IThreadWork> _work = [];
     private int _threads;
     private int _idle;
 
-    public void Post(IServerWork work)
+    /// <summary>Has the work done by another thread; on the caller's where the system has no thread to give.</summary>
+    public void Post(IThreadWork work)
+    {
+        if (!TryQueue(work))
+        {
+            work.Execute();
+        }
+    }
+
+    private bool TryQueue(IThreadWork work)
     {
         lock (_lock)
         {
             _work.Enqueue(work);
-            if (_idle >= _work.Count || _threads == MaximumThreads)
+            if (_idle >= _work.Count || _threads == MaximumThreads || TryStart() || _threads != 0)
             {
                 Monitor.Pulse(_lock);
-                return;
+                return true;
             }
 
+            // Threads end only when nothing is left to do, so this was all.
+            _work.Clear();
+            return false;
+        }
+    }
+
+    private bool TryStart()
+    {
+        try
+        {
+            new Thread(Run, StackBytes) { IsBackground = true, Name = name }.Start();
             _threads++;
-            new Thread(Run, StackBytes) { IsBackground = true, Name = "Fleece NBD I/O" }.Start();
+            return true;
+        }
+        catch (OutOfMemoryException)
+        {
+            return false;
         }
     }
 
@@ -52,11 +77,11 @@ internal sealed class ServerThreads
         }
     }
 
-    private IServerWork? Take()
+    private IThreadWork? Take()
     {
         lock (_lock)
         {
-            IServerWork? work;
+            IThreadWork? work;
             while (!_work.TryDequeue(out work))
             {
                 _idle++;

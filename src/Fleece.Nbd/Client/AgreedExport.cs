@@ -19,7 +19,7 @@ internal enum ReplyForm
 /// <param name="MaximumPayloadBytes">Longest read or write, a multiple of the alignment.</param>
 /// <param name="AllocationContext">The number of <c>base:allocation</c> in replies, or null.</param>
 /// <param name="AccessContext">The number of <c>fleece:access</c> in replies, or null.</param>
-internal sealed record NbdExport(
+internal sealed record AgreedExport(
     long LengthBytes,
     TransmissionFlags Flags,
     ReplyForm Form,
@@ -45,7 +45,7 @@ internal sealed record NbdExport(
     public bool Offers(TransmissionFlags flag) => (Flags & flag) != 0;
 
     /// <summary>True when every request that was made for the first connection suits this one too.</summary>
-    public bool CanStandInFor(NbdExport first) =>
+    public bool CanStandInFor(AgreedExport first) =>
         LengthBytes == first.LengthBytes &&
         IsReadOnly == first.IsReadOnly &&
         (first.Flags & ~Flags & NeededFlags) == 0 &&
