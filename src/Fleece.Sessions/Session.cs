@@ -27,8 +27,8 @@ public sealed class Session : ISnapshotSource
         point.TempLimitNear += OnTempLimitNear;
     }
 
-    /// <summary>Raised when 80 % of <see cref="TempLimitBytes"/> is taken, on the thread of the guest's write that takes it; again when less
-    /// than half was taken in between. What a handler throws is ignored: it must not fail a guest.</summary>
+    /// <summary>Raised when 80 % of <see cref="TempLimitBytes"/> is taken, on the thread of the guest's write that takes it; again when
+    /// less than half was taken in between. What a handler throws is ignored: it must not fail a guest.</summary>
     public event EventHandler<TempLimitNearEventArgs>? TempLimitNear;
 
     /// <summary>The session's name, unique on its disk.</summary>
@@ -264,7 +264,8 @@ public sealed class Session : ISnapshotSource
 
     private string DescribeTemp(long usedBytes) =>
         $"The session '{Id}' keeps {usedBytes} bytes of old data in temp and may keep {TempLimitBytes} (-TempLimitBytes); beyond that " +
-        $"{(OnCopyError == CopyErrorPolicy.BreakSnapshot ? "its snapshot is lost" : "guest writes fail")}. Consuming the snapshot makes room.";
+        (OnCopyError == CopyErrorPolicy.BreakSnapshot ? "its snapshot is lost" : "guest writes fail") +
+        ". Consuming the snapshot makes room.";
 
     private async Task EndAsync()
     {

@@ -174,7 +174,11 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         bool isZero = copy?.Run.Start < zeroEnd;
         if (ended is null)
         {
-            await (copy is null ? default : CopyAsync(copy, isZero)).ConfigureAwait(false);
+            if (copy is not null)
+            {
+                await CopyAsync(copy, isZero).ConfigureAwait(false);
+            }
+
             return;
         }
 
