@@ -7,7 +7,7 @@ using Xunit;
 namespace Fleece.Block.Tests.CopyBeforeWrite;
 
 /// <summary>How much old data temp may hold, what is said before it does, and what happens then.</summary>
-public sealed class TempLimitTests
+public sealed class TempLimitTests : IAsyncDisposable
 {
     private const int G = PointInTime.DefaultGranuleSizeBytes;
     private const int Granules = 20;
@@ -182,6 +182,12 @@ public sealed class TempLimitTests
 
         Assert.Equal(3 * G, point.TempUsedBytes);
         Assert.False(point.IsTempLimitNear);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _disk.DisposeAsync();
+        await _temp.DisposeAsync();
     }
 
     private PointInTime Start(long? limitBytes, CopyErrorPolicy policy)
