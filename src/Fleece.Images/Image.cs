@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images.Chain;
+using Fleece.Images.Checking;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2;
 
 namespace Fleece.Images;
 
-/// <summary>Opens, describes and creates image files.</summary>
+/// <summary>Opens, describes, creates and checks image files.</summary>
 /// <remarks>
 /// <para>Threading. All members are safe from any thread; file work is done on the calling thread.</para>
 /// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>.
@@ -16,45 +17,34 @@ public static class Image
 {
     private const int SectorBytes = 512;
 
-    /// <summary>Opens an image as a block node, which the caller owns.</summary>
+    /// <summary>Opens an image, and the parents it names, as a block node, which the caller owns.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="format">The format, or null to tell it from the content.</param>
-    /// <param name="isReadOnly">True to refuse writes and share the file with other readers.</param>
+    /// <param name="options">How; null for the defaults.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize,
-    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, IoFailed.</exception>
+    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, InvalidArgument, IoFailed.</exception>
     public static ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
-        string path, ImageFormat? format, bool isReadOnly, CancellationToken cancellationToken)
+        string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
+        options ??= new ImageOpenOptions();
+        CheckOpenOptions(path, options);
         cancellationToken.ThrowIfCancellationRequested();
-        LocalContainer? container = new(LocalFile.Open(path, isReadOnly));
+        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly));
         try
         {
-            ImageFormat told = ImageProbe.Tell(container, format);
-            IBlockNode node;
-            if (told == ImageFormat.Qcow2)
-            {
-                node = Qcow2Node.Open(container);
-                container = null;
-            }
-            else
-            {
-                CheckRawSize(container.Path, container.GetLength());
-                container.Dispose();
-                container = null;
-                node = FileNode.Open(path, isReadOnly);
-            }
-
-            return new ValueTask<(IBlockNode Node, ImageFormat Format)>((node, told));
+            IImageDriver driver = ImageProbe.Tell(file, options.Format);
+            return new ValueTask<(IBlockNode Node, ImageFormat Format)>(
+                (driver.Open(file, options, new ImageChain(file.Path)), driver.Format));
         }
-        finally
+        catch
         {
-            container?.Dispose();
+            file.Dispose();
+            throw;
         }
     }
 
-    /// <summary>Describes an image without changing it.</summary>
+    /// <summary>Describes an image without changing it, and without opening its parents.</summary>
     /// <param name="path">The file.</param>
     /// <param name="format">The format, or null to tell it from the content.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>
@@ -64,67 +54,62 @@ public static class Image
     {
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
-        using LocalContainer container = new(LocalFile.Open(path, isReadOnly: true));
-        long fileBytes = container.GetLength();
-        ImageFormat told = ImageProbe.Tell(container, format);
-        ImageInfo info = new()
+        using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
+        IImageDriver driver = ImageProbe.Tell(file, format);
+        long fileBytes = file.GetLength();
+        return new ValueTask<ImageInfo>(driver.Describe(file, new ImageInfo
         {
-            Path = container.Path,
-            Format = told,
+            Path = file.Path,
+            Format = driver.Format,
             SizeBytes = fileBytes,
             FileSizeBytes = fileBytes,
-            AllocatedBytes = FileSystemSpace.TryGetAllocatedBytes(container.Path, out long bytes) ? bytes : fileBytes,
-        };
-        if (told == ImageFormat.Raw)
-        {
-            CheckRawSize(container.Path, fileBytes);
-            return new ValueTask<ImageInfo>(info);
-        }
-
-        Qcow2Header header = Qcow2Header.Read(container);
-        return new ValueTask<ImageInfo>(info with
-        {
-            SizeBytes = header.SizeBytes,
-            ClusterSizeBytes = header.ClusterBytes,
-            FormatVersion = header.Version,
-            IsDirty = header.IsDirty,
-            IsCorrupt = header.IsCorrupt,
-            SnapshotCount = header.SnapshotCount,
-        });
+            AllocatedBytes = FileSystemSpace.TryGetAllocatedBytes(file.Path, out long bytes) ? bytes : fileBytes,
+        }));
     }
 
-    /// <summary>Creates an image that reads as zeros.</summary>
+    /// <summary>Creates an image that reads as zeros, or as its parent.</summary>
     /// <param name="path">Where; nothing may be there yet.</param>
-    /// <param name="format">Its format.</param>
-    /// <param name="sizeBytes">Size of the disk, a multiple of 512 and not 0.</param>
-    /// <param name="clusterSizeBytes">For qcow2: a power of two from 512 to 2 MiB, 64 KiB when null.</param>
+    /// <param name="options">What it is to be.</param>
     /// <param name="cancellationToken">Checked before the file is made.</param>
-    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), EmptyImage, BadImageSize,
-    /// InvalidArgument, PermissionDenied, NoSpace, IoFailed.</exception>
+    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder or the parent), EmptyImage, BadImageSize,
+    /// InvalidArgument, PermissionDenied, NoSpace, IoFailed, or why the parent can't be opened.</exception>
     public static ValueTask CreateAsync(
-        string path,
-        ImageFormat format,
-        long sizeBytes,
-        int? clusterSizeBytes = null,
-        CancellationToken cancellationToken = default)
+        string path, ImageCreateOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(options);
+        cancellationToken.ThrowIfCancellationRequested();
+        IImageDriver driver = ImageDrivers.Find(options.Format);
+        using ParentImage? parent = OpenParentOfNew(path, ref options);
+        CheckNewSize(path, options.SizeBytes);
+        LocalFile file = LocalFile.Create(path, 0);
+        try
+        {
+            using LocalContainer container = new(file);
+            driver.Create(container, options, parent);
+        }
+        catch
+        {
+            RemoveFailed(file.Path);
+            throw;
+        }
+
+        return default;
+    }
+
+    /// <summary>Examines an image's metadata.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="format">The format, or null to tell it from the content.</param>
+    /// <param name="repair">What may be changed.</param>
+    /// <param name="cancellationToken">Ends the check between two steps; a repair that was begun is finished.</param>
+    /// <exception cref="BlockException">As <see cref="OpenAsync"/>, where the image is too damaged to be examined.</exception>
+    public static ValueTask<ImageReport> CheckAsync(
+        string path, ImageFormat? format, ImageRepair repair, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
-        CheckNewSize(path, sizeBytes);
-        switch (format)
-        {
-            case ImageFormat.Raw:
-                CheckNoClusters(path, clusterSizeBytes);
-                LocalFile.Create(path, sizeBytes).Dispose();
-                return default;
-            case ImageFormat.Qcow2:
-                CreateQcow2(path, new Qcow2Layout(
-                    path, sizeBytes, clusterSizeBytes ?? 1 << Qcow2Limits.DefaultClusterBits));
-                return default;
-            default:
-                throw new BlockException(
-                    BlockErrorKind.InvalidArgument, $"The format {format} is none that Fleece can create.", path);
-        }
+        using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
+        return new ValueTask<ImageReport>(ImageProbe.Tell(file, format).Check(file, repair, cancellationToken));
     }
 
     /// <summary>The format a new file gets by its name's extension.</summary>
@@ -132,32 +117,51 @@ public static class Image
     public static ImageFormat FormatForNewFile(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        string extension = System.IO.Path.GetExtension(path);
+        string extension = Path.GetExtension(path);
         return extension.ToUpperInvariant() switch
         {
             ".QCOW2" or ".QCOW" => ImageFormat.Qcow2,
-            ".VHD" or ".VHDX" or ".VMDK" or ".VDI" => throw new BlockException(
+            ".VHD" or ".AVHD" => ImageFormat.Vhd,
+            ".VHDX" or ".AVHDX" => ImageFormat.Vhdx,
+            ".VMDK" or ".VDI" => throw new BlockException(
                 BlockErrorKind.Unsupported,
                 $"Fleece does not write {extension[1..].ToUpperInvariant()} images. Give '{path}' the extension " +
-                ".qcow2 or .raw, or name the format with -Format.",
+                ".qcow2, .vhdx, .vhd or .raw, or name the format with -Format.",
                 path),
             _ => ImageFormat.Raw,
         };
     }
 
-    private static void CreateQcow2(string path, Qcow2Layout layout)
+    private static void CheckOpenOptions(string path, ImageOpenOptions options)
     {
-        LocalFile file = LocalFile.Create(path, 0);
-        try
+        if (!options.IsReadOnly && (options.IsLayerOnly || options.SnapshotName is not null))
         {
-            using LocalContainer container = new(file);
-            layout.WriteTo(container);
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"A single layer, or an internal snapshot, of '{path}' can only be opened read-only.",
+                path,
+                operation: "open");
         }
-        catch (BlockException)
+    }
+
+    // The user names the parent of a new image, so its format may be told from its content, once and for all.
+    private static ParentImage? OpenParentOfNew(string path, ref ImageCreateOptions options)
+    {
+        if (options.ParentPath is not { } parentPath)
         {
-            RemoveFailed(file.Path);
-            throw;
+            return null;
         }
+
+        string fullPath = ImageChain.Resolve(path, parentPath);
+        if (options.ParentFormat is null)
+        {
+            using LocalContainer file = new(LocalFile.Open(fullPath, isReadOnly: true));
+            options = options with { ParentFormat = ImageProbe.Tell(file, null).Format };
+        }
+
+        ParentImage parent = new ImageChain(path).OpenParent(path, [fullPath], options.ParentFormat!.Value);
+        options = options with { SizeBytes = options.SizeBytes ?? parent.Layer.LengthBytes };
+        return parent;
     }
 
     // The error under way matters more than one of removing the useless file.
@@ -173,31 +177,13 @@ public static class Image
         }
     }
 
-    private static void CheckRawSize(string path, long fileBytes)
+    private static void CheckNewSize(string path, long? sizeBytes)
     {
-        if (fileBytes == 0)
-        {
-            throw new BlockException(
-                BlockErrorKind.EmptyImage, $"'{path}' is empty: a disk has at least one sector of 512 bytes.", path);
-        }
-
-        if (fileBytes % SectorBytes != 0)
-        {
-            throw new BlockException(
-                BlockErrorKind.BadImageSize,
-                $"'{path}' has {fileBytes} bytes, which is not a multiple of 512, so it is no raw disk. Name the " +
-                "right format with -Format, or cut or extend the file.",
-                path);
-        }
-    }
-
-    private static void CheckNewSize(string path, long sizeBytes)
-    {
-        if (sizeBytes == 0)
+        if (sizeBytes is null or 0)
         {
             throw new BlockException(
                 BlockErrorKind.EmptyImage,
-                $"Cannot create '{path}' with 0 bytes: a disk has at least one sector.",
+                $"Cannot create '{path}' with 0 bytes: a disk has at least one sector. Name a size, or a parent.",
                 path);
         }
 
@@ -206,18 +192,6 @@ public static class Image
             throw new BlockException(
                 BlockErrorKind.BadImageSize,
                 $"Cannot create '{path}' with {sizeBytes} bytes: the size must be a positive multiple of 512.",
-                path);
-        }
-    }
-
-    private static void CheckNoClusters(string path, int? clusterSizeBytes)
-    {
-        if (clusterSizeBytes is not null)
-        {
-            throw new BlockException(
-                BlockErrorKind.InvalidArgument,
-                $"Cannot create '{path}' with clusters of {clusterSizeBytes} bytes: a raw image has none. Leave the " +
-                "size out, or choose qcow2.",
                 path);
         }
     }

@@ -9,4 +9,10 @@ public enum ImageFormat
 
     /// <summary>QEMU's copy-on-write format, versions 2 and 3.</summary>
     Qcow2,
+
+    /// <summary>Virtual PC's and Hyper-V's first format: fixed, dynamic or differencing, up to 2040 GiB.</summary>
+    Vhd,
+
+    /// <summary>Hyper-V's second format: fixed, dynamic or differencing, up to 64 TiB.</summary>
+    Vhdx,
 }

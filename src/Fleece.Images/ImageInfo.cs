@@ -10,6 +10,9 @@ public sealed record ImageInfo
     /// <summary>The format, named by the caller or told from the content.</summary>
     public required ImageFormat Format { get; init; }
 
+    /// <summary>Fixed, dynamic or differencing.</summary>
+    public ImageType Type { get; init; }
+
     /// <summary>Size of the disk as a guest sees it, in bytes; a multiple of 512.</summary>
     public required long SizeBytes { get; init; }
 
@@ -19,18 +22,43 @@ public sealed record ImageInfo
     /// <summary>Bytes of the file that have storage, as the file system tells.</summary>
     public required long AllocatedBytes { get; init; }
 
-    /// <summary>The allocation unit in bytes, a power of two; null for a raw image.</summary>
-    public int? ClusterSizeBytes { get; init; }
+    /// <summary>The allocation unit in bytes, a power of two: qcow2's cluster, the block of VHD and VHDX; null where there is
+    /// none.</summary>
+    public int? BlockSizeBytes { get; init; }
 
-    /// <summary>True when a program died while it had the image open, so that the image needs a check.</summary>
+    /// <summary>Logical sector size in bytes.</summary>
+    public int LogicalSectorSizeBytes { get; init; } = 512;
+
+    /// <summary>The version in the header; null where the format has none.</summary>
+    public int? FormatVersion { get; init; }
+
+    /// <summary>The parent, in full; null without one. The file need not exist.</summary>
+    public string? ParentPath { get; init; }
+
+    /// <summary>The parent's format as the image records it; null where it records none.</summary>
+    public ImageFormat? ParentFormat { get; init; }
+
+    /// <summary>A file of its own for the data, in full; null when the data lies in the image.</summary>
+    public string? DataFilePath { get; init; }
+
+    /// <summary>The identity that the format gives the disk; null where it gives none.</summary>
+    public Guid? DiskIdentifier { get; init; }
+
+    /// <summary>True when a program died while it had the image open: a dirty qcow2, a VHDX with a log to replay.</summary>
     public bool IsDirty { get; init; }
 
     /// <summary>True when a program found the metadata damaged and marked the image.</summary>
     public bool IsCorrupt { get; init; }
 
-    /// <summary>Number of internal snapshots; such an image can only be opened read-only. 0 for a raw image.</summary>
-    public int SnapshotCount { get; init; }
+    /// <summary>What compressed clusters are compressed with; null for formats that compress nothing.</summary>
+    public ImageCompression? Compression { get; init; }
 
-    /// <summary>The version in the header; null for a raw image.</summary>
-    public int? FormatVersion { get; init; }
+    /// <summary>The optional features the image uses, by the names of its specification.</summary>
+    public IReadOnlyList<string> Features { get; init; } = [];
+
+    /// <summary>The internal snapshots, oldest first.</summary>
+    public IReadOnlyList<ImageSnapshot> Snapshots { get; init; } = [];
+
+    /// <summary>The persistent dirty bitmaps in the image.</summary>
+    public IReadOnlyList<ImageBitmap> Bitmaps { get; init; } = [];
 }

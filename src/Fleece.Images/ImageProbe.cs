@@ -2,7 +2,6 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2;
 
 namespace Fleece.Images;
 
@@ -14,24 +13,24 @@ namespace Fleece.Images;
 internal static class ImageProbe
 {
     private const int HeadBytes = 512;
-    private const int FooterBytes = 512;
+    private const uint QcowMagic = 0x514649fb;
     private const int VdiMagicOffsetBytes = 64;
     private const uint VdiMagic = 0xbeda107f;
 
-    /// <summary>The format to open a file with.</summary>
+    /// <summary>The driver to open a file with.</summary>
     /// <param name="file">The file; only read.</param>
     /// <param name="named">What the caller asked for, or null to look at the content.</param>
     /// <exception cref="BlockException">Unsupported, AmbiguousFormat, WrongFormat; read errors.</exception>
-    public static ImageFormat Tell(IContainerFile file, ImageFormat? named)
+    public static IImageDriver Tell(IContainerFile file, ImageFormat? named)
     {
         if (named == ImageFormat.Raw)
         {
-            return ImageFormat.Raw;
+            return ImageDrivers.Find(ImageFormat.Raw);
         }
 
-        Span<byte> head = stackalloc byte[HeadBytes];
+        byte[] head = new byte[HeadBytes];
         file.Read(0, head);
-        if (FindForeign(file, head) is { } foreign)
+        if (FindForeign(head) is { } foreign)
         {
             throw new BlockException(
                 BlockErrorKind.Unsupported,
@@ -40,51 +39,42 @@ internal static class ImageProbe
                 file.Path);
         }
 
-        bool isQcow2 = BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic;
-        if (named == ImageFormat.Qcow2 && !isQcow2)
+        if (named is { } format)
         {
-            throw new BlockException(
+            IImageDriver driver = ImageDrivers.Find(format);
+            return driver.Recognizes(file, head) ? driver : throw new BlockException(
                 BlockErrorKind.WrongFormat,
-                $"'{file.Path}' is not a qcow2 image: it does not start with the qcow2 magic. Name the right format " +
+                $"'{file.Path}' is not a {format} image: it does not have the format's magic. Name the right format " +
                 "with -Format, or leave it out.",
                 file.Path);
         }
 
-        if (named is null && isQcow2 && HasRawExtension(file.Path))
+        IImageDriver? found = Array.Find(ImageDrivers.WithMagic, driver => driver.Recognizes(file, head));
+        if (found is not null && HasRawExtension(file.Path))
         {
             throw new BlockException(
                 BlockErrorKind.AmbiguousFormat,
-                $"'{file.Path}' starts like a qcow2 image and is named like a raw one. The guest of a raw disk can " +
-                "write those bytes itself, so Fleece does not guess: name the format with -Format Raw or -Format " +
-                "Qcow2.",
+                $"'{file.Path}' looks like a {found.Format} image and is named like a raw one. The guest of a raw disk can " +
+                $"write those bytes itself, so Fleece does not guess: name the format with -Format Raw or -Format " +
+                $"{found.Format}.",
                 file.Path);
         }
 
-        return isQcow2 ? ImageFormat.Qcow2 : ImageFormat.Raw;
+        return found ?? ImageDrivers.Find(ImageFormat.Raw);
     }
 
     private static bool HasRawExtension(string path)
     {
-        string extension = System.IO.Path.GetExtension(path);
+        string extension = Path.GetExtension(path);
         return extension.Equals(".raw", StringComparison.OrdinalIgnoreCase)
             || extension.Equals(".img", StringComparison.OrdinalIgnoreCase);
     }
 
-    private static string? FindForeign(IContainerFile file, ReadOnlySpan<byte> head)
+    private static string? FindForeign(ReadOnlySpan<byte> head)
     {
-        if (BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic)
+        if (BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic)
         {
             return BinaryPrimitives.ReadUInt32BigEndian(head[4..]) == 1 ? "qcow (version 1)" : null;
-        }
-
-        if (head.StartsWith("vhdxfile"u8))
-        {
-            return "VHDX";
-        }
-
-        if (head.StartsWith("conectix"u8) || HasVhdFooter(file))
-        {
-            return "VHD";
         }
 
         if (head.StartsWith("KDMV"u8) || head.StartsWith("COWD"u8) || head.StartsWith("# Disk DescriptorFile"u8))
@@ -93,19 +83,5 @@ internal static class ImageProbe
         }
 
         return BinaryPrimitives.ReadUInt32LittleEndian(head[VdiMagicOffsetBytes..]) == VdiMagic ? "VDI" : null;
-    }
-
-    // A fixed VHD is the raw disk with a footer behind it; very old files have one of 511 bytes.
-    private static bool HasVhdFooter(IContainerFile file)
-    {
-        long fileBytes = file.GetLength();
-        if (fileBytes < FooterBytes)
-        {
-            return false;
-        }
-
-        Span<byte> tail = stackalloc byte[FooterBytes];
-        file.Read(fileBytes - FooterBytes, tail);
-        return tail.StartsWith("conectix"u8) || tail[1..].StartsWith("conectix"u8);
     }
 }

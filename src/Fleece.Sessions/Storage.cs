@@ -38,7 +38,9 @@ internal static class Storage
     {
         if (!NbdUri.IsUri(address))
         {
-            return await Image.OpenAsync(address, format, isReadOnly, cancellationToken).ConfigureAwait(false);
+            return await Image
+                .OpenAsync(address, new ImageOpenOptions { Format = format, IsReadOnly = isReadOnly }, cancellationToken)
+                .ConfigureAwait(false);
         }
 
         if (format is not (null or ImageFormat.Raw))

@@ -54,7 +54,10 @@ internal sealed class TempImage : IAsyncDisposable
         {
             CheckFreeSpace(path);
             await Image
-                .CreateAsync(path, Image.FormatForNewFile(path), disk.SizeBytes, cancellationToken: cancellationToken)
+                .CreateAsync(
+                    path,
+                    new ImageCreateOptions { Format = Image.FormatForNewFile(path), SizeBytes = disk.SizeBytes },
+                    cancellationToken)
                 .ConfigureAwait(false);
             KeepPrivate(path);
         }
@@ -67,7 +70,7 @@ internal sealed class TempImage : IAsyncDisposable
         try
         {
             ImageFormat? format = isOurs ? Image.FormatForNewFile(path) : null;
-            node = (await Image.OpenAsync(path, format, false, cancellationToken).ConfigureAwait(false)).Node;
+            node = (await Image.OpenAsync(path, new ImageOpenOptions { Format = format }, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
             return new TempImage(node, path, isOurs, readsAsZero);
         }

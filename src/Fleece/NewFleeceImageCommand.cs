@@ -33,7 +33,10 @@ public sealed class NewFleeceImageCommand : FleeceCommand
         ImageFormat format = Format ?? Image.FormatForNewFile(file);
         if (ShouldProcess(file, $"Create a {format} image of {SizeBytes} bytes"))
         {
-            Wait(Image.CreateAsync(file, format, SizeBytes, BlockSizeBytes, StopToken));
+            Wait(Image.CreateAsync(
+                file,
+                new ImageCreateOptions { Format = format, SizeBytes = SizeBytes, BlockSizeBytes = BlockSizeBytes },
+                StopToken));
             WriteObject(Wait(Image.GetInfoAsync(file, format, StopToken)));
         }
     });

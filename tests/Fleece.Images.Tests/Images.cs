@@ -22,9 +22,14 @@ internal static class Images
     /// <summary>A new image in a file, open.</summary>
     public static async ValueTask<Qcow2Node> CreateAsync(string path, long sizeBytes, int clusterBytes)
     {
-        await Image.CreateAsync(path, ImageFormat.Qcow2, sizeBytes, clusterBytes);
+        await CreateFileAsync(path, sizeBytes, clusterBytes);
         return Open(path);
     }
+
+    /// <summary>A new image in a file.</summary>
+    public static ValueTask CreateFileAsync(string path, long sizeBytes, int? clusterBytes = null) => Image.CreateAsync(
+        path,
+        new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = sizeBytes, BlockSizeBytes = clusterBytes });
 
     public static Qcow2Node Open(string path, bool isReadOnly = false)
     {

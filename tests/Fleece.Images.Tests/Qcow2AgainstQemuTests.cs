@@ -25,7 +25,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         Qemu.SkipWhenMissing();
         string path = _folder.NewFile(".qcow2");
 
-        await Image.CreateAsync(path, ImageFormat.Qcow2, sizeBytes, clusterBytes);
+        await Images.CreateFileAsync(path, sizeBytes, clusterBytes);
 
         Qemu.CheckClean(path);
         Assert.Contains($"({sizeBytes} bytes)", Qemu.Image("info", path), StringComparison.Ordinal);

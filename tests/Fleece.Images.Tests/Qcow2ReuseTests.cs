@@ -78,7 +78,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         const int Stripes = 8;
         const int StripeBytes = 64 * 1024;
         string path = _folder.NewFile(".qcow2");
-        await Image.CreateAsync(path, ImageFormat.Qcow2, Stripes * StripeBytes, clusterBytes);
+        await Images.CreateFileAsync(path, Stripes * StripeBytes, clusterBytes);
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
         await using Qcow2Node node = Qcow2Node.Open(file, l2CacheBytes: 4 * clusterBytes);
         using CancellationTokenSource stop = new(TimeSpan.FromSeconds(4));
@@ -155,7 +155,7 @@ public sealed class Qcow2ReuseTests : IDisposable
     {
         const int SmallClusterBytes = 512;
         string path = _folder.NewFile(".qcow2");
-        await Image.CreateAsync(path, ImageFormat.Qcow2, 256 << 20, SmallClusterBytes);
+        await Images.CreateFileAsync(path, 256 << 20, SmallClusterBytes);
         LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
         ReferenceDisk disk = new(64 << 20);
         await using (Qcow2Node node = Qcow2Node.Open(file, l2CacheBytes: 16 * SmallClusterBytes))

@@ -37,13 +37,20 @@ public sealed class FileNode : IBlockNode
         LocalFile file = LocalFile.Open(path, isReadOnly);
         try
         {
-            return new FileNode(file, file.LengthBytes);
+            return Over(file);
         }
         catch
         {
             file.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Makes a node of a file that is open already; on success the node owns it.</summary>
+    public static FileNode Over(LocalFile file)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        return new FileNode(file, file.LengthBytes);
     }
 
     /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>

@@ -7,6 +7,9 @@ namespace Fleece.Images.Container;
 /// <summary>A container in a file of this machine. It owns the file.</summary>
 internal sealed class LocalContainer(LocalFile file) : IContainerFile
 {
+    /// <summary>The file itself, for formats whose disk it is.</summary>
+    public LocalFile File => file;
+
     public string Path => file.Path;
 
     public bool IsReadOnly => file.IsReadOnly;

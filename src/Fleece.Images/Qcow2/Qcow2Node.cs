@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2;
@@ -23,7 +24,7 @@ namespace Fleece.Images.Qcow2;
 /// <para>Ownership. The node owns the file. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed class Qcow2Node : IBlockNode
+internal sealed class Qcow2Node : IBlockNode, IImageLayer
 {
     private readonly IContainerFile _file;
     private readonly Qcow2Header _header;
@@ -64,20 +65,34 @@ internal sealed class Qcow2Node : IBlockNode
     }
 
     /// <inheritdoc/>
+    string IImageLayer.Path => _file.Path;
+
+    /// <inheritdoc/>
+    ImageFormat IImageLayer.Format => ImageFormat.Qcow2;
+
+    /// <inheritdoc/>
+    long IImageLayer.LengthBytes => _header.SizeBytes;
+
+    /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Check(offsetBytes, buffer.Length, "read", cancellationToken);
+        Read(offsetBytes, buffer.Span);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public void Read(long offsetBytes, Span<byte> buffer)
+    {
         int ticket = _metadata.Epochs.Enter();
         try
         {
-            Read(offsetBytes, buffer.Span);
+            ReadMapped(offsetBytes, buffer);
         }
         finally
         {
             _metadata.Epochs.Exit(ticket);
         }
-
-        return default;
     }
 
     /// <inheritdoc/>
@@ -145,6 +160,12 @@ internal sealed class Qcow2Node : IBlockNode
         long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, "query", cancellationToken);
+        return new ValueTask<BlockStatusRun>(GetStatus(offsetBytes, lengthBytes));
+    }
+
+    /// <inheritdoc/>
+    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
+    {
         BlockStatus status = BlockStatus.Unallocated;
         long doneBytes = 0;
         for (int tables = 0; doneBytes < lengthBytes && tables < Qcow2Limits.TablesPerStatusQuery; tables++)
@@ -166,15 +187,22 @@ internal sealed class Qcow2Node : IBlockNode
             doneBytes += run.LengthBytes;
         }
 
-        return new ValueTask<BlockStatusRun>(new BlockStatusRun(status, doneBytes));
+        return new BlockStatusRun(status, doneBytes);
     }
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {
+        Dispose();
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
         if (_isClosed)
         {
-            return default;
+            return;
         }
 
         _isClosed = true;
@@ -190,8 +218,6 @@ internal sealed class Qcow2Node : IBlockNode
             _writeBack.Dispose();
             _file.Dispose();
         }
-
-        return default;
     }
 
     private static void CheckMayWrite(string path, Qcow2Header header)
@@ -215,7 +241,7 @@ internal sealed class Qcow2Node : IBlockNode
         }
     }
 
-    private void Read(long offsetBytes, Span<byte> buffer)
+    private void ReadMapped(long offsetBytes, Span<byte> buffer)
     {
         while (!buffer.IsEmpty)
         {

@@ -37,10 +37,13 @@ internal sealed class FileTarget(BackupOptions options, ImageFormat format, stri
         ImageFormat format = options.Format ?? Images.Image.FormatForNewFile(options.Path);
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
-        await Images.Image.CreateAsync(partialPath, format, sizeBytes, cancellationToken: cancellationToken).ConfigureAwait(false);
+        await Images.Image
+            .CreateAsync(partialPath, new ImageCreateOptions { Format = format, SizeBytes = sizeBytes }, cancellationToken)
+            .ConfigureAwait(false);
         try
         {
-            (IBlockNode image, _) = await Images.Image.OpenAsync(partialPath, format, false, cancellationToken)
+            (IBlockNode image, _) = await Images.Image
+                .OpenAsync(partialPath, new ImageOpenOptions { Format = format }, cancellationToken)
                 .ConfigureAwait(false);
             return new FileTarget(options, format, partialPath, image);
         }

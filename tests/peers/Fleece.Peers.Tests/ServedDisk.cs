@@ -34,7 +34,7 @@ internal sealed class ServedDisk : IAsyncDisposable
     {
         ServedDisk served = new();
         string path = served.Folder.File(format == ImageFormat.Raw ? "vm.raw" : "vm.qcow2");
-        await Image.CreateAsync(path, format, sizeBytes);
+        await Image.CreateAsync(path, new ImageCreateOptions { Format = format, SizeBytes = sizeBytes });
         await served.MountAsync(path, format);
         return served;
     }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Chain;
+
+/// <summary>The files that are being opened as one chain, from the one a user names to its last parent.</summary>
+/// <remarks>
+/// <para>Parents are opened here and nowhere else, so a chain that loops or never ends is refused before it costs more than its
+/// files. A parent's format is the one its child records: its content is never asked, because the guest of a raw disk can write
+/// anything there.</para>
+/// <para>Threading. One thread opens a chain.</para>
+/// </remarks>
+internal sealed class ImageChain
+{
+    /// <summary>Most images in a chain; QEMU stops at 200.</summary>
+    public const int MaximumImages = 200;
+
+    private readonly HashSet<string> _paths =
+        new(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
+
+    /// <summary>Begins with the image a user named.</summary>
+    public ImageChain(string path) => _paths.Add(FinalPath(path));
+
+    /// <summary>A path that an image in <paramref name="childPath"/> records, in full: relative to the child's folder.</summary>
+    public static string Resolve(string childPath, string recordedPath) =>
+        Path.GetFullPath(recordedPath, Path.GetDirectoryName(Path.GetFullPath(childPath))!);
+
+    /// <summary>Opens the parent of an image.</summary>
+    /// <param name="childPath">The image that names it.</param>
+    /// <param name="candidates">Full paths where it may be, the best first; the first that exists is it.</param>
+    /// <param name="format">Its format.</param>
+    /// <exception cref="BlockException">NotFound: no candidate exists; Corrupt: a loop, or more than
+    /// <see cref="MaximumImages"/>; or why the parent can't be opened.</exception>
+    public ParentImage OpenParent(string childPath, IReadOnlyList<string> candidates, ImageFormat format)
+    {
+        string path = candidates.FirstOrDefault(File.Exists) ?? throw new BlockException(
+            BlockErrorKind.NotFound,
+            $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}. " +
+            "Put it back there.",
+            childPath,
+            operation: "open");
+        if (!_paths.Add(FinalPath(path)))
+        {
+            throw new BlockException(
+                BlockErrorKind.Corrupt,
+                $"'{childPath}' names '{path}' as its parent, which is among its own children: the chain is a loop.",
+                childPath);
+        }
+
+        if (_paths.Count > MaximumImages)
+        {
+            throw new BlockException(
+                BlockErrorKind.Corrupt,
+                $"'{childPath}' belongs to a chain of more than {MaximumImages} images, which is the limit. Merge some of them.",
+                childPath);
+        }
+
+        LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
+        try
+        {
+            IImageDriver driver = ImageDrivers.Find(format);
+            return new ParentImage(driver.OpenLayer(file, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private static string FinalPath(string path) =>
+        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+}

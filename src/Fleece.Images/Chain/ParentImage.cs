@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Images.Chain;
+
+/// <summary>The parent of an image, as long as its child: behind its own end it reads as zeros.</summary>
+/// <remarks>Threading as <see cref="IImageLayer"/>. Ownership. It owns the layer.</remarks>
+internal sealed class ParentImage(IImageLayer layer) : IDisposable
+{
+    /// <summary>The image itself, for what formats must compare: identities and times.</summary>
+    public IImageLayer Layer => layer;
+
+    /// <summary>Fills the buffer.</summary>
+    public void Read(long offsetBytes, Span<byte> buffer)
+    {
+        int insideBytes = (int)Math.Clamp(layer.LengthBytes - offsetBytes, 0, buffer.Length);
+        if (insideBytes != 0)
+        {
+            layer.Read(offsetBytes, buffer[..insideBytes]);
+        }
+
+        buffer[insideBytes..].Clear();
+    }
+
+    /// <summary>The status of the run at the offset: data, or anything that reads as zeros.</summary>
+    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
+    {
+        long insideBytes = layer.LengthBytes - offsetBytes;
+        return insideBytes <= 0
+            ? new BlockStatusRun(BlockStatus.Unallocated, lengthBytes)
+            : layer.GetStatus(offsetBytes, Math.Min(lengthBytes, insideBytes));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => layer.Dispose();
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Qcow2;
+using Fleece.Images.Raw;
+
+namespace Fleece.Images;
+
+/// <summary>The formats Fleece has drivers for.</summary>
+internal static class ImageDrivers
+{
+    /// <summary>Those that can be told from the content; raw is what none of them recognizes.</summary>
+    public static readonly IImageDriver[] WithMagic = [new Qcow2Driver()];
+
+    private static readonly RawDriver Raw = new();
+
+    /// <summary>The driver of a format.</summary>
+    /// <exception cref="BlockException">Unsupported.</exception>
+    public static IImageDriver Find(ImageFormat format) => format == ImageFormat.Raw
+        ? Raw
+        : Array.Find(WithMagic, driver => driver.Format == format) ?? throw new BlockException(
+            BlockErrorKind.Unsupported, $"Fleece has no driver for the format {format}.");
+}

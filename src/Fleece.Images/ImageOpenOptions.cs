@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Images;
+
+/// <summary>How an image is opened.</summary>
+public sealed record ImageOpenOptions
+{
+    /// <summary>The format; null to tell it from the content.</summary>
+    public ImageFormat? Format { get; init; }
+
+    /// <summary>True to refuse writes and share the file with other readers.</summary>
+    public bool IsReadOnly { get; init; }
+
+    /// <summary>
+    /// True to open the image without its parents: what it does not store is <see cref="Block.BlockStatus.Unallocated"/> and
+    /// reads as zeros. Read-only.
+    /// </summary>
+    public bool IsLayerOnly { get; init; }
+
+    /// <summary>The internal snapshot to read as a disk, by id or name; null for the present state. Read-only.</summary>
+    public string? SnapshotName { get; init; }
+
+    /// <summary>Most memory for cached metadata tables, in bytes; null for the format's default.</summary>
+    public long? MetadataCacheBytes { get; init; }
+
+    /// <summary>
+    /// What whole clusters that are written for the first time are compressed with; for images that are written once, such as
+    /// backups. Null to store them as they are.
+    /// </summary>
+    public ImageCompression? Compression { get; init; }
+}
