@@ -12,6 +12,8 @@
     TypesToProcess       = @('Fleece.Types.ps1xml')
     CmdletsToExport      = @(
         'Clear-FleeceSnapshot'
+        'Compare-FleeceImage'
+        'Convert-FleeceImage'
         'Dismount-FleeceDisk'
         'Export-FleeceBackup'
         'Get-FleeceDisk'
@@ -26,6 +28,7 @@
         'Read-FleeceSnapshot'
         'Start-FleeceSession'
         'Stop-FleeceSession'
+        'Test-FleeceImage'
         'Unpublish-FleeceExport'
         'Write-FleeceDisk'
     )

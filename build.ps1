@@ -4,13 +4,13 @@
 Builds the module, tests it and checks its style.
 
 .DESCRIPTION
-Needs the .NET 10 SDK. Pester 5 is needed for the Test task once there are cmdlet tests; PSScriptAnalyzer and
-Microsoft.PowerShell.PlatyPS are used where they are installed, and it is said when they are not.
+Needs the .NET 10 SDK, and Pester 5 for the cmdlet tests; PSScriptAnalyzer and Microsoft.PowerShell.PlatyPS are used where they are installed, and it is said when they are not.
 
 .PARAMETER Task
 Build   stages the module in output/Fleece/<version>, with its help
 Docs    writes the help of the staged module from docs/en-US
-Test    runs the .NET tests, then the cmdlet tests against the staged module in a process of their own
+Test    runs the .NET tests, then the cmdlet tests
+Cmdlets runs the cmdlet tests against the staged module in a process of their own
 Lint    checks the format of the C# sources and analyses the scripts
 Clean   removes everything that the other tasks have made
 
@@ -18,24 +18,33 @@ Clean   removes everything that the other tasks have made
 The configuration of the .NET projects.
 
 .PARAMETER PowerShell
-The PowerShell that runs the cmdlet tests; by default the one that runs this script.
+The PowerShell that runs the cmdlet tests; by default the one that runs this script, and that of the path where it runs as a tool
+of .NET, whose process is dotnet.
 
 .EXAMPLE
 ./build.ps1 -Task Build, Test
+
+From another shell: pwsh -Command './build.ps1 -Task Build, Test'
 #>
 [CmdletBinding()]
 param(
-    [ValidateSet('Build', 'Docs', 'Test', 'Lint', 'Clean')]
+    [ValidateSet('Build', 'Docs', 'Test', 'Cmdlets', 'Lint', 'Clean')]
     [string[]] $Task = 'Build',
 
     [ValidateSet('Debug', 'Release')]
     [string] $Configuration = 'Release',
 
-    [string] $PowerShell = [Environment]::ProcessPath
+    [string] $PowerShell
 )
 
 $ErrorActionPreference = 'Stop'
 Set-StrictMode -Version 3.0
+
+if (-not $PowerShell) {
+    $own = [Environment]::ProcessPath
+    $isTool = [IO.Path]::GetFileNameWithoutExtension($own) -ne 'pwsh'
+    $PowerShell = $isTool ? (Get-Command pwsh -CommandType Application -TotalCount 1).Source : $own
+}
 
 $Root = $PSScriptRoot
 $Solution = Join-Path $Root 'src/Fleece.slnx'
@@ -135,6 +144,10 @@ function Test-Module {
         Pop-Location
     }
 
+    Test-Cmdlets
+}
+
+function Test-Cmdlets {
     if (-not (Get-ChildItem $CmdletTests -Filter *.Tests.ps1 -ErrorAction Ignore)) {
         Write-Warning 'tests/cmdlets has no tests: the cmdlets are not tested in PowerShell.'
         return
@@ -184,6 +197,7 @@ foreach ($name in $Task) {
         'Build' { Build-Module }
         'Docs' { Build-Help }
         'Test' { Test-Module }
+        'Cmdlets' { Test-Cmdlets }
         'Lint' { Invoke-Lint }
         'Clean' { Clear-Output }
     }

@@ -50,21 +50,19 @@ public sealed class Disk : IAsyncDisposable
     /// <summary>Opens an image, or an export of an NBD server, as a disk.</summary>
     /// <param name="path">The image file, or an NBD URI.</param>
     /// <param name="name">The disk's name; null for the file's name without its extension.</param>
-    /// <param name="format">The format; null to tell it from the content.</param>
-    /// <param name="isReadOnly">True to refuse guest writes.</param>
+    /// <param name="options">How it is opened; null for the defaults.</param>
     /// <param name="tls">Certificates for an nbds URI.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public static async ValueTask<Disk> OpenAsync(
         string path,
         string? name = null,
-        ImageFormat? format = null,
-        bool isReadOnly = false,
+        ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
         CancellationToken cancellationToken = default)
     {
         string fullPath = Storage.FullAddress(path);
-        (IBlockNode image, ImageFormat? found) = await Storage.OpenAsync(fullPath, format, isReadOnly, tls, cancellationToken)
-            .ConfigureAwait(false);
+        (IBlockNode image, ImageFormat? found) = await Storage
+            .OpenAsync(fullPath, options ?? new ImageOpenOptions(), tls, cancellationToken).ConfigureAwait(false);
         return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image);
     }
 

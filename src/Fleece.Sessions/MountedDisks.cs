@@ -41,8 +41,7 @@ public sealed class MountedDisks : IAsyncDisposable
     public async ValueTask<Disk> MountAsync(
         string path,
         string? name,
-        ImageFormat? format,
-        bool isReadOnly,
+        ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
         CancellationToken cancellationToken = default)
     {
@@ -61,7 +60,7 @@ public sealed class MountedDisks : IAsyncDisposable
 
         try
         {
-            Disk disk = await Disk.OpenAsync(path, diskName, format, isReadOnly, tls, cancellationToken).ConfigureAwait(false);
+            Disk disk = await Disk.OpenAsync(path, diskName, options, tls, cancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 _disks.Add(diskName, disk);

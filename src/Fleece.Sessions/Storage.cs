@@ -29,29 +29,26 @@ internal static class Storage
 
     /// <summary>Opens a node, which the caller owns. An export has no format: its bytes are the disk's.</summary>
     /// <param name="address">A path or an NBD URI.</param>
-    /// <param name="format">The format of a file; null to tell it from the content.</param>
-    /// <param name="isReadOnly">True to refuse writes.</param>
+    /// <param name="options">How; an export knows only read-only or not.</param>
     /// <param name="tls">Certificates for nbds.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public static async ValueTask<(IBlockNode Node, ImageFormat? Format)> OpenAsync(
-        string address, ImageFormat? format, bool isReadOnly, TlsClientOptions? tls, CancellationToken cancellationToken)
+        string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
         if (!NbdUri.IsUri(address))
         {
-            return await Image
-                .OpenAsync(address, new ImageOpenOptions { Format = format, IsReadOnly = isReadOnly }, cancellationToken)
-                .ConfigureAwait(false);
+            return await Image.OpenAsync(address, options, cancellationToken).ConfigureAwait(false);
         }
 
-        if (format is not (null or ImageFormat.Raw))
+        if (options.Format is not (null or ImageFormat.Raw) || options.SnapshotName is not null || options.IsLayerOnly)
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"'{address}' is an export, whose bytes are the disk's own; a format of {format} can't be asked of it. Leave " +
-                "the format out.");
+                $"'{address}' is an export, whose bytes are the disk's own; it has no format, no parents and no internal " +
+                "snapshots. Leave them out.");
         }
 
-        NbdNodeOptions options = new() { IsReadOnly = isReadOnly, Tls = tls };
-        return (await NbdNode.ConnectAsync(NbdUri.Parse(address), options, cancellationToken).ConfigureAwait(false), null);
+        NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
+        return (await NbdNode.ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false), null);
     }
 }

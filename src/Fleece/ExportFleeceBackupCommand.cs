@@ -19,7 +19,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private BackupOptions? _options;
     private BackupWriter? _writer;
     private bool _isRefused;
-    private BackupProgress? _progress;
+    private ByteProgress? _progress;
 
     /// <summary>The backup's file; it appears when the backup is complete.</summary>
     [Parameter(Mandatory = true, Position = 0, ParameterSetName = PathSet)]
@@ -38,6 +38,10 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     [Parameter(ParameterSetName = PathSet)]
     public ImageFormat? Format { get; set; }
 
+    /// <summary>What the clusters of a qcow2 backup are compressed with; by default they are stored as they are.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    public ImageCompression Compression { get; set; }
+
     /// <summary>Replace an existing file.</summary>
     [Parameter(ParameterSetName = PathSet)]
     public SwitchParameter Force { get; set; }
@@ -47,7 +51,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     {
         _options = ParameterSetName == UriSet
             ? new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls }
-            : new BackupOptions { Path = ResolveLiteral(DestinationPath), Format = Format, Overwrite = Force };
+            : new BackupOptions { Path = ResolveLiteral(DestinationPath), Image = Layout, Overwrite = Force };
         BackupWriter.CheckDestination(_options);
         _isRefused = !ShouldProcess(_options.Destination, "Write a backup");
     });
@@ -64,7 +68,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         OrFail(() =>
         {
             _writer ??= Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
-            _progress ??= new BackupProgress(this, _options!.Destination, _writer.SizeBytes);
+            _progress ??= new ByteProgress(this, $"Backing up to {_options!.Destination}", _writer.SizeBytes);
             Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);
         });
@@ -109,6 +113,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
         base.Dispose(disposing);
     }
+
+    private ImageCreateOptions Layout => new()
+    {
+        Format = Format ?? Image.FormatForNewFile(DestinationPath),
+        Compression = Compression,
+    };
 
     private string Destination => ParameterSetName == UriSet ? DestinationUri : DestinationPath;
 

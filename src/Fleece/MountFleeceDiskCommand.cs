@@ -36,6 +36,14 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     [Parameter]
     public SwitchParameter ReadOnly { get; set; }
 
+    /// <summary>The internal snapshot of a qcow2 image to mount, by name or id; read-only.</summary>
+    [Parameter]
+    public string? SnapshotName { get; set; }
+
+    /// <summary>Most memory for the image's cached metadata tables, in bytes.</summary>
+    [Parameter]
+    public long? MetadataCacheBytes { get; set; }
+
     /// <summary>Offer the disk and its snapshots over NBD at these addresses.</summary>
     [Parameter]
     public string[] ListenUri { get; set; } = [];
@@ -71,13 +79,20 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             return;
         }
 
-        Disk disk = Wait(Disks.MountAsync(file, Name, Format, ReadOnly, NbdUri.IsUri(file) ? ClientTls : null, StopToken));
+        ImageOpenOptions options = new()
+        {
+            Format = Format,
+            IsReadOnly = ReadOnly || SnapshotName is not null,
+            SnapshotName = SnapshotName,
+            MetadataCacheBytes = MetadataCacheBytes,
+        };
+        Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, StopToken));
         try
         {
             foreach (string uri in ListenUri)
             {
                 // The certificate may be meant for the disk's server, or for another of the addresses.
-                Publish(disk, uri, NbdUri.Parse(uri).IsTls ? ServerTls : null, ReadOnly, isSnapshotOnly: false);
+                Publish(disk, uri, NbdUri.Parse(uri).IsTls ? ServerTls : null, disk.IsReadOnly, isSnapshotOnly: false);
             }
         }
         catch

@@ -13,31 +13,82 @@ public sealed class NewFleeceImageCommand : FleeceCommand
     [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
     public string Path { get; set; } = string.Empty;
 
-    /// <summary>Size of the disk in bytes, a multiple of 512.</summary>
-    [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
-    public long SizeBytes { get; set; }
+    /// <summary>Size of the disk in bytes, a multiple of 512; by default the parent's.</summary>
+    [Parameter(Position = 1, ValueFromPipelineByPropertyName = true)]
+    public long? SizeBytes { get; set; }
 
     /// <summary>The format; by default the file's extension decides, and raw where it says nothing.</summary>
     [Parameter]
     public ImageFormat? Format { get; set; }
 
-    /// <summary>Allocation unit in bytes; for qcow2 the cluster size, 512 B to 2 MiB.</summary>
+    /// <summary>The image that is read where the new one stores nothing.</summary>
+    [Parameter]
+    public string? ParentPath { get; set; }
+
+    /// <summary>The parent's format, where its content must not decide it.</summary>
+    [Parameter]
+    public ImageFormat? ParentFormat { get; set; }
+
+    /// <summary>Allocation unit in bytes: qcow2's cluster, the block of VHD and VHDX.</summary>
     [Parameter]
     [Alias("ClusterSizeBytes")]
     public int? BlockSizeBytes { get; set; }
+
+    /// <summary>Logical sector size of a VHDX, 512 or 4096.</summary>
+    [Parameter]
+    public int? LogicalSectorSizeBytes { get; set; }
+
+    /// <summary>Give every byte its place in the file at once; VHD and VHDX.</summary>
+    [Parameter]
+    public SwitchParameter Fixed { get; set; }
+
+    /// <summary>What compressed clusters of a qcow2 image are compressed with.</summary>
+    [Parameter]
+    public ImageCompression Compression { get; set; }
+
+    /// <summary>Bits of a refcount of a qcow2 image, a power of two from 1 to 64.</summary>
+    [Parameter]
+    public int? RefcountBits { get; set; }
+
+    /// <summary>Allocate the clusters of a qcow2 image in 32 parts.</summary>
+    [Parameter]
+    public SwitchParameter Subclusters { get; set; }
+
+    /// <summary>A raw file of its own for the data of a qcow2 image.</summary>
+    [Parameter]
+    public string? DataFilePath { get; set; }
+
+    /// <summary>The version of a qcow2 image, 2 or 3.</summary>
+    [Parameter]
+    public int? FormatVersion { get; set; }
 
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
         string file = ResolveLiteral(Path);
-        ImageFormat format = Format ?? Image.FormatForNewFile(file);
-        if (ShouldProcess(file, $"Create a {format} image of {SizeBytes} bytes"))
+        ImageCreateOptions options = new()
         {
-            Wait(Image.CreateAsync(
-                file,
-                new ImageCreateOptions { Format = format, SizeBytes = SizeBytes, BlockSizeBytes = BlockSizeBytes },
-                StopToken));
-            WriteObject(Wait(Image.GetInfoAsync(file, format, StopToken)));
+            Format = Format ?? Image.FormatForNewFile(file),
+            SizeBytes = SizeBytes,
+            ParentPath = ParentPath is null ? null : ResolveLiteral(ParentPath),
+            ParentFormat = ParentFormat,
+            BlockSizeBytes = BlockSizeBytes,
+            LogicalSectorSizeBytes = LogicalSectorSizeBytes,
+            IsFixed = Fixed,
+            Compression = Compression,
+            RefcountBits = RefcountBits,
+            HasSubclusters = Subclusters,
+            DataFilePath = DataFilePath is null ? null : ResolveLiteral(DataFilePath),
+            Version = FormatVersion,
+        };
+        if (ShouldProcess(file, What(options)))
+        {
+            Wait(Image.CreateAsync(file, options, StopToken));
+            WriteObject(Wait(Image.GetInfoAsync(file, options.Format, StopToken)));
         }
     });
+
+    private static string What(ImageCreateOptions options) => options.SizeBytes is { } sizeBytes
+        ? $"Create a {options.Format} image of {sizeBytes} bytes"
+        : $"Create a {options.Format} image over '{options.ParentPath}'";
 }

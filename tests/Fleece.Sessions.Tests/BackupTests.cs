@@ -11,6 +11,8 @@ namespace Fleece.Sessions.Tests;
 
 public sealed class BackupTests
 {
+    private static readonly ImageCreateOptions RawLayout = new() { Format = ImageFormat.Raw };
+
     private const int ChunkBytes = SnapshotReadOptions.MinimumChunkSizeBytes;
     private const int SizeBytes = (16 * ChunkBytes) + 512;
 
@@ -30,7 +32,7 @@ public sealed class BackupTests
         Backup backup = await BackUpAsync(session, new BackupOptions { Path = rig.Folder.File(fileName) });
 
         Assert.Equal(session.StartedAt, backup.Instant);
-        await using Disk opened = await Disk.OpenAsync(backup.Path, isReadOnly: true);
+        await using Disk opened = await Disk.OpenAsync(backup.Path, options: new ImageOpenOptions { IsReadOnly = true });
         byte[] content = new byte[SizeBytes];
         await opened.Device.ReadAsync(0, content);
         Assert.Equal(instant, content);
@@ -62,7 +64,7 @@ public sealed class BackupTests
         string partialPath = rig.Folder.File("b.raw.partial");
         FaultNode failing = new FaultNode(FileNode.Create(partialPath, SizeBytes)).FailNth(BlockOperationKind.Write, 5, BlockErrorKind.NoSpace);
         BackupWriter writer = new(
-            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, partialPath, failing));
+            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, failing));
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => FeedAsync(session, writer));
         await writer.DisposeAsync();
@@ -150,7 +152,7 @@ public sealed class BackupTests
         HoldNode target = new(FileNode.Create(partialPath, ChunkBytes));
         Hold storing = target.HoldNext(BlockOperationKind.Write);
         await using BackupWriter writer = new(
-            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, ImageFormat.Raw, partialPath, target));
+            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, target));
         await writer.WriteAsync(chunk);
         await storing.Reached;
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images;
 using Fleece.Sessions.Backups;
 using Fleece.Sessions.Reading;
 using Fleece.TestKit;
@@ -72,7 +73,7 @@ public sealed class Ext4Tests
 
     private static async Task<string> AsRawAsync(Rig rig, string backupPath)
     {
-        await using Disk backup = await Disk.OpenAsync(backupPath, isReadOnly: true);
+        await using Disk backup = await Disk.OpenAsync(backupPath, options: new ImageOpenOptions { IsReadOnly = true });
         byte[] content = new byte[backup.SizeBytes];
         await backup.Device.ReadAsync(0, content);
         string raw = rig.Folder.File("checked.raw");

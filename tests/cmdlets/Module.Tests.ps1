@@ -14,7 +14,8 @@ Describe 'The module' {
     It 'exports its cmdlets and the alias, and no function or variable' {
         $module = Get-Module Fleece
 
-        $module.ExportedCmdlets.Count | Should -Be 17
+        $named = (Import-PowerShellDataFile (Join-Path $module.ModuleBase Fleece.psd1)).CmdletsToExport
+        $module.ExportedCmdlets.Keys | Sort-Object | Should -Be ($named | Sort-Object)
         $module.ExportedAliases.Keys | Should -Be 'Export-Backup'
         $module.ExportedFunctions.Count | Should -Be 0
         $module.ExportedVariables.Count | Should -Be 0

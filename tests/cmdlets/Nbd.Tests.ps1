@@ -44,7 +44,7 @@ while (-not (Test-Path stop) -and (Get-Process -Id $Parent -ErrorAction Ignore))
 Set-Content consumed $session.ConsumedBytes
 '@
         $arguments = '-NoProfile', '-NonInteractive', '-File', 'server.ps1', "`"$(Get-ModuleUnderTest)`"", $PID
-        $process = Start-Process ([Environment]::ProcessPath) $arguments -WorkingDirectory $Folder -PassThru `
+        $process = Start-Process (Get-PowerShellPath) $arguments -WorkingDirectory $Folder -PassThru `
             -RedirectStandardOutput (Join-Path $Folder server.out) -RedirectStandardError (Join-Path $Folder server.err)
         while (-not (Test-Path (Join-Path $Folder ready))) {
             if ($process.WaitForExit(50)) { throw "The server ended: $(Get-Content (Join-Path $Folder server.err) -Raw)" }

@@ -15,6 +15,13 @@ function Get-ModuleUnderTest {
     $staged.FullName
 }
 
+# A PowerShell that is installed as a tool of .NET runs in a process of dotnet; its launcher is on the path then.
+function Get-PowerShellPath {
+    $own = [Environment]::ProcessPath
+    if ([IO.Path]::GetFileNameWithoutExtension($own) -eq 'pwsh') { return $own }
+    (Get-Command pwsh -CommandType Application -TotalCount 1).Source
+}
+
 # Global, so that a test that removes the module removes the same one that the others see.
 function Import-ModuleUnderTest { Import-Module (Get-ModuleUnderTest) -Global -Force }
 

@@ -14,7 +14,9 @@ Describe 'The view of' {
 
     # No number with a fraction is compared: its separator is the user's.
     It '<Name> is a table with its columns' -ForEach @(
-        @{ Name = 'an image'; Command = { New-FleeceImage ./new.raw 4MB }; Header = 'Format +Size MiB +On disk MiB +Path'; Row = 'Raw.*new\.raw' }
+        @{ Name = 'an image'; Command = { New-FleeceImage ./new.raw 4MB }; Header = 'Format +Type +Size MiB +On disk MiB +Marks +Parent +Path'; Row = 'Raw +Dynamic .*new\.raw' }
+        @{ Name = 'a report'; Command = { $null = New-FleeceImage ./new.raw 4MB; Test-FleeceImage ./new.raw }; Header = 'Format +Clean +Leaks +Corruptions'; Row = 'Raw +True +0 +0.*new\.raw' }
+        @{ Name = 'a comparison'; Command = { $null = New-FleeceImage ./new.raw 4MB; Compare-FleeceImage ./new.raw ./new.raw }; Header = 'Equal +Offset +Length +Path +DifferencePath'; Row = 'True .*new\.raw' }
         @{ Name = 'a disk'; Command = { Get-FleeceDisk }; Header = 'Name +Format +Size MiB +ReadOnly +Sessions +Path'; Row = 'vm +Raw.*False +1 .*vm\.raw' }
         @{ Name = 'a session'; Command = { Get-FleeceSession }; Header = 'Id +State +StartedAt +Copied MiB +Consumed MiB'; Row = 'vm/nightly +Active' }
         @{ Name = 'a map'; Command = { Get-FleeceSnapshotMap }; Header = 'OffsetBytes +LengthBytes +State'; Row = ' 0 +4194304 Untouched' }
@@ -47,7 +49,7 @@ Describe 'The objects' {
     }
 
     It 'are told by their declared output types' {
-        foreach ($command in Get-Command -Module Fleece -CommandType Cmdlet | Where-Object Verb -In Get, Mount, New, Read, Start, Export) {
+        foreach ($command in Get-Command -Module Fleece -CommandType Cmdlet | Where-Object Verb -In Get, Mount, New, Read, Start, Export, Test, Compare, Convert) {
             $command.OutputType | Should -Not -BeNullOrEmpty -Because $command.Name
         }
     }

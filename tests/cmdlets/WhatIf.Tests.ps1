@@ -9,12 +9,14 @@ Describe 'WhatIf' {
         Enter-TestFolder
         New-MountedDisk -Data (Get-RandomData 64KB)
         $null = Start-FleeceSession vm
+        $null = New-FleeceImage ./other.raw 1MB
         $script:files = (Get-ChildItem).Name
     }
     AfterEach { Exit-TestFolder }
 
     It 'changes nothing: <Command>' -ForEach @(
         @{ Command = 'New-FleeceImage ./new.raw 1MB -WhatIf' }
+        @{ Command = 'Convert-FleeceImage ./other.raw ./new.qcow2 -WhatIf' }
         @{ Command = 'Mount-FleeceDisk ./vm.raw -Name other -WhatIf' }
         @{ Command = 'Start-FleeceSession vm -Name other -WhatIf' }
         @{ Command = 'Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 1MB -WhatIf' }
@@ -37,8 +39,9 @@ Describe 'WhatIf' {
     It 'is offered by every cmdlet that changes what others rely on' {
         (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
             Should -Be @(
-                'Clear-FleeceSnapshot', 'Dismount-FleeceDisk', 'Export-FleeceBackup', 'Mount-FleeceDisk', 'New-FleeceImage'
-                'Publish-FleeceExport', 'Start-FleeceSession', 'Stop-FleeceSession', 'Unpublish-FleeceExport'
+                'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Dismount-FleeceDisk', 'Export-FleeceBackup', 'Mount-FleeceDisk'
+                'New-FleeceImage', 'Publish-FleeceExport', 'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage'
+                'Unpublish-FleeceExport'
             )
     }
 }

@@ -17,8 +17,9 @@ public sealed record BackupOptions
     /// <summary>Certificates for nbds.</summary>
     public TlsClientOptions? Tls { get; init; }
 
-    /// <summary>The format; null to take it from the file's extension.</summary>
-    public ImageFormat? Format { get; init; }
+    /// <summary>What the file is to be, apart from its size; null for the format of its extension and that format's
+    /// defaults.</summary>
+    public ImageCreateOptions? Image { get; init; }
 
     /// <summary>True to replace an existing file.</summary>
     public bool Overwrite { get; init; }

@@ -55,18 +55,27 @@ public sealed class BackupWriter : IAsyncDisposable
     /// <summary>Bytes that have arrived so far, zeros included.</summary>
     public long ArrivedBytes => _dataBytes + _zeroBytes;
 
-    /// <summary>Opens the target for the snapshot that <paramref name="first"/> comes from.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the target can't be used.</exception>
-    public static async ValueTask<BackupWriter> CreateAsync(
+    /// <summary>Opens the target for the snapshot that a chunk comes from.</summary>
+    /// <inheritdoc cref="CreateAsync(BackupOptions, ISnapshotSource, CancellationToken)" path="/exception"/>
+    public static ValueTask<BackupWriter> CreateAsync(
         BackupOptions options, SnapshotChunk first, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(first);
+        return CreateAsync(options, first.Source.Source, cancellationToken);
+    }
+
+    /// <summary>Opens the target for a snapshot.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the target can't be used.</exception>
+    public static async ValueTask<BackupWriter> CreateAsync(
+        BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(source);
         IBackupTarget target = options.Uri is { } uri
-            ? await ExportTarget.ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, first.DiskSizeBytes, cancellationToken)
+            ? await ExportTarget.ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, cancellationToken)
                 .ConfigureAwait(false)
-            : await FileTarget.CreateAsync(options, first.DiskSizeBytes, cancellationToken).ConfigureAwait(false);
-        return new BackupWriter(first.Source.Source, target);
+            : await FileTarget.CreateAsync(options, source.SizeBytes, cancellationToken).ConfigureAwait(false);
+        return new BackupWriter(source, target);
     }
 
     /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
@@ -194,11 +203,18 @@ public sealed class BackupWriter : IAsyncDisposable
 
             try
             {
-                ValueTask storing = chunk.IsZero
-                    ? _target.Image.WriteZeroesAsync(
-                        chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, CancellationToken.None)
-                    : _target.Image.WriteAsync(chunk.OffsetBytes, chunk.Data, WriteFlags.None, CancellationToken.None);
-                await storing.ConfigureAwait(false);
+                if (chunk.IsZero)
+                {
+                    await _target.Image
+                        .WriteZeroesAsync(chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, CancellationToken.None)
+                        .ConfigureAwait(false);
+                }
+                else
+                {
+                    await SparseWrite
+                        .WriteAsync(_target.Image, chunk.OffsetBytes, chunk.Data, _target.ReadsAsZero, CancellationToken.None)
+                        .ConfigureAwait(false);
+                }
             }
             catch (BlockException e)
             {

@@ -6,27 +6,28 @@ using Fleece.Images;
 namespace Fleece.Sessions.Backups;
 
 /// <summary>An image file that is written as "PATH.partial" and gets its name when it is complete.</summary>
-internal sealed class FileTarget(BackupOptions options, ImageFormat format, string partialPath, IBlockNode image) : IBackupTarget
+internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layout, string partialPath, IBlockNode image)
+    : IBackupTarget
 {
     /// <inheritdoc/>
     public string Destination => options.Path;
 
     /// <inheritdoc/>
-    public ImageFormat? Format => format;
+    public ImageFormat? Format => layout.Format;
 
     /// <inheritdoc/>
     public IBlockNode Image => image;
 
     /// <inheritdoc/>
-    public bool ReadsAsZero => true;
+    public bool ReadsAsZero => layout.ParentPath is null;
 
     /// <inheritdoc/>
     /// <remarks>A machine that goes down takes the sessions with it.</remarks>
     public bool ConfirmsWhenDurable => false;
 
     /// <inheritdoc/>
-    /// <remarks>Two overlap one's system call with the other's.</remarks>
-    public int WritesAtOnce => 2;
+    /// <remarks>Two overlap one's system call with the other's; compressing takes all the processors there are.</remarks>
+    public int WritesAtOnce => layout.Compression == ImageCompression.None ? 2 : Math.Max(2, Environment.ProcessorCount);
 
     /// <summary>Makes the partial file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the file can't be made.</exception>
@@ -34,18 +35,20 @@ internal sealed class FileTarget(BackupOptions options, ImageFormat format, stri
         BackupOptions options, long sizeBytes, CancellationToken cancellationToken)
     {
         CheckDestination(options);
-        ImageFormat format = options.Format ?? Images.Image.FormatForNewFile(options.Path);
+        ImageCreateOptions layout = (options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) })
+            with { SizeBytes = sizeBytes };
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
-        await Images.Image
-            .CreateAsync(partialPath, new ImageCreateOptions { Format = format, SizeBytes = sizeBytes }, cancellationToken)
-            .ConfigureAwait(false);
+        await Images.Image.CreateAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
         try
         {
-            (IBlockNode image, _) = await Images.Image
-                .OpenAsync(partialPath, new ImageOpenOptions { Format = format }, cancellationToken)
-                .ConfigureAwait(false);
-            return new FileTarget(options, format, partialPath, image);
+            ImageOpenOptions opening = new()
+            {
+                Format = layout.Format,
+                Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
+            };
+            (IBlockNode image, _) = await Images.Image.OpenAsync(partialPath, opening, cancellationToken).ConfigureAwait(false);
+            return new FileTarget(options, layout, partialPath, image);
         }
         catch
         {

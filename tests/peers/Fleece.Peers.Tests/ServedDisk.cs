@@ -103,7 +103,7 @@ internal sealed class ServedDisk : IAsyncDisposable
 
     private async Task MountAsync(string path, ImageFormat format)
     {
-        Disk disk = await _disks.MountAsync(path, Name, format, isReadOnly: false);
+        Disk disk = await _disks.MountAsync(path, Name, new ImageOpenOptions { Format = format });
         _export = await _disks.Exports.PublishAsync(
             disk, new ExportOptions { ListenUri = NbdUri.Parse($"nbd+unix:///?socket={Folder.File("nbd.sock")}") });
     }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images;
+using Fleece.Nbd.Tls;
+using Fleece.Sessions.Backups;
+using Fleece.Sessions.Reading;
+
+namespace Fleece.Sessions.Offline;
+
+/// <summary>Copies the content of an image, parents included, into a new image.</summary>
+/// <remarks>
+/// <para>A conversion is a backup of something that stands still, so it is made of the same parts: a read that is ahead, a
+/// writer that is behind, and a file that gets its name when it is complete.</para>
+/// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="CompleteAsync"/>.</para>
+/// </remarks>
+public sealed class ImageConversion : IAsyncDisposable
+{
+    private readonly ImageSource _source;
+    private readonly SnapshotRead _read;
+    private readonly BackupWriter _writer;
+
+    private ImageConversion(ImageSource source, SnapshotRead read, BackupWriter writer)
+    {
+        _source = source;
+        _read = read;
+        _writer = writer;
+    }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes => _source.SizeBytes;
+
+    /// <summary>Bytes that have been read so far, zeros included.</summary>
+    public long ArrivedBytes => _writer.ArrivedBytes;
+
+    /// <summary>Opens both sides.</summary>
+    /// <param name="address">The image, or the NBD URI, to copy.</param>
+    /// <param name="source">How it is opened.</param>
+    /// <param name="destination">What it becomes.</param>
+    /// <param name="tls">Certificates for an nbds URI.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async ValueTask<ImageConversion> OpenAsync(
+        string address,
+        ImageOpenOptions source,
+        BackupOptions destination,
+        TlsClientOptions? tls,
+        CancellationToken cancellationToken = default)
+    {
+        BackupWriter.CheckDestination(destination);
+        ImageSource image = await ImageSource.OpenAsync(address, source, tls, cancellationToken).ConfigureAwait(false);
+        BackupWriter? writer = null;
+        try
+        {
+            writer = await BackupWriter.CreateAsync(destination, image, cancellationToken).ConfigureAwait(false);
+            return new ImageConversion(image, new SnapshotRead(image, new SnapshotReadOptions()), writer);
+        }
+        catch
+        {
+            if (writer is not null)
+            {
+                await writer.DisposeAsync().ConfigureAwait(false);
+            }
+
+            await image.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Copies the next piece; false when there was none left.</summary>
+    public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
+    {
+        if (await _read.NextAsync(cancellationToken).ConfigureAwait(false) is not { } chunk)
+        {
+            return false;
+        }
+
+        await _writer.WriteAsync(chunk, cancellationToken).ConfigureAwait(false);
+        return true;
+    }
+
+    /// <summary>Makes the new image durable and gives it its name.</summary>
+    public async ValueTask CompleteAsync(CancellationToken cancellationToken = default) =>
+        _ = await _writer.CompleteAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Closes both sides; what was not completed is deleted. Idempotent.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _read.DisposeAsync().ConfigureAwait(false);
+        await _writer.DisposeAsync().ConfigureAwait(false);
+        await _source.DisposeAsync().ConfigureAwait(false);
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Nbd.Tls;
+using Fleece.Sessions.Reading;
+
+namespace Fleece.Sessions.Offline;
+
+/// <summary>An image, or an export, that nobody writes to: it is its own snapshot and is read like one.</summary>
+/// <remarks>Threading. All members are safe from any thread. Ownership. It owns the image.</remarks>
+public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
+{
+    private ImageSource(string id, IBlockNode image, ImageFormat? format)
+    {
+        Id = id;
+        Format = format;
+        Snapshot = new BlockDevice(image, id);
+    }
+
+    /// <inheritdoc/>
+    public string Id { get; }
+
+    /// <summary>The image's format; null for an export.</summary>
+    public ImageFormat? Format { get; }
+
+    /// <inheritdoc/>
+    public long SizeBytes => Snapshot.Geometry.LengthBytes;
+
+    /// <inheritdoc/>
+    public DateTimeOffset? Instant => null;
+
+    /// <inheritdoc/>
+    public int GranuleSizeBytes => SnapshotReadOptions.MinimumChunkSizeBytes;
+
+    /// <inheritdoc/>
+    /// <remarks>One reads while the other's system call waits.</remarks>
+    public int ReadsAtOnce => 2;
+
+    /// <inheritdoc/>
+    public BlockDevice Snapshot { get; }
+
+    /// <summary>Opens an image file, with its parents, or an export, read-only.</summary>
+    public static async ValueTask<ImageSource> OpenAsync(
+        string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        string fullAddress = Storage.FullAddress(address);
+        (IBlockNode image, ImageFormat? format) = await Storage
+            .OpenAsync(fullAddress, options with { IsReadOnly = true }, tls, cancellationToken).ConfigureAwait(false);
+        return new ImageSource(fullAddress, image, format);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
+        new(BlockRange.FromEnds(offsetBytes, endBytes));
+
+    /// <summary>Closes the image. Idempotent.</summary>
+    public ValueTask DisposeAsync() => Snapshot.DisposeAsync();
+}
