@@ -109,6 +109,21 @@ public enum BlockErrorKind
     /// <summary>The name fits several sessions, or none was given and several run.</summary>
     SessionAmbiguous,
 
+    /// <summary>The disk has no bitmap of that name.</summary>
+    BitmapUnknown,
+
+    /// <summary>The disk has a bitmap of that name already.</summary>
+    BitmapNameInUse,
+
+    /// <summary>A session uses the bitmap.</summary>
+    BitmapBusy,
+
+    /// <summary>The bitmap may have missed changes; the message says why.</summary>
+    BitmapUntrusted,
+
+    /// <summary>The file that keeps a disk's bitmaps, or the image's own table of them, can't be used.</summary>
+    BitmapStoreUnusable,
+
     /// <summary>Chunks of another snapshot were sent to a backup that had begun.</summary>
     ForeignChunk,
 

@@ -11,6 +11,21 @@ public static class MetaContexts
 
     /// <summary>What of a snapshot can be read (<see cref="AccessFlags"/>). Fleece's own; docs/nbd.md describes it.</summary>
     public const string FleeceAccess = "fleece:access";
+
+    /// <summary>Begins the name of a dirty bitmap's context (<see cref="DirtyFlags"/>); the bitmap's name follows. Source: QEMU's
+    /// docs/interop/nbd.rst, "qemu:dirty-bitmap".</summary>
+    public const string QemuDirtyBitmap = "qemu:dirty-bitmap:";
+}
+
+/// <summary>Flags of a run in a context of <see cref="MetaContexts.QemuDirtyBitmap"/>. Source: as there.</summary>
+[Flags]
+public enum DirtyFlags : uint
+{
+    /// <summary>Not changed.</summary>
+    None = 0,
+
+    /// <summary>It may have changed.</summary>
+    Dirty = 1 << 0,
 }
 
 /// <summary>Flags of a run in <see cref="MetaContexts.BaseAllocation"/>. Source: as there.</summary>

@@ -1,29 +1,41 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
 using Fleece.Images;
 using Fleece.Nbd.Tls;
+using Fleece.Sessions.Bitmaps;
 
 namespace Fleece.Sessions;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
 /// <remarks>
-/// <para>The chain under <see cref="Device"/> is: filter of the newest session, ..., filter of the oldest, image. It changes
-/// only while the device is quiesced (R6).</para>
+/// <para>The chain under <see cref="Device"/> is: what records changes in bitmaps, filter of the newest session, ..., filter of the
+/// oldest, image. It changes only while the device is quiesced (R6).</para>
 /// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</para>
 /// </remarks>
 public sealed class Disk : IAsyncDisposable
 {
     private readonly SemaphoreSlim _chainLock = new(1, 1);
+    private readonly IBlockNode _image;
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    internal Disk(string name, string path, ImageFormat? format, IBlockNode image)
+    private Disk(string name, string path, ImageFormat? format, IBlockNode image)
     {
         Name = name;
         Path = path;
         Format = format;
-        Device = new BlockDevice(image, name);
+        _image = image;
+        IsReadOnly = image.Geometry.IsReadOnly;
+        SizeBytes = image.Geometry.LengthBytes;
+        Bitmaps = DiskBitmaps.Read(this, image);
+        Tracking = new DirtyTrackingNode(image, Bitmaps);
+        Device = new BlockDevice(Tracking, name);
+        if (!IsReadOnly)
+        {
+            Bitmaps.Begin();
+        }
     }
 
     /// <summary>The name cmdlets and exports use.</summary>
@@ -36,16 +48,22 @@ public sealed class Disk : IAsyncDisposable
     public ImageFormat? Format { get; }
 
     /// <summary>Size of the disk in bytes.</summary>
-    public long SizeBytes => Device.Geometry.LengthBytes;
+    public long SizeBytes { get; }
 
     /// <summary>True when the disk refuses writes.</summary>
-    public bool IsReadOnly => Device.Geometry.IsReadOnly;
+    public bool IsReadOnly { get; }
 
     /// <summary>The running sessions, oldest first.</summary>
     public IReadOnlyList<Session> Sessions => _sessions;
 
     /// <summary>What guests read and write.</summary>
     public BlockDevice Device { get; }
+
+    /// <summary>Named records of what guests change.</summary>
+    public DiskBitmaps Bitmaps { get; }
+
+    /// <summary>The top of the chain.</summary>
+    internal DirtyTrackingNode Tracking { get; }
 
     /// <summary>Opens an image, or an export of an NBD server, as a disk.</summary>
     /// <param name="path">The image file, or an NBD URI.</param>
@@ -63,7 +81,15 @@ public sealed class Disk : IAsyncDisposable
         string fullPath = Storage.FullAddress(path);
         (IBlockNode image, ImageFormat? found) = await Storage
             .OpenAsync(fullPath, options ?? new ImageOpenOptions(), tls, cancellationToken).ConfigureAwait(false);
-        return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image);
+        try
+        {
+            return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image);
+        }
+        catch
+        {
+            await image.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <summary>The session of that name, or null.</summary>
@@ -107,16 +133,53 @@ public sealed class Disk : IAsyncDisposable
 
         _isClosed = true;
         await _leftCopies.ConfigureAwait(false);
+        bool isFlushed = IsReadOnly;
         try
         {
             if (!IsReadOnly)
             {
                 await Device.FlushAsync().ConfigureAwait(false);
+                isFlushed = true;
             }
         }
         finally
         {
             await Device.DisposeAsync().ConfigureAwait(false);
+            await CloseStorageAsync(isFlushed).ConfigureAwait(false);
+        }
+    }
+
+    // The bitmaps go into the image while it is open, and the sidecar describes the image when nothing changes it any more.
+    // What fails on the way leaves a sidecar that still says "in use".
+    private async ValueTask CloseStorageAsync(bool isFlushed)
+    {
+        try
+        {
+            try
+            {
+                Bitmaps.SaveToImage();
+            }
+            finally
+            {
+                await _image.DisposeAsync().ConfigureAwait(false);
+            }
+
+            if (isFlushed)
+            {
+                Bitmaps.Seal();
+            }
+        }
+        finally
+        {
+            Bitmaps.Abandon();
+        }
+    }
+
+    internal void CheckOpen()
+    {
+        if (_isClosed)
+        {
+            throw new BlockException(BlockErrorKind.Closed, $"'{Name}' has been dismounted.", Path);
         }
     }
 
@@ -124,10 +187,10 @@ public sealed class Disk : IAsyncDisposable
 
     internal void UnlockChain() => _chainLock.Release();
 
-    /// <summary>Puts a session's filter on top. The chain is locked and the device quiesced.</summary>
+    /// <summary>Puts a session's filter over the others. The chain is locked and the device quiesced.</summary>
     internal void Push(Session session)
     {
-        Device.ReplaceRoot(session.Point.Filter);
+        Tracking.Below = session.Point.Filter;
         _sessions = [.. _sessions, session];
     }
 
@@ -139,7 +202,7 @@ public sealed class Disk : IAsyncDisposable
         Invariant.Require(index >= 0, "R6", "a session's filter is in its disk's chain until it stops");
         if (index == sessions.Length - 1)
         {
-            Device.ReplaceRoot(session.Point.Filter.Active);
+            Tracking.Below = session.Point.Filter.Active;
         }
         else
         {

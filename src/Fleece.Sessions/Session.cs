@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Sessions.Bitmaps;
 using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions;
@@ -11,12 +13,13 @@ namespace Fleece.Sessions;
 public sealed class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
+    private readonly BitmapTurn? _bitmapTurn;
     private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
     private string? _untoldWarning;
 
-    private Session(Disk disk, string name, TempImage temp, PointInTime point)
+    private Session(Disk disk, string name, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn)
     {
         Disk = disk;
         Name = name;
@@ -25,6 +28,7 @@ public sealed class Session : ISnapshotSource
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         _temp = temp;
         point.TempLimitNear += OnTempLimitNear;
+        _bitmapTurn = bitmapTurn;
     }
 
     /// <summary>Raised when 80 % of <see cref="TempLimitBytes"/> is taken, on the thread of the guest's write that takes it; again when
@@ -86,6 +90,15 @@ public sealed class Session : ISnapshotSource
     /// <summary>The temp image.</summary>
     public string TempPath => _temp.Path;
 
+    /// <summary>The bitmap whose ranges the snapshot is limited to; null for none.</summary>
+    public Bitmap? Bitmap => _bitmapTurn?.Pinned;
+
+    /// <summary>The bitmap that records from the instant on; null for none, and for one without a name.</summary>
+    public Bitmap? NextBitmap => _bitmapTurn?.Next;
+
+    /// <summary>What <see cref="Bitmap"/> held at the instant.</summary>
+    internal DirtyBitmap? PinnedBits => _bitmapTurn?.PinnedBits;
+
     /// <summary>The snapshot: reads, status and discards. It outlives the session only to refuse requests.</summary>
     public BlockDevice Snapshot { get; }
 
@@ -104,7 +117,8 @@ public sealed class Session : ISnapshotSource
     /// session and no file is left behind.
     /// </remarks>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionNameInUse"/>,
-    /// <see cref="BlockErrorKind.TempTooSmall"/>, <see cref="BlockErrorKind.TempIsDisk"/>, or why temp can't be made.</exception>
+    /// <see cref="BlockErrorKind.TempTooSmall"/>, <see cref="BlockErrorKind.TempIsDisk"/>, what <see cref="DiskBitmaps"/> says of the
+    /// bitmaps, or why temp can't be made.</exception>
     public static async ValueTask<IReadOnlyList<Session>> StartAsync(
         IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default)
     {
@@ -114,7 +128,7 @@ public sealed class Session : ISnapshotSource
         // Locks are taken in one order, so that two starts over the same disks cannot wait for each other.
         Disk[] ordered = [.. disks.Distinct().OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
         List<Disk> locked = [];
-        List<Session> prepared = [];
+        List<SessionPlan> prepared = [];
         bool started = false;
         try
         {
@@ -125,17 +139,17 @@ public sealed class Session : ISnapshotSource
                 prepared.Add(await PrepareAsync(disk, options, cancellationToken).ConfigureAwait(false));
             }
 
-            await PinAsync(prepared).ConfigureAwait(false);
+            IReadOnlyList<Session> sessions = await PinAsync(prepared).ConfigureAwait(false);
             started = true;
-            return prepared;
+            return sessions;
         }
         finally
         {
             if (!started)
             {
-                foreach (Session session in prepared)
+                foreach (SessionPlan plan in prepared)
                 {
-                    await session._temp.DisposeAsync().ConfigureAwait(false);
+                    await plan.UndoAsync().ConfigureAwait(false);
                 }
             }
 
@@ -148,13 +162,15 @@ public sealed class Session : ISnapshotSource
 
     /// <summary>
     /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrorKind.Stopped"/>, the filter leaves the
-    /// guest's chain, temp is closed and, when the session made it, deleted. Idempotent.
+    /// guest's chain, temp is closed and, when the session made it, deleted. Idempotent; the first call decides.
     /// </summary>
-    public Task StopAsync()
+    /// <param name="isSuccess">True when what was to be read has been read: <see cref="Bitmap"/> then holds what was recorded since the
+    /// instant. Otherwise, and for a session that broke, it holds that beside what it had.</param>
+    public Task StopAsync(bool isSuccess = false)
     {
         lock (_lock)
         {
-            return _stopping ??= EndAsync();
+            return _stopping ??= EndAsync(isSuccess && State == SessionState.Active);
         }
     }
 
@@ -187,7 +203,7 @@ public sealed class Session : ISnapshotSource
     /// </summary>
     public override string ToString() => Volatile.Read(ref _stopping) is null ? Id : $"{Id} (stopped)";
 
-    private static async ValueTask<Session> PrepareAsync(
+    private static async ValueTask<SessionPlan> PrepareAsync(
         Disk disk, SessionOptions options, CancellationToken cancellationToken)
     {
         string name = options.Name ?? disk.Name;
@@ -200,18 +216,28 @@ public sealed class Session : ISnapshotSource
                 disk.Path);
         }
 
+        if (options.Ranges is not null && options.Bitmap is not null)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                "A session is limited to ranges or to a bitmap, not to both: what of the bitmap lies outside the ranges would count as " +
+                "backed up. Leave one of them out.",
+                disk.Path);
+        }
+
         TempImage temp = await TempImage.OpenAsync(disk, name, options.TempPath, options.Tls, cancellationToken).ConfigureAwait(false);
         try
         {
-            PointInTime point = new(
-                disk.Device.Root,
-                temp.Node,
-                temp.ReadsAsZero,
-                options.GranuleSizeBytes,
-                options.OnCopyError,
-                options.Ranges,
-                options.Limits);
-            return new Session(disk, name, temp, point);
+            // Tried out before the disk has to wait for it; with a bitmap the real one follows at the instant.
+            Session session = new(disk, name, temp, Pin(disk, temp, options, options.Ranges), bitmapTurn: null);
+            BitmapTurn? turn = BitmapTurn.Prepare(disk, session.Id, options.Bitmap, options.NextBitmap);
+            return new SessionPlan(
+                disk,
+                temp,
+                turn,
+                () => turn is null
+                    ? session
+                    : new Session(disk, name, temp, Pin(disk, temp, options, turn.Pinned?.Bits.DirtyRanges()), turn));
         }
         catch
         {
@@ -220,30 +246,44 @@ public sealed class Session : ISnapshotSource
         }
     }
 
+    private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
+        disk.Tracking.Below,
+        temp.Node,
+        temp.ReadsAsZero,
+        options.GranuleSizeBytes,
+        options.OnCopyError,
+        ranges,
+        options.Limits);
+
     // Every disk is held before the first filter goes in and until the last one is in: that is the common instant.
-    private static async ValueTask PinAsync(List<Session> sessions)
+    private static async ValueTask<IReadOnlyList<Session>> PinAsync(List<SessionPlan> plans)
     {
         int held = 0;
         try
         {
-            foreach (Session session in sessions)
+            foreach (SessionPlan plan in plans)
             {
-                await session.Disk.Device.QuiesceAsync().ConfigureAwait(false);
+                await plan.Disk.Device.QuiesceAsync().ConfigureAwait(false);
                 held++;
             }
 
+            // No bitmap changes any more, so the ranges of one are known now. Nothing is changed before all of this has worked.
             DateTimeOffset instant = DateTimeOffset.UtcNow;
+            Session[] sessions = [.. plans.Select(plan => plan.MakeSession())];
             foreach (Session session in sessions)
             {
                 session.StartedAt = instant;
+                session._bitmapTurn?.Begin();
                 session.Disk.Push(session);
             }
+
+            return sessions;
         }
         finally
         {
-            foreach (Session session in sessions.Take(held))
+            foreach (SessionPlan plan in plans.Take(held))
             {
-                session.Disk.Device.Resume();
+                plan.Disk.Device.Resume();
             }
         }
     }
@@ -267,7 +307,7 @@ public sealed class Session : ISnapshotSource
         (OnCopyError == CopyErrorPolicy.BreakSnapshot ? "its snapshot is lost" : "guest writes fail") +
         ". Consuming the snapshot makes room.";
 
-    private async Task EndAsync()
+    private async Task EndAsync(bool isSuccess)
     {
         // Stopped first: guest writes copy nothing more and wait for nothing, so the drains below cannot hang on temp's users.
         Point.Stop();
@@ -279,10 +319,16 @@ public sealed class Session : ISnapshotSource
             try
             {
                 Disk.Unlink(this);
+                _bitmapTurn?.End(isSuccess);
             }
             finally
             {
                 Disk.Device.Resume();
+            }
+
+            if (_bitmapTurn?.MergeSuccessor() == true)
+            {
+                await ForgetSuccessorAsync().ConfigureAwait(false);
             }
         }
         finally
@@ -293,6 +339,29 @@ public sealed class Session : ISnapshotSource
             // Not under the lock: copies that their guests have left may hang, and other sessions come and go meanwhile.
             await Point.CopiesEndedAsync().ConfigureAwait(false);
             await _temp.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask ForgetSuccessorAsync()
+    {
+        await Disk.Device.QuiesceAsync().ConfigureAwait(false);
+        try
+        {
+            _bitmapTurn!.Forget();
+        }
+        finally
+        {
+            Disk.Device.Resume();
+        }
+    }
+
+    /// <summary>A session that is ready to begin on its disk, whose chain is locked.</summary>
+    private sealed record SessionPlan(Disk Disk, TempImage Temp, BitmapTurn? BitmapTurn, Func<Session> MakeSession)
+    {
+        public ValueTask UndoAsync()
+        {
+            BitmapTurn?.Undo();
+            return Temp.DisposeAsync();
         }
     }
 }

@@ -14,6 +14,14 @@ public sealed record SessionOptions
     /// <summary>The ranges the snapshot is limited to, widened to whole granules; null for the whole disk.</summary>
     public IReadOnlyList<BlockRange>? Ranges { get; init; }
 
+    /// <summary>The bitmap whose dirty ranges the snapshot is limited to; null for none. Not together with <see cref="Ranges"/>.</summary>
+    public string? Bitmap { get; init; }
+
+    /// <summary>
+    /// The bitmap to make, which records from the session's instant on; null for one without a name where <see cref="Bitmap"/> needs it.
+    /// </summary>
+    public string? NextBitmap { get; init; }
+
     /// <summary>
     /// Where old data goes: an existing image, a new file, a folder for a new file, or an NBD URI; null for a file beside the
     /// disk's image. Files that the session made are deleted when it stops.

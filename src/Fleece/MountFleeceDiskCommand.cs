@@ -102,6 +102,11 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             throw;
         }
 
+        foreach (string note in disk.Bitmaps.Notes)
+        {
+            WriteWarning($"{disk.Name}: {note}");
+        }
+
         WriteObject(disk);
     }
 }

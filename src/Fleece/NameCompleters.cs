@@ -34,7 +34,30 @@ public sealed class SessionNameCompleter : IArgumentCompleter
             wordToComplete);
 }
 
-/// <summary>What both completers do with their names.</summary>
+/// <summary>Offers the names of bitmaps: those of the disk that was named, or of all.</summary>
+public sealed class BitmapNameCompleter : IArgumentCompleter
+{
+    /// <inheritdoc/>
+    public IEnumerable<CompletionResult> CompleteArgument(
+        string commandName,
+        string parameterName,
+        string wordToComplete,
+        CommandAst commandAst,
+        IDictionary fakeBoundParameters)
+    {
+        ArgumentNullException.ThrowIfNull(fakeBoundParameters);
+        string? named = fakeBoundParameters["Disk"]?.ToString();
+        return Completion.Offer(
+            FleeceModule.Disks.All
+                .Where(disk => disk.Bitmaps.IsUsable && (named is null || disk.Name.Equals(named, StringComparison.OrdinalIgnoreCase)))
+                .SelectMany(disk => disk.Bitmaps.All)
+                .Select(bitmap => (bitmap.Name, $"{bitmap.Disk.Name}, {bitmap.State}"))
+                .DistinctBy(offer => offer.Name),
+            wordToComplete);
+    }
+}
+
+/// <summary>What the completers do with their names.</summary>
 internal static class Completion
 {
     public static IEnumerable<CompletionResult> Offer(IEnumerable<(string Name, string Tip)> names, string word)

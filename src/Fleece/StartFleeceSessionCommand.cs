@@ -31,6 +31,17 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
     [AllowEmptyCollection]
     public object[]? Range { get; set; }
 
+    /// <summary>Limits the snapshot to what this bitmap has at the instant; the rest is never copied and never read.</summary>
+    [Parameter]
+    [ArgumentCompleter(typeof(BitmapNameCompleter))]
+    [ValidateNotNullOrEmpty]
+    public string? Bitmap { get; set; }
+
+    /// <summary>A bitmap to make, which records from the instant on. Stop-FleeceSession says what becomes of it.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? NextBitmap { get; set; }
+
     /// <summary>Where old data goes: an image, a new file, a folder, or an NBD URI; by default a file beside the disk's image.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]
@@ -69,6 +80,8 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
         {
             Name = Name,
             Ranges = GetRanges(),
+            Bitmap = Bitmap,
+            NextBitmap = NextBitmap,
             TempPath = TempPath is null ? null : ResolveTemp(TempPath),
             Tls = ClientTls,
             GranuleSizeBytes = GranuleSizeBytes,

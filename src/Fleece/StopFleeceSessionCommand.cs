@@ -14,6 +14,13 @@ public sealed class StopFleeceSessionCommand : FleeceCommand
     [Alias("Session")]
     public string[] Name { get; set; } = [];
 
+    /// <summary>
+    /// What was to be read has been read: the session's bitmap then holds what was recorded since the instant, instead of having it
+    /// added.
+    /// </summary>
+    [Parameter]
+    public SwitchParameter Success { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -22,10 +29,19 @@ public sealed class StopFleeceSessionCommand : FleeceCommand
             ForItem(name, () =>
             {
                 Session session = Disks.FindSession(name);
-                if (ShouldProcess(session.Id, "Stop"))
+                if (!ShouldProcess(session.Id, "Stop"))
                 {
-                    Wait(new ValueTask(session.StopAsync()));
+                    return;
                 }
+
+                if (Success && session.State == Block.CopyBeforeWrite.SessionState.Broken && session.Bitmap is { } bitmap)
+                {
+                    WriteWarning(
+                        $"The session '{session.Id}' is broken, so the bitmap '{bitmap.Name}' keeps what it had, and what was recorded " +
+                        "since is added.");
+                }
+
+                Wait(new ValueTask(session.StopAsync(Success)));
             });
         }
     }

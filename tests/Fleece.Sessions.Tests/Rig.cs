@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Sessions.Reading;
 using Fleece.TestKit;
@@ -29,6 +31,30 @@ internal sealed class Rig : IAsyncDisposable
         await FileNode.Create(path, sizeBytes).DisposeAsync();
         return await OpenAsync(path, name);
     }
+
+    /// <summary>Dismounts a disk and mounts it again.</summary>
+    public async Task<Disk> RemountAsync(Disk disk, bool isReadOnly = false)
+    {
+        await disk.DisposeAsync();
+        return await OpenAsync(disk.Path, disk.Name, isReadOnly);
+    }
+
+    /// <summary>Leaves a disk as a killed process does: files as they are, nothing stored, nothing said.</summary>
+    public async Task KillAsync(Disk disk)
+    {
+        IBlockNode image = disk.Tracking.Below;
+        while (image is CopyBeforeWriteFilter filter)
+        {
+            image = filter.Active;
+        }
+
+        disk.Bitmaps.Abandon();
+        await image.DisposeAsync();
+        _disks.Remove(disk);
+    }
+
+    /// <summary>A disk of an image that exists.</summary>
+    public Task<Disk> OpenAsync(string path) => OpenAsync(path, Path.GetFileNameWithoutExtension(path));
 
     /// <summary>Starts one session on one disk.</summary>
     public static async Task<Session> StartAsync(Disk disk, SessionOptions? options = null) =>
@@ -65,9 +91,9 @@ internal sealed class Rig : IAsyncDisposable
         Folder.Dispose();
     }
 
-    private async Task<Disk> OpenAsync(string path, string name)
+    private async Task<Disk> OpenAsync(string path, string name, bool isReadOnly = false)
     {
-        Disk disk = await Disk.OpenAsync(path, name);
+        Disk disk = await Disk.OpenAsync(path, name, new ImageOpenOptions { IsReadOnly = isReadOnly });
         _disks.Add(disk);
         return disk;
     }

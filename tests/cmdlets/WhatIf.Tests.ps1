@@ -21,7 +21,8 @@ Describe 'WhatIf' {
         @{ Command = 'Start-FleeceSession vm -Name other -WhatIf' }
         @{ Command = 'Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 1MB -WhatIf' }
         @{ Command = 'Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup ./b.raw -WhatIf' }
-        @{ Command = 'Stop-FleeceSession vm -WhatIf' }
+        @{ Command = 'New-FleeceBitmap vm daily -WhatIf' }
+        @{ Command = 'Stop-FleeceSession vm -Success -WhatIf' }
         @{ Command = 'Dismount-FleeceDisk vm -Force -WhatIf' }
         @{ Command = 'Mount-FleeceDisk ./vm.raw -Name other -ListenUri "nbd+unix:///?socket=w.sock" -WhatIf' }
         @{ Command = 'Publish-FleeceExport vm "nbd+unix:///?socket=w.sock" -WhatIf' }
@@ -34,14 +35,16 @@ Describe 'WhatIf' {
         (Get-FleeceSession).Id | Should -Be 'vm/vm'
         (Get-FleeceSession).ConsumedBytes | Should -Be 0
         Get-FleeceExport | Should -BeNullOrEmpty
+        Get-FleeceBitmap | Should -BeNullOrEmpty
     }
 
     It 'is offered by every cmdlet that changes what others rely on' {
         (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
             Should -Be @(
-                'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Dismount-FleeceDisk', 'Export-FleeceBackup', 'Mount-FleeceDisk'
-                'New-FleeceImage', 'Publish-FleeceExport', 'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage'
-                'Unpublish-FleeceExport'
+                'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap', 'Dismount-FleeceDisk'
+                'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Merge-FleeceBitmap', 'Mount-FleeceDisk', 'New-FleeceBitmap'
+                'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap', 'Start-FleeceSession', 'Stop-FleeceSession'
+                'Test-FleeceImage', 'Unpublish-FleeceExport'
             )
     }
 }

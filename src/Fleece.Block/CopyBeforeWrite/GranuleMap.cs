@@ -145,7 +145,8 @@ internal sealed class GranuleMap
         return run.End;
     }
 
-    private ulong Word(long wordIndex) =>
+    /// <summary>The bits of 64 granules, the first in the lowest bit. Those behind the last granule may be anything.</summary>
+    public ulong Word(long wordIndex) =>
         WordOf(Volatile.Read(ref _pages[wordIndex >> (PageShift - 6)]), (int)wordIndex & (WordsPerPage - 1));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

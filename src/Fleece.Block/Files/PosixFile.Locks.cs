@@ -33,7 +33,6 @@ internal static unsafe partial class PosixFile
     // statx(2): STATX_INO, AT_STATX_DONT_SYNC (no question goes to a server), where stx_ino and stx_dev_* lie.
     private const uint StatxInodeMask = 0x100;
     private const int StatxDontSync = 0x4000;
-    private const int StatxInodeOffset = 32;
     private const int StatxDeviceOffset = 136;
 
     // open(2): O_CLOEXEC; O_RDONLY is 0.

@@ -22,16 +22,18 @@ internal static unsafe partial class PosixFile
     private const int PunchHole = 0x02;
     private const int ZeroRangeMode = 0x10;
 
-    // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD, STATX_TYPE and
-    // STATX_BLOCKS, then where stx_mode and stx_blocks lie.
+    // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD, STATX_TYPE, STATX_INO and
+    // STATX_BLOCKS, then where stx_mode, stx_ino and stx_blocks lie.
     private const int StatBufferBytes = 256;
     private const int CurrentFolder = -100;
-    private const uint StatxMask = 0x001 | 0x400;
+    private const uint StatxMask = 0x001 | 0x100 | 0x400;
     private const int StatxModeOffset = 28;
+    private const int StatxInodeOffset = 32;
     private const int StatxBlocksOffset = 48;
 
-    // stat(2) of macOS, struct stat with 64-bit inodes: where st_mode and st_blocks lie.
+    // stat(2) of macOS, struct stat with 64-bit inodes: where st_mode, st_ino and st_blocks lie.
     private const int MacStatModeOffset = 4;
+    private const int MacStatInodeOffset = 8;
     private const int MacStatBlocksOffset = 104;
 
     // inode(7): S_IFMT, S_IFREG, and the unit of st_blocks, which has nothing to do with the file system's block size.
@@ -55,15 +57,18 @@ internal static unsafe partial class PosixFile
     /// fifo waits for its other end and opening a device can have effects.
     /// </summary>
     public static bool IsSpecialFile(string path) =>
-        TryStat(path, out int mode, out _) && (mode & FileTypeMask) != RegularFileType;
+        TryStat(path, out int mode, out _, out _) && (mode & FileTypeMask) != RegularFileType;
 
     /// <summary>Bytes of storage that the file takes; less than its size when it has holes.</summary>
     public static bool TryGetAllocatedBytes(string path, out long allocatedBytes)
     {
-        bool isDone = TryStat(path, out _, out long blockCount);
+        bool isDone = TryStat(path, out _, out long blockCount, out _);
         allocatedBytes = blockCount * StatBlockBytes;
         return isDone;
     }
+
+    /// <summary>The number that the file keeps as long as it exists, whatever it is called; 0 where the system can't tell.</summary>
+    public static ulong GetInode(string path) => TryStat(path, out _, out _, out ulong inode) ? inode : 0;
 
     /// <summary>Frees the range and keeps the file's size; its bytes read as zeros, partial blocks too.</summary>
     /// <returns>0, or the errno.</returns>
@@ -125,7 +130,7 @@ internal static unsafe partial class PosixFile
         return 0;
     }
 
-    private static bool TryStat(string path, out int mode, out long blockCount)
+    private static bool TryStat(string path, out int mode, out long blockCount, out ulong inode)
     {
         byte* buffer = stackalloc byte[StatBufferBytes];
         if (OperatingSystem.IsLinux())
@@ -133,6 +138,7 @@ internal static unsafe partial class PosixFile
             bool isDone = Statx(CurrentFolder, path, 0, StatxMask, buffer) == 0;
             mode = *(ushort*)(buffer + StatxModeOffset);
             blockCount = *(long*)(buffer + StatxBlocksOffset);
+            inode = *(ulong*)(buffer + StatxInodeOffset);
             return isDone;
         }
 
@@ -143,11 +149,13 @@ internal static unsafe partial class PosixFile
                 : Stat(path, buffer) == 0;
             mode = *(ushort*)(buffer + MacStatModeOffset);
             blockCount = *(long*)(buffer + MacStatBlocksOffset);
+            inode = *(ulong*)(buffer + MacStatInodeOffset);
             return isDone;
         }
 
         mode = 0;
         blockCount = 0;
+        inode = 0;
         return false;
     }
 

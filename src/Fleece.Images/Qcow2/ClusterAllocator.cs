@@ -63,9 +63,16 @@ internal sealed class ClusterAllocator
         }
 
         count = wanted;
-        cluster = TakeAtEnd(wanted);
+        return AllocateTogether(wanted);
+    }
+
+    /// <summary>Takes exactly that many contiguous clusters; their refcounts are 1 and they read as zeros.</summary>
+    public long AllocateTogether(int count)
+    {
+        HasAllocated = true;
+        long cluster = TakeAtEnd(count);
         IsTorn = true;
-        Count(cluster, wanted);
+        Count(cluster, count);
         IsTorn = false;
         return cluster;
     }

@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Bitmaps;
 
 namespace Fleece.Images.Qcow2;
 
@@ -30,6 +31,7 @@ internal sealed class Qcow2Driver : IImageDriver
             FormatVersion = header.Version,
             IsDirty = header.IsDirty,
             IsCorrupt = header.IsCorrupt,
+            Bitmaps = BitmapDirectory.Describe(file, header),
         };
     }
 

@@ -7,15 +7,15 @@ namespace Fleece.Images.Qcow2;
 internal static class Qcow2HeaderWriter
 {
     /// <summary>
-    /// Clears the autoclear bits (qcow2.txt, "Header", bytes 88-95): each says that some extension, such as a dirty
-    /// bitmap, agrees with the data, which a program that does not maintain the extension must take back before it
+    /// Writes the autoclear bits (qcow2.txt, "Header", bytes 88-95): each says that some extension, such as the dirty
+    /// bitmaps, agrees with the data, which a program that does not maintain the extension must take back before it
     /// writes.
     /// </summary>
-    public static void ClearAutoclear(MetadataFile file)
+    public static void WriteAutoclear(MetadataFile file, ulong bits)
     {
-        Span<byte> none = stackalloc byte[sizeof(ulong)];
-        none.Clear();
-        file.Write(Qcow2Header.AutoclearField, none);
+        Span<byte> field = stackalloc byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64BigEndian(field, bits);
+        file.Write(Qcow2Header.AutoclearField, field);
         file.Flush();
     }
 

@@ -173,7 +173,7 @@ internal sealed partial class Qcow2Metadata
         HasChanged = true;
         if (_mustClearAutoclear)
         {
-            Qcow2HeaderWriter.ClearAutoclear(_file);
+            Qcow2HeaderWriter.WriteAutoclear(_file, _header.AutoclearFeatures & _keptAutoclear);
             _mustClearAutoclear = false;
         }
     }

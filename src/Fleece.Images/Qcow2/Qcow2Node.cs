@@ -24,7 +24,7 @@ namespace Fleece.Images.Qcow2;
 /// <para>Ownership. The node owns the file. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed class Qcow2Node : IBlockNode, IImageLayer
+internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
 {
     private readonly IContainerFile _file;
     private readonly Qcow2Header _header;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
+using Fleece.Sessions.Bitmaps;
 
 namespace Fleece.Sessions.Exports;
 
@@ -67,7 +68,7 @@ public sealed class DiskExport
     {
         if (_disk is not null)
         {
-            yield return _disk;
+            yield return ExportDisk(_disk);
         }
 
         foreach (Session session in Disk.Sessions)
@@ -80,11 +81,21 @@ public sealed class DiskExport
     {
         if (exportName == Name)
         {
-            return _disk;
+            return _disk is null ? null : ExportDisk(_disk);
         }
 
         return Owns(exportName) && Disk.FindSession(exportName[(Name.Length + 1)..]) is { } session ? Export(session) : null;
     }
+
+    // Asked anew by every client, so each sees the bitmaps of its time.
+    private NbdExport ExportDisk(NbdExport disk) => Disk.Bitmaps.IsUsable
+        ? disk with { Contexts = [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsTrusted).Select(bitmap => new BitmapContext(bitmap))] }
+        : disk;
+
+    private static bool IsTrusted(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted;
+
+    private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
+        session.PinnedBits is { } bits ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)] : [];
 
     private NbdExport Export(Session session) => new()
     {
@@ -93,7 +104,7 @@ public sealed class DiskExport
         Device = session.Snapshot,
         Discard = session.ClusterDiscard.DiscardAsync,
         Access = IsReadOnly ? ExportAccess.Read : ExportAccess.Consume,
-        Contexts = [new SnapshotAllocationContext(session), new AccessContext(session)],
+        Contexts = [new SnapshotAllocationContext(session), new AccessContext(session), .. BitmapContexts(session)],
         Ended = session.Ended,
     };
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
+using Fleece.Images;
+
+namespace Fleece.Sessions.Bitmaps;
+
+/// <content>What a mount makes of what it finds: the sidecar, the image's own bitmaps, and sessions that never ended.</content>
+public sealed partial class DiskBitmaps
+{
+    // True when the sidecar still holds, and so names every bitmap that there is.
+    private bool ReadSidecar(Sidecar sidecar, List<Bitmap> found)
+    {
+        SidecarDirectory directory = sidecar.Directory;
+        string? fault = SidecarTrust.FindFault(
+            directory, FileEvidence.Read(_disk.Path), FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        foreach (SidecarEntry entry in directory.Entries)
+        {
+            DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
+            string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
+            if (reason is null)
+            {
+                if (sidecar.FindArea(entry.DataOffsetBytes, bits.LengthInBytes) is { } area)
+                {
+                    area.Load(bits);
+                }
+                else
+                {
+                    reason = $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
+                }
+            }
+
+            found.Add(new Bitmap(_disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
+            {
+                IsHidden = entry.IsHidden,
+                IsPending = entry.IsPending,
+                Predecessor = entry.PredecessorIndex >= 0 && entry.PredecessorIndex < found.Count
+                    ? found[entry.PredecessorIndex]
+                    : null,
+            });
+        }
+
+        return fault is null;
+    }
+
+    // What the image says is right where it says so; where it says "in use", the sidecar may know more. A bitmap that only
+    // the sidecar knows was made since the disk was mounted last, and one that it does not know was removed since.
+    private void ReadImage(List<Bitmap> found, bool knowsAll)
+    {
+        if (_image is null)
+        {
+            return;
+        }
+
+        IReadOnlyList<StoredBitmap> all;
+        try
+        {
+            all = _image.ReadBitmaps();
+        }
+        catch (BlockException e) when (_disk.IsReadOnly)
+        {
+            // Who only reads the disk may need it all the more; who writes would make the damage final.
+            _notes.Add($"The disk's bitmaps can't be read. {e.Message}");
+            return;
+        }
+
+        foreach (StoredBitmap stored in all)
+        {
+            int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
+            if (stored.Fault is not null && (index >= 0 || knowsAll))
+            {
+                continue;
+            }
+
+            DirtyBitmap bits = stored.Bits ?? new DirtyBitmap(_disk.SizeBytes, stored.GranularityBytes);
+            Bitmap bitmap = new(_disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault);
+            if (index >= 0)
+            {
+                found[index] = bitmap;
+            }
+            else
+            {
+                found.Add(bitmap);
+            }
+        }
+
+        if (_image.BitmapsNote is { } note)
+        {
+            _notes.Add(note);
+        }
+
+        if (found.Count > SidecarDirectory.MaximumBitmaps)
+        {
+            throw new BlockException(
+                BlockErrorKind.Unsupported,
+                $"'{_disk.Path}' has {found.Count} bitmaps, and Fleece keeps {SidecarDirectory.MaximumBitmaps}. Remove some with " +
+                "'qemu-img bitmap --remove'.",
+                _disk.Path);
+        }
+    }
+
+    // Sessions that never ended: their bitmaps get back what the successors recorded, so nothing is lost.
+    private void EndSessions(List<Bitmap> found)
+    {
+        foreach (Bitmap successor in found.FindAll(bitmap => bitmap.IsPending))
+        {
+            found.Remove(successor);
+            string name = successor.IsHidden ? "its successor" : $"'{successor.Name}'";
+            if (found.Find(bitmap => bitmap.Name == successor.Predecessor?.Name) is not { } predecessor)
+            {
+                _notes.Add(
+                    $"The session that was to make the bitmap '{successor.Name}' did not end, so it is gone. Make a full backup anew.");
+                continue;
+            }
+
+            predecessor.Reason ??= successor.Reason;
+            if (predecessor.Reason is null)
+            {
+                predecessor.Bits.Merge(successor.Bits);
+                _notes.Add(
+                    $"The session that had pinned the bitmap '{predecessor.Name}' did not end; what {name} recorded since was merged " +
+                    "into it, and nothing is lost.");
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
+using Fleece.Images;
+using Fleece.Nbd;
+
+namespace Fleece.Sessions.Bitmaps;
+
+/// <content>How bitmaps outlive a mount and a process: the sidecar, and the image's own bitmaps where its format has them.</content>
+public sealed partial class DiskBitmaps : IChangeWitness
+{
+    private const int CopyBytes = 64 * 1024;
+
+    private readonly IBitmapImage? _image;
+    private BlockException? _storeFault;
+    private volatile Sidecar? _sidecar;
+
+    private DiskBitmaps(Disk disk, IBlockNode image)
+    {
+        _disk = disk;
+        _image = image as IBitmapImage;
+        IsPersistent = !NbdUri.IsUri(disk.Path);
+        if (!IsPersistent)
+        {
+            return;
+        }
+
+        List<Bitmap> found = [];
+        bool knowsAll = false;
+        try
+        {
+            using Sidecar? sidecar = Sidecar.Open(disk.Path, isReadOnly: true);
+            if (sidecar is not null)
+            {
+                knowsAll = ReadSidecar(sidecar, found);
+            }
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.BitmapStoreUnusable)
+        {
+            if (_image is null)
+            {
+                GiveUpStore(e);
+            }
+            else
+            {
+                _notes.Add($"What was recorded since the image was closed last is lost. {e.Message}");
+            }
+        }
+
+        ReadImage(found, knowsAll);
+        EndSessions(found);
+        _notes.AddRange(found.Where(bitmap => bitmap.Reason is not null)
+            .Select(bitmap => $"The bitmap '{bitmap.Name}' can't be trusted. {bitmap.Reason}"));
+        _bitmaps = [.. found];
+    }
+
+    /// <summary>True when bitmaps survive the dismount.</summary>
+    public bool IsPersistent { get; }
+
+    /// <summary>The file that keeps up with the bitmaps; null for none.</summary>
+    internal Sidecar? Sidecar => _sidecar;
+
+    /// <summary>True when the disk can have bitmaps.</summary>
+    public bool IsUsable => _storeFault is null;
+
+    /// <summary>Why a killed process would lose what is recorded now; null while nothing would be lost.</summary>
+    public string? JournalFault => _sidecar?.Failure?.Message;
+
+    /// <inheritdoc/>
+    void IChangeWitness.BeforeChange() => _sidecar?.BeforeChange();
+
+    /// <summary>Reads the bitmaps of a disk that nobody uses yet.</summary>
+    /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
+    internal static DiskBitmaps Read(Disk disk, IBlockNode image) => new(disk, image);
+
+    /// <summary>Makes what was read record. Before the first request; for a writable disk.</summary>
+    internal void Begin()
+    {
+        try
+        {
+            if (_storeFault is null && IsPersistent && (_bitmaps.Length != 0 || File.Exists(Sidecar.PathFor(_disk.Path))))
+            {
+                Rewrite();
+            }
+        }
+        catch (BlockException e)
+        {
+            GiveUpStore(e);
+        }
+
+        try
+        {
+            _image?.KeepBitmaps();
+        }
+        catch
+        {
+            Abandon();
+            throw;
+        }
+
+        UpdateRecording();
+    }
+
+    /// <summary>Stores the bitmaps in the image where its format can. No request runs.</summary>
+    internal void SaveToImage()
+    {
+        if (_disk.IsReadOnly || _image is null || _storeFault is not null)
+        {
+            return;
+        }
+
+        try
+        {
+            WriteImage(_image);
+        }
+        catch (BlockException) when (_sidecar is { Failure: null })
+        {
+            // The sidecar has the same bitmaps and will be left as a clean one. The image's own still say "in use", so the next mount
+            // takes the sidecar's.
+        }
+    }
+
+    private void WriteImage(IBitmapImage image)
+    {
+        image.WriteBitmaps([.. _bitmaps.Select(bitmap => new StoredBitmap
+        {
+            Name = bitmap.Name,
+            GranularityBytes = bitmap.GranularityBytes,
+            IsEnabled = bitmap.IsEnabled,
+            Fault = bitmap.Reason,
+            Bits = bitmap.Reason is null ? bitmap.Bits : null,
+        })]);
+        if (Array.TrueForAll(_bitmaps, bitmap => bitmap.Reason is null))
+        {
+            // The reasons are the only thing that the image has no place for.
+            _sidecar?.Delete();
+            _sidecar = null;
+        }
+    }
+
+    /// <summary>Leaves the sidecar as a clean one of the image as it is now. The image is closed and durable.</summary>
+    internal void Seal()
+    {
+        if (_sidecar is null)
+        {
+            return;
+        }
+
+        if (_bitmaps.Length == 0)
+        {
+            // The session that was to make the first one did not end.
+            _sidecar.Delete();
+            return;
+        }
+
+        if (_sidecar.Failure is not null)
+        {
+            Rewrite();
+        }
+
+        _sidecar.Flush();
+        _sidecar.Write(Describe(isInUse: false));
+        _sidecar.Flush();
+        Abandon();
+    }
+
+    /// <summary>Closes the sidecar as it is: in use, so that the next mount looks at it with care.</summary>
+    internal void Abandon()
+    {
+        _sidecar?.Dispose();
+        _sidecar = null;
+    }
+
+    /// <summary>Keeps the present state of all bitmaps in the directory. The chain is locked.</summary>
+    /// <exception cref="BlockException">The old state still counts.</exception>
+    internal void Persist()
+    {
+        if (_sidecar is { Failure: null } sidecar)
+        {
+            sidecar.Write(Describe(isInUse: true));
+            if (_bitmaps.Length == 0 && _image is null)
+            {
+                _sidecar = null;
+                sidecar.Delete();
+            }
+        }
+    }
+
+    /// <summary>As <see cref="Persist"/>, for what can't be undone any more.</summary>
+    internal void PersistOrGiveUp()
+    {
+        try
+        {
+            Persist();
+        }
+        catch (BlockException e)
+        {
+            _sidecar?.Fail(e);
+        }
+    }
+
+    private void CheckStore()
+    {
+        if (_storeFault is { } fault)
+        {
+            throw new BlockException(fault.Kind, fault.Message, fault.Path, operation: fault.Operation, cause: fault);
+        }
+    }
+
+    // An image that keeps bitmaps itself can do without the sidecar, but for a process that is killed; any other disk goes on without
+    // bitmaps, because a guest must be able to start.
+    private void GiveUpStore(BlockException cause)
+    {
+        if (_image is null)
+        {
+            _storeFault = cause;
+            _notes.Add(cause.Message);
+            return;
+        }
+
+        _notes.Add($"The disk's bitmaps are kept in the image alone, and would not survive the end of this process. {cause.Message}");
+    }
+
+    private (DirtyBitmap Bits, SidecarArea? Area) NewBits(long granularityBytes)
+    {
+        long bitCount = DirtyBitmap.CountBits(_disk.SizeBytes, granularityBytes);
+        if (IsPersistent && _sidecar is null)
+        {
+            _sidecar = Sidecar.Create(_disk.Path, Describe(isInUse: true));
+        }
+
+        SidecarArea? area = _sidecar is { Failure: null } sidecar ? sidecar.TakeArea((bitCount + 7) / 8) : null;
+        return (new DirtyBitmap(_disk.SizeBytes, granularityBytes, area), area);
+    }
+
+    private void FreeArea(SidecarArea? area)
+    {
+        if (area is not null)
+        {
+            _sidecar?.FreeArea(area);
+        }
+    }
+
+    // A new file beside the old one takes its place in one step, whatever the old one's state is.
+    private void Rewrite()
+    {
+        _sidecar?.Dispose();
+        _sidecar = null;
+        string path = Sidecar.PathFor(_disk.Path);
+        Sidecar sidecar = Sidecar.CreateBeside(_disk.Path, Describe(isInUse: true));
+        try
+        {
+            foreach (Bitmap bitmap in _bitmaps)
+            {
+                SidecarArea area = sidecar.TakeArea(bitmap.Bits.LengthInBytes);
+                DirtyBitmap bits = new(_disk.SizeBytes, bitmap.GranularityBytes, area);
+                Copy(bitmap.Bits, bits, area);
+                (bitmap.Bits, bitmap.Area) = (bits, area);
+            }
+
+            if (sidecar.Failure is { } failure)
+            {
+                throw failure;
+            }
+
+            sidecar.Write(Describe(isInUse: true));
+            sidecar.Flush();
+            sidecar.TakePlace(path);
+            _sidecar = sidecar;
+        }
+        catch
+        {
+            sidecar.Delete();
+            foreach (Bitmap bitmap in _bitmaps)
+            {
+                bitmap.Area = null;
+            }
+
+            throw;
+        }
+    }
+
+    private static void Copy(DirtyBitmap from, DirtyBitmap to, SidecarArea area)
+    {
+        byte[] buffer = new byte[CopyBytes];
+        for (long firstByte = 0; firstByte < from.LengthInBytes; firstByte += buffer.Length)
+        {
+            Span<byte> piece = buffer.AsSpan(0, (int)Math.Min(buffer.Length, area.Range.LengthBytes - firstByte));
+            if (from.CopyTo(firstByte, piece))
+            {
+                area.Store(firstByte, piece);
+                to.Load(firstByte, piece);
+            }
+        }
+    }
+
+    private SidecarDirectory Describe(bool isInUse)
+    {
+        Bitmap[] bitmaps = _bitmaps;
+        return new SidecarDirectory
+        {
+            IsInUse = isInUse,
+            BootId = BootId.Current,
+            DiskLengthBytes = _disk.SizeBytes,
+            Image = FileEvidence.Read(_disk.Path),
+            Entries =
+            [
+                .. bitmaps.Select(bitmap => new SidecarEntry
+                {
+                    Name = bitmap.Name,
+                    GranularityBytes = bitmap.GranularityBytes,
+                    DataOffsetBytes = bitmap.Area?.Range.OffsetBytes ?? 0,
+                    IsEnabled = bitmap.IsEnabled,
+                    IsHidden = bitmap.IsHidden,
+                    IsPending = bitmap.IsPending,
+                    PredecessorIndex = bitmap.Predecessor is { } predecessor ? Array.IndexOf(bitmaps, predecessor) : -1,
+                    Fault = bitmap.Reason ?? string.Empty,
+                }),
+            ],
+        };
+    }
+}

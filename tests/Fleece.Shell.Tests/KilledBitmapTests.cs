@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+
+namespace Fleece.Shell.Tests;
+
+/// <summary>Goal: a bitmap survives kill -9 at any instant. Method: a process that writes without rest is killed, and the next one
+/// must find every unit marked that holds something.</summary>
+public sealed class KilledBitmapTests
+{
+    private const int UnitBytes = 4096;
+    private const int Rounds = 4;
+
+    [Theory]
+    [InlineData("raw", "")]
+    [InlineData("raw", "$null = Start-FleeceSession vm -Bitmap daily -NextBitmap daily2")]
+    [InlineData("qcow2", "")]
+    [InlineData("qcow2", "$null = Start-FleeceSession vm -Bitmap daily")]
+    public async Task Everything_that_a_killed_process_wrote_is_marked(string format, string before)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux tells a killed process from a crashed system.");
+        using var shell = new ShellProcess();
+        await shell.Run(shell.Save("make.ps1", $$"""
+            $null = New-FleeceImage ./vm.{{format}} -SizeBytes 64MB
+            $null = Mount-FleeceDisk ./vm.{{format}}
+            $null = New-FleeceBitmap vm daily -GranularityBytes 4KB
+            Dismount-FleeceDisk vm
+            """));
+        string write = shell.Save("write.ps1", $$"""
+            $null = Mount-FleeceDisk ./vm.{{format}} -WarningAction Ignore
+            {{before}}
+            $data = [byte[]] (1, 2, 3)
+            $random = [Random]::new()
+            Write-FleeceDisk vm 0 $data
+            'writing'
+            while ($true) { Write-FleeceDisk vm ($random.Next(16384) * 4096) $data }
+            """);
+        for (int round = 0; round < Rounds; round++)
+        {
+            shell.Start(write);
+            await shell.WaitForLine("writing");
+            await shell.Signal("KILL");
+            await shell.End();
+        }
+
+        // Without a flush: what the process left, nothing else.
+        string marked = (await shell.Run(shell.Save("look.ps1", $$"""
+            $null = Mount-FleeceDisk ./vm.{{format}} -ReadOnly -WarningAction Ignore
+            $bitmap = Get-FleeceBitmap vm
+            "$($bitmap.Name) $($bitmap.Reason)"
+            $bitmap.GetDirtyRanges() | ForEach-Object { "$($_.OffsetBytes) $($_.LengthBytes)" }
+            'written'
+            0..16383 | Where-Object { (Read-FleeceDisk vm -OffsetBytes ($_ * 4096) -LengthBytes 1)[0] -ne 0 }
+            """))).Succeeded();
+
+        string[] lines = marked.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        int split = Array.IndexOf(lines, "written");
+        Assert.Equal("daily ", lines[0]);
+        HashSet<long> units = [.. lines[1..split].SelectMany(UnitsOf)];
+        long[] written = [.. lines[(split + 1)..].Select(line => long.Parse(line, CultureInfo.InvariantCulture))];
+        Assert.NotEmpty(written);
+        Assert.All(written, unit => Assert.Contains(unit, units));
+    }
+
+    private static IEnumerable<long> UnitsOf(string line)
+    {
+        string[] words = line.Split(' ');
+        long first = long.Parse(words[0], CultureInfo.InvariantCulture) / UnitBytes;
+        return Enumerable.Range(0, (int)(long.Parse(words[1], CultureInfo.InvariantCulture) / UnitBytes)).Select(i => first + i);
+    }
+}
