@@ -16,7 +16,9 @@ public sealed class ReplyWriterTests
         InFlightLimit inFlight = new();
         using (ReplyWriter replies = new(stream, budget, inFlight, ended, "test")
         {
+#pragma warning disable CA2201 // What the runtime throws where the system has no more threads.
             StartThread = static _ => throw new OutOfMemoryException(),
+#pragma warning restore CA2201
         })
         {
             for (int i = 0; i < 2; i++)
