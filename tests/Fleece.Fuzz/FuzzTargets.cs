@@ -19,5 +19,6 @@ internal static class FuzzTargets
     /// <summary>The target of that name.</summary>
     public static FuzzTarget Find(string name) =>
         All.Append(new CanaryTarget()).FirstOrDefault(target => target.Name == name)
-        ?? throw new ArgumentException($"There is no target '{name}': {string.Join(", ", All.Select(target => target.Name))}, canary.");
+        ?? throw new ArgumentException(
+            $"There is no target '{name}': {string.Join(", ", All.Select(target => target.Name))}, canary.");
 }

@@ -42,7 +42,8 @@ public sealed class SmokeTests
     {
         CanaryTarget canary = new();
 
-        InvalidOperationException finding = await Assert.ThrowsAsync<InvalidOperationException>(async () => await FuzzAsync(canary));
+        InvalidOperationException finding =
+            await Assert.ThrowsAsync<InvalidOperationException>(async () => await FuzzAsync(canary));
 
         Assert.IsType<IndexOutOfRangeException>(finding.InnerException);
         ulong seed = ulong.Parse(finding.Message.Split('=', ' ')[1], CultureInfo.InvariantCulture);

@@ -6,7 +6,7 @@ using Fleece.TestKit;
 
 namespace Fleece.Sessions.Tests;
 
-/// <summary>The images of a session against qemu-io: it holds no disk, temp or backup that a session uses, and the other way round.</summary>
+/// <summary>qemu-io opens no disk, temp or backup that a session uses, and none is replaced that qemu-io has open.</summary>
 public sealed class LockedImagesTests
 {
     private const int SizeBytes = 4 * SnapshotReadOptions.MinimumChunkSizeBytes;

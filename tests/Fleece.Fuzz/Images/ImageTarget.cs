@@ -223,7 +223,8 @@ internal sealed class ImageTarget : FuzzTarget
                 return;
             }
 
-            Require(run.LengthBytes > 0 && run.LengthBytes <= sizeBytes - atBytes, $"A run of {run.LengthBytes} bytes at {atBytes}.");
+            Require(
+                run.LengthBytes > 0 && run.LengthBytes <= sizeBytes - atBytes, $"A run of {run.LengthBytes} bytes at {atBytes}.");
             int lookBytes = (int)Math.Min(run.LengthBytes, SampleBytes);
             byte[]? content = runs < 200 ? await TryReadAsync(node, atBytes, lookBytes).ConfigureAwait(false) : null;
             Require(
@@ -268,7 +269,8 @@ internal sealed class ImageTarget : FuzzTarget
                 }
                 else
                 {
-                    await node.WriteAsync(SampleAt(node, index), data, WriteFlags.None, CancellationToken.None).ConfigureAwait(false);
+                    await node.WriteAsync(SampleAt(node, index), data, WriteFlags.None, CancellationToken.None)
+                        .ConfigureAwait(false);
                 }
 
                 if (samples is not null)

@@ -20,7 +20,7 @@ internal sealed class ClientTarget : FuzzTarget
     [
         BlockErrorKind.ProtocolViolated, BlockErrorKind.ConnectionLost, BlockErrorKind.ConnectFailed, BlockErrorKind.TlsFailed,
         BlockErrorKind.ExportUnknown, BlockErrorKind.EmptyImage, BlockErrorKind.BadImageSize, BlockErrorKind.Unsupported,
-        BlockErrorKind.ReadOnly, BlockErrorKind.OutOfRange, BlockErrorKind.Misaligned,
+        BlockErrorKind.PermissionDenied, BlockErrorKind.ReadOnly, BlockErrorKind.OutOfRange, BlockErrorKind.Misaligned,
 
         // What a server may answer to a request (docs/errors.md).
         BlockErrorKind.Denied, BlockErrorKind.NoSpace, BlockErrorKind.Closed, BlockErrorKind.IoFailed,
@@ -42,14 +42,15 @@ internal sealed class ClientTarget : FuzzTarget
         long alignmentBytes = Math.Max(1, node.Geometry.RequestAlignmentBytes);
         long lengthBytes = Math.Min(sizeBytes, Math.Max(alignmentBytes, TalkBytes));
         BlockStatusRun run = await node.GetStatusAsync(0, lengthBytes, CancellationToken.None).ConfigureAwait(false);
-        if (run.LengthBytes < 1 || run.LengthBytes > lengthBytes)
+        if (run.LengthBytes < Math.Min(1, lengthBytes) || run.LengthBytes > lengthBytes)
         {
             throw new FuzzFindingException($"A run of {run.LengthBytes} bytes in a range of {lengthBytes}.");
         }
 
         byte[] buffer = new byte[lengthBytes];
         await node.ReadAsync(0, buffer, CancellationToken.None).ConfigureAwait(false);
-        await node.ReadAsync(0, buffer.AsMemory(0, (int)Math.Min(lengthBytes, alignmentBytes)), CancellationToken.None).ConfigureAwait(false);
+        Memory<byte> leastBytes = buffer.AsMemory(0, (int)Math.Min(lengthBytes, alignmentBytes));
+        await node.ReadAsync(0, leastBytes, CancellationToken.None).ConfigureAwait(false);
         await node.WriteAsync(0, buffer, WriteFlags.None, CancellationToken.None).ConfigureAwait(false);
         await node.WriteZeroesAsync(0, lengthBytes, WriteFlags.None, CancellationToken.None).ConfigureAwait(false);
         await node.DiscardAsync(0, lengthBytes, CancellationToken.None).ConfigureAwait(false);
