@@ -10,8 +10,8 @@ namespace Fleece.Images.Vhd;
 /// <para>A damaged footer is written again from the other one. An entry of the block allocation table that points outside the
 /// file or at the image's own tables leads to no data, so it is dropped. Of two blocks in one place none can be told to be the
 /// right one, so they stay as they are. Unused space at the end is cut off, but only where nothing worse is left.</para>
-/// <para>Gaps below a block are no leak: they are what aligns data, here and in Windows. Gaps of a block and more between others
-/// are leaks that only converting the image gives back.</para>
+/// <para>Gaps below a block are no leak: they are what aligns data, here and in Windows. Gaps of a block and more are leaks;
+/// between other blocks only converting the image gives them back.</para>
 /// </remarks>
 internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken)
 {
@@ -202,7 +202,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         long endBytes = BlockAllocator.FindEnd(header, table).EndBytes;
         endBytes = (endBytes + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes;
         long unusedBytes = footerOffsetBytes - endBytes;
-        if (unusedBytes < VhdLimits.DataAlignmentBytes)
+        if (unusedBytes < header.StrideBytes)
         {
             return;
         }

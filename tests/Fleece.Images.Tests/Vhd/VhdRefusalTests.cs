@@ -175,8 +175,13 @@ public sealed class VhdRefusalTests : IDisposable
                     failure.Kind, (BlockErrorKind[])[BlockErrorKind.Corrupt, BlockErrorKind.Truncated, BlockErrorKind.WrongFormat]);
             }
 
+            // All blocks are in use, the last up to the footer: without a part of a block it is not written to.
             MemoryContainer writable = new(cut);
-            Assert.ThrowsAny<BlockException>(() => VhdImages.Open(writable));
+            if (lengthBytes < image.Length - 512)
+            {
+                Assert.ThrowsAny<BlockException>(() => VhdImages.Open(writable));
+            }
+
             Assert.Equal(0, writable.ChangeCount);
         }
     }
