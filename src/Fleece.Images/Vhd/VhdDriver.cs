@@ -48,7 +48,7 @@ internal sealed class VhdDriver : IImageDriver
         return info with
         {
             Type = ImageType.Differencing,
-            ParentPath = candidates.FirstOrDefault(File.Exists) ?? candidates.FirstOrDefault(),
+            ParentPath = candidates.FirstOrDefault(File.Exists) ?? (candidates.Count == 0 ? null : candidates[0]),
             ParentFormat = ImageFormat.Vhd,
         };
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Text;
 using Fleece.Block;
 using Fleece.Images.Vhd;
@@ -79,6 +80,36 @@ public sealed class VhdChainTests : IDisposable
         Assert.Equal(expected, await VhdImages.ReadAllAsync(read));
         Assert.Equal(expected, VhdReader.ReadFile(child));
         Assert.DoesNotContain((byte)0, VhdReader.ReadFile(parent));
+    }
+
+    // Goal: the parent's bytes are copied under a part of a sector once, and never over another writer's part. Method: threads
+    // write neighbouring pieces of 100 bytes, so that most sectors have six writers and blocks have all of them.
+    [Fact]
+    public async Task Parts_of_one_sector_written_at_once_are_all_kept()
+    {
+        const int PieceBytes = 100;
+        const int Threads = 4;
+        Seeds seeds = Seeds.FromEnvironment();
+        (_, string child) = await CreateAsync(11);
+        byte[] expected = seeds.Bytes(SizeBytes);
+        await using IBlockNode node = await VhdImages.OpenAsync(child);
+        using Barrier start = new(Threads);
+        await Task.WhenAll(Enumerable.Range(0, Threads).Select(index => Task.Factory.StartNew(
+            () =>
+            {
+                start.SignalAndWait();
+                for (int atBytes = index * PieceBytes; atBytes < SizeBytes; atBytes += Threads * PieceBytes)
+                {
+                    ReadOnlyMemory<byte> piece = expected.AsMemory(atBytes, Math.Min(PieceBytes, SizeBytes - atBytes));
+                    node.WriteAsync(atBytes, piece, WriteFlags.None, CancellationToken.None).AsTask().GetAwaiter().GetResult();
+                }
+            },
+            CancellationToken.None,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default)));
+
+        byte[] read = await VhdImages.ReadAllAsync(node);
+        Assert.True(expected.AsSpan().SequenceEqual(read), $"seed {seeds.Seed}");
     }
 
     [Fact]
@@ -221,7 +252,7 @@ public sealed class VhdChainTests : IDisposable
         (string parent, string child) = await CreateAsync(1);
         string sub = Directory.CreateDirectory(_folder.File("sub")).FullName;
         File.Move(parent, Path.Combine(sub, "parent.vhd"));
-        string path = string.Format(System.Globalization.CultureInfo.InvariantCulture, format, _folder.Path);
+        string path = string.Format(CultureInfo.InvariantCulture, format, _folder.Path);
         byte[] bytes = platform == "MacX" ? Encoding.UTF8.GetBytes(path) : Encoding.Unicode.GetBytes(path);
         byte[] image = File.ReadAllBytes(child);
         VhdImages.PatchHeader(image, header =>

@@ -166,7 +166,7 @@ public sealed class VhdCheckTests
     {
         MemoryContainer container = await MakeAsync();
         byte[] whole = [.. container.Content];
-        container.Write(whole.Length - 512 + 100_352, whole[^512..]);
+        container.Write(whole.Length - 512 + 100_352, whole.AsSpan(whole.Length - 512));
         container.Flush();
         ImageReport found = Check(container, ImageRepair.None);
         Assert.Equal((1, 100_352), (found.LeakCount, found.LeakedBytes));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
@@ -76,7 +77,7 @@ public sealed class DynamicVhdWithClearBitmapsConformance : VhdConformance
         byte[] image = await File.ReadAllBytesAsync(path);
         for (int block = 0; block < lengthBytes / BlockBytes; block++)
         {
-            uint sector = System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(VhdImages.Entry(image, block));
+            uint sector = BinaryPrimitives.ReadUInt32BigEndian(VhdImages.Entry(image, block));
             image.AsSpan((int)sector * 512, 512).Clear();
         }
 

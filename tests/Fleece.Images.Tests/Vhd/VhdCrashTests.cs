@@ -76,7 +76,7 @@ public sealed class VhdCrashTests
 
         MemoryContainer repaired = new(image);
         ImageReport report = new VhdDriver().Check(repaired, ImageRepair.Leaks, CancellationToken.None);
-        Assert.True(report.CorruptionCount == 0);
+        Assert.Equal(0, report.CorruptionCount);
         new VhdReader(repaired.Content, parent).Audit("after the repair");
     }
 

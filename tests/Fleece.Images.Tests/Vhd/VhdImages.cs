@@ -20,7 +20,7 @@ internal static class VhdImages
             Type = type,
             SizeBytes = sizeBytes,
             BlockBytes = blockBytes,
-            ParentPath = type == VhdDiskType.Differencing ? System.IO.Path.GetFullPath("/parent.vhd") : null,
+            ParentPath = type == VhdDiskType.Differencing ? Path.GetFullPath("/parent.vhd") : null,
             ParentId = parentId,
         }.WriteTo(container);
         return container.Content;

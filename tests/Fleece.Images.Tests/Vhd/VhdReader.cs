@@ -46,7 +46,7 @@ internal sealed class VhdReader
         }
 
         string name = Encoding.BigEndianUnicode.GetString(image, 512 + 64, 512).TrimEnd('\0');
-        string parentPath = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(path)!, name);
+        string parentPath = Path.Combine(Path.GetDirectoryName(path)!, name);
         byte[] parentImage = File.ReadAllBytes(parentPath);
         Assert.Equal(UniqueId(parentImage), new Guid(image.AsSpan(512 + 40, 16), bigEndian: true));
         return new VhdReader(image, ReadFile(parentPath)).Read();
