@@ -37,10 +37,11 @@ public sealed class ImageTests : IDisposable
 
     [Theory]
     [InlineData(ImageFormat.Raw, null)]
-    [InlineData(ImageFormat.Qcow2, 65536)]
-    public async Task A_created_image_is_opened_and_described(ImageFormat format, int? clusterBytes)
+    [InlineData(ImageFormat.Qcow2, 65536, 3)]
+    [InlineData(ImageFormat.Vhdx, 32 << 20, 1)]
+    public async Task A_created_image_is_opened_and_described(ImageFormat format, int? blockBytes, int? version = null)
     {
-        string path = _folder.File(format == ImageFormat.Raw ? "disk.raw" : "disk.qcow2");
+        string path = _folder.File($"disk.{format}");
         await Image.CreateAsync(path, new ImageCreateOptions { Format = format, SizeBytes = 1 << 20 });
 
         ImageInfo info = await Image.GetInfoAsync(path, null, CancellationToken.None);
@@ -48,8 +49,8 @@ public sealed class ImageTests : IDisposable
         Assert.Equal(path, info.Path);
         Assert.Equal(1 << 20, info.SizeBytes);
         Assert.Equal(new FileInfo(path).Length, info.FileSizeBytes);
-        Assert.Equal(clusterBytes, info.BlockSizeBytes);
-        Assert.Equal(clusterBytes is null ? null : 3, info.FormatVersion);
+        Assert.Equal(blockBytes, info.BlockSizeBytes);
+        Assert.Equal(version, info.FormatVersion);
         Assert.False(info.IsDirty);
         (IBlockNode node, ImageFormat told) = await Image.OpenAsync(path, new ImageOpenOptions());
         await using IBlockNode owned = node;
@@ -70,6 +71,12 @@ public sealed class ImageTests : IDisposable
     [InlineData(ImageFormat.Qcow2, 512, 4 << 20, BlockErrorKind.InvalidArgument)]
     [InlineData(ImageFormat.Qcow2, 1L << 40, 512, BlockErrorKind.InvalidArgument)]
     [InlineData(ImageFormat.Qcow2, (1L << 62), 65536, BlockErrorKind.InvalidArgument)]
+    [InlineData(ImageFormat.Vhdx, 0, null, BlockErrorKind.EmptyImage)]
+    [InlineData(ImageFormat.Vhdx, 1000, null, BlockErrorKind.BadImageSize)]
+    [InlineData(ImageFormat.Vhdx, 512, 65536, BlockErrorKind.InvalidArgument)]
+    [InlineData(ImageFormat.Vhdx, 512, 3 << 20, BlockErrorKind.InvalidArgument)]
+    [InlineData(ImageFormat.Vhdx, 512, 512 << 20, BlockErrorKind.InvalidArgument)]
+    [InlineData(ImageFormat.Vhdx, (64L << 40) + 512, null, BlockErrorKind.InvalidArgument)]
     public async Task A_creation_that_fails_leaves_no_file(
         ImageFormat format, long sizeBytes, int? clusterBytes, BlockErrorKind kind)
     {
@@ -85,6 +92,7 @@ public sealed class ImageTests : IDisposable
     [Theory]
     [InlineData(ImageFormat.Raw)]
     [InlineData(ImageFormat.Qcow2)]
+    [InlineData(ImageFormat.Vhdx)]
     public async Task What_exists_is_not_overwritten(ImageFormat format)
     {
         string path = _folder.File("disk");

@@ -32,9 +32,12 @@ internal sealed class LogSequence
             }
         }
 
+        Dictionary<long, int> chains = FindChains(log, entries);
         foreach (LogEntry head in entries.Values.OrderByDescending(entry => entry.SequenceNumber))
         {
-            if (Next(log, entries, head) is null && TryCollect(log, entries, head) is { } sequence)
+            bool isHead = Next(log, entries, head) is null
+                && chains.TryGetValue(head.TailBytes, out int chain) && chain == chains[head.PositionBytes];
+            if (isHead && TryCollect(log, entries, head) is { } sequence)
             {
                 sequence.CheckFileLength(file);
                 return sequence;
@@ -42,6 +45,22 @@ internal sealed class LogSequence
         }
 
         return null;
+    }
+
+    // Which entries follow each other, so that a tail is looked up and not searched for, however many heads a log has.
+    private static Dictionary<long, int> FindChains(LogRegion log, Dictionary<long, LogEntry> entries)
+    {
+        Dictionary<long, int> chains = [];
+        foreach (LogEntry first in entries.Values.OrderBy(entry => entry.SequenceNumber))
+        {
+            int chain = chains.Count;
+            for (LogEntry? link = first; link is not null && chains.TryAdd(link.PositionBytes, chain);)
+            {
+                link = Next(log, entries, link);
+            }
+        }
+
+        return chains;
     }
 
     private static LogEntry? Next(LogRegion log, Dictionary<long, LogEntry> entries, LogEntry entry) =>

@@ -45,7 +45,7 @@ internal sealed class VhdxDriver : IImageDriver
             LogicalSectorSizeBytes = metadata.SectorBytes,
             FormatVersion = VhdxHeader.Version,
             DiskIdentifier = metadata.DiskId,
-            ParentPath = parents.FirstOrDefault(File.Exists) ?? parents.FirstOrDefault(),
+            ParentPath = parents.FirstOrDefault(File.Exists) ?? (parents.Count == 0 ? null : parents[0]),
             ParentFormat = metadata.HasParent ? ImageFormat.Vhdx : null,
             IsDirty = structure.Headers.Current.LogGuid != Guid.Empty,
             Features = features,

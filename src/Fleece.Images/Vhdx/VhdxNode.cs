@@ -64,6 +64,9 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer
     /// <summary>What a child records of the state it was made over.</summary>
     public Guid DataWriteGuid => _headers.Current.DataWriteGuid;
 
+    /// <summary>Pages of metadata in memory, for tests.</summary>
+    internal int CachedPageCount => _map.Pages.Count;
+
     /// <summary>Logical sector size, which a child shares.</summary>
     public int SectorBytes => _metadata.SectorBytes;
 
