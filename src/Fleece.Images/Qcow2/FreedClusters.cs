@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
+
 namespace Fleece.Images.Qcow2;
 
 /// <summary>A run of host clusters on its way from being freed to being free.</summary>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
+
 namespace Fleece.Images.Qcow2;
 
 /// <summary>The L2 tables in memory, found by L1 index without a lock.</summary>

@@ -38,7 +38,7 @@ internal sealed partial class Qcow2Metadata
         _clusterBits = header.ClusterBits;
         _tableBits = header.ClusterBits + header.L2EntryBits;
         _entryMask = (1 << header.L2EntryBits) - 1;
-        Poison = new Poison(file.Path);
+        Poison = new Poison(cause => Qcow2Fault.Stopped(file.Path, cause));
         _file = new MetadataFile(file, Poison);
         _l1 = ReadL1();
         Cache = new L2Cache(_l1.Length, header.ClusterBytes, l2CacheBytes);

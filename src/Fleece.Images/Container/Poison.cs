@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Images.Qcow2;
+namespace Fleece.Images.Container;
 
 /// <summary>Remembers the first failure after which an image must not be changed any more (rule R7).</summary>
 /// <remarks>Reads go on: the mappings in memory are right, only the disk may lag behind them.
 /// <para>Threading. Any thread.</para></remarks>
-internal sealed class Poison(string path)
+/// <param name="stopped">Makes a format's error of the first failure: of its kind, with it as its cause.</param>
+internal sealed class Poison(Func<BlockException, BlockException> stopped)
 {
     private BlockException? _first;
 
@@ -19,7 +20,7 @@ internal sealed class Poison(string path)
     {
         if (Volatile.Read(ref _first) is { } cause)
         {
-            throw Qcow2Fault.Stopped(path, cause);
+            throw stopped(cause);
         }
     }
 }

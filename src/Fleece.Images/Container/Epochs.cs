@@ -2,12 +2,12 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 
-namespace Fleece.Images.Qcow2;
+namespace Fleece.Images.Container;
 
-/// <summary>Tells when every request that may still use a freed cluster has ended.</summary>
+/// <summary>Tells when every request that may still use a freed allocation unit has ended.</summary>
 /// <remarks>
-/// <para>Requests look mappings up without a lock, so a request may hold the host offset of a cluster that a discard
-/// frees at that moment. The cluster must not get new content until that request has ended. Each request counts itself
+/// <para>Requests look mappings up without a lock, so a request may hold the host offset of a unit that a discard
+/// frees at that moment. The unit must not get new content until that request has ended. Each request counts itself
 /// in under the current epoch, on a counter of its processor. The epoch moves on only when nobody is left in the one
 /// before it; so whatever was freed in epoch e is out of everybody's hands in epoch e + 2.</para>
 /// <para>Entering: count, then read the epoch again behind the full fence of the count; when it moved meanwhile, try
