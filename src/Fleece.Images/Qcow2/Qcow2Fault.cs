@@ -14,6 +14,15 @@ internal static class Qcow2Fault
             path,
             offsetBytes);
 
+    /// <summary>Refcounts and mappings do not agree, so nothing may be changed there.</summary>
+    public static BlockException Contradicted(string path, string what, long offsetBytes) =>
+        new(
+            BlockErrorKind.Corrupt,
+            $"The qcow2 image '{path}' is not changed here because its refcounts are wrong: {what}. Repair it with " +
+            "'Test-FleeceImage -Repair All'.",
+            path,
+            offsetBytes);
+
     public static BlockException Truncated(string path, string what) =>
         new(
             BlockErrorKind.Truncated,
