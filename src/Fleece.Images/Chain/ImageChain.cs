@@ -70,6 +70,8 @@ internal sealed class ImageChain
         }
     }
 
+    // The first image of a chain may be about to be made.
     private static string FinalPath(string path) =>
-        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+        (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null)
+        ?? Path.GetFullPath(path);
 }

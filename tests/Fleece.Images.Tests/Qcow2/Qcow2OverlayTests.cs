@@ -142,10 +142,17 @@ public sealed class Qcow2OverlayTests : IDisposable
     [Fact]
     public async Task A_parent_without_a_recorded_format_is_refused_with_the_way_to_record_it()
     {
-        Qemu.SkipWhenMissing();
-        await File.WriteAllBytesAsync(_folder.File("base.raw"), new byte[1024 * 1024]);
+        byte[] image = Images.Empty(new Qcow2LayoutOptions
+        {
+            SizeBytes = 1024 * 1024,
+            BackingName = "base.raw",
+            BackingFormat = ImageFormat.Raw,
+        });
+        int extension = image.AsSpan().IndexOf(new byte[] { 0xe2, 0x79, 0x2a, 0xca });
+        image[extension] = 0x77;
         string path = _folder.File("top.qcow2");
-        Qemu.Image("create", "-q", "-f", "qcow2", "-u", "-b", "base.raw", path, "1M");
+        await File.WriteAllBytesAsync(path, image);
+        await File.WriteAllBytesAsync(_folder.File("base.raw"), new byte[1024 * 1024]);
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
 
