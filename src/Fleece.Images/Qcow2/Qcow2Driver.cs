@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Checking;
 
 namespace Fleece.Images.Qcow2;
 
@@ -38,5 +39,5 @@ internal sealed class Qcow2Driver : IImageDriver
             .WriteTo(file);
 
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
-        throw Qcow2Fault.Unsupported(file.Path, "its metadata is not examined yet");
+        Qcow2Check.Run(file, repair, cancellationToken);
 }

@@ -29,7 +29,7 @@ public sealed class CompressionCodecTests : IDisposable
         byte[] cluster = Text(seeds);
         byte[] target = new byte[ClusterBytes];
 
-        Assert.True(codec.TryCompress(cluster, target, out int lengthBytes));
+        Assert.True(codec.TryCompress(cluster, target, ClusterBytes, out int lengthBytes));
         Assert.InRange(lengthBytes, 1, ClusterBytes / 2);
         seeds.Bytes(ClusterBytes - lengthBytes).CopyTo(target, lengthBytes);
         byte[] back = new byte[ClusterBytes];
@@ -44,7 +44,7 @@ public sealed class CompressionCodecTests : IDisposable
     {
         byte[] cluster = Seeds.FromEnvironment().Bytes(ClusterBytes);
 
-        Assert.False(Find(compression).TryCompress(cluster, new byte[ClusterBytes - 1], out int lengthBytes));
+        Assert.False(Find(compression).TryCompress(cluster, new byte[ClusterBytes], ClusterBytes - 1, out int lengthBytes));
         Assert.Equal(0, lengthBytes);
     }
 
@@ -55,7 +55,7 @@ public sealed class CompressionCodecTests : IDisposable
         IClusterCodec codec = Find(compression);
         Seeds seeds = Seeds.FromEnvironment();
         byte[] whole = new byte[ClusterBytes];
-        Assert.True(codec.TryCompress(Text(seeds), whole, out int lengthBytes));
+        Assert.True(codec.TryCompress(Text(seeds), whole, ClusterBytes, out int lengthBytes));
         byte[] back = new byte[ClusterBytes];
 
         Assert.False(codec.TryDecompress(whole, 0, back));
@@ -84,7 +84,7 @@ public sealed class CompressionCodecTests : IDisposable
         {
             byte[] target = new byte[ClusterBytes];
             byte[] back = new byte[ClusterBytes];
-            Assert.True(codec.TryCompress(clusters[i % 8], target, out int lengthBytes));
+            Assert.True(codec.TryCompress(clusters[i % 8], target, ClusterBytes, out int lengthBytes));
             Assert.True(codec.TryDecompress(target, lengthBytes, back));
             Assert.Equal(clusters[i % 8], back);
             return default;
@@ -102,7 +102,7 @@ public sealed class CompressionCodecTests : IDisposable
 
         Assembly other = AssemblyLoadContext.Default.LoadFromStream(new MemoryStream(File.ReadAllBytes(path)));
         byte[] target = new byte[ClusterBytes];
-        Assert.True(Find(ImageCompression.Zstd).TryCompress(new byte[ClusterBytes], target, out _));
+        Assert.True(Find(ImageCompression.Zstd).TryCompress(new byte[ClusterBytes], target, ClusterBytes, out _));
 
         Assert.Same(other, Assembly.Load("ZstdSharp"));
         Assert.Equal([other], AssemblyLoadContext.Default.Assemblies.Where(assembly => assembly.GetName().Name == "ZstdSharp"));

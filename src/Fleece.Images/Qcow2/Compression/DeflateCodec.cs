@@ -10,9 +10,9 @@ internal sealed class DeflateCodec : IClusterCodec
 {
     public ImageCompression Compression => ImageCompression.Zlib;
 
-    public bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, out int lengthBytes)
+    public bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, int mostBytes, out int lengthBytes)
     {
-        using BoundedStream bounded = new(target);
+        using BoundedStream bounded = new(target.AsMemory(0, mostBytes));
         using (DeflateStream deflate = new(bounded, CompressionLevel.Optimal, leaveOpen: true))
         {
             deflate.Write(cluster);
@@ -37,7 +37,7 @@ internal sealed class DeflateCodec : IClusterCodec
     }
 
     /// <summary>Keeps what fits into an array and drops the rest: incompressible data is ordinary and no exception.</summary>
-    private sealed class BoundedStream(byte[] target) : Stream
+    private sealed class BoundedStream(Memory<byte> target) : Stream
     {
         private int _length;
 
@@ -62,7 +62,7 @@ internal sealed class DeflateCodec : IClusterCodec
             IsOverrun |= buffer.Length > target.Length - _length;
             if (!IsOverrun)
             {
-                buffer.CopyTo(target.AsSpan(_length));
+                buffer.CopyTo(target.Span[_length..]);
                 _length += buffer.Length;
             }
         }

@@ -10,10 +10,11 @@ internal interface IClusterCodec
 
     /// <summary>Compresses a cluster.</summary>
     /// <param name="cluster">The whole cluster.</param>
-    /// <param name="target">Where to; what does not fit is not worth storing.</param>
+    /// <param name="target">Where to.</param>
+    /// <param name="mostBytes">How much of the target may be filled; what does not fit is not worth storing.</param>
     /// <param name="lengthBytes">Length of the result; 0 when it does not fit.</param>
     /// <returns>True when the result fits.</returns>
-    bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, out int lengthBytes);
+    bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, int mostBytes, out int lengthBytes);
 
     /// <summary>Fills a cluster from compressed data, behind which there may be anything.</summary>
     /// <param name="source">A buffer that begins with the data.</param>

@@ -30,14 +30,14 @@ internal sealed unsafe class ZstdCodec : IClusterCodec
     /// <exception cref="BlockException">Unsupported: the library is not there.</exception>
     public static ZstdCodec Find(string path) => Loaded.Value as ZstdCodec ?? throw Missing(path, (Exception)Loaded.Value);
 
-    public bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, out int lengthBytes)
+    public bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, int mostBytes, out int lengthBytes)
     {
         void* compressor = _compressors.TryTake(out nint kept) ? (void*)kept : NotNull(_zstd.CreateCompressor());
         try
         {
             fixed (byte* from = cluster, to = target)
             {
-                nuint written = _zstd.Compress(compressor, to, (nuint)target.Length, from, (nuint)cluster.Length, Level);
+                nuint written = _zstd.Compress(compressor, to, (nuint)mostBytes, from, (nuint)cluster.Length, Level);
                 bool isStored = !_zstd.IsError(written);
                 lengthBytes = isStored ? (int)written : 0;
                 return isStored;
