@@ -5,6 +5,7 @@ using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Checking;
 
 namespace Fleece.Images.Qcow2;
 
@@ -68,7 +69,7 @@ internal sealed class Qcow2Driver : IImageDriver
     }
 
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
-        throw Qcow2Fault.Unsupported(file.Path, "its metadata is not examined yet");
+        Qcow2Check.Run(file, repair, cancellationToken);
 
     private static Qcow2Node OpenNode(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {

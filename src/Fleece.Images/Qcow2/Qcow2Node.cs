@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Checking;
 
 namespace Fleece.Images.Qcow2;
 
@@ -68,19 +69,16 @@ internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
     {
         attachments ??= Qcow2Attachments.None;
         Qcow2Header header = Qcow2Header.Read(file);
+        CheckAttachments(file, header, attachments);
+        if (header.IsDirty && !file.IsReadOnly)
+        {
+            Qcow2Check.RebuildRefcounts(file, CancellationToken.None);
+            header = Qcow2Header.Read(file);
+        }
+
         if (attachments.Snapshot is { } snapshot)
         {
             header = snapshot.Apply(header);
-        }
-
-        if (header.HasDataFile != (attachments.DataFile is not null))
-        {
-            throw Qcow2Fault.Unsupported(file.Path, "its data lies in an external data file, which is not there");
-        }
-
-        if (!file.IsReadOnly)
-        {
-            CheckMayWrite(file.Path, header, attachments);
         }
 
         return new Qcow2Node(file, header, attachments);
@@ -141,15 +139,27 @@ internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
         }
     }
 
+    private static void CheckAttachments(IContainerFile file, Qcow2Header header, Qcow2Attachments attachments)
+    {
+        if (header.HasDataFile != (attachments.DataFile is not null))
+        {
+            throw Qcow2Fault.Unsupported(file.Path, "its data lies in an external data file, which is not there");
+        }
+
+        if (!file.IsReadOnly)
+        {
+            CheckMayWrite(file.Path, header, attachments);
+        }
+    }
+
     private static void CheckMayWrite(string path, Qcow2Header header, Qcow2Attachments attachments)
     {
-        if (header.IsCorrupt || header.IsDirty)
+        if (header.IsCorrupt)
         {
-            string mark = header.IsCorrupt ? "corrupt" : "dirty (a program died while it had the image open)";
             throw new BlockException(
                 BlockErrorKind.Corrupt,
-                $"The qcow2 image '{path}' is marked {mark} in its incompatible_features, so it can only be opened " +
-                "read-only. Repair it with 'Test-FleeceImage -Repair All', then open it for writing.",
+                $"The qcow2 image '{path}' is marked corrupt in its incompatible_features (bit 1), so it can only be " +
+                "opened read-only. Repair it with 'Test-FleeceImage -Repair All', then open it for writing.",
                 path);
         }
 
