@@ -9,8 +9,17 @@ internal static class Qcow2Fault
     public static BlockException Corrupt(string path, string what, long? offsetBytes = null) =>
         new(
             BlockErrorKind.Corrupt,
-            $"The qcow2 image '{path}' is damaged: {what}. Look at it with 'qemu-img check', and restore it from a " +
-            "backup if that can't repair it.",
+            $"The qcow2 image '{path}' is damaged: {what}. See what 'Test-FleeceImage' finds and can repair, or " +
+            "restore it from a backup.",
+            path,
+            offsetBytes);
+
+    /// <summary>Refcounts and mappings do not agree, so nothing may be changed there.</summary>
+    public static BlockException Contradicted(string path, string what, long offsetBytes) =>
+        new(
+            BlockErrorKind.Corrupt,
+            $"The qcow2 image '{path}' is not changed here because its refcounts are wrong: {what}. Repair it with " +
+            "'Test-FleeceImage -Repair All'.",
             path,
             offsetBytes);
 
@@ -35,7 +44,7 @@ internal static class Qcow2Fault
         new(
             cause.Kind,
             $"The qcow2 image '{path}' takes no more changes since its metadata could not be written: " +
-            $"{cause.Message} What was flushed before is safe. Close it and run 'qemu-img check -r leaks' on it.",
+            $"{cause.Message} What was flushed before is safe. Close it and run 'Test-FleeceImage -Repair Leaks' on it.",
             path,
             cause: cause);
 }

@@ -22,12 +22,12 @@ internal sealed class RefcountStore
     private RefcountBlock? _last;
     private int _hand;
 
-    public RefcountStore(MetadataFile file, Qcow2Header header)
+    public RefcountStore(MetadataFile file, Qcow2Header header, long cacheBytes)
     {
         _file = file;
         _clusterBits = header.ClusterBits;
         _order = header.RefcountOrder;
-        _capacity = Math.Max(Qcow2Limits.MinCachedTables, Qcow2Limits.RefcountCacheBytes >> _clusterBits);
+        _capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, int.MaxValue);
         TableOffsetBytes = header.RefcountTableOffsetBytes;
         Table = new ulong[((long)header.RefcountTableClusters << _clusterBits) / sizeof(ulong)];
         ReadTable();

@@ -80,7 +80,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         string path = _folder.NewFile(".qcow2");
         await Images.CreateFileAsync(path, Stripes * StripeBytes, clusterBytes);
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
-        await using Qcow2Node node = Qcow2Node.Open(file, l2CacheBytes: 4 * clusterBytes);
+        await using Qcow2Node node = Qcow2Node.Open(file, new Qcow2Attachments { MetadataCacheBytes = 6 * clusterBytes });
         using CancellationTokenSource stop = new(TimeSpan.FromSeconds(4));
         Task[] workers = new Task[6];
         for (int worker = 0; worker < workers.Length; worker++)
@@ -158,7 +158,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         await Images.CreateFileAsync(path, 256 << 20, SmallClusterBytes);
         LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
         ReferenceDisk disk = new(64 << 20);
-        await using (Qcow2Node node = Qcow2Node.Open(file, l2CacheBytes: 16 * SmallClusterBytes))
+        await using (Qcow2Node node = Qcow2Node.Open(file, new Qcow2Attachments { MetadataCacheBytes = 22 * SmallClusterBytes }))
         {
             Seeds seeds = Seeds.FromEnvironment();
             for (int i = 0; i < 3000; i++)

@@ -10,10 +10,14 @@ namespace Fleece.Images.Tests;
 /// Crashes an image and judges it: the values each byte may have are those it had at the last guest flush or got since.
 /// </summary>
 internal sealed class CrashRun(
-    int sizeBytes, MemoryContainer container, Seeds seeds, Action<byte[], string> checkWithQemu)
+    byte[] content,
+    MemoryContainer container,
+    Seeds seeds,
+    Action<byte[], string> checkWithQemu,
+    Qcow2Attachments? attachments = null)
 {
-    private readonly ByteSets _now = new(sizeBytes);
-    private readonly ByteSets _possible = new(sizeBytes);
+    private readonly ByteSets _now = new(content);
+    private readonly ByteSets _possible = new(content);
 
     public void Writing(long offsetBytes, byte[] data)
     {
@@ -54,15 +58,15 @@ internal sealed class CrashRun(
             checkWithQemu(image, $"{context}, seed {seeds.Seed}");
         }
 
-        byte[] content = new byte[sizeBytes];
-        Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true));
-        ValueTask read = node.ReadAsync(0, content, CancellationToken.None);
-        Assert.True(read.IsCompletedSuccessfully);
-        for (int i = 0; i < sizeBytes; i++)
+        byte[] read = new byte[content.Length];
+        Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true), attachments);
+        Assert.True(node.ReadAsync(0, read, CancellationToken.None).IsCompletedSuccessfully);
+        for (int i = 0; i < read.Length; i++)
         {
-            if (!_possible.Contains(i, content[i]))
+            if (!_possible.Contains(i, read[i]))
             {
-                Assert.Fail($"byte {i} is {content[i]:x2}, unlike at the last flush and since; {context}");
+                Assert.Fail(
+                    $"byte {i} is {read[i]:x2}, unlike at the last flush and since; {context}, seed {seeds.Seed}");
             }
         }
     }
@@ -75,12 +79,12 @@ internal sealed class ByteSets
 
     private readonly ulong[] _words;
 
-    public ByteSets(int count)
+    public ByteSets(byte[] content)
     {
-        _words = new ulong[count * WordsPerByte];
-        for (int i = 0; i < count; i++)
+        _words = new ulong[content.Length * WordsPerByte];
+        for (int i = 0; i < content.Length; i++)
         {
-            Add(i, 0);
+            Add(i, content[i]);
         }
     }
 
