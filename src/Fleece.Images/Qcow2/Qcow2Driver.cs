@@ -85,6 +85,7 @@ internal sealed class Qcow2Driver : IImageDriver
                 Parent = parent,
                 DataFile = dataFile,
                 Snapshot = options.SnapshotName is { } name ? Qcow2Snapshot.Find(file, header, name) : null,
+                Compression = options.Compression is ImageCompression.None ? null : options.Compression,
                 MetadataCacheBytes = options.MetadataCacheBytes ?? Qcow2Limits.MetadataCacheBytes,
             });
         }
