@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Numerics;
-
 namespace Fleece.Images.Qcow2;
 
 /// <content>Places for compressed clusters, one behind the other, to the byte; see
