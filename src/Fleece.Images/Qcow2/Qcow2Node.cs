@@ -32,7 +32,7 @@ internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
     private readonly IContainerFile _file;
     private readonly IContainerFile _dataFile;
     private readonly ParentImage? _parent;
-    private readonly ICompressedClusters _compressed;
+    private readonly RefusedCompressedClusters _compressed;
     private readonly Qcow2Header _header;
     private readonly Qcow2Metadata _metadata;
     private readonly ClusterCopy _copy;
