@@ -19,6 +19,7 @@ internal sealed class ClusterAllocator
     private long _endCluster;
     private long _scanCluster;
     private long _scanEndCluster;
+    private long _sharedReleases;
 
     public ClusterAllocator(MetadataFile file, Qcow2Header header, RefcountStore refcounts)
     {
@@ -29,6 +30,12 @@ internal sealed class ClusterAllocator
         _endCluster = (header.FileLengthBytes + header.ClusterBytes - 1) >> _clusterBits;
         _scanEndCluster = _endCluster;
     }
+
+    /// <summary>The cluster that is being filled with compressed data; -1 when there is none.</summary>
+    public long OpenCluster { get; set; } = -1;
+
+    /// <summary>How often <see cref="ReleaseShared"/> has been called. Any thread.</summary>
+    public long SharedReleases => Volatile.Read(ref _sharedReleases);
 
     /// <summary>Behind the last cluster of the file that is or was in use.</summary>
     public long EndCluster => _endCluster;
@@ -109,8 +116,11 @@ internal sealed class ClusterAllocator
             if (refcount == 1)
             {
                 FindByScanning(i, i + 1);
+                OpenCluster = OpenCluster == i ? -1 : OpenCluster;
             }
         }
+
+        Volatile.Write(ref _sharedReleases, _sharedReleases + 1);
     }
 
     /// <summary>Cuts free clusters and what was grown in advance off the end of the file.</summary>

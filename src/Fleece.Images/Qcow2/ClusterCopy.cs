@@ -31,9 +31,11 @@ internal sealed class ClusterCopy(
     public long Write(long offsetBytes, long lengthBytes, ReadOnlySpan<byte> data)
     {
         long cluster = offsetBytes >> header.ClusterBits;
-        long mostBytes = ((long)Qcow2Limits.ClustersPerCopy << header.ClusterBits) - (offsetBytes & (header.ClusterBytes - 1));
-        lengthBytes = Math.Min(lengthBytes, mostBytes);
-        long claimed = ((offsetBytes + lengthBytes - 1) >> header.ClusterBits) - cluster + 1;
+        long inClusterBytes = offsetBytes & (header.ClusterBytes - 1);
+        long claimed = inClusterBytes != 0
+            ? 1
+            : Math.Clamp(lengthBytes >> header.ClusterBits, 1, Qcow2Limits.ClustersPerCopy);
+        lengthBytes = Math.Min(lengthBytes, (claimed << header.ClusterBits) - inClusterBytes);
         _claims.Claim(cluster, claimed);
         try
         {

@@ -15,8 +15,11 @@ namespace Fleece.Images.Qcow2;
 /// <param name="LengthBytes">Bytes up to the end of the last sector; at most two clusters.</param>
 internal readonly record struct CompressedExtent(long OffsetBytes, int LengthBytes)
 {
-    private const int SectorBytes = 512;
+    /// <summary>The unit in which an entry stores the length.</summary>
+    public const int SectorBytes = 512;
+
     private const int DescriptorBits = 62;
+    private const int HostOffsetBits = 56;
 
     /// <summary>Behind its last byte in the file.</summary>
     public long EndBytes => OffsetBytes + LengthBytes;
@@ -43,6 +46,9 @@ internal readonly record struct CompressedExtent(long OffsetBytes, int LengthByt
 
     /// <summary>The last host cluster it touches.</summary>
     public long LastCluster(int clusterBits) => (EndBytes - 1) >> clusterBits;
+
+    /// <summary>An entry can name no place from here on.</summary>
+    public static long OffsetLimitBytes(int clusterBits) => 1L << Math.Min(OffsetBits(clusterBits), HostOffsetBits);
 
     private static int OffsetBits(int clusterBits) => DescriptorBits - (clusterBits - 8);
 }

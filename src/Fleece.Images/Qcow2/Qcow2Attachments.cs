@@ -18,6 +18,10 @@ internal sealed record Qcow2Attachments
     /// <summary>The internal snapshot whose state is read; null for the active one.</summary>
     public Qcow2Snapshot? Snapshot { get; init; }
 
+    /// <summary>What whole clusters that are written for the first time are compressed with: the image's compression
+    /// type, or null to store them as they are.</summary>
+    public ImageCompression? Compression { get; init; }
+
     /// <summary>Memory for L2 tables and refcount blocks.</summary>
     public long MetadataCacheBytes { get; init; } = Qcow2Limits.MetadataCacheBytes;
 }

@@ -49,13 +49,12 @@ internal sealed class Qcow2Driver : IImageDriver
     {
         Qcow2LayoutOptions layoutOptions = Qcow2LayoutOptions.From(file.Path, options);
         Qcow2Layout layout = new(file.Path, layoutOptions);
-        if (layoutOptions.DataFileName is not { } dataFileName)
+        if (layoutOptions.DataFileName is not { } dataFilePath)
         {
             layout.WriteTo(file);
             return;
         }
 
-        string dataFilePath = ImageChain.Resolve(file.Path, dataFileName);
         using LocalFile dataFile = LocalFile.Create(dataFilePath, layoutOptions.SizeBytes);
         try
         {
@@ -86,6 +85,7 @@ internal sealed class Qcow2Driver : IImageDriver
                 Parent = parent,
                 DataFile = dataFile,
                 Snapshot = options.SnapshotName is { } name ? Qcow2Snapshot.Find(file, header, name) : null,
+                Compression = options.Compression is ImageCompression.None ? null : options.Compression,
                 MetadataCacheBytes = options.MetadataCacheBytes ?? Qcow2Limits.MetadataCacheBytes,
             });
         }

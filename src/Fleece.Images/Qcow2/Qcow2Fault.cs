@@ -32,14 +32,6 @@ internal static class Qcow2Fault
     public static BlockException Unsupported(string path, string what) =>
         new(BlockErrorKind.Unsupported, $"The qcow2 image '{path}' can't be used: {what}.", path);
 
-    public static BlockException Compressed(string path, long guestOffsetBytes) =>
-        new(
-            BlockErrorKind.Unsupported,
-            $"The qcow2 image '{path}' holds a compressed cluster at disk offset {guestOffsetBytes}, which Fleece " +
-            "does not read. Convert it first: qemu-img convert -O qcow2.",
-            path,
-            guestOffsetBytes);
-
     public static BlockException Stopped(string path, BlockException cause) =>
         new(
             cause.Kind,

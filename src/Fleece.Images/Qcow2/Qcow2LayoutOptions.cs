@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
 using Fleece.Block;
+using Fleece.Images.Chain;
 
 namespace Fleece.Images.Qcow2;
 
@@ -24,7 +25,8 @@ internal sealed record Qcow2LayoutOptions
 
     public ImageFormat BackingFormat { get; init; }
 
-    /// <summary>The data file's name as it is recorded; null to keep the data in the image.</summary>
+    /// <summary>Full path of the data file; null to keep the data in the image. It is recorded in full because QEMU looks
+    /// for a relative one in its working folder, and not beside the image.</summary>
     public string? DataFileName { get; init; }
 
     /// <summary>Takes what applies to qcow2 and refuses the rest.</summary>
@@ -50,7 +52,7 @@ internal sealed record Qcow2LayoutOptions
             IsZstd = options.Compression == ImageCompression.Zstd,
             BackingName = options.ParentPath,
             BackingFormat = options.ParentFormat ?? ImageFormat.Raw,
-            DataFileName = options.DataFilePath,
+            DataFileName = options.DataFilePath is { } dataPath ? ImageChain.Resolve(path, dataPath) : null,
         };
         layout.CheckTogether(path);
         return layout;
@@ -78,15 +80,9 @@ internal sealed record Qcow2LayoutOptions
                 $"a parent's path of {nameBytes} bytes",
                 $"qcow2 stores at most {Qcow2Limits.MaxBackingNameBytes}; give a path relative to the image");
             Refuse(
-                path, Qcow2References.IsProtocol(name), $"the parent's path '{name}'", "readers take it for a protocol; begin it with './'");
-        }
-
-        if (DataFileName is { } dataName)
-        {
-            Refuse(
                 path,
-                Qcow2References.IsProtocol(dataName),
-                $"the data file's path '{dataName}'",
+                Qcow2References.IsProtocol(name),
+                $"the parent's path '{name}'",
                 "readers take it for a protocol; begin it with './'");
         }
     }

@@ -47,14 +47,9 @@ internal sealed partial class Qcow2Metadata
         long lengthBytes = Allocator?.FileLengthBytes ?? _header.FileLengthBytes;
         long fileEndBytes = (lengthBytes + _header.ClusterBytes - 1) & -_header.ClusterBytes;
         CheckRefcount(table, table.HostOffsetBytes, (_l1[table.L1Index] & L2Entry.Copied) != 0);
-        for (int i = table.CountUnallocated(0, table.Count); i < table.Count; i++)
+        for (int i = 0; (i += table.CountUnallocated(i, table.Count - i)) < table.Count; i++)
         {
             L2Descriptor descriptor = table.Read(i);
-            if (descriptor == default)
-            {
-                continue;
-            }
-
             bool isUsable = (descriptor.Entry & L2Entry.Compressed) != 0
                 ? IsCompressedUsable(descriptor.Entry, fileEndBytes)
                 : IsStandardUsable(descriptor, GuestOffset(table, i), fileEndBytes);

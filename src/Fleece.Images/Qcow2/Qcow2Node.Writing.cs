@@ -28,6 +28,13 @@ internal sealed partial class Qcow2Node
         {
             while (!data.IsEmpty)
             {
+                if (_compressor?.Write(offsetBytes, data) is > 0 and int compressedBytes)
+                {
+                    offsetBytes += compressedBytes;
+                    data = data[compressedBytes..];
+                    continue;
+                }
+
                 MappedRun run = _metadata.Map(offsetBytes, data.Length, isContiguous: true);
                 long doneBytes = run.LengthBytes;
                 if (run.Kind == ClusterKind.Data && run.IsCopied)

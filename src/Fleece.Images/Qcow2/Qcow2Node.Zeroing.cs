@@ -120,6 +120,10 @@ internal sealed partial class Qcow2Node
         if (!HasZeroFlag && _parent is not null)
         {
             whole = await ZeroAboveParentAsync(whole, asZero, cancellationToken).ConfigureAwait(false);
+            if (whole.IsEmpty)
+            {
+                return;
+            }
         }
 
         long cluster = whole.OffsetBytes >> _header.ClusterBits;

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Compression;
 using Fleece.Images.Qcow2.Checking;
 
 namespace Fleece.Images.Qcow2;
@@ -32,7 +33,8 @@ internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
     private readonly IContainerFile _file;
     private readonly IContainerFile _dataFile;
     private readonly ParentImage? _parent;
-    private readonly ICompressedClusters _compressed;
+    private readonly CompressedClusters _compressed;
+    private readonly ClusterCompressor? _compressor;
     private readonly Qcow2Header _header;
     private readonly Qcow2Metadata _metadata;
     private readonly ClusterCopy _copy;
@@ -44,9 +46,12 @@ internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
         _file = file;
         _dataFile = attachments.DataFile ?? file;
         _parent = attachments.Parent;
-        _compressed = new RefusedCompressedClusters(file.Path);
         _header = header;
         _metadata = new Qcow2Metadata(file, header, attachments);
+        _compressed = new CompressedClusters(file, header, _metadata.Allocator);
+        _compressor = attachments.Compression is { } compression && !file.IsReadOnly
+            ? new ClusterCompressor(file, header, _metadata, ClusterCodecs.Find(file.Path, compression))
+            : null;
         _copy = new ClusterCopy(header, _metadata, _dataFile, ReadMapped);
         _writeBack = new MetadataWriteBack(file, _dataFile, _metadata);
         Geometry = new BlockGeometry(header.SizeBytes, IsReadOnly: file.IsReadOnly);
@@ -148,6 +153,7 @@ internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
 
         if (!file.IsReadOnly)
         {
+            ClusterCompressor.Check(file.Path, header, attachments.Compression);
             CheckMayWrite(file.Path, header, attachments);
         }
     }

@@ -49,6 +49,10 @@ internal sealed class RefcountStore
     /// <summary>Clusters one block counts: 8 * cluster size / refcount bits.</summary>
     public int ClustersPerBlock => 1 << ClustersPerBlockBits;
 
+    /// <summary>The largest refcount that fits.</summary>
+    public ulong LargestRefcount =>
+        _order == Qcow2Limits.MaxRefcountOrder ? ulong.MaxValue : (1UL << (1 << _order)) - 1;
+
     private int ClustersPerBlockBits => _clusterBits + 3 - _order;
 
     public bool IsCovered(long cluster) => TableIndexOf(cluster) < Table.Length;

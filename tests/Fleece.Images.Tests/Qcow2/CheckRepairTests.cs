@@ -46,7 +46,8 @@ public sealed class CheckRepairTests
         Assert.NotEqual(0, report.LeakCount);
         Assert.Equal(0, report.RepairedLeakCount);
         Assert.Equal(0, container.ChangeCount);
-        Assert.Contains(report.Findings, finding => finding.OffsetBytes == l1 && finding.Message.Contains("beyond the end", StringComparison.Ordinal));
+        ImageFinding found = Assert.Single(report.Findings, finding => finding.OffsetBytes == l1);
+        Assert.Contains("beyond the end", found.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -172,26 +172,6 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         Assert.Equal(0, File.ReadAllBytes(path)[Qcow2Header.AutoclearField + 7]);
     }
 
-    [Fact]
-    public async Task Compressed_clusters_are_refused_by_name_and_the_rest_is_read()
-    {
-        Qemu.SkipWhenMissing();
-        string path = _folder.NewFile(".qcow2");
-        Qemu.Image("create", "-q", "-f", "qcow2", path, "4M");
-        Qemu.Io(path, "write -P 5 0 64k", "write -c -P 6 1M 64k");
-        await using Qcow2Node node = Images.Open(path);
-        byte[] sector = new byte[512];
-
-        await node.ReadAsync(0, sector, CancellationToken.None);
-        Assert.Equal(5, sector[0]);
-        BlockException failure = await Images.FailsAsync(
-            BlockErrorKind.Unsupported, () => node.ReadAsync(1 << 20, sector, CancellationToken.None).AsTask());
-        Assert.Contains("compressed", failure.Message, StringComparison.Ordinal);
-        await Images.FailsAsync(
-            BlockErrorKind.Unsupported,
-            () => node.WriteAsync(1 << 20, sector, WriteFlags.None, CancellationToken.None).AsTask());
-    }
-
     private static async Task RandomAsync(Qcow2Node node, ReferenceDisk disk, Seeds seeds)
     {
         const int Threads = 4;

@@ -84,6 +84,9 @@ public sealed class Qcow2WithDataFileConformance : Qcow2VariantConformance
 /// <summary>Over a parent that is shorter than the disk and holds zeros.</summary>
 public sealed class Qcow2OverParentConformance : Qcow2VariantConformance
 {
+    // Above the parent zeros are noted, behind its end nothing is stored: two runs.
+    protected override bool ReportsFreedRanges => false;
+
     protected override ImageCreateOptions Options(long lengthBytes)
     {
         string parent = Folder.NewFile();

@@ -41,7 +41,7 @@ public sealed class Qcow2CrashTests : IDisposable
     {
         Qemu.SkipWhenMissing();
         Seeds seeds = Seeds.FromEnvironment();
-        for (int round = 0; round < (sort == "plain" ? 8 : 3); round++)
+        for (int round = 0; round < (sort == "plain" ? 6 : 2); round++)
         {
             (byte[] image, byte[] content, Qcow2Attachments attachments) = Make(sort, seeds);
             MemoryContainer container = new(image);
@@ -80,7 +80,7 @@ public sealed class Qcow2CrashTests : IDisposable
         int blocks = node.Metadata.Refcounts!.Table.Count(offset => offset != 0);
         container.BeforeFlush = () =>
         {
-            for (int i = 0; i < 20; i++)
+            for (int i = 0; i < 6; i++)
             {
                 ImageAudit.LeaksAtMost(container.Crash(() => seeds.Chance(60)), $"try {i}, seed {seeds.Seed}");
             }
@@ -131,7 +131,7 @@ public sealed class Qcow2CrashTests : IDisposable
     {
         Qemu.SkipWhenMissing();
         Seeds seeds = Seeds.FromEnvironment();
-        for (int failFrom = 0; failFrom < 420; failFrom += failFrom < 60 ? 1 : 3)
+        for (int failFrom = 0; failFrom < 420; failFrom += failFrom < 60 ? 2 : 9)
         {
             Seeds own = new(seeds.Seed);
             MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes)) { FailFrom = failFrom };
@@ -159,7 +159,7 @@ public sealed class Qcow2CrashTests : IDisposable
             first ??= await DisposeAsync(node);
             string context = $"failing from change {failFrom}, seed {seeds.Seed}";
             ImageAudit.LeaksAtMost(container.Content, context);
-            if (failFrom % 20 == 0)
+            if (failFrom % 30 == 0)
             {
                 CheckLeaksAtMost(container.Content, context);
             }

@@ -19,7 +19,7 @@ public sealed class Qcow2OverlayTests : IDisposable
     // changed. The base is shorter or longer than what lies over it.
     [Theory]
     [InlineData(3, 65536, false, SizeBytes - 100 * 512, SizeBytes)]
-    [InlineData(3, 4096, false, SizeBytes + 4096 + 512, SizeBytes - 70_000)]
+    [InlineData(3, 4096, false, SizeBytes + 4096 + 512, SizeBytes - 137 * 512)]
     [InlineData(3, 512, false, SizeBytes, SizeBytes)]
     [InlineData(3, 65536, true, SizeBytes - 512, SizeBytes + 512 * 9)]
     [InlineData(3, 16384, true, 1024 * 1024, SizeBytes)]

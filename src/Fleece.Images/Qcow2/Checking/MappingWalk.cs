@@ -183,7 +183,7 @@ internal sealed class MappingWalk(IContainerFile file, CheckedHeader header, Ent
     }
 
     // A cluster of -1 lies in an external data file, where everything counts as used once.
-    private void CheckCopied(RefcountStructures? refcounts, ulong entry, long cluster, CheckLog log, long atBytes)
+    private static void CheckCopied(RefcountStructures? refcounts, ulong entry, long cluster, CheckLog log, long atBytes)
     {
         if (refcounts is null)
         {

@@ -112,7 +112,7 @@ internal sealed unsafe class ZstdCodec : IClusterCodec
         path,
         cause: cause);
 
-    private static void* NotNull(void* context) => context is not null ? context : throw new OutOfMemoryException();
+    private static void* NotNull(void* context) => context is not null ? context : throw new InsufficientMemoryException();
 
     private static void Keep(ConcurrentBag<nint> bag, void* context, delegate*<void*, nuint> free)
     {
