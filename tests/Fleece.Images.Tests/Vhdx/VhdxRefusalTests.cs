@@ -180,7 +180,7 @@ public sealed class VhdxRefusalTests
     }
 
     [Fact]
-    public void An_optional_region_that_nobody_knows_is_left_alone()
+    public async Task An_optional_region_that_nobody_knows_is_left_alone()
     {
         byte[] image = VhdxImages.Empty(SizeBytes);
         Array.Resize(ref image, image.Length + MiB);
@@ -192,8 +192,8 @@ public sealed class VhdxRefusalTests
         MemoryContainer container = new(image);
         VhdxNode node = VhdxImages.Open(container);
 
-        node.WriteAsync(0, new byte[] { 1 }, WriteFlags.None, CancellationToken.None).AsTask().GetAwaiter().GetResult();
-        node.Dispose();
+        await node.WriteAsync(0, new byte[] { 1 }, WriteFlags.None, CancellationToken.None);
+        await node.DisposeAsync();
 
         Assert.False(container.Content.AsSpan(4 * MiB, MiB).ContainsAnyExcept((byte)0xCC));
         Assert.True(VhdxImages.Check(container.Content).IsClean);
