@@ -23,4 +23,18 @@ internal sealed class Poison(Func<BlockException, BlockException> stopped)
             throw stopped(cause);
         }
     }
+
+    /// <summary>Runs a step of writing metadata; its failure is the one that is remembered.</summary>
+    public void Guard(Action step)
+    {
+        try
+        {
+            step();
+        }
+        catch (BlockException failure)
+        {
+            Set(failure);
+            throw;
+        }
+    }
 }

@@ -18,7 +18,7 @@ internal sealed class BlockAllocator
     private readonly IContainerFile _file;
     private readonly VhdFooters _footers;
     private readonly VhdHeader _header;
-    private readonly VhdPoison _poison;
+    private readonly Poison _poison;
     private readonly long _growthBytes;
     private readonly bool _isAligned;
     private long? _footerOffsetBytes;
@@ -33,7 +33,7 @@ internal sealed class BlockAllocator
         VhdFooters footers,
         VhdHeader header,
         VhdBlockTable table,
-        VhdPoison poison,
+        Poison poison,
         long growthBytes)
     {
         _file = file;

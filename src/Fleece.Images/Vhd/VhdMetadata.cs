@@ -33,7 +33,7 @@ internal sealed class VhdMetadata
         _isDifferencing = footers.Footer.Type == VhdDiskType.Differencing;
         _sectorsPerBlock = header.BlockBytes / VhdLimits.SectorBytes;
         _fullBlocks = new uint[(header.BlockCount + 31) / 32];
-        Poison = new VhdPoison(file.Path);
+        Poison = new Poison(cause => VhdFault.Stopped(file.Path, cause));
         Table = VhdBlockTable.Read(file, header);
         Table.FindFaults(header, footers.ContentEndBytes, OnFault);
         Bitmaps = new SectorBitmapCache(header.BitmapBytes, cacheBytes);
@@ -46,7 +46,7 @@ internal sealed class VhdMetadata
     /// <summary>The metadata lock. Short: look-ups and changes, loading a bitmap, growing the file.</summary>
     public Lock Sync { get; } = new();
 
-    public VhdPoison Poison { get; }
+    public Poison Poison { get; }
 
     public VhdBlockTable Table { get; }
 
