@@ -99,6 +99,7 @@ function Build-Module {
         Where-Object { $_.Extension -in '.dll', '.psd1', '.ps1xml' } |
         Where-Object Name -NotLike 'System.Management.Automation*' |
         Copy-Item -Destination $ModuleBase
+    Copy-Item (Join-Path $published 'dependencies') $ModuleBase -Recurse
     Copy-Item (Join-Path $Root 'LICENSE') $ModuleBase
     Build-Help
 

@@ -64,6 +64,12 @@ public enum BlockErrorKind
     /// <summary>A guest write failed because its old data could not be copied (policy BreakGuestWrite).</summary>
     CopyFailed,
 
+    /// <summary>Old data was not copied in time, and the guest write or the session failed for it.</summary>
+    CopyTimedOut,
+
+    /// <summary>Temp holds as much old data as the session may keep.</summary>
+    TempLimitReached,
+
     /// <summary>The snapshot was limited to other ranges when the session started.</summary>
     Denied,
 

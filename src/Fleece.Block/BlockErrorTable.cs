@@ -35,6 +35,8 @@ public static class BlockErrorTable
         new(BlockErrorKind.NoSpace, "StorageFull", "ResourceUnavailable", WireErrno.NoSpace),
         new(BlockErrorKind.IoFailed, "IoFailed", "DeviceError", WireErrno.Io),
         new(BlockErrorKind.CopyFailed, "CopyBeforeWriteFailed", "WriteError", WireErrno.Io),
+        new(BlockErrorKind.CopyTimedOut, "CopyBeforeWriteTimedOut", "OperationTimeout", WireErrno.Io),
+        new(BlockErrorKind.TempLimitReached, "TempLimitReached", "LimitsExceeded", WireErrno.NoSpace),
         new(BlockErrorKind.Denied, "SnapshotRangeDenied", "PermissionDenied", WireErrno.NotPermitted),
         new(BlockErrorKind.Consumed, "SnapshotRangeConsumed", "ResourceUnavailable", WireErrno.NotPermitted),
         new(BlockErrorKind.Broken, "SessionBroken", "InvalidResult", WireErrno.NotPermitted),

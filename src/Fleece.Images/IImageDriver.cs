@@ -9,7 +9,8 @@ namespace Fleece.Images;
 /// <summary>One image format: what <see cref="Image"/> does with files of it.</summary>
 /// <remarks>
 /// <para>Threading. Drivers have no state; every member is safe from any thread and works on the calling one.</para>
-/// <para>Errors are <see cref="BlockException"/>. A file that is only opened or described is never changed.</para>
+/// <para>Errors are <see cref="BlockException"/>. A file that is only opened or described is never changed, but for a
+/// log that must be replayed before the image can be written to.</para>
 /// </remarks>
 internal interface IImageDriver
 {

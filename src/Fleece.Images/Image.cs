@@ -11,7 +11,8 @@ namespace Fleece.Images;
 /// <remarks>
 /// <para>Threading. All members are safe from any thread; file work is done on the calling thread.</para>
 /// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>.
-/// Opening never changes a file, and a failed creation leaves none.</para>
+/// Opening never changes a file, but for a VHDX with a log to replay that is opened for writing; a failed creation leaves
+/// none.</para>
 /// </remarks>
 public static class Image
 {

@@ -2,6 +2,8 @@
 using Fleece.Block;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Raw;
+using Fleece.Images.Vhd;
+using Fleece.Images.Vhdx;
 
 namespace Fleece.Images;
 
@@ -9,7 +11,7 @@ namespace Fleece.Images;
 internal static class ImageDrivers
 {
     /// <summary>Those that can be told from the content; raw is what none of them recognizes.</summary>
-    public static readonly IImageDriver[] WithMagic = [new Qcow2Driver()];
+    public static readonly IImageDriver[] WithMagic = [new Qcow2Driver(), new VhdDriver(), new VhdxDriver()];
 
     private static readonly RawDriver Raw = new();
 

@@ -30,6 +30,11 @@ internal static class ImageProbe
 
         byte[] head = new byte[HeadBytes];
         file.Read(0, head);
+        if (named is { } asked && ImageDrivers.Find(asked) is { } driver && driver.Recognizes(file, head))
+        {
+            return driver;
+        }
+
         if (FindForeign(head) is { } foreign)
         {
             throw new BlockException(
@@ -41,15 +46,25 @@ internal static class ImageProbe
 
         if (named is { } format)
         {
-            IImageDriver driver = ImageDrivers.Find(format);
-            return driver.Recognizes(file, head) ? driver : throw new BlockException(
+            throw new BlockException(
                 BlockErrorKind.WrongFormat,
                 $"'{file.Path}' is not a {format} image: it does not have the format's magic. Name the right format " +
                 "with -Format, or leave it out.",
                 file.Path);
         }
 
-        IImageDriver? found = Array.Find(ImageDrivers.WithMagic, driver => driver.Recognizes(file, head));
+        IImageDriver[] all = Array.FindAll(ImageDrivers.WithMagic, candidate => candidate.Recognizes(file, head));
+        if (all.Length > 1)
+        {
+            throw new BlockException(
+                BlockErrorKind.AmbiguousFormat,
+                $"'{file.Path}' begins like a {all[0].Format} image and ends like a {all[1].Format} one. A guest can write the one " +
+                $"into the other, so Fleece does not guess: name the format with -Format {all[0].Format} or -Format " +
+                $"{all[1].Format}.",
+                file.Path);
+        }
+
+        IImageDriver? found = all.FirstOrDefault();
         if (found is not null && HasRawExtension(file.Path))
         {
             throw new BlockException(

@@ -18,6 +18,7 @@ public sealed class Disk : IAsyncDisposable
     private readonly SemaphoreSlim _chainLock = new(1, 1);
     private readonly IBlockNode _image;
     private volatile Session[] _sessions = [];
+    private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
     private Disk(string name, string path, ImageFormat? format, IBlockNode image)
@@ -131,6 +132,7 @@ public sealed class Disk : IAsyncDisposable
         }
 
         _isClosed = true;
+        await _leftCopies.ConfigureAwait(false);
         bool isFlushed = IsReadOnly;
         try
         {
@@ -208,5 +210,9 @@ public sealed class Disk : IAsyncDisposable
         }
 
         _sessions = [.. sessions.AsSpan(0, index), .. sessions.AsSpan(index + 1)];
+
+        // Copies that their guests have left read the image until they end.
+        Task copies = session.Point.CopiesEndedAsync().AsTask();
+        _leftCopies = _leftCopies.IsCompleted ? copies : Task.WhenAll(_leftCopies, copies);
     }
 }

@@ -18,6 +18,7 @@ public sealed class Session : ISnapshotSource
     private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
+    private string? _untoldWarning;
 
     private Session(
         Disk disk, string name, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn, IReadOnlyList<BlockRange>? ranges)
@@ -29,8 +30,13 @@ public sealed class Session : ISnapshotSource
         Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrorKind.Stopped);
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         _temp = temp;
+        point.TempLimitNear += OnTempLimitNear;
         _bitmapTurn = bitmapTurn;
     }
+
+    /// <summary>Raised when 80 % of <see cref="TempLimitBytes"/> is taken, on the thread of the guest's write that takes it; again when
+    /// less than half was taken in between. What a handler throws is ignored: it must not fail a guest.</summary>
+    public event EventHandler<TempLimitNearEventArgs>? TempLimitNear;
 
     /// <summary>The session's name, unique on its disk.</summary>
     public string Name { get; }
@@ -71,6 +77,18 @@ public sealed class Session : ISnapshotSource
 
     /// <summary>Who loses when a copy fails.</summary>
     public CopyErrorPolicy OnCopyError => Point.Policy;
+
+    /// <summary>Longest time a guest's write waits for its old data to be copied; null for no limit.</summary>
+    public TimeSpan? CopyTimeout => Point.CopyTimeout;
+
+    /// <summary>Most old data kept in temp at a time, in bytes; null for no limit.</summary>
+    public long? TempLimitBytes => Point.TempLimitBytes;
+
+    /// <summary>Old data in temp now, in bytes; consumed granules don't count.</summary>
+    public long TempUsedBytes => Point.TempUsedBytes;
+
+    /// <summary>What to say of temp while its limit is near; null while it is not.</summary>
+    public string? TempWarning => Point.IsTempLimitNear ? DescribeTemp(TempUsedBytes) : null;
 
     /// <summary>Old data kept so far, in bytes.</summary>
     public long CopiedBytes => Point.CopiedBytes;
@@ -177,6 +195,9 @@ public sealed class Session : ISnapshotSource
     }
 
     /// <inheritdoc/>
+    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
+
+    /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(Point.NextReadable(offsetBytes, endBytes));
 
@@ -229,7 +250,13 @@ public sealed class Session : ISnapshotSource
     }
 
     private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
-        disk.Tracking.Below, temp.Node, temp.ReadsAsZero, options.GranuleSizeBytes, options.OnCopyError, ranges);
+        disk.Tracking.Below,
+        temp.Node,
+        temp.ReadsAsZero,
+        options.GranuleSizeBytes,
+        options.OnCopyError,
+        ranges,
+        options.Limits);
 
     // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
     private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
@@ -271,6 +298,25 @@ public sealed class Session : ISnapshotSource
         }
     }
 
+    private void OnTempLimitNear(object? sender, TempLimitNearEventArgs e)
+    {
+        Volatile.Write(ref _untoldWarning, DescribeTemp(e.UsedBytes));
+        try
+        {
+            TempLimitNear?.Invoke(this, e);
+        }
+#pragma warning disable CA1031 // The guest's write goes on whatever a listener does.
+        catch (Exception)
+#pragma warning restore CA1031
+        {
+        }
+    }
+
+    private string DescribeTemp(long usedBytes) =>
+        $"The session '{Id}' keeps {usedBytes} bytes of old data in temp and may keep {TempLimitBytes} (-TempLimitBytes); beyond that " +
+        (OnCopyError == CopyErrorPolicy.BreakSnapshot ? "its snapshot is lost" : "guest writes fail") +
+        ". Consuming the snapshot makes room.";
+
     private async Task EndAsync(bool isSuccess)
     {
         // Stopped first: guest writes copy nothing more and wait for nothing, so the drains below cannot hang on temp's users.
@@ -299,6 +345,9 @@ public sealed class Session : ISnapshotSource
         {
             Disk.UnlockChain();
             await _ended.CancelAsync().ConfigureAwait(false);
+
+            // Not under the lock: copies that their guests have left may hang, and other sessions come and go meanwhile.
+            await Point.CopiesEndedAsync().ConfigureAwait(false);
             await _temp.DisposeAsync().ConfigureAwait(false);
         }
     }

@@ -36,4 +36,7 @@ public sealed record SessionOptions
 
     /// <summary>Who loses when a copy fails.</summary>
     public CopyErrorPolicy OnCopyError { get; init; } = CopyErrorPolicy.BreakSnapshot;
+
+    /// <summary>How long a copy may take, and how much old data temp may hold.</summary>
+    public CopyLimits Limits { get; init; } = new();
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Block;
 using Fleece.Sessions;
 using Fleece.Sessions.Bitmaps;
 

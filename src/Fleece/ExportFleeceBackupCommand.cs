@@ -89,6 +89,10 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);
         });
+        if (chunk.TakeWarning() is { } warning)
+        {
+            WriteWarning(warning);
+        }
     }
 
     /// <inheritdoc/>

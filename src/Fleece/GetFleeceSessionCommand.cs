@@ -35,13 +35,23 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
         if (!WildcardPattern.ContainsWildcardCharacters(name))
         {
             Session[] called = [.. sessions.Where(session => session.IsCalled(name))];
-            WriteObject(called.Length != 0 ? called : throw MountedDisks.NoSuchSession(name), enumerateCollection: true);
+            Write(called.Length != 0 ? called : throw MountedDisks.NoSuchSession(name));
             return;
         }
 
         WildcardPattern pattern = NamePattern.Parse(name);
-        WriteObject(
-            sessions.Where(session => pattern.IsMatch(session.Name) || pattern.IsMatch(session.Id)),
-            enumerateCollection: true);
+        Write(sessions.Where(session => pattern.IsMatch(session.Name) || pattern.IsMatch(session.Id)));
+    }
+
+    private void Write(IEnumerable<Session> sessions)
+    {
+        foreach (Session session in sessions)
+        {
+            WriteObject(session);
+            if (session.TempWarning is { } warning)
+            {
+                WriteWarning(warning);
+            }
+        }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Sessions;
-using Fleece.Sessions.Bitmaps;
 
 namespace Fleece;
 

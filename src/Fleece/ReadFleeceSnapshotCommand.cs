@@ -57,6 +57,10 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
         while (Wait(_read.NextAsync(StopToken)) is { } chunk)
         {
             WriteObject(chunk);
+            if (source.TakeWarning() is { } warning)
+            {
+                WriteWarning(warning);
+            }
         }
 
         Close();

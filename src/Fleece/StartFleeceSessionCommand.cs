@@ -55,6 +55,15 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
     [Parameter]
     public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
 
+    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; as long as it takes when left
+    /// out.</summary>
+    [Parameter]
+    public TimeSpan? CopyTimeout { get; set; }
+
+    /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
+    [Parameter]
+    public long? TempLimitBytes { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => OrEnd(Disk, () =>
     {
@@ -77,6 +86,7 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
             Tls = ClientTls,
             GranuleSizeBytes = GranuleSizeBytes,
             OnCopyError = OnCopyError,
+            Limits = new CopyLimits { Timeout = CopyTimeout, TempBytes = TempLimitBytes },
         };
         if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
         {

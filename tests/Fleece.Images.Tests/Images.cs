@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.Files;
-using Fleece.Images.Container;
 using Fleece.Images.Qcow2;
 using Fleece.TestKit;
 using Xunit;
@@ -12,10 +10,14 @@ namespace Fleece.Images.Tests;
 internal static class Images
 {
     /// <summary>An empty image in memory.</summary>
-    public static byte[] Empty(long sizeBytes, int clusterBytes)
+    public static byte[] Empty(long sizeBytes, int clusterBytes) => Empty(
+        new Qcow2LayoutOptions { SizeBytes = sizeBytes, ClusterBits = int.TrailingZeroCount(clusterBytes) });
+
+    /// <summary>An empty image in memory.</summary>
+    public static byte[] Empty(Qcow2LayoutOptions options)
     {
         MemoryContainer container = new([]);
-        new Qcow2Layout(container.Path, sizeBytes, clusterBytes).WriteTo(container);
+        new Qcow2Layout(container.Path, options).WriteTo(container);
         return container.Content;
     }
 
@@ -31,19 +33,12 @@ internal static class Images
         path,
         new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = sizeBytes, BlockSizeBytes = clusterBytes });
 
-    public static Qcow2Node Open(string path, bool isReadOnly = false)
-    {
-        LocalContainer container = new(LocalFile.Open(path, isReadOnly));
-        try
-        {
-            return Qcow2Node.Open(container);
-        }
-        catch
-        {
-            container.Dispose();
-            throw;
-        }
-    }
+    /// <summary>Opens an image and what it refers to.</summary>
+    public static Qcow2Node Open(string path, bool isReadOnly = false) =>
+        Open(path, new ImageOpenOptions { Format = ImageFormat.Qcow2, IsReadOnly = isReadOnly });
+
+    public static Qcow2Node Open(string path, ImageOpenOptions options) =>
+        (Qcow2Node)Image.OpenAsync(path, options).AsTask().GetAwaiter().GetResult().Node;
 
     /// <summary>Fails the test unless QEMU finds the image clean and reads the reference's bytes from it.</summary>
     public static void CheckWithQemu(string path, ReferenceDisk disk, string context = "")

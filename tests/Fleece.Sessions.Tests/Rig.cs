@@ -94,7 +94,7 @@ internal sealed class Rig : IAsyncDisposable
 
     private async Task<Disk> OpenAsync(string path, string name, bool isReadOnly = false)
     {
-        Disk disk = await Disk.OpenAsync(path, name, options: new ImageOpenOptions { IsReadOnly = isReadOnly });
+        Disk disk = await Disk.OpenAsync(path, name, new ImageOpenOptions { IsReadOnly = isReadOnly });
         _disks.Add(disk);
         return disk;
     }

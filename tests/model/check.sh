@@ -118,6 +118,7 @@ two_writers=(-DREADERS=1 -DCONSUMERS=0)
 two_readers=(-DWRITERS=1 -DREADERS=2)
 querier=(-DREADERS=0 -DQUERIERS=1)
 break_snapshot=-DPOLICY_BREAK_SNAPSHOT
+timeouts=-DTIMEOUTS
 
 # The large searches come first, so that the small ones fill the gaps.
 protocol break-snapshot holds $break_snapshot -DREADERS=1 -DDISCARD=0,1
@@ -134,6 +135,12 @@ protocol stop-with-slow-io holds "${two_writers[@]}" -DSTOPPERS=1 -DSLOW_AFTER_E
 protocol break-with-slow-io holds $break_snapshot "${two_writers[@]}" -DSLOW_AFTER_END
 protocol hanging-guests holds "${two_writers[@]}" -DGUESTS_HANG
 protocol hanging-guests-readers holds "${two_readers[@]}" -DGUESTS_HANG
+protocol timeouts-break-guest-write holds "${two_writers[@]}" $timeouts
+protocol timeouts-break-guest-write-consumer holds -DWRITERS=1 -DREADERS=1 $timeouts
+protocol timeouts-break-guest-write-stop holds "${one_writer[@]}" -DCONSUMERS=0 -DSTOPPERS=1 $timeouts
+protocol timeouts-break-snapshot holds $break_snapshot "${one_writer[@]}" $timeouts
+protocol timeouts-break-snapshot-writers holds $break_snapshot -DREADERS=0 -DQUERIERS=1 -DCONSUMERS=0 $timeouts
+protocol all-end-timeouts ends -DREADERS=0 -DQUERIERS=1 -DCONSUMERS=0 $timeouts
 protocol all-end ends "${two_writers[@]}"
 protocol all-end-break ends $break_snapshot "${two_writers[@]}"
 protocol all-end-status ends "${querier[@]}" -DWRITERS=1
@@ -148,6 +155,8 @@ handshake_mutation I1_FINISH_COPY_WITHOUT_FENCE I1 -DWITHOUT_I2
 handshake_mutation I1_ENTER_WITHOUT_FENCE I1 -DWITHOUT_I2
 handshake_mutation I1_MARK_BEHIND_SLOT I1 -DWITHOUT_I2
 handshake_mutation I1_CONSUME_WITHOUT_FENCE I1 -DWITH_CONSUMER
+protocol_mutation I1_LATE_COPY_IS_FORGOTTEN I1 "${two_writers[@]}" $timeouts -DWITHOUT_I2
+protocol_mutation I2_LATE_WRITE_GOES_ON I2 "${one_writer[@]}" $timeouts
 protocol_mutation I2_NO_WAIT_FOR_FROZEN_READS I2 "${one_writer[@]}"
 protocol_mutation I2_SETTLED_IGNORES_FROZEN_READS I2 "${two_writers[@]}"
 protocol_mutation I2_FROZEN_READS_BEFORE_MAPS I2 "${two_writers[@]}"

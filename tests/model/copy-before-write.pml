@@ -16,6 +16,7 @@
  *   SECOND_WRITE, DISCARD   the runs of the second writer and of the consumer; the first writer writes both granules
  *   MAXIMUM_COUNT (1-2)     PointInTime.BeginCopy: most granules in one copy
  *   SLOW_AFTER_END          after a break or stop, reads and copies end only when nobody waits for them (I6)
+ *   TIMEOUTS                CopyLimits.Timeout: copies are processes of their own, and guests stop waiting for them whenever they like
  *   GUESTS_HANG             guest writes, copies and discards may stop for ever in an I/O (I3)
  *   WITHOUT_I2              does not assert I2, so that a slip goes on until it spoils a read
  *   MUTATE_...              one slip each; check.sh demands that spin finds it
@@ -79,6 +80,10 @@ bit over;                   /* SessionCondition.IsOver: broken or stopped */
 bit hasFailedCopies;        /* PointInTime._hasFailedCopies: temp may hold data of granules that are not done */
 byte copies[WRITERS];       /* RunningCopies: the granules a writer is copying */
 byte copyAwaited[WRITERS];  /* RunningCopies.Copy.Finished: 1 + the writer whose copy this one waits for; 0 = woken */
+
+#ifdef TIMEOUTS
+bit copyFailed[WRITERS];    /* RunningCopies.Copy.Error */
+#endif
 
 byte slots[SLOTS];          /* FrozenReads.Segment.Slots */
 bit abandoned;              /* FrozenReads._abandoned */
@@ -284,16 +289,88 @@ inline FinishCopy(succeeded)
     :: else
     fi;
 #endif
-#if WRITERS == 2
+#if WRITERS == 2 || defined(TIMEOUTS)
     /* RunningCopies.Copy.Wake, outside the lock. */
     d_step {
+#if WRITERS == 2
         if
         :: copyAwaited[1 - me] == 1 + me -> copyAwaited[1 - me] = 0
         :: else
+        fi;
+#endif
+#ifdef TIMEOUTS
+        if
+        :: copyAwaited[me] == 1 + me -> copyAwaited[me] = 0; copyFailed[me] = !(succeeded)
+        :: else
         fi
+#endif
     };
 #endif
 }
+
+/* CopyAsync of [from, to): StoreDataAsync, FinishCopy, ReclaimConsumedAsync. */
+inline CopyRun()
+{
+    at = 2 * from;
+#ifdef MUTATE_I1_DONE_BEFORE_TEMP
+    FinishCopy(true);
+#endif
+    do
+    :: atomic {
+        at < 2 * to && COPY_ENDS ->
+        GUEST_IO;
+        misread = misread | (HAS(changed, at) << (at / 2));
+        at++
+    }
+    :: atomic { at == 2 * to -> at = 2 * from }; break
+    od;
+    do
+    :: atomic {
+        at < 2 * to && COPY_ENDS ->
+        GUEST_IO;
+        stored = stored | (1 << at);
+        wrong = (wrong & ~(1 << at)) | (HAS(misread, at / 2) << at);
+        at++
+    }
+    :: atomic { at < 2 * to && COPY_ENDS -> failed = 1 }; break
+    :: at == 2 * to -> break
+    od;
+    misread = 0;
+#ifndef MUTATE_I1_DONE_BEFORE_TEMP
+    FinishCopy(!failed);
+#endif
+#ifdef MUTATE_I4_FAILED_COPY_WAKES_NOBODY
+Woken:
+#endif
+#ifndef MUTATE_I7_NO_RECLAIM
+    /* ReclaimConsumedAsync. */
+    if
+    :: hasConsumed ->
+        at = from;
+        do
+        :: atomic {
+            at < to ->
+            stored = (HAS(refused, at) -> stored & ~BOTH_HALVES(at) : stored);
+            at++
+        }
+        :: at == to -> break
+        od
+    :: else
+    fi
+#endif
+}
+
+#ifdef TIMEOUTS
+/* Copiers.RunAsync. */
+proctype Copier(byte me; byte from; byte to)
+{
+    byte at, misread;
+    bit hasConsumed, failed;
+
+    CopyRun();
+    atomic { at = 0; from = 0; to = 0; hasConsumed = 0; failed = 0 }
+}
+#endif
 
 /* WriteAsync, WriteZeroesAsync or DiscardAsync: to the protocol they are one. */
 proctype Writer(byte me)
@@ -377,6 +454,9 @@ Settle: /* SettleAsync. */
                 to = FIRST_IN(copies[1 - me], from, to);
 #endif
                 copies[me] = MASK(from, to);
+#ifdef TIMEOUTS
+                copyAwaited[me] = 1 + me;
+#endif
                 assert((copies[me] & refused) == 0 || I7)
             fi
         fi
@@ -384,72 +464,50 @@ Settle: /* SettleAsync. */
     if
     :: from == to ->
         /* Nothing left to copy, or another request copies it. */
+#ifdef TIMEOUTS
+        if
+        :: copyAwaited[me] == 0 -> goto Settle
+        :: atomic { copyAwaited[me] != 0 -> copyAwaited[me] = 0; goto Policy }
+        fi
+#else
 #ifdef GUESTS_HANG
 end_copy:
 #endif
         copyAwaited[me] == 0;
         goto Settle
-    :: else -> at = 2 * from
-    fi;
-
-    /* CopyAsync. */
-#ifdef MUTATE_I1_DONE_BEFORE_TEMP
-    FinishCopy(true);
 #endif
-    do
-    :: atomic {
-        at < 2 * to && COPY_ENDS ->
-        GUEST_IO;
-        misread = misread | (HAS(changed, at) << (at / 2));
-        at++
-    }
-    :: atomic { at == 2 * to -> at = 2 * from }; break
-    od;
-    do
-    :: atomic {
-        at < 2 * to && COPY_ENDS ->
-        GUEST_IO;
-        stored = stored | (1 << at);
-        wrong = (wrong & ~(1 << at)) | (HAS(misread, at / 2) << at);
-        at++
-    }
-    :: atomic { at < 2 * to && COPY_ENDS -> failed = 1 }; break
-    :: at == 2 * to -> break
-    od;
-    misread = 0;
-#ifndef MUTATE_I1_DONE_BEFORE_TEMP
-    FinishCopy(!failed);
-#endif
-#ifdef MUTATE_I4_FAILED_COPY_WAKES_NOBODY
-Woken:
-#endif
-#ifndef MUTATE_I7_NO_RECLAIM
-    /* ReclaimConsumedAsync. */
-    if
-    :: hasConsumed ->
-        at = from;
-        do
-        :: atomic {
-            at < to ->
-            stored = (HAS(refused, at) -> stored & ~BOTH_HALVES(at) : stored);
-            at++
-        }
-        :: at == to -> break
-        od
     :: else
     fi;
+
+#ifdef TIMEOUTS
+    /* Copiers.Start: another thread copies, and this one waits for it as for the copy of another request. */
+    run Copier(me, from, to);
+    atomic { at = from; from = 0; to = 0 };
+    if
+    :: copyAwaited[me] == 0
+    :: atomic { copyAwaited[me] != 0 -> copyAwaited[me] = 0; failed = 1 };
+#ifdef MUTATE_I1_LATE_COPY_IS_FORGOTTEN
+        copies[me] = 0
 #endif
+    fi;
+    atomic { failed = failed || copyFailed[me]; copyFailed[me] = 0 };
+#else
+    CopyRun();
     atomic {
         hasConsumed = 0;
         at = from;
         from = 0;
         to = 0
     };
+#endif
     if
     :: !failed -> goto Settle
     :: else -> failed = 0
     fi;
 
+#ifdef TIMEOUTS
+Policy:
+#endif
     /* ApplyPolicy. */
 #ifdef POLICY_BREAK_SNAPSHOT
     over = 1;
@@ -467,6 +525,8 @@ Woken:
 #endif
 #ifdef MUTATE_I4_FAILED_COPY_IS_REPEATED
     goto Settle;
+#elif defined(MUTATE_I2_LATE_WRITE_GOES_ON)
+    goto Write;
 #else
     goto Finish;
 #endif

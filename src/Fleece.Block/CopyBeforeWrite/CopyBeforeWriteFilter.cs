@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers;
 using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
 
 namespace Fleece.Block.CopyBeforeWrite;
 
@@ -12,8 +13,12 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// discards are writes here. Reads, flushes and status pass straight through: the guest's data never depends
 /// on temp being durable (I9).</para>
 /// <para>Copies do not obey the guest's cancellation: other requests may be waiting for them. Waiting does.</para>
-/// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/> under <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what
-/// the active disk itself reports.</para>
+/// <para>With a time limit the copy is done by another thread (<see cref="Copiers"/>), and the guest waits for it as for the copy of
+/// another request. A guest that leaves has not written, so the copy that goes on without it still reads the instant's data, and
+/// its granules are done when it ends.</para>
+/// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/>, <see cref="BlockErrorKind.CopyTimedOut"/> and
+/// <see cref="BlockErrorKind.TempLimitReached"/> under <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk
+/// itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
 public sealed class CopyBeforeWriteFilter : IBlockNode
@@ -119,6 +124,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
     private async ValueTask SettleAsync(GranuleRun run, CancellationToken cancellationToken)
     {
         GranuleRun rest = run;
+        CopyDeadline? deadline = null;
         while (!_point.Condition.IsOver)
         {
             rest = rest with { Start = _point.FirstUnsettled(rest) };
@@ -130,7 +136,8 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
 
             try
             {
-                await CopyHeadAsync(rest, cancellationToken).ConfigureAwait(false);
+                deadline ??= _point.BeginDeadline();
+                await CopyHeadAsync(rest, deadline, cancellationToken).ConfigureAwait(false);
             }
             catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
@@ -141,8 +148,15 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
 
     /// <summary>Copies the first unsettled granules of a run, or waits for the request that is copying them.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask CopyHeadAsync(GranuleRun run, CancellationToken cancellationToken)
+    private async ValueTask CopyHeadAsync(GranuleRun run, CopyDeadline? deadline, CancellationToken cancellationToken)
     {
+        // Asked again behind the wish for room: the end of the session wakes those who had asked by then.
+        if (deadline is not null && _point.Copiers.WhenRoom() is { } room && !_point.Condition.IsOver)
+        {
+            await WaitAsync(room, run, deadline, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
         long zeroEnd = 0;
         BlockRange bytes = _point.Granules.Bytes(run);
         if (bytes.LengthBytes >= StatusThresholdBytes)
@@ -155,15 +169,49 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
                 : 0;
         }
 
-        (RunningCopies.Copy? copy, Task? others) =
-            _point.BeginCopy(run, zeroEnd, Math.Max(1, MaximumCopyBytes / _point.GranuleSizeBytes));
-        if (others is not null)
+        (RunningCopies.Copy? copy, Task? ended) = _point.BeginCopy(
+            run, zeroEnd, Math.Max(1, MaximumCopyBytes / _point.GranuleSizeBytes), waits: deadline is not null);
+        bool isZero = copy?.Run.Start < zeroEnd;
+        if (ended is null)
         {
-            await Schedule.WaitAsync(others, cancellationToken).ConfigureAwait(false);
+            if (copy is not null)
+            {
+                await CopyAsync(copy, isZero).ConfigureAwait(false);
+            }
+
+            return;
         }
-        else if (copy is not null)
+
+        if (copy is not null)
         {
-            await CopyAsync(copy, isZero: copy.Run.Start < zeroEnd).ConfigureAwait(false);
+            StartCopy(copy, isZero);
+        }
+
+        await WaitAsync(ended, run, deadline, cancellationToken).ConfigureAwait(false);
+        if (copy?.Error is { } error)
+        {
+            ExceptionDispatchInfo.Throw(error);
+        }
+    }
+
+    // By itself, so that only copies with a time limit pay for the delegate.
+    private void StartCopy(RunningCopies.Copy copy, bool isZero) => _point.Copiers.Start(() => CopyAsync(copy, isZero));
+
+    private async ValueTask WaitAsync(Task ended, GranuleRun run, CopyDeadline? deadline, CancellationToken cancellationToken)
+    {
+        if (deadline is null)
+        {
+            await Schedule.WaitAsync(ended, cancellationToken).ConfigureAwait(false);
+        }
+        else if (!await deadline.TryWaitAsync(ended, cancellationToken).ConfigureAwait(false))
+        {
+            long offsetBytes = _point.Granules.Bytes(run).OffsetBytes;
+            throw new BlockException(
+                BlockErrorKind.CopyTimedOut,
+                $"Copying the old data at offset {offsetBytes} to temp timed out: it took longer than the {_point.CopyTimeout} of " +
+                "-CopyTimeout.",
+                offsetBytes: offsetBytes,
+                operation: "copy");
         }
     }
 
@@ -181,10 +229,15 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
             }
             else
             {
-                storedBytes = await StoreDataAsync(bytes).ConfigureAwait(false);
+                storedBytes = await StoreDataAsync(copy, bytes).ConfigureAwait(false);
             }
 
             succeeded = true;
+        }
+        catch (Exception e)
+        {
+            copy.Error = e;
+            throw;
         }
         finally
         {
@@ -195,7 +248,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         }
     }
 
-    private async ValueTask<long> StoreDataAsync(BlockRange bytes)
+    private async ValueTask<long> StoreDataAsync(RunningCopies.Copy copy, BlockRange bytes)
     {
         long storedBytes = 0;
         int pieceBytes = (int)Math.Min(bytes.LengthBytes, MaximumCopyBytes);
@@ -212,6 +265,17 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
                 }
                 else
                 {
+                    // For all of the copy, so that none stops half-way and leaves something behind that nobody counts.
+                    if (storedBytes == 0 && !_point.TryReserveTemp(copy, bytes.LengthBytes))
+                    {
+                        throw new BlockException(
+                            BlockErrorKind.TempLimitReached,
+                            $"Temp holds {_point.TempUsedBytes} bytes of old data and may hold no more than the {_point.TempLimitBytes} " +
+                            "of -TempLimitBytes. Consuming the snapshot makes room.",
+                            offsetBytes: atBytes,
+                            operation: "copy");
+                    }
+
                     await _point.Temp.WriteAsync(atBytes, piece, WriteFlags.None, CancellationToken.None)
                         .ConfigureAwait(false);
                     storedBytes += piece.Length;
@@ -273,7 +337,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         }
 
         throw new BlockException(
-            BlockErrorKind.CopyFailed,
+            cause.Kind is BlockErrorKind.CopyTimedOut or BlockErrorKind.TempLimitReached ? cause.Kind : BlockErrorKind.CopyFailed,
             $"The write was refused because the old data at offset {offsetBytes} could not be kept for the session: " +
             $"{cause.Message} The session is whole; stop it to let writes through, or start it with -OnCopyError BreakSnapshot.",
             path,

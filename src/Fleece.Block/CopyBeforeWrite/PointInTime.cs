@@ -23,6 +23,8 @@ public sealed class PointInTime
 
     private readonly SharedLock _lock = new();
     private readonly GranuleMap? _denied;
+    private readonly CopyLimits _limits;
+    private readonly TempBudget _budget;
     private long _copiedBytes;
     private long _consumedBytes;
     private bool _hasFailedCopies;
@@ -34,6 +36,7 @@ public sealed class PointInTime
     /// <param name="granuleSizeBytes">512 B to 2 MiB, a power of two.</param>
     /// <param name="policy">Who loses when a copy fails.</param>
     /// <param name="ranges">The ranges the snapshot is limited to, widened to whole granules; null for everything.</param>
+    /// <param name="limits">How long copies may take and how much they may store; null for no limits.</param>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.TempTooSmall"/>,
     /// <see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/> or
     /// <see cref="BlockErrorKind.OutOfRange"/>.</exception>
@@ -43,11 +46,15 @@ public sealed class PointInTime
         bool tempReadsAsZero = false,
         int granuleSizeBytes = DefaultGranuleSizeBytes,
         CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot,
-        IEnumerable<BlockRange>? ranges = null)
+        IEnumerable<BlockRange>? ranges = null,
+        CopyLimits? limits = null)
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentNullException.ThrowIfNull(temp);
         Granules = new Granules(active.Geometry.LengthBytes, granuleSizeBytes);
+        _limits = limits ?? new CopyLimits();
+        _limits.Check(granuleSizeBytes);
+        _budget = new TempBudget(Granules, _limits.TempBytes);
         CheckTemp(active.Geometry, temp.Geometry, granuleSizeBytes);
         Temp = temp;
         TempReadsAsZero = tempReadsAsZero;
@@ -67,6 +74,10 @@ public sealed class PointInTime
         Filter = new CopyBeforeWriteFilter(this, active);
         Snapshot = new SnapshotAccess(this);
     }
+
+    /// <summary>Raised when 80 % of what temp may hold is taken, on the thread of the copy that does it: handlers must be quick and must
+    /// not throw. Raised again when less than half was taken in between.</summary>
+    public event EventHandler<TempLimitNearEventArgs>? TempLimitNear;
 
     /// <summary>The node for the guest's chain.</summary>
     public CopyBeforeWriteFilter Filter { get; }
@@ -89,6 +100,18 @@ public sealed class PointInTime
     /// <summary>Old data copied to temp so far, in bytes; granules of zeros do not count.</summary>
     public long CopiedBytes => Volatile.Read(ref _copiedBytes);
 
+    /// <summary>Longest time a guest's write waits for its old data to be copied; null for no limit.</summary>
+    public TimeSpan? CopyTimeout => _limits.Timeout;
+
+    /// <summary>Most old data in temp at a time, in bytes; null for no limit.</summary>
+    public long? TempLimitBytes => _limits.TempBytes;
+
+    /// <summary>Old data in temp now, in bytes: whole granules that were copied, were no zeros, and are not consumed.</summary>
+    public long TempUsedBytes => _budget.UsedBytes;
+
+    /// <summary>True from 80 % of the limit on.</summary>
+    public bool IsTempLimitNear => TempUsedBytes >= _budget.NearBytes;
+
     /// <summary>Bytes that were discarded from the snapshot so far.</summary>
     public long ConsumedBytes => Volatile.Read(ref _consumedBytes);
 
@@ -110,6 +133,8 @@ public sealed class PointInTime
 
     internal SessionCondition Condition { get; } = new();
 
+    internal Copiers Copiers { get; } = new();
+
     private RunningCopies Copies { get; } = new();
 
     /// <summary>
@@ -121,6 +146,11 @@ public sealed class PointInTime
         Condition.Stop();
         LetWritesGo();
     }
+
+    /// <summary>
+    /// Completes when no copy is running any more that its guest has left. Temp and the disk must stay open until then.
+    /// </summary>
+    public ValueTask CopiesEndedAsync() => Copiers.DrainAsync();
 
     /// <summary>Breaks the point in time; the first cause stays. No guest write waits for anything afterwards (I6).</summary>
     public void Break(BlockException cause)
@@ -183,13 +213,14 @@ public sealed class PointInTime
     internal long FirstUnsettled(GranuleRun run) => GranuleMap.FirstInNeither(Done, Refused, run);
 
     /// <summary>
-    /// Takes the first unsettled granules of the run for copying. Null in both when nothing is left to copy; a task when
-    /// another request is copying the first of them and must be waited for.
+    /// Takes the first unsettled granules of the run for copying. Null in both when nothing is left to copy; a task that completes with
+    /// the copy when it must be waited for.
     /// </summary>
     /// <param name="run">What the guest wants to change.</param>
     /// <param name="zeroEnd">Untouched granules of the run before this index are known to be zeros.</param>
     /// <param name="maximumCount">Most granules to take when they are not known to be zeros.</param>
-    internal (RunningCopies.Copy? Mine, Task? Others) BeginCopy(GranuleRun run, long zeroEnd, long maximumCount)
+    /// <param name="waits">True when the caller waits for its own copy as for that of another request.</param>
+    internal (RunningCopies.Copy? Mine, Task? Ended) BeginCopy(GranuleRun run, long zeroEnd, long maximumCount, bool waits = false)
     {
         using (_lock.EnterScope())
         {
@@ -206,8 +237,38 @@ public sealed class PointInTime
 
             // The claim ends where settled granules begin: their temp content is valid and must not be overwritten.
             GranuleRun rest = new(start, Math.Min(run.End, start < zeroEnd ? zeroEnd : start + maximumCount));
-            return (Copies.Begin(rest with { End = Math.Min(Done.FirstIn(rest), Refused.FirstIn(rest)) }), null);
+            RunningCopies.Copy mine = Copies.Begin(rest with { End = Math.Min(Done.FirstIn(rest), Refused.FirstIn(rest)) });
+            return (mine, waits ? mine.Finished : null);
         }
+    }
+
+    /// <summary>The time that a guest write which begins to wait now has for its copies; null for all it takes.</summary>
+    internal CopyDeadline? BeginDeadline() => _limits.Timeout is { } timeout ? new CopyDeadline(timeout, _limits.Time) : null;
+
+    /// <summary>Takes room in temp for a copy, which its end returns; false where the limit is in the way.</summary>
+    internal bool TryReserveTemp(RunningCopies.Copy copy, long bytes)
+    {
+        if (_limits.TempBytes is not { } limitBytes)
+        {
+            return true;
+        }
+
+        bool fits;
+        bool hasComeNear;
+        long claimedBytes;
+        using (_lock.EnterScope())
+        {
+            fits = _budget.TryReserve(bytes, out hasComeNear);
+            copy.ReservedBytes = fits ? bytes : 0;
+            claimedBytes = _budget.ClaimedBytes;
+        }
+
+        if (hasComeNear)
+        {
+            TempLimitNear?.Invoke(this, new TempLimitNearEventArgs(claimedBytes, limitBytes));
+        }
+
+        return fits;
     }
 
     /// <summary>
@@ -225,11 +286,17 @@ public sealed class PointInTime
             {
                 Done.Add(copy.Run);
                 _copiedBytes += storedBytes;
+                if (storedBytes != 0)
+                {
+                    _budget.Add(copy.Run, Refused);
+                }
             }
             else
             {
                 _hasFailedCopies = true;
             }
+
+            _budget.Return(copy.ReservedBytes);
         }
 
         // The fence of the handshake in FrozenReads: done first, then the look at the frozen reads.
@@ -248,6 +315,7 @@ public sealed class PointInTime
             {
                 GranuleRun readable = new(start, Refused.FirstIn(run with { Start = start }));
                 _consumedBytes += Granules.Bytes(readable).LengthBytes;
+                _budget.Remove(readable);
                 start = Refused.FirstNotIn(run with { Start = readable.End });
             }
 
@@ -268,6 +336,7 @@ public sealed class PointInTime
             Copies.WakeAll();
         }
 
+        Copiers.Wake();
         Frozen.Abandon();
     }
 

@@ -59,6 +59,12 @@ internal sealed class RunningCopies
 
         public GranuleRun Run { get; } = run;
 
+        /// <summary>Room in temp that the copy has taken, in bytes.</summary>
+        public long ReservedBytes { get; set; }
+
+        /// <summary>Why it failed, for a guest that waits for its own copy; set before anybody is woken.</summary>
+        public Exception? Error { get; set; }
+
         /// <summary>Completes when the copy has ended, well or badly. Called under the lock.</summary>
         public Task Finished =>
             (_finished ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;

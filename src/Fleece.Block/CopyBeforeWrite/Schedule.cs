@@ -36,4 +36,14 @@ internal static class Schedule
         return new ValueTask(task.WaitAsync(cancellationToken));
 #endif
     }
+
+    /// <summary>Lets another thread do the work.</summary>
+    public static void Start(WorkThreads threads, IThreadWork work)
+    {
+#if FLEECE_INTERLEAVE
+        Interleaving.Start(work.Execute);
+#else
+        threads.Post(work);
+#endif
+    }
 }

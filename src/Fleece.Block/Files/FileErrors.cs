@@ -11,6 +11,7 @@ namespace Fleece.Block.Files;
 /// </remarks>
 internal static class FileErrors
 {
+    private const string UnknownHolder = "QEMU, another process or another mount in this one";
     private const int Win32Facility = unchecked((int)0x80070000);
 
     /// <summary>True for the exceptions that the framework's file calls throw.</summary>
@@ -43,6 +44,28 @@ internal static class FileErrors
         string text = Marshal.GetPInvokeErrorMessage(code);
         return Make(KindOf(resultCode), text, path, operation, offsetBytes, new IOException(text, resultCode));
     }
+
+    /// <summary>The error for a file that somebody else has locked.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="operation">What was to be done with it.</param>
+    /// <param name="holder">Who, or null when that can't be told.</param>
+    /// <param name="cause">The system's exception, or null.</param>
+    public static BlockException InUse(string path, string operation, string? holder, Exception? cause) => new(
+        BlockErrorKind.InUse,
+        $"Cannot {operation} '{path}': {holder ?? UnknownHolder} holds it. Close that first.",
+        path,
+        operation: operation,
+        cause: cause);
+
+    /// <summary>The error for reading a file that somebody else is writing to.</summary>
+    /// <inheritdoc cref="InUse"/>
+    public static BlockException BeingWritten(string path, string operation, string? holder) => new(
+        BlockErrorKind.InUse,
+        $"Cannot {operation} '{path}': {holder ?? UnknownHolder} has it open for writing, so its content can't be trusted. " +
+        "QEMU keeps part of what a guest has written in its own memory, where no other process sees it. Close that first, or " +
+        "read the disk through an NBD export of that process.",
+        path,
+        operation: operation);
 
     /// <summary>The error for a folder, device or pipe where a file is needed.</summary>
     public static BlockException NotAFile(string path) => new(
@@ -89,7 +112,7 @@ internal static class FileErrors
             BlockErrorKind.NotFound => "the file or its folder does not exist. Check the path.",
             BlockErrorKind.NotAFile => "it is a folder, a device or a pipe. Name a regular file.",
             BlockErrorKind.AlreadyExists => "something is there already. Choose another name, or remove it first.",
-            BlockErrorKind.InUse => "another process, or another mount in this one, holds it. Close that first.",
+            BlockErrorKind.InUse => $"{UnknownHolder} holds it. Close that first.",
             BlockErrorKind.PermissionDenied => "access is denied. Check the permissions of the file and its folder.",
             BlockErrorKind.NoSpace => "the file system has no room for it. Free some space, or use another volume.",
             BlockErrorKind.Closed => "it has been closed. Open it again to use it.",

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: MIT
+using Microsoft.Win32.SafeHandles;
+
 namespace Fleece.Block.Files;
 
 /// <summary>Gives files names and takes them away, with the engine's errors.</summary>
 /// <remarks>Threading. Both calls are safe from any thread.</remarks>
 public static class FileNames
 {
-    /// <summary>Moves a file to another name of the same file system, at once.</summary>
+    /// <summary>Moves a file to another name of the same file system, at once and durably.</summary>
+    /// <remarks>
+    /// On Linux and macOS the folder is flushed, because a name that a crash forgets is a file that is lost; Windows journals
+    /// names by itself. A folder that this user may not list can't be flushed and the system stores the name in its own time.
+    /// </remarks>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> when there is one and
     /// <paramref name="overwrite"/> is false, or what the system reports.</exception>
     public static void Move(string path, string newPath, bool overwrite)
@@ -26,6 +32,8 @@ public static class FileNames
         {
             throw FileErrors.From(exception, newPath, "rename");
         }
+
+        FlushFolder(newPath);
     }
 
     /// <summary>Deletes a file; one that is not there is no error.</summary>
@@ -43,6 +51,32 @@ public static class FileNames
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
             throw FileErrors.From(exception, path, "delete");
+        }
+    }
+
+    private static void FlushFolder(string path)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return;
+        }
+
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        using SafeFileHandle? handle = PosixFile.OpenFolder(folder, out int errno);
+        try
+        {
+            if (handle is not null)
+            {
+                RandomAccess.FlushToDisk(handle);
+            }
+            else if (FileErrors.FromCode(errno, folder, "flush") is { Kind: not BlockErrorKind.PermissionDenied } failure)
+            {
+                throw failure;
+            }
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, folder, "flush");
         }
     }
 }

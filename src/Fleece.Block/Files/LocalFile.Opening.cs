@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
 
@@ -8,6 +9,10 @@ public sealed partial class LocalFile
     /// <summary>Opens a regular file that exists.</summary>
     /// <param name="path">The file.</param>
     /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
+    /// <remarks>
+    /// What another process, QEMU's too, has open for writing is <see cref="BlockErrorKind.InUse"/> for a reader as well: its
+    /// content can't be trusted.
+    /// </remarks>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
     /// </exception>
     public static LocalFile Open(string path, bool isReadOnly)
@@ -20,13 +25,28 @@ public sealed partial class LocalFile
 
         FileAccess access = isReadOnly ? FileAccess.Read : FileAccess.ReadWrite;
         FileShare share = isReadOnly ? FileShare.Read : FileShare.None;
+        SafeFileHandle handle;
         try
         {
-            return new LocalFile(fullPath, File.OpenHandle(fullPath, FileMode.Open, access, share), isReadOnly);
+            handle = File.OpenHandle(fullPath, FileMode.Open, access, share);
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            throw FileErrors.From(exception, fullPath, "open");
+            BlockException failure = FileErrors.From(exception, fullPath, "open");
+            throw failure.Kind == BlockErrorKind.InUse
+                ? FileErrors.InUse(fullPath, "open", LockHolders.Find(fullPath), exception)
+                : failure;
+        }
+
+        try
+        {
+            ImageLocks.Take(handle, fullPath, isReadOnly, "open");
+            return new LocalFile(fullPath, handle, isReadOnly);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
         }
     }
 
@@ -37,8 +57,9 @@ public sealed partial class LocalFile
     /// True for a file that ends with this object; a killed process leaves it behind. Such a file holds what was on
     /// somebody's disk, so on Linux and macOS nobody but its owner may read it.
     /// </param>
-    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), PermissionDenied, NoSpace (also for a
-    /// length that the file system can't hold), InvalidArgument, InvalidRange, IoFailed.</exception>
+    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), InUse (by who opened it the moment it was
+    /// there), PermissionDenied, NoSpace (also for a length that the file system can't hold), InvalidArgument, InvalidRange,
+    /// IoFailed.</exception>
     public static LocalFile Create(string path, long lengthBytes, bool deleteOnDispose = false)
     {
         _ = new BlockRange(0, lengthBytes);
@@ -62,6 +83,7 @@ public sealed partial class LocalFile
 
         try
         {
+            ImageLocks.Take(file.Handle, fullPath, isReadOnly: false, "create");
             file.SetLength(lengthBytes);
             return file;
         }

@@ -8,7 +8,8 @@ namespace Fleece.Block.Files;
 /// <para>Positional I/O on one handle; every call completes before it returns. A file grows when something is written
 /// behind its end; <see cref="FileNode"/> gives it a fixed geometry.</para>
 /// <para>Locking. A file opened for writing is open once; one opened for reading may be open for reading any number of
-/// times. On Linux and macOS that is advisory (flock): it keeps Fleece processes apart, not other programs.</para>
+/// times. On Linux that holds against QEMU too (<see cref="ImageLocks"/>); on macOS it is flock, which keeps programs on
+/// .NET apart and no others; both are advisory. On Windows the system enforces it.</para>
 /// <para>Threading. All members are safe from any thread, and calls run in parallel as far as the system lets them;
 /// <see cref="Dispose"/> only when no call is running.</para>
 /// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after

@@ -70,6 +70,7 @@ internal sealed class ImageChain
         }
     }
 
+    // An image that is being made does not exist yet.
     private static string FinalPath(string path) =>
-        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+        (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? Path.GetFullPath(path);
 }

@@ -19,6 +19,7 @@ internal sealed class ClusterAllocator
     private long _endCluster;
     private long _scanCluster;
     private long _scanEndCluster;
+    private long _sharedReleases;
 
     public ClusterAllocator(MetadataFile file, Qcow2Header header, RefcountStore refcounts)
     {
@@ -29,6 +30,12 @@ internal sealed class ClusterAllocator
         _endCluster = (header.FileLengthBytes + header.ClusterBytes - 1) >> _clusterBits;
         _scanEndCluster = _endCluster;
     }
+
+    /// <summary>The cluster that is being filled with compressed data; -1 when there is none.</summary>
+    public long OpenCluster { get; set; } = -1;
+
+    /// <summary>How often <see cref="ReleaseShared"/> has been called. Any thread.</summary>
+    public long SharedReleases => Volatile.Read(ref _sharedReleases);
 
     /// <summary>Behind the last cluster of the file that is or was in use.</summary>
     public long EndCluster => _endCluster;
@@ -63,11 +70,11 @@ internal sealed class ClusterAllocator
         }
 
         count = wanted;
-        return AllocateTogether(wanted);
+        return AllocateContiguous(wanted);
     }
 
-    /// <summary>Takes exactly that many contiguous clusters; their refcounts are 1 and they read as zeros.</summary>
-    public long AllocateTogether(int count)
+    /// <summary>As <see cref="Allocate"/>, but takes all of the clusters, behind everything else.</summary>
+    public long AllocateContiguous(int count)
     {
         HasAllocated = true;
         long cluster = TakeAtEnd(count);
@@ -91,8 +98,29 @@ internal sealed class ClusterAllocator
             return;
         }
 
-        _scanCluster = Math.Min(_scanCluster, cluster);
-        _scanEndCluster = Math.Max(_scanEndCluster, cluster + count);
+        FindByScanning(cluster, cluster + count);
+    }
+
+    /// <summary>Counts one user less for clusters of any content. Those that have none left are zeroed when they are
+    /// used again.</summary>
+    public void ReleaseShared(long cluster, long count)
+    {
+        for (long i = cluster; i < cluster + count; i++)
+        {
+            ulong refcount = _refcounts.Get(i);
+            if (refcount != 0)
+            {
+                _refcounts.Set(i, refcount - 1);
+            }
+
+            if (refcount == 1)
+            {
+                FindByScanning(i, i + 1);
+                OpenCluster = OpenCluster == i ? -1 : OpenCluster;
+            }
+        }
+
+        Volatile.Write(ref _sharedReleases, _sharedReleases + 1);
     }
 
     /// <summary>Cuts free clusters and what was grown in advance off the end of the file.</summary>
@@ -108,6 +136,12 @@ internal sealed class ClusterAllocator
             _fileLengthBytes = _endCluster << _clusterBits;
             _file.SetLength(_fileLengthBytes);
         }
+    }
+
+    private void FindByScanning(long start, long end)
+    {
+        _scanCluster = Math.Min(_scanCluster, start);
+        _scanEndCluster = Math.Max(_scanEndCluster, end);
     }
 
     private bool TryTakeFreed(int wanted, out long cluster, out int count)

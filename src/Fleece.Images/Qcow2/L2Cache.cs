@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
+
 namespace Fleece.Images.Qcow2;
 
 /// <summary>The L2 tables in memory, found by L1 index without a lock.</summary>
@@ -18,10 +20,10 @@ internal sealed class L2Cache
     private int _hand;
     private int _dirtyCount;
 
-    public L2Cache(int l1Entries, int clusterBytes, int cacheBytes)
+    public L2Cache(int l1Entries, int clusterBytes, long cacheBytes)
     {
         _byL1Index = new L2Table?[l1Entries];
-        _capacity = Math.Max(Qcow2Limits.MinCachedTables, cacheBytes / clusterBytes);
+        _capacity = (int)Math.Clamp(cacheBytes / clusterBytes, Qcow2Limits.MinCachedTables, int.MaxValue);
         _dirtyLimit = Math.Max(1, _capacity / Qcow2Limits.DirtyShareOfCache);
     }
 
@@ -61,16 +63,27 @@ internal sealed class L2Cache
         Volatile.Write(ref _byL1Index[table.L1Index], table);
     }
 
+    /// <summary>Puts a table's copy in its place, as wholly changed. Whoever still reads the old one sees the same
+    /// mappings.</summary>
+    public void Replace(L2Table old, L2Table copy)
+    {
+        copy.IsReferenced = true;
+        copy.DirtyStart = 0;
+        copy.DirtyEnd = copy.Count;
+        NoteDirty(copy);
+        _resident[_resident.IndexOf(old)] = copy;
+        Volatile.Write(ref _byL1Index[copy.L1Index], copy);
+    }
+
     /// <summary>Changes an entry.</summary>
-    public void Set(L2Table table, int index, ulong entry)
+    public void Set(L2Table table, int index, L2Descriptor descriptor)
     {
         if (!table.IsDirty)
         {
-            _dirty.Add(table);
-            Volatile.Write(ref _dirtyCount, _dirty.Count);
+            NoteDirty(table);
         }
 
-        table.Set(index, entry);
+        table.Set(index, descriptor);
     }
 
     /// <summary>Takes the changes of all tables as captured.</summary>
@@ -83,6 +96,12 @@ internal sealed class L2Cache
 
         _dirty.Clear();
         Volatile.Write(ref _dirtyCount, 0);
+    }
+
+    private void NoteDirty(L2Table table)
+    {
+        _dirty.Add(table);
+        Volatile.Write(ref _dirtyCount, _dirty.Count);
     }
 
     // Changed tables are never evicted: writing one needs flushes before it, which the write-back does outside the

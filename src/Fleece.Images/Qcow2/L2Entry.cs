@@ -4,7 +4,7 @@ namespace Fleece.Images.Qcow2;
 /// <summary>What an L2 entry says of its guest cluster.</summary>
 internal enum ClusterKind
 {
-    /// <summary>Nothing is stored; without a backing file it reads as zeros.</summary>
+    /// <summary>Nothing is stored: it reads as the parent, or as zeros without one.</summary>
     Unallocated,
 
     /// <summary>Reads as zeros; a host cluster may be reserved.</summary>
@@ -13,7 +13,7 @@ internal enum ClusterKind
     /// <summary>A host cluster holds the bytes.</summary>
     Data,
 
-    /// <summary>Deflate or zstd data, which this driver does not read.</summary>
+    /// <summary>Compressed bytes, somewhere in the file; see <see cref="CompressedExtent"/>.</summary>
     Compressed,
 
     /// <summary>Bits that contradict the format; see <see cref="L2Table"/>.</summary>

@@ -6,21 +6,27 @@ namespace Fleece.Images.Qcow2;
 
 /// <summary>An L2 table in memory: one cluster of entries, as they are on disk (big-endian).</summary>
 /// <remarks>
-/// <para>Threading. Entries are read without a lock, each as one 64-bit word, and changed only under the metadata lock;
-/// everything else is touched under that lock.</para>
+/// <para>Threading. Entries are read without a lock and changed only under the metadata lock; everything else is touched
+/// under that lock. An entry of one word is read as one; one of two words (extended) is read again when a change came
+/// between, which <see cref="_version"/> tells: it is odd while a change runs.</para>
 /// <para>An entry that fails validation reads as <see cref="L2Entry.Invalid"/>, so that only requests that touch its
 /// cluster fail, and the rest of the table stays usable.</para>
 /// </remarks>
-internal sealed class L2Table(int l1Index, long hostOffsetBytes, int entryCount)
+internal sealed class L2Table(int l1Index, long hostOffsetBytes, int entryCount, bool isExtended = false)
 {
-    private readonly ulong[] _entries = new ulong[entryCount];
+    private readonly int _shift = isExtended ? 1 : 0;
+    private readonly ulong[] _words = new ulong[isExtended ? entryCount * 2 : entryCount];
     private ulong[]? _asRead;
+    private int _version;
 
     public int L1Index { get; } = l1Index;
 
     public long HostOffsetBytes { get; } = hostOffsetBytes;
 
-    public int Count => _entries.Length;
+    public int Count => entryCount;
+
+    /// <summary>Bytes of an entry: 8, or 16 when it is extended.</summary>
+    public int EntryBytes => sizeof(ulong) << _shift;
 
     /// <summary>Set by every use, cleared by the eviction's clock hand.</summary>
     public bool IsReferenced;
@@ -37,13 +43,51 @@ internal sealed class L2Table(int l1Index, long hostOffsetBytes, int entryCount)
     /// <summary>Behind the last changed entry.</summary>
     public int DirtyEnd;
 
+    /// <summary>What refcounts and this table contradict each other about; null when they agree. Nothing is changed
+    /// through such a table.</summary>
+    public string? RefcountFault;
+
     public bool IsDirty => DirtyStart < DirtyEnd;
 
-    public ulong this[int index] => FromDisk(Volatile.Read(ref _entries[index]));
+    /// <summary>An entry's descriptor.</summary>
+    public ulong this[int index] => FromDisk(Volatile.Read(ref _words[index << _shift]));
 
-    public void Set(int index, ulong entry)
+    /// <summary>An entry as a whole.</summary>
+    public L2Descriptor Read(int index)
     {
-        Volatile.Write(ref _entries[index], FromDisk(entry));
+        if (!isExtended)
+        {
+            return new L2Descriptor(this[index], 0);
+        }
+
+        while (true)
+        {
+            int version = Volatile.Read(ref _version);
+            ulong entry = Volatile.Read(ref _words[index * 2]);
+            ulong subclusters = Volatile.Read(ref _words[(index * 2) + 1]);
+            if ((version & 1) == 0 && Volatile.Read(ref _version) == version)
+            {
+                return new L2Descriptor(FromDisk(entry), FromDisk(subclusters));
+            }
+
+            Thread.SpinWait(1);
+        }
+    }
+
+    public void Set(int index, L2Descriptor descriptor)
+    {
+        if (isExtended)
+        {
+            Interlocked.Increment(ref _version);
+            Volatile.Write(ref _words[index * 2], FromDisk(descriptor.Entry));
+            Volatile.Write(ref _words[(index * 2) + 1], FromDisk(descriptor.Subclusters));
+            Interlocked.Increment(ref _version);
+        }
+        else
+        {
+            Volatile.Write(ref _words[index], FromDisk(descriptor.Entry));
+        }
+
         DirtyStart = Math.Min(DirtyStart, index);
         DirtyEnd = Math.Max(DirtyEnd, index + 1);
     }
@@ -57,34 +101,46 @@ internal sealed class L2Table(int l1Index, long hostOffsetBytes, int entryCount)
     /// <summary>Entries from an index on that are 0, that is, unallocated.</summary>
     public int CountUnallocated(int start, int most)
     {
-        ReadOnlySpan<ulong> entries = _entries.AsSpan(start, most);
-        int found = entries.IndexOfAnyExcept(0UL);
-        return found < 0 ? most : found;
+        ReadOnlySpan<ulong> words = _words.AsSpan(start << _shift, most << _shift);
+        int found = words.IndexOfAnyExcept(0UL);
+        return found < 0 ? most : found >> _shift;
     }
 
     /// <summary>The table's bytes, to be filled from the file once, before anybody else sees the table.</summary>
-    public Span<byte> Bytes => MemoryMarshal.AsBytes(_entries.AsSpan());
+    public Span<byte> Bytes => MemoryMarshal.AsBytes(_words.AsSpan());
+
+    /// <summary>The same table at another place, all of it changed.</summary>
+    public L2Table CopyTo(long newHostOffsetBytes)
+    {
+        L2Table copy = new(L1Index, newHostOffsetBytes, entryCount, isExtended)
+        {
+            _asRead = (ulong[]?)_asRead?.Clone(),
+        };
+        _words.CopyTo(copy._words, 0);
+        return copy;
+    }
 
     /// <summary>Hides an entry that failed validation; its bits are kept for writing back.</summary>
     public void Hide(int index)
     {
-        _asRead ??= (ulong[])_entries.Clone();
-        _entries[index] = FromDisk(L2Entry.Invalid);
+        _asRead ??= (ulong[])_words.Clone();
+        _words[index << _shift] = FromDisk(L2Entry.Invalid);
     }
 
     /// <summary>Copies the bytes of the changed entries for writing.</summary>
     public void CopyDirty(Span<byte> target)
     {
         Span<ulong> words = MemoryMarshal.Cast<byte, ulong>(target);
-        _entries.AsSpan(DirtyStart, DirtyEnd - DirtyStart).CopyTo(words);
+        int start = DirtyStart << _shift;
+        _words.AsSpan(start, (DirtyEnd - DirtyStart) << _shift).CopyTo(words);
         if (_asRead is null)
         {
             return;
         }
 
-        for (int i = 0; i < words.Length; i++)
+        for (int i = 0; i < words.Length; i += 1 << _shift)
         {
-            words[i] = FromDisk(words[i]) == L2Entry.Invalid ? _asRead[DirtyStart + i] : words[i];
+            words[i] = FromDisk(words[i]) == L2Entry.Invalid ? _asRead[start + i] : words[i];
         }
     }
 

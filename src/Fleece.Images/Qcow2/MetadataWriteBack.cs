@@ -13,17 +13,20 @@ namespace Fleece.Images.Qcow2;
 /// 2  refcount table entries of new blocks                                then flush
 /// 3  L2 tables, L1 entries                                               then flush
 /// </code>
+/// <para>An external data file is flushed before all of them.</para>
 /// <para>So nothing on disk points to a cluster before the disk counts it and has its content: a crash leaves clusters
 /// that are counted and not used (leaks), never the reverse. A flush whose step wrote nothing is left out, but for the
 /// last.
 /// </para>
 /// <para>Threading. One write-back at a time; others wait for it asynchronously.</para>
 /// </remarks>
-internal sealed class MetadataWriteBack(IContainerFile container, Qcow2Metadata metadata) : IDisposable
+internal sealed class MetadataWriteBack(
+    IContainerFile container, IContainerFile dataFile, Qcow2Metadata metadata) : IDisposable
 {
     private const int FirstBufferBytes = 64 * 1024;
 
     private readonly MetadataFile _file = new(container, metadata.Poison);
+    private readonly MetadataFile? _dataFile = dataFile == container ? null : new(dataFile, metadata.Poison);
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly List<Piece> _first = [];
     private readonly List<Piece> _second = [];
@@ -93,6 +96,7 @@ internal sealed class MetadataWriteBack(IContainerFile container, Qcow2Metadata 
             Capture();
         }
 
+        _dataFile?.Flush();
         Write(_first, isFlushed: _hasAllocated && (_second.Count | _third.Count) != 0);
         Write(_second, isFlushed: _second.Count != 0);
         Write(_third, isFlushed: true);
@@ -152,8 +156,8 @@ internal sealed class MetadataWriteBack(IContainerFile container, Qcow2Metadata 
 
     private void Capture(L2Table table)
     {
-        long offsetBytes = table.HostOffsetBytes + ((long)table.DirtyStart * sizeof(ulong));
-        int lengthBytes = (table.DirtyEnd - table.DirtyStart) * sizeof(ulong);
+        long offsetBytes = table.HostOffsetBytes + ((long)table.DirtyStart * table.EntryBytes);
+        int lengthBytes = (table.DirtyEnd - table.DirtyStart) * table.EntryBytes;
         table.CopyDirty(Reserve(table.IsNew ? _first : _third, offsetBytes, lengthBytes));
         table.IsBeingWritten = true;
         _tables.Add(table);

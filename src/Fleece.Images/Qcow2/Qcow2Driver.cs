@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Bitmaps;
+using Fleece.Images.Qcow2.Checking;
 
 namespace Fleece.Images.Qcow2;
 
@@ -16,29 +18,82 @@ internal sealed class Qcow2Driver : IImageDriver
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) =>
         BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic;
 
-    public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) => Qcow2Node.Open(file);
+    public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        OpenNode(file, options, chain);
 
-    public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) => Qcow2Node.Open(file);
+    public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        OpenNode(file, options, chain);
 
     public ImageInfo Describe(IContainerFile file, ImageInfo info)
     {
         Qcow2Header header = Qcow2Header.Read(file);
         return info with
         {
-            Type = ImageType.Dynamic,
+            Type = header.BackingName is null ? ImageType.Dynamic : ImageType.Differencing,
             SizeBytes = header.SizeBytes,
             BlockSizeBytes = header.ClusterBytes,
             FormatVersion = header.Version,
+            ParentPath = Qcow2References.FindParentPath(file.Path, header) ?? header.BackingName,
+            ParentFormat = Qcow2References.FindParentFormat(header),
+            DataFilePath = Qcow2References.FindDataFilePath(file.Path, header),
             IsDirty = header.IsDirty,
             IsCorrupt = header.IsCorrupt,
+            Compression = header.CompressionType == Qcow2Header.CompressionZstd ? ImageCompression.Zstd : ImageCompression.Zlib,
+            Features = Qcow2Features.Names(header),
+            Snapshots = [.. Qcow2Snapshot.ReadAll(file, header, out _).Select(snapshot => snapshot.Info)],
             Bitmaps = BitmapDirectory.Describe(file, header),
         };
     }
 
-    public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent) =>
-        new Qcow2Layout(file.Path, options.SizeBytes!.Value, options.BlockSizeBytes ?? 1 << Qcow2Limits.DefaultClusterBits)
-            .WriteTo(file);
+    public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent)
+    {
+        Qcow2LayoutOptions layoutOptions = Qcow2LayoutOptions.From(file.Path, options);
+        Qcow2Layout layout = new(file.Path, layoutOptions);
+        if (layoutOptions.DataFileName is not { } dataFilePath)
+        {
+            layout.WriteTo(file);
+            return;
+        }
+
+        using LocalFile dataFile = LocalFile.Create(dataFilePath, layoutOptions.SizeBytes);
+        try
+        {
+            dataFile.Flush();
+            layout.WriteTo(file);
+        }
+        catch
+        {
+            File.Delete(dataFilePath);
+            throw;
+        }
+    }
 
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
-        throw Qcow2Fault.Unsupported(file.Path, "its metadata is not examined yet");
+        Qcow2Check.Run(file, repair, cancellationToken);
+
+    private static Qcow2Node OpenNode(IContainerFile file, ImageOpenOptions options, ImageChain chain)
+    {
+        Qcow2Header header = Qcow2Header.Read(file);
+        ParentImage? parent = null;
+        LocalContainer? dataFile = null;
+        try
+        {
+            parent = options.IsLayerOnly ? null : Qcow2References.OpenParent(file.Path, header, chain);
+            dataFile = Qcow2References.OpenDataFile(file, header);
+            return Qcow2Node.Open(file, new Qcow2Attachments
+            {
+                Parent = parent,
+                DataFile = dataFile,
+                Snapshot = options.SnapshotName is { } name ? Qcow2Snapshot.Find(file, header, name) : null,
+                Compression = options.Compression is ImageCompression.None ? null : options.Compression,
+                MetadataCacheBytes = options.MetadataCacheBytes ?? Qcow2Limits.MetadataCacheBytes,
+            });
+        }
+        catch
+        {
+            parent?.Dispose();
+            dataFile?.Dispose();
+            throw;
+        }
+    }
 }

@@ -9,8 +9,17 @@ internal static class Qcow2Fault
     public static BlockException Corrupt(string path, string what, long? offsetBytes = null) =>
         new(
             BlockErrorKind.Corrupt,
-            $"The qcow2 image '{path}' is damaged: {what}. Look at it with 'qemu-img check', and restore it from a " +
-            "backup if that can't repair it.",
+            $"The qcow2 image '{path}' is damaged: {what}. See what 'Test-FleeceImage' finds and can repair, or " +
+            "restore it from a backup.",
+            path,
+            offsetBytes);
+
+    /// <summary>Refcounts and mappings do not agree, so nothing may be changed there.</summary>
+    public static BlockException Contradicted(string path, string what, long offsetBytes) =>
+        new(
+            BlockErrorKind.Corrupt,
+            $"The qcow2 image '{path}' is not changed here because its refcounts are wrong: {what}. Repair it with " +
+            "'Test-FleeceImage -Repair All'.",
             path,
             offsetBytes);
 
@@ -23,19 +32,11 @@ internal static class Qcow2Fault
     public static BlockException Unsupported(string path, string what) =>
         new(BlockErrorKind.Unsupported, $"The qcow2 image '{path}' can't be used: {what}.", path);
 
-    public static BlockException Compressed(string path, long guestOffsetBytes) =>
-        new(
-            BlockErrorKind.Unsupported,
-            $"The qcow2 image '{path}' holds a compressed cluster at disk offset {guestOffsetBytes}, which Fleece " +
-            "does not read. Convert it first: qemu-img convert -O qcow2.",
-            path,
-            guestOffsetBytes);
-
     public static BlockException Stopped(string path, BlockException cause) =>
         new(
             cause.Kind,
             $"The qcow2 image '{path}' takes no more changes since its metadata could not be written: " +
-            $"{cause.Message} What was flushed before is safe. Close it and run 'qemu-img check -r leaks' on it.",
+            $"{cause.Message} What was flushed before is safe. Close it and run 'Test-FleeceImage -Repair Leaks' on it.",
             path,
             cause: cause);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Text;
 using Fleece.Block;
 using Fleece.Images.Container;
 
@@ -18,6 +19,7 @@ namespace Fleece.Images.Qcow2;
 /// 32  4  crypt_method                 88  8  autoclear_features
 /// 36  4  l1_size, entries             96  4  refcount_order
 /// 40  8  l1_table_offset             100  4  header_length
+///                                    104  1  compression_type
 /// </code>
 /// </remarks>
 internal sealed record Qcow2Header
@@ -25,15 +27,26 @@ internal sealed record Qcow2Header
     public const uint Magic = 0x514649fb;
     public const int LengthV2Bytes = 72;
     public const int MinLengthV3Bytes = 104;
+    public const int BackingOffsetField = 8;
     public const int RefcountTableOffsetField = 48;
+    public const int IncompatibleField = 72;
     public const int AutoclearField = 88;
+    public const int CompressionTypeField = 104;
 
     public const ulong DirtyBit = 1 << 0;
     public const ulong CorruptBit = 1 << 1;
     public const ulong DataFileBit = 1 << 2;
     public const ulong CompressionTypeBit = 1 << 3;
     public const ulong ExtendedL2Bit = 1 << 4;
-    public const ulong KnownIncompatible = DirtyBit | CorruptBit | CompressionTypeBit;
+    public const ulong KnownIncompatible = DirtyBit | CorruptBit | DataFileBit | CompressionTypeBit | ExtendedL2Bit;
+    public const ulong LazyRefcountsBit = 1 << 0;
+    public const ulong BitmapsBit = 1 << 0;
+    public const ulong RawDataFileBit = 1 << 1;
+
+    /// <summary>Autoclear features that stay true whatever is written.</summary>
+    public const ulong MaintainedAutoclear = RawDataFileBit;
+
+    public const int CompressionZstd = 1;
 
     public required int Version { get; init; }
 
@@ -51,9 +64,21 @@ internal sealed record Qcow2Header
 
     public required int SnapshotCount { get; init; }
 
+    public required long SnapshotsOffsetBytes { get; init; }
+
+    /// <summary>The parent's name as it is recorded; null without a parent.</summary>
+    public string? BackingName { get; init; }
+
+    public IReadOnlyList<HeaderExtension> Extensions { get; init; } = [];
+
     public required ulong IncompatibleFeatures { get; init; }
 
+    public required ulong CompatibleFeatures { get; init; }
+
     public required ulong AutoclearFeatures { get; init; }
+
+    /// <summary>0 for zlib, <see cref="CompressionZstd"/>, or what nobody knows.</summary>
+    public required int CompressionType { get; init; }
 
     public required int RefcountOrder { get; init; }
 
@@ -64,8 +89,23 @@ internal sealed record Qcow2Header
 
     public int ClusterBytes => 1 << ClusterBits;
 
-    /// <summary>Entries of an L2 table: 8 bytes each, one cluster in all.</summary>
-    public int L2EntryBits => ClusterBits - 3;
+    /// <summary>Behind the cluster in which the file ends: a file may end inside its last cluster, whose rest reads as
+    /// zeros.</summary>
+    public long FileEndBytes => (FileLengthBytes + ClusterBytes - 1) & -ClusterBytes;
+
+    /// <summary>log2 of the entries of an L2 table: 8 or 16 bytes each, one cluster in all.</summary>
+    public int L2EntryBits => ClusterBits - (IsExtended ? 4 : 3);
+
+    /// <summary>log2 of the unit that is allocated: a cluster, or a subcluster.</summary>
+    public int SubclusterBits => ClusterBits - (IsExtended ? Subclusters.CountBits : 0);
+
+    /// <summary>True for L2 entries of 16 bytes.</summary>
+    public bool IsExtended => (IncompatibleFeatures & ExtendedL2Bit) != 0;
+
+    public bool HasDataFile => (IncompatibleFeatures & DataFileBit) != 0;
+
+    /// <summary>True when the data file alone must read as the disk.</summary>
+    public bool IsDataFileRaw => HasDataFile && (AutoclearFeatures & RawDataFileBit) != 0;
 
     public bool IsDirty => (IncompatibleFeatures & DirtyBit) != 0;
 
@@ -78,7 +118,7 @@ internal sealed record Qcow2Header
     public static Qcow2Header Read(IContainerFile file)
     {
         long fileBytes = file.GetLength();
-        Span<byte> bytes = stackalloc byte[MinLengthV3Bytes];
+        Span<byte> bytes = stackalloc byte[MinLengthV3Bytes + sizeof(ulong)];
         file.Read(0, bytes);
         string path = file.Path;
         if (fileBytes < 4 || BinaryPrimitives.ReadUInt32BigEndian(bytes) != Magic)
@@ -103,8 +143,8 @@ internal sealed record Qcow2Header
             throw Qcow2Fault.Truncated(path, $"the file has {fileBytes} bytes, the header alone takes {leastBytes}");
         }
 
-        Qcow2Header header = Parse(path, bytes, (int)version, fileBytes);
-        Qcow2Features.Check(file, header);
+        Qcow2Header header = Parse(path, bytes, (int)version, fileBytes).WithNames(file, bytes);
+        Qcow2Features.Check(path, header);
         header.CheckSize(path);
         header.CheckTables(path);
         return header;
@@ -118,6 +158,7 @@ internal sealed record Qcow2Header
         CheckBounds(path, "size", Field64(bytes, 24), 0, long.MaxValue);
         CheckBounds(path, "l1_table_offset", Field64(bytes, 40), 0, long.MaxValue);
         CheckBounds(path, "refcount_table_offset", Field64(bytes, 48), 0, long.MaxValue);
+        CheckBounds(path, "snapshots_offset", Field64(bytes, 64), 0, long.MaxValue);
         int clusterBits = (int)Field32(bytes, 20);
         CheckBounds(
             path,
@@ -133,8 +174,10 @@ internal sealed record Qcow2Header
 
         if (Field64(bytes, 8) != 0)
         {
-            throw Qcow2Fault.Unsupported(
-                path, "it has a backing file, which Fleece does not follow. Make it whole with 'qemu-img convert'");
+            CheckBounds(path, "backing_file_offset", Field64(bytes, 8), LengthV2Bytes, 1UL << clusterBits);
+            ulong leftBytes = (1UL << clusterBits) - Field64(bytes, 8);
+            CheckBounds(
+                path, "backing_file_size", Field32(bytes, 16), 1, Math.Min(Qcow2Limits.MaxBackingNameBytes, leftBytes));
         }
 
         if (Field32(bytes, 32) != 0)
@@ -153,11 +196,33 @@ internal sealed record Qcow2Header
             RefcountTableOffsetBytes = (long)Field64(bytes, 48),
             RefcountTableClusters = (int)Field32(bytes, 56),
             SnapshotCount = (int)Field32(bytes, 60),
+            SnapshotsOffsetBytes = (long)Field64(bytes, 64),
             IncompatibleFeatures = version == 3 ? Field64(bytes, 72) : 0,
+            CompatibleFeatures = version == 3 ? Field64(bytes, 80) : 0,
+            CompressionType = version == 3 && Field32(bytes, 100) > CompressionTypeField ? bytes[CompressionTypeField] : 0,
             AutoclearFeatures = version == 3 ? Field64(bytes, 88) : 0,
             RefcountOrder = version == 3 ? (int)Field32(bytes, 96) : Qcow2Limits.DefaultRefcountOrder,
             HeaderLengthBytes = version == 3 ? (int)Field32(bytes, 100) : LengthV2Bytes,
             FileLengthBytes = fileBytes,
+        };
+    }
+
+    private Qcow2Header WithNames(IContainerFile file, ReadOnlySpan<byte> bytes)
+    {
+        long nameOffsetBytes = (long)Field64(bytes, 8);
+        string? name = null;
+        if (nameOffsetBytes != 0)
+        {
+            byte[] nameBytes = new byte[Field32(bytes, 16)];
+            file.Read(nameOffsetBytes, nameBytes);
+            name = Encoding.UTF8.GetString(nameBytes);
+        }
+
+        return this with
+        {
+            BackingName = name,
+            Extensions = HeaderExtensions.Read(
+                file, HeaderLengthBytes, nameOffsetBytes != 0 ? nameOffsetBytes : ClusterBytes),
         };
     }
 
@@ -199,9 +264,9 @@ internal sealed record Qcow2Header
     private void CheckTables(string path)
     {
         BlockRange first = new(0, ClusterBytes);
-        BlockRange l1 = CheckTable(path, "l1_table_offset", L1OffsetBytes, (long)L1Entries * sizeof(ulong));
+        BlockRange l1 = CheckTable(path, "the header's l1_table_offset", L1OffsetBytes, (long)L1Entries * sizeof(ulong));
         BlockRange refcounts = CheckTable(
-            path, "refcount_table_offset", RefcountTableOffsetBytes, (long)RefcountTableClusters << ClusterBits);
+            path, "the header's refcount_table_offset", RefcountTableOffsetBytes, (long)RefcountTableClusters << ClusterBits);
         if (l1.Overlaps(first) || refcounts.Overlaps(first) || l1.Overlaps(refcounts))
         {
             throw Qcow2Fault.Corrupt(
@@ -211,21 +276,21 @@ internal sealed record Qcow2Header
         }
     }
 
-    private BlockRange CheckTable(string path, string field, long offsetBytes, long lengthBytes)
+    /// <summary>The place of a table, validated.</summary>
+    /// <exception cref="BlockException">Corrupt, Truncated.</exception>
+    public BlockRange CheckTable(string path, string field, long offsetBytes, long lengthBytes)
     {
         if ((offsetBytes & (ClusterBytes - 1)) != 0 || offsetBytes > (long)L2Entry.OffsetMask)
         {
-            throw Qcow2Fault.Corrupt(path, $"the header's {field} is {offsetBytes}, not a cluster offset");
+            throw Qcow2Fault.Corrupt(path, $"{field} is {offsetBytes}, not a cluster offset");
         }
 
-        // A file may end inside its last cluster; what is missing there reads as zeros.
-        long clusterEndBytes = (FileLengthBytes + ClusterBytes - 1) & -ClusterBytes;
         BlockRange range = new(offsetBytes, lengthBytes);
-        return range.EndBytes <= clusterEndBytes
+        return range.EndBytes <= FileEndBytes
             ? range
             : throw Qcow2Fault.Truncated(
                 path,
-                $"the header's {field} is {offsetBytes} for {lengthBytes} bytes, the file ends at {FileLengthBytes}");
+                $"{field} is {offsetBytes} for {lengthBytes} bytes, the file ends at {FileLengthBytes}");
     }
 
     private static uint Field32(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32BigEndian(bytes[at..]);

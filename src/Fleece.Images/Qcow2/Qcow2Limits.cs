@@ -28,14 +28,32 @@ internal static class Qcow2Limits
     /// <summary>Most internal snapshots a header may count.</summary>
     public const int MaxSnapshots = 65536;
 
-    /// <summary>L2 tables and refcount blocks kept in memory.</summary>
+    /// <summary>L2 tables and refcount blocks kept in memory, unless the caller says otherwise.</summary>
     public const int MetadataCacheBytes = 32 * 1024 * 1024;
 
-    /// <summary>The part of the cache that is for L2 tables.</summary>
-    public const int L2CacheBytes = MetadataCacheBytes / 4 * 3;
+    /// <summary>Smallest cluster_bits with subclusters ("Header", bytes 20-23).</summary>
+    public const int MinClusterBitsWithSubclusters = 14;
 
-    /// <summary>The part of the cache that is for refcount blocks.</summary>
-    public const int RefcountCacheBytes = MetadataCacheBytes - L2CacheBytes;
+    /// <summary>Longest backing file name ("Header", bytes 16-19).</summary>
+    public const ulong MaxBackingNameBytes = 1023;
+
+    /// <summary>Largest snapshot table, held in memory whole. Other tools have the same bound.</summary>
+    public const int MaxSnapshotTableBytes = 64 * 1024 * 1024;
+
+    /// <summary>Most extra data of a snapshot table entry. Other tools have the same bound.</summary>
+    public const int MaxSnapshotExtraBytes = 1024;
+
+    /// <summary>Most bitmaps. Other tools have the same bound.</summary>
+    public const uint MaxBitmaps = 65535;
+
+    /// <summary>Largest bitmap directory, held in memory whole. Other tools have the same bound.</summary>
+    public const ulong MaxBitmapDirectoryBytes = 64 * 1024 * 1024;
+
+    /// <summary>Snapshots' L1 entries that are looked at, so that the tables they name are never taken for data.</summary>
+    public const long MaxGuardedL1Entries = 4 * 1024 * 1024;
+
+    /// <summary>Whole clusters that are written in one go where they have content to keep until then.</summary>
+    public const int ClustersPerCopy = 64;
 
     /// <summary>Tables kept even when they are larger than their part of the cache.</summary>
     public const int MinCachedTables = 4;
@@ -68,6 +86,12 @@ internal static class Qcow2Limits
     /// <summary>L2 tables one status query reads; the caller asks again from where the run ended.</summary>
     public const int TablesPerStatusQuery = 64;
 
-    /// <summary>Most header extensions that are looked at.</summary>
+    /// <summary>Most header extensions.</summary>
     public const int MaxHeaderExtensions = 256;
+
+    /// <summary>The part of a metadata cache that is for L2 tables.</summary>
+    public static long L2Share(long cacheBytes) => cacheBytes / 4 * 3;
+
+    /// <summary>The part of a metadata cache that is for refcount blocks.</summary>
+    public static long RefcountShare(long cacheBytes) => cacheBytes / 4;
 }

@@ -3,7 +3,7 @@ using Fleece.Block;
 
 namespace Fleece.Images.Qcow2;
 
-/// <content>Allocating and freeing guest clusters.</content>
+/// <content>Giving guest clusters host clusters that read as zeros, and what all changes begin with.</content>
 internal sealed partial class Qcow2Metadata
 {
     private volatile bool _mustClearAutoclear;
@@ -52,89 +52,37 @@ internal sealed partial class Qcow2Metadata
         }
     }
 
-    /// <summary>Gives every cluster of a range a host cluster that may be written in place.</summary>
+    /// <summary>
+    /// Gives clusters of a range, from its first on, host clusters that may be written in place, as long as zeros are what
+    /// they read as until the bytes arrive.
+    /// </summary>
     /// <param name="offsetBytes">Guest offset.</param>
     /// <param name="lengthBytes">At least 1; what lies in the next L2 table is left to the next call.</param>
-    public void Allocate(long offsetBytes, long lengthBytes)
+    /// <returns>False when nothing was done because the first cluster has content to keep: it must be copied.</returns>
+    public bool Allocate(long offsetBytes, long lengthBytes)
     {
         int l1Index = (int)(offsetBytes >> _tableBits);
-        long endBytes = Math.Min(offsetBytes + lengthBytes, (l1Index + 1L) << _tableBits);
+        BlockRange range = BlockRange.FromEnds(
+            offsetBytes, Math.Min(offsetBytes + lengthBytes, (l1Index + 1L) << _tableBits));
         int first = IndexInTable(offsetBytes);
-        int end = Math.Min(IndexInTable(endBytes - 1) + 1, first + Qcow2Limits.EntriesPerHold);
+        int end = Math.Min(IndexInTable(range.EndBytes - 1) + 1, first + Qcow2Limits.EntriesPerHold);
         lock (Sync)
         {
             Poison.ThrowIfSet();
             PrepareLocked();
+            if (_hasDataFile)
+            {
+                return false;
+            }
+
             L2Table table = FindOrAddTable(l1Index);
-            while (first < end)
+            int next = first;
+            for (int done = 1; next < end && done != 0; next += done)
             {
-                first += AllocateSome(table, first, end);
-            }
-        }
-    }
-
-    /// <summary>Takes the host clusters of whole guest clusters away; they read as zeros afterwards.</summary>
-    /// <param name="cluster">First guest cluster.</param>
-    /// <param name="count">At least 1.</param>
-    /// <param name="asZero">True to leave the zero flag behind, false to leave them unallocated.</param>
-    /// <returns>How many guest clusters are done; the caller goes on behind them.</returns>
-    public long Drop(long cluster, long count, bool asZero)
-    {
-        ulong left = asZero && _header.Version >= 3 ? L2Entry.ZeroFlag : 0;
-        int l1Index = (int)(cluster >> _header.L2EntryBits);
-        int first = (int)cluster & _entryMask;
-        lock (Sync)
-        {
-            Poison.ThrowIfSet();
-            if (FindTableLocked(l1Index) is not { } table)
-            {
-                long emptyEnd = (l1Index + 1L + CountEmptyTables(l1Index + 1)) << _header.L2EntryBits;
-                return Math.Min(count, emptyEnd - cluster);
+                done = AllocateSome(table, next, end, range);
             }
 
-            PrepareLocked();
-            int most = (int)Math.Min(Math.Min(count, table.Count - first), Qcow2Limits.EntriesPerHold);
-            for (int i = first; i < first + most; i++)
-            {
-                i += table.CountUnallocated(i, first + most - i);
-                if (i < first + most)
-                {
-                    DropOne(table, i, left);
-                }
-            }
-
-            return most;
-        }
-    }
-
-    /// <summary>Zeroes freed clusters nobody uses any more and makes those free that the disk has forgotten.</summary>
-    /// <remarks>Not from within a request that is counted in <see cref="Epochs"/>: it would wait for itself.</remarks>
-    public void Reclaim()
-    {
-        while (true)
-        {
-            FreedRun run;
-            lock (Sync)
-            {
-                if (Poison.IsSet)
-                {
-                    return;
-                }
-
-                if (Freed.TryTakeForgotten(FinishedWriteBack, out FreedRun forgotten))
-                {
-                    Allocator!.Release(forgotten.Cluster, forgotten.Count);
-                    continue;
-                }
-
-                Epochs.Advance();
-                if (!Freed.TryTakeUnused(Epochs, out run))
-                {
-                    return;
-                }
-            }
-
-            ZeroFreed(run);
+            return next > first;
         }
     }
 
@@ -144,83 +92,93 @@ internal sealed partial class Qcow2Metadata
     /// <summary>Notes that the changes of a write-back are durable.</summary>
     public void EndWriteBack(long number) => FinishedWriteBack = number;
 
-    private void ZeroFreed(FreedRun run)
-    {
-        bool isZeroed = false;
-        try
-        {
-            _file.Zero(run.Cluster << _clusterBits, run.Count << _clusterBits);
-            isZeroed = true;
-        }
-        finally
-        {
-            lock (Sync)
-            {
-                if (isZeroed)
-                {
-                    Freed.AddZeroed(run);
-                }
-                else
-                {
-                    Freed.Forget(run);
-                }
-            }
-        }
-    }
-
     private void PrepareLocked()
     {
         HasChanged = true;
         if (_mustClearAutoclear)
         {
-            Qcow2HeaderWriter.WriteAutoclear(_file, _header.AutoclearFeatures & _keptAutoclear);
+            WriteAutoclear(AutoclearFeatures & _keptAutoclear);
             _mustClearAutoclear = false;
         }
     }
 
-    private int AllocateSome(L2Table table, int first, int end)
+    // How many entries are done; 0 when the first one must be copied.
+    private int AllocateSome(L2Table table, int first, int end, BlockRange range)
     {
-        ulong entry = table[first];
-        switch (L2Entry.Kind(entry))
+        L2Descriptor old = table.Read(first);
+        switch (L2Entry.Kind(old.Entry))
         {
-            case ClusterKind.Data:
-                if ((entry & L2Entry.Copied) == 0)
-                {
-                    RequireSole(L2Entry.HostOffset(entry), table, first);
-                    Cache.Set(table, first, entry | L2Entry.Copied);
-                }
-
-                return 1;
-            case ClusterKind.Zero when L2Entry.HostOffset(entry) != 0:
-                // A reserved cluster holds anything; it must read as zeros, durably, before its entry says data.
-                RequireSole(L2Entry.HostOffset(entry), table, first);
-                Allocator!.HasAllocated = true;
-                _file.Zero(L2Entry.HostOffset(entry), _header.ClusterBytes);
-                Cache.Set(table, first, (entry & L2Entry.OffsetMask) | L2Entry.Copied);
-                return 1;
-            case ClusterKind.Unallocated:
-            case ClusterKind.Zero:
-                break;
-            case ClusterKind kind:
-                throw Unusable(kind, GuestOffset(table, first));
+            case ClusterKind.Invalid:
+                throw Unusable(GuestOffset(table, first));
+            case ClusterKind.Compressed:
+                return 0;
+            case ClusterKind.Data or ClusterKind.Zero when L2Entry.HostOffset(old.Entry) is var hostBytes and not 0:
+                return TakeOwn(table, first, old, hostBytes);
+            case ClusterKind.Unallocated when IsParentAt(GuestOffset(table, first)):
+                return 0;
         }
 
         int wanted = 1;
-        while (first + wanted < end && IsWithoutCluster(table[first + wanted]))
+        while (first + wanted < end && IsHostless(table[first + wanted])
+            && !(table[first + wanted] == 0 && IsParentAt(GuestOffset(table, first + wanted))))
         {
             wanted++;
         }
 
         long cluster = TakeClusters(wanted, out int count);
-        for (int i = 0; i < count; i++)
+        for (int i = first; i < first + count; i++)
         {
-            Cache.Set(table, first + i, ((ulong)(cluster + i) << _clusterBits) | L2Entry.Copied);
+            ulong entry = ((ulong)(cluster + i - first) << _clusterBits) | L2Entry.Copied;
+            Cache.Set(table, i, new L2Descriptor(entry, AllocatedBits(table, i, range)));
         }
 
         return count;
     }
 
-    private static bool IsWithoutCluster(ulong entry) => entry is 0 or L2Entry.ZeroFlag;
+    // A cluster that has a host cluster may be changed there when nobody else uses it.
+    private int TakeOwn(L2Table table, int index, L2Descriptor old, long hostBytes)
+    {
+        if (CountOf(hostBytes, table, index) != 1)
+        {
+            return 0;
+        }
+
+        bool isZero = (old.Entry & L2Entry.ZeroFlag) != 0;
+        if (isZero)
+        {
+            // A reserved cluster holds anything; it must read as zeros, durably, before its entry says data.
+            Allocator!.HasAllocated = true;
+            _file.Zero(hostBytes, _header.ClusterBytes);
+        }
+        else if ((old.Entry & L2Entry.Copied) != 0)
+        {
+            // Only some of its subclusters are missing.
+            return _isExtended ? 0 : 1;
+        }
+
+        ulong entry = (old.Entry & L2Entry.OffsetMask) | L2Entry.Copied;
+        Cache.Set(table, index, old with { Entry = entry });
+        return 1;
+    }
+
+    private ulong AllocatedBits(L2Table table, int index, BlockRange range)
+    {
+        if (!_isExtended)
+        {
+            return 0;
+        }
+
+        long startBytes = GuestOffset(table, index);
+        BlockRange inside = range.Intersect(new BlockRange(startBytes, _header.ClusterBytes));
+        return Subclusters.Allocate(
+            table.Read(index).Subclusters,
+            (int)((inside.OffsetBytes - startBytes) >> _subclusterBits),
+            (int)((inside.EndBytes - startBytes - 1) >> _subclusterBits) + 1);
+    }
+
+    private static bool IsHostless(ulong entry) => entry is 0 or L2Entry.ZeroFlag;
+
+    private bool IsParentAt(long offsetBytes) => offsetBytes < _parentEndBytes;
 
     private long TakeClusters(int wanted, out int count)
     {
@@ -239,64 +197,59 @@ internal sealed partial class Qcow2Metadata
     {
         if (FindTableLocked(l1Index) is { } table)
         {
-            EnsureTableIsSole(table);
+            return EnsureTableIsSole(table);
+        }
+
+        long cluster = TakeClusters(1, out _);
+        table = new L2Table(l1Index, cluster << _clusterBits, 1 << _header.L2EntryBits, _isExtended) { IsNew = true };
+        Cache.Add(table);
+        PointL1At(table);
+        return table;
+    }
+
+    // The table to change: a copy when a snapshot uses the one there is.
+    private L2Table EnsureTableIsSole(L2Table table)
+    {
+        if (table.RefcountFault is { } fault)
+        {
+            throw Qcow2Fault.Contradicted(_file.Path, fault, table.HostOffsetBytes);
+        }
+
+        if ((_l1[table.L1Index] & L2Entry.Copied) != 0)
+        {
+            return table;
+        }
+
+        if (CountOf(table.HostOffsetBytes, table, 0) == 1)
+        {
+            _l1[table.L1Index] |= L2Entry.Copied;
+            DirtyL1Entries.Add(table.L1Index);
             return table;
         }
 
         long cluster = TakeClusters(1, out _);
-        table = new L2Table(l1Index, cluster << _clusterBits, 1 << _header.L2EntryBits) { IsNew = true };
-        Cache.Add(table);
+        L2Table copy = table.CopyTo(cluster << _clusterBits);
+        copy.IsNew = true;
+        Cache.Replace(table, copy);
+        PointL1At(copy);
+        FreeHost(table.HostOffsetBytes >> _clusterBits);
+        return copy;
+    }
+
+    private void PointL1At(L2Table table)
+    {
         NewTables.Add(table);
-        DirtyL1Entries.Add(l1Index);
-        Volatile.Write(ref _l1[l1Index], ((ulong)cluster << _clusterBits) | L2Entry.Copied);
-        return table;
+        DirtyL1Entries.Add(table.L1Index);
+        Volatile.Write(ref _l1[table.L1Index], (ulong)table.HostOffsetBytes | L2Entry.Copied);
     }
 
-    private void EnsureTableIsSole(L2Table table)
-    {
-        if ((_l1[table.L1Index] & L2Entry.Copied) == 0)
-        {
-            RequireSole(table.HostOffsetBytes, table, 0);
-            _l1[table.L1Index] |= L2Entry.Copied;
-            DirtyL1Entries.Add(table.L1Index);
-        }
-    }
-
-    private void DropOne(L2Table table, int index, ulong left)
-    {
-        ulong entry = table[index];
-        ClusterKind kind = L2Entry.Kind(entry);
-        if (kind is ClusterKind.Compressed or ClusterKind.Invalid)
-        {
-            throw Unusable(kind, GuestOffset(table, index));
-        }
-
-        long hostBytes = L2Entry.HostOffset(entry);
-        if (hostBytes == 0)
-        {
-            return;
-        }
-
-        RequireSole(hostBytes, table, index);
-        EnsureTableIsSole(table);
-        Cache.Set(table, index, left);
-        Freed.Add(hostBytes >> _clusterBits, Epochs.Current, NextWriteBack);
-    }
-
-    // Without snapshots every cluster in use counts 1. Anything else means that two owners may believe it theirs.
-    private void RequireSole(long hostOffsetBytes, L2Table table, int index)
+    private ulong CountOf(long hostOffsetBytes, L2Table table, int index)
     {
         ulong refcount = Refcounts!.Get(hostOffsetBytes >> _clusterBits);
-        if (refcount != 1)
-        {
-            throw Qcow2Fault.Corrupt(
-                _file.Path,
-                $"the cluster at file offset {hostOffsetBytes}, in use for disk offset {GuestOffset(table, index)}, " +
-                $"has refcount {refcount} and must have 1",
-                hostOffsetBytes);
-        }
+        return refcount != 0 ? refcount : throw Qcow2Fault.Contradicted(
+            _file.Path,
+            $"the cluster at file offset {hostOffsetBytes}, in use for disk offset {GuestOffset(table, index)}, " +
+            "has refcount 0",
+            hostOffsetBytes);
     }
-
-    private long GuestOffset(L2Table table, int index) =>
-        (((long)table.L1Index << _header.L2EntryBits) + index) << _clusterBits;
 }

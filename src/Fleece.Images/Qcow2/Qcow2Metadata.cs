@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2;
@@ -8,15 +6,16 @@ namespace Fleece.Images.Qcow2;
 /// <summary>A run of the disk with one kind of mapping.</summary>
 /// <param name="Kind">What the L2 entries say.</param>
 /// <param name="LengthBytes">At least 1.</param>
-/// <param name="HostOffsetBytes">For data: where its first byte is in the file.</param>
+/// <param name="HostOffsetBytes">For data: where its first byte is in the file that holds data.</param>
 /// <param name="IsCopied">For data: it may be changed in place.</param>
+/// <param name="Entry">For a compressed cluster: its L2 entry.</param>
 internal readonly record struct MappedRun(
-    ClusterKind Kind, long LengthBytes, long HostOffsetBytes = 0, bool IsCopied = false);
+    ClusterKind Kind, long LengthBytes, long HostOffsetBytes = 0, bool IsCopied = false, ulong Entry = 0);
 
 /// <summary>The tables of an image: which host cluster holds which guest cluster.</summary>
 /// <remarks>
 /// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2
-/// table is one cluster of 8-byte entries.</para>
+/// table is one cluster of 8-byte entries, or of 16-byte ones that map subclusters ("Extended L2 Entries").</para>
 /// <para>Threading. Mappings are looked up without a lock as long as the L2 table is in memory. Tables are loaded and
 /// changed under <see cref="Sync"/>, which is never held across the guest's own I/O.</para>
 /// </remarks>
@@ -26,29 +25,40 @@ internal sealed partial class Qcow2Metadata
     private readonly MetadataFile _file;
     private readonly ulong[] _l1;
     private readonly int _clusterBits;
+    private readonly int _subclusterBits;
     private readonly int _tableBits;
     private readonly int _entryMask;
+    private readonly bool _isExtended;
+    private readonly bool _hasDataFile;
+    private readonly long _parentEndBytes;
     private readonly MetadataClusters? _ownClusters;
 
-    /// <summary>Reads the L1 table, and for a writable image the refcount table.</summary>
+    /// <summary>Reads the L1 table, and for a writable image the refcount table and the snapshots' tables.</summary>
     /// <exception cref="Fleece.Block.BlockException">Corrupt, and read errors.</exception>
-    public Qcow2Metadata(IContainerFile file, Qcow2Header header, int l2CacheBytes)
+    public Qcow2Metadata(IContainerFile file, Qcow2Header header, Qcow2Attachments attachments)
     {
         _header = header;
         _clusterBits = header.ClusterBits;
+        _subclusterBits = header.SubclusterBits;
         _tableBits = header.ClusterBits + header.L2EntryBits;
         _entryMask = (1 << header.L2EntryBits) - 1;
-        Poison = new Poison(file.Path);
+        _isExtended = header.IsExtended;
+        _hasDataFile = header.HasDataFile;
+        _parentEndBytes = attachments.Parent?.Layer.LengthBytes ?? 0;
+        Poison = new Poison(cause => Qcow2Fault.Stopped(file.Path, cause));
         _file = new MetadataFile(file, Poison);
-        _l1 = ReadL1();
-        Cache = new L2Cache(_l1.Length, header.ClusterBytes, l2CacheBytes);
+        _l1 = L1Table.Read(file, header, header.L1OffsetBytes, header.L1Entries);
+        Cache = new L2Cache(_l1.Length, header.ClusterBytes, Qcow2Limits.L2Share(attachments.MetadataCacheBytes));
         Freed = new FreedClusters(_clusterBits);
-        _mustClearAutoclear = header.AutoclearFeatures != 0;
+        Extensions = header.Extensions;
+        AutoclearFeatures = header.AutoclearFeatures;
+        _mustClearAutoclear = (AutoclearFeatures & ~_keptAutoclear) != 0;
         if (!file.IsReadOnly)
         {
-            Refcounts = new RefcountStore(_file, header);
+            Refcounts = new RefcountStore(
+                _file, header, Qcow2Limits.RefcountShare(attachments.MetadataCacheBytes));
             Allocator = new ClusterAllocator(_file, header, Refcounts);
-            _ownClusters = new MetadataClusters(file.Path, header, _l1, Refcounts);
+            _ownClusters = MetadataClusters.Read(file, header, _l1, Refcounts);
         }
     }
 
@@ -77,6 +87,11 @@ internal sealed partial class Qcow2Metadata
         }
 
         long endBytes = Math.Min(offsetBytes + lengthBytes, (l1Index + 1L) << _tableBits);
+        if (_isExtended)
+        {
+            return MapSubclusters(table, offsetBytes, endBytes, isContiguous);
+        }
+
         int first = IndexInTable(offsetBytes);
         int most = IndexInTable(endBytes - 1) - first + 1;
         ulong entry = table[first];
@@ -90,20 +105,15 @@ internal sealed partial class Qcow2Metadata
         };
 
         long runEndBytes = Math.Min(endBytes, ((offsetBytes >> _clusterBits) + count) << _clusterBits);
-        long hostBytes = kind == ClusterKind.Data
-            ? L2Entry.HostOffset(entry) + (offsetBytes & (_header.ClusterBytes - 1))
-            : 0;
-        return new MappedRun(kind, runEndBytes - offsetBytes, hostBytes, (entry & L2Entry.Copied) != 0);
+        return Run(table, kind, entry, offsetBytes, runEndBytes);
     }
 
-    /// <summary>The error of a request that meets an entry which is neither data nor zeros.</summary>
-    public Fleece.Block.BlockException Unusable(ClusterKind kind, long offsetBytes) => kind == ClusterKind.Compressed
-        ? Qcow2Fault.Compressed(_file.Path, offsetBytes)
-        : Qcow2Fault.Corrupt(
-            _file.Path,
-            $"the L2 entry of disk offset {offsetBytes} has reserved bits, or points at no cluster of the file, or " +
-            "at the image's own tables",
-            offsetBytes);
+    /// <summary>The error of a request that meets an entry which contradicts the format.</summary>
+    public Fleece.Block.BlockException Unusable(long offsetBytes) => Qcow2Fault.Corrupt(
+        _file.Path,
+        $"the L2 entry of disk offset {offsetBytes} has reserved bits, or points at no cluster of the file, or " +
+        "at the image's own tables",
+        offsetBytes);
 
     private static int CountKind(L2Table table, int first, int most, ClusterKind kind)
     {
@@ -127,72 +137,48 @@ internal sealed partial class Qcow2Metadata
         return count;
     }
 
-    private L2Table? FindTable(int l1Index)
+    private MappedRun MapSubclusters(L2Table table, long offsetBytes, long endBytes, bool isContiguous)
     {
-        if (Cache.TryFind(l1Index) is { } cached)
+        L2Descriptor first = table.Read(IndexInTable(offsetBytes));
+        ClusterKind kind = Subclusters.Kind(first, IndexInCluster(offsetBytes));
+        long atBytes = offsetBytes;
+        for (L2Descriptor next = first; atBytes < endBytes; next = table.Read(IndexInTable(atBytes)))
         {
-            return cached;
-        }
-
-        if (Volatile.Read(ref _l1[l1Index]) == 0)
-        {
-            return null;
-        }
-
-        lock (Sync)
-        {
-            return FindTableLocked(l1Index);
-        }
-    }
-
-    private L2Table? FindTableLocked(int l1Index)
-    {
-        if (Cache.TryFind(l1Index) is { } cached)
-        {
-            return cached;
-        }
-
-        if (_l1[l1Index] == 0)
-        {
-            return null;
-        }
-
-        L2Table table = new(l1Index, L2Entry.HostOffset(_l1[l1Index]), 1 << _header.L2EntryBits);
-        _file.Read(table.HostOffsetBytes, table.Bytes);
-        Validate(table);
-        Cache.Add(table);
-        return table;
-    }
-
-    // Once per load, so that requests need not look at more than the kind of an entry.
-    private void Validate(L2Table table)
-    {
-        ulong inCluster = (ulong)_header.ClusterBytes - 1;
-        long lengthBytes = Allocator?.FileLengthBytes ?? _header.FileLengthBytes;
-        ulong fileEndBytes = (ulong)((lengthBytes + _header.ClusterBytes - 1) & -_header.ClusterBytes);
-        bool hasZeroFlag = _header.Version >= 3;
-        for (int i = 0; i < table.Count; i++)
-        {
-            ulong entry = table[i];
-            if (entry == 0 || (entry & L2Entry.Compressed) != 0)
+            int subcluster = IndexInCluster(atBytes);
+            long clusterBytes = atBytes & -_header.ClusterBytes;
+            bool isSame = Subclusters.Kind(next, subcluster) == kind;
+            if (isSame && isContiguous && kind == ClusterKind.Data)
             {
-                continue;
+                ulong expected = first.Entry + (ulong)(clusterBytes - (offsetBytes & -_header.ClusterBytes));
+                isSame = next.Entry == expected;
             }
 
-            ulong offset = entry & L2Entry.OffsetMask;
-            bool isZero = (entry & L2Entry.ZeroFlag) != 0;
-            bool isUsable = (entry & L2Entry.ReservedMask) == 0
-                && (hasZeroFlag || !isZero)
-                && (isZero || offset != 0)
-                && (offset & inCluster) == 0
-                && offset < fileEndBytes
-                && (offset == 0 || _ownClusters?.Contains((long)(offset >> _clusterBits)) != true);
-            if (!isUsable)
+            if (!isSame)
             {
-                table.Hide(i);
+                break;
+            }
+
+            int run = Subclusters.RunLength(next, subcluster);
+            atBytes = clusterBytes + ((long)(subcluster + run) << _subclusterBits);
+            if (kind is ClusterKind.Compressed or ClusterKind.Invalid || atBytes >= endBytes)
+            {
+                break;
             }
         }
+
+        return Run(table, kind, first.Entry, offsetBytes, Math.Min(atBytes, endBytes));
     }
+
+    private MappedRun Run(L2Table table, ClusterKind kind, ulong entry, long offsetBytes, long endBytes) => kind switch
+    {
+        ClusterKind.Data => new MappedRun(
+            kind,
+            endBytes - offsetBytes,
+            L2Entry.HostOffset(entry) + (offsetBytes & (_header.ClusterBytes - 1)),
+            (_hasDataFile || (entry & L2Entry.Copied) != 0) && table.RefcountFault is null),
+        ClusterKind.Compressed => new MappedRun(kind, endBytes - offsetBytes, Entry: entry),
+        _ => new MappedRun(kind, endBytes - offsetBytes),
+    };
 
     private int CountEmptyTables(int l1Index)
     {
@@ -203,32 +189,5 @@ internal sealed partial class Qcow2Metadata
 
     private int IndexInTable(long offsetBytes) => (int)(offsetBytes >> _clusterBits) & _entryMask;
 
-    private ulong[] ReadL1()
-    {
-        ulong[] l1 = new ulong[_header.L1Entries];
-        Span<byte> bytes = MemoryMarshal.AsBytes(l1.AsSpan());
-        _file.Read(_header.L1OffsetBytes, bytes);
-        ulong fileEndBytes = (ulong)((_header.FileLengthBytes + _header.ClusterBytes - 1) & -_header.ClusterBytes);
-        for (int i = 0; i < l1.Length; i++)
-        {
-            ulong entry = BinaryPrimitives.ReadUInt64BigEndian(bytes[(i * sizeof(ulong))..]);
-            ulong offset = entry & L2Entry.OffsetMask;
-            l1[i] = entry;
-            bool isUsable = entry == 0
-                || ((entry & ~(L2Entry.OffsetMask | L2Entry.Copied)) == 0
-                    && offset != 0
-                    && (offset & (ulong)(_header.ClusterBytes - 1)) == 0
-                    && offset < fileEndBytes);
-            if (!isUsable)
-            {
-                throw Qcow2Fault.Corrupt(
-                    _file.Path,
-                    $"L1 entry {i} is 0x{entry:x16}, which points at no cluster of the file of " +
-                    $"{_header.FileLengthBytes} bytes",
-                    _header.L1OffsetBytes + (i * (long)sizeof(ulong)));
-            }
-        }
-
-        return l1;
-    }
+    private int IndexInCluster(long offsetBytes) => (int)(offsetBytes >> _subclusterBits) & (Subclusters.Count - 1);
 }

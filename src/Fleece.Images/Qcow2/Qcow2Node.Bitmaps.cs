@@ -15,12 +15,12 @@ internal sealed partial class Qcow2Node : IBitmapImage
     /// <inheritdoc/>
     public string? BitmapsNote { get; private set; }
 
-    private bool HasValidBitmaps => (_header.AutoclearFeatures & BitmapDirectory.AutoclearBit) != 0;
+    private bool HasValidBitmaps => (_metadata.AutoclearFeatures & Qcow2Header.BitmapsBit) != 0;
 
     /// <inheritdoc/>
     public IReadOnlyList<StoredBitmap> ReadBitmaps()
     {
-        if (_header.Version < 3 || HeaderExtensions.Read(_file, _header).Find(BitmapDirectory.ExtensionType) is not { } extension)
+        if (_header.Version < 3 || _metadata.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
         {
             return [];
         }
@@ -41,7 +41,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
     /// <inheritdoc/>
     public void KeepBitmaps()
     {
-        _metadata.KeepAutoclear(BitmapDirectory.AutoclearBit);
+        _metadata.KeepAutoclear(Qcow2Header.BitmapsBit);
         if (_bitmapEntries.Count != 0)
         {
             // In place: only flags change, and a part of them set is as good as none.
@@ -79,8 +79,8 @@ internal sealed partial class Qcow2Node : IBitmapImage
 
         // Counted and stored before anything points to it; then one write makes the header point to the new directory.
         _writeBack.Finish();
-        SwitchDirectory(file, extension);
-        _metadata.GiveBack(_bitmapClusters);
+        SwitchDirectory(extension);
+        _metadata.FreeMetadata(_bitmapClusters);
         _bitmapClusters.Clear();
         _bitmapEntries.Clear();
     }
@@ -117,26 +117,23 @@ internal sealed partial class Qcow2Node : IBitmapImage
     {
         byte[] directory = BitmapDirectory.Encode(entries);
         int clusters = (int)((directory.Length + (long)_header.ClusterBytes - 1) >> _header.ClusterBits);
-        long offsetBytes = _metadata.TakeTogether(clusters);
+        long offsetBytes = _metadata.AllocateMetadata(clusters);
         file.Write(offsetBytes, directory);
         return BitmapDirectory.EncodeExtension(entries.Length, new BlockRange(offsetBytes, directory.Length));
     }
 
     // The autoclear bit says that the extension counts: it goes before the extension does, and comes after it.
-    private void SwitchDirectory(MetadataFile file, byte[]? extension)
+    private void SwitchDirectory(byte[]? extension)
     {
-        HeaderExtensions extensions = HeaderExtensions.Read(_file, _header);
-        extensions.Set(BitmapDirectory.ExtensionType, extension);
         if (extension is null)
         {
-            Qcow2HeaderWriter.WriteAutoclear(file, 0);
+            _metadata.SetAutoclear(Qcow2Header.BitmapsBit, isSet: false);
         }
 
-        extensions.Write(file);
-        file.Flush();
+        _metadata.SetExtension(HeaderExtensions.Bitmaps, extension);
         if (extension is not null && !HasValidBitmaps)
         {
-            Qcow2HeaderWriter.WriteAutoclear(file, BitmapDirectory.AutoclearBit);
+            _metadata.SetAutoclear(Qcow2Header.BitmapsBit, isSet: true);
         }
     }
 }

@@ -22,12 +22,12 @@ internal sealed class RefcountStore
     private RefcountBlock? _last;
     private int _hand;
 
-    public RefcountStore(MetadataFile file, Qcow2Header header)
+    public RefcountStore(MetadataFile file, Qcow2Header header, long cacheBytes)
     {
         _file = file;
         _clusterBits = header.ClusterBits;
         _order = header.RefcountOrder;
-        _capacity = Math.Max(Qcow2Limits.MinCachedTables, Qcow2Limits.RefcountCacheBytes >> _clusterBits);
+        _capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, int.MaxValue);
         TableOffsetBytes = header.RefcountTableOffsetBytes;
         Table = new ulong[((long)header.RefcountTableClusters << _clusterBits) / sizeof(ulong)];
         ReadTable();
@@ -48,6 +48,10 @@ internal sealed class RefcountStore
 
     /// <summary>Clusters one block counts: 8 * cluster size / refcount bits.</summary>
     public int ClustersPerBlock => 1 << ClustersPerBlockBits;
+
+    /// <summary>The largest refcount that fits.</summary>
+    public ulong LargestRefcount =>
+        _order == Qcow2Limits.MaxRefcountOrder ? ulong.MaxValue : (1UL << (1 << _order)) - 1;
 
     private int ClustersPerBlockBits => _clusterBits + 3 - _order;
 

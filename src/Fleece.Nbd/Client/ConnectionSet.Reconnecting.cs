@@ -230,7 +230,7 @@ internal sealed partial class ConnectionSet
             last);
     }
 
-    private static string Describe(NbdExport export) =>
+    private static string Describe(AgreedExport export) =>
         $"{export.LengthBytes} bytes{(export.IsReadOnly ? " read-only" : string.Empty)}, flags 0x{(ushort)export.Flags:x4}, " +
         $"{export.Form} replies, blocks of {export.AlignmentBytes} bytes";
 }

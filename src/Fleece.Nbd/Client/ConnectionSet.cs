@@ -13,7 +13,7 @@ internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) 
     private readonly CancellationTokenSource _closing = new();
     private readonly List<NbdConnection> _open = [];
     private readonly List<NbdRequest> _waiting = [];
-    private NbdExport? _export;
+    private AgreedExport? _export;
     private BlockException? _failure;
     private bool _isClosed;
     private bool _isOpeningAnother;
@@ -24,7 +24,7 @@ internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) 
 
     /// <summary>Connects for the first time.</summary>
     /// <returns>What was agreed; later connections offer no less.</returns>
-    public async ValueTask<NbdExport> OpenAsync(CancellationToken cancellationToken)
+    public async ValueTask<AgreedExport> OpenAsync(CancellationToken cancellationToken)
     {
         NbdLink link = await _dialer.DialAsync(options.ConnectTimeout, cancellationToken).ConfigureAwait(false);
         NbdConnection connection = new(link, uri, options, this);

@@ -17,8 +17,8 @@ internal sealed class Dialer(NbdUri uri, NbdNodeOptions options)
     /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/> documents.</exception>
     public async ValueTask<NbdLink> DialAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(timeout);
+        using CancellationTokenSource late = new(timeout, options.Time);
+        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
         Socket socket = CreateSocket();
         Handshake? handshake = null;
         bool isDone = false;
@@ -26,7 +26,7 @@ internal sealed class Dialer(NbdUri uri, NbdNodeOptions options)
         {
             await socket.ConnectAsync(EndPoint(), limit.Token).ConfigureAwait(false);
             handshake = new Handshake(socket, uri, options.Tls);
-            NbdExport export = await handshake.RunAsync(limit.Token).ConfigureAwait(false);
+            AgreedExport export = await handshake.RunAsync(limit.Token).ConfigureAwait(false);
             isDone = true;
             return new NbdLink(socket, handshake.Stream, export);
         }

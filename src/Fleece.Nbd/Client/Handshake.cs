@@ -41,7 +41,7 @@ internal sealed class Handshake
     /// <summary>Shakes hands.</summary>
     /// <returns>What was agreed.</returns>
     /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/> documents.</exception>
-    public async ValueTask<NbdExport> RunAsync(CancellationToken cancellationToken)
+    public async ValueTask<AgreedExport> RunAsync(CancellationToken cancellationToken)
     {
         OptionChannel channel = new(Stream, _uri);
         HandshakeFlags flags = await GreetAsync(channel, cancellationToken).ConfigureAwait(false);

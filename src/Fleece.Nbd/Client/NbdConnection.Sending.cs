@@ -95,8 +95,7 @@ internal sealed partial class NbdConnection
                 {
                     if (filledBytes == 0)
                     {
-                        _isSending = false;
-                        _sendingEnded?.TrySetResult();
+                        EndSendingTurn();
                     }
 
                     return filledBytes != 0;
@@ -139,9 +138,16 @@ internal sealed partial class NbdConnection
     {
         lock (_gate)
         {
-            _isSending = false;
-            _sendingEnded?.TrySetResult();
+            EndSendingTurn();
         }
+    }
+
+    // Under the lock.
+    private void EndSendingTurn()
+    {
+        _isSending = false;
+        _sendingEnded?.TrySetResult();
+        _sendingEnded = null;
     }
 
     private Task SendingEndedAsync()
@@ -160,14 +166,16 @@ internal sealed partial class NbdConnection
 
     private async ValueTask<bool> TrySendDisconnectAsync(CancellationToken cancellationToken)
     {
-        lock (_gate)
+        try
         {
-            if (_failure is not null || _isSending)
+            if (!await TryBeginSendingAsync(cancellationToken).ConfigureAwait(false))
             {
                 return false;
             }
-
-            _isSending = true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
         }
 
         try
@@ -184,6 +192,34 @@ internal sealed partial class NbdConnection
         finally
         {
             StopSending();
+        }
+    }
+
+    /// <summary>Waits until nobody sends, and then has the turn. Whoever sent last may still be about to say that it has ended, although
+    /// the replies are there.</summary>
+    /// <returns>False when the connection has ended.</returns>
+    private async ValueTask<bool> TryBeginSendingAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task sendingEnded;
+            lock (_gate)
+            {
+                if (_failure is not null)
+                {
+                    return false;
+                }
+
+                if (!_isSending)
+                {
+                    _isSending = true;
+                    return true;
+                }
+
+                sendingEnded = SendingEndedAsync();
+            }
+
+            await sendingEnded.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 }

@@ -31,7 +31,7 @@ internal sealed partial class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOpt
     private bool _hasAnswered;
 
     /// <summary>What was agreed with the server.</summary>
-    public NbdExport Export => link.Export;
+    public AgreedExport Export => link.Export;
 
     /// <summary>Requests that are not answered.</summary>
     public int Load => Volatile.Read(ref _load);
@@ -213,7 +213,7 @@ internal sealed partial class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOpt
     /// <summary>Says goodbye and closes, within two seconds whatever the server does.</summary>
     public async ValueTask DisconnectAsync(BlockException failure)
     {
-        using (CancellationTokenSource limit = new(FarewellLimit))
+        using (CancellationTokenSource limit = new(FarewellLimit, options.Time))
         {
             if (await TrySendDisconnectAsync(limit.Token).ConfigureAwait(false))
             {
@@ -229,7 +229,7 @@ internal sealed partial class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOpt
     {
         try
         {
-            await _ended.Task.WaitAsync(FarewellLimit).ConfigureAwait(false);
+            await _ended.Task.WaitAsync(FarewellLimit, options.Time).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {

@@ -7,7 +7,7 @@ namespace Fleece.Nbd.Client;
 /// <param name="Socket">What to close to end everything that waits for it.</param>
 /// <param name="Stream">What to read and write, over <paramref name="Socket"/>.</param>
 /// <param name="Export">What was agreed.</param>
-internal sealed record NbdLink(Socket Socket, Stream Stream, NbdExport Export) : IAsyncDisposable
+internal sealed record NbdLink(Socket Socket, Stream Stream, AgreedExport Export) : IAsyncDisposable
 {
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

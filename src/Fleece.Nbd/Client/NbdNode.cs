@@ -36,12 +36,12 @@ public sealed partial class NbdNode : IBlockNode
 {
     private readonly NbdUri _uri;
     private readonly string _name;
-    private readonly NbdExport _export;
+    private readonly AgreedExport _export;
     private readonly ConnectionSet _connections;
     private readonly ExtentMemory _extents;
     private readonly RequestPool _requests = new();
 
-    private NbdNode(NbdUri uri, NbdNodeOptions options, NbdExport export, ConnectionSet connections)
+    private NbdNode(NbdUri uri, NbdNodeOptions options, AgreedExport export, ConnectionSet connections)
     {
         _uri = uri;
         _name = uri.ToString();
@@ -79,7 +79,7 @@ public sealed partial class NbdNode : IBlockNode
         ArgumentNullException.ThrowIfNull(options);
         options.Check();
         ConnectionSet connections = new(uri, options);
-        NbdExport export = await connections.OpenAsync(cancellationToken).ConfigureAwait(false);
+        AgreedExport export = await connections.OpenAsync(cancellationToken).ConfigureAwait(false);
         return new NbdNode(uri, options, export, connections);
     }
 

@@ -17,7 +17,7 @@ internal sealed class StatusReply(BlockRange asked)
     public ExtentRuns? Access { get; private set; }
 
     /// <summary>Begins the list of a context; null when the export has no such context or its list has come before.</summary>
-    public ExtentRuns? Begin(NbdExport export, uint context)
+    public ExtentRuns? Begin(AgreedExport export, uint context)
     {
         if (context == export.AllocationContext && Allocation is null)
         {
@@ -30,7 +30,7 @@ internal sealed class StatusReply(BlockRange asked)
     }
 
     /// <summary>True when each context of the export has its list.</summary>
-    public bool IsComplete(NbdExport export) =>
+    public bool IsComplete(AgreedExport export) =>
         export.AllocationContext.HasValue == Allocation is not null && export.AccessContext.HasValue == Access is not null;
 
     public void Clear()

@@ -24,7 +24,7 @@ public sealed class NbdServer : IAsyncDisposable
     {
         _listener = listener;
         _context = context;
-        new Thread(Accept, ServerThreads.StackBytes) { IsBackground = true, Name = $"Fleece listens {listener.Uri}" }.Start();
+        new Thread(Accept, WorkThreads.StackBytes) { IsBackground = true, Name = $"Fleece listens {listener.Uri}" }.Start();
     }
 
     /// <summary>Where the server listens, with the port it got.</summary>

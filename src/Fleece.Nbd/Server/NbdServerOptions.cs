@@ -24,4 +24,7 @@ public sealed record NbdServerOptions
     /// <summary>Bytes for requests and replies under way, all connections together, beyond 128 KiB for each. Less than
     /// 128 MiB count as 128 MiB, without which the largest request could wait for ever.</summary>
     public long MemoryBytes { get; init; } = 256 * 1024 * 1024;
+
+    /// <summary>Where the time of handshakes comes from; tests have their own.</summary>
+    internal TimeProvider Time { get; init; } = TimeProvider.System;
 }

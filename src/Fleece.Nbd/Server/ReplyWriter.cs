@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Nbd.Server;
 
 /// <summary>The sending side of a connection: replies gather in one buffer and leave together.</summary>
@@ -43,6 +45,9 @@ internal sealed class ReplyWriter : IDisposable
         _name = name;
         _base = _batch = SharedBuffer.RentBase();
     }
+
+    /// <summary>Starts the sending thread; tests make it fail as a system without threads does.</summary>
+    internal Action<Thread> StartThread { get; init; } = static thread => thread.Start();
 
     /// <summary>Room for a reply in the batch; empty when the connection ended.</summary>
     public Memory<byte> Reserve(int bytes)
@@ -111,15 +116,18 @@ internal sealed class ReplyWriter : IDisposable
     {
         lock (_postLock)
         {
-            _posted.Enqueue(new Posted(buffer, offsetBytes, lengthBytes, inFlightBytes));
-            if (_sender is null)
+            if (_sender is not null || TryStartSender())
             {
-                _sender = new Thread(SendPosted, ServerThreads.StackBytes) { IsBackground = true, Name = $"{_name} replies" };
-                _sender.Start();
+                _posted.Enqueue(new Posted(buffer, offsetBytes, lengthBytes, inFlightBytes));
+                Monitor.Pulse(_postLock);
+                return;
             }
-
-            Monitor.Pulse(_postLock);
         }
+
+        // Nobody can send this reply, and a connection that owes one is worth nothing: it ends, and its requests with it.
+        EndConnection();
+        buffer.Release();
+        _inFlight.Exit(inFlightBytes);
     }
 
     /// <summary>Sends what was posted and ends the sending thread. No request may be running any more.</summary>
@@ -158,6 +166,28 @@ internal sealed class ReplyWriter : IDisposable
         }
     }
 
+    // Under the lock of what is posted.
+    private bool TryStartSender()
+    {
+        try
+        {
+            Thread sender = new(SendPosted, WorkThreads.StackBytes) { IsBackground = true, Name = $"{_name} replies" };
+            StartThread(sender);
+            _sender = sender;
+            return true;
+        }
+        catch (OutOfMemoryException)
+        {
+            return false;
+        }
+    }
+
+    private void EndConnection()
+    {
+        _connectionEnded.Cancel();
+        _stream.Dispose();
+    }
+
     private void Send(ReadOnlySpan<byte> bytes)
     {
         if (bytes.IsEmpty)
@@ -179,8 +209,7 @@ internal sealed class ReplyWriter : IDisposable
             catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
                 // The client is gone, or has not read for too long. Closing wakes the thread that waits for its requests.
-                _connectionEnded.Cancel();
-                _stream.Dispose();
+                EndConnection();
             }
         }
     }

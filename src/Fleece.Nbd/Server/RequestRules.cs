@@ -34,6 +34,8 @@ internal sealed class RequestRules(NbdExport export, bool isStructured, bool isE
                 return CheckChange(request, TransmissionFlags.None, ExportAccess.Write, NbdError.NoSpace);
             case NbdCommand.Trim:
                 return CheckChange(request, TransmissionFlags.SendTrim, ExportAccess.Consume, NbdError.Invalid);
+            case NbdCommand.Cache when request.Length > NbdLimits.MaximumPayloadBytes:
+                return Invalid($"At most {NbdLimits.MaximumPayloadBytes} bytes are read ahead at a time.");
             case NbdCommand.Cache:
                 return CheckRange(request, NbdError.Invalid);
             case NbdCommand.Flush:

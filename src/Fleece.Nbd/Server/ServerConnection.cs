@@ -25,7 +25,7 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
 
     public void Start()
     {
-        Thread thread = new(Run, ServerThreads.StackBytes) { IsBackground = true, Name = $"Fleece NBD {number}" };
+        Thread thread = new(Run, WorkThreads.StackBytes) { IsBackground = true, Name = $"Fleece NBD {number}" };
         thread.Start();
     }
 
@@ -90,7 +90,7 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
 
     private Negotiated? Negotiate(Stream stream)
     {
-        using CancellationTokenSource late = new(context.Options.HandshakeTimeout);
+        using CancellationTokenSource late = new(context.Options.HandshakeTimeout, context.Options.Time);
         using CancellationTokenRegistration closing = late.Token.Register(Abort);
         return new ServerHandshake(stream, context.Directory, context.StartTls).Run();
     }

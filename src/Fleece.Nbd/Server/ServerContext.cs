@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Nbd.Server;
@@ -17,7 +18,7 @@ internal sealed class ServerContext(IExportDirectory directory, NbdServerOptions
 
     public MemoryBudget Memory { get; } = new(Math.Max(options.MemoryBytes, MemoryBudget.MinimumBytes));
 
-    public ServerThreads Threads { get; } = new();
+    public WorkThreads Threads { get; } = new("Fleece NBD I/O");
 
     /// <summary>Encrypts a connection; null when the server has no certificate.</summary>
     public Func<Stream, Stream>? StartTls { get; } =

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using Fleece.Block;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Server;
@@ -22,11 +23,11 @@ internal sealed class Transmission : IDisposable
     private readonly InFlightLimit _inFlight = new();
     private readonly Pace _pace = new();
     private readonly MemoryBudget _budget;
-    private readonly ServerThreads _threads;
+    private readonly WorkThreads _threads;
     private readonly CancellationToken _ended;
     private readonly bool _isExtended;
 
-    public Transmission(Negotiated negotiated, MemoryBudget budget, ServerThreads threads, CancellationTokenSource ended, string name)
+    public Transmission(Negotiated negotiated, MemoryBudget budget, WorkThreads threads, CancellationTokenSource ended, string name)
     {
         _replies = new ReplyWriter(negotiated.Stream, budget, _inFlight, ended, name);
         _reader = new RequestReader(negotiated.Stream, budget, ended.Token)
@@ -336,7 +337,7 @@ internal sealed class Transmission : IDisposable
     /// <summary>A read or write that another thread begins.</summary>
     private sealed class Elsewhere(
         Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer reply)
-        : IServerWork
+        : IThreadWork
     {
         public void Execute()
         {

@@ -28,6 +28,9 @@ public interface ISnapshotSource
     /// <summary>Reads, status and discards.</summary>
     BlockDevice Snapshot { get; }
 
+    /// <summary>What whoever works with the snapshot has to be told and nobody has been told yet; null for nothing.</summary>
+    string? TakeWarning();
+
     /// <summary>The first readable range at or behind an offset, before an end; empty when there is none.</summary>
     ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken);
 }

@@ -71,6 +71,10 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     }
 
     /// <inheritdoc/>
+    /// <remarks>None: NBD has no words for it, and the server's side is told.</remarks>
+    public string? TakeWarning() => null;
+
+    /// <inheritdoc/>
     public async ValueTask<BlockRange> FindReadableAsync(
         long offsetBytes, long endBytes, CancellationToken cancellationToken)
     {

@@ -62,6 +62,9 @@ public sealed class SnapshotChunk : IDisposable
         }
     }
 
+    /// <inheritdoc cref="ISnapshotSource.TakeWarning"/>
+    public string? TakeWarning() => Source.Source.TakeWarning();
+
     internal SnapshotRead Source { get; }
 
     /// <summary>True when disposing discards the range from the snapshot.</summary>

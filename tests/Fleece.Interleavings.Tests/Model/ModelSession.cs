@@ -14,14 +14,15 @@ internal sealed class ModelSession
     private readonly byte[] _instant;
     private readonly string _name;
 
-    public ModelSession(string name, ModelDisk disk, IBlockNode root, CopyErrorPolicy policy, BlockRange[]? ranges)
+    public ModelSession(
+        string name, ModelDisk disk, IBlockNode root, CopyErrorPolicy policy, BlockRange[]? ranges, CopyLimits? limits)
     {
         _name = name;
         _granuleBytes = disk.GranuleBytes;
         _instant = [.. disk.Content];
         _readers = new int[disk.Stored.Length];
         Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length, _granuleBytes) { GarblesDiscarded = true };
-        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges);
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, limits);
     }
 
     public PointInTime Point { get; }

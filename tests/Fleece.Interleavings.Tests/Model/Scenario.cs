@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.TestKit;
 
 namespace Fleece.Interleavings;
 
@@ -13,6 +14,7 @@ internal sealed class Scenario(Execution execution)
     private readonly List<ModelSession> _sessions = [];
     private readonly List<Change> _changes = [];
     private readonly List<Action> _endChecks = [];
+    private readonly ManualTime _time = new();
     private byte[] _before = [];
     private IBlockNode _root = null!;
 
@@ -47,11 +49,31 @@ internal sealed class Scenario(Execution execution)
         CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot, params BlockRange[] ranges)
     {
         ModelSession session =
-            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges);
+            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges, Limits);
         _sessions.Add(session);
         _root = session.Point.Filter;
         return session;
     }
+
+    /// <summary>What copies may cost in sessions that are added from now on.</summary>
+    public CopyLimits Limits { get; set; } = new();
+
+    /// <summary>A disk of some granules with a session whose copies time out when <see cref="Clock"/> says so.</summary>
+    public ModelSession StartTimed(int granules, CopyErrorPolicy policy)
+    {
+        Limits = new CopyLimits { Timeout = TimeSpan.FromSeconds(45), Time = _time };
+        return Start(granules, policy);
+    }
+
+    /// <summary>A thread on which the time of every copy runs out that a guest waits for at that moment.</summary>
+    public void Clock() => execution.Add(
+        "clock",
+        () =>
+        {
+            Interleaving.Point("time runs out");
+            _time.Advance(TimeSpan.FromSeconds(45));
+        },
+        mayWait: true);
 
     /// <summary>A disk of some granules with one session.</summary>
     public ModelSession Start(int granules, CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot)
@@ -118,7 +140,8 @@ internal sealed class Scenario(Execution execution)
             _changes.Add(change);
             return null;
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.CopyFailed)
+        catch (BlockException e) when (e.Kind
+            is BlockErrorKind.CopyFailed or BlockErrorKind.CopyTimedOut or BlockErrorKind.TempLimitReached)
         {
             return e.Kind;
         }

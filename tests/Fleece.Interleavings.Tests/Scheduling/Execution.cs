@@ -32,6 +32,9 @@ internal sealed class Execution(ISchedulingStrategy strategy, WorkerPool workers
         return thread;
     }
 
+    /// <summary>Adds a thread while others run; like them it waits until it is chosen.</summary>
+    public void Start(string role, Action body) => workers.Start(Add(role, body, mayWait: true));
+
     /// <summary>Runs all threads to their ends, or to the first failure.</summary>
     public void Run()
     {

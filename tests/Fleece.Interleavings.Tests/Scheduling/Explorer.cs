@@ -14,7 +14,7 @@ internal static class Explorer
     /// <summary>A search that needs more has the wrong bound for its scenario.</summary>
     private const int MaximumSchedules = 3_000_000;
 
-    private const int WorkersPerSearch = 6;
+    private const int WorkersPerSearch = 8;
 
     /// <summary>Every schedule of a scenario with at most so many preemptions.</summary>
     public static void Exhaust(int preemptions, Action<Scenario> build)

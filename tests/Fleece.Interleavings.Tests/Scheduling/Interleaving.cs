@@ -43,6 +43,19 @@ internal static class Interleaving
         }
     }
 
+    /// <summary>Lets another thread do the work: a logical one, where there are such.</summary>
+    public static void Start(Action work)
+    {
+        if (Current is { } thread)
+        {
+            thread.Start("copier", work);
+        }
+        else
+        {
+            work();
+        }
+    }
+
     /// <summary>
     /// Ends the execution: a promise did not hold. Not an ordinary exception, which an engine policy might swallow.
     /// </summary>

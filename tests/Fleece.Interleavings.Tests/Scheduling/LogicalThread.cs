@@ -50,6 +50,9 @@ internal sealed class LogicalThread(Execution execution, int index, string role,
         }
     }
 
+    /// <summary>Starts another thread, which may wait.</summary>
+    public void Start(string role, Action body) => execution.Start(role, body);
+
     public void Fail(Exception failure) => execution.Fail(failure);
 
     public void Resume() => _go.Release();

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;
 
@@ -39,7 +40,8 @@ public sealed class CancellationTests : IDisposable
     [Fact]
     public async Task A_cancelled_read_without_a_reply_gives_its_connection_up_and_the_others_are_sent_again()
     {
-        NbdNodeOptions options = new() { CancelGrace = TimeSpan.FromMilliseconds(50), MaximumConnections = 1 };
+        ManualTime time = new();
+        NbdNodeOptions options = new() { Time = time, MaximumConnections = 1 };
         (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export, options);
         using FakeConnection owned = connection;
         using CancellationTokenSource cancelling = new();
@@ -49,6 +51,9 @@ public sealed class CancellationTests : IDisposable
         await connection.ReadRequestAsync(NbdCommand.Read);
 
         await cancelling.CancelAsync();
+        time.Advance(options.CancelGrace - TimeSpan.FromTicks(1));
+        Assert.False(read.IsCompleted);
+        time.Advance(TimeSpan.FromTicks(1));
         await connection.ReadEndAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => read);
 
@@ -96,8 +101,9 @@ public sealed class CancellationTests : IDisposable
     public async Task Cancelling_at_any_moment_completes_every_request_once()
     {
         // Goal: no cancellation that races with a reply is lost, or reaches the next life of a pooled request.
-        TestKit.Seeds seeds = TestKit.Seeds.FromEnvironment();
-        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export);
+        Seeds seeds = Seeds.FromEnvironment();
+        (NbdNode node, FakeConnection connection) =
+            await _server.ConnectAsync(Export, new NbdNodeOptions { CancelGrace = TimeSpan.FromHours(1) });
         Task serving = ServeReadsAsync(connection);
         byte[] buffer = new byte[512];
         for (int round = 0; round < 2000; round++)
@@ -135,6 +141,23 @@ public sealed class CancellationTests : IDisposable
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await node.ReadAsync(0, new byte[512], CancellationToken.None));
         Assert.Equal(BlockErrorKind.Closed, exception.Kind);
+    }
+
+    [Fact]
+    public async Task Disposing_says_goodbye_behind_what_is_still_being_sent()
+    {
+        const int LengthBytes = 16 * 1024 * 1024;
+        NbdNodeOptions options = new() { Time = new ManualTime(), MaximumConnections = 1 };
+        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export with { LengthBytes = LengthBytes }, options);
+        Task write = node.WriteAsync(0, new byte[LengthBytes], WriteFlags.None, CancellationToken.None).AsTask();
+
+        Task closing = node.DisposeAsync().AsTask();
+
+        await connection.ServeAsync(NbdCommand.Write);
+        await connection.ReadRequestAsync(NbdCommand.Disconnect);
+        connection.Dispose();
+        await closing;
+        await write;
     }
 
     private static async Task ServeReadsAsync(FakeConnection connection)

@@ -5,6 +5,7 @@ using System.Text;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;
 
@@ -20,7 +21,7 @@ internal sealed record FakeRequest(RequestHeader Header, byte[] Payload)
 internal sealed class FakeConnection(Socket socket) : IDisposable
 {
     // So that a client that says nothing fails a test instead of stopping it.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
     private readonly NetworkStream _stream = new(socket, ownsSocket: true);
     private ReplyForm _form;
@@ -174,11 +175,8 @@ internal sealed class FakeConnection(Socket socket) : IDisposable
     }
 
     /// <summary>The server's side of TLS, on a thread of its own as the real server has one.</summary>
-    public Task StartTlsAsync(TlsServerOptions options) => Task.Factory.StartNew(
-        () => TlsHandshake.AuthenticateAsServer(_stream, options),
-        CancellationToken.None,
-        TaskCreationOptions.LongRunning,
-        TaskScheduler.Default);
+    public Task StartTlsAsync(TlsServerOptions options) =>
+        OwnThread.Run(() => TlsHandshake.AuthenticateAsServer(_stream, options));
 
     public async Task SendAsync(byte[] bytes) => await _stream.WriteAsync(bytes);
 

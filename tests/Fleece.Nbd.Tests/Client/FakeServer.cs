@@ -30,7 +30,7 @@ internal sealed class FakeServer : IDisposable
     }
 
     /// <summary>The next client, before the handshake.</summary>
-    public async Task<FakeConnection> AcceptAsync() => new(await _listener!.AcceptAsync().WaitAsync(TimeSpan.FromSeconds(30)));
+    public async Task<FakeConnection> AcceptAsync() => new(await _listener!.AcceptAsync().WaitAsync(TimeSpan.FromMinutes(1)));
 
     /// <summary>The next client, after the handshake.</summary>
     public async Task<FakeConnection> AcceptAsync(FakeExport export)

@@ -3,6 +3,7 @@ using System.Text;
 using Fleece.Block;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;
 
@@ -138,14 +139,16 @@ public sealed class HandshakeTests : IDisposable
     [Fact]
     public async Task A_server_that_says_nothing_is_given_up_in_time()
     {
-        NbdNodeOptions options = new() { ConnectTimeout = TimeSpan.FromMilliseconds(100) };
-        Task<FakeConnection> accepting = _server.AcceptAsync();
+        ManualTime time = new();
+        NbdNodeOptions options = new() { Time = time };
+        Task connecting = NbdNode.ConnectAsync(_server.Uri, options, CancellationToken.None).AsTask();
+        using FakeConnection connection = await _server.AcceptAsync();
+        time.Advance(options.ConnectTimeout - TimeSpan.FromTicks(1));
+        Assert.False(connecting.IsCompleted);
 
-        BlockException exception = await Assert.ThrowsAsync<BlockException>(
-            async () => await NbdNode.ConnectAsync(_server.Uri, options, CancellationToken.None));
+        time.Advance(TimeSpan.FromTicks(1));
 
-        Assert.Equal(BlockErrorKind.ConnectFailed, exception.Kind);
-        (await accepting).Dispose();
+        Assert.Equal(BlockErrorKind.ConnectFailed, (await Assert.ThrowsAsync<BlockException>(() => connecting)).Kind);
     }
 
     [Fact]

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;
 
@@ -79,15 +80,14 @@ public sealed class ReconnectTests : IDisposable
     [Fact]
     public async Task A_server_that_stays_away_is_a_lost_connection_and_a_later_request_tries_again()
     {
-        (NbdNode node, FakeConnection connection) =
-            await _server.ConnectAsync(Export, new NbdNodeOptions { ReconnectTimeout = TimeSpan.FromMilliseconds(250) });
+        ManualTime time = new();
+        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export, new NbdNodeOptions { Time = time });
         _server.StopListening();
         connection.Dispose();
+        Task lost = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();
+        await AdvanceUntilAsync(time, lost, TimeSpan.FromSeconds(1));
 
-        BlockException exception = await Assert.ThrowsAsync<BlockException>(
-            async () => await node.ReadAsync(0, new byte[512], CancellationToken.None));
-
-        Assert.Equal(BlockErrorKind.ConnectionLost, exception.Kind);
+        Assert.Equal(BlockErrorKind.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => lost)).Kind);
         _server.Listen();
         Task read = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();
         using FakeConnection second = await _server.AcceptAsync(Export);
@@ -100,20 +100,23 @@ public sealed class ReconnectTests : IDisposable
     [Fact]
     public async Task A_server_that_dies_of_a_request_each_time_does_not_keep_it_for_ever()
     {
-        (NbdNode node, FakeConnection connection) =
-            await _server.ConnectAsync(Export, new NbdNodeOptions { ReconnectTimeout = TimeSpan.FromMilliseconds(500) });
+        ManualTime time = new();
+        (NbdNode node, FakeConnection connection) = await _server.ConnectAsync(Export, new NbdNodeOptions { Time = time });
         Task read = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();
-
-        while (!read.IsCompleted)
+        for (int deaths = 0; deaths < 5; deaths++)
         {
             await connection.ReadRequestAsync(NbdCommand.Read);
             connection.Dispose();
-            Task<FakeConnection> accepting = _server.AcceptAsync(Export);
-            if (await Task.WhenAny(accepting, read) == accepting)
-            {
-                connection = await accepting;
-            }
+            Task<FakeConnection> accepting = _server.AcceptAsync();
+            await AdvanceUntilAsync(time, accepting, TimeSpan.FromMilliseconds(1));
+            connection = await accepting;
+            await connection.ShakeHandsAsync(Export);
+            Assert.False(read.IsCompleted);
         }
+
+        await connection.ReadRequestAsync(NbdCommand.Read);
+        time.Advance(TimeSpan.FromMinutes(2));
+        connection.Dispose();
 
         Assert.Equal(BlockErrorKind.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
         await node.DisposeAsync();
@@ -162,6 +165,16 @@ public sealed class ReconnectTests : IDisposable
         await node.DisposeAsync();
 
         Assert.Equal(BlockErrorKind.Closed, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
+    }
+
+    // The pauses between attempts are cut by chance, so nobody knows how many there are.
+    private static async Task AdvanceUntilAsync(ManualTime time, Task task, TimeSpan step)
+    {
+        while (!task.IsCompleted)
+        {
+            time.Advance(step);
+            await Task.Delay(1);
+        }
     }
 
     private static Task Start(NbdNode node, string name) => name switch

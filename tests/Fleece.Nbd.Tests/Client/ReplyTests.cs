@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;
 
@@ -290,5 +291,7 @@ public sealed class ReplyTests : IDisposable
 
     private static ReplyForm FormOf(bool isExtended) => isExtended ? ReplyForm.Extended : ReplyForm.Structured;
 
-    private Task<(NbdNode Node, FakeConnection Connection)> ConnectAsync(FakeExport export) => _server.ConnectAsync(export);
+    // Time stands still, so that what is remembered for a second is.
+    private Task<(NbdNode Node, FakeConnection Connection)> ConnectAsync(FakeExport export) =>
+        _server.ConnectAsync(export, new NbdNodeOptions { Time = new ManualTime() });
 }

@@ -74,8 +74,7 @@ public sealed class AddressTests : IDisposable
             await mkfifo.WaitForExitAsync(TestContext.Current.CancellationToken);
         }
 
-        await Task.Run(AssertInUse, TestContext.Current.CancellationToken)
-            .WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        await OwnThread.Run(AssertInUse).WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
 
         Assert.True(File.Exists(SocketPath));
     }

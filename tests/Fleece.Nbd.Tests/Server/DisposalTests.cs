@@ -142,19 +142,22 @@ public sealed class DisposalTests
         Assert.Equal(OptionReply.Ack, greeted.AskOne(8));
     }
 
-    // Reading ahead goes on for as long as the disk is, unless somebody stops it.
+    // Zeros without a hole are written for as long as the disk is, unless somebody stops it.
     [Fact]
     public async Task A_request_as_long_as_the_disk_ends_with_a_connection_that_is_cut_off()
     {
-        RecordingNode node = new(new MemoryNode(1L << 60));
+        RecordingNode recording = new(new MemoryNode(1L << 60));
+        HoldNode node = new(recording);
         await using ServedDisk disk = new(node);
         using RawClient client = disk.Go(HeaderMode.Extended);
-        client.Begin((int)NbdCommand.Cache, 0, 1UL << 60);
-        Assert.True(SpinWait.SpinUntil(() => node.ReadBytes != 0, Bound));
+        Hold writing = node.HoldNextAfter(BlockOperationKind.Write);
+        client.Begin((int)NbdCommand.WriteZeroes, 0, 1UL << 60, (int)CommandFlags.NoHole);
+        await writing.Reached;
 
         await disk.Server.DisposeAsync();
+        writing.Release();
 
-        await disk.Device.DisposeAsync().AsTask().WaitAsync(Bound, TestContext.Current.CancellationToken);
-        Assert.Equal(0, disk.Server.ConnectionCount);
+        await disk.Device.DisposeAsync();
+        Assert.Equal(1, recording.Count(BlockOperationKind.Write));
     }
 }

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Nbd.Server;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;
 
@@ -202,10 +203,14 @@ public sealed class OptionTests
     [Fact]
     public async Task A_client_that_does_not_finish_its_handshake_in_time_is_dropped()
     {
-        await using ServedDisk disk = new(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromSeconds(1) });
+        ManualTime time = new();
+        NbdServerOptions options = new() { Time = time };
+        await using ServedDisk disk = new(options: options);
         using RawClient client = disk.Connect().Greet();
-
+        time.Advance(options.HandshakeTimeout - TimeSpan.FromTicks(1));
         Assert.Equal(OptionReply.Ack, client.AskOne(StructuredReply));
+
+        time.Advance(TimeSpan.FromTicks(1));
 
         client.AssertClosed();
     }
@@ -213,11 +218,16 @@ public sealed class OptionTests
     [Fact]
     public async Task The_time_of_the_handshake_does_not_bound_transmission()
     {
-        await using ServedDisk disk = new(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromSeconds(2) });
+        ManualTime time = new();
+        NbdServerOptions options = new() { Time = time };
+        await using ServedDisk disk = new(options: options);
         using RawClient served = disk.Go();
+        served.ReadDisk(0, 512);
         using RawClient late = disk.Connect().Greet();
-        late.AssertClosed();
 
+        time.Advance(options.HandshakeTimeout);
+
+        late.AssertClosed();
         Assert.Equal(new byte[512], served.ReadDisk(0, 512));
     }
 

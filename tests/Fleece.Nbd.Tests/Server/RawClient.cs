@@ -9,7 +9,7 @@ namespace Fleece.Nbd.Tests.Server;
 /// <summary>A client that sends whatever bytes a test gives it and reads replies strictly. It blocks, and gives up after a while.</summary>
 internal sealed class RawClient : IDisposable
 {
-    private const int TimeoutMilliseconds = 30_000;
+    private const int TimeoutMilliseconds = 60_000;
 
     private readonly NetworkStream _stream;
     private readonly Dictionary<ulong, (ulong Offset, int Length)> _reads = [];

@@ -42,6 +42,18 @@ public sealed class RefusalTests
     }
 
     [Fact]
+    public async Task Reading_ahead_has_a_bound_of_its_own()
+    {
+        await using ServedDisk disk = new(33 * MiB);
+        using RawClient client = disk.Go(HeaderMode.Structured);
+
+        Answer refused = client.Call(Cache, 0, 32 * MiB + 1);
+
+        Assert.Equal((NbdError.Invalid, "At most 33554432 bytes are read ahead at a time."), (refused.Error, refused.Text));
+        Assert.Equal(NbdError.None, client.Call(Cache, 0, 32 * MiB).Error);
+    }
+
+    [Fact]
     public async Task Lengths_of_64_bits_are_checked_against_the_end()
     {
         await using ServedDisk disk = new(Size);

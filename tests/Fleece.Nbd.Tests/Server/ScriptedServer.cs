@@ -49,7 +49,7 @@ internal static class ScriptedServer
         {
             MemoryBudget budget = new(MemoryBudget.MinimumBytes);
             using CancellationTokenSource ended = new();
-            using (Transmission transmission = new(negotiated, budget, new ServerThreads(), ended, "scripted"))
+            using (Transmission transmission = new(negotiated, budget, new WorkThreads("Fleece NBD I/O"), ended, "scripted"))
             {
                 transmission.Run();
             }

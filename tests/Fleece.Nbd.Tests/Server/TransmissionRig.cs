@@ -10,7 +10,7 @@ namespace Fleece.Nbd.Tests.Server;
 internal sealed class TransmissionRig : IDisposable
 {
     private readonly TempFolder _folder = new();
-    private readonly ServerThreads _threads = new();
+    private readonly WorkThreads _threads = new("Fleece NBD I/O");
     private readonly List<RawClient> _clients = [];
     private readonly List<Task> _running = [];
     private readonly NbdExport _export;
@@ -38,8 +38,7 @@ internal sealed class TransmissionRig : IDisposable
         (Socket client, Socket server) = Pair();
         NetworkStream stream = new(server, ownsSocket: true) { WriteTimeout = (int)StallTimeout.TotalMilliseconds };
         Negotiated negotiated = new(stream, _export, mode != HeaderMode.Simple, mode == HeaderMode.Extended, []);
-        _running.Add(Task.Factory.StartNew(
-            () => Run(negotiated), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+        _running.Add(OwnThread.Run(() => Run(negotiated)));
         _clients.Add(RawClient.Over(client, mode));
         return _clients[^1];
     }
@@ -47,7 +46,7 @@ internal sealed class TransmissionRig : IDisposable
     public void Dispose()
     {
         _clients.ForEach(client => client.Dispose());
-        Assert.True(Task.WaitAll([.. _running], TimeSpan.FromSeconds(30)), "A connection did not end.");
+        Assert.True(Task.WaitAll([.. _running], TimeSpan.FromMinutes(1)), "A connection did not end.");
         Assert.Equal(0, Budget.UsedBytes);
         _folder.Dispose();
     }

@@ -68,14 +68,36 @@ public sealed class PolicyConformance : IDisposable
         await QemuIo.RunAsync(served.UriOf(session), "read -P 0x5a 0 1M");
     }
 
-    [Fact(Skip = "Fleece has no -CopyTimeout yet, so no copy can time out (DESIGN section 4, failure policy).")]
-    public void W3_a_copy_that_takes_too_long_fails_the_guests_write_with_a_timeout()
+    // The wire has no number for a timeout, so the client sees EIO.
+    [Fact]
+    public async Task W3_a_copy_that_takes_too_long_fails_the_guests_write_with_a_timeout()
     {
+        using PausedTemp temp = await PausedTemp.StartAsync(DiskBytes);
+        (ServedDisk served, Session session, QemuIo guest) = await WriteLateAsync(temp, CopyErrorPolicy.BreakGuestWrite);
+        await using ServedDisk disposal = served;
+
+        Assert.Contains(QemuIo.IoError, await guest.DoAsync("write -P 0xa5 512k 512k"), StringComparison.Ordinal);
+
+        temp.Resume();
+        await guest.DisposeAsync();
+        await QemuIo.RunAsync(served.UriOf(session), "read -P 0x5a 0 1M");
+        await QemuIo.RunAsync(served.Uri, "read -P 0xa5 0 512k", "read -P 0x5a 512k 512k");
     }
 
-    [Fact(Skip = "Fleece has no -CopyTimeout yet, so no copy can time out (DESIGN section 4, failure policy).")]
-    public void W4_a_copy_that_takes_too_long_breaks_the_snapshot()
+    [Fact]
+    public async Task W4_a_copy_that_takes_too_long_breaks_the_snapshot()
     {
+        using PausedTemp temp = await PausedTemp.StartAsync(DiskBytes);
+        (ServedDisk served, Session session, QemuIo guest) = await WriteLateAsync(temp, CopyErrorPolicy.BreakSnapshot);
+        await using ServedDisk disposal = served;
+
+        Assert.Contains("wrote 524288/524288", await guest.DoAsync("write -P 0xa5 512k 512k"), StringComparison.Ordinal);
+
+        await QemuIo.AssertRefusedAsync(served.UriOf(session), "read 0 1M", QemuIo.NotPermitted);
+        Assert.Contains("timed out", session.BrokenBy, StringComparison.Ordinal);
+        temp.Resume();
+        await guest.DisposeAsync();
+        await QemuIo.RunAsync(served.Uri, "read -P 0xa5 0 1M");
     }
 
     [Fact]
@@ -104,6 +126,30 @@ public sealed class PolicyConformance : IDisposable
 
         Assert.Contains(guestWins ? "wrote 1048576/1048576" : QemuIo.IoError, said, StringComparison.Ordinal);
         Assert.Equal(guestWins ? SessionState.Broken : SessionState.Active, session.State);
+    }
+
+    // The clock stands still for the first half of the disk and runs out as soon as the copy of the second one is waited for.
+    private static async Task<(ServedDisk Served, Session Session, QemuIo Guest)> WriteLateAsync(PausedTemp temp, CopyErrorPolicy policy)
+    {
+        Peer.Need("qemu-io");
+        ManualTime time = new();
+        ServedDisk served = await ServedDisk.StartAsync(DiskBytes);
+        await QemuIo.RunAsync(served.Uri, "write -P 0x5a 0 1M");
+        Session session = await served.StartSessionAsync(new SessionOptions
+        {
+            OnCopyError = policy,
+            TempPath = temp.Uri,
+            Limits = new CopyLimits { Timeout = TimeSpan.FromSeconds(1), Time = time },
+        });
+        QemuIo guest = QemuIo.Connect(served.Uri);
+        Assert.Contains("wrote 524288/524288", await guest.DoAsync("write -P 0xa5 0 512k"), StringComparison.Ordinal);
+        temp.Pause();
+        _ = OwnThread.Run(() =>
+        {
+            SpinWait.SpinUntil(() => time.ArmedTimers != 0, TimeSpan.FromMinutes(1));
+            time.Advance(TimeSpan.FromSeconds(1));
+        });
+        return (served, session, guest);
     }
 
     private Task<(ServedDisk Served, Session Session)> StartAsync(CopyErrorPolicy policy) =>

@@ -14,7 +14,7 @@ internal readonly record struct BitmapEntry(
 
 /// <summary>The bitmaps extension of the header and the directory that it points to.</summary>
 /// <remarks>
-/// <para>Extension 0x23852875, 24 bytes, big-endian (qcow2.txt, "Bitmaps extension"):</para>
+/// <para><see cref="HeaderExtensions.Bitmaps"/>, 24 bytes, big-endian (qcow2.txt, "Bitmaps extension"):</para>
 /// <code>
 /// 0  4  nb_bitmaps, 1 to 65535          8  8  bitmap_directory_size, bytes
 /// 4  4  reserved, 0                    16  8  bitmap_directory_offset, a cluster's
@@ -30,11 +30,6 @@ internal readonly record struct BitmapEntry(
 /// </remarks>
 internal static class BitmapDirectory
 {
-    public const uint ExtensionType = 0x23852875;
-
-    /// <summary>Autoclear feature bit 0: the bitmaps agree with the data (qcow2.txt, "Header", autoclear_features).</summary>
-    public const ulong AutoclearBit = 1;
-
     private const int ExtensionBytes = 24;
     private const int EntryBytes = 24;
     private const int MaximumNameBytes = 1023;
@@ -46,7 +41,7 @@ internal static class BitmapDirectory
     /// <summary>The entries of an image's bitmaps; none when they don't count.</summary>
     public static IReadOnlyList<ImageBitmap> Describe(IContainerFile file, Qcow2Header header)
     {
-        if ((header.AutoclearFeatures & AutoclearBit) == 0 || HeaderExtensions.Read(file, header).Find(ExtensionType) is not { } extension)
+        if ((header.AutoclearFeatures & Qcow2Header.BitmapsBit) == 0 || header.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
         {
             return [];
         }

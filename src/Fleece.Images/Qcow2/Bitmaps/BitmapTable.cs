@@ -90,7 +90,7 @@ internal static class BitmapTable
             ulong word = AllOnes;
             if (data.AsSpan().ContainsAnyExcept(byte.MaxValue))
             {
-                long hostBytes = metadata.TakeTogether(1);
+                long hostBytes = metadata.AllocateMetadata(1);
                 file.Write(hostBytes, data);
                 word = (ulong)hostBytes;
             }
@@ -98,7 +98,7 @@ internal static class BitmapTable
             BinaryPrimitives.WriteUInt64BigEndian(table.AsSpan(i * sizeof(ulong)), word);
         }
 
-        long tableBytes = metadata.TakeTogether((int)((table.Length + header.ClusterBytes - 1) >> header.ClusterBits));
+        long tableBytes = metadata.AllocateMetadata((int)((table.Length + header.ClusterBytes - 1) >> header.ClusterBits));
         file.Write(tableBytes, table);
         return tableBytes;
     }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Qcow2.Compression;
+
+/// <summary>Reads the compressed clusters of an image.</summary>
+/// <remarks>
+/// <para>A read of a whole cluster is inflated where it is wanted; a smaller one comes from <see cref="InflatedClusters"/>.</para>
+/// <para>Threading. Any thread, counted in <see cref="Epochs"/>, so that no place is used again under a reader.</para>
+/// </remarks>
+/// <param name="file">The image.</param>
+/// <param name="header">Its header.</param>
+/// <param name="allocator">Tells when places were given back; null when that can't happen.</param>
+internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header, ClusterAllocator? allocator)
+{
+    private readonly InflatedClusters _inflated = new(header.ClusterBytes);
+    private readonly ImageCompression _compression = header.CompressionType == Qcow2Header.CompressionZstd
+        ? ImageCompression.Zstd
+        : ImageCompression.Zlib;
+
+    /// <summary>Fills the buffer with a part of a cluster's content.</summary>
+    /// <param name="extent">Where the compressed bytes are; it begins within the file.</param>
+    /// <param name="guestOffsetBytes">Disk offset of the buffer's first byte; the buffer ends within the same cluster.</param>
+    /// <param name="buffer">Gets the bytes.</param>
+    /// <exception cref="Block.BlockException">Corrupt: the bytes are no cluster; Unsupported: zstd, and its library is not
+    /// there; read errors.</exception>
+    public void Read(CompressedExtent extent, long guestOffsetBytes, Span<byte> buffer)
+    {
+        if (buffer.Length == header.ClusterBytes)
+        {
+            Inflate(extent, guestOffsetBytes, buffer);
+            return;
+        }
+
+        InflatedClusters.Cluster cluster = _inflated.Borrow(extent, allocator?.SharedReleases ?? 0);
+        try
+        {
+            lock (cluster.Filling)
+            {
+                if (!cluster.IsFilled)
+                {
+                    Inflate(extent, guestOffsetBytes, cluster.Bytes);
+                    cluster.IsFilled = true;
+                }
+            }
+
+            int inCluster = (int)(guestOffsetBytes & (header.ClusterBytes - 1));
+            cluster.Bytes.AsSpan(inCluster, buffer.Length).CopyTo(buffer);
+        }
+        finally
+        {
+            _inflated.Return(cluster);
+        }
+    }
+
+    private void Inflate(CompressedExtent extent, long guestOffsetBytes, Span<byte> cluster)
+    {
+        IClusterCodec codec = ClusterCodecs.Find(file.Path, _compression);
+        byte[] source = ArrayPool<byte>.Shared.Rent(extent.LengthBytes);
+        try
+        {
+            file.Read(extent.OffsetBytes, source.AsSpan(0, extent.LengthBytes));
+            if (!codec.TryDecompress(source, extent.LengthBytes, cluster))
+            {
+                throw Qcow2Fault.Corrupt(
+                    file.Path,
+                    $"the {_compression} data at file offset {extent.OffsetBytes}, of at most {extent.LengthBytes} bytes, does not " +
+                    $"make the cluster at disk offset {guestOffsetBytes & -header.ClusterBytes}",
+                    guestOffsetBytes);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(source);
+        }
+    }
+}

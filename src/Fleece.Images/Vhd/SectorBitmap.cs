@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace Fleece.Images.Vhd;
+
+/// <summary>The sector bitmap of a block in memory, as it is on disk.</summary>
+/// <remarks>
+/// <para>A set bit says that the block holds the sector; the first sector is the most significant bit of the first byte
+/// ("Block Allocation Table and Data Blocks", Sector Bitmap).</para>
+/// <para>Threading. Bits are read without a lock, each 64 of them at once, and set under the metadata lock; everything else is
+/// touched under that lock. Bits are only ever set.</para>
+/// </remarks>
+internal sealed class SectorBitmap(int block, int bitmapBytes)
+{
+    private const int WordBits = 64;
+
+    private readonly ulong[] _words = new ulong[bitmapBytes / sizeof(ulong)];
+
+    public int Block { get; } = block;
+
+    /// <summary>Set by every use, cleared by the eviction's clock hand.</summary>
+    public bool IsReferenced;
+
+    /// <summary>True while bits are set that no write-back has captured.</summary>
+    public bool IsDirty;
+
+    /// <summary>True while a captured copy is being written; the bitmap can't be evicted then.</summary>
+    public bool IsBeingWritten;
+
+    /// <summary>True until the block allocation table on disk points to the block.</summary>
+    public bool IsNew;
+
+    /// <summary>The bytes as they are on disk; to be changed only before anybody else sees the bitmap.</summary>
+    public Span<byte> Bytes => MemoryMarshal.AsBytes(_words.AsSpan());
+
+    /// <summary>Sectors from one on that are all held by the block, or all not.</summary>
+    public int CountRun(int sector, int most, out bool isPresent)
+    {
+        ulong first = WordAt(sector) << (sector % WordBits);
+        isPresent = (long)first < 0;
+        int count = 0;
+        while (count < most)
+        {
+            int at = sector + count;
+            ulong word = isPresent ? ~WordAt(at) : WordAt(at);
+            int same = BitOperations.LeadingZeroCount(word << (at % WordBits));
+            int left = WordBits - (at % WordBits);
+            count += Math.Min(same, left);
+            if (same < left)
+            {
+                break;
+            }
+        }
+
+        return Math.Min(count, most);
+    }
+
+    /// <summary>True when the block holds all of the sectors.</summary>
+    public bool HasAll(int sector, int count) => CountRun(sector, count, out bool isPresent) == count && isPresent;
+
+    /// <summary>Sets the bits of sectors.</summary>
+    public void Set(int sector, int count)
+    {
+        while (count > 0)
+        {
+            int bit = sector % WordBits;
+            int bits = Math.Min(count, WordBits - bit);
+            ulong mask = (bits == WordBits ? ulong.MaxValue : ~(ulong.MaxValue >> bits)) >> bit;
+            Volatile.Write(ref _words[sector / WordBits], FromDisk(WordAt(sector) | mask));
+            sector += bits;
+            count -= bits;
+        }
+    }
+
+    private static ulong FromDisk(ulong value) =>
+        BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(value) : value;
+
+    private ulong WordAt(int sector) => FromDisk(Volatile.Read(ref _words[sector / WordBits]));
+}

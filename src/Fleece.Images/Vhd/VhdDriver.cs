@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Chain;
+using Fleece.Images.Checking;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Vhd;
+
+/// <summary>VHD images (Microsoft's Virtual Hard Disk Image Format Specification, version 1.0).</summary>
+internal sealed class VhdDriver : IImageDriver
+{
+    public ImageFormat Format => ImageFormat.Vhd;
+
+    public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) => VhdFooters.HasCookie(file, head);
+
+    public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        (IBlockNode)OpenAny(file, options, chain);
+
+    public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        OpenAny(file, options, chain);
+
+    public ImageInfo Describe(IContainerFile file, ImageInfo info)
+    {
+        VhdFooters footers = VhdFooters.Read(file);
+        VhdFooter footer = footers.Footer;
+        info = info with
+        {
+            SizeBytes = footer.SizeBytes,
+            FormatVersion = (int)(VhdFooter.Version1 >> 16),
+            DiskIdentifier = footer.UniqueId,
+            IsDirty = footers.TrailerOffsetBytes is null,
+            Features = NameFeatures(footer),
+        };
+        if (footer.Type == VhdDiskType.Fixed)
+        {
+            FixedVhdNode.CheckLength(file.Path, footers);
+            return info with { Type = ImageType.Fixed };
+        }
+
+        VhdHeader header = VhdHeader.Read(file, footers);
+        info = info with { Type = ImageType.Dynamic, BlockSizeBytes = header.BlockBytes };
+        if (footer.Type == VhdDiskType.Dynamic)
+        {
+            return info;
+        }
+
+        IReadOnlyList<string> candidates = VhdParentLocators.ReadCandidates(file, header);
+        return info with
+        {
+            Type = ImageType.Differencing,
+            ParentPath = candidates.FirstOrDefault(File.Exists) ?? (candidates.Count == 0 ? null : candidates[0]),
+            ParentFormat = ImageFormat.Vhd,
+        };
+    }
+
+    public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent)
+    {
+        CheckNew(file.Path, options, parent);
+        VhdDiskType type = (options.IsFixed, parent) switch
+        {
+            (true, _) => VhdDiskType.Fixed,
+            (_, null) => VhdDiskType.Dynamic,
+            _ => VhdDiskType.Differencing,
+        };
+        VhdLayout layout = new()
+        {
+            Type = type,
+            SizeBytes = options.SizeBytes!.Value,
+            BlockBytes = options.BlockSizeBytes ?? VhdLimits.DefaultBlockBytes,
+        };
+        if (parent?.Layer is IVhdLayer layer)
+        {
+            layout = layout with
+            {
+                ParentPath = layer.Path,
+                ParentId = layer.UniqueId,
+                ParentTimestamp = VhdFooter.ToTimestamp(File.GetLastWriteTimeUtc(layer.Path)),
+            };
+        }
+
+        layout.WriteTo(file);
+    }
+
+    public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
+        new VhdCheck(file, repair, cancellationToken).Run();
+
+    private static IVhdLayer OpenAny(IContainerFile file, ImageOpenOptions options, ImageChain chain)
+    {
+        if (options.SnapshotName is { } snapshot)
+        {
+            throw VhdFault.Unsupported(file.Path, $"the format has no internal snapshots, and so none called '{snapshot}'");
+        }
+
+        VhdFooters footers = VhdFooters.Read(file);
+        return footers.Footer.Type == VhdDiskType.Fixed
+            ? FixedVhdNode.Open(file, footers)
+            : VhdNode.Open(
+                file,
+                footers,
+                options.MetadataCacheBytes ?? VhdLimits.MetadataCacheBytes,
+                options.IsLayerOnly ? null : header => OpenParent(file, header, chain));
+    }
+
+    // The time stamp is recorded and not judged: file systems, copies and restores change the times of files that nobody wrote
+    // to, and whole chains have become unusable over daylight saving time in programs that insist on it.
+    private static ParentImage OpenParent(IContainerFile file, VhdHeader header, ImageChain chain)
+    {
+        IReadOnlyList<string> candidates = VhdParentLocators.ReadCandidates(file, header);
+        if (candidates.Count == 0)
+        {
+            throw VhdFault.Corrupt(
+                file.Path, "it is a differencing image, and neither a parent locator nor the parent's name says where its parent is");
+        }
+
+        ParentImage parent = chain.OpenParent(file.Path, candidates, ImageFormat.Vhd);
+        Guid parentId = ((IVhdLayer)parent.Layer).UniqueId;
+        if (parentId == header.ParentId)
+        {
+            return parent;
+        }
+
+        string parentPath = parent.Layer.Path;
+        parent.Dispose();
+        throw new BlockException(
+            BlockErrorKind.Corrupt,
+            $"The parent '{parentPath}' of '{file.Path}' was changed after the child was made, or another image stands in its place: " +
+            $"the child's parent unique id is {header.ParentId}, and the parent's unique id is {parentId}. Put the right parent back.",
+            file.Path,
+            operation: "open");
+    }
+
+    private static List<string> NameFeatures(VhdFooter footer)
+    {
+        uint version = footer.CreatorVersion;
+        List<string> features = [$"creator '{footer.PrintableCreator}' {version >> 16}.{version & 0xffff}"];
+        if ((footer.Features & VhdFooter.TemporaryFeature) != 0)
+        {
+            features.Add("temporary");
+        }
+
+        if (footer.HasSavedState)
+        {
+            features.Add("saved state");
+        }
+
+        return features;
+    }
+
+    private static void CheckNew(string path, ImageCreateOptions options, ParentImage? parent)
+    {
+        if (options.SizeBytes > VhdLimits.MaxSizeBytes)
+        {
+            throw VhdFault.CannotCreate(
+                path, $"{options.SizeBytes} bytes are more than the format's {VhdLimits.MaxSizeBytes} (2040 GiB). Make it a VHDX");
+        }
+
+        if (options.LogicalSectorSizeBytes is { } sectorBytes and not VhdLimits.SectorBytes)
+        {
+            throw VhdFault.CannotCreate(path, $"its sectors have 512 bytes, not {sectorBytes}. Make it a VHDX");
+        }
+
+        if (options.IsFixed && (parent is not null || options.BlockSizeBytes is not null))
+        {
+            throw VhdFault.CannotCreate(path, "a fixed image has neither a parent nor blocks. Leave them out, or make it dynamic");
+        }
+
+        if (options.BlockSizeBytes is { } blockBytes and not (VhdLimits.DefaultBlockBytes or VhdLimits.SmallBlockBytes))
+        {
+            throw VhdFault.CannotCreate(
+                path,
+                $"its block size would be {blockBytes}, and Windows takes {VhdLimits.SmallBlockBytes} and " +
+                $"{VhdLimits.DefaultBlockBytes} only");
+        }
+
+        if (parent is not null && parent.Layer is not IVhdLayer)
+        {
+            throw VhdFault.CannotCreate(
+                path, $"its parent '{parent.Layer.Path}' is a {parent.Layer.Format} image, and a VHD's parent is a VHD");
+        }
+
+        if (parent is not null && options.SizeBytes != parent.Layer.LengthBytes)
+        {
+            throw VhdFault.CannotCreate(
+                path,
+                $"its disk would have {options.SizeBytes} bytes and its parent's has {parent.Layer.LengthBytes}: they must be the " +
+                "same. Leave the size out");
+        }
+    }
+}

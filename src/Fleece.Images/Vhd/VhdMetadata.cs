@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Vhd;
+
+/// <summary>The tables of a dynamic or differencing image: where blocks are, and which sectors they hold.</summary>
+/// <remarks>
+/// <para>Everything here only ever becomes more: blocks are allocated and never given back, bits are set and never cleared.
+/// So a request may use what it has looked up for as long as it likes, and nobody has to wait for it.</para>
+/// <para>Threading. Looked up without a lock as long as the bitmap is in memory. Bitmaps are loaded and everything is changed
+/// under <see cref="Sync"/>, which is never held across the guest's own I/O.</para>
+/// </remarks>
+internal sealed class VhdMetadata
+{
+    private readonly IContainerFile _file;
+    private readonly VhdHeader _header;
+    private readonly VhdFooters _footers;
+    private readonly BlockAllocator? _allocator;
+    private readonly bool _isDifferencing;
+    private readonly int _sectorsPerBlock;
+    private readonly uint[] _fullBlocks;
+    private volatile bool _isPrepared;
+    private int _newBlockCount;
+
+    /// <summary>Reads the block allocation table and judges it.</summary>
+    /// <exception cref="BlockException">Corrupt, where the image is to be written; read errors.</exception>
+    public VhdMetadata(IContainerFile file, VhdFooters footers, VhdHeader header, long cacheBytes, long growthBytes)
+    {
+        _file = file;
+        _header = header;
+        _footers = footers;
+        _isDifferencing = footers.Footer.Type == VhdDiskType.Differencing;
+        _sectorsPerBlock = header.BlockBytes / VhdLimits.SectorBytes;
+        _fullBlocks = new uint[(header.BlockCount + 31) / 32];
+        Poison = new Poison(cause => VhdFault.Stopped(file.Path, cause));
+        Table = VhdBlockTable.Read(file, header);
+        Table.FindFaults(header, footers.ContentEndBytes, OnFault);
+        Bitmaps = new SectorBitmapCache(header.BitmapBytes, cacheBytes);
+        if (!file.IsReadOnly)
+        {
+            _allocator = new BlockAllocator(file, footers, header, Table, Poison, growthBytes);
+        }
+    }
+
+    /// <summary>The metadata lock. Short: look-ups and changes, loading a bitmap, growing the file.</summary>
+    public Lock Sync { get; } = new();
+
+    public Poison Poison { get; }
+
+    public VhdBlockTable Table { get; }
+
+    public SectorBitmapCache Bitmaps { get; }
+
+    /// <summary>Blocks whose table entry is not on disk yet, in the order of their allocation.</summary>
+    public List<int> NewBlocks { get; } = [];
+
+    /// <summary>True when a request should write metadata back before it makes more of it. Any thread.</summary>
+    public bool NeedsWriteBack => Bitmaps.IsFullOfChanges || Volatile.Read(ref _newBlockCount) >= VhdLimits.MaxNewBlocks;
+
+    /// <summary>Where a block's table entry is in the file.</summary>
+    public long EntryOffsetBytes(int block) => _header.TableOffsetBytes + ((long)block * sizeof(uint));
+
+    /// <summary>Where a block's data begins in the file.</summary>
+    public long DataOffsetBytes(uint sector) => ((long)sector * VhdLimits.SectorBytes) + _header.BitmapBytes;
+
+    /// <summary>The block's sector in the file, or <see cref="VhdBlockTable.Free"/>.</summary>
+    /// <exception cref="BlockException">Corrupt: the table's entry can't be right.</exception>
+    public uint Find(int block)
+    {
+        uint sector = Table[block];
+        return sector != VhdBlockTable.Invalid ? sector : throw VhdFault.Corrupt(
+            _file.Path,
+            $"entry {block} of the block allocation table lies beyond the end of the file, on the image's own tables or on " +
+            $"another block, so the disk can't be read from {(long)block << _header.BlockBits} on for {_header.BlockBytes} bytes",
+            EntryOffsetBytes(block));
+    }
+
+    /// <summary>True when the block is known to hold all of its sectors.</summary>
+    public bool IsFull(int block) => (Volatile.Read(ref _fullBlocks[block / 32]) & (1u << (block % 32))) != 0;
+
+    /// <summary>The bitmap of an allocated block.</summary>
+    public SectorBitmap FindBitmap(int block)
+    {
+        if (Bitmaps.TryFind(block) is { } cached)
+        {
+            return cached;
+        }
+
+        lock (Sync)
+        {
+            return FindBitmapLocked(block);
+        }
+    }
+
+    /// <summary>Makes the image ready for its first change.</summary>
+    public void Prepare()
+    {
+        if (_isPrepared)
+        {
+            return;
+        }
+
+        lock (Sync)
+        {
+            Poison.ThrowIfSet();
+            if (!_isPrepared)
+            {
+                _allocator!.RepairFooters();
+                _isPrepared = true;
+            }
+        }
+    }
+
+    /// <summary>Gives a block its place, if it has none yet.</summary>
+    /// <returns>The block's sector in the file.</returns>
+    public uint Allocate(int block)
+    {
+        lock (Sync)
+        {
+            Poison.ThrowIfSet();
+            uint sector = Find(block);
+            if (sector != VhdBlockTable.Free)
+            {
+                return sector;
+            }
+
+            SectorBitmap bitmap = new(block, _header.BitmapBytes);
+            if (_isDifferencing)
+            {
+                sector = _allocator!.Allocate([]);
+                bitmap.IsNew = true;
+                Bitmaps.Add(bitmap);
+                Bitmaps.MarkDirty(bitmap);
+            }
+            else
+            {
+                // Nobody reads the bitmap of a dynamic image here, but others do: the whole block counts.
+                bitmap.Set(0, _sectorsPerBlock);
+                sector = _allocator!.Allocate(bitmap.Bytes);
+                MarkFull(block);
+            }
+
+            NewBlocks.Add(block);
+            Volatile.Write(ref _newBlockCount, NewBlocks.Count);
+            Table.Set(block, sector);
+            return sector;
+        }
+    }
+
+    /// <summary>Notes that an allocated block holds sectors, whose bytes the file has already.</summary>
+    public void SetPresent(int block, int sector, int count)
+    {
+        if (FindBitmap(block).HasAll(sector, count))
+        {
+            return;
+        }
+
+        lock (Sync)
+        {
+            Poison.ThrowIfSet();
+            SectorBitmap bitmap = FindBitmapLocked(block);
+            bitmap.Set(sector, count);
+            Bitmaps.MarkDirty(bitmap);
+            if (bitmap.HasAll(0, _sectorsPerBlock))
+            {
+                MarkFull(block);
+            }
+        }
+    }
+
+    /// <summary>Takes the new blocks as captured for writing.</summary>
+    public void ForgetNewBlocks()
+    {
+        NewBlocks.Clear();
+        Volatile.Write(ref _newBlockCount, 0);
+    }
+
+    /// <summary>Cuts off what was grown in advance. No request may run.</summary>
+    public void Finish()
+    {
+        lock (Sync)
+        {
+            _allocator!.Finish();
+        }
+    }
+
+    private SectorBitmap FindBitmapLocked(int block)
+    {
+        if (Bitmaps.TryFind(block) is { } cached)
+        {
+            return cached;
+        }
+
+        SectorBitmap bitmap = new(block, _header.BitmapBytes);
+        _file.Read((long)Find(block) * VhdLimits.SectorBytes, bitmap.Bytes);
+        if (bitmap.HasAll(0, _sectorsPerBlock))
+        {
+            MarkFull(block);
+        }
+
+        Bitmaps.Add(bitmap);
+        return bitmap;
+    }
+
+    private void MarkFull(int block) =>
+        Volatile.Write(ref _fullBlocks[block / 32], _fullBlocks[block / 32] | (1u << (block % 32)));
+
+    // One wrong entry shows that the table is not to be trusted with writes; what can be read without it may be.
+    private void OnFault(BlockFault fault)
+    {
+        if (!_file.IsReadOnly)
+        {
+            throw VhdFault.Corrupt(
+                _file.Path, fault.Describe(_header, _footers.ContentEndBytes), EntryOffsetBytes(fault.Block));
+        }
+
+        Table.Set(fault.Block, VhdBlockTable.Invalid);
+    }
+}

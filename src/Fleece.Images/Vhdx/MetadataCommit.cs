@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Vhdx;
+
+/// <summary>Takes changed metadata to the disk through the log, in an order that a crash can interrupt anywhere.</summary>
+/// <remarks>
+/// <para>All changes of one moment are copied under the metadata lock, then written outside it:</para>
+/// <code>
+/// 1  flush: the guest's data, zeroed space, the length of the file, and the pages that the commit before put in place
+/// 2  one entry of the log, its own tail           then flush
+/// 3  the first time: log_guid in both headers     each with a flush
+/// 4  the pages in their places in the file        durable with the next commit's first flush
+/// </code>
+/// <para>So nothing the log or a page in place points to is missing, and what is half in place the log has whole. The
+/// header names the log only when its first entry is durable, because a named log without an entry is damage.</para>
+/// <para>Threading. One commit at a time; others wait for it asynchronously. Errors. The first failure poisons the
+/// image.</para>
+/// </remarks>
+internal sealed class MetadataCommit : IDisposable
+{
+    private readonly IContainerFile _file;
+    private readonly VhdxHeaders _headers;
+    private readonly BlockMap _map;
+    private readonly FileSpace _space;
+    private readonly LogWriter _log;
+    private readonly SemaphoreSlim _turn = new(1, 1);
+    private readonly Lock _headerLock = new();
+    private readonly List<MetadataPage> _pages = [];
+    private readonly List<long> _offsetsBytes = [];
+    private readonly byte[] _buffer;
+    private volatile bool _hasChanged;
+
+    public MetadataCommit(IContainerFile file, VhdxHeaders headers, BlockMap map, FileSpace space)
+    {
+        _file = file;
+        _headers = headers;
+        _map = map;
+        _space = space;
+        _log = new LogWriter(file, headers.Current);
+        _buffer = new byte[_log.MaxPages * VhdxFormat.PageBytes];
+        map.MostDirtyPages = _log.MaxPages;
+    }
+
+    /// <summary>Before the first change of the file: both headers say that the file (file_write_guid) and the disk's content
+    /// (data_write_guid) are no longer what they were.</summary>
+    public void PrepareForChange()
+    {
+        if (_hasChanged)
+        {
+            return;
+        }
+
+        lock (_headerLock)
+        {
+            _map.Poison.ThrowIfSet();
+            if (!_hasChanged)
+            {
+                UpdateHeaders(header => header with { FileWriteGuid = Guid.NewGuid(), DataWriteGuid = Guid.NewGuid() });
+                _hasChanged = true;
+            }
+        }
+    }
+
+    /// <summary>Makes everything that completed before the call durable.</summary>
+    public async ValueTask RunAsync(CancellationToken cancellationToken)
+    {
+        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            Run();
+        }
+        finally
+        {
+            _turn.Release();
+        }
+
+        _map.Reclaim();
+    }
+
+    /// <summary>Leaves the file with an empty log and without what it has grown in advance. No request may run.</summary>
+    public void Finish()
+    {
+        if (!_hasChanged || _map.Poison.IsSet)
+        {
+            return;
+        }
+
+        Run();
+        Guard(_file.Flush);
+        if (_headers.Current.LogGuid != Guid.Empty)
+        {
+            UpdateHeaders(header => header with { LogGuid = Guid.Empty });
+        }
+
+        _map.Reclaim();
+        lock (_map.Pages.Sync)
+        {
+            _space.TrimFile();
+        }
+
+        _file.Flush();
+    }
+
+    public void Dispose() => _turn.Dispose();
+
+    private void Run()
+    {
+        long number;
+        lock (_map.Pages.Sync)
+        {
+            _map.Poison.ThrowIfSet();
+            number = _map.BeginCommit();
+            Capture();
+        }
+
+        Guard(WriteCaptured);
+        lock (_map.Pages.Sync)
+        {
+            foreach (MetadataPage page in _pages)
+            {
+                page.IsBeingWritten = false;
+            }
+
+            _pages.Clear();
+            _map.EndCommit(number);
+        }
+    }
+
+    private void Capture()
+    {
+        _pages.AddRange(_map.Pages.Dirty);
+        _map.Pages.Dirty.Clear();
+        _offsetsBytes.Clear();
+        for (int i = 0; i < _pages.Count; i++)
+        {
+            MetadataPage page = _pages[i];
+            page.Bytes.CopyTo(_buffer.AsSpan(i * VhdxFormat.PageBytes));
+            page.IsDirty = false;
+            page.IsBeingWritten = true;
+            _offsetsBytes.Add(page.OffsetBytes);
+        }
+    }
+
+    private void WriteCaptured()
+    {
+        long fileBytes = _file.GetLength();
+        _file.Flush();
+        if (_pages.Count == 0)
+        {
+            return;
+        }
+
+        ReadOnlySpan<byte> bytes = _buffer.AsSpan(0, _pages.Count * VhdxFormat.PageBytes);
+        _log.Append(_offsetsBytes, bytes, fileBytes);
+        _file.Flush();
+        if (_headers.Current.LogGuid != _log.LogGuid)
+        {
+            _headers.Update(header => header with { LogGuid = _log.LogGuid });
+        }
+
+        for (int i = 0; i < _pages.Count; i++)
+        {
+            _file.Write(_offsetsBytes[i], bytes.Slice(i * VhdxFormat.PageBytes, VhdxFormat.PageBytes));
+        }
+    }
+
+    private void UpdateHeaders(Func<VhdxHeader, VhdxHeader> change) => Guard(() => _headers.Update(change));
+
+    private void Guard(Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (BlockException failure)
+        {
+            _map.Poison.Set(failure);
+            throw;
+        }
+    }
+}

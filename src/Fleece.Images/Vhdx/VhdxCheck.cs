@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images.Checking;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Vhdx;
+
+/// <summary>Examines an image's structures, and repairs what has a second copy or only wastes space.</summary>
+/// <remarks>
+/// <para>Checked: both headers, both region tables, the metadata, the log, and every entry of the BAT: state, place, overlaps, the
+/// sector bitmaps of partially present blocks, and space behind the last block. Free space between blocks is no finding: it is used
+/// again when the image is written to.</para>
+/// <para>Repaired: with <see cref="ImageRepair.Leaks"/> a log is replayed and space at the end given back; with
+/// <see cref="ImageRepair.All"/> also a damaged copy of the header or of the region table is written from the good one, and
+/// a log without any whole entry is cleared. Damaged BAT entries are only reported: nothing says what they should be.</para>
+/// </remarks>
+internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
+{
+    private readonly List<ImageFinding> _findings = [];
+    private long _corruptions;
+    private long _repairedCorruptions;
+    private long _leaks;
+    private long _repairedLeaks;
+    private long _leakedBytes;
+
+    public ImageReport Run(CancellationToken cancellationToken)
+    {
+        VhdxStructure structure = VhdxStructure.Read(file, isLogNeeded: false);
+        BatScan scan = new(
+            structure.Replayed ?? file,
+            structure,
+            fault => Add(ImageFindingKind.Corruption, fault.Message, fault.OffsetBytes, isRepaired: false),
+            cancellationToken);
+        bool isBatSound = _corruptions == 0;
+        if (isBatSound && repair != ImageRepair.None)
+        {
+            VhdxNode.ReplayLog(file, structure);
+        }
+
+        CheckLog(structure, isBatSound);
+        CheckCopies(structure, isBatSound);
+        CheckEnd(structure, scan, isBatSound);
+        return new ImageReport
+        {
+            Path = file.Path,
+            Format = ImageFormat.Vhdx,
+            LeakCount = _leaks,
+            CorruptionCount = _corruptions,
+            RepairedLeakCount = _repairedLeaks,
+            RepairedCorruptionCount = _repairedCorruptions,
+            LeakedBytes = _leakedBytes,
+            TotalBlockCount = structure.Metadata.BlockCount,
+            AllocatedBlockCount = scan.PresentCount,
+            FragmentedBlockCount = scan.FragmentedCount,
+            Findings = _findings,
+        };
+    }
+
+    private void CheckLog(VhdxStructure structure, bool isBatSound)
+    {
+        if (!structure.IsLogLost)
+        {
+            return;
+        }
+
+        bool isRepaired = isBatSound && repair == ImageRepair.All;
+        VhdxHeader header = structure.Headers.Current;
+        if (isRepaired)
+        {
+            structure.Headers.Update(current => current with { FileWriteGuid = Guid.NewGuid(), LogGuid = Guid.Empty });
+        }
+
+        Add(
+            ImageFindingKind.Corruption,
+            $"The header's log_guid {header.LogGuid} says that there is a log to replay, and it holds no whole entry of that name: the " +
+            "last changes may be lost.",
+            header.LogOffsetBytes,
+            isRepaired);
+    }
+
+    private void CheckCopies(VhdxStructure structure, bool isBatSound)
+    {
+        bool isRepaired = isBatSound && repair == ImageRepair.All;
+        if (structure.Headers.HasDamagedCopy)
+        {
+            long offsetBytes = structure.Headers.DamagedOffsetBytes;
+            if (isRepaired)
+            {
+                structure.Headers.Rewrite();
+            }
+
+            Add(
+                ImageFindingKind.Corruption,
+                "One of the two headers does not have the signature 'head' and the right checksum; the other one is good.",
+                offsetBytes,
+                isRepaired);
+        }
+
+        if (structure.Regions.DamagedCopyOffsetBytes is { } copyBytes)
+        {
+            if (isRepaired)
+            {
+                structure.Regions.RepairCopy(file);
+            }
+
+            Add(
+                ImageFindingKind.Corruption,
+                "One of the two region tables does not have the signature 'regi' and the right checksum, or differs from the other, " +
+                "which is in use.",
+                copyBytes,
+                isRepaired);
+        }
+    }
+
+    private void CheckEnd(VhdxStructure structure, BatScan scan, bool isBatSound)
+    {
+        long fileBytes = (structure.Replayed ?? file).GetLength();
+        long leakedBytes = fileBytes - scan.EndBytes;
+        if (leakedBytes < VhdxFormat.MiB)
+        {
+            return;
+        }
+
+        bool isRepaired = isBatSound && repair != ImageRepair.None && structure.Headers.Current.LogGuid == Guid.Empty;
+        if (isRepaired)
+        {
+            structure.Headers.Update(header => header with { FileWriteGuid = Guid.NewGuid() });
+            file.SetLength(scan.EndBytes);
+            file.Flush();
+        }
+        else
+        {
+            _leakedBytes += leakedBytes;
+        }
+
+        Add(
+            ImageFindingKind.Leak,
+            $"{leakedBytes} bytes behind the last block, at {scan.EndBytes}, are used by nothing.",
+            scan.EndBytes,
+            isRepaired);
+    }
+
+    private void Add(ImageFindingKind kind, string message, long? offsetBytes, bool isRepaired)
+    {
+        bool isLeak = kind == ImageFindingKind.Leak;
+        _leaks += isLeak && !isRepaired ? 1 : 0;
+        _repairedLeaks += isLeak && isRepaired ? 1 : 0;
+        _corruptions += !isLeak && !isRepaired ? 1 : 0;
+        _repairedCorruptions += !isLeak && isRepaired ? 1 : 0;
+        if (_findings.Count < ImageReport.MaximumFindings)
+        {
+            _findings.Add(new ImageFinding(kind, message, offsetBytes, isRepaired));
+        }
+    }
+}

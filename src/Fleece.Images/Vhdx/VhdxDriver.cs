@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using Fleece.Block;
+using Fleece.Images.Chain;
+using Fleece.Images.Checking;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Vhdx;
+
+/// <summary>VHDX images (MS-VHDX).</summary>
+internal sealed class VhdxDriver : IImageDriver
+{
+    public ImageFormat Format => ImageFormat.Vhdx;
+
+    public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) =>
+        BinaryPrimitives.ReadUInt64LittleEndian(head) == VhdxFormat.FileSignature;
+
+    public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        VhdxNode.Open(file, options, chain);
+
+    public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        VhdxNode.Open(file, options, chain);
+
+    public ImageInfo Describe(IContainerFile file, ImageInfo info)
+    {
+        VhdxStructure structure = VhdxStructure.Read(file);
+        VhdxMetadata metadata = structure.Metadata;
+        IReadOnlyList<string> parents = metadata.Locator?.Candidates(file.Path) ?? [];
+        List<string> features = [];
+        if (metadata.IsFixed)
+        {
+            features.Add("LeaveBlocksAllocated");
+        }
+
+        if (metadata.HasParent)
+        {
+            features.Add("HasParent");
+        }
+
+        return info with
+        {
+            Type = metadata.Type,
+            SizeBytes = metadata.SizeBytes,
+            BlockSizeBytes = metadata.BlockBytes,
+            LogicalSectorSizeBytes = metadata.SectorBytes,
+            FormatVersion = VhdxHeader.Version,
+            DiskIdentifier = metadata.DiskId,
+            ParentPath = parents.FirstOrDefault(File.Exists) ?? (parents.Count == 0 ? null : parents[0]),
+            ParentFormat = metadata.HasParent ? ImageFormat.Vhdx : null,
+            IsDirty = structure.Headers.Current.LogGuid != Guid.Empty,
+            Features = features,
+        };
+    }
+
+    public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent) =>
+        new VhdxLayout(file.Path, options, parent).WriteTo(file);
+
+    public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
+        new VhdxCheck(file, repair).Run(cancellationToken);
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Fuzz.Images;
+using Fleece.Fuzz.Nbd;
+using Fleece.Images;
+
+namespace Fleece.Fuzz;
+
+/// <summary>Everything that is fuzzed: each image format that can be told from its content, and both ends of NBD.</summary>
+internal static class FuzzTargets
+{
+    /// <summary>All but the canary, which has a defect.</summary>
+    public static IReadOnlyList<FuzzTarget> All { get; } =
+    [
+        .. ImageDrivers.WithMagic.Select(driver => new ImageTarget(driver)),
+        new ServerTarget(),
+        new ClientTarget(),
+    ];
+
+    /// <summary>The target of that name.</summary>
+    public static FuzzTarget Find(string name) =>
+        All.Append(new CanaryTarget()).FirstOrDefault(target => target.Name == name)
+        ?? throw new ArgumentException(
+            $"There is no target '{name}': {string.Join(", ", All.Select(target => target.Name))}, canary.");
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Chain;
+
+namespace Fleece.Images.Tests;
+
+/// <summary>A parent whose disk is an array.</summary>
+internal sealed class MemoryLayer(byte[] content) : IImageLayer
+{
+    public string Path => "parent.raw";
+
+    public ImageFormat Format => ImageFormat.Raw;
+
+    public long LengthBytes => content.Length;
+
+    public void Read(long offsetBytes, Span<byte> buffer) => content.AsSpan((int)offsetBytes, buffer.Length).CopyTo(buffer);
+
+    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => new(BlockStatus.Data, lengthBytes);
+
+    public void Dispose()
+    {
+    }
+}

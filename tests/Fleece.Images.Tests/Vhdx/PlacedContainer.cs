@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Tests.Vhdx;
+
+/// <summary>A file in memory that says it lies elsewhere, so that its parent is found.</summary>
+internal sealed class PlacedContainer(IContainerFile file, string path) : IContainerFile
+{
+    public string Path => path;
+
+    public bool IsReadOnly => file.IsReadOnly;
+
+    public long GetLength() => file.GetLength();
+
+    public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
+
+    public void Write(long offsetBytes, ReadOnlySpan<byte> data) => file.Write(offsetBytes, data);
+
+    public void Zero(long offsetBytes, long lengthBytes) => file.Zero(offsetBytes, lengthBytes);
+
+    public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
+
+    public void Flush() => file.Flush();
+
+    public void Dispose() => file.Dispose();
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Checking;
+using Fleece.Images.Vhdx;
+using Fleece.TestKit;
+using Xunit;
+
+namespace Fleece.Images.Tests.Vhdx;
+
+/// <summary>Differencing images: what shows through, what is stored, and whose parent is the right one.</summary>
+public sealed class VhdxChainTests : IDisposable
+{
+    private const int MiB = VhdxImages.MiB;
+
+    // The system's own, which has the system's modules; another one may come first in the PATH.
+    private const string Python = "/usr/bin/python3";
+
+    // Reads all of a child over its parent with libvhdi, and stores it.
+    private const string LibvhdiScript = """
+        import pyvhdi, sys
+        child, parent = pyvhdi.file(), pyvhdi.file()
+        child.open(sys.argv[1])
+        parent.open(sys.argv[2])
+        child.set_parent(parent)
+        size = child.get_media_size()
+        with open(sys.argv[3], 'wb') as out:
+            while out.tell() < size:
+                out.write(child.read_buffer_at_offset(min(1 << 20, size - out.tell()), out.tell()))
+        """;
+
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData(MiB, 512, (7 * MiB) + 1536)]
+    [InlineData(2 * MiB, 512, 12 * MiB)]
+    [InlineData(MiB, 4096, (6 * MiB) + 8192)]
+    [InlineData(32 * MiB, 4096, 40 * MiB)]
+    public async Task Three_layers_read_as_the_reference_and_as_a_second_reader_reads_them(int blockBytes, int sectorBytes, int sizeBytes)
+    {
+        Seeds seeds = Seeds.FromEnvironment();
+        string path = _folder.File("base.vhdx");
+        await Image.CreateAsync(path, VhdxImages.Options(sizeBytes, blockBytes, sectorBytes));
+        ReferenceDisk disk = new(sizeBytes);
+        for (int layer = 0; layer < 3; layer++)
+        {
+            if (layer != 0)
+            {
+                string child = _folder.File($"child{layer}.avhdx");
+                await VhdxImages.CreateChildAsync(child, path, layer == 1 ? blockBytes : null);
+                path = child;
+            }
+
+            await using (VhdxNode node = VhdxImages.Open(path))
+            {
+                await disk.CheckAllAsync(node, $"fresh layer {layer}");
+                for (int i = 0; i < 60; i++)
+                {
+                    await VhdxImages.RandomRequestAsync(node, disk, seeds);
+                }
+
+                await disk.CheckAllAsync(node, $"layer {layer}");
+                await disk.CheckStatusAsync(node, $"layer {layer}");
+            }
+
+            disk.Check(0, VhdxReader.Read(path), $"second reader, layer {layer}");
+            ImageReport report = await Image.CheckAsync(path, null, ImageRepair.None, CancellationToken.None);
+            Assert.True(report.IsClean, string.Join('\n', report.Findings));
+        }
+    }
+
+    [Fact]
+    public async Task Libvhdi_reads_a_child_as_it_was_written()
+    {
+        Peer.Need(Python);
+        PeerResult import = await Peer.TryRunAsync(Python, "-c", "import pyvhdi");
+        Assert.SkipWhen(import.ExitCode != 0, "libvhdi's Python module is not installed here (package python3-libvhdi).");
+        const int SizeBytes = 9 * MiB;
+        Seeds seeds = Seeds.FromEnvironment();
+        string parent = await CreateParentAsync(SizeBytes, seeds);
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        ReferenceDisk disk = new(SizeBytes);
+        disk.Write(0, VhdxReader.Read(parent));
+        await using (VhdxNode node = VhdxImages.Open(child))
+        {
+            for (int i = 0; i < 80; i++)
+            {
+                byte[] data = seeds.Bytes(1 + seeds.Next(30_000));
+                long atBytes = seeds.Next((long)SizeBytes - data.Length);
+                await node.WriteAsync(atBytes, data, WriteFlags.None, CancellationToken.None);
+                disk.Write(atBytes, data);
+            }
+        }
+
+        string content = _folder.File("content");
+        await Peer.RunAsync(Python, "-c", LibvhdiScript, child, parent, content);
+
+        disk.Check(0, File.ReadAllBytes(content));
+    }
+
+    [Fact]
+    public async Task A_parent_that_was_changed_after_the_child_was_made_is_refused()
+    {
+        Seeds seeds = Seeds.FromEnvironment();
+        string parent = await CreateParentAsync(4 * MiB, seeds);
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        await using (VhdxNode opened = VhdxImages.Open(parent))
+        {
+            await opened.FlushAsync(CancellationToken.None);
+        }
+
+        await VhdxImages.Open(child, isReadOnly: true).DisposeAsync();
+        await using (VhdxNode changed = VhdxImages.Open(parent))
+        {
+            await changed.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None);
+        }
+
+        foreach (bool isReadOnly in (bool[])[true, false])
+        {
+            BlockException failure = Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly));
+            Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+            Assert.Contains("was changed after the child was made", failure.Message, StringComparison.Ordinal);
+            Assert.Contains("parent_linkage", failure.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_layer_alone_tells_what_it_stores_and_hides()
+    {
+        const int SizeBytes = 4 * MiB;
+        string parent = await CreateParentAsync(SizeBytes, Seeds.FromEnvironment());
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent, MiB);
+        await using (VhdxNode node = VhdxImages.Open(child))
+        {
+            await node.WriteAsync(4096, new byte[512], WriteFlags.None, CancellationToken.None);
+            await node.WriteZeroesAsync(MiB, MiB, WriteFlags.None, CancellationToken.None);
+            await node.WriteAsync(2 * MiB, new byte[MiB], WriteFlags.None, CancellationToken.None);
+        }
+
+        await using VhdxNode layer = VhdxImages.Open(child, isReadOnly: true, isLayerOnly: true);
+        List<(BlockStatus, long)> runs = [];
+        await foreach ((_, BlockStatusRun run) in layer.EnumerateStatusAsync(new BlockRange(0, SizeBytes)))
+        {
+            runs.Add((run.Status, run.LengthBytes));
+        }
+
+        Assert.Equal(
+            [
+                (BlockStatus.Unallocated, 4096),
+                (BlockStatus.Data, 512),
+                (BlockStatus.Unallocated, MiB - 4608),
+                (BlockStatus.Zero, MiB),
+                (BlockStatus.Data, MiB),
+                (BlockStatus.Unallocated, MiB),
+            ],
+            runs);
+        byte[] alone = new byte[SizeBytes];
+        await layer.ReadAsync(0, alone, CancellationToken.None);
+        Assert.False(alone.AsSpan().ContainsAnyExcept((byte)0));
+        await using VhdxNode merged = VhdxImages.Open(child, isReadOnly: true);
+        Assert.Equal(BlockStatus.Data, (await merged.GetStatusAsync(0, SizeBytes, CancellationToken.None)).Status);
+        BlockStatusRun zeros = await merged.GetStatusAsync(MiB, SizeBytes - MiB, CancellationToken.None);
+        Assert.Equal((BlockStatus.Zero, (long)MiB), (zeros.Status, zeros.LengthBytes));
+    }
+
+    [Fact]
+    public async Task A_block_whose_sectors_are_all_stored_becomes_fully_present()
+    {
+        const int SizeBytes = 2 * MiB;
+        string parent = await CreateParentAsync(SizeBytes, Seeds.FromEnvironment());
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent, MiB);
+        await using (VhdxNode node = VhdxImages.Open(child))
+        {
+            for (int atBytes = 0; atBytes < MiB; atBytes += 65536)
+            {
+                await node.WriteAsync(atBytes, new byte[65536], WriteFlags.None, CancellationToken.None);
+            }
+
+            await node.WriteAsync(MiB, new byte[512], WriteFlags.None, CancellationToken.None);
+        }
+
+        byte[] image = File.ReadAllBytes(child);
+        Assert.Equal(BlockState.FullyPresent, VhdxImages.Bat(image, 0).State);
+        Assert.Equal(BlockState.PartiallyPresent, VhdxImages.Bat(image, 1).State);
+    }
+
+    // Many writers of one block: neighbouring pieces of sectors that show the parent.
+    [Fact]
+    public async Task Writers_that_share_sectors_lose_nothing()
+    {
+        const int SizeBytes = 2 * MiB;
+        Seeds seeds = Seeds.FromEnvironment();
+        string parent = await CreateParentAsync(SizeBytes, seeds);
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        ReferenceDisk disk = new(SizeBytes);
+        disk.Write(0, VhdxReader.Read(parent));
+        await using (VhdxNode node = VhdxImages.Open(child))
+        {
+            await Task.WhenAll(Enumerable.Range(0, 4).Select(index => Task.Run(async () =>
+            {
+                for (int atBytes = index * 100; atBytes + 100 < SizeBytes; atBytes += 1700)
+                {
+                    byte[] data = new byte[100];
+                    data.AsSpan().Fill((byte)(index + 1));
+                    await node.WriteAsync(atBytes, data, WriteFlags.None, CancellationToken.None);
+                    disk.Write(atBytes, data);
+                }
+            })));
+            await disk.CheckAllAsync(node);
+        }
+
+        disk.Check(0, VhdxReader.Read(child));
+    }
+
+    [Fact]
+    public async Task A_child_is_described_with_its_parent()
+    {
+        string parent = await CreateParentAsync(4 * MiB, Seeds.FromEnvironment());
+        Directory.CreateDirectory(_folder.File("sub"));
+        string child = _folder.File("sub/child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+
+        ImageInfo info = await Image.GetInfoAsync(child, null, CancellationToken.None);
+
+        Assert.Equal(ImageType.Differencing, info.Type);
+        Assert.Equal(parent, info.ParentPath);
+        Assert.Equal(ImageFormat.Vhdx, info.ParentFormat);
+        Assert.Equal(2 * MiB, info.BlockSizeBytes);
+        Assert.Equal(4 * MiB, info.SizeBytes);
+        Assert.Contains("HasParent", info.Features);
+        Assert.NotNull(info.DiskIdentifier);
+        await VhdxImages.Open(child, isReadOnly: true).DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_missing_parent_and_a_loop_are_told()
+    {
+        string parent = await CreateParentAsync(4 * MiB, Seeds.FromEnvironment());
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        File.Delete(parent);
+        Assert.Equal(BlockErrorKind.NotFound, Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true)).Kind);
+
+        File.Copy(child, parent);
+        BlockException loop = Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true));
+        Assert.Contains("loop", loop.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(ImageFormat.Raw, null, null)]
+    [InlineData(ImageFormat.Vhdx, 2L * MiB, null)]
+    [InlineData(ImageFormat.Vhdx, null, 4096)]
+    public async Task A_child_that_does_not_fit_its_parent_is_refused(ImageFormat parentFormat, long? sizeBytes, int? sectorBytes)
+    {
+        string parent = _folder.File(parentFormat == ImageFormat.Raw ? "parent.raw" : "parent.vhdx");
+        await Image.CreateAsync(parent, new ImageCreateOptions { Format = parentFormat, SizeBytes = 4 * MiB });
+        string child = _folder.File("child.avhdx");
+
+        await Images.FailsAsync(BlockErrorKind.InvalidArgument, () => Image.CreateAsync(child, new ImageCreateOptions
+        {
+            Format = ImageFormat.Vhdx,
+            ParentPath = parent,
+            SizeBytes = sizeBytes,
+            LogicalSectorSizeBytes = sectorBytes,
+        }).AsTask());
+
+        Assert.False(File.Exists(child));
+    }
+
+    private async ValueTask<string> CreateParentAsync(int sizeBytes, Seeds seeds)
+    {
+        string path = _folder.File("parent.vhdx");
+        await Image.CreateAsync(path, VhdxImages.Options(sizeBytes, MiB));
+        await using VhdxNode node = VhdxImages.Open(path);
+        await node.WriteAsync(0, seeds.Bytes(sizeBytes), WriteFlags.None, CancellationToken.None);
+        return path;
+    }
+}

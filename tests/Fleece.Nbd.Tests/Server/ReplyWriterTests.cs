@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Nbd.Server;
+using Fleece.TestKit;
+
+namespace Fleece.Nbd.Tests.Server;
+
+/// <summary>What becomes of a connection whose late replies nobody can send.</summary>
+public sealed class ReplyWriterTests
+{
+    [Fact]
+    public async Task A_connection_that_gets_no_thread_for_its_late_replies_ends_and_lets_its_requests_go()
+    {
+        using MemoryStream stream = new();
+        using CancellationTokenSource ended = new();
+        MemoryBudget budget = new(MemoryBudget.MinimumBytes);
+        InFlightLimit inFlight = new();
+        using (ReplyWriter replies = new(stream, budget, inFlight, ended, "test")
+        {
+#pragma warning disable CA2201 // What the runtime throws where the system has no more threads.
+            StartThread = static _ => throw new OutOfMemoryException(),
+#pragma warning restore CA2201
+        })
+        {
+            for (int i = 0; i < 2; i++)
+            {
+                inFlight.Enter(512);
+                replies.Post(SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes), 0, 16, 512);
+            }
+
+            Assert.True(ended.IsCancellationRequested);
+            Assert.False(stream.CanWrite);
+            await OwnThread.Run(inFlight.Drain).WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        }
+
+        Assert.Equal(0, budget.UsedBytes);
+    }
+}
