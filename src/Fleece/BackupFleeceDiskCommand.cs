@@ -61,6 +61,15 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
     [Parameter]
     public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
 
+    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; as long as it takes when left
+    /// out.</summary>
+    [Parameter]
+    public TimeSpan? CopyTimeout { get; set; }
+
+    /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
+    [Parameter]
+    public long? TempLimitBytes { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk, () =>
     {
@@ -79,6 +88,7 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
                 TempPath = TempPath is null ? null : ResolveAddress(TempPath),
                 Tls = ClientTls,
                 OnCopyError = OnCopyError,
+                Limits = new CopyLimits { Timeout = CopyTimeout, TempBytes = TempLimitBytes },
             },
         };
         if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
@@ -107,6 +117,10 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
             while (Wait(_job.StepAsync(StopToken)))
             {
                 progress.Report(_job.ArrivedBytes);
+                if (_job.TakeWarning() is { } warning)
+                {
+                    WriteWarning(warning);
+                }
             }
 
             Backup backup = Wait(_job.CompleteAsync(StopToken));

@@ -96,6 +96,19 @@ internal static class ImageLocks
         }
     }
 
+    /// <summary>Ends the locks of a file that is about to be closed.</summary>
+    /// <remarks>
+    /// Closing alone is not enough while this process starts another one: until that has become its program it holds a copy of
+    /// the handle, and with it the locks.
+    /// </remarks>
+    public static void GiveBack(SafeFileHandle handle)
+    {
+        if (PosixFile.FindByteLockSupport(handle) != PosixFile.ByteLockSupport.Unusable)
+        {
+            Unlock(handle);
+        }
+    }
+
     private static int Lock(SafeFileHandle handle, int baseOffset, int[] bytes)
     {
         int errno = 0;

@@ -205,6 +205,11 @@ public sealed partial class LocalFile : IDisposable
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
     public void Dispose()
     {
+        if (!Handle.IsClosed)
+        {
+            ImageLocks.GiveBack(Handle);
+        }
+
         Handle.Dispose();
         _creation?.Dispose();
     }

@@ -81,6 +81,15 @@ internal sealed class ContentReader : IAsyncDisposable
         }
     }
 
+    /// <inheritdoc cref="CheckAsync"/>
+    public async ValueTask CheckAllAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
+    {
+        foreach (ContentExtent extent in content)
+        {
+            await CheckAsync(extent, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Closes the image. Idempotent.</summary>
     public ValueTask DisposeAsync() => _image.DisposeAsync();
 

@@ -67,10 +67,7 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
         if (mustVerify)
         {
             ContentReader reader = new(Destination, isOverlay: false, node);
-            foreach (ContentExtent extent in content)
-            {
-                await reader.CheckAsync(extent, cancellationToken).ConfigureAwait(false);
-            }
+            await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
         }
 
         await node.DisposeAsync().ConfigureAwait(false);

@@ -83,11 +83,11 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
         IReadOnlyList<ContentExtent> content,
         CancellationToken cancellationToken)
     {
-        await using ContentReader reader = await ContentReader.OpenAsync(
+        ContentReader reader = await ContentReader.OpenAsync(
             path, layout.Format, layout.ParentPath is not null, layout.SizeBytes!.Value, cancellationToken).ConfigureAwait(false);
-        foreach (ContentExtent extent in content)
+        await using (reader.ConfigureAwait(false))
         {
-            await reader.CheckAsync(extent, cancellationToken).ConfigureAwait(false);
+            await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -128,13 +128,26 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
     /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
-        await image.DisposeAsync().ConfigureAwait(false);
+        await CloseFailedAsync(image).ConfigureAwait(false);
         if (!isOnlyCopy)
         {
             FileNames.Delete(partialPath);
         }
 
         return isOnlyCopy && File.Exists(partialPath) ? partialPath : null;
+    }
+
+    /// <summary>Closes an image that is given up. What it could not store any more has been reported, or matters to nobody.</summary>
+    public static async ValueTask CloseFailedAsync(IBlockNode image)
+    {
+        try
+        {
+            await image.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
     }
 
     // A name can be taken from a file that is open, and its guest would go on writing to a disk that no name leads to any more.

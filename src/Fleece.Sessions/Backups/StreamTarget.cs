@@ -10,6 +10,7 @@ namespace Fleece.Sessions.Backups;
 /// There is no name to give at the end: what went into the stream is a backup when the writer has returned one, and not before.
 /// Ownership. The stream stays the caller's, who closes it.
 /// </remarks>
+#pragma warning disable CA1001 // The node holds nothing: the stream it writes to is the caller's.
 internal sealed class StreamTarget(Stream stream, long sizeBytes) : IBackupTarget
 {
     private readonly StreamNode _node = new(stream, sizeBytes);

@@ -61,6 +61,9 @@ public sealed class BackupJob : IAsyncDisposable
         }
     }
 
+    /// <summary>What the session has to tell and nobody has been told yet, such as that temp is nearly full; null for nothing.</summary>
+    public string? TakeWarning() => ((ISnapshotSource?)_session)?.TakeWarning();
+
     /// <summary>Backs up the next piece; false when there was none left.</summary>
     public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
     {

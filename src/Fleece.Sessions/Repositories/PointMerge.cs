@@ -50,21 +50,20 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     // every moment of the merge.
     private async ValueTask<Manifest> CheckAsync(CancellationToken cancellationToken)
     {
-        await using (ContentReader reader = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false))
+        ContentReader newer = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
+        await using (newer.ConfigureAwait(false))
         {
-            foreach (ContentExtent extent in successor.Content)
-            {
-                await reader.CheckAsync(extent, cancellationToken).ConfigureAwait(false);
-            }
+            await newer.CheckAllAsync(successor.Content, cancellationToken).ConfigureAwait(false);
         }
 
         RangeSet covered = successor.Ranges;
         List<ContentExtent> remaining = [];
-        await using (ContentReader reader = await repository.OpenAsync(point, cancellationToken).ConfigureAwait(false))
+        ContentReader older = await repository.OpenAsync(point, cancellationToken).ConfigureAwait(false);
+        await using (older.ConfigureAwait(false))
         {
             foreach (ContentExtent extent in point.Content)
             {
-                await AddRemainingAsync(reader, extent, [.. covered.Without(extent.Range)], remaining, cancellationToken)
+                await AddRemainingAsync(older, extent, [.. covered.Without(extent.Range)], remaining, cancellationToken)
                     .ConfigureAwait(false);
             }
         }
@@ -100,7 +99,21 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
 
     private async ValueTask<Manifest> CopyAsync(Manifest merging, CancellationToken cancellationToken)
     {
-        await using ContentReader reader = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
+        ContentReader reader = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
+        await using (reader.ConfigureAwait(false))
+        {
+            await CopyAsync(reader, merging, cancellationToken).ConfigureAwait(false);
+        }
+
+        folder.Reached?.Invoke("copied");
+        Manifest merged = merging with { State = PointState.Merged };
+        ManifestFile.Write(ManifestPath, merged);
+        folder.Reached?.Invoke("merged");
+        return merged;
+    }
+
+    private async ValueTask CopyAsync(ContentReader reader, Manifest merging, CancellationToken cancellationToken)
+    {
         ImageOpenOptions opening = new()
         {
             Format = point.Format,
@@ -124,12 +137,6 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         {
             await image.DisposeAsync().ConfigureAwait(false);
         }
-
-        folder.Reached?.Invoke("copied");
-        Manifest merged = merging with { State = PointState.Merged };
-        ManifestFile.Write(ManifestPath, merged);
-        folder.Reached?.Invoke("merged");
-        return merged;
     }
 
     // Only clusters that hold nothing are compressed, so the old ones are given up first.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text;
-using Fleece.Block;
 using Fleece.Block.Files;
 
 namespace Fleece.Sessions.Repositories;

@@ -33,6 +33,47 @@ public sealed class RepositoryTests
         await vm.CheckAsync();
     }
 
+    [Theory]
+    [InlineData(ImageFormat.Vhdx)]
+    [InlineData(ImageFormat.Vhd)]
+    public async Task Differencing_disks_of_Windows_hold_a_chain_that_goes_when_all_of_it_is_old(ImageFormat format)
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        BackupJobOptions options = vm.Options() with { Format = format };
+        await vm.BackUpAsync(options);
+        await vm.WriteAsync(3, 2);
+        await vm.ZeroAsync(5);
+        await vm.BackUpAsync(vm.Options(keep: 1));
+        Assert.Equal([format, format], vm.Read().Points.Select(point => point.Format));
+        await vm.CheckAsync(withQemu: false);
+
+        await vm.BackUpAsync(options with { Keep = 1, IsFull = true });
+
+        Assert.Equal(3, Assert.Single(vm.Read().Points).Number);
+        await vm.CheckAsync(withQemu: false);
+    }
+
+    [Fact]
+    public async Task On_a_full_file_system_the_night_fails_and_the_next_one_goes_on()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        using MountedFolder small = new("tmpfs", "size=16m");
+        Assert.SkipWhen(small.SkipReason is not null, small.SkipReason ?? string.Empty);
+        BackupJobOptions options = new() { RepositoryPath = Path.Combine(small.Path, "vm"), Compression = ImageCompression.None };
+        Backup first = await vm.BackUpAsync(options);
+        await vm.WriteAsync(0, 150);
+
+        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.NoSpace, () => vm.BackUpAsync(options));
+
+        Assert.Contains("vm-000002.qcow2", error.Message, StringComparison.Ordinal);
+        Repository repository = Repository.Read(options.RepositoryPath);
+        Assert.Equal(first.Path, Assert.Single(repository.Points).Path);
+        Assert.Equal(3, Directory.GetFiles(options.RepositoryPath).Length);
+        await vm.Disk.Device.WriteZeroesAsync(0, 100L * U);
+        Backup second = await vm.BackUpAsync(options);
+        Assert.Equal(vm.Truth[second.Point!.Id], await vm.RestoreAsync(second.Point));
+    }
+
     [Fact]
     public async Task A_disk_on_which_nothing_changed_has_a_point_all_the_same()
     {
