@@ -205,11 +205,7 @@ public sealed partial class LocalFile : IDisposable
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
     public void Dispose()
     {
-        if (!Handle.IsClosed)
-        {
-            ImageLocks.GiveBack(Handle);
-        }
-
+        ImageLocks.Release(Handle);
         Handle.Dispose();
         _creation?.Dispose();
     }
