@@ -29,7 +29,8 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
     [ValidateRange(1, int.MaxValue)]
     public int? Keep { get; set; }
 
-    /// <summary>The bitmap that says what has changed; it is made when it is not there. By default one named after the repository.</summary>
+    /// <summary>The bitmap that says what has changed; it is made when it is not there. By default one named after the
+    /// repository.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]

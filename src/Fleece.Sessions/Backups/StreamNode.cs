@@ -22,8 +22,8 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"A stream takes a disk in order, and {data.Length} bytes of offset {offsetBytes} came behind offset {_atBytes}. Send the " +
-                "chunks as Read-FleeceSnapshot reads them, or name a file.",
+                $"A stream takes a disk in order, and {data.Length} bytes of offset {offsetBytes} came behind offset {_atBytes}. Send " +
+                "the chunks as Read-FleeceSnapshot reads them, or name a file.",
                 offsetBytes: offsetBytes);
         }
 

@@ -85,8 +85,8 @@ public sealed class BackupJob : IAsyncDisposable
         if (bitmap is not null && bitmap.BaselineId != _session.InstantId)
         {
             _notes.Add(
-                $"The backup is good, but the session broke at its end, so the bitmap '{bitmap.Name}' still counts from the backup before: " +
-                "the next one will hold this one's changes again.");
+                $"The backup is good, but the session broke at its end, so the bitmap '{bitmap.Name}' still counts from the backup " +
+                "before: the next one will hold this one's changes again.");
         }
 
         return backup;
@@ -185,7 +185,8 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         string name = _options.Bitmap ?? DefaultName;
-        if (disk.Bitmaps.All.FirstOrDefault(bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase)) is not { } found)
+        Bitmap? found = disk.Bitmaps.All.FirstOrDefault(bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase));
+        if (found is null)
         {
             return await disk.Bitmaps.CreateAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
         }
@@ -200,8 +201,8 @@ public sealed class BackupJob : IAsyncDisposable
         {
             throw new BlockException(
                 BlockErrorKind.BackupParentMissing,
-                $"The bitmap '{found.Name}' of '{disk.Name}' counts from the instant {baselineId}, and '{_folder.Path}' has no backup of it. See " +
-                "that the right folder is named and its volume is mounted; to begin a new chain here, use -Full.",
+                $"The bitmap '{found.Name}' of '{disk.Name}' counts from the instant {baselineId}, and '{_folder.Path}' has no backup " +
+                "of it. See that the right folder is named and its volume is mounted; to begin a new chain here, use -Full.",
                 _folder.Path);
         }
 

@@ -203,7 +203,7 @@ public sealed class BackupRestore : IAsyncDisposable
     private static void CheckUnchanged(Repository repository, IReadOnlyList<Manifest> chain)
     {
         Repository now = Repository.Read(repository.Path);
-        if (chain.Any(manifest => now.Find(manifest.Id) is not { } found || found.State != manifest.State || found.ParentId != manifest.ParentId))
+        if (chain.Any(before => now.Find(before.Id) is not { } found || found.State != before.State || found.ParentId != before.ParentId))
         {
             throw new BlockException(
                 BlockErrorKind.RepositoryBusy,

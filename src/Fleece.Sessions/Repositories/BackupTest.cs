@@ -5,7 +5,7 @@ using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;
 
-/// <summary>Examines one backup file: whether it is there and the one that was made, and, deep, whether it holds what was backed up.</summary>
+/// <summary>Examines one backup file: whether it is there and the one that was made; deep, whether it holds what was backed up.</summary>
 /// <remarks>
 /// <para>A point is good when its file and those it builds on are; deep, that is a restore to nowhere.</para>
 /// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="Report"/>.</para>
@@ -133,8 +133,8 @@ public sealed class BackupTest : IAsyncDisposable
         {
             throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
-                $"'{_point.Path}' has {info.FileSizeBytes} bytes, and had {manifest.FileSizeBytes} when it was made. Somebody has changed it, " +
-                "or a copy was cut short; put the right file back.",
+                $"'{_point.Path}' has {info.FileSizeBytes} bytes, and had {manifest.FileSizeBytes} when it was made. Somebody has " +
+                "changed it, or a copy was cut short; put the right file back.",
                 _point.Path);
         }
 

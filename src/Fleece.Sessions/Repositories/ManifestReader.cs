@@ -56,8 +56,10 @@ internal readonly struct ManifestReader(string path, JsonElement root)
     // The name decides which file is opened, renamed and deleted, so it may lead nowhere but beside the manifest.
     private void Check(Manifest manifest)
     {
-        string ownName = Path.GetFileName(path);
-        ownName = ownName.EndsWith(RepositoryNames.Partial, StringComparison.Ordinal) ? ownName[..^RepositoryNames.Partial.Length] : ownName;
+        string fileName = Path.GetFileName(path);
+        string ownName = fileName.EndsWith(RepositoryNames.Partial, StringComparison.Ordinal)
+            ? fileName[..^RepositoryNames.Partial.Length]
+            : fileName;
         if (RepositoryNames.ManifestFor(manifest.FileName) != ownName ||
             !RepositoryNames.TryParse(manifest.FileName, out int number, out bool isManifest) || isManifest ||
             number != manifest.Number)

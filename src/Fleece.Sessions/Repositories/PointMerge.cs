@@ -170,8 +170,8 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         {
             throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
-                $"'{PointPath}', which was to take the name of '{successorPath}', is gone, and that file is still the one that builds on it. " +
-                "Put it back.",
+                $"'{PointPath}', which was to take the name of '{successorPath}', is gone, and that file is still the one that builds " +
+                "on it. Put it back.",
                 PointPath);
         }
 

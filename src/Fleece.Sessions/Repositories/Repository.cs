@@ -97,8 +97,8 @@ public sealed class Repository
             Manifest child = chain[^1];
             Manifest parent = Find(parentId) ?? throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
-                $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it nor " +
-                $"what builds on it can be restored. Put that backup back; {FaultText()}",
+                $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
+                $"nor what builds on it can be restored. Put that backup back; {FaultText()}",
                 PathOf(child));
             if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
             {
@@ -114,6 +114,9 @@ public sealed class Repository
 
         return chain;
     }
+
+    /// <summary>A backup that a job has begun to take out; null for none.</summary>
+    internal Manifest? FindLeaving() => _manifests.Find(manifest => manifest.State != PointState.Kept);
 
     /// <summary>Backups that build on another one directly.</summary>
     internal IEnumerable<Manifest> ChildrenOf(Guid id) => _manifests.Where(manifest => manifest.ParentId == id);
@@ -139,8 +142,8 @@ public sealed class Repository
         {
             throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
-                $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be restored. " +
-                "Put it back.",
+                $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
+                "restored. Put it back.",
                 path,
                 operation: "open");
         }

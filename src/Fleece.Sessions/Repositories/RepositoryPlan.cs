@@ -60,8 +60,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"The session of '{identity.DiskName}' is limited to ranges, and a repository takes whole disks, or what a bitmap says has " +
-                "changed since a backup. Name a file for the backup, or start the session with -Bitmap.",
+                $"The session of '{identity.DiskName}' is limited to ranges, and a repository takes whole disks, or what a bitmap says " +
+                "has changed since a backup. Name a file for the backup, or start the session with -Bitmap.",
                 repository.Path);
         }
 
@@ -102,8 +102,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         {
             throw new BlockException(
                 BlockErrorKind.BackupForeign,
-                $"The disk '{identity.DiskName}' has {sizeBytes} bytes, and the backup {parent.Number} in '{repository.Path}' is of one of " +
-                $"{parent.SizeBytes}. Clear the bitmap '{identity.BitmapName}', which makes the next backup a full one.",
+                $"The disk '{identity.DiskName}' has {sizeBytes} bytes, and the backup {parent.Number} in '{repository.Path}' is of " +
+                $"one of {parent.SizeBytes}. Clear the bitmap '{identity.BitmapName}', which makes the next backup a full one.",
                 repository.Path);
         }
 

@@ -23,12 +23,12 @@ public sealed class Retention(RepositoryFolder folder)
     /// <exception cref="BlockException">Why it can't be finished now. Points that are kept can be restored all the same.</exception>
     public async ValueTask FinishAsync(CancellationToken cancellationToken = default)
     {
-        while (folder.Read() is var repository && repository.Manifests.FirstOrDefault(manifest => manifest.State != PointState.Kept) is { } point)
+        while (folder.Read() is var repository && repository.FindLeaving() is { } point)
         {
             Manifest successor = repository.Find(point.SuccessorId!.Value) ?? throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
-                $"The backup {point.Number} was being merged into the one of the instant {point.SuccessorId}, which is not in the repository. " +
-                "Put its image and its manifest back.",
+                $"The backup {point.Number} was being merged into the one of the instant {point.SuccessorId}, which is not in the " +
+                "repository. Put its image and its manifest back.",
                 folder.InFolder(point.FileName));
             await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
             _removed.Add(point.Number);
@@ -65,8 +65,8 @@ public sealed class Retention(RepositoryFolder folder)
             }
             else
             {
-                Note = $"{old.Length} more than {keep} backups are kept, because others build on them that are not qcow2 images, or more than " +
-                    "one does. They go when the whole chain is old; a full backup begins a new one.";
+                Note = $"{old.Length} more than {keep} backups are kept, because others build on them that are not qcow2 images, or " +
+                    "more than one does. They go when the whole chain is old; a full backup begins a new one.";
                 return;
             }
         }

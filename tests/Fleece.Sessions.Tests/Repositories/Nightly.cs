@@ -18,6 +18,7 @@ internal sealed class Nightly : IAsyncDisposable
     {
         Rig = rig;
         Disk = disk;
+        RepositoryPath = rig.Folder.File("vm");
     }
 
     public Rig Rig { get; }
@@ -26,7 +27,7 @@ internal sealed class Nightly : IAsyncDisposable
 
     public Dictionary<Guid, byte[]> Truth { get; } = [];
 
-    public string RepositoryPath => Rig.Folder.File("vm");
+    public string RepositoryPath { get; set; }
 
     public static async Task<Nightly> MakeAsync()
     {

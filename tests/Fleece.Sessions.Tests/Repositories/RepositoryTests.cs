@@ -133,6 +133,23 @@ public sealed class RepositoryTests
     }
 
     [Fact]
+    public async Task A_repository_can_be_moved_as_a_folder()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        await vm.BackUpAsync();
+        await vm.WriteAsync(3);
+        await vm.BackUpAsync();
+        string moved = vm.Rig.Folder.File("moved");
+        Directory.Move(vm.RepositoryPath, moved);
+        vm.RepositoryPath = moved;
+
+        await vm.CheckAsync();
+        await vm.WriteAsync(4);
+        await vm.BackUpAsync();
+        await vm.CheckAsync();
+    }
+
+    [Fact]
     public async Task An_incremental_is_refused_where_the_backup_it_builds_on_is_not()
     {
         await using Nightly vm = await Nightly.MakeAsync();

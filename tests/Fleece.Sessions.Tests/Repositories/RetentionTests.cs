@@ -3,7 +3,6 @@ using Fleece.Block;
 using Fleece.Images;
 using Fleece.Sessions.Backups;
 using Fleece.Sessions.Repositories;
-using Fleece.TestKit;
 
 namespace Fleece.Sessions.Tests.Repositories;
 
