@@ -175,26 +175,34 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
                 PointPath);
         }
 
+        IReadOnlyList<ContentExtent> content = await DescribeAsync(merged, successorPath, cancellationToken).ConfigureAwait(false);
         ManifestFile.Write(folder.InFolder(RepositoryNames.ManifestFor(successor.FileName)), successor with
         {
             ParentId = merged.ParentId,
             Compression = merged.Compression,
             FileSizeBytes = info.FileSizeBytes,
-            Content = Union(merged.Content),
+            Content = content,
         });
         folder.Reached?.Invoke("described");
         FileNames.Delete(ManifestPath);
     }
 
     // A job that was killed behind this step does it again; what the successor's manifest has by then covers all that remains.
-    private List<ContentExtent> Union(IReadOnlyList<ContentExtent> remaining)
+    private async ValueTask<IReadOnlyList<ContentExtent>> DescribeAsync(
+        Manifest merged, string path, CancellationToken cancellationToken)
     {
         RangeSet covered = successor.Ranges;
-        return
+        ContentExtent[] all =
         [
             .. successor.Content
-                .Concat(remaining.Where(extent => covered.Without(extent.Range).Any()))
+                .Concat(merged.Content.Where(extent => covered.Without(extent.Range).Any()))
                 .OrderBy(extent => extent.Range.OffsetBytes),
         ];
+        ContentReader reader = await ContentReader.OpenAsync(
+            path, successor.Format, merged.ParentId is not null, successor.SizeBytes, cancellationToken).ConfigureAwait(false);
+        await using (reader.ConfigureAwait(false))
+        {
+            return await ContentPieces.JoinAsync(all, reader, cancellationToken).ConfigureAwait(false);
+        }
     }
 }

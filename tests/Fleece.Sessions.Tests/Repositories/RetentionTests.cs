@@ -77,6 +77,24 @@ public sealed class RetentionTests
         Assert.Equal(vm.Truth[first.Id], await vm.RestoreAsync(first));
     }
 
+    // Each night splits digests, and without joining them the manifest would end with one for each unit.
+    [Fact]
+    public async Task Manifests_stay_small_over_many_merges()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        await vm.BackUpAsync();
+        for (int night = 0; night < 20; night++)
+        {
+            await vm.WriteAsync(128 + (night * 3));
+            await vm.WriteAsync(130 + (night * 3));
+            await vm.BackUpAsync(vm.Options(keep: 1));
+        }
+
+        const int Extents = (Nightly.Units / 64) + 1;
+        Assert.InRange(Assert.Single(vm.Read().Manifests).Content.Count, 1, Extents * ContentPieces.WorthJoining);
+        await vm.CheckAsync();
+    }
+
     // A job that was killed between its backup and its bitmap leaves a point that nothing will ever build on.
     [Fact]
     public async Task A_point_beside_the_chain_goes_when_it_is_old()
