@@ -41,12 +41,12 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
         BackupOptions options, long sizeBytes, CancellationToken cancellationToken)
     {
         CheckDestination(options);
-        ImageCreateOptions layout = (options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) })
-            with { SizeBytes = sizeBytes };
+        ImageCreateOptions image = options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) };
+        ImageCreateOptions layout = image with { SizeBytes = sizeBytes };
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
-        IBlockNode image = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
-        return new FileTarget(options, layout, partialPath, image);
+        IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+        return new FileTarget(options, layout, partialPath, node);
     }
 
     /// <summary>How many writes at a time serve a file best: two overlap one's system call with the other's; compressing takes all the
