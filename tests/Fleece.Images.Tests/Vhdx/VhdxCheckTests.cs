@@ -53,6 +53,25 @@ public sealed class VhdxCheckTests
         Assert.True(VhdxImages.Check(container.Content).IsClean);
     }
 
+    // Whatever a repair changes, both headers are written first.
+    [Theory]
+    [InlineData(65536 + 100)]
+    [InlineData(131072 + 8)]
+    public void A_header_that_a_smaller_repair_has_written_anew_is_not_said_to_be_damaged_still(int at)
+    {
+        byte[] image = VhdxImages.Empty(SizeBytes);
+        Array.Resize(ref image, image.Length + (3 * MiB));
+        image[at] ^= 0xFF;
+        MemoryContainer container = new(image);
+
+        ImageReport report = VhdxImages.Check(container, ImageRepair.Leaks);
+
+        Assert.Equal((0L, 1L), (report.CorruptionCount, report.RepairedCorruptionCount));
+        Assert.Equal((0L, 1L), (report.LeakCount, report.RepairedLeakCount));
+        Assert.Contains(report.Findings, finding => finding.OffsetBytes == at / 65536 * 65536 && finding.IsRepaired);
+        Assert.True(VhdxImages.Check(container.Content).IsClean);
+    }
+
     [Fact]
     public async Task A_log_is_replayed_by_a_repair_and_judged_as_replayed_without()
     {
