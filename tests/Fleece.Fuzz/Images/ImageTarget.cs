@@ -162,7 +162,7 @@ internal sealed class ImageTarget : FuzzTarget
             Require(
                 again is not null && again.CorruptionCount == report.CorruptionCount && again.LeakCount == report.LeakCount,
                 $"After a repair of {repair} {report.CorruptionCount} corruptions and {report.LeakCount} leaks are said to be left, and a " +
-                $"check says {again?.CorruptionCount} and {again?.LeakCount}: {again?.Findings.FirstOrDefault()?.Message}");
+                $"check says {again?.CorruptionCount} and {again?.LeakCount}: {(again?.Findings is [var first, ..] ? first.Message : "nothing")}");
             if (before is not null)
             {
                 await using IBlockNode node = Open(NewFile(repaired, isReadOnly: true));

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhdx;
+using Fleece.TestKit;
 using Xunit;
 
 namespace Fleece.Images.Tests.Vhdx;
@@ -51,6 +52,30 @@ public sealed class VhdxCheckTests
         Assert.Equal(1, repaired.RepairedLeakCount);
         Assert.Equal(4 * MiB, container.Content.Length);
         Assert.True(VhdxImages.Check(container.Content).IsClean);
+    }
+
+    // The BAT of a child ends with a whole chunk, so it has entries behind the disk's last block.
+    [Fact]
+    public async Task A_block_behind_the_end_of_the_disk_is_a_finding()
+    {
+        using TempFolder folder = new();
+        string parentPath = folder.File("parent.vhdx");
+        string path = folder.File("child.vhdx");
+        ImageCreateOptions options = new() { Format = ImageFormat.Vhdx, SizeBytes = SizeBytes, BlockSizeBytes = MiB };
+        await Image.CreateAsync(parentPath, options);
+        await Image.CreateAsync(path, options with { ParentPath = parentPath });
+        using (FileStream file = File.OpenWrite(path))
+        {
+            file.Position = (3 * MiB) + (9 * sizeof(ulong));
+            file.Write(BitConverter.GetBytes(new BatEntry(BlockState.FullyPresent, 4 * MiB).Value));
+        }
+
+        ImageReport report = await Image.CheckAsync(path, ImageFormat.Vhdx, ImageRepair.None, CancellationToken.None);
+        BlockException failure = await Assert.ThrowsAsync<BlockException>(() => Image.OpenAsync(path).AsTask());
+
+        Assert.Contains("BAT entry 9 of block 9", Assert.Single(report.Findings).Message, StringComparison.Ordinal);
+        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Contains("the disk has 8 blocks", failure.Message, StringComparison.Ordinal);
     }
 
     // Whatever a repair changes, both headers are written first.
