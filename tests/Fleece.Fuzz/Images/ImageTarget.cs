@@ -63,7 +63,7 @@ internal sealed class ImageTarget : FuzzTarget
     public override string Name => _driver.Format.ToString().ToLowerInvariant();
 
     /// <inheritdoc/>
-    public override int SmokeCases => 1500;
+    public override int SmokeCases => 500;
 
     /// <inheritdoc/>
     public override IReadOnlyList<byte[]> Seeds() => [.. base.Seeds().Select(SparseForm.Unpack)];
