@@ -29,6 +29,7 @@ public sealed class Session : ISnapshotSource
         Point = point;
         Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrorKind.Stopped);
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
+        Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
         _temp = temp;
         point.TempLimitNear += OnTempLimitNear;
         _bitmapTurn = bitmapTurn;
@@ -46,6 +47,9 @@ public sealed class Session : ISnapshotSource
 
     /// <summary>"DISK/NAME", unique in the process.</summary>
     public string Id => $"{Disk.Name}/{Name}";
+
+    /// <inheritdoc/>
+    string? ISnapshotSource.Consumer => null;
 
     /// <summary>Whether the point in time can still be read.</summary>
     public SessionState State => Point.State;
@@ -107,6 +111,9 @@ public sealed class Session : ISnapshotSource
 
     /// <summary>What <see cref="Bitmap"/> held at the instant.</summary>
     internal DirtyBitmap? PinnedBits => _bitmapTurn?.PinnedBits;
+
+    /// <summary>Who must confirm a range before it is discarded; empty for a session that counts nobody.</summary>
+    public IReadOnlyList<SessionConsumer> Consumers { get; }
 
     /// <summary>The snapshot: reads, status and discards. It outlives the session only to refuse requests.</summary>
     public BlockDevice Snapshot { get; }
@@ -184,14 +191,34 @@ public sealed class Session : ISnapshotSource
     }
 
     /// <summary>The snapshot's runs from the disk's start to its end.</summary>
-    public IEnumerable<SnapshotRun> GetRuns()
+    public IEnumerable<SnapshotRun> GetRuns() => Point.Snapshot.GetRuns();
+
+    /// <summary>The consumer of that name.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/></exception>
+    public SessionConsumer FindConsumer(string name) =>
+        Consumers.FirstOrDefault(consumer => string.Equals(consumer.Name, name, StringComparison.OrdinalIgnoreCase)) ??
+        throw new BlockException(
+            BlockErrorKind.ConsumerUnknown,
+            Consumers.Count == 0
+                ? $"The session '{Id}' counts no consumers. Leave -Consumer out, or start the session with -Consumer."
+                : $"The session '{Id}' counts no consumer named '{name}'. It counts {ListConsumers()}.");
+
+    /// <summary>The snapshot for a reader.</summary>
+    /// <param name="consumer">Which of the consumers reads; null for one that is not counted.</param>
+    /// <param name="discards">True when the reader discards what it has finished with.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/>, also of a reader that would discard and is none of
+    /// the consumers: it would take their ranges from them.</exception>
+    public ISnapshotSource GetSource(string? consumer, bool discards)
     {
-        for (long offsetBytes = 0; offsetBytes < SizeBytes;)
+        if (consumer is not null)
         {
-            SnapshotRun run = Point.GetRun(offsetBytes);
-            yield return run;
-            offsetBytes += run.LengthBytes;
+            return FindConsumer(consumer);
         }
+
+        return Consumers.Count == 0 || !discards ? this : throw new BlockException(
+            BlockErrorKind.ConsumerUnknown,
+            $"The session '{Id}' discards what all of its consumers have confirmed, and they are {ListConsumers()}. Say with -Consumer " +
+            "which of them this is, or leave -DiscardConsumed out.");
     }
 
     /// <inheritdoc/>
@@ -199,7 +226,7 @@ public sealed class Session : ISnapshotSource
 
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
-        new(Point.NextReadable(offsetBytes, endBytes));
+        new(Point.Snapshot.NextReadable(offsetBytes, endBytes));
 
     /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
     public bool IsCalled(string name) =>
@@ -225,6 +252,7 @@ public sealed class Session : ISnapshotSource
                 disk.Path);
         }
 
+        CheckConsumers(options.Consumers);
         if (options.Ranges is not null && options.Bitmap is not null)
         {
             throw new BlockException(
@@ -249,6 +277,20 @@ public sealed class Session : ISnapshotSource
         }
     }
 
+    private static void CheckConsumers(IReadOnlyList<string> names)
+    {
+        HashSet<string> seen = new(StringComparer.OrdinalIgnoreCase);
+        foreach (string name in names)
+        {
+            MountedDisks.CheckName(name);
+            if (!seen.Add(name))
+            {
+                throw new BlockException(
+                    BlockErrorKind.InvalidArgument, $"The consumer '{name}' is named twice. Give each consumer a name of its own.");
+            }
+        }
+    }
+
     private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
         disk.Tracking.Below,
         temp.Node,
@@ -256,7 +298,8 @@ public sealed class Session : ISnapshotSource
         options.GranuleSizeBytes,
         options.OnCopyError,
         ranges,
-        options.Limits);
+        options.Limits,
+        options.Consumers);
 
     // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
     private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
@@ -322,6 +365,11 @@ public sealed class Session : ISnapshotSource
         // Stopped first: guest writes copy nothing more and wait for nothing, so the drains below cannot hang on temp's users.
         Point.Stop();
         await Snapshot.DisposeAsync().ConfigureAwait(false);
+        foreach (SessionConsumer consumer in Consumers)
+        {
+            await consumer.Snapshot.DisposeAsync().ConfigureAwait(false);
+        }
+
         await Disk.LockChainAsync(CancellationToken.None).ConfigureAwait(false);
         try
         {
@@ -351,6 +399,8 @@ public sealed class Session : ISnapshotSource
             await _temp.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    private string ListConsumers() => string.Join(", ", Consumers.Select(consumer => $"'{consumer.Name}'"));
 
     // What the snapshot could be asked for at the instant, in whole granules; null for all of it.
     private List<BlockRange>? Limits()

@@ -119,8 +119,8 @@ public sealed class BackupWriter : IAsyncDisposable
             {
                 throw new BlockException(
                     BlockErrorKind.ForeignChunk,
-                    $"A chunk of '{chunk.Session}' came into the backup of '{_source.Id}'. Send each " +
-                    "session to a backup of its own.",
+                    $"A chunk of {Describe(chunk.Source.Source)} came into the backup of {Describe(_source)}. Send each session, " +
+                    "and each of its consumers, to a backup of its own.",
                     _target.Destination,
                     chunk.OffsetBytes);
             }
@@ -308,6 +308,9 @@ public sealed class BackupWriter : IAsyncDisposable
                 failure);
         }
     }
+
+    private static string Describe(ISnapshotSource source) =>
+        source.Consumer is { } consumer ? $"'{source.Id}' for '{consumer}'" : $"'{source.Id}'";
 
     private void CheckIsWhole()
     {
