@@ -82,7 +82,7 @@ public sealed class BackupWriter : IAsyncDisposable
             : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
             : options.IsRepository
                 ? await RepositoryTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false)
-                : await FileTarget.CreateAsync(options, source.SizeBytes, cancellationToken).ConfigureAwait(false);
+                : await FileTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false);
         return new BackupWriter(source, target, options.MustVerify);
     }
 

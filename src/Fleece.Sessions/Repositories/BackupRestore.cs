@@ -60,8 +60,9 @@ public sealed class BackupRestore : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         BlockRange range = new(options.OffsetBytes, options.LengthBytes ?? Math.Max(0, point.SizeBytes - options.OffsetBytes));
         range.CheckWithin(point.SizeBytes, point.Path, "restore");
-        FileTarget.CheckDestination(new BackupOptions { Path = options.DestinationPath, Overwrite = options.Overwrite });
-        Repository repository = Repository.Read(point.RepositoryPath);
+        FileTarget.CheckDestination(
+            new BackupOptions { Path = options.DestinationPath, Overwrite = options.Overwrite, HasManifest = false });
+        Repository repository = Repository.ReadFor(point);
         IReadOnlyList<Manifest> chain = repository.ChainOf(point.Manifest);
         RestorePlan plan = RestorePlan.Make(chain, range, point.Path);
         List<ContentReader> layers = [];
@@ -72,7 +73,7 @@ public sealed class BackupRestore : IAsyncDisposable
                 layers.Add(await repository.OpenAsync(manifest, cancellationToken).ConfigureAwait(false));
             }
 
-            CheckUnchanged(repository, chain);
+            CheckUnchanged(Repository.ReadFor(point), chain);
             (IBlockNode image, int doneSteps) = await OpenTargetAsync(options, plan, cancellationToken).ConfigureAwait(false);
             return new BackupRestore(options, plan, [.. layers], image, doneSteps);
         }
@@ -99,6 +100,13 @@ public sealed class BackupRestore : IAsyncDisposable
         }
 
         RestoreStep step = _plan.Steps[_doneSteps];
+        if (step.Extent.IsZero)
+        {
+            await _layers[step.LayerIndex].CheckAsync(step.Extent, cancellationToken).ConfigureAwait(false);
+            _doneSteps++;
+            return true;
+        }
+
         ReadOnlyMemory<byte> data = await _layers[step.LayerIndex].ReadAsync(step.Extent, cancellationToken).ConfigureAwait(false);
         foreach (BlockRange part in step.Parts)
         {
@@ -130,6 +138,7 @@ public sealed class BackupRestore : IAsyncDisposable
         await _image.FlushAsync(cancellationToken).ConfigureAwait(false);
         _isEnded = true;
         await _image.DisposeAsync().ConfigureAwait(false);
+        FileManifest.RemoveStale(_options.DestinationPath);
         FileNames.Move(_partialPath, _options.DestinationPath, _options.Overwrite);
         RestoreProgress.Delete(_partialPath);
     }
@@ -200,15 +209,14 @@ public sealed class BackupRestore : IAsyncDisposable
 
     // A job may have begun to merge one of the backups between the reading of the manifests and the opening of the images. From here
     // on none can.
-    private static void CheckUnchanged(Repository repository, IReadOnlyList<Manifest> chain)
+    private static void CheckUnchanged(Repository now, IReadOnlyList<Manifest> chain)
     {
-        Repository now = Repository.Read(repository.Path);
         if (chain.Any(before => now.Find(before.Id) is not { } found || found.State != before.State || found.ParentId != before.ParentId))
         {
             throw new BlockException(
                 BlockErrorKind.RepositoryBusy,
-                $"A job has just merged backups in '{repository.Path}'. Try again.",
-                repository.Path);
+                $"A job has just changed backups in '{now.Path}'. Try again.",
+                now.Path);
         }
     }
 

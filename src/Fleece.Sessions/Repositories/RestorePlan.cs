@@ -9,7 +9,7 @@ namespace Fleece.Sessions.Repositories;
 /// <summary>One thing to read in a restore.</summary>
 /// <param name="LayerIndex">Which backup of the chain, the newest first.</param>
 /// <param name="Extent">What to read and check.</param>
-/// <param name="Parts">What of it is visible in the point that is restored.</param>
+/// <param name="Parts">What of it is visible in the point that is restored; empty for zeros, which are only checked.</param>
 internal sealed record RestoreStep(int LayerIndex, ContentExtent Extent, BlockRange[] Parts);
 
 /// <summary>How a point is put together from its chain: each byte is taken from the newest backup that holds it, once.</summary>
@@ -21,7 +21,8 @@ internal sealed class RestorePlan
         Range = range;
     }
 
-    /// <summary>The reads, in an order that depends on the manifests alone. Zeros are left out.</summary>
+    /// <summary>The reads, in an order that depends on the manifests alone. Zeros are left out, but those of a backup that is a file of its
+    /// own: something else may have replaced that, and a manifest that is not this image's must not pass for it.</summary>
     public IReadOnlyList<RestoreStep> Steps { get; }
 
     /// <summary>What of the disk is restored.</summary>
@@ -42,6 +43,11 @@ internal sealed class RestorePlan
         List<RestoreStep> steps = [];
         for (int layer = 0; layer < chain.Count; layer++)
         {
+            IEnumerable<ContentExtent> zeroes = chain[layer].Content
+                .Where(extent => chain[layer].IsSingleFile && extent.IsZero && extent.Range.Overlaps(range))
+                .Select(extent => new ContentExtent(extent.Range.Intersect(range), Digest: null));
+            steps.AddRange(zeroes.Select(extent => new RestoreStep(layer, extent, [])));
+
             foreach (ContentExtent extent in chain[layer].Content.Where(extent => !extent.IsZero && extent.Range.Overlaps(range)))
             {
                 BlockRange[] parts = [.. covered.Without(extent.Range.Intersect(range))];
@@ -56,7 +62,7 @@ internal sealed class RestorePlan
 
         foreach (BlockRange hole in covered.Without(range))
         {
-            throw new BlockException(
+            throw chain[0].IsSingleFile ? NotHeld(chain[0], hole, path) : new BlockException(
                 BlockErrorKind.BackupChainBroken,
                 $"No backup that '{path}' builds on holds the disk's {hole.LengthBytes} bytes at offset {hole.OffsetBytes}. Put the " +
                 "manifests back as they were.",
@@ -82,9 +88,19 @@ internal sealed class RestorePlan
                 hash.AppendData(number);
             }
 
-            hash.AppendData(step.Extent.Digest!);
+            hash.AppendData(step.Extent.Digest ?? []);
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    private static BlockException NotHeld(Manifest manifest, BlockRange hole, string path) => new(
+        BlockErrorKind.BackupParentMissing,
+        $"'{path}' does not hold the disk's {hole.LengthBytes} bytes at offset {hole.OffsetBytes}: " +
+        (manifest.ParentId is { } parentId
+            ? $"it has what changed since the instant {parentId}, and only in a repository a backup builds on another one. "
+            : "its session was limited to ranges, or was not read whole. ") +
+        "Restore a range that it holds, with -OffsetBytes and -LengthBytes.",
+        path,
+        hole.OffsetBytes);
 }
