@@ -7,14 +7,21 @@ using Fleece.Sessions.Backups;
 namespace Fleece.Sessions.Repositories;
 
 /// <summary>One thing to read in a restore.</summary>
-/// <param name="LayerIndex">Which backup of the chain, the newest first.</param>
+/// <param name="LayerIndex">Which backup of the chain, the newest first; null for zeros that are read nowhere.</param>
 /// <param name="Extent">What to read and check.</param>
-/// <param name="Parts">What of it is visible in the point that is restored; empty for zeros, which are only checked.</param>
-internal sealed record RestoreStep(int LayerIndex, ContentExtent Extent, BlockRange[] Parts);
+/// <param name="Parts">What of it is to be written: what is visible in the point that is restored; empty for what is only checked.</param>
+internal sealed record RestoreStep(int? LayerIndex, ContentExtent Extent, BlockRange[] Parts)
+{
+    /// <summary>Bytes of data that the step writes.</summary>
+    public long DataBytes => Extent.IsZero ? 0 : Parts.Sum(part => part.LengthBytes);
+}
 
 /// <summary>How a point is put together from its chain: each byte is taken from the newest backup that holds it, once.</summary>
 internal sealed class RestorePlan
 {
+    // So that a step is never long, whatever the target does to zero it.
+    private const long MaximumZeroBytes = 64 * 1024 * 1024;
+
     private RestorePlan(IReadOnlyList<RestoreStep> steps, BlockRange range)
     {
         Steps = steps;
@@ -29,7 +36,7 @@ internal sealed class RestorePlan
     public BlockRange Range { get; }
 
     /// <summary>Bytes of data that the reads bring.</summary>
-    public long DataBytes => Steps.SelectMany(step => step.Parts).Sum(part => part.LengthBytes);
+    public long DataBytes => Steps.Sum(step => step.DataBytes);
 
     /// <summary>Plans a restore.</summary>
     /// <param name="chain">The point and those it builds on, newest first.</param>
@@ -71,6 +78,22 @@ internal sealed class RestorePlan
         }
 
         return new RestorePlan(steps, range);
+    }
+
+    /// <summary>The plan for a target that may hold anything: behind the data, zeros are written wherever there is none.</summary>
+    public RestorePlan WithZeroes()
+    {
+        List<RestoreStep> steps = [.. Steps];
+        foreach (BlockRange zeroes in RangeSet.Of(Steps.SelectMany(step => step.Parts)).Without(Range))
+        {
+            for (long atBytes = zeroes.OffsetBytes; atBytes < zeroes.EndBytes; atBytes += MaximumZeroBytes)
+            {
+                BlockRange piece = BlockRange.FromEnds(atBytes, Math.Min(zeroes.EndBytes, atBytes + MaximumZeroBytes));
+                steps.Add(new RestoreStep(LayerIndex: null, new ContentExtent(piece, Digest: null), [piece]));
+            }
+        }
+
+        return new RestorePlan(steps, Range);
     }
 
     /// <summary>What tells this plan from any other: an interrupted restore goes on only where it is the same.</summary>
