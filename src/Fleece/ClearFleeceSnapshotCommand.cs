@@ -17,12 +17,6 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
     [Alias("Id")]
     public string? Session { get; set; }
 
-    /// <summary>Which of the session's consumers no longer needs the range; all of them when left out.</summary>
-    [Parameter(ValueFromPipelineByPropertyName = true)]
-    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
-    [AllowEmptyString]
-    public string? Consumer { get; set; }
-
     /// <summary>First byte; only granules that lie wholly in the range are discarded.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
     public long OffsetBytes { get; set; }
@@ -30,6 +24,12 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
     /// <summary>Number of bytes.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
     public long LengthBytes { get; set; }
+
+    /// <summary>Which of the session's consumers no longer needs the range; all of them when left out.</summary>
+    [Parameter(ValueFromPipelineByPropertyName = true)]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [AllowEmptyString]
+    public string? Consumer { get; set; }
 
     /// <inheritdoc/>
     protected override void BeginProcessing() => _isConsumerNamed = MyInvocation.BoundParameters.ContainsKey(nameof(Consumer));

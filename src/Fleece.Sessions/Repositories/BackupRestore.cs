@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.Files;
-using Fleece.Images;
 using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;

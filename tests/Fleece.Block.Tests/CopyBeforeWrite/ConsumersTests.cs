@@ -216,7 +216,7 @@ public sealed class ConsumersTests : IAsyncDisposable
         {
             int by = seeds.Next(count + 1);
             BlockRange range = seeds.Range(DiskBytes);
-            IBlockNode at = by == count && seeds.Chance(10) ? point.Snapshot : point.Consumers[by %= count].Snapshot;
+            SnapshotAccess at = by == count && seeds.Chance(10) ? point.Snapshot : point.Consumers[by %= count].Snapshot;
             await at.DiscardAsync(range.OffsetBytes, range.LengthBytes, CancellationToken.None);
             for (int granule = 0; granule < Granules; granule++)
             {
