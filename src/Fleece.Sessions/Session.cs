@@ -9,8 +9,7 @@ namespace Fleece.Sessions;
 
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
-#pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-public sealed class Session : ISnapshotSource
+public sealed partial class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -193,34 +192,6 @@ public sealed class Session : ISnapshotSource
     /// <summary>The snapshot's runs from the disk's start to its end.</summary>
     public IEnumerable<SnapshotRun> GetRuns() => Point.Snapshot.GetRuns();
 
-    /// <summary>The consumer of that name.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/></exception>
-    public SessionConsumer FindConsumer(string name) =>
-        Consumers.FirstOrDefault(consumer => string.Equals(consumer.Name, name, StringComparison.OrdinalIgnoreCase)) ??
-        throw new BlockException(
-            BlockErrorKind.ConsumerUnknown,
-            Consumers.Count == 0
-                ? $"The session '{Id}' counts no consumers. Leave -Consumer out, or start the session with -Consumer."
-                : $"The session '{Id}' counts no consumer named '{name}'. It counts {ListConsumers()}.");
-
-    /// <summary>The snapshot for a reader.</summary>
-    /// <param name="consumer">Which of the consumers reads; null for one that is not counted.</param>
-    /// <param name="discards">True when the reader discards what it has finished with.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/>, also of a reader that would discard and is none of
-    /// the consumers: it would take their ranges from them.</exception>
-    public ISnapshotSource GetSource(string? consumer, bool discards)
-    {
-        if (consumer is not null)
-        {
-            return FindConsumer(consumer);
-        }
-
-        return Consumers.Count == 0 || !discards ? this : throw new BlockException(
-            BlockErrorKind.ConsumerUnknown,
-            $"The session '{Id}' discards what all of its consumers have confirmed, and they are {ListConsumers()}. Say with -Consumer " +
-            "which of them this is, or leave -DiscardConsumed out.");
-    }
-
     /// <inheritdoc/>
     public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
@@ -274,20 +245,6 @@ public sealed class Session : ISnapshotSource
         {
             await temp.DisposeAsync().ConfigureAwait(false);
             throw;
-        }
-    }
-
-    private static void CheckConsumers(IReadOnlyList<string> names)
-    {
-        HashSet<string> seen = new(StringComparer.OrdinalIgnoreCase);
-        foreach (string name in names)
-        {
-            MountedDisks.CheckName(name);
-            if (!seen.Add(name))
-            {
-                throw new BlockException(
-                    BlockErrorKind.InvalidArgument, $"The consumer '{name}' is named twice. Give each consumer a name of its own.");
-            }
         }
     }
 
@@ -399,8 +356,6 @@ public sealed class Session : ISnapshotSource
             await _temp.DisposeAsync().ConfigureAwait(false);
         }
     }
-
-    private string ListConsumers() => string.Join(", ", Consumers.Select(consumer => $"'{consumer.Name}'"));
 
     // What the snapshot could be asked for at the instant, in whole granules; null for all of it.
     private List<BlockRange>? Limits()

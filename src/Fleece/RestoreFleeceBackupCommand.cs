@@ -25,8 +25,8 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     [Parameter(Mandatory = true, Position = 1, ParameterSetName = PathSet)]
     public string DestinationPath { get; set; } = string.Empty;
 
-    /// <summary>An NBD export that becomes the disk, whatever it holds: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with nbds for
-    /// TLS. It must be at least as large.</summary>
+    /// <summary>An NBD export that becomes the disk, whatever it holds: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with
+    /// nbds for TLS. It must be at least as large.</summary>
     [Parameter(Mandatory = true, ParameterSetName = UriSet)]
     public string DestinationUri { get; set; } = string.Empty;
 

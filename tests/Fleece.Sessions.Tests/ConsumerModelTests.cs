@@ -12,6 +12,8 @@ public sealed class ConsumerModelTests
     private const int DiskBytes = (6 * 1024 * 1024) + 1536;
     private const int ChunkBytes = SnapshotReadOptions.MinimumChunkSizeBytes;
 
+    private static readonly SnapshotReadOptions Consuming = new() { ChunkSizeBytes = ChunkBytes, DiscardConsumed = true };
+
     [Theory]
     [InlineData(2, 4096)]
     [InlineData(2, 65536)]
@@ -81,13 +83,14 @@ public sealed class ConsumerModelTests
         await using Rig rig = new();
         Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(DiskBytes));
         Session session = await Rig.StartAsync(disk, new SessionOptions { Consumers = ["local", "offsite"] });
-        await using SnapshotRead read = new(session.Consumers[0], new SnapshotReadOptions { ChunkSizeBytes = ChunkBytes, DiscardConsumed = true });
+        await using SnapshotRead read = new(session.Consumers[0], Consuming);
         SnapshotChunk first = (await read.NextAsync())!;
 
         await session.StopAsync();
         first.Dispose();
 
-        BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await session.Consumers[1].Snapshot.ReadAsync(0, new byte[1]));
+        BlockException error = await Assert.ThrowsAsync<BlockException>(
+            async () => await session.Consumers[1].Snapshot.ReadAsync(0, new byte[1]));
         Assert.Equal(BlockErrorKind.Stopped, error.Kind);
     }
 
@@ -134,7 +137,7 @@ public sealed class ConsumerModelTests
     private static async Task<List<SnapshotChunk>> ChunksAsync(SessionConsumer consumer)
     {
         List<SnapshotChunk> chunks = [];
-        await using SnapshotRead read = new(consumer, new SnapshotReadOptions { ChunkSizeBytes = ChunkBytes, DiscardConsumed = true });
+        await using SnapshotRead read = new(consumer, Consuming);
         while (await read.NextAsync() is { } chunk)
         {
             chunks.Add(chunk);
@@ -148,7 +151,8 @@ public sealed class ConsumerModelTests
         while (!ended.IsCancellationRequested)
         {
             BlockRange range = seeds.Range(disk.SizeBytes);
-            await disk.Device.WriteAsync(range.OffsetBytes, seeds.Bytes(Math.Min(range.LengthBytes, 20_000)), WriteFlags.None, CancellationToken.None);
+            byte[] data = seeds.Bytes(Math.Min(range.LengthBytes, 20_000));
+            await disk.Device.WriteAsync(range.OffsetBytes, data, WriteFlags.None, CancellationToken.None);
             await Task.Yield();
         }
     }
@@ -165,8 +169,7 @@ public sealed class ConsumerModelTests
             SessionConsumer consumer = session.Consumers[index];
             while (consumer.RemainingBytes != 0)
             {
-                await using SnapshotRead read = new(
-                    consumer, new SnapshotReadOptions { ChunkSizeBytes = ChunkBytes, DiscardConsumed = true });
+                await using SnapshotRead read = new(consumer, Consuming);
                 while (await read.NextAsync() is { } chunk)
                 {
                     Assert.False(_begun[index][chunk.OffsetBytes / ChunkBytes], $"{chunk} comes again");

@@ -28,7 +28,8 @@ public sealed class ConsumerTests
         using Runspace other = RunspaceFactory.CreateRunspace(state);
         other.Open();
         using PowerShell offsite = PowerShell.Create(other);
-        offsite.AddScript($"Read-FleeceSnapshot vm -Consumer offsite -DiscardConsumed -ChunkSizeBytes 64KB | Export-Backup '{shell.File("offsite.qcow2")}'");
+        offsite.AddScript(
+            $"Read-FleeceSnapshot vm -Consumer offsite -DiscardConsumed -ChunkSizeBytes 64KB | Export-Backup '{shell.File("offsite.qcow2")}'");
 
         Task<PSDataCollection<PSObject>> running = offsite.InvokeAsync();
         shell.Run(

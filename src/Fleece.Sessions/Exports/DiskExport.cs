@@ -130,7 +130,8 @@ public sealed class DiskExport
         consumer.Access,
         consumer.ClusterDiscard);
 
-    private NbdExport Export(Session session, string name, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard) => new()
+    private NbdExport Export(
+        Session session, string name, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard) => new()
     {
         Name = $"{Name}/{name}",
         Description = $"disk {Disk.Name} at {session.StartedAt:O}",

@@ -23,7 +23,7 @@ public sealed class BackupPoint
     /// <summary>The folder.</summary>
     public string RepositoryPath { get; }
 
-    /// <summary>Its place in the order of the repository's backups, which no clock can change; 0 for one that is in no repository.</summary>
+    /// <summary>Its place in the order of the repository's backups, which no clock can change; 0 for one that is in none.</summary>
     public int Number => Manifest.Number;
 
     /// <summary>The instant's identity.</summary>

@@ -96,8 +96,8 @@ internal static class FileManifest
         {
             throw new BlockException(
                 BlockErrorKind.BackupUnknown,
-                $"Nothing says what '{imagePath}' is a backup of: its manifest '{Path.GetFileName(path)}' is not beside it. Put that back; " +
-                "or copy the image as it is, unchecked, with Convert-FleeceImage.",
+                $"Nothing says what '{imagePath}' is a backup of: its manifest '{Path.GetFileName(path)}' is not beside it. Put that " +
+                "back; or copy the image as it is, unchecked, with Convert-FleeceImage.",
                 imagePath,
                 operation: "open");
         }

@@ -64,7 +64,8 @@ public sealed class Repository
     /// </exception>
     public static Repository ReadFile(string path)
     {
-        string imagePath = FileManifest.ImageOf(System.IO.Path.GetFullPath(path));
+        string fullPath = System.IO.Path.GetFullPath(path);
+        string imagePath = File.Exists(FileManifest.PathFor(fullPath)) ? fullPath : FileManifest.ImageOf(fullPath);
         Repository single = new(System.IO.Path.GetDirectoryName(imagePath)!);
         Manifest manifest = FileManifest.Read(imagePath);
         single._manifests.Add(manifest);

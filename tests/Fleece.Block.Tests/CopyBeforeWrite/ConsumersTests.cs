@@ -63,7 +63,9 @@ public sealed class ConsumersTests : IAsyncDisposable
         await Fleecing.AssertHoldsAsync(point.Consumers[0].Snapshot, new BlockRange(0, G), 0x11);
         await Fleecing.AssertHoldsAsync(point.Consumers[1].Snapshot, _all, 0x11);
         await Fleecing.AssertHoldsAsync(point.Snapshot, _all, 0x11);
-        Assert.Equal([SnapshotRunState.Untouched, SnapshotRunState.Consumed, SnapshotRunState.Untouched], States(point.Consumers[0].Snapshot));
+        Assert.Equal(
+            [SnapshotRunState.Untouched, SnapshotRunState.Consumed, SnapshotRunState.Untouched],
+            States(point.Consumers[0].Snapshot));
         Assert.Equal([SnapshotRunState.Untouched], States(point.Consumers[1].Snapshot));
         Assert.Equal(new BlockRange(2 * G, DiskBytes - 2 * G), point.Consumers[0].Snapshot.NextReadable(G, DiskBytes));
     }
@@ -115,7 +117,12 @@ public sealed class ConsumersTests : IAsyncDisposable
     {
         Fleecing.Fill(_disk, _all, 0x11);
         PointInTime point = new(
-            _disk, _temp, true, G, ranges: [new BlockRange(2 * G, 3 * G), new BlockRange(DiskBytes - 1, 1)], consumers: ["local", "offsite"]);
+            _disk,
+            _temp,
+            tempReadsAsZero: true,
+            granuleSizeBytes: G,
+            ranges: [new BlockRange(2 * G, 3 * G), new BlockRange(DiskBytes - 1, 1)],
+            consumers: ["local", "offsite"]);
         Assert.Equal(4 * G, point.Consumers[0].RemainingBytes);
 
         await ConfirmAsync(point.Consumers[0], _all);
