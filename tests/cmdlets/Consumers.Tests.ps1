@@ -9,7 +9,7 @@ Describe 'Two consumers of one session' {
         Enter-TestFolder
         $instant = Get-RandomData 2MB
         New-MountedDisk -Data $instant
-        $session = Start-FleeceSession vm -Consumer local, offsite
+        $script:session = Start-FleeceSession vm -Consumer local, offsite
         Write-FleeceDisk vm 0 (Get-RandomData 2MB -Seed 8)
     }
 
