@@ -12,11 +12,11 @@ namespace Fleece.Nbd.Server;
 /// </remarks>
 internal sealed class Pace
 {
-    // What a request may take to count as quick: a read is a copy out of the page cache at a quarter of its speed; a write may
+    // What a request may take to count as quick: a read is a copy out of the page cache at a tenth of its speed; a write may
     // also have to copy old data first and to find room for it.
     private const double QuickReadMicroseconds = 40;
     private const double QuickWriteMicroseconds = 250;
-    private const double QuickMicrosecondsPerByte = 0.0004;
+    private const double QuickMicrosecondsPerByte = 0.001;
     private const int MaximumScore = 16;
     private const int SlowScore = 8;
 
