@@ -51,6 +51,9 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     }
 
     /// <inheritdoc/>
+    public string? TakeWarning() => null;
+
+    /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(BlockRange.FromEnds(offsetBytes, endBytes));
 
