@@ -22,13 +22,15 @@ public sealed class ImageErrorTests
     [InlineData("./odd.raw", "ImageSizeInvalid")]
     [InlineData("./disguised.raw", "ImageFormatAmbiguous")]
     [InlineData("./cut.qcow2", "ImageTruncated")]
-    [InlineData("./disk.vhdx", "ImageUnsupported")]
+    [InlineData("./disk.vhdx", "ImageTruncated")]
+    [InlineData("./disk.vmdk", "ImageUnsupported")]
     public void Mounting_what_is_no_disk_is_refused(string path, string errorId)
     {
         using ModuleRunspace shell = new();
         File.WriteAllBytes(shell.File("empty.raw"), []);
         File.WriteAllBytes(shell.File("odd.raw"), new byte[1000]);
         File.WriteAllBytes(shell.File("disk.vhdx"), [.. "vhdxfile"u8, .. new byte[4088]]);
+        File.WriteAllBytes(shell.File("disk.vmdk"), [.. "KDMV"u8, .. new byte[4092]]);
         shell.Run("$null = New-FleeceImage ./whole.qcow2 1MB");
         byte[] qcow2 = File.ReadAllBytes(shell.File("whole.qcow2"));
         File.WriteAllBytes(shell.File("disguised.raw"), qcow2);
@@ -117,7 +119,7 @@ public sealed class ImageErrorTests
     [InlineData("New-FleeceImage ./new.raw -SizeBytes -512", "ImageSizeInvalid")]
     [InlineData("New-FleeceImage ./new.qcow2 1MB -BlockSizeBytes 1000", "ArgumentInvalid")]
     [InlineData("New-FleeceImage ./no/folder/new.raw 1MB", "ImageNotFound")]
-    [InlineData("New-FleeceImage ./new.vhdx 1MB", "ImageUnsupported")]
+    [InlineData("New-FleeceImage ./new.vmdk 1MB", "ImageUnsupported")]
     public void An_image_that_can_not_be_made_leaves_no_file(string command, string errorId)
     {
         using ModuleRunspace shell = new();

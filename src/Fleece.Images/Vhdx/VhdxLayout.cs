@@ -129,8 +129,9 @@ internal sealed class VhdxLayout
         if (parent is not null && (_metadata.SectorBytes != parent.SectorBytes || _metadata.SizeBytes < parentBytes))
         {
             throw VhdxFault.Invalid(
-                path, $"it has {_metadata.SizeBytes} bytes in sectors of {_metadata.SectorBytes}, its parent {parentBytes} bytes in sectors " +
-                $"of {parent.SectorBytes}: the sectors must be the same and the disk no smaller");
+                path,
+                $"it has {_metadata.SizeBytes} bytes in sectors of {_metadata.SectorBytes}, its parent {parentBytes} bytes in sectors of " +
+                $"{parent.SectorBytes}: the sectors must be the same and the disk no smaller");
         }
     }
 

@@ -32,7 +32,8 @@ public sealed class Qcow2ExtensionTests : IDisposable
             await node.FlushAsync(CancellationToken.None);
             node.Metadata.SetExtension(Own, [1, 2, 3]);
             node.Metadata.SetExtension(Own, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
-            node.Metadata.FreeMetadata(placeBytes, 3);
+            long first = placeBytes / ClusterBytes;
+            node.Metadata.FreeMetadata([first, first + 1, first + 2]);
         }
 
         await using (Qcow2Node node = Images.Open(path))

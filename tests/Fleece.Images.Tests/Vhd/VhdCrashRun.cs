@@ -14,8 +14,8 @@ namespace Fleece.Images.Tests.Vhd;
 internal sealed class VhdCrashRun(MemoryContainer container, byte[] first, byte[]? parent, Seeds seeds)
 {
     private readonly byte[]? _parentContent = parent is null ? null : new VhdReader(parent).Read();
-    private readonly ByteSets _now = Make(first);
-    private readonly ByteSets _possible = Make(first);
+    private readonly ByteSets _now = new ByteSets(first);
+    private readonly ByteSets _possible = new ByteSets(first);
 
     public void Writing(long offsetBytes, byte[] data)
     {
@@ -70,16 +70,5 @@ internal sealed class VhdCrashRun(MemoryContainer container, byte[] first, byte[
         }
 
         return image;
-    }
-
-    private static ByteSets Make(byte[] first)
-    {
-        ByteSets sets = new(first.Length);
-        for (int i = 0; i < first.Length; i++)
-        {
-            sets.SetOnly(i, first[i]);
-        }
-
-        return sets;
     }
 }

@@ -41,7 +41,8 @@ internal static class BitmapDirectory
     /// <summary>The entries of an image's bitmaps; none when they don't count.</summary>
     public static IReadOnlyList<ImageBitmap> Describe(IContainerFile file, Qcow2Header header)
     {
-        if ((header.AutoclearFeatures & Qcow2Header.BitmapsBit) == 0 || header.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
+        bool areValid = (header.AutoclearFeatures & Qcow2Header.BitmapsBit) != 0;
+        if (!areValid || header.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
         {
             return [];
         }
