@@ -131,7 +131,6 @@ public sealed class CheckRepairTests
                 ImageReport report = Check(crashed, ImageRepair.All);
                 string story = $"round {round}, seed {seeds.Seed}: {damaged.Story}";
                 Assert.True(report.IsClean, $"{story}\n{string.Join('\n', report.Findings)}");
-                
                 byte[] now = await ContentAsync(crashed.Content);
                 for (int at = 0; at < content.Length; at += ClusterBytes)
                 {
@@ -159,11 +158,24 @@ public sealed class CheckRepairTests
         return container.Content;
     }
 
+    // An entry that was made to look compressed leads to bytes that inflate to nothing: such a cluster is unlike any other.
     private static async Task<byte[]> ContentAsync(byte[] image)
     {
         byte[] content = new byte[SizeBytes];
         await using Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true));
-        await node.ReadAsync(0, content, CancellationToken.None);
+        for (int at = 0; at < SizeBytes; at += ClusterBytes)
+        {
+            Memory<byte> cluster = content.AsMemory(at, Math.Min(ClusterBytes, SizeBytes - at));
+            try
+            {
+                await node.ReadAsync(at, cluster, CancellationToken.None);
+            }
+            catch (BlockException failure) when (failure.Kind == BlockErrorKind.Corrupt)
+            {
+                cluster.Span.Fill(0xEE);
+            }
+        }
+
         return content;
     }
 
