@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
+using Fleece.Images;
 using Fleece.Sessions.Reading;
 using Fleece.TestKit;
 
