@@ -40,7 +40,9 @@ internal static class ImageLocks
     private static readonly int[] ReaderUses = [Reading];
     private static readonly int[] ReaderRefusals = [Writing, Resizing];
 
-    /// <summary>Takes the locks, or leaves the file without where its file system has none; closing it ends them.</summary>
+    /// <summary>
+    /// Takes the locks, or leaves the file without where its file system has none. After an error there are none.
+    /// </summary>
     /// <param name="handle">The file, just opened.</param>
     /// <param name="path">Its path, for messages.</param>
     /// <param name="isReadOnly">True for a reader.</param>
@@ -76,6 +78,12 @@ internal static class ImageLocks
             }
         }
 
+        if (errno == 0 && !isHeld)
+        {
+            return;
+        }
+
+        Release(handle);
         if (isHeld)
         {
             string? holder = LockHolders.Find(path, handle);
@@ -84,15 +92,22 @@ internal static class ImageLocks
                 : FileErrors.InUse(path, operation, holder, cause: null);
         }
 
-        if (errno == 0)
-        {
-            return;
-        }
-
-        Unlock(handle);
         if (!PosixFile.HasNoByteLocks(errno))
         {
             throw FileErrors.FromCode(errno, path, operation);
+        }
+    }
+
+    /// <summary>Gives the locks back before the file is closed.</summary>
+    /// <remarks>
+    /// Closing alone does not end them at once while this process starts another: between fork and exec the child has the
+    /// open file too, and whoever opens the image in that moment would find it held by nobody.
+    /// </remarks>
+    public static void Release(SafeFileHandle handle)
+    {
+        if (OperatingSystem.IsLinux() && Environment.Is64BitProcess && !handle.IsClosed)
+        {
+            PosixFile.UnlockBytes(handle, UseBase, RefusalBase + All.Length - UseBase);
         }
     }
 
@@ -117,14 +132,5 @@ internal static class ImageLocks
         }
 
         return errno;
-    }
-
-    private static void Unlock(SafeFileHandle handle)
-    {
-        foreach (int offset in All)
-        {
-            PosixFile.UnlockByte(handle, UseBase + offset);
-            PosixFile.UnlockByte(handle, RefusalBase + offset);
-        }
     }
 }

@@ -205,6 +205,7 @@ public sealed partial class LocalFile : IDisposable
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
     public void Dispose()
     {
+        ImageLocks.Release(Handle);
         Handle.Dispose();
         _creation?.Dispose();
     }

@@ -80,10 +80,10 @@ internal static unsafe partial class PosixFile
         return SetLock(handle, ref range);
     }
 
-    /// <summary>Gives back the lock on one byte; nothing happens without one.</summary>
-    public static void UnlockByte(SafeFileHandle handle, long offsetBytes)
+    /// <summary>Gives back the locks on a range of bytes; nothing happens without one.</summary>
+    public static void UnlockBytes(SafeFileHandle handle, long offsetBytes, long lengthBytes)
     {
-        ByteLock range = new() { Type = NoLock, OffsetBytes = offsetBytes, LengthBytes = 1 };
+        ByteLock range = new() { Type = NoLock, OffsetBytes = offsetBytes, LengthBytes = lengthBytes };
         _ = SetLock(handle, ref range);
     }
 

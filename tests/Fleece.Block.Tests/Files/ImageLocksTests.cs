@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Fleece.Block.Files;
 using Fleece.TestKit;
+using Microsoft.Win32.SafeHandles;
 using Xunit;
 
 namespace Fleece.Block.Tests.Files;
@@ -50,6 +52,23 @@ public sealed partial class ImageLocksTests : IDisposable
         file.Read(100, read);
 
         Assert.Equal([1, 2, 3], read);
+    }
+
+    // A process that is being started has every open file twice for a moment; a duplicate stands for that here.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_closed_file_is_free_although_a_child_process_still_has_it(bool isReadOnly)
+    {
+        string path = NewFile();
+        LocalFile file = LocalFile.Open(path, isReadOnly);
+        using SafeFileHandle duplicate = new(Duplicate(file.Handle), ownsHandle: true);
+        Assert.False(duplicate.IsInvalid);
+
+        file.Dispose();
+        file.Dispose();
+
+        LocalFile.Open(path, isReadOnly: false).Dispose();
     }
 
     [Fact]
@@ -125,4 +144,7 @@ public sealed partial class ImageLocksTests : IDisposable
 
     [GeneratedRegex(@"OFDLCK\s+ADVISORY\s+READ\s+-1\s+\S+\s+(\d+)\s+(\d+)")]
     private static partial Regex ByteLockLine();
+
+    [DllImport("libc", EntryPoint = "dup")]
+    private static extern int Duplicate(SafeFileHandle handle);
 }
