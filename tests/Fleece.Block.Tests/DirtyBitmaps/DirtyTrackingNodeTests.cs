@@ -110,7 +110,9 @@ public sealed class DirtyTrackingNodeTests
     }
 
     private static void Write(DirtyTrackingNode node, byte[] page) =>
-        Assert.True(node.WriteAsync(G, page, WriteFlags.None, default).IsCompletedSuccessfully);
+        Complete(node.WriteAsync(G, page, WriteFlags.None, default));
+
+    private static void Complete(ValueTask request) => Assert.True(request.IsCompletedSuccessfully);
 
     private sealed class Witness : IChangeWitness
     {
