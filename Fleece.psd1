@@ -11,6 +11,7 @@
     FormatsToProcess     = @('Fleece.Format.ps1xml')
     TypesToProcess       = @('Fleece.Types.ps1xml')
     CmdletsToExport      = @(
+        'Backup-FleeceDisk'
         'Clear-FleeceBitmap'
         'Clear-FleeceSnapshot'
         'Compare-FleeceImage'
@@ -19,6 +20,7 @@
         'Dismount-FleeceDisk'
         'Enable-FleeceBitmap'
         'Export-FleeceBackup'
+        'Get-FleeceBackup'
         'Get-FleeceBitmap'
         'Get-FleeceDisk'
         'Get-FleeceExport'
@@ -33,8 +35,10 @@
         'Read-FleeceDisk'
         'Read-FleeceSnapshot'
         'Remove-FleeceBitmap'
+        'Restore-FleeceBackup'
         'Start-FleeceSession'
         'Stop-FleeceSession'
+        'Test-FleeceBackup'
         'Test-FleeceImage'
         'Unpublish-FleeceExport'
         'Write-FleeceDisk'

@@ -133,6 +133,27 @@ public enum BlockErrorKind
     /// <summary>A backup ended before all chunks of the read had arrived.</summary>
     BackupIncomplete,
 
+    /// <summary>Another job works in the backup repository.</summary>
+    RepositoryBusy,
+
+    /// <summary>There is no such backup in the repository.</summary>
+    BackupUnknown,
+
+    /// <summary>The backup that an incremental one builds on is not in the repository.</summary>
+    BackupParentMissing,
+
+    /// <summary>A backup's file, or one that it builds on, is missing or is not the one its manifest describes.</summary>
+    BackupChainBroken,
+
+    /// <summary>What a backup holds is not what was backed up.</summary>
+    BackupDigestMismatch,
+
+    /// <summary>The repository holds the backups of another disk.</summary>
+    BackupForeign,
+
+    /// <summary>A file that is to describe a backup does not.</summary>
+    ManifestInvalid,
+
     /// <summary>A URI that names no NBD export or listener.</summary>
     UriInvalid,
 

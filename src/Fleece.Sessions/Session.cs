@@ -14,13 +14,16 @@ public sealed class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
+    private readonly IReadOnlyList<BlockRange>? _ranges;
     private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
     private string? _untoldWarning;
 
-    private Session(Disk disk, string name, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn)
+    private Session(
+        Disk disk, string name, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn, IReadOnlyList<BlockRange>? ranges)
     {
+        _ranges = ranges;
         Disk = disk;
         Name = name;
         Point = point;
@@ -55,6 +58,12 @@ public sealed class Session : ISnapshotSource
 
     /// <inheritdoc/>
     DateTimeOffset? ISnapshotSource.Instant => StartedAt;
+
+    /// <summary>The identity of the instant, which its backups are known by.</summary>
+    public Guid InstantId { get; } = Guid.NewGuid();
+
+    /// <inheritdoc/>
+    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Bitmap?.Name, _bitmapTurn?.BaselineId, Limits());
 
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => Disk.SizeBytes;
@@ -229,15 +238,9 @@ public sealed class Session : ISnapshotSource
         try
         {
             // Tried out before the disk has to wait for it; with a bitmap the real one follows at the instant.
-            Session session = new(disk, name, temp, Pin(disk, temp, options, options.Ranges), bitmapTurn: null);
+            Session session = new(disk, name, temp, Pin(disk, temp, options, options.Ranges), bitmapTurn: null, options.Ranges);
             BitmapTurn? turn = BitmapTurn.Prepare(disk, session.Id, options.Bitmap, options.NextBitmap);
-            return new SessionPlan(
-                disk,
-                temp,
-                turn,
-                () => turn is null
-                    ? session
-                    : new Session(disk, name, temp, Pin(disk, temp, options, turn.Pinned?.Bits.DirtyRanges()), turn));
+            return new SessionPlan(disk, temp, turn, () => turn is null ? session : MakeSession(disk, name, temp, turn, options));
         }
         catch
         {
@@ -254,6 +257,13 @@ public sealed class Session : ISnapshotSource
         options.OnCopyError,
         ranges,
         options.Limits);
+
+    // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
+    private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
+    {
+        IEnumerable<BlockRange>? ranges = turn.Pinned is null ? options.Ranges : turn.IsLimited ? turn.Pinned.Bits.DirtyRanges() : null;
+        return new Session(disk, name, temp, Pin(disk, temp, options, ranges), turn, turn.Pinned is null ? options.Ranges : null);
+    }
 
     // Every disk is held before the first filter goes in and until the last one is in: that is the common instant.
     private static async ValueTask<IReadOnlyList<Session>> PinAsync(List<SessionPlan> plans)
@@ -319,7 +329,7 @@ public sealed class Session : ISnapshotSource
             try
             {
                 Disk.Unlink(this);
-                _bitmapTurn?.End(isSuccess);
+                _bitmapTurn?.End(isSuccess, _ranges is null ? InstantId : null);
             }
             finally
             {
@@ -340,6 +350,20 @@ public sealed class Session : ISnapshotSource
             await Point.CopiesEndedAsync().ConfigureAwait(false);
             await _temp.DisposeAsync().ConfigureAwait(false);
         }
+    }
+
+    // What the snapshot could be asked for at the instant, in whole granules; null for all of it.
+    private List<BlockRange>? Limits()
+    {
+        if (_bitmapTurn is not { IsLimited: true, PinnedBits: { } bits })
+        {
+            return _ranges?.ToList();
+        }
+
+        long granuleBytes = GranuleSizeBytes;
+        return [.. bits.DirtyRanges().Select(range => BlockRange.FromEnds(
+            range.OffsetBytes / granuleBytes * granuleBytes,
+            Math.Min(SizeBytes, (range.EndBytes + granuleBytes - 1) / granuleBytes * granuleBytes)))];
     }
 
     private async ValueTask ForgetSuccessorAsync()

@@ -7,7 +7,7 @@ using Fleece.Sessions.Reading;
 
 namespace Fleece;
 
-/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a backup file or an NBD export.</summary>
+/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a repository, a backup file, an NBD export or a stream.</summary>
 [Cmdlet(VerbsData.Export, "FleeceBackup", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [Alias("Export-Backup")]
 [OutputType(typeof(Backup))]
@@ -15,13 +15,15 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 {
     private const string PathSet = "Path";
     private const string UriSet = "Uri";
+    private const string StreamSet = "Stream";
 
     private BackupOptions? _options;
     private BackupWriter? _writer;
     private bool _isRefused;
     private ByteProgress? _progress;
 
-    /// <summary>The backup's file; it appears when the backup is complete.</summary>
+    /// <summary>The backup's file; it appears when the backup is complete. A folder, or a name that ends with a separator, is a
+    /// repository: the backup becomes its next one, full or incremental by itself.</summary>
     [Parameter(Mandatory = true, Position = 0, ParameterSetName = PathSet)]
     public string DestinationPath { get; set; } = string.Empty;
 
@@ -30,17 +32,29 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     [Parameter(Mandatory = true, ParameterSetName = UriSet)]
     public string DestinationUri { get; set; } = string.Empty;
 
+    /// <summary>A .NET stream that takes the disk's bytes in order, zeros included, such as [Console]::OpenStandardOutput(). It stays
+    /// open.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = StreamSet)]
+    [ValidateNotNull]
+    public Stream? Stream { get; set; }
+
     /// <summary>The chunks, from Read-FleeceSnapshot.</summary>
     [Parameter(Mandatory = true, ValueFromPipeline = true)]
     public SnapshotChunk? InputObject { get; set; }
 
-    /// <summary>The format; by default the file's extension decides, and raw where it says nothing.</summary>
+    /// <summary>The format; by default a file's extension decides, and raw where it says nothing. In a repository the backup that
+    /// this one builds on decides, and qcow2 without one.</summary>
     [Parameter(ParameterSetName = PathSet)]
     public ImageFormat? Format { get; set; }
 
-    /// <summary>What the clusters of a qcow2 backup are compressed with; by default they are stored as they are.</summary>
+    /// <summary>What the clusters of a qcow2 backup are compressed with; by default a file's are stored as they are, and a
+    /// repository's compressed with zstd.</summary>
     [Parameter(ParameterSetName = PathSet)]
-    public ImageCompression Compression { get; set; }
+    public ImageCompression? Compression { get; set; }
+
+    /// <summary>Read the backup back, and compare it with what was sent, before it counts as one.</summary>
+    [Parameter]
+    public SwitchParameter Verify { get; set; }
 
     /// <summary>Replace an existing file.</summary>
     [Parameter(ParameterSetName = PathSet)]
@@ -49,9 +63,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void BeginProcessing() => OrEnd(Destination, () =>
     {
-        _options = ParameterSetName == UriSet
-            ? new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls }
-            : new BackupOptions { Path = ResolveLiteral(DestinationPath), Image = Layout, Overwrite = Force };
+        _options = ParameterSetName switch
+        {
+            UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify },
+            StreamSet => new BackupOptions { Stream = Stream, MustVerify = Verify },
+            _ => ToPath(ResolveLiteral(DestinationPath)),
+        };
         BackupWriter.CheckDestination(_options);
         _isRefused = !ShouldProcess(_options.Destination, "Write a backup");
     });
@@ -114,13 +131,31 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         base.Dispose(disposing);
     }
 
-    private ImageCreateOptions Layout => new()
+    private BackupOptions ToPath(string path)
     {
-        Format = Format ?? Image.FormatForNewFile(DestinationPath),
-        Compression = Compression,
-    };
+        bool isRepository = Directory.Exists(path) || Path.EndsInDirectorySeparator(DestinationPath);
+        return new BackupOptions
+        {
+            Path = path,
+            IsRepository = isRepository,
+            Format = Format,
+            Compression = Compression,
+            Image = isRepository ? null : new ImageCreateOptions
+            {
+                Format = Format ?? Image.FormatForNewFile(path),
+                Compression = Compression ?? ImageCompression.None,
+            },
+            Overwrite = Force,
+            MustVerify = Verify,
+        };
+    }
 
-    private string Destination => ParameterSetName == UriSet ? DestinationUri : DestinationPath;
+    private string Destination => ParameterSetName switch
+    {
+        UriSet => DestinationUri,
+        StreamSet => "(stream)",
+        _ => DestinationPath,
+    };
 
     // A failed backup ends here, not at disposal, so that the error can say what became of the partial file.
     private void OrFail(Action action) => OrEnd(Destination, () =>

@@ -24,7 +24,7 @@ internal static class Mutator
 
     private static byte[] MutateOnce(Seeds random, byte[] bytes, IReadOnlyList<byte[]> seeds)
     {
-        int at = random.Next(Math.Min(bytes.Length, Reaches[random.Next(Reaches.Length)]));
+        int at = PickPlace(random, bytes);
         int length = Math.Min(bytes.Length - at, 1 + random.Next(random.Pick(8, 64, 1024)));
         switch (random.Next(12))
         {
@@ -55,6 +55,16 @@ internal static class Mutator
                 other.AsSpan(Math.Min(at, other.Length), count).CopyTo(bytes.AsSpan(at));
                 return bytes;
         }
+    }
+
+    // Near the start, or near where something stands behind zeros: sparse files keep their tables there.
+    private static int PickPlace(Seeds random, byte[] bytes)
+    {
+        int reach = Reaches[random.Next(Reaches.Length)];
+        int from = random.Chance(50) ? 0 : random.Next(bytes.Length);
+        int zeros = from == 0 ? 0 : Math.Max(0, bytes.AsSpan(from).IndexOfAnyExcept((byte)0));
+        from += zeros;
+        return from + random.Next(Math.Min(bytes.Length - from, reach));
     }
 
     // A number at the bounds of something, of either byte order, where numbers lie.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using SharpFuzz;
 using Xunit.MicrosoftTestingPlatform;
 using Xunit.Runner.InProc.SystemConsole;
@@ -7,7 +8,7 @@ namespace Fleece.Fuzz;
 
 /// <summary>
 /// Without a verb of its own this is a test program like the others. "afl TARGET" serves afl-fuzz, "seeds TARGET FOLDER" writes
-/// what it starts from, "replay TARGET FILE..." runs inputs once, "talk URI" is the conversation of the target nbd-client.
+/// what it starts from, "images FORMAT FOLDER" makes those of the corpus that Fleece makes itself, "replay TARGET FILE..." runs inputs once, "talk URI" is the conversation of the target nbd-client.
 /// </summary>
 internal static class Program
 {
@@ -17,6 +18,9 @@ internal static class Program
     {
         ["afl", var name] => Task.FromResult(ServeAfl(name)),
         ["seeds", var name, var folder] => Task.FromResult(WriteSeeds(FuzzTargets.Find(name), folder)),
+        ["images", var name, var folder] => Task.FromResult(WriteImages(name, folder)),
+        ["mutate", var name, var seconds, var folder] => LongRun.RunAsync(
+            FuzzTargets.Find(name), TimeSpan.FromSeconds(double.Parse(seconds, CultureInfo.InvariantCulture)), folder),
         ["replay", var name, .. var files] => ReplayAsync(FuzzTargets.Find(name), files),
         ["talk", var uri] => TalkAsync(uri),
         _ when args.Any(RunnerSwitches.Contains) =>
@@ -46,6 +50,17 @@ internal static class Program
         for (int index = 0; index < seeds.Count; index++)
         {
             File.WriteAllBytes(Path.Combine(folder, $"{index:D3}.bin"), target.Pack(seeds[index]));
+        }
+
+        return 0;
+    }
+
+    private static int WriteImages(string name, string folder)
+    {
+        Directory.CreateDirectory(folder);
+        foreach ((string file, byte[] bytes) in Images.CorpusImages.Make(name))
+        {
+            File.WriteAllBytes(Path.Combine(folder, file + ".bin"), Images.SparseForm.Pack(bytes));
         }
 
         return 0;

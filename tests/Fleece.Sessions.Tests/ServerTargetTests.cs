@@ -4,6 +4,7 @@ using Fleece.Block.Memory;
 using Fleece.Images;
 using Fleece.Sessions.Backups;
 using Fleece.Sessions.Reading;
+using Fleece.Sessions.Repositories;
 using Fleece.TestKit;
 
 namespace Fleece.Sessions.Tests;
@@ -91,7 +92,12 @@ public sealed class ServerTargetTests
 
         public int WritesAtOnce => 2;
 
-        public ValueTask CompleteAsync(CancellationToken cancellationToken) => image.FlushAsync(cancellationToken);
+        public bool KeepsManifest => false;
+
+        public BackupPoint? Point => null;
+
+        public ValueTask CompleteAsync(
+            IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken) => image.FlushAsync(cancellationToken);
 
         public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
         {

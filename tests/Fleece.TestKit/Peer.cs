@@ -12,7 +12,7 @@ public sealed record PeerResult(int ExitCode, string Output);
 public static class Peer
 {
     // Far beyond what any of them needs. It only turns a hang into a failure that says who hung.
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     // System programs lie where an ordinary user's PATH may not reach.
     private static readonly string[] Folders =

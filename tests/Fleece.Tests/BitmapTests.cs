@@ -13,6 +13,7 @@ public sealed class BitmapTests
         $null = New-FleeceImage ./vm.raw 1MB
         $null = Mount-FleeceDisk ./vm.raw
         $null = New-FleeceBitmap vm daily
+        Start-FleeceSession vm -Bitmap daily | Stop-FleeceSession -Success
         Write-FleeceDisk vm 64KB ([byte[]] 1)
 
         """;

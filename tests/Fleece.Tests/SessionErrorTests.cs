@@ -89,7 +89,6 @@ public sealed class SessionErrorTests
     [InlineData("Read-FleeceSnapshot a -ChunkSizeBytes 1000", "ArgumentInvalid,Fleece.ReadFleeceSnapshotCommand")]
     [InlineData("Read-FleeceSnapshot a -ChunkSizeBytes 32KB", "ArgumentInvalid,Fleece.ReadFleeceSnapshotCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./there.raw", "ImageAlreadyExists,Fleece.ExportFleeceBackupCommand")]
-    [InlineData("Read-FleeceSnapshot a | Export-Backup .", "ImageNotAFile,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./no/folder/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup nodrive:/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./vm.raw -Force", "ImageInUse,Fleece.ExportFleeceBackupCommand")]

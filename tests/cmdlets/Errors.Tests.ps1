@@ -18,7 +18,7 @@ Describe 'A bad request' {
     It 'has an error id of its own: <Command>' -ForEach @(
         @{ Command = 'New-FleeceImage ./vm.raw 1MB'; Id = 'ImageAlreadyExists,Fleece.NewFleeceImageCommand' }
         @{ Command = 'New-FleeceImage ./new.raw 1000'; Id = 'ImageSizeInvalid,Fleece.NewFleeceImageCommand' }
-        @{ Command = 'New-FleeceImage ./new.vhd 1MB'; Id = 'ImageUnsupported,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.vmdk 1MB'; Id = 'ImageUnsupported,Fleece.NewFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage ./nothing.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage ./nothing*.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage .'; Id = 'ImageNotAFile,Fleece.GetFleeceImageCommand' }

@@ -45,7 +45,7 @@ Describe 'Images that nobody has mounted' {
 
         $reports.Path | Split-Path -Leaf | Should -Be @('a.raw', 'b.qcow2', 'c.vhdx')
         $reports.IsClean | Should -Not -Contain $false
-        $failures.FullyQualifiedErrorId | Should -Be 'ImageTruncated,Fleece.TestFleeceImageCommand'
+        $failures.FullyQualifiedErrorId | Should -Be 'ImageCorrupt,Fleece.TestFleeceImageCommand'
     }
 
     It 'show their chain' {

@@ -41,10 +41,10 @@ Describe 'WhatIf' {
     It 'is offered by every cmdlet that changes what others rely on' {
         (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
             Should -Be @(
-                'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap', 'Dismount-FleeceDisk'
-                'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Merge-FleeceBitmap', 'Mount-FleeceDisk', 'New-FleeceBitmap'
-                'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap', 'Start-FleeceSession', 'Stop-FleeceSession'
-                'Test-FleeceImage', 'Unpublish-FleeceExport'
+                'Backup-FleeceDisk', 'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap'
+                'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Merge-FleeceBitmap', 'Mount-FleeceDisk'
+                'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap', 'Restore-FleeceBackup'
+                'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage', 'Unpublish-FleeceExport'
             )
     }
 }

@@ -16,7 +16,7 @@ internal enum ClusterKind
     /// <summary>Compressed bytes, somewhere in the file; see <see cref="CompressedExtent"/>.</summary>
     Compressed,
 
-    /// <summary>Bits that contradict the format; see <see cref="L2Table"/>.</summary>
+    /// <summary>Bits that contradict the format; see <see cref="L2Slice"/>.</summary>
     Invalid,
 }
 

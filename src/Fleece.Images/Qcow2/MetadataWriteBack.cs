@@ -31,8 +31,8 @@ internal sealed class MetadataWriteBack(
     private readonly List<Piece> _first = [];
     private readonly List<Piece> _second = [];
     private readonly List<Piece> _third = [];
-    private readonly List<L2Table> _tables = [];
-    private readonly List<L2Table> _newTables = [];
+    private readonly List<L2Slice> _slices = [];
+    private readonly List<int> _newTables = [];
     private readonly List<RefcountBlock> _blocks = [];
     private byte[] _buffer = new byte[FirstBufferBytes];
     private int _bufferEnd;
@@ -122,14 +122,13 @@ internal sealed class MetadataWriteBack(
             }
         }
 
-        foreach (L2Table table in metadata.Cache.Dirty)
+        foreach (L2Slice slice in metadata.Cache.Dirty)
         {
-            Capture(table);
+            Capture(slice);
         }
 
         metadata.Cache.MarkAllClean();
         _newTables.AddRange(metadata.NewTables);
-        metadata.NewTables.Clear();
         foreach (int index in refcounts.DirtyTableEntries)
         {
             CaptureWord(_second, refcounts.TableOffsetBytes, index, refcounts.Table[index]);
@@ -154,13 +153,14 @@ internal sealed class MetadataWriteBack(
         _blocks.Add(block);
     }
 
-    private void Capture(L2Table table)
+    private void Capture(L2Slice slice)
     {
-        long offsetBytes = table.HostOffsetBytes + ((long)table.DirtyStart * table.EntryBytes);
-        int lengthBytes = (table.DirtyEnd - table.DirtyStart) * table.EntryBytes;
-        table.CopyDirty(Reserve(table.IsNew ? _first : _third, offsetBytes, lengthBytes));
-        table.IsBeingWritten = true;
-        _tables.Add(table);
+        long offsetBytes = metadata.HostOffset(slice) + ((long)slice.DirtyStart * slice.EntryBytes);
+        int lengthBytes = (slice.DirtyEnd - slice.DirtyStart) * slice.EntryBytes;
+        bool isOfNewTable = metadata.NewTables.Contains(metadata.L1Index(slice));
+        slice.CopyDirty(Reserve(isOfNewTable ? _first : _third, offsetBytes, lengthBytes));
+        slice.IsBeingWritten = true;
+        _slices.Add(slice);
     }
 
     private void CaptureWord(List<Piece> pieces, long tableOffsetBytes, int index, ulong value)
@@ -202,18 +202,14 @@ internal sealed class MetadataWriteBack(
             block.IsBeingWritten = false;
         }
 
-        foreach (L2Table table in _tables)
+        foreach (L2Slice slice in _slices)
         {
-            table.IsBeingWritten = false;
+            slice.IsBeingWritten = false;
         }
 
-        foreach (L2Table table in _newTables)
-        {
-            table.IsNew = false;
-        }
-
+        metadata.NewTables.ExceptWith(_newTables);
         _blocks.Clear();
-        _tables.Clear();
+        _slices.Clear();
         _newTables.Clear();
         _first.Clear();
         _second.Clear();

@@ -96,6 +96,12 @@ internal sealed record Qcow2Header
     /// <summary>log2 of the entries of an L2 table: 8 or 16 bytes each, one cluster in all.</summary>
     public int L2EntryBits => ClusterBits - (IsExtended ? 4 : 3);
 
+    /// <summary>log2 of the bytes of an L2 table that are kept in memory together.</summary>
+    public int L2SliceBits => Math.Min(ClusterBits, Qcow2Limits.L2SliceBits);
+
+    /// <summary>log2 of the entries of such a slice.</summary>
+    public int L2SliceEntryBits => L2EntryBits - ClusterBits + L2SliceBits;
+
     /// <summary>log2 of the unit that is allocated: a cluster, or a subcluster.</summary>
     public int SubclusterBits => ClusterBits - (IsExtended ? Subclusters.CountBits : 0);
 

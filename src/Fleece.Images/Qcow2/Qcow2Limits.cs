@@ -55,10 +55,17 @@ internal static class Qcow2Limits
     /// <summary>Whole clusters that are written in one go where they have content to keep until then.</summary>
     public const int ClustersPerCopy = 64;
 
-    /// <summary>Tables kept even when they are larger than their part of the cache.</summary>
+    /// <summary>log2 of the bytes of an L2 table that are read and kept together, a table being a whole cluster: 4 KiB, a
+    /// page.</summary>
+    public const int L2SliceBits = 12;
+
+    /// <summary>L2 slices, and refcount blocks, kept even when they are larger than their part of the cache.</summary>
     public const int MinCachedTables = 4;
 
-    /// <summary>Changed L2 tables may fill one n-th of the L2 cache; then they are written back.</summary>
+    /// <summary>Most L2 slices kept, whatever the caller says: 16 GiB.</summary>
+    public const int MaxCachedSlices = 1 << 22;
+
+    /// <summary>Changed L2 slices may fill one n-th of the L2 cache; then they are written back.</summary>
     public const int DirtyShareOfCache = 4;
 
     /// <summary>Freed runs that wait for a write-back; more start one.</summary>
@@ -83,8 +90,8 @@ internal static class Qcow2Limits
     /// <summary>L2 entries that are changed under one hold of the metadata lock.</summary>
     public const int EntriesPerHold = 8192;
 
-    /// <summary>L2 tables one status query reads; the caller asks again from where the run ended.</summary>
-    public const int TablesPerStatusQuery = 64;
+    /// <summary>L2 slices one status query reads; the caller asks again from where the run ended.</summary>
+    public const int SlicesPerStatusQuery = 1024;
 
     /// <summary>Most header extensions.</summary>
     public const int MaxHeaderExtensions = 256;

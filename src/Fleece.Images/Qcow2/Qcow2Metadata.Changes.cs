@@ -11,8 +11,8 @@ internal sealed partial class Qcow2Metadata
     /// <summary>L1 entries the disk does not have yet.</summary>
     public List<int> DirtyL1Entries { get; } = [];
 
-    /// <summary>Tables the L1 table on disk does not point to yet.</summary>
-    public List<L2Table> NewTables { get; } = [];
+    /// <summary>L1 indices of the tables that the L1 table on disk does not point to yet.</summary>
+    public HashSet<int> NewTables { get; } = [];
 
     public FreedClusters Freed { get; }
 
@@ -57,15 +57,14 @@ internal sealed partial class Qcow2Metadata
     /// they read as until the bytes arrive.
     /// </summary>
     /// <param name="offsetBytes">Guest offset.</param>
-    /// <param name="lengthBytes">At least 1; what lies in the next L2 table is left to the next call.</param>
+    /// <param name="lengthBytes">At least 1; what lies in the next L2 slice is left to the next call.</param>
     /// <returns>False when nothing was done because the first cluster has content to keep: it must be copied.</returns>
     public bool Allocate(long offsetBytes, long lengthBytes)
     {
-        int l1Index = (int)(offsetBytes >> _tableBits);
         BlockRange range = BlockRange.FromEnds(
-            offsetBytes, Math.Min(offsetBytes + lengthBytes, (l1Index + 1L) << _tableBits));
-        int first = IndexInTable(offsetBytes);
-        int end = Math.Min(IndexInTable(range.EndBytes - 1) + 1, first + Qcow2Limits.EntriesPerHold);
+            offsetBytes, Math.Min(offsetBytes + lengthBytes, SliceEnd(offsetBytes)));
+        int first = IndexInSlice(offsetBytes);
+        int end = Math.Min(IndexInSlice(range.EndBytes - 1) + 1, first + Qcow2Limits.EntriesPerHold);
         lock (Sync)
         {
             Poison.ThrowIfSet();
@@ -75,11 +74,11 @@ internal sealed partial class Qcow2Metadata
                 return false;
             }
 
-            L2Table table = FindOrAddTable(l1Index);
+            L2Slice slice = FindOrAddSlice(offsetBytes);
             int next = first;
             for (int done = 1; next < end && done != 0; next += done)
             {
-                done = AllocateSome(table, next, end, range);
+                done = AllocateSome(slice, next, end, range);
             }
 
             return next > first;
@@ -103,24 +102,24 @@ internal sealed partial class Qcow2Metadata
     }
 
     // How many entries are done; 0 when the first one must be copied.
-    private int AllocateSome(L2Table table, int first, int end, BlockRange range)
+    private int AllocateSome(L2Slice slice, int first, int end, BlockRange range)
     {
-        L2Descriptor old = table.Read(first);
+        L2Descriptor old = slice.Read(first);
         switch (L2Entry.Kind(old.Entry))
         {
             case ClusterKind.Invalid:
-                throw Unusable(GuestOffset(table, first));
+                throw Unusable(GuestOffset(slice, first));
             case ClusterKind.Compressed:
                 return 0;
             case ClusterKind.Data or ClusterKind.Zero when L2Entry.HostOffset(old.Entry) is var hostBytes and not 0:
-                return TakeOwn(table, first, old, hostBytes);
-            case ClusterKind.Unallocated when IsParentAt(GuestOffset(table, first)):
+                return TakeOwn(slice, first, old, hostBytes);
+            case ClusterKind.Unallocated when IsParentAt(GuestOffset(slice, first)):
                 return 0;
         }
 
         int wanted = 1;
-        while (first + wanted < end && IsHostless(table[first + wanted])
-            && !(table[first + wanted] == 0 && IsParentAt(GuestOffset(table, first + wanted))))
+        while (first + wanted < end && IsHostless(slice[first + wanted])
+            && !(slice[first + wanted] == 0 && IsParentAt(GuestOffset(slice, first + wanted))))
         {
             wanted++;
         }
@@ -129,16 +128,16 @@ internal sealed partial class Qcow2Metadata
         for (int i = first; i < first + count; i++)
         {
             ulong entry = ((ulong)(cluster + i - first) << _clusterBits) | L2Entry.Copied;
-            Cache.Set(table, i, new L2Descriptor(entry, AllocatedBits(table, i, range)));
+            Cache.Set(slice, i, new L2Descriptor(entry, AllocatedBits(slice, i, range)));
         }
 
         return count;
     }
 
     // A cluster that has a host cluster may be changed there when nobody else uses it.
-    private int TakeOwn(L2Table table, int index, L2Descriptor old, long hostBytes)
+    private int TakeOwn(L2Slice slice, int index, L2Descriptor old, long hostBytes)
     {
-        if (CountOf(hostBytes, table, index) != 1)
+        if (CountOf(hostBytes, slice, index) != 1)
         {
             return 0;
         }
@@ -157,21 +156,21 @@ internal sealed partial class Qcow2Metadata
         }
 
         ulong entry = (old.Entry & L2Entry.OffsetMask) | L2Entry.Copied;
-        Cache.Set(table, index, old with { Entry = entry });
+        Cache.Set(slice, index, old with { Entry = entry });
         return 1;
     }
 
-    private ulong AllocatedBits(L2Table table, int index, BlockRange range)
+    private ulong AllocatedBits(L2Slice slice, int index, BlockRange range)
     {
         if (!_isExtended)
         {
             return 0;
         }
 
-        long startBytes = GuestOffset(table, index);
+        long startBytes = GuestOffset(slice, index);
         BlockRange inside = range.Intersect(new BlockRange(startBytes, _header.ClusterBytes));
         return Subclusters.Allocate(
-            table.Read(index).Subclusters,
+            slice.Read(index).Subclusters,
             (int)((inside.OffsetBytes - startBytes) >> _subclusterBits),
             (int)((inside.EndBytes - startBytes - 1) >> _subclusterBits) + 1);
     }
@@ -193,62 +192,65 @@ internal sealed partial class Qcow2Metadata
         }
     }
 
-    private L2Table FindOrAddTable(int l1Index)
+    // The slice to change, of a table that only the disk uses.
+    private L2Slice FindOrAddSlice(long offsetBytes)
     {
-        if (FindTableLocked(l1Index) is { } table)
+        int l1Index = L1Index(offsetBytes);
+        if (_l1[l1Index] == 0)
         {
-            return EnsureTableIsSole(table);
+            PointL1At(l1Index, TakeClusters(1, out _) << _clusterBits);
         }
 
-        long cluster = TakeClusters(1, out _);
-        table = new L2Table(l1Index, cluster << _clusterBits, 1 << _header.L2EntryBits, _isExtended) { IsNew = true };
-        Cache.Add(table);
-        PointL1At(table);
-        return table;
+        L2Slice slice = FindSliceLocked(offsetBytes)!;
+        EnsureTableIsSole(slice);
+        return slice;
     }
 
-    // The table to change: a copy when a snapshot uses the one there is.
-    private L2Table EnsureTableIsSole(L2Table table)
+    // Moves the table to a place of its own when a snapshot uses it.
+    private void EnsureTableIsSole(L2Slice slice)
     {
-        if (table.RefcountFault is { } fault)
+        int l1Index = L1Index(slice);
+        long tableOffsetBytes = TableOffset(slice);
+        if (slice.RefcountFault is { } fault)
         {
-            throw Qcow2Fault.Contradicted(_file.Path, fault, table.HostOffsetBytes);
+            throw Qcow2Fault.Contradicted(_file.Path, fault, tableOffsetBytes);
         }
 
-        if ((_l1[table.L1Index] & L2Entry.Copied) != 0)
+        if ((_l1[l1Index] & L2Entry.Copied) != 0)
         {
-            return table;
+            return;
         }
 
-        if (CountOf(table.HostOffsetBytes, table, 0) == 1)
+        if (CountOf(tableOffsetBytes, slice, 0) == 1)
         {
-            _l1[table.L1Index] |= L2Entry.Copied;
-            DirtyL1Entries.Add(table.L1Index);
-            return table;
+            _l1[l1Index] |= L2Entry.Copied;
+            DirtyL1Entries.Add(l1Index);
+            return;
         }
 
-        long cluster = TakeClusters(1, out _);
-        L2Table copy = table.CopyTo(cluster << _clusterBits);
-        copy.IsNew = true;
-        Cache.Replace(table, copy);
-        PointL1At(copy);
-        FreeHost(table.HostOffsetBytes >> _clusterBits);
-        return copy;
+        // None of its slices has changed, so the file holds all of the table. The copy is durable before the L1 entry is
+        // written, by the flush that everything newly allocated gets.
+        byte[] table = new byte[_header.ClusterBytes];
+        _file.Read(tableOffsetBytes, table);
+        long copyOffsetBytes = TakeClusters(1, out _) << _clusterBits;
+        _file.Write(copyOffsetBytes, table);
+        PointL1At(l1Index, copyOffsetBytes);
+        FreeHost(tableOffsetBytes >> _clusterBits);
     }
 
-    private void PointL1At(L2Table table)
+    private void PointL1At(int l1Index, long tableOffsetBytes)
     {
-        NewTables.Add(table);
-        DirtyL1Entries.Add(table.L1Index);
-        Volatile.Write(ref _l1[table.L1Index], (ulong)table.HostOffsetBytes | L2Entry.Copied);
+        NewTables.Add(l1Index);
+        DirtyL1Entries.Add(l1Index);
+        Volatile.Write(ref _l1[l1Index], (ulong)tableOffsetBytes | L2Entry.Copied);
     }
 
-    private ulong CountOf(long hostOffsetBytes, L2Table table, int index)
+    private ulong CountOf(long hostOffsetBytes, L2Slice slice, int index)
     {
         ulong refcount = Refcounts!.Get(hostOffsetBytes >> _clusterBits);
         return refcount != 0 ? refcount : throw Qcow2Fault.Contradicted(
             _file.Path,
-            $"the cluster at file offset {hostOffsetBytes}, in use for disk offset {GuestOffset(table, index)}, " +
+            $"the cluster at file offset {hostOffsetBytes}, in use for disk offset {GuestOffset(slice, index)}, " +
             "has refcount 0",
             hostOffsetBytes);
     }

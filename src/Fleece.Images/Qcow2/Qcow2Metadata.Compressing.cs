@@ -14,13 +14,16 @@ internal sealed partial class Qcow2Metadata
     /// <summary>True when nothing is stored for a cluster and no place is kept for it. Any thread.</summary>
     public bool IsHostless(long offsetBytes)
     {
-        if (FindTable((int)(offsetBytes >> _tableBits)) is not { } table)
+        while (FindSlice(offsetBytes, out int filling) is { } slice)
         {
-            return true;
+            ulong entry = slice[IndexInSlice(offsetBytes)];
+            if (slice.IsStill(filling))
+            {
+                return IsHostless(entry) && L2Entry.Kind(entry) != ClusterKind.Invalid;
+            }
         }
 
-        L2Descriptor descriptor = table.Read(IndexInTable(offsetBytes));
-        return IsHostless(descriptor.Entry) && L2Entry.Kind(descriptor.Entry) != ClusterKind.Invalid;
+        return true;
     }
 
     /// <summary>Makes a whole cluster read as zeros, where nothing is stored for it.</summary>
@@ -64,16 +67,16 @@ internal sealed partial class Qcow2Metadata
         lock (Sync)
         {
             Poison.ThrowIfSet();
-            L2Table table = FindOrAddTable((int)(offsetBytes >> _tableBits));
-            int index = IndexInTable(offsetBytes);
-            if (!IsHostless(table[index]))
+            L2Slice slice = FindOrAddSlice(offsetBytes);
+            int index = IndexInSlice(offsetBytes);
+            if (!IsHostless(slice[index]))
             {
                 return false;
             }
 
             // The data was written after the place was counted, perhaps across a write-back's first flush.
             Allocator!.HasAllocated = true;
-            Cache.Set(table, index, new L2Descriptor(extent.ToEntry(_clusterBits), 0));
+            Cache.Set(slice, index, new L2Descriptor(extent.ToEntry(_clusterBits), 0));
             return true;
         }
     }

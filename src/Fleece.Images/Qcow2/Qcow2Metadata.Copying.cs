@@ -21,16 +21,15 @@ internal sealed partial class Qcow2Metadata
     /// <returns>False when nothing is to be copied any more: the mapping has changed meanwhile.</returns>
     public bool TryPlanCopy(long offsetBytes, long lengthBytes, out CopyPlan plan)
     {
-        int l1Index = (int)(offsetBytes >> _tableBits);
-        int first = IndexInTable(offsetBytes);
+        int first = IndexInSlice(offsetBytes);
         lock (Sync)
         {
             Poison.ThrowIfSet();
             PrepareLocked();
-            L2Table table = FindOrAddTable(l1Index);
-            L2Descriptor old = table.Read(first);
+            L2Slice slice = FindOrAddSlice(offsetBytes);
+            L2Descriptor old = slice.Read(first);
             ClusterKind kind = KindAt(old, IndexInCluster(offsetBytes));
-            long hostBytes = OwnHost(table, first, old);
+            long hostBytes = OwnHost(slice, first, old);
             plan = default;
             if (kind == ClusterKind.Invalid)
             {
@@ -39,11 +38,11 @@ internal sealed partial class Qcow2Metadata
 
             if (kind == ClusterKind.Data && hostBytes >= 0)
             {
-                return (old.Entry & L2Entry.Copied) == 0 && !_hasDataFile && MarkCopied(table, first, old);
+                return (old.Entry & L2Entry.Copied) == 0 && !_hasDataFile && MarkCopied(slice, first, old);
             }
 
             long startBytes = offsetBytes & -_header.ClusterBytes;
-            long endBytes = Math.Min(offsetBytes + lengthBytes, (l1Index + 1L) << _tableBits);
+            long endBytes = Math.Min(offsetBytes + lengthBytes, SliceEnd(offsetBytes));
             if (_isExtended && kind != ClusterKind.Compressed && (hostBytes >= 0 || L2Entry.HostOffset(old.Entry) == 0))
             {
                 plan = PlanSubclusters(old, BlockRange.FromEnds(offsetBytes, endBytes), hostBytes);
@@ -52,7 +51,7 @@ internal sealed partial class Qcow2Metadata
 
             bool isNew = hostBytes < 0;
             int count = offsetBytes == startBytes && (isNew || _hasDataFile)
-                ? CountAlike(table, first, old, endBytes)
+                ? CountAlike(slice, first, old, endBytes)
                 : 1;
             hostBytes = isNew ? TakeClusters(count, out count) << _clusterBits : hostBytes;
             plan = new CopyPlan(
@@ -74,11 +73,11 @@ internal sealed partial class Qcow2Metadata
         lock (Sync)
         {
             Poison.ThrowIfSet();
-            L2Table table = FindOrAddTable((int)(plan.Cluster >> _header.L2EntryBits));
+            L2Slice slice = FindOrAddSlice(plan.Cluster << _clusterBits);
             int first = (int)plan.Cluster & _entryMask;
             for (int i = 0; i < plan.Count; i++)
             {
-                if (table.Read(first + i) != Expected(plan.Old, i))
+                if (slice.Read(first + i) != Expected(plan.Old, i))
                 {
                     GiveBack(plan);
                     return false;
@@ -89,7 +88,7 @@ internal sealed partial class Qcow2Metadata
             for (int i = 0; i < plan.Count; i++)
             {
                 ulong host = (ulong)plan.HostOffsetBytes + ((ulong)i << _clusterBits);
-                Cache.Set(table, first + i, new L2Descriptor(host | L2Entry.Copied, plan.Subclusters));
+                Cache.Set(slice, first + i, new L2Descriptor(host | L2Entry.Copied, plan.Subclusters));
                 if (plan.IsNew)
                 {
                     FreeEntry(Expected(plan.Old, i).Entry);
@@ -121,21 +120,21 @@ internal sealed partial class Qcow2Metadata
         _isExtended ? Subclusters.Kind(descriptor, subcluster) : L2Entry.Kind(descriptor.Entry);
 
     // Where the cluster's bytes go without an allocation, or -1.
-    private long OwnHost(L2Table table, int index, L2Descriptor descriptor)
+    private long OwnHost(L2Slice slice, int index, L2Descriptor descriptor)
     {
         if (_hasDataFile)
         {
-            return GuestOffset(table, index);
+            return GuestOffset(slice, index);
         }
 
         long hostBytes = (descriptor.Entry & L2Entry.Compressed) != 0 ? 0 : L2Entry.HostOffset(descriptor.Entry);
-        return hostBytes != 0 && CountOf(hostBytes, table, index) == 1 ? hostBytes : -1;
+        return hostBytes != 0 && CountOf(hostBytes, slice, index) == 1 ? hostBytes : -1;
     }
 
     // Always false: nothing has to be copied.
-    private bool MarkCopied(L2Table table, int index, L2Descriptor descriptor)
+    private bool MarkCopied(L2Slice slice, int index, L2Descriptor descriptor)
     {
-        Cache.Set(table, index, descriptor with { Entry = descriptor.Entry | L2Entry.Copied });
+        Cache.Set(slice, index, descriptor with { Entry = descriptor.Entry | L2Entry.Copied });
         return false;
     }
 
@@ -160,9 +159,9 @@ internal sealed partial class Qcow2Metadata
     }
 
     // Whole clusters of the write that the same plan fits.
-    private int CountAlike(L2Table table, int first, L2Descriptor old, long endBytes)
+    private int CountAlike(L2Slice slice, int first, L2Descriptor old, long endBytes)
     {
-        long guestBytes = GuestOffset(table, first);
+        long guestBytes = GuestOffset(slice, first);
         int most = (int)Math.Min((endBytes - guestBytes) >> _clusterBits, Qcow2Limits.ClustersPerCopy);
         if ((old.Entry & L2Entry.Compressed) != 0)
         {
@@ -170,7 +169,7 @@ internal sealed partial class Qcow2Metadata
         }
 
         int count = 1;
-        while (count < most && table.Read(first + count) == Expected(old, count))
+        while (count < most && slice.Read(first + count) == Expected(old, count))
         {
             count++;
         }

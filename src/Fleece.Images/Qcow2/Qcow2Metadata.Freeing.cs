@@ -13,35 +13,36 @@ internal sealed partial class Qcow2Metadata
     /// <remarks>Version 2 has no zeros to leave behind: there it is not for clusters that would show a parent.</remarks>
     public long Drop(long cluster, long count, bool asZero)
     {
-        int l1Index = (int)(cluster >> _header.L2EntryBits);
+        long offsetBytes = cluster << _clusterBits;
         int first = (int)cluster & _entryMask;
         lock (Sync)
         {
             Poison.ThrowIfSet();
-            if (FindTableLocked(l1Index) is not { } table)
+            if (FindSliceLocked(offsetBytes) is not { } slice)
             {
-                if (!IsParentAt(cluster << _clusterBits))
+                if (!IsParentAt(offsetBytes))
                 {
+                    int l1Index = L1Index(offsetBytes);
                     long emptyEnd = (l1Index + 1L + CountEmptyTables(l1Index + 1)) << _header.L2EntryBits;
                     return Math.Min(count, emptyEnd - cluster);
                 }
 
                 PrepareLocked();
-                table = FindOrAddTable(l1Index);
+                slice = FindOrAddSlice(offsetBytes);
             }
 
             PrepareLocked();
-            int most = (int)Math.Min(Math.Min(count, table.Count - first), Qcow2Limits.EntriesPerHold);
+            int most = (int)Math.Min(Math.Min(count, slice.Count - first), Qcow2Limits.EntriesPerHold);
             for (int i = first; i < first + most; i++)
             {
-                if (!IsParentAt(GuestOffset(table, i)))
+                if (!IsParentAt(GuestOffset(slice, i)))
                 {
-                    i += table.CountUnallocated(i, first + most - i);
+                    i += slice.CountUnallocated(i, first + most - i);
                 }
 
                 if (i < first + most)
                 {
-                    DropOne(ref table, i, asZero);
+                    DropOne(slice, i, asZero);
                 }
             }
 
@@ -53,13 +54,13 @@ internal sealed partial class Qcow2Metadata
     /// <returns>False when the cluster has to be copied first, or has no subclusters.</returns>
     public bool TryZeroSubclusters(long offsetBytes, long lengthBytes)
     {
-        int index = IndexInTable(offsetBytes);
+        int index = IndexInSlice(offsetBytes);
         lock (Sync)
         {
             Poison.ThrowIfSet();
             PrepareLocked();
-            L2Table table = FindOrAddTable((int)(offsetBytes >> _tableBits));
-            L2Descriptor old = table.Read(index);
+            L2Slice slice = FindOrAddSlice(offsetBytes);
+            L2Descriptor old = slice.Read(index);
             int first = IndexInCluster(offsetBytes);
             int end = first + (int)(lengthBytes >> _subclusterBits);
             ClusterKind kind = Subclusters.Kind(old, first);
@@ -69,12 +70,12 @@ internal sealed partial class Qcow2Metadata
             }
 
             bool hasHost = L2Entry.HostOffset(old.Entry) != 0;
-            if (kind == ClusterKind.Compressed || (hasHost && OwnHost(table, index, old) < 0))
+            if (kind == ClusterKind.Compressed || (hasHost && OwnHost(slice, index, old) < 0))
             {
                 return false;
             }
 
-            Cache.Set(table, index, old with { Subclusters = Subclusters.Zero(old.Subclusters, first, end) });
+            Cache.Set(slice, index, old with { Subclusters = Subclusters.Zero(old.Subclusters, first, end) });
             return true;
         }
     }
@@ -152,10 +153,10 @@ internal sealed partial class Qcow2Metadata
         }
     }
 
-    private void DropOne(ref L2Table table, int index, bool asZero)
+    private void DropOne(L2Slice slice, int index, bool asZero)
     {
-        L2Descriptor old = table.Read(index);
-        bool isParent = IsParentAt(GuestOffset(table, index));
+        L2Descriptor old = slice.Read(index);
+        bool isParent = IsParentAt(GuestOffset(slice, index));
         L2Descriptor left = Left(asZero || isParent);
         bool isHostless = old.Entry is 0 or L2Entry.ZeroFlag;
         if (old == left || (isHostless && !isParent))
@@ -165,16 +166,16 @@ internal sealed partial class Qcow2Metadata
 
         if (L2Entry.Kind(old.Entry) == ClusterKind.Invalid)
         {
-            throw Unusable(GuestOffset(table, index));
+            throw Unusable(GuestOffset(slice, index));
         }
 
         if (!isHostless && !_hasDataFile && (old.Entry & L2Entry.Compressed) == 0)
         {
-            CountOf(L2Entry.HostOffset(old.Entry), table, index);
+            CountOf(L2Entry.HostOffset(old.Entry), slice, index);
         }
 
-        table = EnsureTableIsSole(table);
-        Cache.Set(table, index, left);
+        EnsureTableIsSole(slice);
+        Cache.Set(slice, index, left);
         FreeEntry(old.Entry);
     }
 

@@ -1,65 +1,80 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Images.Qcow2;
 
-/// <content>Loading and judging L2 tables.</content>
+/// <content>Loading and judging slices of L2 tables.</content>
 internal sealed partial class Qcow2Metadata
 {
-    private L2Table? FindTable(int l1Index)
+    // What the slice says is to be believed only if IsStill says so afterwards.
+    private L2Slice? FindSlice(long offsetBytes, out int filling)
     {
-        if (Cache.TryFind(l1Index) is { } cached)
+        if (Cache.TryFind(FirstOfSlice(offsetBytes), out filling) is { } cached)
         {
             return cached;
         }
 
-        if (Volatile.Read(ref _l1[l1Index]) == 0)
+        if (Volatile.Read(ref _l1[L1Index(offsetBytes)]) == 0)
         {
             return null;
         }
 
         lock (Sync)
         {
-            return FindTableLocked(l1Index);
+            L2Slice? slice = FindSliceLocked(offsetBytes);
+            filling = slice?.Filling ?? 0;
+            return slice;
         }
     }
 
-    private L2Table? FindTableLocked(int l1Index)
+    private L2Slice? FindSliceLocked(long offsetBytes)
     {
-        if (Cache.TryFind(l1Index) is { } cached)
+        long firstCluster = FirstOfSlice(offsetBytes);
+        if (Cache.TryFind(firstCluster, out _) is { } cached)
         {
             return cached;
         }
 
-        if (_l1[l1Index] == 0)
+        if (_l1[L1Index(offsetBytes)] == 0)
         {
             return null;
         }
 
-        L2Table table = new(l1Index, L2Entry.HostOffset(_l1[l1Index]), 1 << _header.L2EntryBits, _isExtended);
-        _file.Read(table.HostOffsetBytes, table.Bytes);
-        Validate(table);
-        Cache.Add(table);
-        return table;
+        L2Slice slice = Cache.Take(firstCluster);
+        _file.Read(HostOffset(slice), slice.Bytes);
+        Validate(slice);
+        Cache.Add(slice);
+        return slice;
     }
 
+    /// <summary>Where a slice lies in the file. Under the lock.</summary>
+    public long HostOffset(L2Slice slice) =>
+        TableOffset(slice) + ((slice.FirstCluster & ((1L << _header.L2EntryBits) - 1)) * slice.EntryBytes);
+
+    /// <summary>The L1 index of a slice's table.</summary>
+    public int L1Index(L2Slice slice) => (int)(slice.FirstCluster >> _header.L2EntryBits);
+
+    private long TableOffset(L2Slice slice) => L2Entry.HostOffset(_l1[L1Index(slice)]);
+
+    private long FirstOfSlice(long offsetBytes) => (offsetBytes >> _sliceBits) << _header.L2SliceEntryBits;
+
     // Once per load, so that requests need not look at more than the kind of an entry.
-    private void Validate(L2Table table)
+    private void Validate(L2Slice slice)
     {
         long lengthBytes = Allocator?.FileLengthBytes ?? _header.FileLengthBytes;
         long fileEndBytes = (lengthBytes + _header.ClusterBytes - 1) & -_header.ClusterBytes;
-        CheckRefcount(table, table.HostOffsetBytes, (_l1[table.L1Index] & L2Entry.Copied) != 0);
-        for (int i = 0; (i += table.CountUnallocated(i, table.Count - i)) < table.Count; i++)
+        CheckRefcount(slice, TableOffset(slice), (_l1[L1Index(slice)] & L2Entry.Copied) != 0);
+        for (int i = 0; (i += slice.CountUnallocated(i, slice.Count - i)) < slice.Count; i++)
         {
-            L2Descriptor descriptor = table.Read(i);
+            L2Descriptor descriptor = slice.Read(i);
             bool isUsable = (descriptor.Entry & L2Entry.Compressed) != 0
                 ? IsCompressedUsable(descriptor.Entry, fileEndBytes)
-                : IsStandardUsable(descriptor, GuestOffset(table, i), fileEndBytes);
+                : IsStandardUsable(descriptor, GuestOffset(slice, i), fileEndBytes);
             if (!isUsable)
             {
-                table.Hide(i);
+                slice.Hide(i);
             }
             else if (!_hasDataFile)
             {
-                CheckRefcounts(table, descriptor.Entry);
+                CheckRefcounts(slice, descriptor.Entry);
             }
         }
     }
@@ -106,9 +121,9 @@ internal sealed partial class Qcow2Metadata
             && _ownClusters?.Contains(extent.LastCluster(_clusterBits)) != true;
     }
 
-    private void CheckRefcounts(L2Table table, ulong entry)
+    private void CheckRefcounts(L2Slice slice, ulong entry)
     {
-        if (Refcounts is null || table.RefcountFault is not null)
+        if (Refcounts is null || slice.RefcountFault is not null)
         {
             return;
         }
@@ -117,7 +132,7 @@ internal sealed partial class Qcow2Metadata
         {
             if (L2Entry.HostOffset(entry) != 0)
             {
-                CheckRefcount(table, L2Entry.HostOffset(entry), (entry & L2Entry.Copied) != 0);
+                CheckRefcount(slice, L2Entry.HostOffset(entry), (entry & L2Entry.Copied) != 0);
             }
 
             return;
@@ -126,12 +141,12 @@ internal sealed partial class Qcow2Metadata
         CompressedExtent extent = CompressedExtent.FromEntry(entry, _clusterBits);
         for (long i = extent.FirstCluster(_clusterBits); i <= extent.LastCluster(_clusterBits); i++)
         {
-            CheckRefcount(table, i << _clusterBits, isCopied: false);
+            CheckRefcount(slice, i << _clusterBits, isCopied: false);
         }
     }
 
     // A cluster in use that is not counted would be handed out again; one that several use must not be changed in place.
-    private void CheckRefcount(L2Table table, long hostOffsetBytes, bool isCopied)
+    private void CheckRefcount(L2Slice slice, long hostOffsetBytes, bool isCopied)
     {
         if (Refcounts is null)
         {
@@ -141,12 +156,12 @@ internal sealed partial class Qcow2Metadata
         ulong refcount = Refcounts.Get(hostOffsetBytes >> _clusterBits);
         if (refcount == 0 || (isCopied && refcount != 1))
         {
-            table.RefcountFault =
-                $"the cluster at file offset {hostOffsetBytes}, in use by the L2 table at {table.HostOffsetBytes}" +
+            slice.RefcountFault =
+                $"the cluster at file offset {hostOffsetBytes}, in use by the L2 table at {TableOffset(slice)}" +
                 $"{(isCopied ? " with the copied flag" : string.Empty)}, has refcount {refcount}";
         }
     }
 
-    private long GuestOffset(L2Table table, int index) =>
-        (((long)table.L1Index << _header.L2EntryBits) + index) << _clusterBits;
+    private long GuestOffset(L2Slice slice, int index) =>
+        (slice.FirstCluster + index) << _clusterBits;
 }

@@ -15,8 +15,9 @@ internal readonly record struct MappedRun(
 /// <summary>The tables of an image: which host cluster holds which guest cluster.</summary>
 /// <remarks>
 /// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2
-/// table is one cluster of 8-byte entries, or of 16-byte ones that map subclusters ("Extended L2 Entries").</para>
-/// <para>Threading. Mappings are looked up without a lock as long as the L2 table is in memory. Tables are loaded and
+/// table is one cluster of 8-byte entries, or of 16-byte ones that map subclusters ("Extended L2 Entries"). Of a table,
+/// slices are kept in memory.</para>
+/// <para>Threading. Mappings are looked up without a lock as long as the L2 slice is in memory. Slices are loaded and
 /// changed under <see cref="Sync"/>, which is never held across the guest's own I/O.</para>
 /// </remarks>
 internal sealed partial class Qcow2Metadata
@@ -27,6 +28,7 @@ internal sealed partial class Qcow2Metadata
     private readonly int _clusterBits;
     private readonly int _subclusterBits;
     private readonly int _tableBits;
+    private readonly int _sliceBits;
     private readonly int _entryMask;
     private readonly bool _isExtended;
     private readonly bool _hasDataFile;
@@ -41,14 +43,15 @@ internal sealed partial class Qcow2Metadata
         _clusterBits = header.ClusterBits;
         _subclusterBits = header.SubclusterBits;
         _tableBits = header.ClusterBits + header.L2EntryBits;
-        _entryMask = (1 << header.L2EntryBits) - 1;
+        _sliceBits = header.ClusterBits + header.L2SliceEntryBits;
+        _entryMask = (1 << header.L2SliceEntryBits) - 1;
         _isExtended = header.IsExtended;
         _hasDataFile = header.HasDataFile;
         _parentEndBytes = attachments.Parent?.Layer.LengthBytes ?? 0;
         Poison = new Poison(cause => Qcow2Fault.Stopped(file.Path, cause));
         _file = new MetadataFile(file, Poison);
         _l1 = L1Table.Read(file, header, header.L1OffsetBytes, header.L1Entries);
-        Cache = new L2Cache(_l1.Length, header.ClusterBytes, Qcow2Limits.L2Share(attachments.MetadataCacheBytes));
+        Cache = new L2Cache(header, Qcow2Limits.L2Share(attachments.MetadataCacheBytes));
         Freed = new FreedClusters(_clusterBits);
         Extensions = header.Extensions;
         AutoclearFeatures = header.AutoclearFeatures;
@@ -62,7 +65,7 @@ internal sealed partial class Qcow2Metadata
         }
     }
 
-    /// <summary>The metadata lock. Short: table lookups and changes, loading a table, growing the file.</summary>
+    /// <summary>The metadata lock. Short: table lookups and changes, loading a slice, growing the file.</summary>
     public Lock Sync { get; } = new();
 
     public Epochs Epochs { get; } = new();
@@ -72,40 +75,31 @@ internal sealed partial class Qcow2Metadata
     public L2Cache Cache { get; }
 
     /// <summary>
-    /// The mapping at a guest offset, and how far it goes: within one L2 table, or over all that no table describes.
+    /// The mapping at a guest offset, and how far it goes: within one L2 slice, or over all that no table describes.
     /// </summary>
     /// <param name="offsetBytes">Guest offset, within the disk.</param>
     /// <param name="lengthBytes">At least 1; the run is not longer.</param>
     /// <param name="isContiguous">True when the run must be contiguous in the file too.</param>
     public MappedRun Map(long offsetBytes, long lengthBytes, bool isContiguous)
     {
-        int l1Index = (int)(offsetBytes >> _tableBits);
-        if (FindTable(l1Index) is not { } table)
+        while (true)
         {
-            long emptyEndBytes = (l1Index + 1L + CountEmptyTables(l1Index + 1)) << _tableBits;
-            return new MappedRun(ClusterKind.Unallocated, Math.Min(lengthBytes, emptyEndBytes - offsetBytes));
+            if (FindSlice(offsetBytes, out int filling) is not { } slice)
+            {
+                int l1Index = L1Index(offsetBytes);
+                long emptyEndBytes = (l1Index + 1L + CountEmptyTables(l1Index + 1)) << _tableBits;
+                return new MappedRun(ClusterKind.Unallocated, Math.Min(lengthBytes, emptyEndBytes - offsetBytes));
+            }
+
+            long endBytes = Math.Min(offsetBytes + lengthBytes, SliceEnd(offsetBytes));
+            MappedRun run = _isExtended
+                ? MapSubclusters(slice, offsetBytes, endBytes, isContiguous)
+                : MapClusters(slice, offsetBytes, endBytes, isContiguous);
+            if (slice.IsStill(filling))
+            {
+                return run;
+            }
         }
-
-        long endBytes = Math.Min(offsetBytes + lengthBytes, (l1Index + 1L) << _tableBits);
-        if (_isExtended)
-        {
-            return MapSubclusters(table, offsetBytes, endBytes, isContiguous);
-        }
-
-        int first = IndexInTable(offsetBytes);
-        int most = IndexInTable(endBytes - 1) - first + 1;
-        ulong entry = table[first];
-        ClusterKind kind = L2Entry.Kind(entry);
-        int count = kind switch
-        {
-            ClusterKind.Unallocated => Math.Max(1, table.CountUnallocated(first, most)),
-            ClusterKind.Data when isContiguous => CountContiguous(table, first, most, entry),
-            ClusterKind.Data or ClusterKind.Zero => CountKind(table, first, most, kind),
-            _ => 1,
-        };
-
-        long runEndBytes = Math.Min(endBytes, ((offsetBytes >> _clusterBits) + count) << _clusterBits);
-        return Run(table, kind, entry, offsetBytes, runEndBytes);
     }
 
     /// <summary>The error of a request that meets an entry which contradicts the format.</summary>
@@ -115,10 +109,28 @@ internal sealed partial class Qcow2Metadata
         "at the image's own tables",
         offsetBytes);
 
-    private static int CountKind(L2Table table, int first, int most, ClusterKind kind)
+    private MappedRun MapClusters(L2Slice slice, long offsetBytes, long endBytes, bool isContiguous)
+    {
+        int first = IndexInSlice(offsetBytes);
+        int most = IndexInSlice(endBytes - 1) - first + 1;
+        ulong entry = slice[first];
+        ClusterKind kind = L2Entry.Kind(entry);
+        int count = kind switch
+        {
+            ClusterKind.Unallocated => Math.Max(1, slice.CountUnallocated(first, most)),
+            ClusterKind.Data when isContiguous => CountContiguous(slice, first, most, entry),
+            ClusterKind.Data or ClusterKind.Zero => CountKind(slice, first, most, kind),
+            _ => 1,
+        };
+
+        long runEndBytes = Math.Min(endBytes, ((offsetBytes >> _clusterBits) + count) << _clusterBits);
+        return Run(slice, kind, entry, offsetBytes, runEndBytes);
+    }
+
+    private static int CountKind(L2Slice slice, int first, int most, ClusterKind kind)
     {
         int count = 1;
-        while (count < most && L2Entry.Kind(table[first + count]) == kind)
+        while (count < most && L2Entry.Kind(slice[first + count]) == kind)
         {
             count++;
         }
@@ -126,10 +138,10 @@ internal sealed partial class Qcow2Metadata
         return count;
     }
 
-    private int CountContiguous(L2Table table, int first, int most, ulong entry)
+    private int CountContiguous(L2Slice slice, int first, int most, ulong entry)
     {
         int count = 1;
-        while (count < most && table[first + count] == entry + ((ulong)count << _clusterBits))
+        while (count < most && slice[first + count] == entry + ((ulong)count << _clusterBits))
         {
             count++;
         }
@@ -137,12 +149,12 @@ internal sealed partial class Qcow2Metadata
         return count;
     }
 
-    private MappedRun MapSubclusters(L2Table table, long offsetBytes, long endBytes, bool isContiguous)
+    private MappedRun MapSubclusters(L2Slice slice, long offsetBytes, long endBytes, bool isContiguous)
     {
-        L2Descriptor first = table.Read(IndexInTable(offsetBytes));
+        L2Descriptor first = slice.Read(IndexInSlice(offsetBytes));
         ClusterKind kind = Subclusters.Kind(first, IndexInCluster(offsetBytes));
         long atBytes = offsetBytes;
-        for (L2Descriptor next = first; atBytes < endBytes; next = table.Read(IndexInTable(atBytes)))
+        for (L2Descriptor next = first; atBytes < endBytes; next = slice.Read(IndexInSlice(atBytes)))
         {
             int subcluster = IndexInCluster(atBytes);
             long clusterBytes = atBytes & -_header.ClusterBytes;
@@ -166,16 +178,16 @@ internal sealed partial class Qcow2Metadata
             }
         }
 
-        return Run(table, kind, first.Entry, offsetBytes, Math.Min(atBytes, endBytes));
+        return Run(slice, kind, first.Entry, offsetBytes, Math.Min(atBytes, endBytes));
     }
 
-    private MappedRun Run(L2Table table, ClusterKind kind, ulong entry, long offsetBytes, long endBytes) => kind switch
+    private MappedRun Run(L2Slice slice, ClusterKind kind, ulong entry, long offsetBytes, long endBytes) => kind switch
     {
         ClusterKind.Data => new MappedRun(
             kind,
             endBytes - offsetBytes,
             L2Entry.HostOffset(entry) + (offsetBytes & (_header.ClusterBytes - 1)),
-            (_hasDataFile || (entry & L2Entry.Copied) != 0) && table.RefcountFault is null),
+            (_hasDataFile || (entry & L2Entry.Copied) != 0) && slice.RefcountFault is null),
         ClusterKind.Compressed => new MappedRun(kind, endBytes - offsetBytes, Entry: entry),
         _ => new MappedRun(kind, endBytes - offsetBytes),
     };
@@ -187,7 +199,11 @@ internal sealed partial class Qcow2Metadata
         return found < 0 ? rest.Length : found;
     }
 
-    private int IndexInTable(long offsetBytes) => (int)(offsetBytes >> _clusterBits) & _entryMask;
+    private int L1Index(long offsetBytes) => (int)(offsetBytes >> _tableBits);
+
+    private long SliceEnd(long offsetBytes) => ((offsetBytes >> _sliceBits) + 1) << _sliceBits;
+
+    private int IndexInSlice(long offsetBytes) => (int)(offsetBytes >> _clusterBits) & _entryMask;
 
     private int IndexInCluster(long offsetBytes) => (int)(offsetBytes >> _subclusterBits) & (Subclusters.Count - 1);
 }

@@ -41,7 +41,7 @@ internal sealed partial class Qcow2Node
     {
         BlockStatus status = BlockStatus.Unallocated;
         long doneBytes = 0;
-        for (int tables = 0; doneBytes < lengthBytes && tables < Qcow2Limits.TablesPerStatusQuery; tables++)
+        for (int slices = 0; doneBytes < lengthBytes && slices < Qcow2Limits.SlicesPerStatusQuery; slices++)
         {
             BlockStatusRun next = GetStatusOfRun(offsetBytes + doneBytes, lengthBytes - doneBytes);
             if (doneBytes != 0 && next.Status != status)

@@ -2,8 +2,8 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Compression;
 using Fleece.Images.Qcow2.Checking;
+using Fleece.Images.Qcow2.Compression;
 
 namespace Fleece.Images.Qcow2;
 

@@ -23,8 +23,9 @@ internal static class Qcow2References
     public static string NameOf(ImageFormat format) => Array.Find(FormatNames, row => row.Format == format).Name;
 
     /// <summary>Full path of the parent; null without one, or when its name is no path.</summary>
+    /// <exception cref="BlockException">Corrupt: it holds a null character.</exception>
     public static string? FindParentPath(string path, Qcow2Header header) =>
-        header.BackingName is { } name && !IsProtocol(name) ? ImageChain.Resolve(path, name) : null;
+        header.BackingName is { } name && !IsProtocol(name) ? Resolve(path, "backing file name", name) : null;
 
     /// <summary>The parent's format; null when the image records none, or one Fleece does not have.</summary>
     public static ImageFormat? FindParentFormat(Qcow2Header header) =>
@@ -60,11 +61,12 @@ internal static class Qcow2References
 
         ImageFormat format = FindParentFormat(header) ?? throw Qcow2Fault.Unsupported(
             path, $"its backing file '{name}' has the format '{formatName}', which Fleece does not read as a parent");
-        return chain.OpenParent(path, [ImageChain.Resolve(path, name)], format);
+        return chain.OpenParent(path, [Resolve(path, "backing file name", name)], format);
     }
 
     /// <summary>Full path of the data file; null when the data lies in the image.</summary>
-    /// <exception cref="BlockException">Unsupported: no name is recorded, or it is no path.</exception>
+    /// <exception cref="BlockException">Unsupported: no name is recorded, or it is no path; Corrupt: it holds a null
+    /// character.</exception>
     public static string? FindDataFilePath(string path, Qcow2Header header)
     {
         if (!header.HasDataFile)
@@ -81,7 +83,7 @@ internal static class Qcow2References
                 "file with 'qemu-img convert'");
         }
 
-        return ImageChain.Resolve(path, name);
+        return Resolve(path, "data file name", name);
     }
 
     /// <summary>Opens the data file as the image is opened, with the same locks.</summary>
@@ -100,6 +102,15 @@ internal static class Qcow2References
         }
 
         return new LocalContainer(LocalFile.Open(path, image.IsReadOnly));
+    }
+
+    // The length of a name is recorded beside it, so nothing but damage puts a null character into it, and no file has such a name.
+    private static string Resolve(string path, string field, string name)
+    {
+        int at = name.IndexOf('\0', StringComparison.Ordinal);
+        return at < 0
+            ? ImageChain.Resolve(path, name)
+            : throw Qcow2Fault.Corrupt(path, $"its {field} '{name.Replace('\0', '?')}' has a null character at {at}");
     }
 
     /// <summary>True for names that QEMU hands to a driver of its own: "json:{...}", "nbd://host/x", "rbd:pool/x".</summary>

@@ -134,6 +134,13 @@ internal sealed class BatScan
             return;
         }
 
+        // The BAT of an image with a parent ends with a whole chunk, the disk need not.
+        if (!isBitmap && index - (index / chunkLength) >= _metadata.BlockCount)
+        {
+            Report(index, entry, what, $"is present, and the disk has {_metadata.BlockCount} blocks");
+            return;
+        }
+
         long lengthBytes = isBitmap ? VhdxFormat.MiB : BlockMap.LeastBytes(_metadata, index - (index / chunkLength));
         if (BlockMap.FindMisplacement(entry, lengthBytes, _fileBytes, _ownRanges) is { } misplacement)
         {

@@ -31,14 +31,15 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
             fault => Add(ImageFindingKind.Corruption, fault.Message, fault.OffsetBytes, isRepaired: false),
             cancellationToken);
         bool isBatSound = _corruptions == 0;
+        bool hasDamagedHeader = structure.Headers.HasDamagedCopy;
         if (isBatSound && repair != ImageRepair.None)
         {
             VhdxNode.ReplayLog(file, structure);
         }
 
         CheckLog(structure, isBatSound);
-        CheckCopies(structure, isBatSound);
         CheckEnd(structure, scan, isBatSound);
+        CheckCopies(structure, hasDamagedHeader, isBatSound);
         return new ImageReport
         {
             Path = file.Path,
@@ -77,13 +78,13 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
             isRepaired);
     }
 
-    private void CheckCopies(VhdxStructure structure, bool isBatSound)
+    // Comes last: whatever was repaired before has written both headers, also where only leaks were to be repaired.
+    private void CheckCopies(VhdxStructure structure, bool hasDamagedHeader, bool isBatSound)
     {
         bool isRepaired = isBatSound && repair == ImageRepair.All;
-        if (structure.Headers.HasDamagedCopy)
+        if (hasDamagedHeader)
         {
-            long offsetBytes = structure.Headers.DamagedOffsetBytes;
-            if (isRepaired)
+            if (isRepaired && structure.Headers.HasDamagedCopy)
             {
                 structure.Headers.Rewrite();
             }
@@ -91,8 +92,8 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
             Add(
                 ImageFindingKind.Corruption,
                 "One of the two headers does not have the signature 'head' and the right checksum; the other one is good.",
-                offsetBytes,
-                isRepaired);
+                structure.Headers.DamagedOffsetBytes,
+                !structure.Headers.HasDamagedCopy);
         }
 
         if (structure.Regions.DamagedCopyOffsetBytes is { } copyBytes)

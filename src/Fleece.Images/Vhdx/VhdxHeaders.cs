@@ -25,8 +25,8 @@ internal sealed class VhdxHeaders
 
     public VhdxHeader Current { get; private set; }
 
-    /// <summary>True when only one of the two could be read.</summary>
-    public bool HasDamagedCopy { get; }
+    /// <summary>True when only one of the two can be read; the first change writes both.</summary>
+    public bool HasDamagedCopy { get; private set; }
 
     /// <summary>Where the damaged one was when the headers were read.</summary>
     public long DamagedOffsetBytes { get; }
@@ -59,6 +59,7 @@ internal sealed class VhdxHeaders
     {
         VhdxHeader changed = change(Current);
         WriteOther(changed);
+        HasDamagedCopy = false;
         WriteOther(changed);
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
@@ -24,6 +25,12 @@ public sealed record Backup(
     long ChunkCount,
     TimeSpan Duration)
 {
+    /// <summary>What it is in its repository; null for one that is in none.</summary>
+    public BackupPoint? Point { get; init; }
+
+    /// <summary>True when it was read back and was what went in.</summary>
+    public bool IsVerified { get; init; }
+
     /// <summary>Data written per second, in bytes.</summary>
     public double BytesPerSecond => Duration > TimeSpan.Zero ? DataBytes / Duration.TotalSeconds : 0;
 }

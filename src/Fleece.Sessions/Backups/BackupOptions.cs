@@ -2,17 +2,36 @@
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
 /// <summary>What a backup is written to: a file or an export.</summary>
 public sealed record BackupOptions
 {
-    /// <summary>The backup's file. It appears under this name only when it is complete.</summary>
+    /// <summary>The backup's file, which appears under this name only when it is complete; or a repository's folder.</summary>
     public string Path { get; init; } = string.Empty;
 
     /// <summary>An export that takes the backup's bytes, in place of a file; null for a file.</summary>
     public NbdUri? Uri { get; init; }
+
+    /// <summary>A stream that takes the disk's bytes in order, in place of a file; null for a file. The caller closes it.</summary>
+    public Stream? Stream { get; init; }
+
+    /// <summary>True when <see cref="Path"/> is a repository: the backup becomes its next one, full or incremental by itself.</summary>
+    public bool IsRepository { get; init; }
+
+    /// <summary>The repository, taken already by the caller, who gives it free; null to take the one at <see cref="Path"/>.</summary>
+    public RepositoryFolder? Repository { get; init; }
+
+    /// <summary>The format of a repository's next backup; null for its parent's, and qcow2 without one.</summary>
+    public ImageFormat? Format { get; init; }
+
+    /// <summary>What a repository's next backup is compressed with; null for zstd, where the format can.</summary>
+    public ImageCompression? Compression { get; init; }
+
+    /// <summary>True to read the backup back, and compare it with what went in, before it counts as one.</summary>
+    public bool MustVerify { get; init; }
 
     /// <summary>Certificates for nbds.</summary>
     public TlsClientOptions? Tls { get; init; }
@@ -25,5 +44,5 @@ public sealed record BackupOptions
     public bool Overwrite { get; init; }
 
     /// <summary>What messages call it.</summary>
-    public string Destination => Uri?.ToString() ?? Path;
+    public string Destination => Uri?.ToString() ?? (Stream is null ? Path : "(stream)");
 }

@@ -4,6 +4,7 @@ using System.Threading.Channels;
 using Fleece.Block;
 using Fleece.Nbd.Client;
 using Fleece.Sessions.Reading;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
@@ -29,6 +30,8 @@ public sealed class BackupWriter : IAsyncDisposable
         Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks) { SingleWriter = true });
 
     private readonly UnflushedChunks? _unflushed;
+    private readonly ContentRecorder? _content;
+    private readonly bool _mustVerify;
     private readonly Task[] _workers;
     private BlockException? _failure;
     private long _dataBytes;
@@ -37,10 +40,12 @@ public sealed class BackupWriter : IAsyncDisposable
     private bool _hasConsumed;
     private bool _isEnded;
 
-    internal BackupWriter(ISnapshotSource source, IBackupTarget target)
+    internal BackupWriter(ISnapshotSource source, IBackupTarget target, bool mustVerify = false)
     {
         _source = source;
         _target = target;
+        _mustVerify = mustVerify;
+        _content = mustVerify || target.KeepsManifest ? new ContentRecorder() : null;
         _unflushed = target.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
         _workers = new Task[target.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
@@ -74,15 +79,18 @@ public sealed class BackupWriter : IAsyncDisposable
         IBackupTarget target = options.Uri is { } uri
             ? await ExportTarget.ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, cancellationToken)
                 .ConfigureAwait(false)
-            : await FileTarget.CreateAsync(options, source.SizeBytes, cancellationToken).ConfigureAwait(false);
-        return new BackupWriter(source, target);
+            : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
+            : options.IsRepository
+                ? await RepositoryTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false)
+                : await FileTarget.CreateAsync(options, source.SizeBytes, cancellationToken).ConfigureAwait(false);
+        return new BackupWriter(source, target, options.MustVerify);
     }
 
     /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
     public static void CheckDestination(BackupOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        if (options.Uri is null)
+        if (options is { Uri: null, Stream: null, IsRepository: false })
         {
             FileTarget.CheckDestination(options);
         }
@@ -122,7 +130,8 @@ public sealed class BackupWriter : IAsyncDisposable
             _chunkCount++;
             _dataBytes += chunk.IsZero ? 0 : chunk.LengthBytes;
             _zeroBytes += chunk.IsZero ? chunk.LengthBytes : 0;
-            if (chunk.IsZero && _target.ReadsAsZero)
+            Record(chunk);
+            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero))
             {
                 Confirm(chunk);
                 return;
@@ -157,8 +166,9 @@ public sealed class BackupWriter : IAsyncDisposable
             await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        await _target.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        await _target.CompleteAsync(_content?.Finish() ?? [], _mustVerify, cancellationToken).ConfigureAwait(false);
         _isEnded = true;
+        _content?.Dispose();
         return new Backup(
             _target.Destination,
             _target.Format,
@@ -168,7 +178,11 @@ public sealed class BackupWriter : IAsyncDisposable
             _dataBytes,
             _zeroBytes,
             _chunkCount,
-            Stopwatch.GetElapsedTime(_startedAt));
+            Stopwatch.GetElapsedTime(_startedAt))
+        {
+            Point = _target.Point,
+            IsVerified = _mustVerify,
+        };
     }
 
     /// <summary>Ends a backup that was not completed. Idempotent.</summary>
@@ -181,6 +195,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
 
         _isEnded = true;
+        _content?.Dispose();
         Fail(new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
         _queue.Writer.TryComplete();
         await Task.WhenAll(_workers).ConfigureAwait(false);
@@ -224,6 +239,24 @@ public sealed class BackupWriter : IAsyncDisposable
             }
 
             await StoredAsync(chunk).ConfigureAwait(false);
+        }
+    }
+
+    // Here, and not where it is stored, because a digest takes its bytes in order.
+    private void Record(SnapshotChunk chunk)
+    {
+        if (chunk.LengthBytes == 0)
+        {
+            return;
+        }
+
+        if (chunk.IsZero)
+        {
+            _content?.AddZeroes(new BlockRange(chunk.OffsetBytes, chunk.LengthBytes));
+        }
+        else
+        {
+            _content?.AddData(chunk.OffsetBytes, chunk.Data);
         }
     }
 

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
@@ -32,6 +33,12 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
     /// <remarks>Enough to fill a network's round trip.</remarks>
     public int WritesAtOnce => 8;
 
+    /// <inheritdoc/>
+    public bool KeepsManifest => false;
+
+    /// <inheritdoc/>
+    public BackupPoint? Point => null;
+
     /// <summary>Connects and checks that the disk fits.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>, or
     /// why the server can't be reached.</exception>
@@ -54,9 +61,15 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
     }
 
     /// <inheritdoc/>
-    public async ValueTask CompleteAsync(CancellationToken cancellationToken)
+    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
     {
         await node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        if (mustVerify)
+        {
+            ContentReader reader = new(Destination, isOverlay: false, node);
+            await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
+        }
+
         await node.DisposeAsync().ConfigureAwait(false);
     }
 

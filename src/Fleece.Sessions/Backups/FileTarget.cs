@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
@@ -26,8 +27,13 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
     public bool ConfirmsWhenDurable => false;
 
     /// <inheritdoc/>
-    /// <remarks>Two overlap one's system call with the other's; compressing takes all the processors there are.</remarks>
-    public int WritesAtOnce => layout.Compression == ImageCompression.None ? 2 : Math.Max(2, Environment.ProcessorCount);
+    public int WritesAtOnce => WritesAtOnceFor(layout);
+
+    /// <inheritdoc/>
+    public bool KeepsManifest => false;
+
+    /// <inheritdoc/>
+    public BackupPoint? Point => null;
 
     /// <summary>Makes the partial file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the file can't be made.</exception>
@@ -35,11 +41,24 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
         BackupOptions options, long sizeBytes, CancellationToken cancellationToken)
     {
         CheckDestination(options);
-        ImageCreateOptions layout = (options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) })
-            with { SizeBytes = sizeBytes };
+        ImageCreateOptions image = options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) };
+        ImageCreateOptions layout = image with { SizeBytes = sizeBytes };
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
-        await Images.Image.CreateAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+        IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+        return new FileTarget(options, layout, partialPath, node);
+    }
+
+    /// <summary>How many writes at a time serve a file best: two overlap one's system call with the other's; compressing takes all the
+    /// processors there are.</summary>
+    public static int WritesAtOnceFor(ImageCreateOptions layout) =>
+        layout.Compression == ImageCompression.None ? 2 : Math.Max(2, Environment.ProcessorCount);
+
+    /// <summary>Makes an image and opens it. A failure leaves nothing behind.</summary>
+    public static async ValueTask<IBlockNode> CreateImageAsync(
+        string path, ImageCreateOptions layout, CancellationToken cancellationToken)
+    {
+        await Images.Image.CreateAsync(path, layout, cancellationToken).ConfigureAwait(false);
         try
         {
             ImageOpenOptions opening = new()
@@ -47,13 +66,28 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
                 Format = layout.Format,
                 Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
             };
-            (IBlockNode image, _) = await Images.Image.OpenAsync(partialPath, opening, cancellationToken).ConfigureAwait(false);
-            return new FileTarget(options, layout, partialPath, image);
+            return (await Images.Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
         }
         catch
         {
-            FileNames.Delete(partialPath);
+            FileNames.Delete(path);
             throw;
+        }
+    }
+
+    /// <summary>Reads a file that was written back.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupDigestMismatch"/>, or why it can't be read.</exception>
+    public static async ValueTask VerifyAsync(
+        string path,
+        ImageCreateOptions layout,
+        IReadOnlyList<ContentExtent> content,
+        CancellationToken cancellationToken)
+    {
+        ContentReader reader = await ContentReader.OpenAsync(
+            path, layout.Format, layout.ParentPath is not null, layout.SizeBytes!.Value, cancellationToken).ConfigureAwait(false);
+        await using (reader.ConfigureAwait(false))
+        {
+            await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -78,10 +112,15 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
     }
 
     /// <inheritdoc/>
-    public async ValueTask CompleteAsync(CancellationToken cancellationToken)
+    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
     {
         await image.FlushAsync(cancellationToken).ConfigureAwait(false);
         await image.DisposeAsync().ConfigureAwait(false);
+        if (mustVerify)
+        {
+            await VerifyAsync(partialPath, layout, content, cancellationToken).ConfigureAwait(false);
+        }
+
         CheckNotInUse(options.Path);
         FileNames.Move(partialPath, options.Path, options.Overwrite);
     }
@@ -89,13 +128,26 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
     /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
-        await image.DisposeAsync().ConfigureAwait(false);
+        await CloseFailedAsync(image).ConfigureAwait(false);
         if (!isOnlyCopy)
         {
             FileNames.Delete(partialPath);
         }
 
         return isOnlyCopy && File.Exists(partialPath) ? partialPath : null;
+    }
+
+    /// <summary>Closes an image that is given up. What it could not store any more has been reported, or matters to nobody.</summary>
+    public static async ValueTask CloseFailedAsync(IBlockNode image)
+    {
+        try
+        {
+            await image.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
     }
 
     // A name can be taken from a file that is open, and its guest would go on writing to a disk that no name leads to any more.

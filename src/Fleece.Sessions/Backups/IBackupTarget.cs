@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
@@ -29,8 +30,17 @@ internal interface IBackupTarget
     /// <summary>How many writes at a time serve it best.</summary>
     int WritesAtOnce { get; }
 
+    /// <summary>True when it keeps what it holds in a manifest.</summary>
+    bool KeepsManifest { get; }
+
+    /// <summary>What it has become in its repository; null before that, and outside of one.</summary>
+    BackupPoint? Point { get; }
+
     /// <summary>Makes what was written durable and gives it its name.</summary>
-    ValueTask CompleteAsync(CancellationToken cancellationToken);
+    /// <param name="content">What was written; empty when nobody wants to know.</param>
+    /// <param name="mustVerify">True to read it back before.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken);
 
     /// <summary>Ends a backup that was not completed.</summary>
     /// <param name="isOnlyCopy">True when it holds bytes that were consumed from the snapshot.</param>

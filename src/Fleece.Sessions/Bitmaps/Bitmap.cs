@@ -54,6 +54,12 @@ public sealed class Bitmap
     /// <summary>The session that pinned it or that it belongs to, as "DISK/NAME"; null for none.</summary>
     public string? Session => _sessionId;
 
+    /// <summary>
+    /// The instant that its bits count from: that of the last session of it that ended with success. Null before the first, and for
+    /// a bitmap that was cleared or disabled since.
+    /// </summary>
+    public Guid? BaselineId { get; internal set; }
+
     /// <summary>True when it survives the dismount; false on a disk of an NBD server, beside which there is no file.</summary>
     public bool IsPersistent => Disk.Bitmaps.IsPersistent;
 

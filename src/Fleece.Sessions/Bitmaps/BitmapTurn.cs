@@ -38,6 +38,15 @@ internal sealed class BitmapTurn
     /// <summary>What the pinned bitmap had at the instant. It stays the same after the session, whatever becomes of the name.</summary>
     public DirtyBitmap? PinnedBits { get; private set; }
 
+    /// <summary>The instant that <see cref="PinnedBits"/> count from; null for none.</summary>
+    public Guid? BaselineId { get; private set; }
+
+    /// <summary>
+    /// True when the snapshot shows no more than the pinned bitmap's ranges: it counts from a backup, or it records nothing and is only
+    /// looked at.
+    /// </summary>
+    public bool IsLimited { get; private set; }
+
     /// <summary>Checks the names and makes the successor; nothing records yet. Null when the session has no bitmap.</summary>
     public static BitmapTurn? Prepare(Disk disk, string sessionId, string? pinnedName, string? nextName)
     {
@@ -75,7 +84,11 @@ internal sealed class BitmapTurn
                 isPending: true);
         pinned?.HoldFor(sessionId);
         successor?.HoldFor(sessionId);
-        return new BitmapTurn(bitmaps, pinned, successor);
+        return new BitmapTurn(bitmaps, pinned, successor)
+        {
+            BaselineId = pinned?.BaselineId,
+            IsLimited = pinned is { IsEnabled: false } or { BaselineId: not null },
+        };
     }
 
     /// <summary>Takes back what <see cref="Prepare"/> did.</summary>
@@ -103,7 +116,10 @@ internal sealed class BitmapTurn
 
     /// <summary>Ends the session's hold. On success the pinned bitmap takes what its successor recorded; else both record, until
     /// <see cref="MergeSuccessor"/> has brought them together.</summary>
-    public void End(bool isSuccess)
+    /// <param name="isSuccess">True when what was to be read has been read.</param>
+    /// <param name="instantId">The session's instant, which the bitmap counts from after a success; null when the snapshot showed less
+    /// than it takes for that.</param>
+    public void End(bool isSuccess, Guid? instantId)
     {
         _successor?.HoldFor(null);
         Pinned?.HoldFor(null);
@@ -114,7 +130,7 @@ internal sealed class BitmapTurn
 
         if (Pinned is null)
         {
-            EndFirst(isSuccess);
+            EndFirst(isSuccess, instantId);
             return;
         }
 
@@ -122,7 +138,7 @@ internal sealed class BitmapTurn
         _mustMerge = !isSuccess;
         if (isSuccess)
         {
-            _bitmaps.Replace(Pinned, _successor);
+            _bitmaps.Replace(Pinned, _successor, instantId);
         }
 
         _bitmaps.UpdateRecording();
@@ -150,7 +166,7 @@ internal sealed class BitmapTurn
     }
 
     // Without a bitmap to fall back on, a session that failed has made nothing that a later one could build on.
-    private void EndFirst(bool isSuccess)
+    private void EndFirst(bool isSuccess, Guid? instantId)
     {
         if (!isSuccess)
         {
@@ -159,6 +175,7 @@ internal sealed class BitmapTurn
         }
 
         _successor!.IsPending = false;
+        _successor.BaselineId = instantId;
         _bitmaps.PersistOrGiveUp();
     }
 }

@@ -35,12 +35,14 @@ public sealed partial class DiskBitmaps
             {
                 IsHidden = entry.IsHidden,
                 IsPending = entry.IsPending,
+                BaselineId = reason is null ? entry.BaselineId : null,
                 Predecessor = entry.PredecessorIndex >= 0 && entry.PredecessorIndex < found.Count
                     ? found[entry.PredecessorIndex]
                     : null,
             });
         }
 
+        _wasSealed = !directory.IsInUse;
         return fault is null;
     }
 
@@ -74,7 +76,12 @@ public sealed partial class DiskBitmaps
             }
 
             DirtyBitmap bits = stored.Bits ?? new DirtyBitmap(_disk.SizeBytes, stored.GranularityBytes);
-            Bitmap bitmap = new(_disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault);
+
+            // The image has no place for the baseline. The sidecar's holds where nobody has changed the image since it was closed.
+            Bitmap bitmap = new(_disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault)
+            {
+                BaselineId = index >= 0 && _wasSealed ? found[index].BaselineId : null,
+            };
             if (index >= 0)
             {
                 found[index] = bitmap;

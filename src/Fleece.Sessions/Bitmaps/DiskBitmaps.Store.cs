@@ -15,6 +15,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     private readonly IBitmapImage? _image;
     private BlockException? _storeFault;
     private volatile Sidecar? _sidecar;
+    private bool _wasSealed;
 
     private DiskBitmaps(Disk disk, IBlockNode image)
     {
@@ -131,9 +132,9 @@ public sealed partial class DiskBitmaps : IChangeWitness
             Fault = bitmap.Reason,
             Bits = bitmap.Reason is null ? bitmap.Bits : null,
         })]);
-        if (Array.TrueForAll(_bitmaps, bitmap => bitmap.Reason is null))
+        if (Array.TrueForAll(_bitmaps, bitmap => bitmap is { Reason: null, BaselineId: null }))
         {
-            // The reasons are the only thing that the image has no place for.
+            // Reasons and baselines are the only things that the image has no place for.
             _sidecar?.Delete();
             _sidecar = null;
         }
@@ -314,6 +315,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
                     IsEnabled = bitmap.IsEnabled,
                     IsHidden = bitmap.IsHidden,
                     IsPending = bitmap.IsPending,
+                    BaselineId = bitmap.BaselineId,
                     PredecessorIndex = bitmap.Predecessor is { } predecessor ? Array.IndexOf(bitmaps, predecessor) : -1,
                     Fault = bitmap.Reason ?? string.Empty,
                 }),

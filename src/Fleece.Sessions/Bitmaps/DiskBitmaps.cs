@@ -208,9 +208,10 @@ public sealed partial class DiskBitmaps
 
     /// <summary>Gives a bitmap what its successor recorded and forgets the successor, in one step. The chain is locked and the disk
     /// quiesced.</summary>
-    internal void Replace(Bitmap bitmap, Bitmap successor)
+    internal void Replace(Bitmap bitmap, Bitmap successor, Guid? baselineId)
     {
         SidecarArea? oldArea = bitmap.Area;
+        bitmap.BaselineId = baselineId;
         (bitmap.Bits, bitmap.Area) = (successor.Bits, successor.Area);
         _bitmaps = Array.FindAll(_bitmaps, other => other != successor);
         PersistOrGiveUp();
@@ -239,15 +240,16 @@ public sealed partial class DiskBitmaps
             Bitmap bitmap = Find(name);
             bitmap.CheckFree();
             bitmap.CheckTrusted();
-            bool before = bitmap.IsEnabled;
+            (bool Is, Guid? BaselineId) before = (bitmap.IsEnabled, bitmap.BaselineId);
             bitmap.IsEnabled = isEnabled;
+            bitmap.BaselineId = isEnabled ? bitmap.BaselineId : null; // It will have missed changes.
             try
             {
                 Persist();
             }
             catch
             {
-                bitmap.IsEnabled = before;
+                (bitmap.IsEnabled, bitmap.BaselineId) = before;
                 throw;
             }
         },
@@ -257,8 +259,10 @@ public sealed partial class DiskBitmaps
     private void Empty(Bitmap bitmap)
     {
         (DirtyBitmap oldBits, SidecarArea? oldArea, string? oldReason) = (bitmap.Bits, bitmap.Area, bitmap.Reason);
+        Guid? oldBaselineId = bitmap.BaselineId;
         (bitmap.Bits, bitmap.Area) = NewBits(bitmap.GranularityBytes);
         bitmap.Reason = null;
+        bitmap.BaselineId = null;
         try
         {
             Persist();
@@ -267,6 +271,7 @@ public sealed partial class DiskBitmaps
         {
             FreeArea(bitmap.Area);
             (bitmap.Bits, bitmap.Area, bitmap.Reason) = (oldBits, oldArea, oldReason);
+            bitmap.BaselineId = oldBaselineId;
             throw;
         }
 

@@ -28,6 +28,9 @@ internal sealed record SidecarEntry
     /// <summary>The bitmap that it succeeds, by its place in the directory; -1 for none.</summary>
     public int PredecessorIndex { get; init; } = -1;
 
+    /// <summary>The instant that its bits count from; null for none.</summary>
+    public Guid? BaselineId { get; init; }
+
     /// <summary>Why it can't be trusted; empty when it can.</summary>
     public string Fault { get; init; } = string.Empty;
 }
@@ -44,7 +47,7 @@ internal sealed record SidecarDirectory
     private const ulong Magic = 0x50_41_4D_54_49_42_4C_46; // "FLBITMAP" in the file's byte order
     private const uint Version = 1;
     private const int HeaderBytes = 88;
-    private const int EntryHeaderBytes = 32;
+    private const int EntryHeaderBytes = 48;
     private const int ChecksumOffset = 12;
     private const int MaximumFaultBytes = 512;
     private const uint InUseFlag = 1;
@@ -163,6 +166,7 @@ internal sealed record SidecarDirectory
         BinaryPrimitives.WriteUInt16LittleEndian(span[14..], (ushort)faultBytes);
         BinaryPrimitives.WriteInt64LittleEndian(span[16..], entry.DataOffsetBytes);
         BinaryPrimitives.WriteInt32LittleEndian(span[24..], entry.PredecessorIndex + 1);
+        _ = (entry.BaselineId ?? Guid.Empty).TryWriteBytes(span[32..]);
         return lengthBytes;
     }
 
@@ -180,6 +184,7 @@ internal sealed record SidecarDirectory
         int faultBytes = BinaryPrimitives.ReadUInt16LittleEndian(rest[14..]);
         long dataOffsetBytes = BinaryPrimitives.ReadInt64LittleEndian(rest[16..]);
         int predecessor = BinaryPrimitives.ReadInt32LittleEndian(rest[24..]) - 1;
+        Guid baselineId = new(rest.Slice(32, 16));
         if (lengthBytes < EntryHeaderBytes + nameBytes + faultBytes || lengthBytes > rest.Length || nameBytes == 0 ||
             granularityBits < BitOperations.Log2((ulong)DirtyBitmap.MinimumGranularityBytes) ||
             granularityBits > BitOperations.Log2((ulong)DirtyBitmap.MaximumGranularityBytes) ||
@@ -199,6 +204,7 @@ internal sealed record SidecarDirectory
             IsHidden = (flags & EntryFlags.Hidden) != 0,
             IsPending = (flags & EntryFlags.Pending) != 0,
             PredecessorIndex = predecessor,
+            BaselineId = baselineId == Guid.Empty ? null : baselineId,
             Fault = isUntrusted && fault.Length == 0 ? "It was marked so." : isUntrusted ? fault : string.Empty,
         };
         rest = rest[lengthBytes..];

@@ -30,6 +30,9 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     public DateTimeOffset? Instant => null;
 
     /// <inheritdoc/>
+    public SnapshotIdentity? Identity => null;
+
+    /// <inheritdoc/>
     public int GranuleSizeBytes => SnapshotReadOptions.MinimumChunkSizeBytes;
 
     /// <inheritdoc/>

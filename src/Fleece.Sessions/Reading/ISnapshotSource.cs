@@ -16,6 +16,9 @@ public interface ISnapshotSource
     /// <summary>The instant it shows; null where the server does not tell.</summary>
     DateTimeOffset? Instant { get; }
 
+    /// <summary>What a repository knows it by; null for what no session of this process made.</summary>
+    SnapshotIdentity? Identity { get; }
+
     /// <summary>Ranges that are cut at multiples of this are consumed without a rest.</summary>
     int GranuleSizeBytes { get; }
 

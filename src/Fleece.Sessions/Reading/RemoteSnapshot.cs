@@ -31,6 +31,9 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public DateTimeOffset? Instant => null;
 
     /// <inheritdoc/>
+    public SnapshotIdentity? Identity => null;
+
+    /// <inheritdoc/>
     public int GranuleSizeBytes => WholeClusterDiscard.ClusterSizeBytes;
 
     /// <inheritdoc/>

@@ -38,7 +38,8 @@ public sealed class SnapshotChunk : IDisposable
     /// <summary>Where the piece lies on the disk.</summary>
     public long OffsetBytes { get; }
 
-    /// <summary>Its length; a piece of zeros can be much longer than the read's chunk size.</summary>
+    /// <summary>Its length; a piece of zeros can be much longer than the read's chunk size. 0 in the one chunk of a disk on which a
+    /// bitmap saw no change.</summary>
     public long LengthBytes { get; }
 
     /// <summary>True when all of it is zero; then no memory holds it until <see cref="Data"/> is asked for.</summary>
@@ -103,7 +104,7 @@ public sealed class SnapshotChunk : IDisposable
         }
 
         RecycleTakenOver();
-        if (isFinished && _consumes)
+        if (isFinished && _consumes && LengthBytes != 0)
         {
             Source.Confirm(new BlockRange(OffsetBytes, LengthBytes));
         }

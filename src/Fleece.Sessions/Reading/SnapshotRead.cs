@@ -132,7 +132,7 @@ public sealed class SnapshotRead : IAsyncDisposable
         {
             while (await TakeNextAsync().ConfigureAwait(false) is { } next)
             {
-                await ReadAsync(next.Range, next.IsZero, next.Result).ConfigureAwait(false);
+                await ReadAsync(next.Range, next.IsZero || next.Range.IsEmpty, next.Result).ConfigureAwait(false);
             }
 
             _queue.Writer.TryComplete();
@@ -153,12 +153,13 @@ public sealed class SnapshotRead : IAsyncDisposable
         try
         {
             (BlockRange range, bool isZero) = await _plan.NextAsync(_stopping.Token).ConfigureAwait(false);
-            if (range.IsEmpty)
+            if (range.IsEmpty && (_isPlanned || !IsOfNothing()))
             {
                 _isPlanned = true;
                 return null;
             }
 
+            _isPlanned = range.IsEmpty;
             Planned next = new(range, isZero);
             while (!_queue.Writer.TryWrite(next.Result.Task))
             {
@@ -176,6 +177,9 @@ public sealed class SnapshotRead : IAsyncDisposable
             _planLock.Release();
         }
     }
+
+    // A disk on which nothing changed has a backup too, and the consumer must learn of it: by one chunk of no bytes.
+    private bool IsOfNothing() => _source.Identity is { BaselineId: not null, Ranges.Count: 0 };
 
     private async ValueTask ReadAsync(BlockRange range, bool isZero, TaskCompletionSource<SnapshotChunk> result)
     {

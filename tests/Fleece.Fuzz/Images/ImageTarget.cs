@@ -11,8 +11,9 @@ namespace Fleece.Fuzz.Images;
 /// <summary>An image format: the file is described, opened, walked, read, checked and written to.</summary>
 /// <remarks>
 /// The oracle: whatever the bytes are, it is refused with an error an image deserves, or the status runs cover the disk and say
-/// zeros only for zeros, reads stay within it and give the same twice, and a check does not throw. What a check finds nothing
-/// wrong with keeps what is written into it, and all the rest, when it is closed and opened again.
+/// zeros only for zeros, reads stay within it and give the same twice. A check refuses what it can't examine and has changed
+/// nothing then; what a repair says is left, the next check finds. What a check finds nothing wrong with keeps its content through a
+/// repair, keeps what is written into it, and all the rest, when it is closed and opened again, and has no corruption then.
 /// </remarks>
 internal sealed class ImageTarget : FuzzTarget
 {
@@ -29,7 +30,7 @@ internal sealed class ImageTarget : FuzzTarget
         BlockErrorKind.NotFound, BlockErrorKind.NotAFile, BlockErrorKind.PermissionDenied, BlockErrorKind.InvalidArgument,
     ];
 
-    // A place for chains to begin at. Nothing lies beside it, and it is no image itself.
+    // A place for chains to begin at, with the parent of the corpus. It is no image itself.
     private static readonly Lazy<TempFolder> Folder = new(() =>
     {
         TempFolder folder = new();
@@ -47,6 +48,13 @@ internal sealed class ImageTarget : FuzzTarget
         {
             string path = Folder.Value.File("image." + Name);
             File.WriteAllBytes(path, []);
+            string parent = Path.Combine(AppContext.BaseDirectory, "Corpus", Name, CorpusImages.ParentName + ".bin");
+            if (File.Exists(parent))
+            {
+                File.WriteAllBytes(
+                    Folder.Value.File($"{CorpusImages.ParentName}.{Name}"), SparseForm.Unpack(File.ReadAllBytes(parent)));
+            }
+
             return path;
         });
     }
@@ -55,24 +63,10 @@ internal sealed class ImageTarget : FuzzTarget
     public override string Name => _driver.Format.ToString().ToLowerInvariant();
 
     /// <inheritdoc/>
-    public override int SmokeCases => 1500;
+    public override int SmokeCases => 500;
 
     /// <inheritdoc/>
-    /// <remarks>Those of the corpus, and images that the driver makes, empty and with something in them.</remarks>
-    public override IReadOnlyList<byte[]> Seeds()
-    {
-        List<byte[]> seeds = [.. base.Seeds().Select(SparseForm.Unpack)];
-        Seeds random = new(1);
-        foreach (long sizeBytes in (long[])[512 * 3, 1024 * 1024, 20L << 30])
-        {
-            MemoryFile file = new(_path.Value, [], isReadOnly: false);
-            _driver.Create(file, new ImageCreateOptions { Format = _driver.Format, SizeBytes = sizeBytes }, parent: null);
-            seeds.Add(file.ToArray());
-            seeds.Add(Fill(file.ToArray(), random));
-        }
-
-        return seeds;
-    }
+    public override IReadOnlyList<byte[]> Seeds() => [.. base.Seeds().Select(SparseForm.Unpack)];
 
     /// <inheritdoc/>
     public override byte[] Pack(byte[] input) => SparseForm.Pack(input);
@@ -93,36 +87,21 @@ internal sealed class ImageTarget : FuzzTarget
     protected override async ValueTask JudgeAsync(byte[] input)
     {
         byte[] bytes = SparseForm.Unpack(input);
-        Seeds random = new(BitConverter.ToUInt64(SHA256.HashData(bytes)));
+        Seeds random = new(BitConverter.ToUInt64(SHA256.HashData(SparseForm.Pack(bytes))));
         Describe(bytes);
         byte[]?[]? samples = await TryAsync(isReadOnly: true, bytes, random, before: null).ConfigureAwait(false);
-        bool isSound = samples is not null && Check(bytes);
+        bool isSound = Check(NewFile(bytes, isReadOnly: true), ImageRepair.None) is { IsClean: true };
+        await RepairAsync(bytes, isSound ? samples : null).ConfigureAwait(false);
         await TryAsync(isReadOnly: false, bytes, random, isSound ? samples : null).ConfigureAwait(false);
     }
 
     private static bool Deserves(BlockException exception) => Refusals.Contains(exception.Kind);
 
     private MemoryFile NewFile(byte[] bytes, bool isReadOnly) =>
-        new(_path.Value, isReadOnly ? bytes : (byte[])bytes.Clone(), isReadOnly);
+        new(_path.Value, bytes, isReadOnly);
 
     private IBlockNode Open(MemoryFile file) => _driver.Open(
         file, new ImageOpenOptions { Format = _driver.Format, IsReadOnly = file.IsReadOnly }, new ImageChain(_path.Value));
-
-    private byte[] Fill(byte[] bytes, Seeds random)
-    {
-        MemoryFile file = NewFile(bytes, isReadOnly: false);
-        IBlockNode node = Open(file);
-        long sizeBytes = node.Geometry.LengthBytes;
-        foreach (long at in (long[])[0, sizeBytes / 2, sizeBytes - 512])
-        {
-            node.WriteAsync(at, random.Bytes(512), WriteFlags.None, CancellationToken.None).AsTask().Wait();
-        }
-
-        node.WriteZeroesAsync(0, Math.Min(sizeBytes, 200_000), WriteFlags.None, CancellationToken.None).AsTask().Wait();
-        node.FlushAsync(CancellationToken.None).AsTask().Wait();
-        node.DisposeAsync().AsTask().Wait();
-        return file.ToArray();
-    }
 
     private void Describe(byte[] bytes)
     {
@@ -144,16 +123,51 @@ internal sealed class ImageTarget : FuzzTarget
         }
     }
 
-    // True when nothing is wrong with the image. One that opens can be examined.
-    private bool Check(byte[] bytes)
+    // Null where the image is too damaged to be examined, or is none that can be.
+    private ImageReport? Check(MemoryFile file, ImageRepair repair)
     {
         try
         {
-            return _driver.Check(NewFile(bytes, isReadOnly: true), ImageRepair.None, CancellationToken.None).IsClean;
+            ImageReport report = _driver.Check(file, repair, CancellationToken.None);
+            Require(
+                report.LeakCount >= 0 && report.CorruptionCount >= 0 && report.Findings.Count <= ImageReport.MaximumFindings,
+                $"It reports {report.LeakCount} leaks, {report.CorruptionCount} corruptions, {report.Findings.Count} findings.");
+            Require(
+                report.IsClean == report.Findings.All(finding => finding.IsRepaired)
+                    || report.Findings.Count == ImageReport.MaximumFindings,
+                $"What it finds clean ({report.IsClean}) is not what its findings say.");
+            return report;
         }
-        catch (BlockException refusal) when (refusal.Kind == BlockErrorKind.Unsupported)
+        catch (BlockException refusal) when (Deserves(refusal) || (!file.IsReadOnly && refusal.Kind == BlockErrorKind.NoSpace))
         {
-            return false;
+            Require(
+                refusal.Kind == BlockErrorKind.NoSpace || !file.IsChanged, $"It was refused after it was changed: {refusal.Message}");
+            return null;
+        }
+    }
+
+    // What a repair says of the image is what the next check says; what was sound keeps its content.
+    private async ValueTask RepairAsync(byte[] bytes, byte[]?[]? before)
+    {
+        foreach (ImageRepair repair in (ImageRepair[])[ImageRepair.Leaks, ImageRepair.All])
+        {
+            MemoryFile file = NewFile(bytes, isReadOnly: false);
+            if (Check(file, repair) is not { } report)
+            {
+                continue;
+            }
+
+            byte[] repaired = file.IsChanged ? file.ToArray() : bytes;
+            ImageReport? again = Check(NewFile(repaired, isReadOnly: true), ImageRepair.None);
+            Require(
+                again is not null && again.CorruptionCount == report.CorruptionCount && again.LeakCount == report.LeakCount,
+                $"After a repair of {repair} {report.CorruptionCount} corruptions and {report.LeakCount} leaks are said to be left, and a " +
+                $"check says {again?.CorruptionCount} and {again?.LeakCount}: {(again?.Findings is [var first, ..] ? first.Message : "nothing")}");
+            if (before is not null)
+            {
+                await using IBlockNode node = Open(NewFile(repaired, isReadOnly: true));
+                Compare(node, before, await ReadAsync(node).ConfigureAwait(false), $"after a repair of {repair}");
+            }
         }
     }
 
@@ -181,17 +195,29 @@ internal sealed class ImageTarget : FuzzTarget
         bool isStored = await WriteAsync(node, random, before).ConfigureAwait(false);
         if (isStored && before is not null)
         {
-            await using IBlockNode again = Open(NewFile(file.ToArray(), isReadOnly: true));
-            byte[]?[] after = await ReadAsync(again).ConfigureAwait(false);
-            for (int index = 0; index < before.Length; index++)
+            byte[] written = file.ToArray();
+            await using (IBlockNode again = Open(NewFile(written, isReadOnly: true)))
             {
-                Require(
-                    before[index].AsSpan().SequenceEqual(after[index]),
-                    $"Sample {index} at {SampleAt(again, index)} is not what was there or written.");
+                Compare(again, before, await ReadAsync(again).ConfigureAwait(false), "after writing");
             }
+
+            ImageReport? report = Check(NewFile(written, isReadOnly: true), ImageRepair.None);
+            Require(
+                report is { CorruptionCount: 0 },
+                $"Writing damaged it: {report?.Findings.FirstOrDefault(finding => finding.Kind == ImageFindingKind.Corruption)?.Message}");
         }
 
         return null;
+    }
+
+    private static void Compare(IBlockNode node, byte[]?[] before, byte[]?[] after, string when)
+    {
+        for (int index = 0; index < before.Length; index++)
+        {
+            Require(
+                before[index].AsSpan().SequenceEqual(after[index]),
+                $"Sample {index} at {SampleAt(node, index)} is not what was there or written, {when}.");
+        }
     }
 
     private static async ValueTask<byte[]?[]> ReadAsync(IBlockNode node)

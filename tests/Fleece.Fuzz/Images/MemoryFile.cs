@@ -5,6 +5,7 @@ using Fleece.Images.Container;
 namespace Fleece.Fuzz.Images;
 
 /// <summary>An image file in memory that counts what is done to it and has little room.</summary>
+/// <remarks>The content it begins with is shared and never changed: what is written lies in pages of its own.</remarks>
 internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) : IContainerFile
 {
     private const int MaximumBytes = 96 * 1024 * 1024;
@@ -12,7 +13,9 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
     // Far more than any input of a few KiB deserves; a loop that reads for ever ends here.
     private const int MaximumCalls = 300_000;
 
-    private byte[] _content = content;
+    private const int PageBytes = 64 * 1024;
+
+    private readonly Dictionary<int, byte[]> _pages = [];
     private int _lengthBytes = content.Length;
     private int _calls;
 
@@ -20,7 +23,15 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
 
     public bool IsReadOnly => isReadOnly;
 
-    public byte[] ToArray() => _content[.._lengthBytes];
+    /// <summary>True once anything was written, zeroed or made longer or shorter.</summary>
+    public bool IsChanged { get; private set; }
+
+    public byte[] ToArray()
+    {
+        byte[] bytes = new byte[_lengthBytes];
+        CopyTo(0, bytes);
+        return bytes;
+    }
 
     public long GetLength() => _lengthBytes;
 
@@ -31,7 +42,7 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
         int insideBytes = (int)Math.Clamp(_lengthBytes - offsetBytes, 0, buffer.Length);
         if (insideBytes != 0)
         {
-            _content.AsSpan((int)offsetBytes, insideBytes).CopyTo(buffer);
+            CopyTo((int)offsetBytes, buffer[..insideBytes]);
         }
 
         buffer[insideBytes..].Clear();
@@ -42,17 +53,22 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
         CheckChange();
         CheckRange(offsetBytes, data.Length);
         Grow(offsetBytes + data.Length);
-        data.CopyTo(_content.AsSpan((int)offsetBytes));
+        for (int at = (int)offsetBytes; !data.IsEmpty;)
+        {
+            int partBytes = Math.Min(data.Length, PageBytes - (at % PageBytes));
+            data[..partBytes].CopyTo(Own(at / PageBytes).AsSpan(at % PageBytes));
+            data = data[partBytes..];
+            at += partBytes;
+        }
     }
 
     public void Zero(long offsetBytes, long lengthBytes)
     {
         CheckChange();
         CheckRange(offsetBytes, lengthBytes);
-        int insideBytes = (int)Math.Clamp(_lengthBytes - offsetBytes, 0, lengthBytes);
-        if (insideBytes != 0)
+        if (offsetBytes < _lengthBytes)
         {
-            _content.AsSpan((int)offsetBytes, insideBytes).Clear();
+            Clear((int)offsetBytes, (int)Math.Min(lengthBytes, _lengthBytes - offsetBytes));
         }
     }
 
@@ -62,14 +78,14 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
         CheckRange(0, lengthBytes);
         if (lengthBytes < _lengthBytes)
         {
-            _content.AsSpan((int)lengthBytes, _lengthBytes - (int)lengthBytes).Clear();
+            Clear((int)lengthBytes, _lengthBytes - (int)lengthBytes);
             _lengthBytes = (int)lengthBytes;
         }
 
         Grow(lengthBytes);
     }
 
-    public void Flush() => CheckChange();
+    public void Flush() => Count();
 
     public void Dispose()
     {
@@ -90,6 +106,8 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
         {
             throw new FuzzFindingException("A file that is open read-only is changed.");
         }
+
+        IsChanged = true;
     }
 
     private void Count()
@@ -107,11 +125,54 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
             throw new BlockException(BlockErrorKind.NoSpace, $"The memory file ends at {MaximumBytes} bytes.", path);
         }
 
-        if (lengthBytes > _content.Length)
+        _lengthBytes = (int)Math.Max(_lengthBytes, lengthBytes);
+    }
+
+    private void CopyTo(int at, Span<byte> buffer)
+    {
+        while (!buffer.IsEmpty)
         {
-            Array.Resize(ref _content, (int)Math.Min(MaximumBytes, Math.Max(lengthBytes, _content.Length * 3L / 2)));
+            Span<byte> part = buffer[..Math.Min(buffer.Length, PageBytes - (at % PageBytes))];
+            if (_pages.TryGetValue(at / PageBytes, out byte[]? page))
+            {
+                page.AsSpan(at % PageBytes, part.Length).CopyTo(part);
+            }
+            else
+            {
+                int sharedBytes = Math.Clamp(content.Length - at, 0, part.Length);
+                content.AsSpan(Math.Min(at, content.Length), sharedBytes).CopyTo(part);
+                part[sharedBytes..].Clear();
+            }
+
+            buffer = buffer[part.Length..];
+            at += part.Length;
+        }
+    }
+
+    // What reads as zeros already needs no page.
+    private void Clear(int at, int lengthBytes)
+    {
+        for (int endBytes = at + lengthBytes; at < endBytes;)
+        {
+            int partBytes = Math.Min(endBytes - at, PageBytes - (at % PageBytes));
+            if (at < content.Length || _pages.ContainsKey(at / PageBytes))
+            {
+                Own(at / PageBytes).AsSpan(at % PageBytes, partBytes).Clear();
+            }
+
+            at += partBytes;
+        }
+    }
+
+    private byte[] Own(int index)
+    {
+        if (!_pages.TryGetValue(index, out byte[]? page))
+        {
+            page = new byte[PageBytes];
+            CopyTo(index * PageBytes, page);
+            _pages.Add(index, page);
         }
 
-        _lengthBytes = (int)Math.Max(_lengthBytes, lengthBytes);
+        return page;
     }
 }

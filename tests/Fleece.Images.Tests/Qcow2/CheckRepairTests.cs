@@ -50,6 +50,29 @@ public sealed class CheckRepairTests
         Assert.Contains("beyond the end", found.Message, StringComparison.Ordinal);
     }
 
+    // A bitmap of no bytes has no table: what stands in the place of its offset leads nowhere and is not counted.
+    [Fact]
+    public async Task A_bitmap_without_a_table_uses_no_cluster()
+    {
+        byte[] sound = await ImageAsync(Seeds.FromEnvironment());
+        byte[] image = [.. sound, .. new byte[ClusterBytes]];
+        SetRefcount(image, sound.Length / ClusterBytes, 1);
+        BinaryPrimitives.WriteUInt64BigEndian(image.AsSpan(sound.Length), 0x0c00_0100_0000_0062);
+        image[Qcow2Header.AutoclearField + 7] |= 1;
+        Span<byte> extension = image.AsSpan(BinaryPrimitives.ReadInt32BigEndian(image.AsSpan(100)), 40);
+        extension.Clear();
+        BinaryPrimitives.WriteUInt32BigEndian(extension, 0x2385_2875);
+        BinaryPrimitives.WriteUInt32BigEndian(extension[4..], 24);
+        BinaryPrimitives.WriteUInt32BigEndian(extension[8..], 1);
+        BinaryPrimitives.WriteUInt64BigEndian(extension[16..], 24);
+        BinaryPrimitives.WriteUInt64BigEndian(extension[24..], (ulong)sound.Length);
+        MemoryContainer container = new(image);
+
+        Assert.Empty(Check(container, ImageRepair.None).Findings);
+        Assert.True(Check(container, ImageRepair.All).IsClean);
+        Assert.Equal(0, container.ChangeCount);
+    }
+
     [Fact]
     public async Task Marks_in_the_header_are_found_and_cleared_only_by_a_whole_repair()
     {

@@ -64,7 +64,9 @@ public sealed class CompressionImageTests : IDisposable
 
         ImageReport report = await Image.CheckAsync(path, ImageFormat.Qcow2, ImageRepair.None, CancellationToken.None);
         Assert.Empty(report.Findings);
-        Assert.InRange(report.CompressedBlockCount, 1, report.AllocatedBlockCount);
+
+        // Of two or three clusters one may hold what does not get smaller, one zeros, and one be written over.
+        Assert.InRange(report.CompressedBlockCount, SizeBytes / clusterBytes > 4 ? 1 : 0, report.AllocatedBlockCount);
         Images.CheckWithQemu(path, disk);
     }
 

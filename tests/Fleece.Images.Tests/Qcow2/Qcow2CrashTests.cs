@@ -131,7 +131,7 @@ public sealed class Qcow2CrashTests : IDisposable
     {
         Qemu.SkipWhenMissing();
         Seeds seeds = Seeds.FromEnvironment();
-        for (int failFrom = 0; failFrom < 420; failFrom += failFrom < 60 ? 2 : 9)
+        for (int failFrom = 0; failFrom < 420; failFrom += failFrom < 60 ? 4 : 18)
         {
             Seeds own = new(seeds.Seed);
             MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes)) { FailFrom = failFrom };

@@ -108,6 +108,24 @@ public sealed class Qcow2VariantTests : IDisposable
     }
 
     [Fact]
+    public async Task A_data_files_name_with_a_null_character_is_refused()
+    {
+        string path = _folder.File("disk.qcow2");
+        await Image.CreateAsync(path, New() with { DataFilePath = "data.raw" });
+        byte[] image = await File.ReadAllBytesAsync(path);
+        image[image.AsSpan().IndexOf("data.raw"u8) + 4] = 0;
+        await File.WriteAllBytesAsync(path, image);
+
+        BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(
+            () => Image.GetInfoAsync(path, null, CancellationToken.None).AsTask());
+
+        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Contains("data?raw' has a null character at", failure.Message, StringComparison.Ordinal);
+        Assert.Equal(failure.Message, refusal.Message);
+    }
+
+    [Fact]
     public async Task A_new_data_file_never_replaces_a_file()
     {
         await File.WriteAllTextAsync(_folder.File("data.raw"), "precious");

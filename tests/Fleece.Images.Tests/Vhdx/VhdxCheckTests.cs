@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhdx;
+using Fleece.TestKit;
 using Xunit;
 
 namespace Fleece.Images.Tests.Vhdx;
@@ -50,6 +51,49 @@ public sealed class VhdxCheckTests
         Assert.True(repaired.IsClean);
         Assert.Equal(1, repaired.RepairedLeakCount);
         Assert.Equal(4 * MiB, container.Content.Length);
+        Assert.True(VhdxImages.Check(container.Content).IsClean);
+    }
+
+    // The BAT of a child ends with a whole chunk, so it has entries behind the disk's last block.
+    [Fact]
+    public async Task A_block_behind_the_end_of_the_disk_is_a_finding()
+    {
+        using TempFolder folder = new();
+        string parentPath = folder.File("parent.vhdx");
+        string path = folder.File("child.vhdx");
+        ImageCreateOptions options = new() { Format = ImageFormat.Vhdx, SizeBytes = SizeBytes, BlockSizeBytes = MiB };
+        await Image.CreateAsync(parentPath, options);
+        await Image.CreateAsync(path, options with { ParentPath = parentPath });
+        using (FileStream file = File.OpenWrite(path))
+        {
+            file.Position = (3 * MiB) + (9 * sizeof(ulong));
+            file.Write(BitConverter.GetBytes(new BatEntry(BlockState.FullyPresent, 4 * MiB).Value));
+        }
+
+        ImageReport report = await Image.CheckAsync(path, ImageFormat.Vhdx, ImageRepair.None, CancellationToken.None);
+        BlockException failure = await Assert.ThrowsAsync<BlockException>(() => Image.OpenAsync(path).AsTask());
+
+        Assert.Contains("BAT entry 9 of block 9", Assert.Single(report.Findings).Message, StringComparison.Ordinal);
+        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Contains("the disk has 8 blocks", failure.Message, StringComparison.Ordinal);
+    }
+
+    // Whatever a repair changes, both headers are written first.
+    [Theory]
+    [InlineData(65536 + 100)]
+    [InlineData(131072 + 8)]
+    public void A_header_that_a_smaller_repair_has_written_anew_is_not_said_to_be_damaged_still(int at)
+    {
+        byte[] image = VhdxImages.Empty(SizeBytes);
+        Array.Resize(ref image, image.Length + (3 * MiB));
+        image[at] ^= 0xFF;
+        MemoryContainer container = new(image);
+
+        ImageReport report = VhdxImages.Check(container, ImageRepair.Leaks);
+
+        Assert.Equal((0L, 1L), (report.CorruptionCount, report.RepairedCorruptionCount));
+        Assert.Equal((0L, 1L), (report.LeakCount, report.RepairedLeakCount));
+        Assert.Contains(report.Findings, finding => finding.OffsetBytes == at / 65536 * 65536 && finding.IsRepaired);
         Assert.True(VhdxImages.Check(container.Content).IsClean);
     }
 

@@ -253,6 +253,7 @@ public sealed class BitmapSessionTests
     {
         Disk disk = await rig.AddDiskAsync("vm", SizeBytes);
         await disk.Bitmaps.CreateAsync("daily");
+        await (await Rig.StartAsync(disk, new SessionOptions { Bitmap = "daily" })).StopAsync(isSuccess: true);
         await DiskBitmapsTests.WriteAsync(disk, 5);
         return disk;
     }

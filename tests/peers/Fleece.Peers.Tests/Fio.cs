@@ -28,7 +28,7 @@ internal static class Fio
     public static async Task AssertVerifiedAsync(Process fio)
     {
         Task<string> error = fio.StandardError.ReadToEndAsync();
-        string output = await fio.StandardOutput.ReadToEndAsync().WaitAsync(TimeSpan.FromMinutes(1)) + await error;
+        string output = await fio.StandardOutput.ReadToEndAsync().WaitAsync(TimeSpan.FromMinutes(5)) + await error;
         await fio.WaitForExitAsync();
         TestContext.Current.TestOutputHelper?.WriteLine(output);
         Assert.True(fio.ExitCode == 0 && !output.Contains("verify:", StringComparison.Ordinal), output);

@@ -146,7 +146,7 @@ public sealed class PolicyConformance : IDisposable
         temp.Pause();
         _ = OwnThread.Run(() =>
         {
-            SpinWait.SpinUntil(() => time.ArmedTimers != 0, TimeSpan.FromMinutes(1));
+            SpinWait.SpinUntil(() => time.ArmedTimers != 0, TimeSpan.FromMinutes(5));
             time.Advance(TimeSpan.FromSeconds(1));
         });
         return (served, session, guest);

@@ -43,11 +43,11 @@ internal sealed class QemuIo : IAsyncDisposable
         await _process.StandardInput.FlushAsync();
 
         // A request that went well says what it did and then how fast; one that failed says only that.
-        string line = await _process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(1)) ??
+        string line = await _process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5)) ??
             await _process.StandardError.ReadToEndAsync();
         if (!HasFailed(line))
         {
-            await _process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(1));
+            await _process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5));
         }
 
         return line;

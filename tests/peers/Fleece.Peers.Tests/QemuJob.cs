@@ -72,7 +72,7 @@ internal sealed class QemuJob : IAsyncDisposable
         await _daemon.StandardInput.FlushAsync();
         while (true)
         {
-            string line = await _daemon.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(1)) ??
+            string line = await _daemon.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5)) ??
                 throw new InvalidOperationException(await _daemon.StandardError.ReadToEndAsync());
             TestContext.Current.TestOutputHelper?.WriteLine(line);
             using JsonDocument answer = JsonDocument.Parse(line);

@@ -6,7 +6,7 @@ internal static class Wait
 {
     public static async Task UntilAsync(Func<bool> isThere)
     {
-        using CancellationTokenSource patience = new(TimeSpan.FromMinutes(1));
+        using CancellationTokenSource patience = new(TimeSpan.FromMinutes(5));
         while (!isThere())
         {
             await Task.Delay(1, patience.Token);

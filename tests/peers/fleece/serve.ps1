@@ -4,7 +4,12 @@ param([string] $ActivePath, [string] $TempPath, [string] $StatePath, [string] $B
 $ErrorActionPreference = 'Stop'
 
 $socket = "$StatePath/nbd.sock"
-$format = if ($ActivePath.EndsWith('.qcow2')) { 'Qcow2' } else { 'Raw' }
+$format = switch ([IO.Path]::GetExtension($ActivePath)) {
+    '.qcow2' { 'Qcow2' }
+    '.vhdx' { 'Vhdx' }
+    '.vhd' { 'Vhd' }
+    default { 'Raw' }
+}
 $disk = Mount-FleeceDisk -LiteralPath $ActivePath -Name active -Format $format -ListenUri "nbd+unix:///?socket=$([uri]::EscapeDataString($socket))"
 $lines = @("active=nbd+unix:///active?socket=$socket")
 

@@ -60,8 +60,13 @@ internal static class BitmapTables
                 return false;
             }
 
-            CountRegion(counts, header, (long)table, (long)tableBytes);
-            CountTable(counts, file, header, log, isFixing, (long)table, (long)tableBytes);
+            // Where no table is, its offset means nothing.
+            if (tableBytes != 0)
+            {
+                CountRegion(counts, header, (long)table, (long)tableBytes);
+                CountTable(counts, file, header, log, isFixing, (long)table, (long)tableBytes);
+            }
+
             at += entryBytes;
         }
 

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+using Fleece.Block;
+
+namespace Fleece.Sessions.Backups;
+
+/// <summary>Notes what goes into a backup, and digests it on its way.</summary>
+/// <remarks>
+/// <para>Neighbours that arrive in order share a digest up to the end of their extent; whatever arrives out of order gets one of its
+/// own.</para>
+/// <para>Threading. One caller at a time.</para>
+/// </remarks>
+internal sealed class ContentRecorder : IDisposable
+{
+    private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly List<ContentExtent> _extents = [];
+    private BlockRange _open;
+
+    /// <summary>Notes data.</summary>
+    public void AddData(long offsetBytes, ReadOnlySpan<byte> data)
+    {
+        while (!data.IsEmpty)
+        {
+            long insideBytes = offsetBytes % ContentExtent.ExtentBytes;
+            if (insideBytes == 0 || offsetBytes != _open.EndBytes)
+            {
+                End();
+                _open = new BlockRange(offsetBytes, 0);
+            }
+
+            int pieceBytes = (int)Math.Min(data.Length, ContentExtent.ExtentBytes - insideBytes);
+            _hash.AppendData(data[..pieceBytes]);
+            _open = new BlockRange(_open.OffsetBytes, _open.LengthBytes + pieceBytes);
+            data = data[pieceBytes..];
+            offsetBytes += pieceBytes;
+        }
+    }
+
+    /// <summary>Notes zeros.</summary>
+    public void AddZeroes(BlockRange range)
+    {
+        End();
+        if (_extents is [.., { IsZero: true } last] && last.Range.EndBytes == range.OffsetBytes)
+        {
+            _extents[^1] = new ContentExtent(BlockRange.FromEnds(last.Range.OffsetBytes, range.EndBytes), null);
+            return;
+        }
+
+        _extents.Add(new ContentExtent(range, null));
+    }
+
+    /// <summary>What was noted, in the disk's order.</summary>
+    public IReadOnlyList<ContentExtent> Finish()
+    {
+        End();
+        _extents.Sort(static (left, right) => left.Range.OffsetBytes.CompareTo(right.Range.OffsetBytes));
+        return _extents;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _hash.Dispose();
+
+    private void End()
+    {
+        if (!_open.IsEmpty)
+        {
+            _extents.Add(new ContentExtent(_open, _hash.GetHashAndReset()));
+            _open = default;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>What a backup's file holds.</summary>
+public enum BackupKind
+{
+    /// <summary>The whole disk.</summary>
+    Full,
+
+    /// <summary>What changed since another backup, which it needs.</summary>
+    Incremental,
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>One backup of a repository: a point in time that can be restored.</summary>
+/// <remarks>Threading. Not changed once it is made; it describes the repository as it was read.</remarks>
+public sealed class BackupPoint
+{
+    internal BackupPoint(string repositoryPath, Manifest manifest)
+    {
+        RepositoryPath = repositoryPath;
+        Manifest = manifest;
+        DataBytes = manifest.DataBytes;
+        ZeroBytes = manifest.ZeroBytes;
+    }
+
+    /// <summary>The image file, in full. Any program that knows its format opens it as the disk at the instant.</summary>
+    public string Path => System.IO.Path.Combine(RepositoryPath, Manifest.FileName);
+
+    /// <summary>The folder.</summary>
+    public string RepositoryPath { get; }
+
+    /// <summary>Its place in the order of the repository's backups, which no clock can change.</summary>
+    public int Number => Manifest.Number;
+
+    /// <summary>The instant's identity.</summary>
+    public Guid Id => Manifest.Id;
+
+    /// <summary>The backup that it needs; null for none.</summary>
+    public Guid? ParentId => Manifest.ParentId;
+
+    /// <summary>The full backup that its chain began with.</summary>
+    public Guid ChainId => Manifest.ChainId;
+
+    /// <summary>Full or incremental.</summary>
+    public BackupKind Kind => Manifest.Kind;
+
+    /// <summary>The instant it shows, by the clock of that time.</summary>
+    public DateTimeOffset Instant => Manifest.InstantAt;
+
+    /// <summary>When it was complete.</summary>
+    public DateTimeOffset CompletedAt => Manifest.CompletedAt;
+
+    /// <summary>The disk.</summary>
+    public string Disk => Manifest.DiskName;
+
+    /// <summary>The bitmap that its session pinned; null for none.</summary>
+    public string? Bitmap => Manifest.BitmapName;
+
+    /// <summary>The file's format.</summary>
+    public ImageFormat Format => Manifest.Format;
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes => Manifest.SizeBytes;
+
+    /// <summary>Bytes of data that the file holds of the disk.</summary>
+    public long DataBytes { get; }
+
+    /// <summary>Bytes that the file says are zero.</summary>
+    public long ZeroBytes { get; }
+
+    /// <summary>Length of the file in bytes.</summary>
+    public long FileSizeBytes => Manifest.FileSizeBytes;
+
+    internal Manifest Manifest { get; }
+
+    /// <summary>The image file's path; so a point is accepted wherever its path is.</summary>
+    public override string ToString() => Path;
+}

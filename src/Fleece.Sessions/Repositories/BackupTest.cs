@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Sessions.Backups;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>Examines one backup file: whether it is there and the one that was made; deep, whether it holds what was backed up.</summary>
+/// <remarks>
+/// <para>A point is good when its file and those it builds on are; deep, that is a restore to nowhere.</para>
+/// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="Report"/>.</para>
+/// </remarks>
+public sealed class BackupTest : IAsyncDisposable
+{
+    private readonly Repository _repository;
+    private readonly BackupPoint _point;
+    private readonly bool _isDeep;
+    private readonly List<BackupFinding> _findings = [];
+    private ContentReader? _reader;
+    private bool _isBegun;
+    private int _next;
+
+    /// <summary>Prepares a test of a repository's point.</summary>
+    public BackupTest(Repository repository, BackupPoint point, bool isDeep)
+    {
+        ArgumentNullException.ThrowIfNull(repository);
+        ArgumentNullException.ThrowIfNull(point);
+        _repository = repository;
+        _point = point;
+        _isDeep = isDeep;
+    }
+
+    /// <summary>Bytes of data to compare.</summary>
+    public long DataBytes => _isDeep ? _point.DataBytes : 0;
+
+    /// <summary>Bytes of data that were compared.</summary>
+    public long CheckedBytes { get; private set; }
+
+    /// <summary>What was found.</summary>
+    public BackupReport Report => new()
+    {
+        Path = _point.Path,
+        Number = _point.Number,
+        Instant = _point.Instant,
+        Kind = _point.Kind,
+        IsDeep = _isDeep,
+        CheckedBytes = CheckedBytes,
+        Findings = _findings,
+    };
+
+    /// <summary>The points that must be good for one to be: itself and those it builds on, newest first.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    public static IReadOnlyList<BackupPoint> ChainOf(Repository repository, BackupPoint point)
+    {
+        ArgumentNullException.ThrowIfNull(repository);
+        ArgumentNullException.ThrowIfNull(point);
+        return [.. repository.ChainOf(point.Manifest).Select(manifest => new BackupPoint(repository.Path, manifest))];
+    }
+
+    /// <summary>Examines the next piece; false when there is nothing left to learn.</summary>
+    public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        try
+        {
+            if (!_isBegun)
+            {
+                _isBegun = true;
+                await BeginAsync(cancellationToken).ConfigureAwait(false);
+                return _reader is not null;
+            }
+
+            if (_reader is null || _next == _point.Manifest.Content.Count || _findings.Count >= BackupReport.MaximumFindings)
+            {
+                return false;
+            }
+
+            ContentExtent extent = _point.Manifest.Content[_next++];
+            await _reader.CheckAsync(extent, cancellationToken).ConfigureAwait(false);
+            CheckedBytes += extent.IsZero ? 0 : extent.Range.LengthBytes;
+            return true;
+        }
+        catch (BlockException e)
+        {
+            _findings.Add(new BackupFinding(e.Kind, e.Message, e.OffsetBytes));
+            return _reader is not null;
+        }
+    }
+
+    /// <summary>Closes the file. Idempotent.</summary>
+    public ValueTask DisposeAsync() => _reader?.DisposeAsync() ?? default;
+
+    private async ValueTask BeginAsync(CancellationToken cancellationToken)
+    {
+        Manifest manifest = _point.Manifest;
+        IReadOnlyList<Manifest> chain = _repository.ChainOf(manifest);
+        ContentReader reader = await _repository.OpenAsync(manifest, cancellationToken).ConfigureAwait(false);
+        bool isKept = false;
+        try
+        {
+            await CheckFileAsync(manifest, cancellationToken).ConfigureAwait(false);
+            if (manifest.ParentId is null)
+            {
+                _ = RestorePlan.Make(chain, new BlockRange(0, manifest.SizeBytes), _point.Path);
+            }
+
+            isKept = _isDeep;
+        }
+        finally
+        {
+            if (isKept)
+            {
+                _reader = reader;
+            }
+            else
+            {
+                await reader.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    // Others find the parent by the name in the image, and Fleece by the manifest; both must lead to one file.
+    private async ValueTask CheckFileAsync(Manifest manifest, CancellationToken cancellationToken)
+    {
+        if (manifest.ParentId is { } mergedId && _repository.Find(mergedId) is { State: PointState.Merged } merged &&
+            !File.Exists(Path.Combine(_repository.Path, merged.FileName)))
+        {
+            return; // The file holds its parent's content already; the manifest follows with the repository's next job.
+        }
+
+        ImageInfo info = await Image.GetInfoAsync(_point.Path, manifest.Format, cancellationToken).ConfigureAwait(false);
+        if (manifest.State == PointState.Kept && info.FileSizeBytes != manifest.FileSizeBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                $"'{_point.Path}' has {info.FileSizeBytes} bytes, and had {manifest.FileSizeBytes} when it was made. Somebody has " +
+                "changed it, or a copy was cut short; put the right file back.",
+                _point.Path);
+        }
+
+        string? expected = manifest.ParentId is { } parentId && _repository.Find(parentId) is { } parent
+            ? Path.GetFileName(_repository.PathOf(parent))
+            : null;
+        string? found = info.ParentPath is null ? null : Path.GetFileName(info.ParentPath);
+        if (!string.Equals(expected, found, StringComparison.Ordinal))
+        {
+            throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                $"'{_point.Path}' names {(found is null ? "no parent" : $"'{found}' as its parent")}, and its manifest " +
+                $"{(expected is null ? "none" : $"'{expected}'")}. Put the right file back.",
+                _point.Path);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Sessions.Backups;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>What a repository knows of one backup; docs/backups.md has the fields.</summary>
+internal sealed record Manifest
+{
+    public required int Number { get; init; }
+
+    /// <summary>The instant that the backup shows.</summary>
+    public required Guid Id { get; init; }
+
+    /// <summary>The full backup that its chain began with.</summary>
+    public required Guid ChainId { get; init; }
+
+    /// <summary>The backup it builds on; null for a full one.</summary>
+    public required Guid? ParentId { get; init; }
+
+    public required string FileName { get; init; }
+
+    public required ImageFormat Format { get; init; }
+
+    public required ImageCompression Compression { get; init; }
+
+    public required DateTimeOffset InstantAt { get; init; }
+
+    public required DateTimeOffset CompletedAt { get; init; }
+
+    public required string DiskName { get; init; }
+
+    public required string SessionId { get; init; }
+
+    public required string? BitmapName { get; init; }
+
+    /// <summary>Size of the disk.</summary>
+    public required long SizeBytes { get; init; }
+
+    public required long FileSizeBytes { get; init; }
+
+    public PointState State { get; init; }
+
+    /// <summary>The backup that takes this one's place; null for one that stays.</summary>
+    public Guid? SuccessorId { get; init; }
+
+    /// <summary>What the file holds of the disk, in order and disjoint.</summary>
+    public required IReadOnlyList<ContentExtent> Content { get; init; }
+
+    public BackupKind Kind => ParentId is null ? BackupKind.Full : BackupKind.Incremental;
+
+    public RangeSet Ranges => RangeSet.Of(Content.Select(extent => extent.Range));
+
+    public long DataBytes => Content.Sum(extent => extent.IsZero ? 0 : extent.Range.LengthBytes);
+
+    public long ZeroBytes => Content.Sum(extent => extent.IsZero ? extent.Range.LengthBytes : 0);
+
+    /// <summary>Refuses content that is not in order, not disjoint or not on the disk.</summary>
+    /// <returns>What is wrong; null when nothing is.</returns>
+    public string? FindFault()
+    {
+        long atBytes = 0;
+        foreach (ContentExtent extent in Content)
+        {
+            if (extent.Range.IsEmpty || extent.Range.OffsetBytes < atBytes || extent.Range.EndBytes > SizeBytes)
+            {
+                return $"the content {Describe(extent.Range)} is empty, out of order or beyond the disk's {SizeBytes} bytes";
+            }
+
+            if (!extent.IsZero && extent.Range.LengthBytes > ContentExtent.ExtentBytes)
+            {
+                return $"the content {Describe(extent.Range)} is longer than the {ContentExtent.ExtentBytes} bytes that one digest covers";
+            }
+
+            atBytes = extent.Range.EndBytes;
+        }
+
+        return null;
+    }
+
+    private static string Describe(BlockRange range) => $"of {range.LengthBytes} bytes at offset {range.OffsetBytes}";
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Sessions.Backups;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>A folder with the backups of one disk, as it is when it is read.</summary>
+/// <remarks>
+/// <para>Reading takes no lock and changes nothing, so the folder may be read-only.</para>
+/// <para>Threading. Not changed once it is read.</para>
+/// </remarks>
+public sealed class Repository
+{
+    private readonly List<Manifest> _manifests = [];
+    private readonly List<BlockException> _faults = [];
+    private readonly Dictionary<Guid, Manifest> _byId = [];
+    private int _highestNumber;
+
+    private Repository(string path) => Path = path;
+
+    /// <summary>Full path of the folder.</summary>
+    public string Path { get; }
+
+    /// <summary>The backups that can be restored, in the order of their numbers.</summary>
+    public IReadOnlyList<BackupPoint> Points =>
+        [.. _manifests.Where(manifest => manifest.State == PointState.Kept).Select(manifest => new BackupPoint(Path, manifest))];
+
+    /// <summary>What was wrong with manifests that could not be read; their backups are not among the points.</summary>
+    public IReadOnlyList<BlockException> Faults => _faults;
+
+    /// <summary>All that can be read, on their way out or not.</summary>
+    internal IReadOnlyList<Manifest> Manifests => _manifests;
+
+    /// <summary>The number of the next backup: behind every one there ever was a file of.</summary>
+    internal int NextNumber => _highestNumber + 1;
+
+    /// <summary>Reads a repository.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.NotFound"/>: there is no such folder; or what the system
+    /// reports.</exception>
+    public static Repository Read(string path)
+    {
+        Repository repository = new(System.IO.Path.GetFullPath(path));
+        foreach (string file in RepositoryFolder.List(repository.Path))
+        {
+            if (!RepositoryNames.TryParse(System.IO.Path.GetFileName(file), out int number, out bool isManifest))
+            {
+                continue;
+            }
+
+            repository._highestNumber = Math.Max(repository._highestNumber, number);
+            if (isManifest)
+            {
+                repository.Add(file);
+            }
+        }
+
+        repository._manifests.Sort(static (left, right) => left.Number.CompareTo(right.Number));
+        return repository;
+    }
+
+    /// <summary>The newest point; with a time, the newest at or before it.</summary>
+    /// <remarks>"Newest" goes by number: where a clock went back, the later backup is the newer one all the same.</remarks>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/></exception>
+    public BackupPoint FindNewest(DateTimeOffset? at)
+    {
+        IReadOnlyList<BackupPoint> points = Points;
+        return points.LastOrDefault(point => at is null || point.Instant <= at) ?? throw new BlockException(
+            BlockErrorKind.BackupUnknown,
+            points.Count == 0 ? $"'{Path}' holds no backup."
+                : $"'{Path}' holds no backup of {at:u} or before; the oldest is of {points.Min(point => point.Instant):u}.",
+            Path);
+    }
+
+    /// <summary>The point of an image file, or of its manifest.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>, or what is wrong with its manifest.</exception>
+    public BackupPoint FindFile(string fileName)
+    {
+        string manifestName = RepositoryNames.ManifestFor(fileName);
+        return Points.FirstOrDefault(point => RepositoryNames.ManifestFor(point.Manifest.FileName) == manifestName)
+            ?? throw (_faults.Find(fault => System.IO.Path.GetFileName(fault.Path) == manifestName) ?? new BlockException(
+                BlockErrorKind.BackupUnknown,
+                $"'{System.IO.Path.Combine(Path, fileName)}' is no backup of a repository: '{manifestName}' is not beside it, or says " +
+                "that it is on its way out.",
+                System.IO.Path.Combine(Path, fileName)));
+    }
+
+    /// <summary>The backup of an instant; null when it is not here.</summary>
+    internal Manifest? Find(Guid id) => _byId.GetValueOrDefault(id);
+
+    /// <summary>A backup and those it builds on, down to the full one.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    internal IReadOnlyList<Manifest> ChainOf(Manifest tip)
+    {
+        List<Manifest> chain = [tip];
+        while (chain[^1].ParentId is { } parentId)
+        {
+            Manifest child = chain[^1];
+            Manifest parent = Find(parentId) ?? throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
+                $"nor what builds on it can be restored. Put that backup back; {FaultText()}",
+                PathOf(child));
+            if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
+            {
+                throw new BlockException(
+                    BlockErrorKind.BackupChainBroken,
+                    $"The backup {child.Number} of {child.SizeBytes} bytes says it builds on the backup {parent.Number} of " +
+                    $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were.",
+                    PathOf(child));
+            }
+
+            chain.Add(parent);
+        }
+
+        return chain;
+    }
+
+    /// <summary>A backup that a job has begun to take out; null for none.</summary>
+    internal Manifest? FindLeaving() => _manifests.Find(manifest => manifest.State != PointState.Kept);
+
+    /// <summary>Backups that build on another one directly.</summary>
+    internal IEnumerable<Manifest> ChildrenOf(Guid id) => _manifests.Where(manifest => manifest.ParentId == id);
+
+    /// <summary>
+    /// The file that holds a backup's content. One that was merged into its successor has the successor's name already when its own is
+    /// gone.
+    /// </summary>
+    internal string PathOf(Manifest manifest)
+    {
+        string path = System.IO.Path.Combine(Path, manifest.FileName);
+        return manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor
+            ? PathOf(successor)
+            : path;
+    }
+
+    /// <summary>Opens a backup of the repository. While it is open nobody changes the file.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why the image can't be opened.</exception>
+    internal async ValueTask<ContentReader> OpenAsync(Manifest manifest, CancellationToken cancellationToken)
+    {
+        string path = PathOf(manifest);
+        if (!File.Exists(path))
+        {
+            throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
+                "restored. Put it back.",
+                path,
+                operation: "open");
+        }
+
+        return await ContentReader.OpenAsync(
+            path, manifest.Format, IsOverlay(manifest), manifest.SizeBytes, cancellationToken).ConfigureAwait(false);
+    }
+
+    // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
+    private bool IsOverlay(Manifest manifest) => manifest.ParentId is { } parentId &&
+        (Find(parentId) is not { State: PointState.Merged } parent || PathOf(parent) != PathOf(manifest) || IsOverlay(parent));
+
+    private void Add(string file)
+    {
+        try
+        {
+            Manifest manifest = ManifestFile.Read(file);
+            if (!_byId.TryAdd(manifest.Id, manifest))
+            {
+                throw ManifestReader.Invalid(file, $"the backup {_byId[manifest.Id].Number} has its field 'id', {manifest.Id}, too");
+            }
+
+            _manifests.Add(manifest);
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.NotFound)
+        {
+            // A job that merges it out has just deleted it.
+        }
+        catch (BlockException e)
+        {
+            _faults.Add(e);
+        }
+    }
+
+    private string FaultText() => _faults.Count == 0 ? "its image and its manifest." : $"perhaps it is one of these: {_faults[0].Message}";
+}

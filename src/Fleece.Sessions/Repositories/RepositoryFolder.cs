@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>A repository that one job has for itself: whoever adds or removes backups holds one of these.</summary>
+/// <remarks>
+/// <para>The lock is on an open file, so a job that was killed leaves no lock behind. Taking it clears away what such a job has left:
+/// files that never got their name, and files whose backup was given up.</para>
+/// <para>Threading. One thread at a time. Ownership. Disposing gives the repository free.</para>
+/// </remarks>
+public sealed class RepositoryFolder : IDisposable
+{
+    private readonly LocalFile _lock;
+
+    private RepositoryFolder(string path, LocalFile lockFile)
+    {
+        Path = path;
+        _lock = lockFile;
+    }
+
+    /// <summary>Full path of the folder.</summary>
+    public string Path { get; }
+
+    /// <summary>Takes a repository, which is made when it is not there; its parent folder must be.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.NotFound"/>, or what the
+    /// system reports.</exception>
+    public static RepositoryFolder Take(string path)
+    {
+        string fullPath = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
+        Make(fullPath);
+        LocalFile lockFile = OpenLock(fullPath);
+        try
+        {
+            RepositoryFolder folder = new(fullPath, lockFile);
+            folder.ClearAway();
+            return folder;
+        }
+        catch
+        {
+            lockFile.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Tells tests how far a change of the repository has come, so that they can end it there.</summary>
+    internal Action<string>? Reached { get; set; }
+
+    /// <summary>Reads what is in it now.</summary>
+    public Repository Read() => Repository.Read(Path);
+
+    /// <inheritdoc/>
+    public void Dispose() => _lock.Dispose();
+
+    /// <summary>The files of a folder.</summary>
+    internal static string[] List(string path)
+    {
+        try
+        {
+            return Directory.GetFiles(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BlockException(
+                e is UnauthorizedAccessException ? BlockErrorKind.PermissionDenied
+                    : Directory.Exists(path) ? BlockErrorKind.IoFailed
+                    : BlockErrorKind.NotFound,
+                $"The repository '{path}' can't be read: {e.Message}",
+                path,
+                operation: "open",
+                cause: e);
+        }
+    }
+
+    /// <summary>Takes a backup out that nothing builds on. A run that is killed meanwhile leaves it to the next one.</summary>
+    internal void Remove(Manifest manifest)
+    {
+        string manifestPath = InFolder(RepositoryNames.ManifestFor(manifest.FileName));
+        string partialPath = manifestPath + RepositoryNames.Partial;
+        FileNames.Move(manifestPath, partialPath, overwrite: true);
+        Reached?.Invoke("given up");
+        FileNames.Delete(InFolder(manifest.FileName));
+        Reached?.Invoke("removed");
+        FileNames.Delete(partialPath);
+    }
+
+    internal string InFolder(string fileName) => System.IO.Path.Combine(Path, fileName);
+
+    private static void Make(string path)
+    {
+        if (File.Exists(path))
+        {
+            throw new BlockException(BlockErrorKind.AlreadyExists, $"'{path}' is a file; a repository is a folder.", path);
+        }
+
+        if (!Directory.Exists(path) && !Directory.Exists(System.IO.Path.GetDirectoryName(path)))
+        {
+            throw new BlockException(
+                BlockErrorKind.NotFound,
+                $"Cannot make the repository '{path}': the folder that is to hold it does not exist. Check the path, and whether its " +
+                "volume is mounted.",
+                path,
+                operation: "create");
+        }
+
+        try
+        {
+            Directory.CreateDirectory(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BlockException(
+                e is UnauthorizedAccessException ? BlockErrorKind.PermissionDenied : BlockErrorKind.IoFailed,
+                $"Cannot make the repository '{path}': {e.Message}",
+                path,
+                operation: "create",
+                cause: e);
+        }
+    }
+
+    private static LocalFile OpenLock(string path)
+    {
+        string lockPath = System.IO.Path.Combine(path, RepositoryNames.Lock);
+        if (!File.Exists(lockPath))
+        {
+            try
+            {
+                LocalFile.Create(lockPath, 0).Dispose();
+            }
+            catch (BlockException e) when (e.Kind == BlockErrorKind.AlreadyExists)
+            {
+                // Another job was faster; whose it is comes out below.
+            }
+        }
+
+        try
+        {
+            return LocalFile.Open(lockPath, isReadOnly: false);
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
+        {
+            throw new BlockException(
+                BlockErrorKind.RepositoryBusy,
+                $"Another job works in the repository '{path}'. Wait until it has ended, or give each job a repository of its own.",
+                path,
+                cause: e);
+        }
+    }
+
+    // The order in which backups come and go makes this safe: a manifest that has its full name has an image that has, and an image
+    // whose manifest has only the partial name belongs to no backup.
+    private void ClearAway()
+    {
+        foreach (string file in List(Path).Where(file => file.EndsWith(RepositoryNames.Partial, StringComparison.Ordinal)))
+        {
+            string path = file[..^RepositoryNames.Partial.Length];
+            if (!RepositoryNames.TryParse(System.IO.Path.GetFileName(path), out _, out bool isManifest))
+            {
+                continue;
+            }
+
+            if (isManifest && !File.Exists(path))
+            {
+                RemoveImageOf(file);
+            }
+
+            FileNames.Delete(file);
+        }
+    }
+
+    private void RemoveImageOf(string partialManifestPath)
+    {
+        try
+        {
+            FileNames.Delete(InFolder(ManifestFile.Read(partialManifestPath).FileName));
+        }
+        catch (BlockException e) when (e.Kind is BlockErrorKind.ManifestInvalid or BlockErrorKind.EmptyImage)
+        {
+            // Half written, so its image never got its name.
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Fleece.Images;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>What the files of a repository are called; docs/backups.md has the table.</summary>
+/// <remarks>Backups are numbered, because a clock can go back and a number can't.</remarks>
+internal static partial class RepositoryNames
+{
+    /// <summary>Held open for writing by the one job that changes the repository.</summary>
+    public const string Lock = "repository.lock";
+
+    /// <summary>Behind the name of a file that is not there yet.</summary>
+    public const string Partial = ".partial";
+
+    private const string Manifest = ".json";
+    private const int MaximumDigits = 9;
+
+    /// <summary>Highest number of a backup.</summary>
+    public const int MaximumNumber = 999_999_999;
+
+    /// <summary>The image of a backup.</summary>
+    public static string ImageFor(string diskName, int number, ImageFormat format) =>
+        $"{Stem(diskName, number)}.{ExtensionOf(format)}";
+
+    /// <summary>The manifest beside an image.</summary>
+    public static string ManifestFor(string imageName) => Path.ChangeExtension(imageName, Manifest);
+
+    /// <summary>The number in the name of an image or a manifest; false for a file that is no backup's.</summary>
+    public static bool TryParse(string fileName, out int number, out bool isManifest)
+    {
+        Match match = Name().Match(fileName);
+        isManifest = match.Success && string.Equals(match.Groups[2].Value, Manifest, StringComparison.OrdinalIgnoreCase);
+        number = 0;
+        return match.Success && match.Groups[1].Length <= MaximumDigits &&
+            int.TryParse(match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number > 0;
+    }
+
+    // A disk's name may hold what a file's name may not.
+    private static string Stem(string diskName, int number) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{string.Concat(diskName.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_')).TrimStart('.')}-{number:D6}");
+
+    private static string ExtensionOf(ImageFormat format) => format switch
+    {
+        ImageFormat.Qcow2 => "qcow2",
+        ImageFormat.Vhdx => "vhdx",
+        ImageFormat.Vhd => "vhd",
+        _ => "raw",
+    };
+
+    [GeneratedRegex(@"^.*-([0-9]{6,})(\.json|\.qcow2|\.vhdx|\.vhd|\.raw)$", RegexOptions.IgnoreCase)]
+    private static partial Regex Name();
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+using Fleece.Sessions.Backups;
+using Fleece.Sessions.Reading;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>The next backup of a repository.</summary>
+/// <remarks>
+/// <para>It is an overlay on the backup of the instant that the snapshot counts from, or a full one where the snapshot shows the whole
+/// disk. That backup must be here: nothing else is ever built on.</para>
+/// <para>The image gets its name when it is durable, and the manifest gets its own after that; only then is it a backup. A failed one is
+/// deleted, consumed or not: the bitmap still has what it held, and the disk the rest.</para>
+/// </remarks>
+internal sealed class RepositoryTarget : IBackupTarget
+{
+    private readonly RepositoryFolder _folder;
+    private readonly bool _ownsFolder;
+    private readonly ISnapshotSource _source;
+    private readonly ImageCreateOptions _layout;
+    private readonly Manifest _plan;
+    private readonly BlockRange[] _expected;
+
+    private RepositoryTarget(
+        RepositoryFolder folder, bool ownsFolder, ISnapshotSource source, ImageCreateOptions layout, Manifest plan, IBlockNode image)
+    {
+        _folder = folder;
+        _ownsFolder = ownsFolder;
+        _source = source;
+        _layout = layout;
+        _plan = plan;
+        Image = image;
+        _expected = source.Identity is { BaselineId: not null, Ranges: { } ranges }
+            ? [.. RangeSet.Of(ranges).Ranges]
+            : [new BlockRange(0, source.SizeBytes)];
+    }
+
+    /// <inheritdoc/>
+    public string Destination => _folder.InFolder(_plan.FileName);
+
+    /// <inheritdoc/>
+    public ImageFormat? Format => _plan.Format;
+
+    /// <inheritdoc/>
+    public IBlockNode Image { get; }
+
+    /// <inheritdoc/>
+    public bool ReadsAsZero => _plan.ParentId is null;
+
+    /// <inheritdoc/>
+    public bool ConfirmsWhenDurable => false;
+
+    /// <inheritdoc/>
+    public bool KeepsManifest => true;
+
+    /// <inheritdoc/>
+    public int WritesAtOnce => FileTarget.WritesAtOnceFor(_layout);
+
+    /// <inheritdoc/>
+    public BackupPoint? Point { get; private set; }
+
+    private string PartialPath => Destination + RepositoryNames.Partial;
+
+    private string ManifestPath => _folder.InFolder(RepositoryNames.ManifestFor(_plan.FileName));
+
+    /// <summary>Chooses full or incremental, and makes the partial file.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, <see cref="BlockErrorKind.BackupForeign"/>,
+    /// <see cref="BlockErrorKind.RepositoryBusy"/>, or why the file can't be made.</exception>
+    public static async ValueTask<RepositoryTarget> CreateAsync(
+        BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken)
+    {
+        RepositoryFolder folder = options.Repository ?? RepositoryFolder.Take(options.Path);
+        bool ownsFolder = options.Repository is null;
+        try
+        {
+            RepositoryPlan plan = RepositoryPlan.Make(folder.Read(), source, options);
+            string partialPath = folder.InFolder(plan.Manifest.FileName) + RepositoryNames.Partial;
+            IBlockNode image = await FileTarget.CreateImageAsync(partialPath, plan.Layout, cancellationToken).ConfigureAwait(false);
+            return new RepositoryTarget(folder, ownsFolder, source, plan.Layout, plan.Manifest, image);
+        }
+        catch
+        {
+            if (ownsFolder)
+            {
+                folder.Dispose();
+            }
+
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
+    {
+        Manifest manifest = _plan with { Content = content };
+        CheckCovers(manifest);
+        await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await Image.DisposeAsync().ConfigureAwait(false);
+        if (mustVerify)
+        {
+            await FileTarget.VerifyAsync(PartialPath, _layout, content, cancellationToken).ConfigureAwait(false);
+        }
+
+        manifest = manifest with { FileSizeBytes = new FileInfo(PartialPath).Length, CompletedAt = DateTimeOffset.UtcNow };
+        _folder.Reached?.Invoke("durable");
+        ManifestFile.WritePartial(ManifestPath, manifest);
+        _folder.Reached?.Invoke("described");
+        FileNames.Move(PartialPath, Destination, overwrite: false);
+        _folder.Reached?.Invoke("named");
+        FileNames.Move(ManifestPath + RepositoryNames.Partial, ManifestPath, overwrite: false);
+        _folder.Reached?.Invoke("complete");
+        Point = new BackupPoint(_folder.Path, manifest);
+        End();
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
+    {
+        try
+        {
+            await FileTarget.CloseFailedAsync(Image).ConfigureAwait(false);
+            FileNames.Delete(PartialPath);
+            if (!File.Exists(ManifestPath))
+            {
+                FileNames.Delete(Destination);
+            }
+
+            FileNames.Delete(ManifestPath + RepositoryNames.Partial);
+        }
+        finally
+        {
+            End();
+        }
+
+        return null;
+    }
+
+    private void End()
+    {
+        if (_ownsFolder)
+        {
+            _folder.Dispose();
+        }
+    }
+
+    // Each read is known to be whole; whether the reads were of all the snapshot had at its start comes out here.
+    private void CheckCovers(Manifest manifest)
+    {
+        if (manifest.FindFault() is null && manifest.Ranges.Ranges.SequenceEqual(_expected))
+        {
+            return;
+        }
+
+        throw new BlockException(
+            BlockErrorKind.BackupIncomplete,
+            $"The backup '{Destination}' was not made: {manifest.Ranges.Ranges.Sum(range => range.LengthBytes)} bytes of '{_source.Id}' " +
+            $"arrived, once or several times, and a repository takes all {_expected.Sum(range => range.LengthBytes)} of them, once. Read " +
+            "the whole snapshot, before anything else consumes it.",
+            Destination);
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Sessions.Repositories;
+
+/// <summary>Takes the oldest backups out of a repository.</summary>
+/// <remarks>
+/// <para>One that others build on is merged into its successor (<see cref="PointMerge"/>); one that nothing builds on is deleted. The
+/// newest ones are never touched, and no point that is kept changes its content.</para>
+/// <para>Threading. One thread, which holds the repository.</para>
+/// </remarks>
+public sealed class Retention(RepositoryFolder folder)
+{
+    private readonly List<int> _removed = [];
+
+    /// <summary>Numbers of the backups that were taken out.</summary>
+    public IReadOnlyList<int> Removed => _removed;
+
+    /// <summary>Why more backups than wanted are left; null when that many are.</summary>
+    public string? Note { get; private set; }
+
+    /// <summary>Finishes what a killed job has begun.</summary>
+    /// <exception cref="BlockException">Why it can't be finished now. Points that are kept can be restored all the same.</exception>
+    public async ValueTask FinishAsync(CancellationToken cancellationToken = default)
+    {
+        while (folder.Read() is var repository && repository.FindLeaving() is { } point)
+        {
+            Manifest successor = repository.Find(point.SuccessorId!.Value) ?? throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                $"The backup {point.Number} was being merged into the one of the instant {point.SuccessorId}, which is not in the " +
+                "repository. Put its image and its manifest back.",
+                folder.InFolder(point.FileName));
+            await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
+            _removed.Add(point.Number);
+        }
+    }
+
+    /// <summary>Takes out the oldest until a number of backups is left.</summary>
+    /// <param name="keep">At least 1.</param>
+    /// <param name="cancellationToken">Ends the work between two pieces; the next job goes on.</param>
+    /// <exception cref="BlockException">Why one can't be taken out.</exception>
+    public async ValueTask KeepAsync(int keep, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(keep, 1);
+        await FinishAsync(cancellationToken).ConfigureAwait(false);
+        while (folder.Read() is var repository && repository.Manifests is { } all && all.Count > keep)
+        {
+            if (repository.Faults.Count != 0)
+            {
+                Note = $"Nothing was taken out, because what builds on what is not known: {repository.Faults[0].Message}";
+                return;
+            }
+
+            Manifest[] old = [.. all.Take(all.Count - keep)];
+            if (Array.Find(old, manifest => !repository.ChildrenOf(manifest.Id).Any()) is { } leaf)
+            {
+                folder.Remove(leaf);
+                _removed.Add(leaf.Number);
+            }
+            else if (Array.Find(old, manifest => FindSuccessor(repository, manifest) is not null) is { } point)
+            {
+                Manifest successor = FindSuccessor(repository, point)!;
+                await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
+                _removed.Add(point.Number);
+            }
+            else
+            {
+                Note = $"{old.Length} more than {keep} backups are kept, because others build on them that are not qcow2 images, or " +
+                    "more than one does. They go when the whole chain is old; a full backup begins a new one.";
+                return;
+            }
+        }
+    }
+
+    private static Manifest? FindSuccessor(Repository repository, Manifest manifest) =>
+        repository.ChildrenOf(manifest.Id).ToArray() is [var only] && PointMerge.CanMerge(manifest, only) ? only : null;
+}

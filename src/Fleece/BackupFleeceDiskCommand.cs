@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Images;
+using Fleece.Sessions;
+using Fleece.Sessions.Backups;
+using Fleece.Sessions.Repositories;
+
+namespace Fleece;
+
+/// <summary>Backup-FleeceDisk: the whole nightly job in one cmdlet.</summary>
+[Cmdlet(VerbsData.Backup, "FleeceDisk", SupportsShouldProcess = true)]
+[OutputType(typeof(Backup))]
+public sealed class BackupFleeceDiskCommand : NetworkCommand
+{
+    private BackupJob? _job;
+
+    /// <summary>The disk's name, or the disk.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string Disk { get; set; } = string.Empty;
+
+    /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not.</summary>
+    [Parameter(Mandatory = true, Position = 1)]
+    public string RepositoryPath { get; set; } = string.Empty;
+
+    /// <summary>How many backups stay. Older ones are merged into those that build on them, or deleted.</summary>
+    [Parameter]
+    [ValidateRange(1, int.MaxValue)]
+    public int? Keep { get; set; }
+
+    /// <summary>The bitmap that says what has changed; it is made when it is not there. By default one named after the
+    /// repository.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    [ArgumentCompleter(typeof(BitmapNameCompleter))]
+    public string? Bitmap { get; set; }
+
+    /// <summary>Make a full backup, which begins a new chain.</summary>
+    [Parameter]
+    public SwitchParameter Full { get; set; }
+
+    /// <summary>Read the backup back, and compare it with what was read of the disk, before it counts as one.</summary>
+    [Parameter]
+    public SwitchParameter Verify { get; set; }
+
+    /// <summary>The format; by default that of the backup it builds on, and qcow2 without one.</summary>
+    [Parameter]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>What the clusters of a qcow2 backup are compressed with; by default zstd.</summary>
+    [Parameter]
+    public ImageCompression? Compression { get; set; }
+
+    /// <summary>Where old data goes while the backup runs: an image, a new file, a folder, or an NBD URI; by default a file beside the
+    /// disk's image.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? TempPath { get; set; }
+
+    /// <summary>Who loses when old data can't be kept: the backup, or the guest's write.</summary>
+    [Parameter]
+    public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
+
+    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; as long as it takes when left
+    /// out.</summary>
+    [Parameter]
+    public TimeSpan? CopyTimeout { get; set; }
+
+    /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
+    [Parameter]
+    public long? TempLimitBytes { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Disk, () =>
+    {
+        Disk disk = Disks.Find(Disk);
+        BackupJobOptions options = new()
+        {
+            RepositoryPath = ResolveLiteral(RepositoryPath),
+            Keep = Keep,
+            Bitmap = Bitmap,
+            IsFull = Full,
+            MustVerify = Verify,
+            Format = Format,
+            Compression = Compression,
+            Session = new SessionOptions
+            {
+                TempPath = TempPath is null ? null : ResolveAddress(TempPath),
+                Tls = ClientTls,
+                OnCopyError = OnCopyError,
+                Limits = new CopyLimits { Timeout = CopyTimeout, TempBytes = TempLimitBytes },
+            },
+        };
+        if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
+        {
+            Run(disk, options);
+        }
+    });
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            Close();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private void Run(Disk disk, BackupJobOptions options)
+    {
+        _job = Wait(BackupJob.StartAsync(disk, options, StopToken));
+        try
+        {
+            ByteProgress progress = new(this, $"Backing up {disk.Name}", _job.SizeBytes);
+            while (Wait(_job.StepAsync(StopToken)))
+            {
+                progress.Report(_job.ArrivedBytes);
+                if (_job.TakeWarning() is { } warning)
+                {
+                    WriteWarning(warning);
+                }
+            }
+
+            Backup backup = Wait(_job.CompleteAsync(StopToken));
+            progress.Complete();
+            WriteObject(backup);
+
+            // The backup is one whatever becomes of the old ones, so this is an error of its own.
+            ForItem(options.RepositoryPath, () => Wait(_job.RetainAsync(StopToken)));
+            foreach (string note in _job.Notes)
+            {
+                WriteWarning(note);
+            }
+        }
+        finally
+        {
+            Close();
+        }
+    }
+
+    private void Close()
+    {
+        if (_job is { } job)
+        {
+            _job = null;
+            Wait(job.DisposeAsync());
+        }
+    }
+}

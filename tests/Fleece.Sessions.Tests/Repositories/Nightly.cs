@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Sessions.Backups;
+using Fleece.Sessions.Repositories;
+using Fleece.TestKit;
+
+namespace Fleece.Sessions.Tests.Repositories;
+
+/// <summary>A disk, its repository and what the disk held at each backup.</summary>
+internal sealed class Nightly : IAsyncDisposable
+{
+    public const int UnitBytes = 65536;
+    public const int Units = 200;
+    public const int SizeBytes = Units * UnitBytes;
+
+    private Nightly(Rig rig, Disk disk)
+    {
+        Rig = rig;
+        Disk = disk;
+        RepositoryPath = rig.Folder.File("vm");
+    }
+
+    public Rig Rig { get; }
+
+    public Disk Disk { get; set; }
+
+    public Dictionary<Guid, byte[]> Truth { get; } = [];
+
+    public string RepositoryPath { get; set; }
+
+    public static async Task<Nightly> MakeAsync()
+    {
+        Rig rig = new();
+        byte[] content = rig.Seeds.Bytes(SizeBytes);
+        content.AsSpan(40 * UnitBytes, 70 * UnitBytes).Clear();
+        return new Nightly(rig, await rig.AddDiskAsync("vm", content));
+    }
+
+    public async Task WriteAsync(int unit, int units = 1)
+    {
+        await Disk.Device.WriteAsync(unit * (long)UnitBytes, Rig.Seeds.Bytes(units * UnitBytes));
+    }
+
+    public Task ZeroAsync(int unit, int units = 1) =>
+        Disk.Device.WriteZeroesAsync(unit * (long)UnitBytes, units * (long)UnitBytes).AsTask();
+
+    public async Task<byte[]> ReadDiskAsync()
+    {
+        byte[] content = new byte[SizeBytes];
+        await Disk.Device.ReadAsync(0, content);
+        return content;
+    }
+
+    public BackupJobOptions Options(int? keep = null) => new() { RepositoryPath = RepositoryPath, Keep = keep };
+
+    /// <summary>One night that goes well.</summary>
+    public async Task<Backup> BackUpAsync(BackupJobOptions? options = null)
+    {
+        byte[] now = await ReadDiskAsync();
+        await using BackupJob job = await BackupJob.StartAsync(Disk, options ?? Options());
+        while (await job.StepAsync())
+        {
+        }
+
+        Backup backup = await job.CompleteAsync();
+        Truth[backup.Point!.Id] = now;
+        await job.RetainAsync();
+        return backup;
+    }
+
+    public Repository Read() => Repository.Read(RepositoryPath);
+
+    public async Task<byte[]> RestoreAsync(BackupPoint point)
+    {
+        string path = Rig.Folder.NewFile();
+        await using (BackupRestore restore = await BackupRestore.OpenAsync(point, ToRaw(path)))
+        {
+            while (await restore.StepAsync())
+            {
+            }
+
+            await restore.CompleteAsync();
+        }
+
+        byte[] content = await File.ReadAllBytesAsync(path);
+        File.Delete(path);
+        return content;
+    }
+
+    public static RestoreOptions ToRaw(string path) =>
+        new() { DestinationPath = path, Image = new ImageCreateOptions { Format = ImageFormat.Raw } };
+
+    /// <summary>Every point restores to what the disk held, its digests hold, and QEMU sees the same.</summary>
+    public async Task CheckAsync(bool withQemu = true)
+    {
+        Repository repository = Read();
+        Assert.Empty(repository.Faults);
+        foreach (BackupPoint point in repository.Points)
+        {
+            byte[] restored = await RestoreAsync(point);
+            Assert.True(restored.AsSpan().SequenceEqual(Truth[point.Id]), $"The backup {point.Number} restores to other bytes.");
+            Assert.Empty((await TestAsync(repository, point)).Findings);
+            if (withQemu && Peer.Has("qemu-img"))
+            {
+                await CheckWithQemuAsync(point);
+            }
+        }
+    }
+
+    public static async Task<BackupReport> TestAsync(Repository repository, BackupPoint point, bool isDeep = true)
+    {
+        await using BackupTest test = new(repository, point, isDeep);
+        while (await test.StepAsync())
+        {
+        }
+
+        return test.Report;
+    }
+
+    // Nothing of Fleece: the image by its own name, its parents by the names in it.
+    private async Task CheckWithQemuAsync(BackupPoint point)
+    {
+        string truth = Rig.Folder.NewFile();
+        await File.WriteAllBytesAsync(truth, Truth[point.Id]);
+        await Peer.RunAsync("qemu-img", "compare", "-f", point.Format.ToString().ToLowerInvariant(), "-F", "raw", point.Path, truth);
+        await Peer.RunAsync("qemu-img", "check", "-f", point.Format.ToString().ToLowerInvariant(), point.Path);
+        File.Delete(truth);
+    }
+
+    public ValueTask DisposeAsync() => Rig.DisposeAsync();
+
+    public static async Task<BlockException> RefusedAsync(BlockErrorKind kind, Func<Task> action)
+    {
+        BlockException error = await Assert.ThrowsAsync<BlockException>(action);
+        Assert.Equal(kind, error.Kind);
+        return error;
+    }
+}
