@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using DiscUtils;
 using DiscUtils.Streams;
 using Fleece.Block;
 using Fleece.Block.Files;
@@ -19,7 +18,7 @@ public sealed class DiscUtilsImages : IForeignImages
         return format switch
         {
             ImageFormat.Vdi => OpenVdi(file),
-            ImageFormat.Vmdk when ForeignHeaders.IsSparseExtent(file) => OpenSparse(file),
+            ImageFormat.Vmdk when SparseExtent.IsAt(file) => OpenSparse(file),
             ImageFormat.Vmdk => OpenDescriptor(file),
             _ => throw new BlockException(BlockErrorKind.Unsupported, $"The adapter does not read the format {format}.", file.Path),
         };
@@ -27,27 +26,42 @@ public sealed class DiscUtilsImages : IForeignImages
 
     private static ForeignImage OpenVdi(LocalFile file)
     {
-        bool isFixed = ForeignHeaders.CheckVdi(file);
-        return new ForeignImage(
-            DiscUtilsNode.Open(file, () => new global::DiscUtils.Vdi.Disk(new LocalFileStream(file), Ownership.None), null),
-            isFixed ? ImageType.Fixed : ImageType.Dynamic);
+        VdiHeader header = new(file);
+        DiscUtilsNode node = DiscUtilsNode.Open(
+            file,
+            () => new global::DiscUtils.Vdi.Disk(new LocalFileStream(file), Ownership.None),
+            [new DiskPart(new BlockRange(0, header.DiskBytes), BlockStatus.Data, header.Table)]);
+        return new ForeignImage(node, header.IsFixed ? ImageType.Fixed : ImageType.Dynamic);
     }
 
     // By its stream and not by its name: then DiscUtils refuses a descriptor inside that leads to other files.
     private static ForeignImage OpenSparse(LocalFile file)
     {
-        _ = ForeignHeaders.CheckSparseExtent(file);
-        return new ForeignImage(
-            DiscUtilsNode.Open(file, () => new global::DiscUtils.Vmdk.Disk(new LocalFileStream(file), Ownership.None), null),
-            ImageType.Dynamic);
+        SparseExtent extent = new(file);
+        if (!extent.HasDescriptor)
+        {
+            throw new BlockException(
+                BlockErrorKind.Unsupported,
+                $"'{file.Path}' is one extent of a VMDK image. Open the image by its descriptor.",
+                file.Path);
+        }
+
+        DiscUtilsNode node = DiscUtilsNode.Open(
+            file,
+            () => new global::DiscUtils.Vmdk.Disk(new LocalFileStream(file), Ownership.None),
+            [new DiskPart(new BlockRange(0, extent.CapacitySectors * ImageHeader.SectorBytes), BlockStatus.Data, extent.Tables)]);
+        return new ForeignImage(node, ImageType.Dynamic);
     }
 
     private static ForeignImage OpenDescriptor(LocalFile file)
     {
         VmdkDescriptor descriptor = new(file);
         ImageFolder folder = new(file, descriptor);
-        VirtualDisk OpenDisk() => new global::DiscUtils.Vmdk.Disk(folder, Path.GetFileName(file.Path), FileAccess.Read);
-        return new ForeignImage(
-            DiscUtilsNode.Open(file, OpenDisk, folder), descriptor.IsFixed ? ImageType.Fixed : ImageType.Dynamic);
+        DiscUtilsNode node = DiscUtilsNode.Open(
+            file,
+            () => new global::DiscUtils.Vmdk.Disk(folder, Path.GetFileName(file.Path), FileAccess.Read),
+            folder.Parts,
+            folder);
+        return new ForeignImage(node, descriptor.Extents.All(extent => extent.IsFlat) ? ImageType.Fixed : ImageType.Dynamic);
     }
 }

@@ -11,7 +11,6 @@ namespace Fleece.DiscUtils;
 /// <para>DiscUtils' content has one position and gives wrong data to callers that share it, so calls run one after the other;
 /// each completes on the calling thread. After a read that failed every later one fails: what DiscUtils keeps of its tables is not
 /// known then.</para>
-/// <para>The extents are collected at the first question for them: 16 bytes of memory for each run of data.</para>
 /// <para>Ownership. It owns the file and the image's other files.</para>
 /// </remarks>
 internal sealed class DiscUtilsNode : IBlockNode
@@ -19,39 +18,47 @@ internal sealed class DiscUtilsNode : IBlockNode
     private readonly Lock _lock = new();
     private readonly LocalFile _file;
     private readonly VirtualDisk _disk;
+    private readonly IReadOnlyList<DiskPart> _parts;
     private readonly ImageFolder? _folder;
     private readonly SparseStream _content;
-    private List<BlockRange>? _extents;
     private BlockException? _failure;
 
-    private DiscUtilsNode(LocalFile file, VirtualDisk disk, SparseStream content, ImageFolder? folder)
+    private DiscUtilsNode(LocalFile file, VirtualDisk disk, IReadOnlyList<DiskPart> parts, ImageFolder? folder)
     {
         _file = file;
         _disk = disk;
-        _content = content;
+        _content = disk.Content;
+        _parts = parts;
         _folder = folder;
-        Geometry = new BlockGeometry(content.Length, IsReadOnly: true);
+        Geometry = new BlockGeometry(parts[^1].Range.EndBytes, IsReadOnly: true);
     }
 
     public BlockGeometry Geometry { get; }
 
     /// <summary>Opens a disk; on failure the caller keeps the file, and the folder is closed.</summary>
-    public static DiscUtilsNode Open(LocalFile file, Func<VirtualDisk> openDisk, ImageFolder? folder)
+    /// <param name="file">The file a user named.</param>
+    /// <param name="openDisk">Lets DiscUtils open the disk.</param>
+    /// <param name="parts">The whole disk, in its order; one part at least.</param>
+    /// <param name="folder">The image's other files, or null.</param>
+    /// <exception cref="BlockException">Corrupt, Truncated, Unsupported; read errors.</exception>
+    public static DiscUtilsNode Open(
+        LocalFile file, Func<VirtualDisk> openDisk, IReadOnlyList<DiskPart> parts, ImageFolder? folder = null)
     {
         VirtualDisk? disk = null;
         try
         {
             disk = openDisk();
-            SparseStream content = disk.Content;
-            if (content.Length != disk.Capacity || content.Length <= 0)
+            long lengthBytes = parts[^1].Range.EndBytes;
+            if (disk.Capacity != lengthBytes || disk.Content.Length != lengthBytes)
             {
                 throw new BlockException(
                     BlockErrorKind.Corrupt,
-                    $"'{file.Path}' says that its disk has {disk.Capacity} bytes, and its extents hold {content.Length}. Restore it from a copy.",
+                    $"'{file.Path}' says that its disk has {disk.Capacity} bytes, and its extents hold {lengthBytes}. Restore it from a " +
+                    "copy.",
                     file.Path);
             }
 
-            return new DiscUtilsNode(file, disk, content, folder);
+            return new DiscUtilsNode(file, disk, parts, folder);
         }
 #pragma warning disable CA1031 // DiscUtils answers damaged images with exceptions of every sort.
         catch (Exception failure)
@@ -65,12 +72,17 @@ internal sealed class DiscUtilsNode : IBlockNode
 
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        Check(offsetBytes, buffer.Length, "read", cancellationToken);
+        BlockRange range = Check(offsetBytes, buffer.Length, "read", cancellationToken);
         lock (_lock)
         {
             ThrowIfFailed();
             try
             {
+                foreach (DiskPart part in _parts)
+                {
+                    part.CheckData(range);
+                }
+
                 _content.Position = offsetBytes;
                 _content.ReadExactly(buffer.Span);
             }
@@ -93,20 +105,7 @@ internal sealed class DiscUtilsNode : IBlockNode
             return default;
         }
 
-        List<BlockRange> extents = FindExtents();
-
-        // The first extent that ends behind the offset.
-        int first = 0;
-        for (int last = extents.Count; first < last;)
-        {
-            int middle = first + ((last - first) / 2);
-            (first, last) = extents[middle].EndBytes <= offsetBytes ? (middle + 1, last) : (first, middle);
-        }
-
-        long startBytes = first == extents.Count ? Geometry.LengthBytes : extents[first].OffsetBytes;
-        return new(startBytes > offsetBytes
-            ? new BlockStatusRun(BlockStatus.Unallocated, Math.Min(lengthBytes, startBytes - offsetBytes))
-            : new BlockStatusRun(BlockStatus.Data, Math.Min(lengthBytes, extents[first].EndBytes - offsetBytes)));
+        return new(_parts.First(part => part.Range.EndBytes > offsetBytes).GetStatus(range));
     }
 
     public ValueTask WriteAsync(
@@ -154,49 +153,6 @@ internal sealed class DiscUtilsNode : IBlockNode
             offsetBytes,
             operation,
             failure);
-    }
-
-    private List<BlockRange> FindExtents()
-    {
-        lock (_lock)
-        {
-            ThrowIfFailed();
-            try
-            {
-                return _extents ??= CollectExtents();
-            }
-#pragma warning disable CA1031 // As in Open.
-            catch (Exception failure)
-#pragma warning restore CA1031
-            {
-                throw _failure = Translate(failure, _file, "query", null);
-            }
-        }
-    }
-
-    // Of several files each gives its own, so two may touch; the last block may reach beyond the disk.
-    private List<BlockRange> CollectExtents()
-    {
-        List<BlockRange> extents = [];
-        BlockRange disk = new(0, Geometry.LengthBytes);
-        foreach (StreamExtent extent in _content.Extents)
-        {
-            BlockRange range = new BlockRange(extent.Start, extent.Length).Intersect(disk);
-            if (range.IsEmpty)
-            {
-                continue;
-            }
-
-            if (extents.Count != 0 && extents[^1].EndBytes >= range.OffsetBytes)
-            {
-                range = BlockRange.FromEnds(extents[^1].OffsetBytes, Math.Max(extents[^1].EndBytes, range.EndBytes));
-                extents.RemoveAt(extents.Count - 1);
-            }
-
-            extents.Add(range);
-        }
-
-        return extents;
     }
 
     private void ThrowIfFailed()

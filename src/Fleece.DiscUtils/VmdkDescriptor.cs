@@ -7,20 +7,24 @@ using Fleece.Block.Files;
 
 namespace Fleece.DiscUtils;
 
-/// <summary>What a VMDK's descriptor says of its extents, for the checks that DiscUtils leaves out.</summary>
-/// <remarks>Layout: VMware's Virtual Disk Format 5.0, "The Descriptor File".</remarks>
+/// <summary>A VMDK's descriptor that is a file of its own: its extents, and the checks that DiscUtils leaves out.</summary>
+/// <remarks>Layout: VMware's Virtual Disk Format 5.0, "The Descriptor File". Text is cut into lines and fields as DiscUtils does it, so
+/// that nothing which it reads has escaped the checks.</remarks>
 internal sealed partial class VmdkDescriptor
 {
-    /// <summary>Longest descriptor, in bytes; VMware's have some hundred.</summary>
-    public const int MaximumBytes = 64 * 1024;
+    // DiscUtils reads no more; VMware's have some hundred bytes.
+    private const int MaximumBytes = 20 * 1024;
 
-    private const int SectorBytes = 512;
+    private static readonly char[] LineEnds = ['\r', '\n', '\0'];
+    private static readonly string[] Accesses = ["RW", "RDONLY", "NOACCESS"];
+
+    // Not monolithicSparse and streamOptimized: DiscUtils would take the descriptor itself for their extent.
+    private static readonly string[] Kinds = ["monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse", "vmfs"];
 
     private readonly string _path;
-    private readonly List<Match> _extents;
 
-    /// <summary>Reads a descriptor that is a file of its own.</summary>
-    /// <exception cref="BlockException">Corrupt, Unsupported.</exception>
+    /// <summary>Reads and checks a descriptor.</summary>
+    /// <exception cref="BlockException">Corrupt, Unsupported; read errors.</exception>
     public VmdkDescriptor(LocalFile file)
     {
         _path = file.Path;
@@ -28,93 +32,85 @@ internal sealed partial class VmdkDescriptor
         {
             throw Fault(
                 BlockErrorKind.Corrupt,
-                $"has {file.LengthBytes} bytes, and a descriptor has {MaximumBytes} at most. If it is a raw disk that only looks like one, " +
-                "name the format with -Format Raw.");
+                $"has {file.LengthBytes} bytes, and a descriptor has {MaximumBytes} at most. If it is a raw disk that only looks like " +
+                "one, name the format with -Format Raw.");
         }
 
         byte[] bytes = new byte[file.LengthBytes];
         file.Read(0, bytes);
-        string text = Encoding.Latin1.GetString(bytes);
-        Match parent = ParentLine().Match(text);
-        if (parent.Success && !parent.Groups[1].Value.Equals("ffffffff", StringComparison.OrdinalIgnoreCase))
+        string[] lines = Encoding.UTF8.GetString(bytes).Split(LineEnds, StringSplitOptions.TrimEntries);
+        if (ValueOf(lines, "parentCID") is { } parent && !parent.Equals("ffffffff", StringComparison.OrdinalIgnoreCase))
         {
             // DiscUtils would not notice that the parent was changed, and read wrong data.
             throw Fault(BlockErrorKind.Unsupported, "is a differencing image, which is not read. Merge it with its parent first.");
         }
 
-        _extents = [.. ExtentLine().Matches(text).Cast<Match>()];
-        if (_extents.Count == 0)
+        if (ValueOf(lines, "createType") is not { } kind || !Kinds.Contains(kind))
+        {
+            throw Fault(
+                BlockErrorKind.Unsupported,
+                $"has the createType '{ValueOf(lines, "createType")}'; {string.Join(", ", Kinds)} are read from a descriptor.");
+        }
+
+        Extents = [.. lines
+            .Where(line => Array.Exists(Accesses, access => line.StartsWith(access, StringComparison.OrdinalIgnoreCase)))
+            .Select(ReadExtent)];
+        if (Extents.Count == 0)
         {
             throw Fault(BlockErrorKind.Corrupt, "is a descriptor without an extent. Restore it from a copy.");
         }
 
-        IsFixed = true;
-        foreach (Match extent in _extents)
+        if (Extents.Sum(extent => extent.LengthBytes) > ImageHeader.MaximumDiskBytes)
         {
-            IsFixed &= CheckLine(extent);
+            throw Fault(BlockErrorKind.Unsupported, $"has more than the {ImageHeader.MaximumDiskBytes} bytes that are read.");
         }
     }
 
-    /// <summary>True when every extent is stored whole.</summary>
-    public bool IsFixed { get; }
+    /// <summary>The extents in the disk's order.</summary>
+    public IReadOnlyList<VmdkExtent> Extents { get; }
 
-    /// <summary>Checks a file against all the extents that it is to hold.</summary>
-    public void CheckExtent(string name, LocalFile file)
+    // Of the first line with the key, as DiscUtils.
+    private static string? ValueOf(string[] lines, string key) =>
+        lines.Select(line => line.Split('=')).FirstOrDefault(parts => parts.Length > 1 && parts[0].TrimEnd() == key)?[1].Trim().Trim('"');
+
+    private VmdkExtent ReadExtent(string line)
     {
-        foreach (Match extent in _extents)
+        Match match = ExtentLine().Match(line);
+        if (!match.Success
+            || !long.TryParse(match.Groups["sectors"].Value, NumberStyles.None, CultureInfo.InvariantCulture, out long sectors)
+            || sectors is <= 0 or > ImageHeader.MaximumDiskBytes / ImageHeader.SectorBytes)
         {
-            if (extent.Groups["name"].Value != name)
-            {
-                continue;
-            }
-
-            long sectors = SectorsOf(extent);
-            bool isSparse = extent.Groups["type"].Value == "SPARSE";
-            long foundSectors = isSparse ? ForeignHeaders.CheckSparseExtent(file) : file.LengthBytes / SectorBytes;
-            if (foundSectors != sectors || (!isSparse && file.LengthBytes % SectorBytes != 0))
-            {
-                throw Fault(
-                    BlockErrorKind.Corrupt,
-                    $"says that '{name}' holds {sectors} sectors, and it holds {foundSectors}. Restore both from a copy.");
-            }
+            throw Fault(BlockErrorKind.Corrupt, $"has the extent '{line}', which can't be. Restore it from a copy.");
         }
+
+        VmdkExtent extent = new(sectors * ImageHeader.SectorBytes, match.Groups["type"].Value, match.Groups["name"].Value);
+        if (!extent.IsFlat && !extent.IsSparse && !extent.IsZero)
+        {
+            throw Fault(BlockErrorKind.Unsupported, $"has an extent of type '{extent.Type}'; FLAT, VMFS, SPARSE and ZERO are read.");
+        }
+
+        // Where the data begins within a flat file is something that DiscUtils does not heed.
+        string offset = match.Groups["offset"].Value;
+        return offset.Trim('0').Length == 0 ? extent : throw Fault(
+            BlockErrorKind.Unsupported,
+            $"has its data from sector {offset} of '{extent.Name}' on; only files that are the extent's alone are read.");
     }
-
-    // Where the data begins within a flat file is something that DiscUtils does not heed.
-    private bool CheckLine(Match extent)
-    {
-        string type = extent.Groups["type"].Value;
-        string offset = extent.Groups["offset"].Value;
-        bool isFlat = type is "FLAT" or "VMFS";
-        if (!isFlat && type is not ("SPARSE" or "ZERO"))
-        {
-            throw Fault(BlockErrorKind.Unsupported, $"has an extent of type '{type}'; FLAT, VMFS, SPARSE and ZERO are read.");
-        }
-
-        if (offset.Length != 0 && offset.Trim('0').Length != 0)
-        {
-            throw Fault(
-                BlockErrorKind.Unsupported,
-                $"has its data from sector {offset} of '{extent.Groups["name"].Value}' on; only files that are the extent's alone are read.");
-        }
-
-        _ = SectorsOf(extent);
-        return isFlat;
-    }
-
-    private long SectorsOf(Match extent) =>
-        long.TryParse(extent.Groups["sectors"].Value, NumberStyles.None, CultureInfo.InvariantCulture, out long sectors)
-        && sectors is > 0 and <= ForeignHeaders.MaximumDiskBytes / SectorBytes
-            ? sectors
-            : throw Fault(BlockErrorKind.Corrupt, $"has an extent of {extent.Groups["sectors"].Value} sectors. Restore it from a copy.");
 
     private BlockException Fault(BlockErrorKind kind, string what) => new(kind, $"The VMDK image '{_path}' {what}", _path);
 
-    [GeneratedRegex(
-        """^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+(?<sectors>\d+)[ \t]+(?<type>\w+)(?:[ \t]+"(?<name>[^"\r\n]*)"(?:[ \t]+(?<offset>\d+))?)?""",
-        RegexOptions.Multiline)]
+    [GeneratedRegex("""^(?:RW|RDONLY|NOACCESS) +(?<sectors>\d+) +(?<type>\w+) +"(?<name>[^"]*)"(?: +(?<offset>\d+))?$""")]
     private static partial Regex ExtentLine();
+}
 
-    [GeneratedRegex("""^[ \t]*parentCID[ \t]*=[ \t]*(\w+)""", RegexOptions.Multiline)]
-    private static partial Regex ParentLine();
+/// <summary>One line of a descriptor: a part of the disk and where it is stored.</summary>
+/// <param name="LengthBytes">Size of the part, in bytes.</param>
+/// <param name="Type">How it is stored.</param>
+/// <param name="Name">The file's name.</param>
+internal sealed record VmdkExtent(long LengthBytes, string Type, string Name)
+{
+    public bool IsFlat => Type is "FLAT" or "VMFS";
+
+    public bool IsSparse => Type == "SPARSE";
+
+    public bool IsZero => Type == "ZERO";
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images;
 using Fleece.TestKit;
@@ -13,6 +14,14 @@ public sealed class ForeignImageTests : IDisposable
     private const int ThreadCount = 4;
     private const int ReadsPerThread = 300;
     private const int DamageRounds = 100;
+    private const int HeadBytes = 64 * 1024;
+    private const int MaximumCutBytes = 1024 * 1024;
+    private const int HeaderBytes = 512;
+
+    // Fields of a sparse extent's header.
+    private const int FlagsOffsetBytes = 8;
+    private const int GrainSizeOffsetBytes = 20;
+    private const int DirectoryOffsetBytes = 56;
 
     private readonly TempFolder _folder = new();
 
@@ -72,29 +81,38 @@ public sealed class ForeignImageTests : IDisposable
     public async Task A_damaged_file_is_an_error_of_the_engine_or_reads(string format, string options, ImageType type)
     {
         (string path, _) = await MakeAsync(format, options);
-        byte[] whole = await File.ReadAllBytesAsync(path);
+        string[] files = Directory.GetFiles(Path.GetDirectoryName(path)!, "disk*");
         Seeds random = Seeds.FromEnvironment();
         int refused = 0;
         for (int round = 0; round < DamageRounds; round++)
         {
-            // Mostly in the header and its tables; sometimes the end is missing.
-            byte[] damaged = round % 10 == 0 ? whole[..random.Next(whole.Length)] : [.. whole];
+            string file = files[random.Next(files.Length)];
+            long lengthBytes = new FileInfo(file).Length;
+
+            // Headers, descriptors and tables stand in the first 64 KiB; sometimes the end is missing.
+            byte[] head = await ReadHeadAsync(file);
+            byte[] damaged = [.. head];
+            int reach = Math.Min(head.Length, round % 2 == 0 ? 512 : head.Length);
             for (int change = 0; change < 4; change++)
             {
-                damaged[random.Next(Math.Min(damaged.Length, 4096))] = (byte)random.Next(256);
+                damaged[random.Next(reach)] = random.Next(3) == 0 ? (byte)0xff : (byte)random.Next(256);
             }
 
-            await File.WriteAllBytesAsync(path, damaged);
+            byte[] end = round % 10 == 0 ? await CutAsync(file, random.Next((int)Math.Min(lengthBytes, MaximumCutBytes))) : [];
+            await WriteAtAsync(file, 0, damaged.AsMemory(0, (int)Math.Min(damaged.Length, lengthBytes - end.Length)));
             try
             {
                 await using IBlockNode node = (await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true })).Node;
-                await ReadAsync(node, 0, (int)Math.Min(node.Geometry.LengthBytes, DiskBytes));
                 await node.GetStatusAsync(0, node.Geometry.LengthBytes, CancellationToken.None);
+                await ReadAsync(node, 0, (int)Math.Min(node.Geometry.LengthBytes, DiskBytes));
             }
             catch (BlockException)
             {
                 refused++;
             }
+
+            await WriteAtAsync(file, 0, head);
+            await WriteAtAsync(file, lengthBytes - end.Length, end);
         }
 
         Assert.True(refused > 0, $"no damage was noticed in {type} {path}");
@@ -120,6 +138,9 @@ public sealed class ForeignImageTests : IDisposable
     [InlineData("RW 18560 ", "RW 18559 ", BlockErrorKind.Corrupt)]
     [InlineData("parentCID=ffffffff", "parentCID=12345678", BlockErrorKind.Unsupported)]
     [InlineData("FLAT", "SPARSE", BlockErrorKind.Corrupt)]
+    [InlineData("monolithicFlat", "monolithicSparse", BlockErrorKind.Unsupported)]
+    [InlineData("# The Disk Data Base", "\rRW 8 FLAT \"/etc/passwd\" 0", BlockErrorKind.Unsupported)]
+    [InlineData("# The Disk Data Base", "\rRW 8\tFLAT \"disk-flat.vmdk\" 0", BlockErrorKind.Corrupt)]
     public async Task A_descriptor_that_leads_elsewhere_is_refused(string line, string changed, BlockErrorKind kind)
     {
         (string path, _) = await MakeAsync("vmdk", "subformat=monolithicFlat");
@@ -162,6 +183,105 @@ public sealed class ForeignImageTests : IDisposable
 
         Assert.Equal(BlockErrorKind.Truncated, first.Kind);
         Assert.Equal(BlockErrorKind.Truncated, second.Kind);
+    }
+
+    [Fact]
+    public async Task The_header_at_the_end_of_a_stream_counts_and_is_checked()
+    {
+        (string path, byte[] content) = await MakeAsync("vmdk", "subformat=streamOptimized");
+        byte[] header = (await ReadHeadAsync(path))[..HeaderBytes];
+        byte[] first = [.. header];
+        first.AsSpan(DirectoryOffsetBytes, sizeof(long)).Fill(0xff);
+        long footerOffsetBytes = new FileInfo(path).Length;
+        await WriteAtAsync(path, 0, first);
+        await WriteAtAsync(path, footerOffsetBytes, header);
+        await WriteAtAsync(path, footerOffsetBytes + HeaderBytes, new byte[HeaderBytes]);
+
+        await using (IBlockNode node = (await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true })).Node)
+        {
+            Assert.Equal(content, await ReadAsync(node, 0, content.Length));
+        }
+
+        await WriteAtAsync(path, footerOffsetBytes + GrainSizeOffsetBytes, new byte[sizeof(long)]);
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(
+            async () => await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true }));
+
+        Assert.Equal((BlockErrorKind.Corrupt, footerOffsetBytes + GrainSizeOffsetBytes), (refusal.Kind, refusal.OffsetBytes));
+    }
+
+    // DiscUtils would read the descriptor as the grain's data.
+    [Fact]
+    public async Task An_image_that_can_mark_grains_as_zeros_is_refused()
+    {
+        Peer.Need("qemu-img");
+        string path = _folder.File("disk.vmdk");
+        await Peer.RunAsync("qemu-img", "create", "-q", "-f", "vmdk", "-o", "zeroed_grain=on", path, "10M");
+
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(
+            async () => await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true }));
+
+        Assert.Equal((BlockErrorKind.Unsupported, FlagsOffsetBytes), (refusal.Kind, refusal.OffsetBytes));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(int.MaxValue)]
+    public async Task A_compressed_grain_of_a_size_that_cannot_be_is_not_read(int sizeBytes)
+    {
+        (string path, _) = await MakeAsync("vmdk", "subformat=streamOptimized");
+        byte[] head = await ReadHeadAsync(path);
+        int directorySector = BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(DirectoryOffsetBytes));
+        int tableSector = BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(directorySector * 512));
+        long grainOffsetBytes = BinaryPrimitives.ReadInt32LittleEndian(head.AsSpan(tableSector * 512)) * 512L;
+        byte[] size = new byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(size, sizeBytes);
+        await WriteAtAsync(path, grainOffsetBytes + sizeof(long), size);
+        await using IBlockNode node = (await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true })).Node;
+
+        long allocatedBytes = GC.GetAllocatedBytesForCurrentThread();
+        BlockException failure = await Assert.ThrowsAsync<BlockException>(() => ReadAsync(node, 0, 512));
+        allocatedBytes = GC.GetAllocatedBytesForCurrentThread() - allocatedBytes;
+
+        Assert.Equal((BlockErrorKind.Corrupt, grainOffsetBytes), (failure.Kind, failure.OffsetBytes));
+        Assert.InRange(allocatedBytes, 0, 1024 * 1024);
+    }
+
+    [Fact]
+    public async Task One_extent_of_a_split_image_is_refused()
+    {
+        (string path, _) = await MakeAsync("vmdk", "subformat=twoGbMaxExtentSparse");
+        string extent = Path.ChangeExtension(path, null) + "-s001.vmdk";
+
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(
+            async () => await Image.OpenAsync(extent, new ImageOpenOptions { IsReadOnly = true }));
+
+        Assert.Equal(BlockErrorKind.Unsupported, refusal.Kind);
+    }
+
+    private static async Task<byte[]> ReadHeadAsync(string path)
+    {
+        await using FileStream file = File.OpenRead(path);
+        byte[] head = new byte[(int)Math.Min(HeadBytes, file.Length)];
+        await file.ReadExactlyAsync(head);
+        return head;
+    }
+
+    private static async Task WriteAtAsync(string path, long offsetBytes, ReadOnlyMemory<byte> bytes)
+    {
+        await using FileStream file = File.OpenWrite(path);
+        file.Position = offsetBytes;
+        await file.WriteAsync(bytes);
+    }
+
+    // Cuts the file's end off and returns it.
+    private static async Task<byte[]> CutAsync(string path, int endBytes)
+    {
+        await using FileStream file = File.Open(path, FileMode.Open);
+        byte[] end = new byte[endBytes];
+        file.Position = file.Length - endBytes;
+        await file.ReadExactlyAsync(end);
+        file.SetLength(file.Length - endBytes);
+        return end;
     }
 
     private static async Task<byte[]> ReadAsync(IBlockNode node, long offsetBytes, int lengthBytes)
