@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 namespace Fleece.Block.Files;
 
 /// <summary>Gives files names and takes them away, with the engine's errors.</summary>
-/// <remarks>Threading. Both calls are safe from any thread.</remarks>
+/// <remarks>Threading. All calls are safe from any thread.</remarks>
 public static class FileNames
 {
     /// <summary>Moves a file to another name of the same file system, at once and durably.</summary>
@@ -52,6 +52,14 @@ public static class FileNames
         {
             throw FileErrors.From(exception, path, "delete");
         }
+    }
+
+    /// <summary>Deletes a file, durably: a crash does not bring it back. One that is not there is no error.</summary>
+    /// <inheritdoc cref="Delete" path="/exception"/>
+    public static void DeleteDurably(string path)
+    {
+        Delete(path);
+        FlushFolder(path);
     }
 
     private static void FlushFolder(string path)
