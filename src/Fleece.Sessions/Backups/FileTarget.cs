@@ -65,6 +65,7 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
             {
                 Format = layout.Format,
                 Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
+                MustStoreZeroes = true,
             };
             return (await Images.Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
         }
