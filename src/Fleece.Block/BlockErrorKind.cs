@@ -109,6 +109,9 @@ public enum BlockErrorKind
     /// <summary>The name fits several sessions, or none was given and several run.</summary>
     SessionAmbiguous,
 
+    /// <summary>The session counts no consumer of that name, or several, of which none was named.</summary>
+    ConsumerUnknown,
+
     /// <summary>The disk has no bitmap of that name.</summary>
     BitmapUnknown,
 

@@ -50,6 +50,7 @@ public static class BlockErrorTable
         new(BlockErrorKind.SessionUnknown, "SessionNotFound", "ObjectNotFound", WireErrno.Io),
         new(BlockErrorKind.SessionNameInUse, "SessionNameInUse", "ResourceExists", WireErrno.Io),
         new(BlockErrorKind.SessionAmbiguous, "SessionAmbiguous", "InvalidArgument", WireErrno.Io),
+        new(BlockErrorKind.ConsumerUnknown, "ConsumerNotFound", "ObjectNotFound", WireErrno.Io),
         new(BlockErrorKind.BitmapUnknown, "BitmapNotFound", "ObjectNotFound", WireErrno.Io),
         new(BlockErrorKind.BitmapNameInUse, "BitmapNameInUse", "ResourceExists", WireErrno.Io),
         new(BlockErrorKind.BitmapBusy, "BitmapBusy", "ResourceBusy", WireErrno.Io),

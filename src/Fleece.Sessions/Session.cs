@@ -9,8 +9,7 @@ namespace Fleece.Sessions;
 
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
-#pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-public sealed class Session : ISnapshotSource
+public sealed partial class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -29,6 +28,7 @@ public sealed class Session : ISnapshotSource
         Point = point;
         Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrorKind.Stopped);
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
+        Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
         _temp = temp;
         point.TempLimitNear += OnTempLimitNear;
         _bitmapTurn = bitmapTurn;
@@ -46,6 +46,9 @@ public sealed class Session : ISnapshotSource
 
     /// <summary>"DISK/NAME", unique in the process.</summary>
     public string Id => $"{Disk.Name}/{Name}";
+
+    /// <inheritdoc/>
+    string? ISnapshotSource.Consumer => null;
 
     /// <summary>Whether the point in time can still be read.</summary>
     public SessionState State => Point.State;
@@ -107,6 +110,9 @@ public sealed class Session : ISnapshotSource
 
     /// <summary>What <see cref="Bitmap"/> held at the instant.</summary>
     internal DirtyBitmap? PinnedBits => _bitmapTurn?.PinnedBits;
+
+    /// <summary>Who must confirm a range before it is discarded; empty for a session that counts nobody.</summary>
+    public IReadOnlyList<SessionConsumer> Consumers { get; }
 
     /// <summary>The snapshot: reads, status and discards. It outlives the session only to refuse requests.</summary>
     public BlockDevice Snapshot { get; }
@@ -184,22 +190,14 @@ public sealed class Session : ISnapshotSource
     }
 
     /// <summary>The snapshot's runs from the disk's start to its end.</summary>
-    public IEnumerable<SnapshotRun> GetRuns()
-    {
-        for (long offsetBytes = 0; offsetBytes < SizeBytes;)
-        {
-            SnapshotRun run = Point.GetRun(offsetBytes);
-            yield return run;
-            offsetBytes += run.LengthBytes;
-        }
-    }
+    public IEnumerable<SnapshotRun> GetRuns() => Point.Snapshot.GetRuns();
 
     /// <inheritdoc/>
     public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
-        new(Point.NextReadable(offsetBytes, endBytes));
+        new(Point.Snapshot.NextReadable(offsetBytes, endBytes));
 
     /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
     public bool IsCalled(string name) =>
@@ -225,6 +223,7 @@ public sealed class Session : ISnapshotSource
                 disk.Path);
         }
 
+        CheckConsumers(options.Consumers);
         if (options.Ranges is not null && options.Bitmap is not null)
         {
             throw new BlockException(
@@ -256,7 +255,8 @@ public sealed class Session : ISnapshotSource
         options.GranuleSizeBytes,
         options.OnCopyError,
         ranges,
-        options.Limits);
+        options.Limits,
+        options.Consumers);
 
     // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
     private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
@@ -322,6 +322,11 @@ public sealed class Session : ISnapshotSource
         // Stopped first: guest writes copy nothing more and wait for nothing, so the drains below cannot hang on temp's users.
         Point.Stop();
         await Snapshot.DisposeAsync().ConfigureAwait(false);
+        foreach (SessionConsumer consumer in Consumers)
+        {
+            await consumer.Snapshot.DisposeAsync().ConfigureAwait(false);
+        }
+
         await Disk.LockChainAsync(CancellationToken.None).ConfigureAwait(false);
         try
         {

@@ -22,6 +22,10 @@ public sealed record SessionOptions
     /// </summary>
     public string? NextBitmap { get; init; }
 
+    /// <summary>Names of the consumers all of whom must confirm a range before it is discarded; empty for a session that counts
+    /// none.</summary>
+    public IReadOnlyList<string> Consumers { get; init; } = [];
+
     /// <summary>
     /// Where old data goes: an existing image, a new file, a folder for a new file, or an NBD URI; null for a file beside the
     /// disk's image. Files that the session made are deleted when it stops.

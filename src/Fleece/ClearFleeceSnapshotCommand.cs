@@ -9,6 +9,8 @@ namespace Fleece;
 [Cmdlet(VerbsCommon.Clear, "FleeceSnapshot", SupportsShouldProcess = true)]
 public sealed class ClearFleeceSnapshotCommand : FleeceCommand
 {
+    private bool _isConsumerNamed;
+
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
     [Parameter(Position = 0, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
@@ -23,15 +25,29 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
     public long LengthBytes { get; set; }
 
+    /// <summary>Which of the session's consumers no longer needs the range; all of them when left out.</summary>
+    [Parameter(ValueFromPipelineByPropertyName = true)]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [AllowEmptyString]
+    public string? Consumer { get; set; }
+
+    /// <inheritdoc/>
+    protected override void BeginProcessing() => _isConsumerNamed = MyInvocation.BoundParameters.ContainsKey(nameof(Consumer));
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Session, () =>
     {
         Session session = Disks.FindSession(Session);
         BlockRange range = new(OffsetBytes, LengthBytes);
         range.CheckWithin(session.SizeBytes, session.Id, "discard");
-        if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}"))
+
+        // A chunk that was read for nobody brings an empty name along; one that a user writes must not mean "all of them".
+        bool isForOne = _isConsumerNamed || !string.IsNullOrEmpty(Consumer);
+        SessionConsumer? consumer = isForOne ? session.FindConsumer(Consumer ?? string.Empty) : null;
+        string whose = consumer is null ? string.Empty : $" for {consumer}";
+        if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}{whose}"))
         {
-            Wait(session.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
+            Wait((consumer?.Snapshot ?? session.Snapshot).DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
         }
     });
 }

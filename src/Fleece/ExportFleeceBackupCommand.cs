@@ -56,7 +56,11 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     [Parameter]
     public SwitchParameter Verify { get; set; }
 
-    /// <summary>Replace an existing file.</summary>
+    /// <summary>Write no manifest beside the backup's file. It can't be tested then, and only be copied.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    public SwitchParameter NoManifest { get; set; }
+
+    /// <summary>Replace an existing file, and its manifest.</summary>
     [Parameter(ParameterSetName = PathSet)]
     public SwitchParameter Force { get; set; }
 
@@ -116,6 +120,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             Backup backup = Wait(_writer.CompleteAsync(StopToken));
             _progress!.Complete();
             WriteObject(backup);
+            if (backup.Point is null && _options is { HasManifest: true, Uri: null, Stream: null })
+            {
+                WriteWarning(
+                    $"The backup '{backup.Path}' has no manifest, because chunks came twice or overlap and their digests describe no " +
+                    "image. Read each range once.");
+            }
         });
     }
 
@@ -134,6 +144,14 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private BackupOptions ToPath(string path)
     {
         bool isRepository = Directory.Exists(path) || Path.EndsInDirectorySeparator(DestinationPath);
+        if (isRepository && NoManifest)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{path}' is a repository, whose backups are found by their manifests. Leave -NoManifest out, or name a file.",
+                path);
+        }
+
         return new BackupOptions
         {
             Path = path,
@@ -145,6 +163,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
                 Format = Format ?? Image.FormatForNewFile(path),
                 Compression = Compression ?? ImageCompression.None,
             },
+            HasManifest = !NoManifest,
             Overwrite = Force,
             MustVerify = Verify,
         };

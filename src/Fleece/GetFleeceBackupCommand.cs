@@ -44,6 +44,12 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
     {
         (Repository repository, IReadOnlyList<BackupPoint> points) =
             FindPoints(path, repository => At is null ? repository.Points : [repository.FindNewest(At)]);
+        foreach (BackupPoint point in points.Where(point => point.Number == 0))
+        {
+            // Something else may have replaced a file of its own and left the manifest beside it.
+            point.CheckFile();
+        }
+
         WriteObject(points, enumerateCollection: true);
         ReportFaults(repository);
     }

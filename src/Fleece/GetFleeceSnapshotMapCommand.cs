@@ -15,11 +15,17 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     public string? Session { get; set; }
 
+    /// <summary>Which of the session's consumers' view to show: what it has confirmed is consumed for it.</summary>
+    [Parameter]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [ValidateNotNullOrEmpty]
+    public string? Consumer { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Session, () =>
     {
         Session session = Disks.FindSession(Session);
-        foreach (SnapshotRun run in session.GetRuns())
+        foreach (SnapshotRun run in Consumer is null ? session.GetRuns() : session.FindConsumer(Consumer).GetRuns())
         {
             WriteObject(StopToken.IsCancellationRequested ? throw new PipelineStoppedException() : run);
         }

@@ -34,6 +34,29 @@ public sealed class SessionNameCompleter : IArgumentCompleter
             wordToComplete);
 }
 
+/// <summary>Offers the names of consumers: those of the session that was named, or of all.</summary>
+public sealed class ConsumerNameCompleter : IArgumentCompleter
+{
+    /// <inheritdoc/>
+    public IEnumerable<CompletionResult> CompleteArgument(
+        string commandName,
+        string parameterName,
+        string wordToComplete,
+        CommandAst commandAst,
+        IDictionary fakeBoundParameters)
+    {
+        ArgumentNullException.ThrowIfNull(fakeBoundParameters);
+        string? named = fakeBoundParameters["Session"]?.ToString();
+        return Completion.Offer(
+            FleeceModule.Disks.Sessions
+                .Where(session => named is null || session.IsCalled(named))
+                .SelectMany(session => session.Consumers)
+                .Select(consumer => (consumer.Name, $"{consumer.Session.Id}, {consumer.RemainingBytes} bytes to go"))
+                .DistinctBy(offer => offer.Name),
+            wordToComplete);
+    }
+}
+
 /// <summary>Offers the names of bitmaps: those of the disk that was named, or of all.</summary>
 public sealed class BitmapNameCompleter : IArgumentCompleter
 {

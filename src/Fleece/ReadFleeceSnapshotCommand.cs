@@ -26,6 +26,13 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     [Parameter(Mandatory = true, ParameterSetName = UriSet)]
     public string Uri { get; set; } = string.Empty;
 
+    /// <summary>Which of the session's consumers this is: what it has confirmed before is left out, and what it confirms is discarded
+    /// when the others have confirmed it too.</summary>
+    [Parameter(ParameterSetName = SessionSet)]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [ValidateNotNullOrEmpty]
+    public string? Consumer { get; set; }
+
     /// <summary>Discard each chunk from the snapshot when its consumer has disposed it.</summary>
     [Parameter]
     public SwitchParameter DiscardConsumed { get; set; }
@@ -45,7 +52,7 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session, () =>
     {
-        ISnapshotSource source = ParameterSetName == UriSet ? Connect() : Disks.FindSession(Session);
+        ISnapshotSource source = ParameterSetName == UriSet ? Connect() : Disks.FindSession(Session).GetSource(Consumer, DiscardConsumed);
         SnapshotReadOptions options = new()
         {
             OffsetBytes = OffsetBytes,

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block;
 using Fleece.Images;
 using Fleece.Sessions.Repositories;
 
 namespace Fleece;
 
-/// <summary>Restore-FleeceBackup: makes an image of what a disk was at a backup's instant.</summary>
-[Cmdlet(VerbsData.Restore, "FleeceBackup", SupportsShouldProcess = true)]
+/// <summary>Restore-FleeceBackup: makes an image, or the content of an export, of what a disk was at a backup's instant.</summary>
+[Cmdlet(VerbsData.Restore, "FleeceBackup", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(ImageInfo))]
-public sealed class RestoreFleeceBackupCommand : RepositoryCommand
+public sealed class RestoreFleeceBackupCommand : NetworkCommand
 {
+    private const string PathSet = "Path";
+    private const string UriSet = "Uri";
+
     private BackupRestore? _restore;
 
     /// <summary>A repository, of which the newest backup is restored, or the file of one backup.</summary>
@@ -18,18 +22,23 @@ public sealed class RestoreFleeceBackupCommand : RepositoryCommand
     public string Path { get; set; } = string.Empty;
 
     /// <summary>The new image's file; it appears when it is complete.</summary>
-    [Parameter(Mandatory = true, Position = 1)]
+    [Parameter(Mandatory = true, Position = 1, ParameterSetName = PathSet)]
     public string DestinationPath { get; set; } = string.Empty;
+
+    /// <summary>An NBD export that becomes the disk, whatever it holds: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with
+    /// nbds for TLS. It must be at least as large.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    public string DestinationUri { get; set; } = string.Empty;
 
     /// <summary>Of a repository, the newest backup at or before this time.</summary>
     [Parameter]
     public DateTimeOffset? At { get; set; }
 
     /// <summary>The new image's format; by default the file's extension decides, and raw where it says nothing.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
     public ImageFormat? Format { get; set; }
 
-    /// <summary>First byte of the disk to restore; it becomes the first of the new image.</summary>
+    /// <summary>First byte of the disk to restore; it becomes the first of the new image or of the export.</summary>
     [Parameter]
     public long OffsetBytes { get; set; }
 
@@ -38,42 +47,46 @@ public sealed class RestoreFleeceBackupCommand : RepositoryCommand
     public long? LengthBytes { get; set; }
 
     /// <summary>Replace an existing file.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
-        (_, IReadOnlyList<BackupPoint> points) = FindPoints(Path, repository => [repository.FindNewest(At)]);
-        BackupPoint point = points[0];
-        string destination = ResolveLiteral(DestinationPath);
-        ImageFormat format = Format ?? Image.FormatForNewFile(destination);
+        Repository repository = Repository.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
+        BackupPoint point = named ?? repository.FindNewest(At);
+        RestoreOptions options = GetOptions();
+        string destination = options.DestinationUri?.ToString() ?? options.DestinationPath;
         if (!ShouldProcess(point.Path, $"Restore {point.Disk} as of {point.Instant:u} to '{destination}'"))
         {
             return;
         }
 
-        _restore = Wait(BackupRestore.OpenAsync(
-            point,
-            new RestoreOptions
-            {
-                DestinationPath = destination,
-                Image = new ImageCreateOptions { Format = format },
-                Overwrite = Force,
-                OffsetBytes = OffsetBytes,
-                LengthBytes = LengthBytes,
-            },
-            StopToken));
+        _restore = Wait(BackupRestore.OpenAsync(point, options, StopToken));
         try
         {
             Copy(point, _restore);
+        }
+        catch (BlockException e) when (options.DestinationUri is not null)
+        {
+            throw new BlockException(
+                e.Kind,
+                $"{e.Message} '{destination}' may hold a part of the restored disk and a part of what was there before; restore to it " +
+                "once more, from the beginning.",
+                e.Path,
+                e.OffsetBytes,
+                e.Operation,
+                e);
         }
         finally
         {
             Close();
         }
 
-        WriteObject(Wait(Image.GetInfoAsync(destination, format, StopToken)));
+        if (options.DestinationUri is null)
+        {
+            WriteObject(Wait(Image.GetInfoAsync(destination, options.Image.Format, StopToken)));
+        }
     });
 
     /// <inheritdoc/>
@@ -85,6 +98,23 @@ public sealed class RestoreFleeceBackupCommand : RepositoryCommand
         }
 
         base.Dispose(disposing);
+    }
+
+    private RestoreOptions GetOptions()
+    {
+        RestoreOptions options = new() { OffsetBytes = OffsetBytes, LengthBytes = LengthBytes };
+        if (ParameterSetName == UriSet)
+        {
+            return options with { DestinationUri = ResolveUri(DestinationUri), Tls = ClientTls };
+        }
+
+        string path = ResolveLiteral(DestinationPath);
+        return options with
+        {
+            DestinationPath = path,
+            Image = new ImageCreateOptions { Format = Format ?? Image.FormatForNewFile(path) },
+            Overwrite = Force,
+        };
     }
 
     private void Copy(BackupPoint point, BackupRestore restore)

@@ -42,6 +42,12 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
     [ValidateNotNullOrEmpty]
     public string? NextBitmap { get; set; }
 
+    /// <summary>Names of several consumers, each of which reads at its own pace: a range is discarded when all of them have confirmed
+    /// it.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string[] Consumer { get; set; } = [];
+
     /// <summary>Where old data goes: an image, a new file, a folder, or an NBD URI; by default a file beside the disk's image.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]
@@ -82,6 +88,7 @@ public sealed class StartFleeceSessionCommand : NetworkCommand
             Ranges = GetRanges(),
             Bitmap = Bitmap,
             NextBitmap = NextBitmap,
+            Consumers = Consumer,
             TempPath = TempPath is null ? null : ResolveTemp(TempPath),
             Tls = ClientTls,
             GranuleSizeBytes = GranuleSizeBytes,

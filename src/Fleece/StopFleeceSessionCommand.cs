@@ -34,15 +34,31 @@ public sealed class StopFleeceSessionCommand : FleeceCommand
                     return;
                 }
 
-                if (Success && session.State == Block.CopyBeforeWrite.SessionState.Broken && session.Bitmap is { } bitmap)
+                if (Success)
                 {
-                    WriteWarning(
-                        $"The session '{session.Id}' is broken, so the bitmap '{bitmap.Name}' keeps what it had, and what was recorded " +
-                        "since is added.");
+                    WarnOf(session);
                 }
 
                 Wait(new ValueTask(session.StopAsync(Success)));
             });
+        }
+    }
+
+    // Success is the user's word; these say where the session knows otherwise.
+    private void WarnOf(Session session)
+    {
+        if (session.State == Block.CopyBeforeWrite.SessionState.Broken && session.Bitmap is { } bitmap)
+        {
+            WriteWarning(
+                $"The session '{session.Id}' is broken, so the bitmap '{bitmap.Name}' keeps what it had, and what was recorded since is " +
+                "added.");
+        }
+
+        foreach (SessionConsumer consumer in session.Consumers.Where(consumer => consumer.RemainingBytes != 0))
+        {
+            WriteWarning(
+                $"The session '{session.Id}' is stopped with -Success, and its consumer '{consumer}' has not confirmed " +
+                $"{consumer.RemainingBytes} bytes.");
         }
     }
 }

@@ -49,10 +49,15 @@ internal static class Qemu
     }
 
     /// <summary>The disk's bytes as QEMU reads them.</summary>
-    public static byte[] Content(string path)
+    public static byte[] Content(string path) => Convert(path);
+
+    /// <summary>The same of an image of which parts can't be read: those are zeros.</summary>
+    public static byte[] ReadableContent(string path) => Convert(path, "--salvage", "-q");
+
+    private static byte[] Convert(string path, params string[] options)
     {
         string raw = path + ".converted";
-        Image("convert", "-f", "qcow2", "-O", "raw", path, raw);
+        Image(["convert", .. options, "-f", "qcow2", "-O", "raw", path, raw]);
         byte[] bytes = File.ReadAllBytes(raw);
         File.Delete(raw);
         return bytes;

@@ -64,7 +64,7 @@ public sealed class BackupTests
         string partialPath = rig.Folder.File("b.raw.partial");
         FaultNode failing = new FaultNode(FileNode.Create(partialPath, SizeBytes)).FailNth(BlockOperationKind.Write, 5, BlockErrorKind.NoSpace);
         BackupWriter writer = new(
-            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, failing));
+            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, failing, manifest: null));
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => FeedAsync(session, writer));
         await writer.DisposeAsync();
@@ -152,7 +152,7 @@ public sealed class BackupTests
         HoldNode target = new(FileNode.Create(partialPath, ChunkBytes));
         Hold storing = target.HoldNext(BlockOperationKind.Write);
         await using BackupWriter writer = new(
-            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, target));
+            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, target, manifest: null));
         await writer.WriteAsync(chunk);
         await storing.Reached;
 

@@ -61,3 +61,54 @@ Describe 'Backup repositories' {
         (Backup-FleeceDisk vm ./backups -Full).Point.Kind | Should -Be Full
     }
 }
+
+Describe 'A backup by itself' {
+    BeforeEach {
+        Enter-TestFolder
+        $instant = Get-RandomData 2MB
+        New-MountedDisk -Data $instant
+        $null = Start-FleeceSession vm
+    }
+
+    AfterEach { Exit-TestFolder }
+
+    It 'is tested and restored by the manifest beside it' {
+        $backup = Read-FleeceSnapshot vm | Export-Backup ./b.qcow2
+
+        './b.qcow2.json' | Should -Exist
+        $report = $backup | Test-FleeceBackup -Deep
+        $report.IsGood | Should -BeTrue
+        $report.CheckedBytes | Should -Be 2MB
+        $null = Get-FleeceBackup ./*.qcow2 | Restore-FleeceBackup -DestinationPath ./restored.raw
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/restored.raw")) $instant | Should -BeTrue
+    }
+
+    It 'without it says what is missing' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.raw -NoManifest
+
+        './b.raw.json' | Should -Not -Exist
+        { Restore-FleeceBackup ./b.raw ./r.raw -ErrorAction Stop } |
+            Should -Throw "*'b.raw.json' is not beside it*Convert-FleeceImage*" -ErrorId 'BackupNotFound,Fleece.RestoreFleeceBackupCommand'
+    }
+
+    It 'beside another image it is not believed' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.raw
+        $other = [IO.File]::ReadAllBytes("$PWD/b.raw")
+        $other[1MB] = $other[1MB] -bxor 1
+        [IO.File]::WriteAllBytes("$PWD/b.raw", $other)
+
+        (Test-FleeceBackup ./b.raw -Deep).Findings.Kind | Should -Be BackupDigestMismatch
+        { Restore-FleeceBackup ./b.raw ./r.raw -ErrorAction Stop } |
+            Should -Throw -ErrorId 'BackupDigestMismatch,Fleece.RestoreFleeceBackupCommand'
+    }
+
+    It 'is restored to an export, whatever that held' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.qcow2
+        New-MountedDisk -Name target -Data (Get-RandomData 2MB -Seed 9)
+        $null = Publish-FleeceExport target "nbd+unix:///?socket=$PWD/s"
+
+        Restore-FleeceBackup ./b.qcow2 -DestinationUri "nbd+unix:///target?socket=$PWD/s" | Should -BeNullOrEmpty
+
+        Test-SameData (Read-FleeceDisk target 0 2MB) $instant | Should -BeTrue
+    }
+}

@@ -36,13 +36,13 @@ Describe 'A backup of a <Disk> disk into a <Backup> file' -ForEach @(
         $result.DataBytes + $result.ZeroBytes | Should -Be 4MB
     }
 
-    It 'leaves nothing to read and no file but the two images' {
+    It 'leaves nothing to read and no file but the two images and the manifest' {
         $null = Read-FleeceSnapshot -DiscardConsumed | Export-Backup "./b.$Backup"
 
         (Get-FleeceSession vm).ConsumedBytes | Should -Be 4MB
         Get-FleeceSnapshotMap vm | Select-Object -ExpandProperty State | Should -Be 'Consumed'
         Stop-FleeceSession vm
-        (Get-ChildItem).Name | Sort-Object | Should -Be "b.$Backup", "vm.$Disk"
+        (Get-ChildItem).Name | Sort-Object | Should -Be "b.$Backup", "b.$Backup.json", "vm.$Disk"
     }
 
     It 'can be made twice when nothing is consumed' {

@@ -51,6 +51,9 @@ internal sealed class GranuleMap
     /// <summary>The first granule of the run that is in neither set, or the run's end.</summary>
     public static long FirstInNeither(GranuleMap a, GranuleMap b, GranuleRun run) => First<Others>(a, b, run);
 
+    /// <summary>The first granule of the run that is in one of the sets or in both, or the run's end.</summary>
+    public static long FirstInEither(GranuleMap a, GranuleMap b, GranuleRun run) => First<Members>(a, b, run);
+
     /// <summary>Adds a run. The caller holds the owner's lock.</summary>
     public void Add(GranuleRun run)
     {

@@ -22,7 +22,6 @@ public sealed class PointInTime
     public const int DefaultGranuleSizeBytes = 4096;
 
     private readonly SharedLock _lock = new();
-    private readonly GranuleMap? _denied;
     private readonly CopyLimits _limits;
     private readonly TempBudget _budget;
     private long _copiedBytes;
@@ -37,6 +36,7 @@ public sealed class PointInTime
     /// <param name="policy">Who loses when a copy fails.</param>
     /// <param name="ranges">The ranges the snapshot is limited to, widened to whole granules; null for everything.</param>
     /// <param name="limits">How long copies may take and how much they may store; null for no limits.</param>
+    /// <param name="consumers">Names of the readers all of whom must confirm what is to be consumed, no two alike; null for none.</param>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.TempTooSmall"/>,
     /// <see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/> or
     /// <see cref="BlockErrorKind.OutOfRange"/>.</exception>
@@ -47,7 +47,8 @@ public sealed class PointInTime
         int granuleSizeBytes = DefaultGranuleSizeBytes,
         CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot,
         IEnumerable<BlockRange>? ranges = null,
-        CopyLimits? limits = null)
+        CopyLimits? limits = null,
+        IReadOnlyList<string>? consumers = null)
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentNullException.ThrowIfNull(temp);
@@ -61,18 +62,21 @@ public sealed class PointInTime
         Policy = policy;
         Done = new GranuleMap(Granules.Count);
         Refused = new GranuleMap(Granules.Count);
+        IncludedBytes = Granules.DiskLengthBytes;
         if (ranges is not null)
         {
-            _denied = new GranuleMap(Granules.Count);
+            Denied = new GranuleMap(Granules.Count);
             foreach (GranuleRun gap in GranulesOutside(ranges))
             {
-                _denied.Add(gap);
+                Denied.Add(gap);
                 Refused.Add(gap);
+                IncludedBytes -= Granules.Bytes(gap).LengthBytes;
             }
         }
 
         Filter = new CopyBeforeWriteFilter(this, active);
-        Snapshot = new SnapshotAccess(this);
+        Snapshot = new SnapshotAccess(this, consumer: null);
+        CountedConsumers = new SnapshotConsumers(this, consumers ?? []);
     }
 
     /// <summary>Raised when 80 % of what temp may hold is taken, on the thread of the copy that does it: handlers must be quick and must
@@ -82,8 +86,12 @@ public sealed class PointInTime
     /// <summary>The node for the guest's chain.</summary>
     public CopyBeforeWriteFilter Filter { get; }
 
-    /// <summary>The node that readers use: reads, status and discards of the point in time.</summary>
-    public IBlockNode Snapshot { get; }
+    /// <summary>The node that readers use: reads, status and discards of the point in time. With <see cref="Consumers"/>, discarding here
+    /// is confirming for all of them.</summary>
+    public SnapshotAccess Snapshot { get; }
+
+    /// <summary>The readers that are counted: what all of them have confirmed is consumed. Empty for none.</summary>
+    public IReadOnlyList<SnapshotConsumer> Consumers => CountedConsumers.All;
 
     /// <summary>Who loses when a copy fails.</summary>
     public CopyErrorPolicy Policy { get; }
@@ -112,6 +120,9 @@ public sealed class PointInTime
     /// <summary>True from 80 % of the limit on.</summary>
     public bool IsTempLimitNear => TempUsedBytes >= _budget.NearBytes;
 
+    /// <summary>Bytes that the snapshot could be asked for at its instant: the disk without what was denied.</summary>
+    public long IncludedBytes { get; }
+
     /// <summary>Bytes that were discarded from the snapshot so far.</summary>
     public long ConsumedBytes => Volatile.Read(ref _consumedBytes);
 
@@ -132,6 +143,8 @@ public sealed class PointInTime
     internal FrozenReads Frozen { get; } = new();
 
     internal SessionCondition Condition { get; } = new();
+
+    internal SnapshotConsumers CountedConsumers { get; }
 
     internal Copiers Copiers { get; } = new();
 
@@ -160,54 +173,10 @@ public sealed class PointInTime
         LetWritesGo();
     }
 
-    /// <summary>The first readable range at or behind an offset, before an end; empty when there is none.</summary>
-    public BlockRange NextReadable(long offsetBytes, long endBytes)
-    {
-        BlockRange rest = BlockRange.FromEnds(offsetBytes, endBytes);
-        rest.CheckWithin(Granules.DiskLengthBytes, null, "query");
-        GranuleRun run = Granules.Cover(rest.OffsetBytes, rest.LengthBytes);
-        long start = Refused.FirstNotIn(run);
-        if (start >= run.End)
-        {
-            return new BlockRange(endBytes, 0);
-        }
+    /// <summary>The granules that were refused from the start; null for none.</summary>
+    internal GranuleMap? Denied { get; }
 
-        // The end is searched behind the granule just found readable: it may be consumed meanwhile, and an empty answer
-        // would say that nothing is left.
-        long end = Refused.FirstIn(run with { Start = start + 1 });
-        return Granules.Bytes(new GranuleRun(start, end)).Intersect(rest);
-    }
-
-    /// <summary>
-    /// The run that starts at <paramref name="offsetBytes"/> and what the snapshot would do with it. A view for people and
-    /// planners: guests and readers may change it the next moment, but what is refused stays refused.
-    /// </summary>
-    public SnapshotRun GetRun(long offsetBytes)
-    {
-        new BlockRange(offsetBytes, 1).CheckWithin(Granules.DiskLengthBytes, null, "query");
-        long start = Granules.IndexOf(offsetBytes);
-
-        // The first granule is looked at once and the search for the run's end begins behind it. So the run is never
-        // empty, whatever happens to that granule meanwhile.
-        GranuleRun rest = new(start + 1, Granules.Count);
-        if (!Refused.Contains(start))
-        {
-            GranuleRun readable = rest with { End = Refused.FirstIn(rest) };
-            bool isDone = Done.Contains(start);
-            long end = isDone ? Done.FirstNotIn(readable) : Done.FirstIn(readable);
-            return Run(offsetBytes, end, isDone ? SnapshotRunState.Copied : SnapshotRunState.Untouched);
-        }
-
-        GranuleRun refused = rest with { End = Refused.FirstNotIn(rest) };
-        if (IsDenied(start))
-        {
-            return Run(offsetBytes, _denied!.FirstNotIn(refused), SnapshotRunState.Denied);
-        }
-
-        return Run(offsetBytes, _denied?.FirstIn(refused) ?? refused.End, SnapshotRunState.Consumed);
-    }
-
-    internal bool IsDenied(long granule) => _denied is not null && _denied.Contains(granule);
+    internal bool IsDenied(long granule) => Denied is not null && Denied.Contains(granule);
 
     /// <summary>The first granule that a write would have to copy, or the run's end.</summary>
     internal long FirstUnsettled(GranuleRun run) => GranuleMap.FirstInNeither(Done, Refused, run);
@@ -339,9 +308,6 @@ public sealed class PointInTime
         Copiers.Wake();
         Frozen.Abandon();
     }
-
-    private SnapshotRun Run(long offsetBytes, long endGranule, SnapshotRunState state) =>
-        new(offsetBytes, Granules.EndBytes(endGranule) - offsetBytes, state);
 
     private IEnumerable<GranuleRun> GranulesOutside(IEnumerable<BlockRange> ranges)
     {

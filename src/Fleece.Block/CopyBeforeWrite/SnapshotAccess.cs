@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Block.CopyBeforeWrite;
 
-/// <summary>What readers see of a <see cref="PointInTime"/>: its bytes, their status, and discarding them.</summary>
+/// <summary>What readers see of a <see cref="PointInTime"/>: its bytes, their status, its map, and discarding them.</summary>
 /// <remarks>
+/// <para>There is one for everybody, and one for each consumer that is counted: to that one, what it has confirmed is refused as if it
+/// were consumed, and discarding is confirming.</para>
 /// <para>A read is split where the done map changes. What is done comes from temp; the rest comes from the active disk while
 /// a frozen read holds guest writes back. Reads never wait for guests or copies (I3). When all bytes are there the state
 /// and the access map are tested once more, and only then the read succeeds (I6).</para>
@@ -11,16 +13,29 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <see cref="BlockErrorKind.ReadOnly"/>. The buffer of a failed read holds unspecified bytes.</para>
 /// <para>Ownership. Disposing it does nothing; the session owns active disk and temp.</para>
 /// </remarks>
-internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
+public sealed partial class SnapshotAccess : IBlockNode
 {
+    private readonly PointInTime _point;
+    private readonly SnapshotConsumer? _consumer;
+
+    internal SnapshotAccess(PointInTime point, SnapshotConsumer? consumer)
+    {
+        _point = point;
+        _consumer = consumer;
+        Geometry = point.Filter.Geometry with
+        {
+            IsReadOnly = false,
+            RequestAlignmentBytes =
+                Math.Max(point.Filter.Geometry.RequestAlignmentBytes, point.Temp.Geometry.RequestAlignmentBytes),
+        };
+    }
+
     /// <inheritdoc/>
     /// <remarks>Not read-only: discarding is offered. Any request may reach the active disk or temp, so it obeys both.</remarks>
-    public BlockGeometry Geometry { get; } = point.Filter.Geometry with
-    {
-        IsReadOnly = false,
-        RequestAlignmentBytes =
-            Math.Max(point.Filter.Geometry.RequestAlignmentBytes, point.Temp.Geometry.RequestAlignmentBytes),
-    };
+    public BlockGeometry Geometry { get; }
+
+    /// <summary>Whether the snapshot can still be read.</summary>
+    public SessionState State => _point.State;
 
     /// <inheritdoc/>
     public async ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -32,9 +47,9 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
         {
             for (long atBytes = offsetBytes; atBytes < endBytes;)
             {
-                GranuleRun rest = run with { Start = point.Granules.IndexOf(atBytes) };
+                GranuleRun rest = run with { Start = _point.Granules.IndexOf(atBytes) };
                 using Piece piece = NextPiece(rest);
-                int lengthBytes = (int)(Math.Min(endBytes, point.Granules.EndBytes(piece.Run.End)) - atBytes);
+                int lengthBytes = (int)(Math.Min(endBytes, _point.Granules.EndBytes(piece.Run.End)) - atBytes);
                 Memory<byte> target = buffer.Slice((int)(atBytes - offsetBytes), lengthBytes);
                 await piece.Source.ReadAsync(atBytes, target, cancellationToken).ConfigureAwait(false);
                 atBytes += lengthBytes;
@@ -67,17 +82,17 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
         // Only the first granule decides between an answer and an error (I5): those behind it are searched without it, for
         // it may be consumed any moment and would leave nothing to ask about.
         GranuleRun behind = run with { Start = first.End };
-        GranuleRun readable = run with { End = point.Refused.FirstIn(behind) };
+        GranuleRun readable = run with { End = FirstRefused(behind) };
         BlockStatusRun status;
         using (Piece piece = NextPiece(readable))
         {
-            long endBytes = Math.Min(offsetBytes + lengthBytes, point.Granules.EndBytes(piece.Run.End));
+            long endBytes = Math.Min(offsetBytes + lengthBytes, _point.Granules.EndBytes(piece.Run.End));
             status = await piece.Source.GetStatusAsync(offsetBytes, endBytes - offsetBytes, cancellationToken)
                 .ConfigureAwait(false);
         }
 
         Interlocked.MemoryBarrier();
-        long readableEndBytes = point.Granules.EndBytes(point.Refused.FirstIn(behind));
+        long readableEndBytes = _point.Granules.EndBytes(FirstRefused(behind));
         CheckReadable(first);
         return status with { LengthBytes = Math.Min(status.LengthBytes, readableEndBytes - offsetBytes) };
     }
@@ -88,17 +103,11 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
     {
         BlockRange range = new(offsetBytes, lengthBytes);
         range.CheckWithin(Geometry.LengthBytes, null, "discard");
-        point.Condition.ThrowUnlessActive();
-        GranuleRun run = point.Granules.Within(range);
-        if (run.IsEmpty || !point.Consume(run))
-        {
-            return default;
-        }
-
-        // The access map is narrowed first: a read from temp that overlaps fails its second test instead of
-        // returning bytes that are being freed.
-        BlockRange bytes = point.Granules.Bytes(run);
-        return point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, cancellationToken);
+        _point.Condition.ThrowUnlessActive();
+        GranuleRun run = _point.Granules.Within(range);
+        return run.IsEmpty ? default
+            : _point.Consumers.Count == 0 ? ConsumeAsync(run, cancellationToken)
+            : ConfirmAsync(run, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -117,28 +126,67 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => default;
 
+    // The access map is narrowed first: a read from temp that overlaps fails its second test instead of returning bytes that are
+    // being freed.
+    private ValueTask ConsumeAsync(GranuleRun run, CancellationToken cancellationToken) =>
+        _point.Consume(run) ? FreeAsync(run, cancellationToken) : default;
+
+    private async ValueTask ConfirmAsync(GranuleRun run, CancellationToken cancellationToken)
+    {
+        List<GranuleRun> stored = [];
+        foreach (GranuleRun finished in _point.CountedConsumers.Confirm(_consumer, run))
+        {
+            // All of it before any I/O: what everybody has confirmed is consumed, also where giving its space back fails.
+            if (_point.Consume(finished))
+            {
+                stored.Add(finished);
+            }
+        }
+
+        foreach (GranuleRun finished in stored)
+        {
+            await FreeAsync(finished, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private ValueTask FreeAsync(GranuleRun run, CancellationToken cancellationToken)
+    {
+        BlockRange bytes = _point.Granules.Bytes(run);
+        return _point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, cancellationToken);
+    }
+
     private GranuleRun Cover(long offsetBytes, long lengthBytes, string operation)
     {
         new BlockRange(offsetBytes, lengthBytes).CheckWithin(Geometry.LengthBytes, null, operation);
-        return point.Granules.Cover(offsetBytes, lengthBytes);
+        return _point.Granules.Cover(offsetBytes, lengthBytes);
     }
 
     private void CheckReadable(GranuleRun run)
     {
-        point.Condition.ThrowUnlessActive();
-        long refused = point.Refused.FirstIn(run);
+        _point.Condition.ThrowUnlessActive();
+        long refused = FirstRefused(run);
         if (refused >= run.End)
         {
             return;
         }
 
-        long offsetBytes = point.Granules.Bytes(new GranuleRun(refused, refused + 1)).OffsetBytes;
-        if (point.IsDenied(refused))
+        long offsetBytes = _point.Granules.Bytes(new GranuleRun(refused, refused + 1)).OffsetBytes;
+        if (_point.IsDenied(refused))
         {
             throw new BlockException(
                 BlockErrorKind.Denied,
                 $"The snapshot does not include offset {offsetBytes}: the session was limited to other ranges when it " +
                 "started. Get-FleeceSnapshotMap shows what can be read.",
+                offsetBytes: offsetBytes,
+                operation: "read");
+        }
+
+        if (_consumer is not null && !_point.Refused.Contains(refused))
+        {
+            throw new BlockException(
+                BlockErrorKind.Consumed,
+                $"The consumer '{_consumer.Name}' has confirmed the snapshot at offset {offsetBytes}, so it does not get it again. The " +
+                "session keeps it until its other consumers have confirmed it too.",
                 offsetBytes: offsetBytes,
                 operation: "read");
         }
@@ -161,29 +209,29 @@ internal sealed class SnapshotAccess(PointInTime point) : IBlockNode
         {
             // One look decides: asked twice, the first granule could become done in between and leave an empty head.
             GranuleRun head = run with { End = Math.Min(run.End, run.Start + FrozenReads.MaximumGranulesPerRead) };
-            head = head with { End = point.Done.FirstIn(head) };
+            head = head with { End = _point.Done.FirstIn(head) };
             if (head.IsEmpty)
             {
-                return new Piece(point.Temp, run with { End = point.Done.FirstNotIn(run) }, null, default);
+                return new Piece(_point.Temp, run with { End = _point.Done.FirstNotIn(run) }, null, default);
             }
 
-            FrozenReads.Ticket ticket = point.Frozen.Enter(head);
+            FrozenReads.Ticket ticket = _point.Frozen.Enter(head);
 
             // Second half of the handshake in FrozenReads: what was settled before the slot was visible goes to temp.
-            long done = point.Done.FirstIn(head);
+            long done = _point.Done.FirstIn(head);
             if (done == head.Start)
             {
-                point.Frozen.Exit(ticket);
+                _point.Frozen.Exit(ticket);
                 continue;
             }
 
             if (done < head.End)
             {
                 head = head with { End = done };
-                point.Frozen.Shrink(ticket, head);
+                _point.Frozen.Shrink(ticket, head);
             }
 
-            return new Piece(point.Filter.Active, head, point.Frozen, ticket);
+            return new Piece(_point.Filter.Active, head, _point.Frozen, ticket);
         }
     }
 

@@ -68,6 +68,14 @@ public static class FileNames
         }
     }
 
+    /// <summary>Deletes a file, durably: a crash does not bring it back. One that is not there is no error.</summary>
+    /// <inheritdoc cref="Delete" path="/exception"/>
+    public static void DeleteDurably(string path)
+    {
+        Delete(path);
+        FlushFolder(path);
+    }
+
     private static void FlushFolder(string path)
     {
         if (OperatingSystem.IsWindows())

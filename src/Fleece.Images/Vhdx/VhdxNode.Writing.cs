@@ -267,12 +267,13 @@ internal sealed partial class VhdxNode
         }
     }
 
-    // A part of a block: zeros go to where it is stored; where the parent shows through, zeros are stored.
+    // A part of a block: zeros go to where it is stored; where the parent shows through, zeros are stored. Run by run, because
+    // storing one, or a write beside the range, stores whole sectors, and what they took from the parent must be zeroed too.
     private async ValueTask ZeroPartAsync(BlockRange range, CancellationToken cancellationToken)
     {
-        ZeroStored(range);
         if (!_metadata.HasParent)
         {
+            ZeroStored(range);
             return;
         }
 
@@ -284,6 +285,10 @@ internal sealed partial class VhdxNode
             {
                 await WriteRestAsync(atBytes, Zeroes.AsMemory(0, (int)run.LengthBytes), WriteFlags.None, cancellationToken)
                     .ConfigureAwait(false);
+            }
+            else
+            {
+                ZeroStored(new BlockRange(atBytes, run.LengthBytes));
             }
 
             atBytes += run.LengthBytes;

@@ -25,7 +25,7 @@ public sealed record Backup(
     long ChunkCount,
     TimeSpan Duration)
 {
-    /// <summary>What it is in its repository; null for one that is in none.</summary>
+    /// <summary>What its manifest says of it, and what it is tested and restored by; null for one without a manifest.</summary>
     public BackupPoint? Point { get; init; }
 
     /// <summary>True when it was read back and was what went in.</summary>

@@ -40,7 +40,11 @@ public sealed record BackupOptions
     /// defaults.</summary>
     public ImageCreateOptions? Image { get; init; }
 
-    /// <summary>True to replace an existing file.</summary>
+    /// <summary>True to describe the backup in a manifest beside its file, by which it can be tested and restored. A repository's always
+    /// is, and what is no file never.</summary>
+    public bool HasManifest { get; init; } = true;
+
+    /// <summary>True to replace an existing file, and its manifest.</summary>
     public bool Overwrite { get; init; }
 
     /// <summary>What messages call it.</summary>

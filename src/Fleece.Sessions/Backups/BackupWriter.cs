@@ -14,6 +14,8 @@ namespace Fleece.Sessions.Backups;
 /// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
 /// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy
 /// of them and is kept; otherwise a file is deleted.</para>
+/// <para>Where a manifest, or reading back, needs digests, a thread of its own takes them of the chunks in their order, and hands the
+/// chunks on to those who store them.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
 /// </remarks>
@@ -29,9 +31,12 @@ public sealed class BackupWriter : IAsyncDisposable
     private readonly Channel<SnapshotChunk> _queue =
         Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks) { SingleWriter = true });
 
+    // Where chunks come in: the queue itself, or one before it whose chunks are digested on their way.
+    private readonly Channel<SnapshotChunk> _arrived;
     private readonly UnflushedChunks? _unflushed;
     private readonly ContentRecorder? _content;
     private readonly bool _mustVerify;
+    private readonly Task _digester;
     private readonly Task[] _workers;
     private BlockException? _failure;
     private long _dataBytes;
@@ -45,13 +50,22 @@ public sealed class BackupWriter : IAsyncDisposable
         _source = source;
         _target = target;
         _mustVerify = mustVerify;
-        _content = mustVerify || target.KeepsManifest ? new ContentRecorder() : null;
+        _arrived = _queue;
+        if (mustVerify || target.KeepsManifest)
+        {
+            _content = new ContentRecorder();
+            _arrived = Channel.CreateBounded<SnapshotChunk>(
+                new BoundedChannelOptions(QueuedChunks) { SingleWriter = true, SingleReader = true });
+        }
+
         _unflushed = target.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
         _workers = new Task[target.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
         {
             _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {target.Destination}");
         }
+
+        _digester = _content is null ? Task.CompletedTask : OwnThread.Start(DigestAsync, $"Fleece digests {source.Id}");
     }
 
     /// <summary>Size of the disk in bytes.</summary>
@@ -82,7 +96,7 @@ public sealed class BackupWriter : IAsyncDisposable
             : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
             : options.IsRepository
                 ? await RepositoryTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false)
-                : await FileTarget.CreateAsync(options, source.SizeBytes, cancellationToken).ConfigureAwait(false);
+                : await FileTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false);
         return new BackupWriter(source, target, options.MustVerify);
     }
 
@@ -119,8 +133,8 @@ public sealed class BackupWriter : IAsyncDisposable
             {
                 throw new BlockException(
                     BlockErrorKind.ForeignChunk,
-                    $"A chunk of '{chunk.Session}' came into the backup of '{_source.Id}'. Send each " +
-                    "session to a backup of its own.",
+                    $"A chunk of {Describe(chunk.Source.Source)} came into the backup of {Describe(_source)}. Send each session, " +
+                    "and each of its consumers, to a backup of its own.",
                     _target.Destination,
                     chunk.OffsetBytes);
             }
@@ -130,16 +144,15 @@ public sealed class BackupWriter : IAsyncDisposable
             _chunkCount++;
             _dataBytes += chunk.IsZero ? 0 : chunk.LengthBytes;
             _zeroBytes += chunk.IsZero ? chunk.LengthBytes : 0;
-            Record(chunk);
-            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero))
+            if (_content is null && IsStoredAlready(chunk))
             {
                 Confirm(chunk);
                 return;
             }
 
-            while (!_queue.Writer.TryWrite(chunk))
+            while (!_arrived.Writer.TryWrite(chunk))
             {
-                if (!await _queue.Writer.WaitToWriteAsync(cancellationToken).ConfigureAwait(false))
+                if (!await _arrived.Writer.WaitToWriteAsync(cancellationToken).ConfigureAwait(false))
                 {
                     ThrowIfFailed();
                 }
@@ -157,8 +170,7 @@ public sealed class BackupWriter : IAsyncDisposable
     /// storing failed with.</exception>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
-        _queue.Writer.TryComplete();
-        await Task.WhenAll(_workers).ConfigureAwait(false);
+        await EndThreadsAsync().ConfigureAwait(false);
         ThrowIfFailed();
         CheckIsWhole();
         if (_unflushed is not null)
@@ -195,16 +207,54 @@ public sealed class BackupWriter : IAsyncDisposable
         }
 
         _isEnded = true;
-        _content?.Dispose();
         Fail(new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
-        _queue.Writer.TryComplete();
-        await Task.WhenAll(_workers).ConfigureAwait(false);
+        await EndThreadsAsync().ConfigureAwait(false);
+        _content?.Dispose();
         _unflushed?.Abandon();
         KeptAt = await _target.AbandonAsync(_hasConsumed).ConfigureAwait(false);
     }
 
     /// <summary>Where consumed chunks of a backup that failed are kept; null when there are none.</summary>
     public string? KeptAt { get; private set; }
+
+    private async Task EndThreadsAsync()
+    {
+        _arrived.Writer.TryComplete();
+        await _digester.ConfigureAwait(false);
+        _queue.Writer.TryComplete();
+        await Task.WhenAll(_workers).ConfigureAwait(false);
+    }
+
+    private bool IsStoredAlready(SnapshotChunk chunk) => chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero);
+
+    // One thread, because a digest takes its bytes in order.
+    private async Task DigestAsync()
+    {
+        await foreach (SnapshotChunk chunk in _arrived.Reader.ReadAllAsync().ConfigureAwait(false))
+        {
+            if (Volatile.Read(ref _failure) is not null)
+            {
+                chunk.EndTakenOver(isStored: false);
+                continue;
+            }
+
+            Record(chunk);
+            if (IsStoredAlready(chunk))
+            {
+                Confirm(chunk);
+                continue;
+            }
+
+            while (!_queue.Writer.TryWrite(chunk))
+            {
+                if (!await _queue.Writer.WaitToWriteAsync().ConfigureAwait(false))
+                {
+                    chunk.EndTakenOver(isStored: false);
+                    break;
+                }
+            }
+        }
+    }
 
     private async Task StoreAsync()
     {
@@ -242,7 +292,6 @@ public sealed class BackupWriter : IAsyncDisposable
         }
     }
 
-    // Here, and not where it is stored, because a digest takes its bytes in order.
     private void Record(SnapshotChunk chunk)
     {
         if (chunk.LengthBytes == 0)
@@ -292,6 +341,7 @@ public sealed class BackupWriter : IAsyncDisposable
     private void Fail(BlockException failure)
     {
         Interlocked.CompareExchange(ref _failure, failure, null);
+        _arrived.Writer.TryComplete();
         _queue.Writer.TryComplete();
     }
 
@@ -308,6 +358,9 @@ public sealed class BackupWriter : IAsyncDisposable
                 failure);
         }
     }
+
+    private static string Describe(ISnapshotSource source) =>
+        source.Consumer is { } consumer ? $"'{source.Id}' for '{consumer}'" : $"'{source.Id}'";
 
     private void CheckIsWhole()
     {

@@ -54,7 +54,7 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
 
         await node.DisposeAsync().ConfigureAwait(false);
         throw geometry.IsReadOnly
-            ? new BlockException(BlockErrorKind.ReadOnly, $"'{uri}' is exported read-only; a backup can't be written there.")
+            ? new BlockException(BlockErrorKind.ReadOnly, $"'{uri}' is exported read-only; nothing can be written there.")
             : new BlockException(
                 BlockErrorKind.InvalidArgument,
                 $"'{uri}' has {geometry.LengthBytes} bytes and the disk {sizeBytes}; the export must be at least as large.");

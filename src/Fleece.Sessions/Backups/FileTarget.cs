@@ -2,51 +2,77 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Sessions.Reading;
 using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
 /// <summary>An image file that is written as "PATH.partial" and gets its name when it is complete.</summary>
-internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layout, string partialPath, IBlockNode image)
-    : IBackupTarget
+internal sealed class FileTarget : IBackupTarget
 {
-    /// <inheritdoc/>
-    public string Destination => options.Path;
+    private readonly BackupOptions _options;
+    private readonly ImageCreateOptions _layout;
+    private readonly string _partialPath;
+    private readonly Manifest? _manifest;
+
+    /// <summary>Makes it of an open image.</summary>
+    /// <param name="options">Where it is to be.</param>
+    /// <param name="layout">What it is.</param>
+    /// <param name="partialPath">Where it is now.</param>
+    /// <param name="image">It.</param>
+    /// <param name="manifest">What its manifest will say, apart from what is only known when it is complete; null for none.</param>
+    public FileTarget(BackupOptions options, ImageCreateOptions layout, string partialPath, IBlockNode image, Manifest? manifest)
+    {
+        _options = options;
+        _layout = layout;
+        _partialPath = partialPath;
+        _manifest = manifest;
+        Image = image;
+    }
 
     /// <inheritdoc/>
-    public ImageFormat? Format => layout.Format;
+    public string Destination => _options.Path;
 
     /// <inheritdoc/>
-    public IBlockNode Image => image;
+    public ImageFormat? Format => _layout.Format;
 
     /// <inheritdoc/>
-    public bool ReadsAsZero => layout.ParentPath is null;
+    public IBlockNode Image { get; }
+
+    /// <inheritdoc/>
+    public bool ReadsAsZero => _layout.ParentPath is null;
 
     /// <inheritdoc/>
     /// <remarks>A machine that goes down takes the sessions with it.</remarks>
     public bool ConfirmsWhenDurable => false;
 
     /// <inheritdoc/>
-    public int WritesAtOnce => WritesAtOnceFor(layout);
+    public int WritesAtOnce => WritesAtOnceFor(_layout);
 
     /// <inheritdoc/>
-    public bool KeepsManifest => false;
+    public bool KeepsManifest => _manifest is not null;
 
     /// <inheritdoc/>
-    public BackupPoint? Point => null;
+    public BackupPoint? Point { get; private set; }
+
+    /// <summary>Tells tests how far the end of a backup has come.</summary>
+    internal Action<string>? Reached { get; set; }
+
+    private string ManifestPath => FileManifest.PathFor(_options.Path);
 
     /// <summary>Makes the partial file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the file can't be made.</exception>
     public static async ValueTask<FileTarget> CreateAsync(
-        BackupOptions options, long sizeBytes, CancellationToken cancellationToken)
+        BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken)
     {
         CheckDestination(options);
         ImageCreateOptions image = options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) };
-        ImageCreateOptions layout = image with { SizeBytes = sizeBytes };
+        ImageCreateOptions layout = image with { SizeBytes = source.SizeBytes };
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
         IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
-        return new FileTarget(options, layout, partialPath, node);
+        Manifest? manifest = options.HasManifest ? FileManifest.Describe(options.Path, layout, source) : null;
+        return new FileTarget(options, layout, partialPath, node, manifest);
     }
 
     /// <summary>How many writes at a time serve a file best: two overlap one's system call with the other's; compressing takes all the
@@ -92,7 +118,7 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
         }
     }
 
-    /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
+    /// <summary>Refuses a folder, a file or manifest that must not be replaced, and a file that somebody has open.</summary>
     public static void CheckDestination(BackupOptions options)
     {
         if (Directory.Exists(options.Path))
@@ -109,33 +135,54 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
                 options.Path);
         }
 
+        FileManifest.CheckDestination(options);
         CheckNotInUse(options.Path);
     }
 
     /// <inheritdoc/>
+    /// <remarks>At every moment the manifest that is there, if any, is that of the image that is there.</remarks>
     public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
     {
-        await image.FlushAsync(cancellationToken).ConfigureAwait(false);
-        await image.DisposeAsync().ConfigureAwait(false);
+        await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await Image.DisposeAsync().ConfigureAwait(false);
         if (mustVerify)
         {
-            await VerifyAsync(partialPath, layout, content, cancellationToken).ConfigureAwait(false);
+            await VerifyAsync(_partialPath, _layout, content, cancellationToken).ConfigureAwait(false);
         }
 
-        CheckNotInUse(options.Path);
-        FileNames.Move(partialPath, options.Path, options.Overwrite);
+        Manifest? manifest = WriteManifest(content);
+        CheckNotInUse(_options.Path);
+        Reached?.Invoke("described");
+        if (_options.Overwrite)
+        {
+            FileManifest.RemoveStale(_options.Path);
+            Reached?.Invoke("forgotten");
+        }
+
+        FileNames.Move(_partialPath, _options.Path, _options.Overwrite);
+        Reached?.Invoke("named");
+        if (manifest is not null)
+        {
+            FileNames.Move(ManifestPath + RepositoryNames.Partial, ManifestPath, overwrite: false);
+            Point = new BackupPoint(Path.GetDirectoryName(Path.GetFullPath(_options.Path))!, manifest);
+        }
     }
 
     /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
-        await CloseFailedAsync(image).ConfigureAwait(false);
-        if (!isOnlyCopy)
+        await CloseFailedAsync(Image).ConfigureAwait(false);
+        if (_manifest is not null)
         {
-            FileNames.Delete(partialPath);
+            FileNames.Delete(ManifestPath + RepositoryNames.Partial);
         }
 
-        return isOnlyCopy && File.Exists(partialPath) ? partialPath : null;
+        if (!isOnlyCopy)
+        {
+            FileNames.Delete(_partialPath);
+        }
+
+        return isOnlyCopy && File.Exists(_partialPath) ? _partialPath : null;
     }
 
     /// <summary>Closes an image that is given up. What it could not store any more has been reported, or matters to nobody.</summary>
@@ -149,6 +196,24 @@ internal sealed class FileTarget(BackupOptions options, ImageCreateOptions layou
         {
             return;
         }
+    }
+
+    // Chunks that came twice, or overlap, have digests that no manifest can hold: the image is good, and nothing describes it.
+    private Manifest? WriteManifest(IReadOnlyList<ContentExtent> content)
+    {
+        if (_manifest is null || (_manifest with { Content = content }).FindFault() is not null)
+        {
+            return null;
+        }
+
+        Manifest manifest = _manifest with
+        {
+            Content = content,
+            FileSizeBytes = new FileInfo(_partialPath).Length,
+            CompletedAt = DateTimeOffset.UtcNow,
+        };
+        ManifestFile.WritePartial(ManifestPath, manifest);
+        return manifest;
     }
 
     // A name can be taken from a file that is open, and its guest would go on writing to a disk that no name leads to any more.

@@ -33,7 +33,7 @@ internal interface IBackupTarget
     /// <summary>True when it keeps what it holds in a manifest.</summary>
     bool KeepsManifest { get; }
 
-    /// <summary>What it has become in its repository; null before that, and outside of one.</summary>
+    /// <summary>What it has become, as its manifest says; null before that, and without one.</summary>
     BackupPoint? Point { get; }
 
     /// <summary>Makes what was written durable and gives it its name.</summary>

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 using Fleece.Sessions.Bitmaps;
 
 namespace Fleece.Sessions.Exports;
 
-/// <summary>A disk that is published at an address, with its snapshots: "NAME" is the disk, "NAME/SESSION" a snapshot.</summary>
+/// <summary>A disk that is published at an address, with its snapshots: "NAME" is the disk, "NAME/SESSION" a snapshot, and
+/// "NAME/SESSION/CONSUMER" the same for one of the consumers that the session counts.</summary>
 /// <remarks>
+/// Where consumers are counted, only their exports can be discarded from: a client of the other is none of them.
 /// Snapshots come and go with the sessions while clients of the disk stay connected.
 /// Threading. All members are safe from any thread.
 /// </remarks>
@@ -38,7 +42,8 @@ public sealed class DiskExport
     /// <summary>The export's name.</summary>
     public string Name { get; }
 
-    /// <summary>The address that clients use for the disk; a snapshot's has "/SESSION" behind the name.</summary>
+    /// <summary>The address that clients use for the disk; a snapshot's has "/SESSION" behind the name, a consumer's
+    /// "/SESSION/CONSUMER".</summary>
     public NbdUri Uri => _listener.Uri.WithExport(Name);
 
     /// <summary>True when clients can't write, nor discard snapshots.</summary>
@@ -74,6 +79,10 @@ public sealed class DiskExport
         foreach (Session session in Disk.Sessions)
         {
             yield return Export(session);
+            foreach (SessionConsumer consumer in session.Consumers)
+            {
+                yield return Export(consumer);
+            }
         }
     }
 
@@ -84,7 +93,17 @@ public sealed class DiskExport
             return _disk is null ? null : ExportDisk(_disk);
         }
 
-        return Owns(exportName) && Disk.FindSession(exportName[(Name.Length + 1)..]) is { } session ? Export(session) : null;
+        // Neither a session's name nor a consumer's holds a slash.
+        string[] names = Owns(exportName) ? exportName[(Name.Length + 1)..].Split('/') : [];
+        if (names.Length is 0 or > 2 || Disk.FindSession(names[0]) is not { } session)
+        {
+            return null;
+        }
+
+        return names.Length == 1 ? Export(session)
+            : session.Consumers.FirstOrDefault(consumer => consumer.Name.Equals(names[1], StringComparison.OrdinalIgnoreCase)) is { } found
+                ? Export(found)
+                : null;
     }
 
     // Asked anew by every client, so each sees the bitmaps of its time.
@@ -97,14 +116,29 @@ public sealed class DiskExport
     private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
         session.PinnedBits is { } bits ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)] : [];
 
-    private NbdExport Export(Session session) => new()
+    private NbdExport Export(Session session) => Export(
+        session,
+        session.Name,
+        session.Snapshot,
+        session.Point.Snapshot,
+        session.Consumers.Count == 0 ? session.ClusterDiscard : null);
+
+    private NbdExport Export(SessionConsumer consumer) => Export(
+        consumer.Session,
+        $"{consumer.Session.Name}/{consumer.Name}",
+        consumer.Snapshot,
+        consumer.Access,
+        consumer.ClusterDiscard);
+
+    private NbdExport Export(
+        Session session, string name, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard) => new()
     {
-        Name = $"{Name}/{session.Name}",
+        Name = $"{Name}/{name}",
         Description = $"disk {Disk.Name} at {session.StartedAt:O}",
-        Device = session.Snapshot,
-        Discard = session.ClusterDiscard.DiscardAsync,
-        Access = IsReadOnly ? ExportAccess.Read : ExportAccess.Consume,
-        Contexts = [new SnapshotAllocationContext(session), new AccessContext(session), .. BitmapContexts(session)],
+        Device = snapshot,
+        Discard = discard is null ? null : discard.DiscardAsync,
+        Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
+        Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
         Ended = session.Ended,
     };
 }

@@ -44,6 +44,7 @@ public sealed class ImageConversion : IAsyncDisposable
         TlsClientOptions? tls,
         CancellationToken cancellationToken = default)
     {
+        destination = destination with { HasManifest = false };
         BackupWriter.CheckDestination(destination);
         ImageSource image = await ImageSource.OpenAsync(address, source, tls, cancellationToken).ConfigureAwait(false);
         BackupWriter? writer = null;

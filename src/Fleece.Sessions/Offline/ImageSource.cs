@@ -20,6 +20,9 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     /// <inheritdoc/>
     public string Id { get; }
 
+    /// <inheritdoc/>
+    public string? Consumer => null;
+
     /// <summary>The image's format; null for an export.</summary>
     public ImageFormat? Format { get; }
 

@@ -10,6 +10,9 @@ public interface ISnapshotSource
     /// <summary>What messages call it: "DISK/NAME" or a URI.</summary>
     string Id { get; }
 
+    /// <summary>Which of the session's consumers reads it; null for none that is counted.</summary>
+    string? Consumer { get; }
+
     /// <summary>Size of the disk in bytes.</summary>
     long SizeBytes { get; }
 

@@ -25,6 +25,10 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public string Id => _node.Uri.ToString();
 
     /// <inheritdoc/>
+    /// <remarks>The server's side knows; the export's name has it.</remarks>
+    public string? Consumer => null;
+
+    /// <inheritdoc/>
     public long SizeBytes => Snapshot.Geometry.LengthBytes;
 
     /// <inheritdoc/>
@@ -63,7 +67,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
             ? new BlockException(
                 BlockErrorKind.ReadOnly,
                 $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
-                "published without -ReadOnly.")
+                "published without -ReadOnly; of a session that counts consumers name one, DISK/SESSION/CONSUMER.")
             : new BlockException(
                 BlockErrorKind.InvalidArgument,
                 $"'{uri}' does not say that it is a snapshot of Fleece, and on a disk discarding would erase what was read. Name the " +

@@ -51,6 +51,9 @@ public sealed class SnapshotChunk : IDisposable
     /// <summary>The snapshot the piece came from: "DISK/NAME" or a URI.</summary>
     public string Session => Source.SourceId;
 
+    /// <summary>The consumer that it was read for; null for a read that no session counts.</summary>
+    public string? Consumer => Source.Source.Consumer;
+
     /// <summary>The bytes, exactly <see cref="LengthBytes"/> of them. Don't keep the array beyond the chunk.</summary>
     /// <exception cref="ObjectDisposedException">The chunk was disposed.</exception>
     public byte[] Data

@@ -10,4 +10,13 @@ namespace Fleece.Sessions.Reading;
 /// <param name="BaselineId">The instant that the bitmap counts from; null when the snapshot shows the whole disk.</param>
 /// <param name="Ranges">What the snapshot was limited to when it began; null for the whole disk.</param>
 public sealed record SnapshotIdentity(
-    Guid Id, string DiskName, string? BitmapName, Guid? BaselineId, IReadOnlyList<BlockRange>? Ranges);
+    Guid Id, string DiskName, string? BitmapName, Guid? BaselineId, IReadOnlyList<BlockRange>? Ranges)
+{
+    /// <summary>The identity of a snapshot; a new one for what no session of this process made.</summary>
+    public static SnapshotIdentity Of(ISnapshotSource source)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return source.Identity ??
+            new SnapshotIdentity(Guid.NewGuid(), Storage.NameOf(source.Id), BitmapName: null, BaselineId: null, Ranges: null);
+    }
+}

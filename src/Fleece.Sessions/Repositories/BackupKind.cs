@@ -9,4 +9,8 @@ public enum BackupKind
 
     /// <summary>What changed since another backup, which it needs.</summary>
     Incremental,
+
+    /// <summary>Those ranges of the disk that its session was limited to, or that were read. Only of a backup that is in no repository.
+    /// </summary>
+    Partial,
 }

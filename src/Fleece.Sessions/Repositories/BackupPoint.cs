@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Images;
 
 namespace Fleece.Sessions.Repositories;
 
-/// <summary>One backup of a repository: a point in time that can be restored.</summary>
+/// <summary>One backup, of a repository or a file of its own: a point in time that can be restored.</summary>
 /// <remarks>Threading. Not changed once it is made; it describes the repository as it was read.</remarks>
 public sealed class BackupPoint
 {
@@ -13,6 +14,7 @@ public sealed class BackupPoint
         Manifest = manifest;
         DataBytes = manifest.DataBytes;
         ZeroBytes = manifest.ZeroBytes;
+        Kind = manifest.Kind;
     }
 
     /// <summary>The image file, in full. Any program that knows its format opens it as the disk at the instant.</summary>
@@ -21,7 +23,7 @@ public sealed class BackupPoint
     /// <summary>The folder.</summary>
     public string RepositoryPath { get; }
 
-    /// <summary>Its place in the order of the repository's backups, which no clock can change.</summary>
+    /// <summary>Its place in the order of the repository's backups, which no clock can change; 0 for one that is in none.</summary>
     public int Number => Manifest.Number;
 
     /// <summary>The instant's identity.</summary>
@@ -33,8 +35,8 @@ public sealed class BackupPoint
     /// <summary>The full backup that its chain began with.</summary>
     public Guid ChainId => Manifest.ChainId;
 
-    /// <summary>Full or incremental.</summary>
-    public BackupKind Kind => Manifest.Kind;
+    /// <summary>Full, incremental or partial.</summary>
+    public BackupKind Kind { get; }
 
     /// <summary>The instant it shows, by the clock of that time.</summary>
     public DateTimeOffset Instant => Manifest.InstantAt;
@@ -64,6 +66,24 @@ public sealed class BackupPoint
     public long FileSizeBytes => Manifest.FileSizeBytes;
 
     internal Manifest Manifest { get; }
+
+    /// <summary>Refuses a file that can't be the one that the manifest describes: it is not there, or has another length.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    public void CheckFile()
+    {
+        FileInfo file = new(Path);
+        if (!file.Exists || file.Length != FileSizeBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                file.Exists
+                    ? $"'{Path}' has {file.Length} bytes, and its manifest describes a file of {FileSizeBytes}. Somebody has changed or " +
+                      "replaced it, or a copy was cut short; put the right file back."
+                    : $"'{Path}', which its manifest describes, does not exist. Put it back.",
+                Path,
+                operation: "open");
+        }
+    }
 
     /// <summary>The image file's path; so a point is accepted wherever its path is.</summary>
     public override string ToString() => Path;

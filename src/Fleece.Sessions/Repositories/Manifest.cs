@@ -5,9 +5,12 @@ using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;
 
-/// <summary>What a repository knows of one backup; docs/backups.md has the fields.</summary>
+/// <summary>What is known of one backup beside its image; docs/backups.md has the fields.</summary>
 internal sealed record Manifest
 {
+    /// <summary>The number of a backup that is in no repository.</summary>
+    public const int NoNumber = 0;
+
     public required int Number { get; init; }
 
     /// <summary>The instant that the backup shows.</summary>
@@ -16,7 +19,7 @@ internal sealed record Manifest
     /// <summary>The full backup that its chain began with.</summary>
     public required Guid ChainId { get; init; }
 
-    /// <summary>The backup it builds on; null for a full one.</summary>
+    /// <summary>The backup it builds on, or that must be there for its ranges to be of use; null for none.</summary>
     public required Guid? ParentId { get; init; }
 
     public required string FileName { get; init; }
@@ -48,7 +51,12 @@ internal sealed record Manifest
     /// <summary>What the file holds of the disk, in order and disjoint.</summary>
     public required IReadOnlyList<ContentExtent> Content { get; init; }
 
-    public BackupKind Kind => ParentId is null ? BackupKind.Full : BackupKind.Incremental;
+    /// <summary>True for a backup that is one file and in no repository: it builds on no file.</summary>
+    public bool IsSingleFile => Number == NoNumber;
+
+    public BackupKind Kind => ParentId is not null ? BackupKind.Incremental
+        : IsSingleFile && Ranges.Without(new BlockRange(0, SizeBytes)).Any() ? BackupKind.Partial
+        : BackupKind.Full;
 
     public RangeSet Ranges => RangeSet.Of(Content.Select(extent => extent.Range));
 

@@ -49,31 +49,42 @@ internal readonly struct ManifestReader(string path, JsonElement root)
             SuccessorId = Identity("successorId"),
             Content = Content(),
         };
-        Check(manifest);
-        return manifest;
-    }
-
-    // The name decides which file is opened, renamed and deleted, so it may lead nowhere but beside the manifest.
-    private void Check(Manifest manifest)
-    {
         string fileName = Path.GetFileName(path);
         string ownName = fileName.EndsWith(RepositoryNames.Partial, StringComparison.Ordinal)
             ? fileName[..^RepositoryNames.Partial.Length]
             : fileName;
-        if (RepositoryNames.ManifestFor(manifest.FileName) != ownName ||
-            !RepositoryNames.TryParse(manifest.FileName, out int number, out bool isManifest) || isManifest ||
-            number != manifest.Number)
+
+        // The name decides which file is opened, renamed and deleted, so it may lead nowhere but beside the manifest. Outside of a
+        // repository the two may be renamed together, and no other file knows them by name.
+        manifest = manifest.IsSingleFile ? manifest with { FileName = FileManifest.ImageOf(ownName) } : manifest;
+        CheckName(manifest, ownName);
+        Check(manifest);
+        return manifest;
+    }
+
+    private void CheckName(Manifest manifest, string ownName)
+    {
+        bool fits = manifest.IsSingleFile
+            ? manifest.FileName.Length != 0 && FileManifest.PathFor(manifest.FileName) == ownName
+            : RepositoryNames.ManifestFor(manifest.FileName) == ownName &&
+                RepositoryNames.TryParse(manifest.FileName, out int number, out bool isManifest) && !isManifest &&
+                number == manifest.Number;
+        if (!fits)
         {
             throw Invalid(
                 path, $"its field 'file' is '{manifest.FileName}' and its number {manifest.Number}, which do not fit its own name");
         }
+    }
 
+    private void Check(Manifest manifest)
+    {
         if (manifest.ParentId == manifest.Id)
         {
             throw Invalid(path, "its field 'parentId' names itself");
         }
 
-        if ((manifest.SuccessorId is null) != (manifest.State == PointState.Kept))
+        if ((manifest.SuccessorId is null) != (manifest.State == PointState.Kept) ||
+            (manifest.IsSingleFile && manifest.State != PointState.Kept))
         {
             throw Invalid(path, $"its field 'state' is {manifest.State}, which does not fit its field 'successorId'");
         }

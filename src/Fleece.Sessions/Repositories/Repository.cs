@@ -4,7 +4,7 @@ using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;
 
-/// <summary>A folder with the backups of one disk, as it is when it is read.</summary>
+/// <summary>A folder with the backups of one disk, as it is when it is read; or one backup that is a file of its own.</summary>
 /// <remarks>
 /// <para>Reading takes no lock and changes nothing, so the folder may be read-only.</para>
 /// <para>Threading. Not changed once it is read.</para>
@@ -58,6 +58,47 @@ public sealed class Repository
         return repository;
     }
 
+    /// <summary>Reads a backup that is one file, with the manifest beside it.</summary>
+    /// <param name="path">The image, or its manifest.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>: it has no manifest; or what is wrong with that.
+    /// </exception>
+    public static Repository ReadFile(string path)
+    {
+        string fullPath = System.IO.Path.GetFullPath(path);
+        string imagePath = File.Exists(FileManifest.PathFor(fullPath)) ? fullPath : FileManifest.ImageOf(fullPath);
+        Repository single = new(System.IO.Path.GetDirectoryName(imagePath)!);
+        Manifest manifest = FileManifest.Read(imagePath);
+        single._manifests.Add(manifest);
+        single._byId.Add(manifest.Id, manifest);
+        return single;
+    }
+
+    /// <summary>Reads what a user's path means: a folder, a backup's file in one, or a backup that is a file of its own.</summary>
+    /// <param name="path">Full path.</param>
+    /// <param name="point">The one point that it means; null for a folder, which means all or the newest.</param>
+    /// <exception cref="BlockException">As <see cref="Read"/>, <see cref="ReadFile"/> and <see cref="FindFile"/>.</exception>
+    public static Repository ReadAny(string path, out BackupPoint? point)
+    {
+        point = null;
+        string fullPath = System.IO.Path.TrimEndingDirectorySeparator(path);
+        if (!File.Exists(fullPath) && !File.Exists(FileManifest.PathFor(fullPath)))
+        {
+            return Read(fullPath);
+        }
+
+        string folderPath = System.IO.Path.GetDirectoryName(fullPath)!;
+        string fileName = System.IO.Path.GetFileName(fullPath);
+        bool isInRepository = RepositoryNames.TryParse(fileName, out _, out _) &&
+            File.Exists(System.IO.Path.Combine(folderPath, RepositoryNames.ManifestFor(fileName)));
+        Repository repository = isInRepository ? Read(folderPath) : ReadFile(fullPath);
+        point = isInRepository ? repository.FindFile(fileName) : repository.Points[0];
+        return repository;
+    }
+
+    /// <summary>Reads once more where a point is from.</summary>
+    internal static Repository ReadFor(BackupPoint point) =>
+        point.Manifest.IsSingleFile ? ReadFile(point.Path) : Read(point.RepositoryPath);
+
     /// <summary>The newest point; with a time, the newest at or before it.</summary>
     /// <remarks>"Newest" goes by number: where a clock went back, the later backup is the newer one all the same.</remarks>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/></exception>
@@ -92,7 +133,7 @@ public sealed class Repository
     internal IReadOnlyList<Manifest> ChainOf(Manifest tip)
     {
         List<Manifest> chain = [tip];
-        while (chain[^1].ParentId is { } parentId)
+        while (chain[^1] is { IsSingleFile: false, ParentId: { } parentId })
         {
             Manifest child = chain[^1];
             Manifest parent = Find(parentId) ?? throw new BlockException(
@@ -142,8 +183,10 @@ public sealed class Repository
         {
             throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
-                $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
-                "restored. Put it back.",
+                manifest.IsSingleFile
+                    ? $"'{path}', which its manifest describes, does not exist. Put it back."
+                    : $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
+                      "restored. Put it back.",
                 path,
                 operation: "open");
         }
@@ -153,7 +196,7 @@ public sealed class Repository
     }
 
     // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
-    private bool IsOverlay(Manifest manifest) => manifest.ParentId is { } parentId &&
+    private bool IsOverlay(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
         (Find(parentId) is not { State: PointState.Merged } parent || PathOf(parent) != PathOf(manifest) || IsOverlay(parent));
 
     private void Add(string file)
@@ -161,6 +204,11 @@ public sealed class Repository
         try
         {
             Manifest manifest = ManifestFile.Read(file);
+            if (manifest.IsSingleFile)
+            {
+                return; // Its image is a file of its own, whose name only looks like one of a repository's.
+            }
+
             if (!_byId.TryAdd(manifest.Id, manifest))
             {
                 throw ManifestReader.Invalid(file, $"the backup {_byId[manifest.Id].Number} has its field 'id', {manifest.Id}, too");

@@ -17,8 +17,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
     /// <see cref="BlockErrorKind.InvalidArgument"/>.</exception>
     public static RepositoryPlan Make(Repository repository, ISnapshotSource source, BackupOptions options)
     {
-        SnapshotIdentity identity = source.Identity ??
-            new SnapshotIdentity(Guid.NewGuid(), Storage.NameOf(source.Id), BitmapName: null, BaselineId: null, Ranges: null);
+        SnapshotIdentity identity = SnapshotIdentity.Of(source);
         CheckDisk(repository, identity, source.SizeBytes);
         Manifest? parent = FindParent(repository, identity, source.SizeBytes);
         ImageFormat format = options.Format ?? (parent is null or { Format: ImageFormat.Raw } ? ImageFormat.Qcow2 : parent.Format);

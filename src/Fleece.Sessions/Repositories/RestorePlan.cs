@@ -7,28 +7,36 @@ using Fleece.Sessions.Backups;
 namespace Fleece.Sessions.Repositories;
 
 /// <summary>One thing to read in a restore.</summary>
-/// <param name="LayerIndex">Which backup of the chain, the newest first.</param>
+/// <param name="LayerIndex">Which backup of the chain, the newest first; null for zeros that are read nowhere.</param>
 /// <param name="Extent">What to read and check.</param>
-/// <param name="Parts">What of it is visible in the point that is restored.</param>
-internal sealed record RestoreStep(int LayerIndex, ContentExtent Extent, BlockRange[] Parts);
+/// <param name="Parts">What of it is to be written: what is visible in the point that is restored; empty for what is only checked.</param>
+internal sealed record RestoreStep(int? LayerIndex, ContentExtent Extent, BlockRange[] Parts)
+{
+    /// <summary>Bytes of data that the step writes.</summary>
+    public long DataBytes => Extent.IsZero ? 0 : Parts.Sum(part => part.LengthBytes);
+}
 
 /// <summary>How a point is put together from its chain: each byte is taken from the newest backup that holds it, once.</summary>
 internal sealed class RestorePlan
 {
+    // So that a step is never long, whatever the target does to zero it.
+    private const long MaximumZeroBytes = 64 * 1024 * 1024;
+
     private RestorePlan(IReadOnlyList<RestoreStep> steps, BlockRange range)
     {
         Steps = steps;
         Range = range;
     }
 
-    /// <summary>The reads, in an order that depends on the manifests alone. Zeros are left out.</summary>
+    /// <summary>The reads, in an order that depends on the manifests alone. Zeros are left out, but those of a backup that is a file of its
+    /// own: something else may have replaced that, and a manifest that is not this image's must not pass for it.</summary>
     public IReadOnlyList<RestoreStep> Steps { get; }
 
     /// <summary>What of the disk is restored.</summary>
     public BlockRange Range { get; }
 
     /// <summary>Bytes of data that the reads bring.</summary>
-    public long DataBytes => Steps.SelectMany(step => step.Parts).Sum(part => part.LengthBytes);
+    public long DataBytes => Steps.Sum(step => step.DataBytes);
 
     /// <summary>Plans a restore.</summary>
     /// <param name="chain">The point and those it builds on, newest first.</param>
@@ -42,6 +50,11 @@ internal sealed class RestorePlan
         List<RestoreStep> steps = [];
         for (int layer = 0; layer < chain.Count; layer++)
         {
+            IEnumerable<ContentExtent> zeroes = chain[layer].Content
+                .Where(extent => chain[layer].IsSingleFile && extent.IsZero && extent.Range.Overlaps(range))
+                .Select(extent => new ContentExtent(extent.Range.Intersect(range), Digest: null));
+            steps.AddRange(zeroes.Select(extent => new RestoreStep(layer, extent, [])));
+
             foreach (ContentExtent extent in chain[layer].Content.Where(extent => !extent.IsZero && extent.Range.Overlaps(range)))
             {
                 BlockRange[] parts = [.. covered.Without(extent.Range.Intersect(range))];
@@ -56,7 +69,7 @@ internal sealed class RestorePlan
 
         foreach (BlockRange hole in covered.Without(range))
         {
-            throw new BlockException(
+            throw chain[0].IsSingleFile ? NotHeld(chain[0], hole, path) : new BlockException(
                 BlockErrorKind.BackupChainBroken,
                 $"No backup that '{path}' builds on holds the disk's {hole.LengthBytes} bytes at offset {hole.OffsetBytes}. Put the " +
                 "manifests back as they were.",
@@ -65,6 +78,22 @@ internal sealed class RestorePlan
         }
 
         return new RestorePlan(steps, range);
+    }
+
+    /// <summary>The plan for a target that may hold anything: behind the data, zeros are written wherever there is none.</summary>
+    public RestorePlan WithZeroes()
+    {
+        List<RestoreStep> steps = [.. Steps];
+        foreach (BlockRange zeroes in RangeSet.Of(Steps.SelectMany(step => step.Parts)).Without(Range))
+        {
+            for (long atBytes = zeroes.OffsetBytes; atBytes < zeroes.EndBytes; atBytes += MaximumZeroBytes)
+            {
+                BlockRange piece = BlockRange.FromEnds(atBytes, Math.Min(zeroes.EndBytes, atBytes + MaximumZeroBytes));
+                steps.Add(new RestoreStep(LayerIndex: null, new ContentExtent(piece, Digest: null), [piece]));
+            }
+        }
+
+        return new RestorePlan(steps, Range);
     }
 
     /// <summary>What tells this plan from any other: an interrupted restore goes on only where it is the same.</summary>
@@ -82,9 +111,19 @@ internal sealed class RestorePlan
                 hash.AppendData(number);
             }
 
-            hash.AppendData(step.Extent.Digest!);
+            hash.AppendData(step.Extent.Digest ?? []);
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    private static BlockException NotHeld(Manifest manifest, BlockRange hole, string path) => new(
+        BlockErrorKind.BackupParentMissing,
+        $"'{path}' does not hold the disk's {hole.LengthBytes} bytes at offset {hole.OffsetBytes}: " +
+        (manifest.ParentId is { } parentId
+            ? $"it has what changed since the instant {parentId}, and only in a repository a backup builds on another one. "
+            : "its session was limited to ranges, or was not read whole. ") +
+        "Restore a range that it holds, with -OffsetBytes and -LengthBytes.",
+        path,
+        hole.OffsetBytes);
 }

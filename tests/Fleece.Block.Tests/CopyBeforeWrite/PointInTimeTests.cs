@@ -60,7 +60,7 @@ public sealed class PointInTimeTests
 
         await point.Filter.WriteAsync(0, new byte[4 * G], WriteFlags.None, CancellationToken.None);
 
-        Assert.Equal(new SnapshotRun(0, 4 * G, SnapshotRunState.Denied), point.GetRun(0));
+        Assert.Equal(new SnapshotRun(0, 4 * G, SnapshotRunState.Denied), point.Snapshot.GetRun(0));
         Assert.Equal(0, point.CopiedBytes);
     }
 
@@ -73,11 +73,11 @@ public sealed class PointInTimeTests
             new MemoryNode(10 * G),
             ranges: [new(6 * G + 1, 1), new(2 * G, G), new(G + 5, 2 * G), new(3 * G, 0), new(7 * G, 1)]);
 
-        Assert.Equal(new SnapshotRun(0, G, SnapshotRunState.Denied), point.GetRun(0));
-        Assert.Equal(new SnapshotRun(G, 3 * G, SnapshotRunState.Untouched), point.GetRun(G));
-        Assert.Equal(new SnapshotRun(4 * G, 2 * G, SnapshotRunState.Denied), point.GetRun(4 * G));
-        Assert.Equal(new SnapshotRun(6 * G, 2 * G, SnapshotRunState.Untouched), point.GetRun(6 * G));
-        Assert.Equal(new SnapshotRun(8 * G, 2 * G, SnapshotRunState.Denied), point.GetRun(8 * G));
+        Assert.Equal(new SnapshotRun(0, G, SnapshotRunState.Denied), point.Snapshot.GetRun(0));
+        Assert.Equal(new SnapshotRun(G, 3 * G, SnapshotRunState.Untouched), point.Snapshot.GetRun(G));
+        Assert.Equal(new SnapshotRun(4 * G, 2 * G, SnapshotRunState.Denied), point.Snapshot.GetRun(4 * G));
+        Assert.Equal(new SnapshotRun(6 * G, 2 * G, SnapshotRunState.Untouched), point.Snapshot.GetRun(6 * G));
+        Assert.Equal(new SnapshotRun(8 * G, 2 * G, SnapshotRunState.Denied), point.Snapshot.GetRun(8 * G));
     }
 
     [Fact]
@@ -89,7 +89,7 @@ public sealed class PointInTimeTests
         await point.Snapshot.DiscardAsync(2 * G, 2 * G, CancellationToken.None);
 
         SnapshotRunState[] states =
-            [.. Enumerable.Range(0, 9).Select(granule => point.GetRun((long)granule * G).State)];
+            [.. Enumerable.Range(0, 9).Select(granule => point.Snapshot.GetRun((long)granule * G).State)];
 
         Assert.Equal(
             [
@@ -98,7 +98,7 @@ public sealed class PointInTimeTests
                 SnapshotRunState.Denied, SnapshotRunState.Denied, SnapshotRunState.Denied,
             ],
             states);
-        Assert.Equal(2 * G + 100, point.GetRun(6 * G).LengthBytes);
+        Assert.Equal(2 * G + 100, point.Snapshot.GetRun(6 * G).LengthBytes);
     }
 
     [Fact]
@@ -107,10 +107,10 @@ public sealed class PointInTimeTests
         PointInTime point = new(new MemoryNode(8 * G), new MemoryNode(8 * G), ranges: [new BlockRange(2 * G, 4 * G)]);
         await point.Snapshot.DiscardAsync(3 * G, G, CancellationToken.None);
 
-        Assert.Equal(new BlockRange(2 * G, G), point.NextReadable(0, 8 * G));
-        Assert.Equal(new BlockRange(2 * G + 7, 3), point.NextReadable(2 * G + 7, 2 * G + 10));
-        Assert.Equal(new BlockRange(4 * G, 2 * G), point.NextReadable(3 * G, 8 * G));
-        Assert.True(point.NextReadable(6 * G, 8 * G).IsEmpty);
+        Assert.Equal(new BlockRange(2 * G, G), point.Snapshot.NextReadable(0, 8 * G));
+        Assert.Equal(new BlockRange(2 * G + 7, 3), point.Snapshot.NextReadable(2 * G + 7, 2 * G + 10));
+        Assert.Equal(new BlockRange(4 * G, 2 * G), point.Snapshot.NextReadable(3 * G, 8 * G));
+        Assert.True(point.Snapshot.NextReadable(6 * G, 8 * G).IsEmpty);
     }
 
     [Fact]

@@ -50,7 +50,7 @@ public sealed class QueryConformance
         PointInTime point = new(disk, temp, tempReadsAsZero: true, ranges: [new BlockRange(DiskBytes / 2, 1)]);
 
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - beforeBytes, 0, 20 * 1024 * 1024);
-        Assert.Equal(SnapshotRunState.Denied, point.GetRun(0).State);
+        Assert.Equal(SnapshotRunState.Denied, point.Snapshot.GetRun(0).State);
     }
 
     [Fact]

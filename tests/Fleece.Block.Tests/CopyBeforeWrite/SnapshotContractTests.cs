@@ -33,7 +33,7 @@ public sealed class SnapshotContractTests
         }
     }
 
-    private IBlockNode Snapshot => _point.Snapshot;
+    private SnapshotAccess Snapshot => _point.Snapshot;
 
     public static TheoryData<long, int> Ranges => BlockNodeConformance.AwkwardRanges;
 

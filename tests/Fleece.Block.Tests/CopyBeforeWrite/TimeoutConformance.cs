@@ -209,7 +209,7 @@ public sealed class TimeoutConformance : IAsyncDisposable
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => write);
         copying.Release();
         await point.CopiesEndedAsync();
-        Assert.Equal(SnapshotRunState.Copied, point.GetRun(0).State);
+        Assert.Equal(SnapshotRunState.Copied, point.Snapshot.GetRun(0).State);
     }
 
     // What guests have left must not take memory without end: the copy beyond the bound does not begin before another has ended.

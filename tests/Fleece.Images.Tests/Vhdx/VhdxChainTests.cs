@@ -71,6 +71,24 @@ public sealed class VhdxChainTests : IDisposable
     }
 
     [Fact]
+    public async Task Long_zeros_that_begin_within_a_sector_hide_all_that_the_parent_holds_there()
+    {
+        const int SizeBytes = 4 * MiB;
+        string parent = await CreateParentAsync(SizeBytes, Seeds.FromEnvironment());
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        ReferenceDisk disk = new(SizeBytes);
+        disk.Write(0, VhdxReader.Read(parent));
+        await using VhdxNode node = VhdxImages.Open(child);
+        BlockRange range = new(700_001, 900_000);
+
+        await node.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
+        disk.WriteZeroes(range);
+
+        await disk.CheckAllAsync(node, "after the zeros");
+    }
+
+    [Fact]
     public async Task Libvhdi_reads_a_child_as_it_was_written()
     {
         Peer.Need(Python);

@@ -15,14 +15,20 @@ internal sealed class ModelSession
     private readonly string _name;
 
     public ModelSession(
-        string name, ModelDisk disk, IBlockNode root, CopyErrorPolicy policy, BlockRange[]? ranges, CopyLimits? limits)
+        string name,
+        ModelDisk disk,
+        IBlockNode root,
+        CopyErrorPolicy policy,
+        BlockRange[]? ranges,
+        CopyLimits? limits,
+        string[] consumers)
     {
         _name = name;
         _granuleBytes = disk.GranuleBytes;
         _instant = [.. disk.Content];
         _readers = new int[disk.Stored.Length];
         Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length, _granuleBytes) { GarblesDiscarded = true };
-        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, limits);
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, limits, consumers);
     }
 
     public PointInTime Point { get; }
@@ -33,7 +39,8 @@ internal sealed class ModelSession
     /// <param name="offset">Where.</param>
     /// <param name="length">How much.</param>
     /// <param name="answeredWhen">Keeps the read in flight until then, with the bytes of before in its buffer.</param>
-    public BlockErrorKind? Read(int offset, int length, Func<bool>? answeredWhen = null)
+    /// <param name="consumer">Who reads; null for nobody that is counted.</param>
+    public BlockErrorKind? Read(int offset, int length, Func<bool>? answeredWhen = null, int? consumer = null)
     {
         LogicalThread? thread = Interleaving.Current;
         byte[] buffer = new byte[length];
@@ -41,7 +48,7 @@ internal sealed class ModelSession
         {
             thread?.Reading = this;
             thread?.AnsweredWhen = answeredWhen;
-            Scenario.Complete(Point.Snapshot.ReadAsync(offset, buffer, CancellationToken.None));
+            Scenario.Complete(SnapshotOf(consumer).ReadAsync(offset, buffer, CancellationToken.None));
         }
         catch (BlockException e) when (IsHonest(e))
         {
@@ -64,9 +71,9 @@ internal sealed class ModelSession
         return null;
     }
 
-    /// <summary>Discards a range of the snapshot.</summary>
-    public void Consume(int offset, int length) =>
-        Scenario.Complete(Point.Snapshot.DiscardAsync(offset, length, CancellationToken.None));
+    /// <summary>Discards a range of the snapshot, for everybody or for one consumer.</summary>
+    public void Consume(int offset, int length, int? consumer = null) =>
+        Scenario.Complete(SnapshotOf(consumer).DiscardAsync(offset, length, CancellationToken.None));
 
     /// <summary>Asks for the status of a range. It never reaches past the first refused granule (I5).</summary>
     public BlockErrorKind? AskStatus(int offset, int length)
@@ -95,7 +102,7 @@ internal sealed class ModelSession
         bool[] refused = new bool[_instant.Length / _granuleBytes];
         for (long at = 0; at < _instant.Length;)
         {
-            SnapshotRun run = Point.GetRun(at);
+            SnapshotRun run = Point.Snapshot.GetRun(at);
             if (run.OffsetBytes != at || run.LengthBytes < 1 || at + run.LengthBytes > _instant.Length)
             {
                 Interleaving.Violated($"the map of {_name} has at {at} the run {run}");
@@ -155,6 +162,8 @@ internal sealed class ModelSession
             Assert.True(isRefused == error is not null, $"granule {granule} of {_name} ends with {error}");
         }
     }
+
+    private SnapshotAccess SnapshotOf(int? consumer) => consumer is { } index ? Point.Consumers[index].Snapshot : Point.Snapshot;
 
     // Anything else, a broken invariant above all, is a finding and not an answer.
     private static bool IsHonest(BlockException error) => error.Kind

@@ -49,7 +49,7 @@ internal sealed class Scenario(Execution execution)
         CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot, params BlockRange[] ranges)
     {
         ModelSession session =
-            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges, Limits);
+            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges, Limits, Consumers);
         _sessions.Add(session);
         _root = session.Point.Filter;
         return session;
@@ -57,6 +57,9 @@ internal sealed class Scenario(Execution execution)
 
     /// <summary>What copies may cost in sessions that are added from now on.</summary>
     public CopyLimits Limits { get; set; } = new();
+
+    /// <summary>Who must confirm what is consumed in sessions that are added from now on.</summary>
+    public string[] Consumers { get; set; } = [];
 
     /// <summary>A disk of some granules with a session whose copies time out when <see cref="Clock"/> says so.</summary>
     public ModelSession StartTimed(int granules, CopyErrorPolicy policy)

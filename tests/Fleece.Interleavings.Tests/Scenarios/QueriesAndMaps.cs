@@ -73,8 +73,8 @@ public sealed class QueriesAndMaps
     public void The_next_readable_range_is_found_behind_a_discard() => Explorer.Exhaust(2, s =>
     {
         ModelSession session = s.Start(2);
-        s.Reader(() => Assert.Equal(2 * G, session.Point.NextReadable(0, 2 * G).EndBytes));
+        s.Reader(() => Assert.Equal(2 * G, session.Point.Snapshot.NextReadable(0, 2 * G).EndBytes));
         s.Reader(() => session.Consume(0, G));
-        s.AtEnd(() => Assert.Equal(new BlockRange(G, G), session.Point.NextReadable(0, 2 * G)));
+        s.AtEnd(() => Assert.Equal(new BlockRange(G, G), session.Point.Snapshot.NextReadable(0, 2 * G)));
     });
 }

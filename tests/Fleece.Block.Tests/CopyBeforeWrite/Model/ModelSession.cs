@@ -135,7 +135,7 @@ internal sealed class ModelSession : IAsyncDisposable
     {
         for (long at = 0; at < Options.DiskBytes;)
         {
-            SnapshotRun run = Point.GetRun(at);
+            SnapshotRun run = Point.Snapshot.GetRun(at);
             Assert.True(run.OffsetBytes == at && run.LengthBytes > 0, $"run {run} at {at}");
             BlockRange range = new(at, run.LengthBytes);
             Assert.False(
