@@ -12,6 +12,7 @@ Docs    writes the help of the staged module from docs/en-US
 Test    runs the .NET tests, then the cmdlet tests
 Cmdlets runs the cmdlet tests against the staged module in a process of their own
 Lint    checks the format of the C# sources and analyses the scripts
+DiscUtils builds and tests the adapter that reads VMDK and VDI, and adds it to the staged module; its packages are not on every registry
 Clean   removes everything that the other tasks have made
 
 .PARAMETER Configuration
@@ -28,7 +29,7 @@ From another shell: pwsh -Command './build.ps1 -Task Build, Test'
 #>
 [CmdletBinding()]
 param(
-    [ValidateSet('Build', 'Docs', 'Test', 'Cmdlets', 'Lint', 'Clean')]
+    [ValidateSet('Build', 'Docs', 'Test', 'Cmdlets', 'DiscUtils', 'Lint', 'Clean')]
     [string[]] $Task = 'Build',
 
     [ValidateSet('Debug', 'Release')]
@@ -171,6 +172,28 @@ function Test-Cmdlets {
         "& { $run } $(Format-Literal "$ModuleBase/Fleece.psd1") $(Format-Literal $CmdletTests)"
 }
 
+# Outside the solution, whose packages every registry has.
+function Build-DiscUtils {
+    Assert-Sdk
+    Push-Location $Root
+    try {
+        # The runner is chosen by global.json, as for the others.
+        Invoke-Native dotnet test, '--project', (Join-Path $Root 'tests/Fleece.DiscUtils.Tests'), '--configuration', $Configuration
+    } finally {
+        Pop-Location
+    }
+
+    if (-not (Test-Path $ModuleBase)) {
+        Write-Warning 'There is no staged module to add the adapter to; run the Build task first.'
+        return
+    }
+
+    $built = Join-Path $Root "src/Fleece.DiscUtils/bin/$Configuration/net10.0"
+    Copy-Item (Join-Path $built 'Fleece.DiscUtils.dll') $ModuleBase
+    Get-ChildItem $built -Filter *.dll | Where-Object Name -NotLike 'Fleece.*' |
+        Copy-Item -Destination (Join-Path $ModuleBase 'dependencies')
+}
+
 function Invoke-Lint {
     Assert-Sdk
     Invoke-Native dotnet format, $Solution, '--verify-no-changes'
@@ -199,6 +222,7 @@ foreach ($name in $Task) {
         'Docs' { Build-Help }
         'Test' { Test-Module }
         'Cmdlets' { Test-Cmdlets }
+        'DiscUtils' { Build-DiscUtils }
         'Lint' { Invoke-Lint }
         'Clean' { Clear-Output }
     }

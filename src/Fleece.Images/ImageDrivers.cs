@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Foreign;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Raw;
 using Fleece.Images.Vhd;
@@ -7,11 +8,19 @@ using Fleece.Images.Vhdx;
 
 namespace Fleece.Images;
 
-/// <summary>The formats Fleece has drivers for.</summary>
+/// <summary>The formats Fleece knows.</summary>
 internal static class ImageDrivers
 {
-    /// <summary>Those that can be told from the content; raw is what none of them recognizes.</summary>
-    public static readonly IImageDriver[] WithMagic = [new Qcow2Driver(), new VhdDriver(), new VhdxDriver()];
+    /// <summary>Those that can be told from the content; raw is what none of them recognizes. The one whose magic is at
+    /// the end is last.</summary>
+    public static readonly IImageDriver[] WithMagic =
+    [
+        new Qcow2Driver(),
+        new VhdxDriver(),
+        new ForeignDriver(ImageFormat.Vmdk, ForeignAdapter.Find),
+        new ForeignDriver(ImageFormat.Vdi, ForeignAdapter.Find),
+        new VhdDriver(),
+    ];
 
     private static readonly RawDriver Raw = new();
 

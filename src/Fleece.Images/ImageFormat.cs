@@ -15,4 +15,10 @@ public enum ImageFormat
 
     /// <summary>Hyper-V's second format: fixed, dynamic or differencing, up to 64 TiB.</summary>
     Vhdx,
+
+    /// <summary>VMware's format. Read-only, and only where the adapter is installed.</summary>
+    Vmdk,
+
+    /// <summary>VirtualBox's format. Read-only, and only where the adapter is installed.</summary>
+    Vdi,
 }

@@ -14,8 +14,6 @@ internal static class ImageProbe
 {
     private const int HeadBytes = 512;
     private const uint QcowMagic = 0x514649fb;
-    private const int VdiMagicOffsetBytes = 64;
-    private const uint VdiMagic = 0xbeda107f;
 
     /// <summary>The driver to open a file with.</summary>
     /// <param name="file">The file; only read.</param>
@@ -35,11 +33,11 @@ internal static class ImageProbe
             return driver;
         }
 
-        if (FindForeign(head) is { } foreign)
+        if (IsQcowVersion1(head))
         {
             throw new BlockException(
                 BlockErrorKind.Unsupported,
-                $"'{file.Path}' is a {foreign} image, which Fleece does not open. Convert it with 'qemu-img convert " +
+                $"'{file.Path}' is a qcow (version 1) image, which Fleece does not open. Convert it with 'qemu-img convert " +
                 "-O qcow2', or, if it is a raw disk that only looks like one, name the format with -Format Raw.",
                 file.Path);
         }
@@ -85,18 +83,6 @@ internal static class ImageProbe
             || extension.Equals(".img", StringComparison.OrdinalIgnoreCase);
     }
 
-    private static string? FindForeign(ReadOnlySpan<byte> head)
-    {
-        if (BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic)
-        {
-            return BinaryPrimitives.ReadUInt32BigEndian(head[4..]) == 1 ? "qcow (version 1)" : null;
-        }
-
-        if (head.StartsWith("KDMV"u8) || head.StartsWith("COWD"u8) || head.StartsWith("# Disk DescriptorFile"u8))
-        {
-            return "VMDK";
-        }
-
-        return BinaryPrimitives.ReadUInt32LittleEndian(head[VdiMagicOffsetBytes..]) == VdiMagic ? "VDI" : null;
-    }
+    private static bool IsQcowVersion1(ReadOnlySpan<byte> head) =>
+        BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic && BinaryPrimitives.ReadUInt32BigEndian(head[4..]) == 1;
 }

@@ -40,6 +40,7 @@ public sealed partial class HouseTests
 
     [Theory]
     [InlineData("Fleece.Block", "")]
+    [InlineData("Fleece.DiscUtils", "Fleece.Images LTRData.DiscUtils.Vdi LTRData.DiscUtils.Vmdk")]
     [InlineData("Fleece.Images", "Fleece.Block ZstdSharp.Port")]
     [InlineData("Fleece.Nbd", "Fleece.Block")]
     [InlineData("Fleece.Sessions", "Fleece.Block Fleece.Images Fleece.Nbd")]

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using Fleece.Block;
+using Fleece.Images.Chain;
+using Fleece.Images.Checking;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Foreign;
+
+/// <summary>A format that Fleece knows by its magic only: the adapter reads it where it is installed.</summary>
+/// <param name="format">VMDK or VDI.</param>
+/// <param name="findAdapter">The <see cref="IForeignImages"/>, or the exception that says why there is none.</param>
+internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter) : IImageDriver
+{
+    // VirtualBox's VDICore.h: VDI_IMAGE_SIGNATURE, behind 64 bytes of text.
+    private const int VdiMagicOffsetBytes = 64;
+    private const uint VdiMagic = 0xbeda107f;
+
+    public ImageFormat Format => format;
+
+    private string Name => format.ToString().ToUpperInvariant();
+
+    /// <remarks>VMDK, by VMware's Virtual Disk Format 5.0: a sparse extent, an ESX extent, or a descriptor.</remarks>
+    public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) => format == ImageFormat.Vmdk
+        ? head.StartsWith("KDMV"u8) || head.StartsWith("COWD"u8) || head.StartsWith("# Disk DescriptorFile"u8)
+        : BinaryPrimitives.ReadUInt32LittleEndian(head[VdiMagicOffsetBytes..]) == VdiMagic;
+
+    public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain)
+    {
+        if (options.SnapshotName is { } snapshot)
+        {
+            throw Refuse(file, $"has no internal snapshot '{snapshot}' that could be read", "Leave the snapshot out");
+        }
+
+        // Whoever lacks the adapter must hear of that first.
+        IForeignImages adapter = FindAdapter(file);
+        if (!options.IsReadOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"'{file.Path}' is a {Name} image, which Fleece does not write. Open it read-only, or convert it with " +
+                "Convert-FleeceImage first.",
+                file.Path,
+                operation: "open");
+        }
+
+        return adapter.Open(((LocalContainer)file).File, format).Node;
+    }
+
+    public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
+        throw Refuse(file, "can't be the parent of another image", "Convert it with Convert-FleeceImage first");
+
+    public ImageInfo Describe(IContainerFile file, ImageInfo info)
+    {
+        // On success the node owns the file and closes it; closing it twice is harmless.
+        ForeignImage image = FindAdapter(file).Open(((LocalContainer)file).File, format);
+        long sizeBytes = image.Node.Geometry.LengthBytes;
+        ValueTask closing = image.Node.DisposeAsync();
+        if (!closing.IsCompletedSuccessfully)
+        {
+            throw new BlockException(BlockErrorKind.InvariantBroken, $"The reader of '{file.Path}' did not close at once.", file.Path);
+        }
+
+        return info with { Type = image.Type, SizeBytes = sizeBytes };
+    }
+
+    public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent) =>
+        throw Refuse(file, "can't be created", "Choose another format with -Format");
+
+    public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
+        throw Refuse(file, "can't be checked", "Use 'qemu-img check'");
+
+    private BlockException Refuse(IContainerFile file, string what, string instead) => new(
+        BlockErrorKind.Unsupported, $"'{file.Path}' is a {Name} image, which {what}. {instead}.", file.Path);
+
+    private IForeignImages FindAdapter(IContainerFile file)
+    {
+        object found = findAdapter();
+        return found as IForeignImages ?? throw new BlockException(
+            BlockErrorKind.Unsupported,
+            $"'{file.Path}' is a {Name} image, which Fleece does not open by itself: the adapter '{ForeignAdapter.ExpectedPath}' " +
+            $"would read it, and that can't be loaded: {((Exception)found).Message} Install the adapter, convert the image with " +
+            "'qemu-img convert -O qcow2', or, if it is a raw disk that only looks like one, name the format with -Format Raw.",
+            file.Path,
+            cause: (Exception)found);
+    }
+}

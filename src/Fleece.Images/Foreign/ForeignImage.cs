@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Images.Foreign;
+
+/// <summary>An open image of a format that Fleece has no driver for.</summary>
+/// <param name="Node">Its disk, read-only; the caller owns it.</param>
+/// <param name="Type">How it uses its files.</param>
+public sealed record ForeignImage(IBlockNode Node, ImageType Type);
