@@ -98,6 +98,36 @@ public static class Image
         return default;
     }
 
+    /// <summary>
+    /// Makes an image, durably, the one that the children of another one take for their parent, once it has that one's name: what a format
+    /// records of a parent besides its name, and the time at which the file was last changed, become the other one's.
+    /// </summary>
+    /// <remarks>
+    /// <para>The caller vouches that both show the children the same disk, and gives the image the other one's name next: its own children,
+    /// if it has any, no longer know it. Killed at any instant it leaves an image that opens, under one of the two identities; doing it
+    /// again completes it.</para>
+    /// </remarks>
+    /// <param name="path">The image. Its own parent stays.</param>
+    /// <param name="otherPath">The other one, which is not changed. Nobody may have it open, for it is to lose its name.</param>
+    /// <param name="format">The format of both.</param>
+    /// <param name="cancellationToken">Checked before the files are touched.</param>
+    /// <exception cref="BlockException">As <see cref="OpenAsync"/>.</exception>
+    public static ValueTask TakeOverIdentityAsync(
+        string path, string otherPath, ImageFormat format, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(otherPath);
+        cancellationToken.ThrowIfCancellationRequested();
+        using LocalContainer other = new(LocalFile.Open(otherPath, isReadOnly: false));
+        using (LocalContainer file = new(LocalFile.Open(path, isReadOnly: false)))
+        {
+            ImageDrivers.Find(format).TakeOverIdentity(file, other);
+        }
+
+        FileNames.CopyTime(otherPath, path);
+        return default;
+    }
+
     /// <summary>Examines an image's metadata.</summary>
     /// <param name="path">The file.</param>
     /// <param name="format">The format, or null to tell it from the content.</param>

@@ -27,4 +27,16 @@ public sealed record ImageOpenOptions
     /// backups. Null to store them as they are.
     /// </summary>
     public ImageCompression? Compression { get; init; }
+
+    /// <summary>
+    /// True to store zeros that are written even where the parent reads as zeros, so that they hide whatever it will hold: for layers that
+    /// are to stand for what they were given, such as backups. qcow2 and VHDX always do.
+    /// </summary>
+    public bool MustStoreZeroes { get; init; }
+
+    /// <summary>
+    /// True to go on being the image that its children know although it is written to, where the format would tell them. The caller vouches
+    /// that no child sees what is written.
+    /// </summary>
+    public bool MustKeepIdentity { get; init; }
 }

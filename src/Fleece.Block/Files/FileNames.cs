@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
 
-/// <summary>Gives files names and takes them away, with the engine's errors.</summary>
+/// <summary>Gives files names and times, and takes names away, with the engine's errors.</summary>
 /// <remarks>Threading. All calls are safe from any thread.</remarks>
 public static class FileNames
 {
@@ -51,6 +51,20 @@ public static class FileNames
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
             throw FileErrors.From(exception, path, "delete");
+        }
+    }
+
+    /// <summary>Gives a file the time of last change of another one.</summary>
+    /// <exception cref="BlockException">What the system reports.</exception>
+    public static void CopyTime(string fromPath, string path)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(path, File.GetLastWriteTimeUtc(fromPath));
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, path, "set the time of");
         }
     }
 

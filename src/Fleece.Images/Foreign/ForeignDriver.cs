@@ -67,6 +67,9 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
     public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent) =>
         throw Refuse(file, "can't be created", "Choose another format with -Format");
 
+    public void TakeOverIdentity(IContainerFile file, IContainerFile other) =>
+        throw Refuse(file, "can't take another one's place", "Convert it with Convert-FleeceImage first");
+
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         throw Refuse(file, "can't be checked", "Use 'qemu-img check'");
 

@@ -68,6 +68,9 @@ internal sealed class Qcow2Driver : IImageDriver
         }
     }
 
+    // An overlay knows it by its name.
+    public void TakeOverIdentity(IContainerFile file, IContainerFile other) => _ = Qcow2Header.Read(file);
+
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         Qcow2Check.Run(file, repair, cancellationToken);
 

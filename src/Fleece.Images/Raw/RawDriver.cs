@@ -46,6 +46,9 @@ internal sealed class RawDriver : IImageDriver
         file.SetLength(options.SizeBytes!.Value);
     }
 
+    // A child knows it by its name.
+    public void TakeOverIdentity(IContainerFile file, IContainerFile other) => CheckSize(file);
+
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken)
     {
         CheckSize(file);

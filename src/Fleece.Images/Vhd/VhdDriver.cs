@@ -81,6 +81,23 @@ internal sealed class VhdDriver : IImageDriver
         layout.WriteTo(file);
     }
 
+    // The footer at the end counts, so it comes last: until then the image is the one it was. An image whose footers disagree because this
+    // was interrupted is taken for what that one says, and both are written again.
+    public void TakeOverIdentity(IContainerFile file, IContainerFile other)
+    {
+        VhdFooter identity = VhdFooters.Read(other).Footer;
+        VhdFooters footers = VhdFooters.Read(file);
+        VhdFooter footer = footers.Footer.WithIdentityOf(identity);
+        if (footer.Type != VhdDiskType.Fixed)
+        {
+            file.Write(0, footer.Bytes);
+            file.Flush();
+        }
+
+        file.Write(footers.TrailerOffsetBytes ?? footers.EndOfSectorsBytes, footer.Bytes);
+        file.Flush();
+    }
+
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         new VhdCheck(file, repair, cancellationToken).Run();
 
@@ -98,7 +115,8 @@ internal sealed class VhdDriver : IImageDriver
                 file,
                 footers,
                 options.MetadataCacheBytes ?? VhdLimits.MetadataCacheBytes,
-                options.IsLayerOnly ? null : header => OpenParent(file, header, chain));
+                options.IsLayerOnly ? null : header => OpenParent(file, header, chain),
+                mustStoreZeroes: options.MustStoreZeroes);
     }
 
     // The time stamp is recorded and not judged: file systems, copies and restores change the times of files that nobody wrote

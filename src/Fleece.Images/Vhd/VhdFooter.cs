@@ -154,6 +154,16 @@ internal sealed record VhdFooter
         return Parse(bytes, type);
     }
 
+    /// <summary>This footer with the unique id and the time stamp of another one.</summary>
+    public VhdFooter WithIdentityOf(VhdFooter other)
+    {
+        byte[] bytes = [.. Bytes];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(24), other.Timestamp);
+        _ = other.UniqueId.TryWriteBytes(bytes.AsSpan(68), bigEndian: true, out _);
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(ChecksumField), VhdChecksum.Compute(bytes, ChecksumField));
+        return Parse(bytes, Type);
+    }
+
     /// <summary>A moment as the format counts it; what lies outside its range is its nearest end.</summary>
     public static uint ToTimestamp(DateTime momentUtc) =>
         (uint)Math.Clamp((momentUtc - Epoch).TotalSeconds, 0, uint.MaxValue);

@@ -33,6 +33,9 @@ internal sealed record VhdFooters
     /// <summary>Where everything but the footer has to end.</summary>
     public long ContentEndBytes => TrailerOffsetBytes ?? FileLengthBytes;
 
+    /// <summary>The end of the last sector that the file reaches into: where a footer goes when there is none at the end.</summary>
+    public long EndOfSectorsBytes => (FileLengthBytes + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes;
+
     /// <summary>True when the file begins or ends like a VHD.</summary>
     public static bool HasCookie(IContainerFile file, ReadOnlySpan<byte> head)
     {

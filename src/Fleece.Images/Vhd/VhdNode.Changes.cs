@@ -209,7 +209,7 @@ internal sealed partial class VhdNode
         uint sector = _metadata.Find(block);
         if (sector == VhdBlockTable.Free)
         {
-            if (IsZeroBeneath(offsetBytes, lengthBytes))
+            if (!_mustStoreZeroes && IsZeroBeneath(offsetBytes, lengthBytes))
             {
                 return;
             }
@@ -232,7 +232,7 @@ internal sealed partial class VhdNode
             {
                 _file.Zero(dataBytes + InBlock(offsetBytes), runBytes);
             }
-            else if (!IsZeroBeneath(offsetBytes, runBytes))
+            else if (_mustStoreZeroes || !IsZeroBeneath(offsetBytes, runBytes))
             {
                 runBytes = HideParent(block, dataBytes, offsetBytes, runBytes);
             }

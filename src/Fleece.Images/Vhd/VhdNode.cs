@@ -30,12 +30,13 @@ internal sealed partial class VhdNode : IBlockNode, IVhdLayer
     private readonly VhdWriteBack _writeBack;
     private readonly ParentImage? _parent;
     private readonly bool _isDifferencing;
+    private readonly bool _mustStoreZeroes;
     private readonly long _sizeBytes;
     private readonly int _blockMask;
     private bool _isClosed;
 
     private VhdNode(
-        IContainerFile file, VhdFooters footers, VhdHeader header, VhdMetadata metadata, ParentImage? parent)
+        IContainerFile file, VhdFooters footers, VhdHeader header, VhdMetadata metadata, ParentImage? parent, bool mustStoreZeroes)
     {
         _file = file;
         _footers = footers;
@@ -44,6 +45,7 @@ internal sealed partial class VhdNode : IBlockNode, IVhdLayer
         _parent = parent;
         _writeBack = new VhdWriteBack(file, metadata);
         _isDifferencing = footers.Footer.Type == VhdDiskType.Differencing;
+        _mustStoreZeroes = _isDifferencing && mustStoreZeroes;
         _sizeBytes = footers.Footer.SizeBytes;
         _blockMask = header.BlockBytes - 1;
         Geometry = new BlockGeometry(_sizeBytes, IsReadOnly: file.IsReadOnly);
@@ -73,13 +75,15 @@ internal sealed partial class VhdNode : IBlockNode, IVhdLayer
     /// <param name="cacheBytes">Budget of the sector bitmaps.</param>
     /// <param name="openParent">Opens the parent by what the header says; null to leave it out.</param>
     /// <param name="growthBytes">By how much the file grows at least; tests take less.</param>
+    /// <param name="mustStoreZeroes">As <see cref="ImageOpenOptions.MustStoreZeroes"/>.</param>
     /// <exception cref="BlockException">Corrupt, Truncated, Unsupported; why the parent can't be opened; read errors.</exception>
     public static VhdNode Open(
         IContainerFile file,
         VhdFooters footers,
         long cacheBytes,
         Func<VhdHeader, ParentImage>? openParent,
-        long growthBytes = VhdLimits.GrowthBytes)
+        long growthBytes = VhdLimits.GrowthBytes,
+        bool mustStoreZeroes = false)
     {
         if (!file.IsReadOnly && footers.AreContradictory)
         {
@@ -93,7 +97,7 @@ internal sealed partial class VhdNode : IBlockNode, IVhdLayer
         VhdHeader header = VhdHeader.Read(file, footers);
         VhdMetadata metadata = new(file, footers, header, cacheBytes, growthBytes);
         bool hasParent = footers.Footer.Type == VhdDiskType.Differencing && openParent is not null;
-        return new VhdNode(file, footers, header, metadata, hasParent ? openParent!(header) : null);
+        return new VhdNode(file, footers, header, metadata, hasParent ? openParent!(header) : null, mustStoreZeroes);
     }
 
     /// <inheritdoc/>

@@ -24,6 +24,7 @@ internal sealed class MetadataCommit : IDisposable
     private readonly VhdxHeaders _headers;
     private readonly BlockMap _map;
     private readonly FileSpace _space;
+    private readonly bool _mustKeepIdentity;
     private readonly LogWriter _log;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly Lock _headerLock = new();
@@ -32,8 +33,9 @@ internal sealed class MetadataCommit : IDisposable
     private readonly byte[] _buffer;
     private volatile bool _hasChanged;
 
-    public MetadataCommit(IContainerFile file, VhdxHeaders headers, BlockMap map, FileSpace space)
+    public MetadataCommit(IContainerFile file, VhdxHeaders headers, BlockMap map, FileSpace space, bool mustKeepIdentity)
     {
+        _mustKeepIdentity = mustKeepIdentity;
         _file = file;
         _headers = headers;
         _map = map;
@@ -44,7 +46,7 @@ internal sealed class MetadataCommit : IDisposable
     }
 
     /// <summary>Before the first change of the file: both headers say that the file (file_write_guid) and the disk's content
-    /// (data_write_guid) are no longer what they were.</summary>
+    /// (data_write_guid) are no longer what they were; the latter unless nobody is to see a difference.</summary>
     public void PrepareForChange()
     {
         if (_hasChanged)
@@ -57,7 +59,11 @@ internal sealed class MetadataCommit : IDisposable
             _map.Poison.ThrowIfSet();
             if (!_hasChanged)
             {
-                UpdateHeaders(header => header with { FileWriteGuid = Guid.NewGuid(), DataWriteGuid = Guid.NewGuid() });
+                UpdateHeaders(header => header with
+                {
+                    FileWriteGuid = Guid.NewGuid(),
+                    DataWriteGuid = _mustKeepIdentity ? header.DataWriteGuid : Guid.NewGuid(),
+                });
                 _hasChanged = true;
             }
         }

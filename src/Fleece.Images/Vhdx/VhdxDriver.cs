@@ -55,6 +55,14 @@ internal sealed class VhdxDriver : IImageDriver
     public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent) =>
         new VhdxLayout(file.Path, options, parent).WriteTo(file);
 
+    public void TakeOverIdentity(IContainerFile file, IContainerFile other)
+    {
+        Guid dataWriteGuid = VhdxStructure.Read(other).Headers.Current.DataWriteGuid;
+        VhdxStructure structure = VhdxStructure.Read(file);
+        VhdxNode.ReplayLog(file, structure);
+        structure.Headers.Update(header => header with { FileWriteGuid = Guid.NewGuid(), DataWriteGuid = dataWriteGuid });
+    }
+
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         new VhdxCheck(file, repair).Run(cancellationToken);
 }

@@ -36,7 +36,7 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer
     private readonly int _blockBits;
     private bool _isClosed;
 
-    private VhdxNode(IContainerFile file, VhdxStructure structure, BatScan? scan, ParentImage? parent, long cacheBytes)
+    private VhdxNode(IContainerFile file, VhdxStructure structure, BatScan? scan, ParentImage? parent, ImageOpenOptions options)
     {
         _file = file;
         _headers = structure.Headers;
@@ -44,8 +44,8 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer
         _parent = parent;
         _blockBits = BitOperations.Log2((uint)_metadata.BlockBytes);
         FileSpace? space = file.IsReadOnly ? null : new FileSpace(file, scan, _metadata.BlockBytes);
-        _map = new BlockMap(file, structure, cacheBytes, space);
-        _commit = space is null ? null : new MetadataCommit(file, structure.Headers, _map, space);
+        _map = new BlockMap(file, structure, options.MetadataCacheBytes ?? VhdxLimits.MetadataCacheBytes, space);
+        _commit = space is null ? null : new MetadataCommit(file, structure.Headers, _map, space, options.MustKeepIdentity);
         Geometry = new BlockGeometry(_metadata.SizeBytes, IsReadOnly: file.IsReadOnly);
     }
 
@@ -84,7 +84,6 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer
         }
 
         VhdxStructure structure = VhdxStructure.Read(file);
-        long cacheBytes = options.MetadataCacheBytes ?? VhdxLimits.MetadataCacheBytes;
         BatScan? scan = file.IsReadOnly ? null : ScanBeforeWriting(file, structure);
         ParentImage? parent = structure.Metadata.Locator is { } locator && !options.IsLayerOnly
             ? OpenParent(file.Path, locator, chain)
@@ -93,11 +92,11 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer
         {
             if (file.IsReadOnly)
             {
-                return new VhdxNode(structure.Replayed ?? file, structure, null, parent, cacheBytes);
+                return new VhdxNode(structure.Replayed ?? file, structure, null, parent, options);
             }
 
             ReplayLog(file, structure);
-            return new VhdxNode(file, structure, scan, parent, cacheBytes);
+            return new VhdxNode(file, structure, scan, parent, options);
         }
         catch
         {

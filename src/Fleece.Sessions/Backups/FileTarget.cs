@@ -91,6 +91,7 @@ internal sealed class FileTarget : IBackupTarget
             {
                 Format = layout.Format,
                 Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
+                MustStoreZeroes = true,
             };
             return (await Images.Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
         }

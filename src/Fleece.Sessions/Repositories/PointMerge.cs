@@ -16,6 +16,8 @@ namespace Fleece.Sessions.Repositories;
 /// merging   the manifest says so, and names only what the successor           the successor reads right, because it hides what is
 ///           does not hold; the successor's content is written in              written; the point itself is gone; written again
 /// merged    all of it is durable in the file, and the manifest says so        the same; the names follow
+/// known     the file has what the successor's children know besides names     the same; where the format knows more than names, other
+///                                                                             programs refuse the successor until the next step
 /// renamed   the file has the successor's name                                 reads right by that name alone
 /// described the successor's manifest names all that the file holds            the point's manifest is deleted
 /// </code>
@@ -28,9 +30,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     private string ManifestPath => folder.InFolder(RepositoryNames.ManifestFor(point.FileName));
 
     /// <summary>True when the formats let one file take the other's place.</summary>
-    /// <remarks>A VHD or VHDX child knows its parent by an identity that changes when the parent is written to.</remarks>
-    public static bool CanMerge(Manifest point, Manifest successor) =>
-        point.Format == ImageFormat.Qcow2 && successor.Format == ImageFormat.Qcow2;
+    public static bool CanMerge(Manifest point, Manifest successor) => point.Format == successor.Format;
 
     /// <summary>Does it, or goes on where a killed job stopped.</summary>
     /// <exception cref="BlockException">What can't be read or written. Before anything was changed, or else the next job goes on.
@@ -118,6 +118,8 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         {
             Format = point.Format,
             Compression = point.Compression == ImageCompression.None ? null : point.Compression,
+            MustStoreZeroes = true,
+            MustKeepIdentity = true,
         };
 
         // Opened before anything says that the point is gone: whoever reads it, or one that builds on it, has the file open too.
@@ -140,7 +142,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     }
 
     // Only clusters that hold nothing are compressed, so the old ones are given up first.
-    private static async ValueTask CopyAsync(
+    private async ValueTask CopyAsync(
         ContentReader reader, ContentExtent extent, IBlockNode image, CancellationToken cancellationToken)
     {
         if (extent.IsZero)
@@ -151,7 +153,11 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         }
 
         ReadOnlyMemory<byte> data = await reader.ReadAsync(extent, cancellationToken).ConfigureAwait(false);
-        await image.DiscardAsync(extent.Range.OffsetBytes, extent.Range.LengthBytes, cancellationToken).ConfigureAwait(false);
+        if (point.Compression != ImageCompression.None)
+        {
+            await image.DiscardAsync(extent.Range.OffsetBytes, extent.Range.LengthBytes, cancellationToken).ConfigureAwait(false);
+        }
+
         await SparseWrite.WriteAsync(image, extent.Range.OffsetBytes, data, readsAsZero: false, cancellationToken).ConfigureAwait(false);
     }
 
@@ -160,6 +166,8 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         string successorPath = folder.InFolder(successor.FileName);
         if (File.Exists(PointPath))
         {
+            await Image.TakeOverIdentityAsync(PointPath, successorPath, point.Format, cancellationToken).ConfigureAwait(false);
+            folder.Reached?.Invoke("known");
             FileNames.Move(PointPath, successorPath, overwrite: true);
         }
 

@@ -65,8 +65,8 @@ public sealed class Retention(RepositoryFolder folder)
             }
             else
             {
-                Note = $"{old.Length} more than {keep} backups are kept, because others build on them that are not qcow2 images, or " +
-                    "more than one does. They go when the whole chain is old; a full backup begins a new one.";
+                Note = $"{old.Length} more than {keep} backups are kept, because others of another format build on them, or more than " +
+                    "one does. They go when the whole chain is old; a full backup begins a new one.";
                 return;
             }
         }

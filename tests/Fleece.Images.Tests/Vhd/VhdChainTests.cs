@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using Fleece.Block;
+using Fleece.Images.Checking;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
 using Xunit;
@@ -158,6 +159,67 @@ public sealed class VhdChainTests : IDisposable
 
         Assert.Equal(before, File.ReadAllBytes(overEmpty));
         Assert.Equal(11, VhdReader.ReadFile(parent)[0]);
+    }
+
+    [Fact]
+    public async Task A_layer_that_must_stores_zeros_over_zeros_too()
+    {
+        string empty = _folder.File("empty.vhd");
+        string child = _folder.File("over.vhd");
+        await Image.CreateAsync(empty, new ImageCreateOptions { Format = ImageFormat.Vhd, SizeBytes = SizeBytes });
+        await Image.CreateAsync(child, new ImageCreateOptions { Format = ImageFormat.Vhd, ParentPath = empty });
+        (IBlockNode node, _) = await Image.OpenAsync(child, new ImageOpenOptions { MustStoreZeroes = true });
+        await using (node)
+        {
+            await node.WriteAsync(512, new byte[] { 7 }, WriteFlags.None, CancellationToken.None);
+            await node.WriteZeroesAsync(100, 9000, WriteFlags.None, CancellationToken.None);
+        }
+
+        (IBlockNode layer, _) = await Image.OpenAsync(child, new ImageOpenOptions { IsReadOnly = true, IsLayerOnly = true });
+        await using (layer)
+        {
+            BlockStatusRun stored = await layer.GetStatusAsync(0, 18 * 512, CancellationToken.None);
+            Assert.NotEqual(BlockStatus.Unallocated, stored.Status);
+            Assert.All(await VhdImages.ReadAllAsync(layer), value => Assert.Equal(0, value));
+        }
+    }
+
+    [Fact]
+    public async Task A_parent_that_takes_over_the_identity_and_the_name_of_its_child_is_its_grandchilds_parent()
+    {
+        (string first, string second, string third) = await CreateThreeAsync();
+        DateTime recorded = File.GetLastWriteTimeUtc(second);
+        Guid secondId = (await Image.GetInfoAsync(second, ImageFormat.Vhd, CancellationToken.None)).DiskIdentifier!.Value;
+
+        await Image.TakeOverIdentityAsync(first, second, ImageFormat.Vhd);
+
+        File.Move(first, second, overwrite: true);
+        Assert.Equal(recorded, File.GetLastWriteTimeUtc(second));
+        ImageInfo info = await Image.GetInfoAsync(second, ImageFormat.Vhd, CancellationToken.None);
+        Assert.Equal((secondId, ImageType.Dynamic), (info.DiskIdentifier, info.Type));
+        Assert.Empty((await Image.CheckAsync(second, ImageFormat.Vhd, ImageRepair.None, CancellationToken.None)).Findings);
+        await using IBlockNode top = await VhdImages.OpenAsync(third, isReadOnly: true);
+        Assert.Equal([11, 13], (await VhdImages.ReadAllAsync(top))[4095..4097]);
+        Assert.Equal(11, VhdReader.ReadFile(third)[4095]);
+    }
+
+    // Killed between the two footers: the one at the end still says what it said.
+    [Fact]
+    public async Task An_identity_that_was_taken_over_in_half_is_taken_over_again()
+    {
+        (string first, string second, string third) = await CreateThreeAsync();
+        byte[] before = File.ReadAllBytes(first);
+        await Image.TakeOverIdentityAsync(first, second, ImageFormat.Vhd);
+        byte[] half = File.ReadAllBytes(first);
+        before.AsSpan(before.Length - 512).CopyTo(half.AsSpan(half.Length - 512));
+        File.WriteAllBytes(first, half);
+        await (await VhdImages.OpenAsync(second, isReadOnly: true)).DisposeAsync();
+
+        await Image.TakeOverIdentityAsync(first, second, ImageFormat.Vhd);
+
+        File.Move(first, second, overwrite: true);
+        Assert.Empty((await Image.CheckAsync(second, ImageFormat.Vhd, ImageRepair.None, CancellationToken.None)).Findings);
+        await (await VhdImages.OpenAsync(third, isReadOnly: true)).DisposeAsync();
     }
 
     [Fact]
@@ -341,6 +403,18 @@ public sealed class VhdChainTests : IDisposable
 
     private static Task<BlockException> FailsToOpenAsync(BlockErrorKind kind, string path) => Images.FailsAsync(
         kind, async () => await (await VhdImages.OpenAsync(path)).DisposeAsync());
+
+    // The second was last changed a while ago, as a backup was.
+    private async Task<(string First, string Second, string Third)> CreateThreeAsync()
+    {
+        (string first, string second) = await CreateAsync(11);
+        File.SetLastWriteTimeUtc(second, DateTime.UtcNow.AddHours(-2));
+        string third = _folder.File("third.vhd");
+        VhdImages.CreateFile(third, SizeBytes, 4096, second);
+        await using IBlockNode node = await VhdImages.OpenAsync(third);
+        await node.WriteAsync(4096, new byte[] { 13 }, WriteFlags.None, CancellationToken.None);
+        return (first, second, third);
+    }
 
     private async ValueTask<(string Parent, string Child)> CreateAsync(byte fill)
     {

@@ -118,6 +118,52 @@ public sealed class VhdxChainTests : IDisposable
         disk.Check(0, File.ReadAllBytes(content));
     }
 
+    // The middle one of three is merged into the first: written into it, then the first becomes the middle one.
+    [Fact]
+    public async Task A_parent_that_takes_over_the_identity_and_the_name_of_its_child_is_its_grandchilds_parent()
+    {
+        const int SizeBytes = 9 * MiB;
+        Seeds seeds = Seeds.FromEnvironment();
+        string first = await CreateParentAsync(SizeBytes, seeds);
+        string second = _folder.File("second.avhdx");
+        string third = _folder.File("third.avhdx");
+        await VhdxImages.CreateChildAsync(second, first);
+        byte[] data = seeds.Bytes(300_000);
+        await using (VhdxNode node = VhdxImages.Open(second))
+        {
+            await node.WriteAsync(MiB - 1000, data, WriteFlags.None, CancellationToken.None);
+        }
+
+        await VhdxImages.CreateChildAsync(third, second);
+        await using (VhdxNode node = VhdxImages.Open(third))
+        {
+            await node.WriteAsync(MiB, seeds.Bytes(5000), WriteFlags.None, CancellationToken.None);
+        }
+
+        byte[] expectedOfSecond = VhdxReader.Read(second);
+        byte[] expectedOfThird = VhdxReader.Read(third);
+        (IBlockNode merging, _) = await Image.OpenAsync(first, new ImageOpenOptions { MustKeepIdentity = true });
+        await using (merging)
+        {
+            await merging.WriteAsync(MiB - 1000, data, WriteFlags.None, CancellationToken.None);
+        }
+
+        await VhdxImages.Open(third, isReadOnly: true).DisposeAsync();
+
+        await Image.TakeOverIdentityAsync(first, second, ImageFormat.Vhdx);
+
+        File.Move(first, second, overwrite: true);
+        byte[] content = new byte[SizeBytes];
+        await using (VhdxNode node = VhdxImages.Open(third, isReadOnly: true))
+        {
+            await node.ReadAsync(0, content, CancellationToken.None);
+        }
+
+        Assert.True(expectedOfThird.AsSpan().SequenceEqual(content), $"seed {seeds.Seed}");
+        Assert.True(expectedOfSecond.AsSpan().SequenceEqual(VhdxReader.Read(second)), $"seed {seeds.Seed}");
+        await CheckWithPeersAsync(second, expectedOfSecond, third, expectedOfThird);
+    }
+
     [Fact]
     public async Task A_parent_that_was_changed_after_the_child_was_made_is_refused()
     {
@@ -289,6 +335,21 @@ public sealed class VhdxChainTests : IDisposable
         }).AsTask());
 
         Assert.False(File.Exists(child));
+    }
+
+    private async Task CheckWithPeersAsync(string parent, byte[] expectedOfParent, string child, byte[] expectedOfChild)
+    {
+        string truth = _folder.File("truth");
+        File.WriteAllBytes(truth, expectedOfParent);
+        Peer.Need("qemu-img");
+        await Peer.RunAsync("qemu-img", "compare", "-f", "vhdx", "-F", "raw", parent, truth);
+        await Peer.RunAsync("qemu-img", "check", "-f", "vhdx", parent);
+        Peer.Need(Python);
+        PeerResult import = await Peer.TryRunAsync(Python, "-c", "import pyvhdi");
+        Assert.SkipWhen(import.ExitCode != 0, "libvhdi's Python module is not installed here (package python3-libvhdi).");
+        string content = _folder.File("content");
+        await Peer.RunAsync(Python, "-c", LibvhdiScript, child, parent, content);
+        Assert.True(expectedOfChild.AsSpan().SequenceEqual(File.ReadAllBytes(content)), "libvhdi reads the child otherwise.");
     }
 
     private async ValueTask<string> CreateParentAsync(int sizeBytes, Seeds seeds)
