@@ -14,8 +14,8 @@ public class CopyBeforeWriteBenchmarks
 {
     private const long DiskBytes = 1L << 30;
 
-    private string _folder = string.Empty;
     private byte[] _data = [];
+    private BenchmarkFiles? _files;
     private FileNode? _active;
     private FileNode? _temp;
     private BlockDevice? _device;
@@ -30,10 +30,8 @@ public class CopyBeforeWriteBenchmarks
     [GlobalSetup]
     public async Task SetupAsync()
     {
-        string parent = Environment.GetEnvironmentVariable("FLEECE_BENCH_DIR") ??
-            (Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath());
-        _folder = Directory.CreateDirectory(Path.Combine(parent, $"fleece-bench-{Guid.NewGuid():N}")).FullName;
-        _active = FileNode.Create(Path.Combine(_folder, "active.raw"), DiskBytes);
+        _files = new BenchmarkFiles();
+        _active = _files.Create("active.raw", DiskBytes);
         _data = new byte[RequestBytes];
         new Random(1).NextBytes(_data);
         for (long offsetBytes = 0; offsetBytes < DiskBytes; offsetBytes += RequestBytes)
@@ -97,26 +95,16 @@ public class CopyBeforeWriteBenchmarks
 
     /// <summary>Removes the files.</summary>
     [GlobalCleanup]
-    public async Task CleanupAsync()
-    {
-        if (_temp is not null)
-        {
-            await _temp.DisposeAsync();
-        }
-
-        await _active!.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask CleanupAsync() => _files!.DisposeAsync();
 
     private async Task StartSessionAsync()
     {
         if (_temp is not null)
         {
-            await _temp.DisposeAsync();
-            File.Delete(_temp.Path);
+            await _files!.RemoveAsync(_temp);
         }
 
-        _temp = FileNode.Create(Path.Combine(_folder, "temp.raw"), DiskBytes);
+        _temp = _files!.Create("temp.raw", DiskBytes);
         _point = new PointInTime(_active!, _temp, tempReadsAsZero: true);
         await _device!.QuiesceAsync();
         _device.ReplaceRoot(_point.Filter);

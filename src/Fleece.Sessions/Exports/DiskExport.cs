@@ -131,14 +131,17 @@ public sealed class DiskExport
         consumer.ClusterDiscard);
 
     private NbdExport Export(
-        Session session, string name, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard) => new()
+        Session session, string name, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard)
     {
-        Name = $"{Name}/{name}",
-        Description = $"disk {Disk.Name} at {session.StartedAt:O}",
-        Device = snapshot,
-        Discard = discard is null ? null : discard.DiscardAsync,
-        Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
-        Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
-        Ended = session.Ended,
-    };
+        return new NbdExport
+        {
+            Name = $"{Name}/{name}",
+            Description = $"disk {Disk.Name} at {session.StartedAt:O}",
+            Device = snapshot,
+            Discard = discard is null ? null : discard.DiscardAsync,
+            Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
+            Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
+            Ended = session.Ended,
+        };
+    }
 }
