@@ -24,34 +24,43 @@ public sealed class WorkThreads(string name)
 
     private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(10);
 
-    private readonly object _lock = new();
+    private readonly Lock _lock = new();
     private readonly Queue<IThreadWork> _work = [];
+    private readonly List<Worker> _idle = [];
     private int _threads;
-    private int _idle;
 
     /// <summary>Has the work done by another thread; on the caller's where the system has no thread to give.</summary>
     public void Post(IThreadWork work)
     {
-        if (!TryQueue(work))
+        Worker? idle = null;
+        lock (_lock)
+        {
+            if (_idle.Count != 0)
+            {
+                // The one that has waited least: its stack is in the cache, and those that are not needed get to end.
+                idle = _idle[^1];
+                _idle.RemoveAt(_idle.Count - 1);
+            }
+            else
+            {
+                _work.Enqueue(work);
+                if (_threads == MaximumThreads || TryStart() || _threads != 0)
+                {
+                    return;
+                }
+
+                // Threads end only when nothing is left to do, so this was all.
+                _work.Clear();
+            }
+        }
+
+        if (idle is null)
         {
             work.Execute();
         }
-    }
-
-    private bool TryQueue(IThreadWork work)
-    {
-        lock (_lock)
+        else
         {
-            _work.Enqueue(work);
-            if (_idle >= _work.Count || _threads == MaximumThreads || TryStart() || _threads != 0)
-            {
-                Monitor.Pulse(_lock);
-                return true;
-            }
-
-            // Threads end only when nothing is left to do, so this was all.
-            _work.Clear();
-            return false;
+            idle.Give(work);
         }
     }
 
@@ -71,30 +80,62 @@ public sealed class WorkThreads(string name)
 
     private void Run()
     {
-        while (Take() is { } work)
+        using Worker self = new();
+        while (Take(self) is { } work)
         {
             work.Execute();
         }
     }
 
-    private IThreadWork? Take()
+    private IThreadWork? Take(Worker self)
     {
         lock (_lock)
         {
-            IThreadWork? work;
-            while (!_work.TryDequeue(out work))
+            if (_work.TryDequeue(out IThreadWork? work))
             {
-                _idle++;
-                bool wasCalled = Monitor.Wait(_lock, IdleTime);
-                _idle--;
-                if (!wasCalled && _work.Count == 0)
-                {
-                    _threads--;
-                    return null;
-                }
+                return work;
             }
 
-            return work;
+            _idle.Add(self);
         }
+
+        if (self.TryTake(IdleTime, out IThreadWork? given))
+        {
+            return given;
+        }
+
+        lock (_lock)
+        {
+            if (_idle.Remove(self))
+            {
+                _threads--;
+                return null;
+            }
+        }
+
+        // Somebody chose this thread just now, and is about to give it the work.
+        return self.TryTake(Timeout.InfiniteTimeSpan, out given) ? given : null;
+    }
+
+    /// <summary>What an idle thread waits at. Work is handed over behind the lock, so that whoever wakes finds it free.</summary>
+    private sealed class Worker : IDisposable
+    {
+        private readonly AutoResetEvent _given = new(false);
+        private IThreadWork? _work;
+
+        public void Give(IThreadWork work)
+        {
+            _work = work;
+            _given.Set();
+        }
+
+        public bool TryTake(TimeSpan patience, out IThreadWork? work)
+        {
+            bool isGiven = _given.WaitOne(patience);
+            work = isGiven ? _work : null;
+            return isGiven;
+        }
+
+        public void Dispose() => _given.Dispose();
     }
 }

@@ -14,12 +14,18 @@ internal sealed class SharedBuffer
     /// <summary>Size up to which buffers grow for convenience.</summary>
     public const int ComfortBytes = 512 * 1024;
 
+    // The framework's own pool keeps what a thread gives back with that thread, and a connection's thread ends with it: every
+    // client would cost new arrays of this size, and the guests' requests would wait for their collection.
+    private static readonly ArrayPool<byte> Convenient = ArrayPool<byte>.Create(ComfortBytes, MaximumKeptArrays);
+
+    private const int MaximumKeptArrays = 16;
+
     private readonly MemoryBudget? _budget;
     private int _users = 1;
 
     private SharedBuffer(int lengthBytes, MemoryBudget? budget, bool isLasting)
     {
-        Bytes = ArrayPool<byte>.Shared.Rent(lengthBytes);
+        Bytes = PoolOf(lengthBytes).Rent(lengthBytes);
         _budget = budget;
         IsLasting = isLasting;
     }
@@ -59,8 +65,10 @@ internal sealed class SharedBuffer
         if (Interlocked.Decrement(ref _users) == 0)
         {
             int lengthBytes = Bytes.Length;
-            ArrayPool<byte>.Shared.Return(Bytes);
+            PoolOf(lengthBytes).Return(Bytes);
             _budget?.Return(lengthBytes);
         }
     }
+
+    private static ArrayPool<byte> PoolOf(int lengthBytes) => lengthBytes <= ComfortBytes ? Convenient : ArrayPool<byte>.Shared;
 }

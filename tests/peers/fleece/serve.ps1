@@ -31,4 +31,15 @@ if ($TempPath -ne '-') {
 
 [IO.File]::WriteAllLines("$StatePath/ready.new", $lines)
 [IO.File]::Move("$StatePath/ready.new", "$StatePath/ready")
-while ($true) { [Threading.Thread]::Sleep(200) }
+
+# Who measures latencies wants to know of the collections that may be behind them; here, because it costs nobody anything.
+$collected = -1
+while ($true) {
+    [Threading.Thread]::Sleep(200)
+    if ($collected -ne [GC]::CollectionCount(0)) {
+        $collected = [GC]::CollectionCount(0)
+        [IO.File]::WriteAllText("$StatePath/collections", [string]::Format([cultureinfo]::InvariantCulture,
+            'collections {0}, {1}, {2}, pauses in all {3:F1} ms', $collected, [GC]::CollectionCount(1), [GC]::CollectionCount(2),
+            [GC]::GetTotalPauseDuration().TotalMilliseconds))
+    }
+}
