@@ -36,13 +36,21 @@ public sealed class HundredNightsTests
             else
             {
                 await vm.BackUpAsync(options);
-                Assert.True(keep is null || vm.Read().Points.Count <= keep, $"More than {keep} points are left.");
+                Assert.True(
+                    keep is null || vm.Read().Points.Count <= keep || HasFork(vm.Read()),
+                    $"More than {keep} points are left: {string.Join(", ", vm.Read().Manifests.Select(Describe))}.");
             }
 
             await vm.CheckAsync(withQemu: night % 4 == 0 || night == Nights - 1, withImages: !vm.IsBetweenIdentityAndName);
             vm.IsBetweenIdentityAndName = false;
         }
     }
+
+    // A job that was killed between its manifest and its bitmap leaves two backups on one, which must stay until one of them is old.
+    private static bool HasFork(Repository repository) =>
+        repository.Manifests.GroupBy(manifest => manifest.ParentId).Any(children => children.Key is not null && children.Count() > 1);
+
+    private static string Describe(Manifest manifest) => $"{manifest.Number} ({manifest.Id}) on {manifest.ParentId}";
 
     private static async Task WriteAsync(Nightly vm, Seeds seeds, int writes)
     {
