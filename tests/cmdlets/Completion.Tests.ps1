@@ -48,7 +48,7 @@ Describe 'Tab completion' {
     }
 
     It 'offers the formats and policies' {
-        Get-Completion 'New-FleeceImage ./x 1MB -Format ' | Should -Be 'Qcow2', 'Raw', 'Vhd', 'Vhdx'
+        Get-Completion 'New-FleeceImage ./x 1MB -Format ' | Should -Be 'Qcow2', 'Raw', 'Vdi', 'Vhd', 'Vhdx', 'Vmdk'
         Get-Completion 'Start-FleeceSession web -OnCopyError ' | Should -Be 'BreakGuestWrite', 'BreakSnapshot'
     }
 }

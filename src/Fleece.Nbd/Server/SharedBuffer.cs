@@ -26,13 +26,16 @@ internal sealed class SharedBuffer
     private SharedBuffer(int lengthBytes, MemoryBudget? budget, bool isLasting)
     {
         Bytes = PoolOf(lengthBytes).Rent(lengthBytes);
+        LengthBytes = lengthBytes;
         _budget = budget;
         IsLasting = isLasting;
     }
 
+    /// <summary>The array, which may be longer than what was asked for: a pool that has none of a length gives a longer one.</summary>
     public byte[] Bytes { get; }
 
-    public int LengthBytes => Bytes.Length;
+    /// <summary>What was asked for, may be used, and was charged.</summary>
+    public int LengthBytes { get; }
 
     /// <summary>True when an idle connection may keep it; false for what the budget gave for one request.</summary>
     public bool IsLasting { get; }
@@ -64,9 +67,8 @@ internal sealed class SharedBuffer
     {
         if (Interlocked.Decrement(ref _users) == 0)
         {
-            int lengthBytes = Bytes.Length;
-            PoolOf(lengthBytes).Return(Bytes);
-            _budget?.Return(lengthBytes);
+            PoolOf(LengthBytes).Return(Bytes);
+            _budget?.Return(LengthBytes);
         }
     }
 
