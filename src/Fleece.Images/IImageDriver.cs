@@ -39,7 +39,8 @@ internal interface IImageDriver
 
     /// <summary>
     /// Makes the image, durably, the one that the children of another one take for their parent, as far as the format has more for that
-    /// than the file's name. Killed at any instant it leaves an image that opens, under one of the two identities; doing it again completes it.
+    /// than the file's name. Killed at any instant it leaves an image that opens, under one of the two identities; doing it again
+    /// completes it.
     /// </summary>
     /// <param name="file">The image; nothing else of it changes, its own parent neither.</param>
     /// <param name="other">The other one, of the same format.</param>
