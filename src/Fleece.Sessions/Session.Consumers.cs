@@ -11,8 +11,7 @@ public sealed partial class Session
     /// <summary>The consumer of that name.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/></exception>
     public SessionConsumer FindConsumer(string name) =>
-        Consumers.FirstOrDefault(consumer => string.Equals(consumer.Name, name, StringComparison.OrdinalIgnoreCase)) ??
-        throw new BlockException(
+        FindConsumerOrNull(name) ?? throw new BlockException(
             BlockErrorKind.ConsumerUnknown,
             Consumers.Count == 0
                 ? $"The session '{Id}' counts no consumers. Leave -Consumer out, or start the session with -Consumer."
@@ -35,6 +34,10 @@ public sealed partial class Session
             $"The session '{Id}' discards what all of its consumers have confirmed, and they are {ListConsumers()}. Say with -Consumer " +
             "which of them this is, or leave -DiscardConsumed out.");
     }
+
+    /// <summary>The consumer of that name; null when the session counts none.</summary>
+    internal SessionConsumer? FindConsumerOrNull(string name) =>
+        Consumers.FirstOrDefault(consumer => string.Equals(consumer.Name, name, StringComparison.OrdinalIgnoreCase));
 
     private static void CheckConsumers(IReadOnlyList<string> names)
     {

@@ -6,36 +6,8 @@ using Fleece.Block;
 
 namespace Fleece;
 
-/// <summary>Offers the names of mounted disks.</summary>
-public sealed class DiskNameCompleter : IArgumentCompleter
-{
-    /// <inheritdoc/>
-    public IEnumerable<CompletionResult> CompleteArgument(
-        string commandName,
-        string parameterName,
-        string wordToComplete,
-        CommandAst commandAst,
-        IDictionary fakeBoundParameters) =>
-        Completion.Offer(FleeceModule.Disks.All.Select(disk => (disk.Name, disk.Path)), wordToComplete);
-}
-
-/// <summary>Offers the names of running sessions.</summary>
-public sealed class SessionNameCompleter : IArgumentCompleter
-{
-    /// <inheritdoc/>
-    public IEnumerable<CompletionResult> CompleteArgument(
-        string commandName,
-        string parameterName,
-        string wordToComplete,
-        CommandAst commandAst,
-        IDictionary fakeBoundParameters) =>
-        Completion.Offer(
-            FleeceModule.Disks.Sessions.Select(session => (session.Id, $"{session.State}, since {session.StartedAt:u}")),
-            wordToComplete);
-}
-
-/// <summary>Offers the names of consumers: those of the session that was named, or of all.</summary>
-public sealed class ConsumerNameCompleter : IArgumentCompleter
+/// <summary>Offers names of things that are there, each once.</summary>
+public abstract class NameCompleter : IArgumentCompleter
 {
     /// <inheritdoc/>
     public IEnumerable<CompletionResult> CompleteArgument(
@@ -45,58 +17,28 @@ public sealed class ConsumerNameCompleter : IArgumentCompleter
         CommandAst commandAst,
         IDictionary fakeBoundParameters)
     {
-        ArgumentNullException.ThrowIfNull(fakeBoundParameters);
-        string? named = fakeBoundParameters["Session"]?.ToString();
-        return Completion.Offer(
-            FleeceModule.Disks.Sessions
-                .Where(session => named is null || session.IsCalled(named))
-                .SelectMany(session => session.Consumers)
-                .Select(consumer => (consumer.Name, $"{consumer.Session.Id}, {consumer.RemainingBytes} bytes to go"))
-                .DistinctBy(offer => offer.Name),
-            wordToComplete);
-    }
-}
-
-/// <summary>Offers the names of bitmaps: those of the disk that was named, or of all.</summary>
-public sealed class BitmapNameCompleter : IArgumentCompleter
-{
-    /// <inheritdoc/>
-    public IEnumerable<CompletionResult> CompleteArgument(
-        string commandName,
-        string parameterName,
-        string wordToComplete,
-        CommandAst commandAst,
-        IDictionary fakeBoundParameters)
-    {
-        ArgumentNullException.ThrowIfNull(fakeBoundParameters);
-        string? named = fakeBoundParameters["Disk"]?.ToString();
-        return Completion.Offer(
-            FleeceModule.Disks.All
-                .Where(disk => disk.Bitmaps.IsUsable && (named is null || disk.Name.Equals(named, StringComparison.OrdinalIgnoreCase)))
-                .SelectMany(disk => disk.Bitmaps.All)
-                .Select(bitmap => (bitmap.Name, $"{bitmap.Disk.Name}, {bitmap.State}"))
-                .DistinctBy(offer => offer.Name),
-            wordToComplete);
-    }
-}
-
-/// <summary>What the completers do with their names.</summary>
-internal static class Completion
-{
-    public static IEnumerable<CompletionResult> Offer(IEnumerable<(string Name, string Tip)> names, string word)
-    {
+        ArgumentNullException.ThrowIfNull(wordToComplete);
         WildcardPattern pattern;
         try
         {
-            pattern = NamePattern.Parse(word.Trim('\'', '"') + "*");
+            pattern = NamePattern.Parse(wordToComplete.Trim('\'', '"') + "*");
         }
         catch (BlockException)
         {
             return []; // Half a pattern, such as "a[", completes to nothing; an error here would reach nobody.
         }
 
-        return [.. names.Where(name => pattern.IsMatch(name.Name)).Select(name => Result(name.Name, name.Tip))];
+        return
+        [
+            .. FindNames(fakeBoundParameters)
+                .DistinctBy(name => name.Name)
+                .Where(name => pattern.IsMatch(name.Name))
+                .Select(name => Result(name.Name, name.Tip)),
+        ];
     }
+
+    /// <summary>The names, each with what a user is told of it.</summary>
+    private protected abstract IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters);
 
     private static CompletionResult Result(string name, string tip)
     {
@@ -104,5 +46,45 @@ internal static class Completion
             ? name
             : $"'{CodeGeneration.EscapeSingleQuotedStringContent(name)}'";
         return new CompletionResult(text, name, CompletionResultType.ParameterValue, tip);
+    }
+}
+
+/// <summary>Offers the names of mounted disks.</summary>
+public sealed class DiskNameCompleter : NameCompleter
+{
+    private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters) =>
+        FleeceModule.Disks.All.Select(disk => (disk.Name, disk.Path));
+}
+
+/// <summary>Offers the names of running sessions.</summary>
+public sealed class SessionNameCompleter : NameCompleter
+{
+    private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters) =>
+        FleeceModule.Disks.Sessions.Select(session => (session.Id, $"{session.State}, since {session.StartedAt:u}"));
+}
+
+/// <summary>Offers the names of consumers: those of the session that was named, or of all.</summary>
+public sealed class ConsumerNameCompleter : NameCompleter
+{
+    private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters)
+    {
+        string? named = boundParameters["Session"]?.ToString();
+        return FleeceModule.Disks.Sessions
+            .Where(session => named is null || session.IsCalled(named))
+            .SelectMany(session => session.Consumers)
+            .Select(consumer => (consumer.Name, $"{consumer.Session.Id}, {consumer.RemainingBytes} bytes to go"));
+    }
+}
+
+/// <summary>Offers the names of bitmaps: those of the disk that was named, or of all.</summary>
+public sealed class BitmapNameCompleter : NameCompleter
+{
+    private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters)
+    {
+        string? named = boundParameters["Disk"]?.ToString();
+        return FleeceModule.Disks.All
+            .Where(disk => disk.Bitmaps.IsUsable && (named is null || disk.Name.Equals(named, StringComparison.OrdinalIgnoreCase)))
+            .SelectMany(disk => disk.Bitmaps.All)
+            .Select(bitmap => (bitmap.Name, $"{bitmap.Disk.Name}, {bitmap.State}"));
     }
 }

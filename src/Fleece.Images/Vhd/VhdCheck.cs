@@ -174,7 +174,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
             if (isRepairing)
             {
                 // Behind whatever is at the end now.
-                offsetBytes = (footers.FileLengthBytes + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes;
+                offsetBytes = footers.EndOfSectorsBytes;
                 file.Write(offsetBytes, footers.Footer.Bytes);
                 file.Flush();
             }

@@ -209,7 +209,7 @@ internal sealed partial class VhdNode
         uint sector = _metadata.Find(block);
         if (sector == VhdBlockTable.Free)
         {
-            if (!_mustStoreZeroes && IsZeroBeneath(offsetBytes, lengthBytes))
+            if (NeedsNoZeroes(offsetBytes, lengthBytes))
             {
                 return;
             }
@@ -232,7 +232,7 @@ internal sealed partial class VhdNode
             {
                 _file.Zero(dataBytes + InBlock(offsetBytes), runBytes);
             }
-            else if (_mustStoreZeroes || !IsZeroBeneath(offsetBytes, runBytes))
+            else if (!NeedsNoZeroes(offsetBytes, runBytes))
             {
                 runBytes = HideParent(block, dataBytes, offsetBytes, runBytes);
             }
@@ -286,8 +286,14 @@ internal sealed partial class VhdNode
         }
     }
 
-    private bool IsZeroBeneath(long offsetBytes, long lengthBytes)
+    // True where nothing is stored, the parent reads as zeros, and need not be hidden.
+    private bool NeedsNoZeroes(long offsetBytes, long lengthBytes)
     {
+        if (_mustStoreZeroes)
+        {
+            return false;
+        }
+
         long endBytes = offsetBytes + lengthBytes;
         while (offsetBytes < endBytes)
         {

@@ -71,7 +71,9 @@ internal sealed class FileTarget : IBackupTarget
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
         IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
-        Manifest? manifest = options.HasManifest ? FileManifest.Describe(options.Path, layout, source) : null;
+        Manifest? manifest = options.HasManifest
+            ? Manifest.Begin(source, SnapshotIdentity.Of(source), Path.GetFileName(options.Path), layout.Format, layout.Compression)
+            : null;
         return new FileTarget(options, layout, partialPath, node, manifest);
     }
 

@@ -101,9 +101,8 @@ public sealed class DiskExport
         }
 
         return names.Length == 1 ? Export(session)
-            : session.Consumers.FirstOrDefault(consumer => consumer.Name.Equals(names[1], StringComparison.OrdinalIgnoreCase)) is { } found
-                ? Export(found)
-                : null;
+            : session.FindConsumerOrNull(names[1]) is { } consumer ? Export(consumer)
+            : null;
     }
 
     // Asked anew by every client, so each sees the bitmaps of its time.

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
-using Fleece.Images;
 using Fleece.Sessions.Backups;
-using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions.Repositories;
 
@@ -21,31 +19,6 @@ internal static class FileManifest
 
     /// <summary>The image of a manifest; another path stays as it is.</summary>
     public static string ImageOf(string path) => path.EndsWith(Extension, StringComparison.Ordinal) ? path[..^Extension.Length] : path;
-
-    /// <summary>What a backup's manifest says apart from what is only known when it is complete.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
-    public static Manifest Describe(string imagePath, ImageCreateOptions layout, ISnapshotSource source)
-    {
-        SnapshotIdentity identity = SnapshotIdentity.Of(source);
-        return new Manifest
-        {
-            Number = Manifest.NoNumber,
-            Id = identity.Id,
-            ChainId = identity.BaselineId ?? identity.Id,
-            ParentId = identity.BaselineId,
-            FileName = Path.GetFileName(imagePath),
-            Format = layout.Format,
-            Compression = layout.Compression,
-            InstantAt = source.Instant ?? DateTimeOffset.UtcNow,
-            CompletedAt = DateTimeOffset.UtcNow,
-            DiskName = identity.DiskName,
-            SessionId = source.Id,
-            BitmapName = identity.BitmapName,
-            SizeBytes = source.SizeBytes,
-            FileSizeBytes = 0,
-            Content = [],
-        };
-    }
 
     /// <summary>Refuses a destination beside which a manifest would describe the wrong image, or where none can be written.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/></exception>

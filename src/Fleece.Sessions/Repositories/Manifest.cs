@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images;
 using Fleece.Sessions.Backups;
+using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions.Repositories;
 
@@ -63,6 +64,28 @@ internal sealed record Manifest
     public long DataBytes => Content.Sum(extent => extent.IsZero ? 0 : extent.Range.LengthBytes);
 
     public long ZeroBytes => Content.Sum(extent => extent.IsZero ? extent.Range.LengthBytes : 0);
+
+    /// <summary>The manifest of a backup that is about to be written, as a file of its own: what is only known when it is complete, is
+    /// missing.</summary>
+    public static Manifest Begin(
+        ISnapshotSource source, SnapshotIdentity identity, string fileName, ImageFormat format, ImageCompression compression) => new()
+        {
+            Number = NoNumber,
+            Id = identity.Id,
+            ChainId = identity.BaselineId ?? identity.Id,
+            ParentId = identity.BaselineId,
+            FileName = fileName,
+            Format = format,
+            Compression = compression,
+            InstantAt = source.Instant ?? DateTimeOffset.UtcNow,
+            CompletedAt = DateTimeOffset.UtcNow,
+            DiskName = identity.DiskName,
+            SessionId = source.Id,
+            BitmapName = identity.BitmapName,
+            SizeBytes = source.SizeBytes,
+            FileSizeBytes = 0,
+            Content = [],
+        };
 
     /// <summary>Refuses content that is not in order, not disjoint or not on the disk.</summary>
     /// <returns>What is wrong; null when nothing is.</returns>

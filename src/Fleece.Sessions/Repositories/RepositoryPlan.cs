@@ -25,23 +25,12 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         ImageCompression compression =
             options.Compression ?? (format == ImageFormat.Qcow2 ? ImageCompression.Zstd : ImageCompression.None);
         int number = repository.NextNumber;
-        Manifest manifest = new()
+        string fileName = RepositoryNames.ImageFor(identity.DiskName, number, format);
+        Manifest manifest = Manifest.Begin(source, identity, fileName, format, compression) with
         {
             Number = number,
-            Id = identity.Id,
             ChainId = parent?.ChainId ?? identity.Id,
             ParentId = parent?.Id,
-            FileName = RepositoryNames.ImageFor(identity.DiskName, number, format),
-            Format = format,
-            Compression = compression,
-            InstantAt = source.Instant ?? DateTimeOffset.UtcNow,
-            CompletedAt = DateTimeOffset.UtcNow,
-            DiskName = identity.DiskName,
-            SessionId = source.Id,
-            BitmapName = identity.BitmapName,
-            SizeBytes = source.SizeBytes,
-            FileSizeBytes = 0,
-            Content = [],
         };
         return new RepositoryPlan(manifest, new ImageCreateOptions
         {
