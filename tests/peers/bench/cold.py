@@ -7,28 +7,23 @@
 A peer is a script as tests/peers/fleece/peer.sh is one. DIR lies on the file system to measure, not in memory. Before every
 measurement the images are made anew, everything is synced and the caches are dropped, which takes root. The peers alternate,
 in reverse order every other round. Prints one line a measurement and the ratios of the medians to the first peer."""
-import argparse
-import json
 import os
 import random
 import statistics
-import subprocess
 import time
+
+from peers import fio, in_turn, make_peers, parser, run
 
 MIB = 1 << 20
 JOBS = {
     # name: fio's options; each runs for a fixed number of requests, so that times compare
     'randread 4k qd1': ['--rw=randread', '--bs=4k', '--iodepth=1', '--number_ios=2000'],
-    'randread 4k qd16': ['--rw=randread', '--bs=4k', '--iodepth=16', '--number_ios=8000'],
-    'randread 64k qd16': ['--rw=randread', '--bs=64k', '--iodepth=16', '--number_ios=4000'],
+    'randread 4k qd16': ['--rw=randread', '--bs=4k', '--iodepth=16', '--number_ios=50000'],
+    'randread 64k qd16': ['--rw=randread', '--bs=64k', '--iodepth=16', '--number_ios=12000'],
     'randwrite 4k qd16': ['--rw=randwrite', '--bs=4k', '--iodepth=16', '--number_ios=4000'],
     'randwrite 64k qd1': ['--rw=randwrite', '--bs=64k', '--iodepth=1', '--number_ios=1000'],
     'randwrite 64k qd16': ['--rw=randwrite', '--bs=64k', '--iodepth=16', '--number_ios=3000'],
 }
-
-
-def run(*command, **keywords):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **keywords).stdout
 
 
 def drop_caches():
@@ -42,19 +37,6 @@ def write_golden(path, size_bytes, seed):
     with open(path, 'wb') as file:
         for _ in range(size_bytes // MIB):
             file.write(numbers.randbytes(MIB))
-
-
-class Peer:
-    def __init__(self, name, script, folder):
-        self.name, self.script = name, script
-        self.environment = dict(os.environ, PEER_STATE=os.path.join(folder, 'state-' + name))
-
-    def start(self, active, temp):
-        text = run(self.script, 'start', active, temp, env=self.environment)
-        return dict(line.split('=', 1) for line in text.splitlines() if '=' in line)
-
-    def stop(self):
-        run(self.script, 'stop', env=self.environment)
 
 
 def image(path, size_bytes, golden=None):
@@ -72,25 +54,18 @@ def measure(job, uris, size_bytes):
     if job == 'copy':
         run('nbdcopy', uris['snapshot'], 'null:')
         return size_bytes / MIB / (time.monotonic() - started), 0.0
-    text = run('fio', '--name=j', '--ioengine=nbd', '--uri=' + uris['active'], f'--size={size_bytes}', '--randseed=7', '--thread',
-               '--allrandrepeat=1', '--output-format=json', '--end_fsync=1', *JOBS[job])
-    result = json.loads(text[text.index('{'):])['jobs'][0]
+    result = fio(uris['active'], size_bytes, '--allrandrepeat=1', '--end_fsync=1', *JOBS[job])
     side = result['write' if 'write' in job else 'read']
     return side['iops'], side['clat_ns']['percentile']['99.000000'] / 1000
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--peer', action='append', required=True, metavar='NAME=SCRIPT')
-    parser.add_argument('--dir', required=True)
-    parser.add_argument('--size-mib', type=int, default=2048)
-    parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--config', default='raw:raw', help='formats of ACTIVE:TEMP')
-    parser.add_argument('--jobs', default=','.join(['copy', *JOBS]))
-    arguments = parser.parse_args()
-    os.makedirs(arguments.dir, exist_ok=True)
+    options = parser(__doc__, size_mib=2048)
+    options.add_argument('--config', default='raw:raw', help='formats of ACTIVE:TEMP')
+    options.add_argument('--jobs', default=','.join(['copy', *JOBS]))
+    arguments = options.parse_args()
     size_bytes = arguments.size_mib * MIB
-    peers = [Peer(*peer.split('=', 1), arguments.dir) for peer in arguments.peer]
+    peers = make_peers(arguments)
     golden = os.path.join(arguments.dir, 'golden.raw')
     if not os.path.exists(golden) or os.path.getsize(golden) != size_bytes:
         write_golden(golden, size_bytes, seed=7)
@@ -98,7 +73,7 @@ def main():
     results = {}
     for turn in range(arguments.rounds):
         for job in arguments.jobs.split(','):
-            for peer in peers if turn % 2 == 0 else reversed(peers):
+            for peer in in_turn(peers, turn):
                 if 'write' in job or not os.path.exists(active):
                     image(active, size_bytes, golden)
                 image(temp, size_bytes)
