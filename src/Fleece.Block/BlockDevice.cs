@@ -37,6 +37,31 @@ public sealed class BlockDevice : IAsyncDisposable
     /// <summary>The topmost node. It changes only under <see cref="QuiesceAsync"/>.</summary>
     public IBlockNode Root => Volatile.Read(ref _root);
 
+    /// <inheritdoc cref="IReadAhead.CanReadAhead"/>
+    public bool CanReadAhead => Root is IReadAhead { CanReadAhead: true };
+
+    /// <summary>As <see cref="IReadAhead.ReadAhead"/>; it does nothing where it can't, and on a device that is quiesced or
+    /// closed.</summary>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        Validate(offsetBytes, lengthBytes, "read");
+        if (_gate.TryEnter(out int ticket))
+        {
+            try
+            {
+                (Root as IReadAhead)?.ReadAhead(offsetBytes, lengthBytes);
+            }
+            catch (BlockException)
+            {
+                // Only a hint: the read that follows reports it.
+            }
+            finally
+            {
+                _gate.Exit(ticket);
+            }
+        }
+    }
+
     /// <inheritdoc cref="IBlockNode.ReadAsync"/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken = default)
     {

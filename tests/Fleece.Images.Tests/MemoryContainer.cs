@@ -42,18 +42,33 @@ internal sealed class MemoryContainer : IContainerFile
 
     public byte[] Content => _content;
 
+    /// <summary>Ranges that were read.</summary>
+    public List<BlockRange> Reads { get; } = [];
+
+    /// <summary>Ranges that were read ahead.</summary>
+    public List<BlockRange> ReadAheads { get; } = [];
+
     public long GetLength() => _content.Length;
 
     public void Read(long offsetBytes, Span<byte> buffer)
     {
         lock (_lock)
         {
+            Reads.Add(new BlockRange(offsetBytes, buffer.Length));
             buffer.Clear();
             if (offsetBytes < _content.Length)
             {
                 int count = (int)Math.Min(buffer.Length, _content.Length - offsetBytes);
                 _content.AsSpan((int)offsetBytes, count).CopyTo(buffer);
             }
+        }
+    }
+
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        lock (_lock)
+        {
+            ReadAheads.Add(new BlockRange(offsetBytes, lengthBytes));
         }
     }
 

@@ -15,6 +15,11 @@ internal sealed class MemoryLayer(byte[] content) : IImageLayer
 
     public void Read(long offsetBytes, Span<byte> buffer) => content.AsSpan((int)offsetBytes, buffer.Length).CopyTo(buffer);
 
+    /// <summary>Ranges that were read ahead.</summary>
+    public List<BlockRange> ReadAheads { get; } = [];
+
+    public void ReadAhead(long offsetBytes, long lengthBytes) => ReadAheads.Add(new BlockRange(offsetBytes, lengthBytes));
+
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => new(BlockStatus.Data, lengthBytes);
 
     public void Dispose()

@@ -6,9 +6,10 @@ namespace Fleece.TestKit;
 
 /// <summary>Passes everything on and remembers it: each operation with its order, and the bytes that moved.</summary>
 /// <remarks>An operation is remembered when it arrives; its bytes count when it has succeeded.</remarks>
-public sealed class RecordingNode(IBlockNode inner) : IBlockNode
+public sealed class RecordingNode(IBlockNode inner) : IBlockNode, IReadAhead
 {
     private readonly ConcurrentQueue<BlockOperation> _operations = new();
+    private readonly ConcurrentQueue<BlockRange> _readAheads = new();
     private long _nextOrder;
     private long _readBytes;
     private long _writtenBytes;
@@ -40,8 +41,17 @@ public sealed class RecordingNode(IBlockNode inner) : IBlockNode
     /// <summary>Flushes that have succeeded, and writes with <see cref="WriteFlags.ForceUnitAccess"/>.</summary>
     public long FlushCount => Interlocked.Read(ref _flushCount);
 
+    /// <summary>Ranges that were read ahead.</summary>
+    public IReadOnlyList<BlockRange> ReadAheads => [.. _readAheads];
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => true;
+
     /// <summary>True once the node has been disposed.</summary>
     public bool IsDisposed { get; private set; }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _readAheads.Enqueue(new BlockRange(offsetBytes, lengthBytes));
 
     /// <summary>How many operations of a kind have arrived.</summary>
     public int Count(BlockOperationKind kind) => _operations.Count(operation => operation.Kind == kind);

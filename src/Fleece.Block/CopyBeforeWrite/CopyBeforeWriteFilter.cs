@@ -21,7 +21,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
-public sealed class CopyBeforeWriteFilter : IBlockNode
+public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
 {
     /// <summary>Most bytes copied through one buffer. Larger requests are copied in several steps.</summary>
     internal const int MaximumCopyBytes = 1024 * 1024;
@@ -51,6 +51,12 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         get => Volatile.Read(ref _active);
         set => Volatile.Write(ref _active, value);
     }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => Active is IReadAhead { CanReadAhead: true };
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => (Active as IReadAhead)?.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>

@@ -13,7 +13,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <see cref="BlockErrorKind.ReadOnly"/>. The buffer of a failed read holds unspecified bytes.</para>
 /// <para>Ownership. Disposing it does nothing; the session owns active disk and temp.</para>
 /// </remarks>
-public sealed partial class SnapshotAccess : IBlockNode
+public sealed partial class SnapshotAccess : IBlockNode, IReadAhead
 {
     private readonly PointInTime _point;
     private readonly SnapshotConsumer? _consumer;
@@ -33,6 +33,9 @@ public sealed partial class SnapshotAccess : IBlockNode
     /// <inheritdoc/>
     /// <remarks>Not read-only: discarding is offered. Any request may reach the active disk or temp, so it obeys both.</remarks>
     public BlockGeometry Geometry { get; }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => _point.Filter.CanReadAhead;
 
     /// <summary>Whether the snapshot can still be read.</summary>
     public SessionState State => _point.State;
@@ -64,6 +67,28 @@ public sealed partial class SnapshotAccess : IBlockNode
 
         Interlocked.MemoryBarrier();
         CheckReadable(run);
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>A range of which something is refused is not touched. What is copied meanwhile was read ahead from the wrong place, which
+    /// costs its time and nothing else.</remarks>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        GranuleRun rest = Cover(offsetBytes, lengthBytes, "read");
+        if (_point.Condition.IsOver || FirstRefused(rest) < rest.End)
+        {
+            return;
+        }
+
+        while (!rest.IsEmpty)
+        {
+            long done = _point.Done.FirstIn(rest);
+            bool isDone = done == rest.Start;
+            GranuleRun head = rest with { End = isDone ? _point.Done.FirstNotIn(rest) : done };
+            BlockRange bytes = _point.Granules.Bytes(head).Intersect(new BlockRange(offsetBytes, lengthBytes));
+            ((isDone ? _point.Temp : _point.Filter.Active) as IReadAhead)?.ReadAhead(bytes.OffsetBytes, bytes.LengthBytes);
+            rest = rest with { Start = head.End };
+        }
     }
 
     /// <inheritdoc/>

@@ -9,7 +9,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// such an instant is in the bitmaps that recorded before it, and everything later in those that record after it.</para>
 /// <para>Ownership. Disposing the node does nothing: the disk owns the image.</para>
 /// </remarks>
-public sealed class DirtyTrackingNode : IBlockNode
+public sealed class DirtyTrackingNode : IBlockNode, IReadAhead
 {
     private readonly IChangeWitness? _witness;
     private IBlockNode _below;
@@ -47,6 +47,12 @@ public sealed class DirtyTrackingNode : IBlockNode
         get => Volatile.Read(ref _recording);
         set => Volatile.Write(ref _recording, [.. value]);
     }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => Below is IReadAhead { CanReadAhead: true };
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => (Below as IReadAhead)?.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>

@@ -11,7 +11,7 @@ namespace Fleece.Block.Files;
 /// failed, every later one fails too, because the system may have dropped the writes it could not store.</para>
 /// <para>Ownership. The node owns its file; <see cref="LocalFile"/> says whom that locks out.</para>
 /// </remarks>
-public sealed class FileNode : IBlockNode
+public sealed class FileNode : IBlockNode, IReadAhead
 {
     private readonly LocalFile _file;
     private readonly DataExtentCache _cache = new();
@@ -27,6 +27,9 @@ public sealed class FileNode : IBlockNode
 
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => LocalFile.CanReadAhead;
 
     /// <summary>Opens a regular file that exists; its present length becomes the disk's.</summary>
     /// <param name="path">The file.</param>
@@ -146,6 +149,9 @@ public sealed class FileNode : IBlockNode
 
         return new(run with { LengthBytes = Math.Min(run.LengthBytes, lengthBytes) });
     }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(new BlockRange(offsetBytes, lengthBytes));
 
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
     public ValueTask DisposeAsync()

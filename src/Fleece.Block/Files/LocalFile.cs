@@ -61,6 +61,9 @@ public sealed partial class LocalFile : IDisposable
         }
     }
 
+    /// <summary>False where <see cref="ReadAhead"/> does nothing: the system has no such call.</summary>
+    public static bool CanReadAhead => PosixFile.HasReadAhead;
+
     /// <summary>Makes the file longer, with zeros and without storage, or shorter.</summary>
     public void SetLength(long lengthBytes)
     {
@@ -109,6 +112,15 @@ public sealed partial class LocalFile : IDisposable
         if (doneBytes < buffer.Length)
         {
             throw FileErrors.Truncated(Path, offsetBytes + doneBytes, buffer.Length - doneBytes);
+        }
+    }
+
+    /// <summary>Has the system begin to read the range into its cache; a hint, which never fails.</summary>
+    public void ReadAhead(BlockRange range)
+    {
+        if (CanReadAhead && !range.IsEmpty)
+        {
+            PosixFile.ReadAhead(Handle, range.OffsetBytes, range.LengthBytes);
         }
     }
 

@@ -22,6 +22,9 @@ internal static unsafe partial class PosixFile
     private const int PunchHole = 0x02;
     private const int ZeroRangeMode = 0x10;
 
+    // posix_fadvise(2), include/uapi/linux/fadvise.h: POSIX_FADV_WILLNEED.
+    private const int WillNeed = 3;
+
     // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD, STATX_TYPE, STATX_INO and
     // STATX_BLOCKS, then where stx_mode, stx_ino and stx_blocks lie.
     private const int StatBufferBytes = 256;
@@ -52,6 +55,9 @@ internal static unsafe partial class PosixFile
     public static bool HasSeekHole =>
         (OperatingSystem.IsLinux() || OperatingSystem.IsMacOS()) && Environment.Is64BitProcess;
 
+    /// <summary>True when this process can have a file read into the cache without waiting for it.</summary>
+    public static bool HasReadAhead => OperatingSystem.IsLinux() && Environment.Is64BitProcess;
+
     /// <summary>
     /// True when something stands at the path and it is no regular file. It looks without opening, because opening a
     /// fifo waits for its other end and opening a device can have effects.
@@ -69,6 +75,10 @@ internal static unsafe partial class PosixFile
 
     /// <summary>The number that the file keeps as long as it exists, whatever it is called; 0 where the system can't tell.</summary>
     public static ulong GetInode(string path) => TryStat(path, out _, out _, out ulong inode) ? inode : 0;
+
+    /// <summary>Begins to read the range into the cache. What the system says to it changes nothing for anybody.</summary>
+    public static void ReadAhead(SafeFileHandle handle, long offsetBytes, long lengthBytes) =>
+        _ = Advise(handle, offsetBytes, lengthBytes, WillNeed);
 
     /// <summary>Frees the range and keeps the file's size; its bytes read as zeros, partial blocks too.</summary>
     /// <returns>0, or the errno.</returns>
@@ -161,6 +171,9 @@ internal static unsafe partial class PosixFile
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     private static partial int Fallocate(SafeFileHandle handle, int mode, long offsetBytes, long lengthBytes);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    private static partial int Advise(SafeFileHandle handle, long offsetBytes, long lengthBytes, int advice);
 
     [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
     private static partial long Seek(SafeFileHandle handle, long offsetBytes, int whence);

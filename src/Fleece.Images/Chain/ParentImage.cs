@@ -22,6 +22,16 @@ internal sealed class ParentImage(IImageLayer layer) : IDisposable
         buffer[insideBytes..].Clear();
     }
 
+    /// <inheritdoc cref="IImageLayer.ReadAhead"/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        long insideBytes = Math.Min(layer.LengthBytes - offsetBytes, lengthBytes);
+        if (insideBytes > 0)
+        {
+            layer.ReadAhead(offsetBytes, insideBytes);
+        }
+    }
+
     /// <summary>The status of the run at the offset: data, or anything that reads as zeros.</summary>
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
     {

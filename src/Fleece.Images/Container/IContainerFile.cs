@@ -23,6 +23,9 @@ internal interface IContainerFile : IDisposable
     /// <summary>Fills the buffer; bytes behind the end of the file are zeros.</summary>
     void Read(long offsetBytes, Span<byte> buffer);
 
+    /// <summary>Has the system begin to read the range into its cache; a hint, which never fails.</summary>
+    void ReadAhead(long offsetBytes, long lengthBytes);
+
     /// <summary>Stores all of the data.</summary>
     void Write(long offsetBytes, ReadOnlySpan<byte> data);
 

@@ -22,6 +22,8 @@ internal sealed class LocalContainer(LocalFile file) : IContainerFile
         buffer[readBytes..].Clear();
     }
 
+    public void ReadAhead(long offsetBytes, long lengthBytes) => file.ReadAhead(new BlockRange(offsetBytes, lengthBytes));
+
     public void Write(long offsetBytes, ReadOnlySpan<byte> data) => file.Write(offsetBytes, data);
 
     public void Zero(long offsetBytes, long lengthBytes) => file.WriteZeroes(new BlockRange(offsetBytes, lengthBytes));

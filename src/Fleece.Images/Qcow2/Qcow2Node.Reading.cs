@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 
 namespace Fleece.Images.Qcow2;
 
@@ -25,6 +26,34 @@ internal sealed partial class Qcow2Node
         finally
         {
             _metadata.Epochs.Exit(ticket);
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => LocalFile.CanReadAhead;
+
+    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        while (lengthBytes > 0)
+        {
+            MappedRun run = _metadata.Map(offsetBytes, lengthBytes, isContiguous: true);
+            switch (run.Kind)
+            {
+                case ClusterKind.Data:
+                    _dataFile.ReadAhead(run.HostOffsetBytes, run.LengthBytes);
+                    break;
+                case ClusterKind.Unallocated:
+                    _parent?.ReadAhead(offsetBytes, run.LengthBytes);
+                    break;
+                case ClusterKind.Compressed:
+                    CompressedExtent extent = CompressedExtent.FromEntry(run.Entry, _header.ClusterBits);
+                    _file.ReadAhead(extent.OffsetBytes, extent.LengthBytes);
+                    break;
+            }
+
+            offsetBytes += run.LengthBytes;
+            lengthBytes -= run.LengthBytes;
         }
     }
 

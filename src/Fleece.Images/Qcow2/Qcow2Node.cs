@@ -28,7 +28,7 @@ namespace Fleece.Images.Qcow2;
 /// <para>Ownership. The node owns the file, the parent and the data file. <see cref="DisposeAsync"/> writes metadata back
 /// and reports if it can't.</para>
 /// </remarks>
-internal sealed partial class Qcow2Node : IBlockNode, IImageLayer
+internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer
 {
     private readonly IContainerFile _file;
     private readonly IContainerFile _dataFile;

@@ -17,6 +17,8 @@ internal sealed class RawLayer(LocalFile file) : IImageLayer
 
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
 
+    public void ReadAhead(long offsetBytes, long lengthBytes) => file.ReadAhead(new BlockRange(offsetBytes, lengthBytes));
+
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) =>
         file.FindExtent(new BlockRange(offsetBytes, lengthBytes));
 

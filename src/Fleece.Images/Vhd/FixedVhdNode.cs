@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
@@ -12,7 +13,7 @@ namespace Fleece.Images.Vhd;
 /// <para>Threading. Requests from any thread; every one completes on the calling thread.</para>
 /// <para>Ownership. The node owns the file.</para>
 /// </remarks>
-internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
+internal sealed class FixedVhdNode : IBlockNode, IReadAhead, IVhdLayer
 {
     private readonly IContainerFile _file;
     private readonly VhdFooter _footer;
@@ -70,6 +71,12 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
 
     /// <inheritdoc/>
     public void Read(long offsetBytes, Span<byte> buffer) => _file.Read(offsetBytes, buffer);
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => LocalFile.CanReadAhead;
+
+    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask WriteAsync(

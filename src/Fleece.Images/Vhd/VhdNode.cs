@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
@@ -21,7 +22,7 @@ namespace Fleece.Images.Vhd;
 /// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdNode : IBlockNode, IVhdLayer
+internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer
 {
     private readonly IContainerFile _file;
     private readonly VhdFooters _footers;
@@ -117,6 +118,31 @@ internal sealed partial class VhdNode : IBlockNode, IVhdLayer
             ReadInBlock(offsetBytes, part);
             offsetBytes += part.Length;
             buffer = buffer[part.Length..];
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => LocalFile.CanReadAhead;
+
+    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    /// <remarks>In a block of which the parent still holds sectors, those are left to the read.</remarks>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        while (lengthBytes > 0)
+        {
+            long partBytes = Math.Min(lengthBytes, BytesLeftInBlock(offsetBytes));
+            uint sector = _metadata.Find(BlockOf(offsetBytes));
+            if (sector != VhdBlockTable.Free)
+            {
+                _file.ReadAhead(_metadata.DataOffsetBytes(sector) + InBlock(offsetBytes), partBytes);
+            }
+            else
+            {
+                _parent?.ReadAhead(offsetBytes, partBytes);
+            }
+
+            offsetBytes += partBytes;
+            lengthBytes -= partBytes;
         }
     }
 

@@ -86,6 +86,8 @@ internal sealed class ReplayedFile : IContainerFile
         _file.Flush();
     }
 
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
+
     public void Write(long offsetBytes, ReadOnlySpan<byte> data) => throw ReadOnly();
 
     public void Zero(long offsetBytes, long lengthBytes) => throw ReadOnly();

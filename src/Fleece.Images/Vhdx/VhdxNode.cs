@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Numerics;
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
@@ -25,7 +26,7 @@ namespace Fleece.Images.Vhdx;
 /// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> empties the log and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdxNode : IBlockNode, IImageLayer
+internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer
 {
     private readonly IContainerFile _file;
     private readonly VhdxHeaders _headers;
@@ -154,6 +155,29 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer
         finally
         {
             _map.Epochs.Exit(ticket);
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => LocalFile.CanReadAhead;
+
+    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        while (lengthBytes > 0)
+        {
+            MappedRun run = _map.Map(offsetBytes, lengthBytes);
+            if (run.Kind == RunKind.Data)
+            {
+                _file.ReadAhead(run.FileOffsetBytes, run.LengthBytes);
+            }
+            else if (run.Kind == RunKind.Parent)
+            {
+                _parent?.ReadAhead(offsetBytes, run.LengthBytes);
+            }
+
+            offsetBytes += run.LengthBytes;
+            lengthBytes -= run.LengthBytes;
         }
     }
 

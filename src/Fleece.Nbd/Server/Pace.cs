@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using Fleece.Block;
 
 namespace Fleece.Nbd.Server;
 
 /// <summary>Tells whether a connection's storage answers at the speed of memory or makes its thread wait.</summary>
 /// <remarks>
 /// Handing a request to another thread costs more than the I/O itself when the page cache answers, and is the only way to
-/// keep a disk busy when it does not. A score of the last requests decides, so that one page fault or one loss of the
-/// processor does not.
+/// keep a disk busy when it does not. A score of the last requests decides, so that one wait does not. A clock raises the
+/// suspicion; then, where the system counts it, only requests that put their thread to sleep count as slow: on a busy machine
+/// many take long because others run.
 /// Threading. Any thread; lost updates only delay a change of mind.
 /// </remarks>
 internal sealed class Pace
@@ -17,25 +19,56 @@ internal sealed class Pace
     private const double QuickReadMicroseconds = 40;
     private const double QuickWriteMicroseconds = 250;
     private const double QuickMicrosecondsPerByte = 0.001;
-    private const int MaximumScore = 16;
-    private const int SlowScore = 8;
+    private const int MaximumScore = 64;
+    private const int SlowScore = 32;
 
     private static readonly double MicrosecondsPerTick = 1e6 / Stopwatch.Frequency;
 
+    private readonly int _slowWeight;
+    private readonly int _quickWeight;
     private int _score;
 
-    /// <summary>True when requests that have company should go to other threads.</summary>
+    private Pace(int slowWeight, int quickWeight)
+    {
+        _slowWeight = slowWeight;
+        _quickWeight = quickWeight;
+    }
+
+    /// <summary>A pace that decides whether requests go to other threads: that costs much, so many have to be slow.</summary>
+    public static Pace ForOtherThreads() => new(slowWeight: 8, quickWeight: 4);
+
+    /// <summary>A pace that decides whether reads are started ahead: that costs little, and then few of them wait, so one that waits tells
+    /// of those that did not.</summary>
+    public static Pace ForReadAhead() => new(slowWeight: 32, quickWeight: 1);
+
+    /// <summary>True when something should be done about the wait.</summary>
     public bool IsSlow => Volatile.Read(ref _score) >= SlowScore;
 
-    /// <summary>Notes how long a request kept a thread.</summary>
-    public void Note(long startedAt, long bytes, bool isRead)
+    /// <summary>Called by the thread that begins a request.</summary>
+    public Start Begin() =>
+        new(Stopwatch.GetTimestamp(), Volatile.Read(ref _score) == 0 ? ThreadSleeps.Unknown : ThreadSleeps.Count());
+
+    /// <summary>Notes what a request did to its thread, on that thread.</summary>
+    public void Note(Start start, long bytes, bool isRead)
     {
-        double microseconds = (Stopwatch.GetTimestamp() - startedAt) * MicrosecondsPerTick;
         int score = Volatile.Read(ref _score);
-        bool isQuick = microseconds <= (isRead ? QuickReadMicroseconds : QuickWriteMicroseconds) + bytes * QuickMicrosecondsPerByte;
-        if (isQuick ? score > 0 : score < MaximumScore)
+        bool isSlow = start.Sleeps == ThreadSleeps.Unknown
+            ? TookLong(start.Timestamp, bytes, isRead)
+            : ThreadSleeps.Count() != start.Sleeps;
+        if (isSlow ? score < MaximumScore : score > 0)
         {
-            Volatile.Write(ref _score, isQuick ? score - 1 : Math.Min(MaximumScore, score + 2));
+            Volatile.Write(ref _score, isSlow ? Math.Min(MaximumScore, score + _slowWeight) : Math.Max(0, score - _quickWeight));
         }
     }
+
+    private static bool TookLong(long startedAt, long bytes, bool isRead)
+    {
+        double microseconds = (Stopwatch.GetTimestamp() - startedAt) * MicrosecondsPerTick;
+        return microseconds > (isRead ? QuickReadMicroseconds : QuickWriteMicroseconds) + bytes * QuickMicrosecondsPerByte;
+    }
+
+    /// <summary>Where a thread stood when a request began.</summary>
+    /// <param name="Timestamp">The time.</param>
+    /// <param name="Sleeps">How often it had slept; unknown as long as there is no suspicion.</param>
+    public readonly record struct Start(long Timestamp, long Sleeps);
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Net.Sockets;
+
 namespace Fleece.Nbd.Server;
 
 /// <summary>The receiving side of a connection: one large buffer in which requests are parsed where they arrived.</summary>
@@ -17,6 +19,7 @@ internal sealed class RequestReader : IDisposable
     private SharedBuffer _buffer;
     private int _start;
     private int _end;
+    private long _seenBytes;
 
     public RequestReader(Stream stream, MemoryBudget budget, CancellationToken connectionEnded)
     {
@@ -59,9 +62,40 @@ internal sealed class RequestReader : IDisposable
     public ReadOnlyMemory<byte> Take(int bytes)
     {
         ReadOnlyMemory<byte> taken = _buffer.Bytes.AsMemory(_start, bytes);
-        _start += bytes;
+        Advance(bytes);
         return taken;
     }
+
+    /// <summary>True when what comes next has been looked at by <see cref="SeeNext"/>.</summary>
+    public bool HasSeenNext => _seenBytes > 0;
+
+    /// <summary>Takes from the socket what it holds without waiting, as far as there is room.</summary>
+    public void ReceiveWaiting()
+    {
+        if (_stream is not NetworkStream socket || !_buffer.IsLasting || _end == _buffer.LengthBytes)
+        {
+            return;
+        }
+
+        try
+        {
+            if (socket.DataAvailable)
+            {
+                _end += socket.Read(_buffer.Bytes.AsSpan(_end, _buffer.LengthBytes - _end));
+            }
+        }
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
+        {
+            // The connection has ended, which the next receive finds too.
+        }
+    }
+
+    /// <summary>The first bytes that are there and have not been looked at; empty when there are fewer.</summary>
+    public ReadOnlySpan<byte> PeekUnseen(int bytes) =>
+        AvailableBytes - _seenBytes >= bytes ? _buffer.Bytes.AsSpan(_start + (int)_seenBytes, bytes) : default;
+
+    /// <summary>Counts a request as looked at; its payload need not have come.</summary>
+    public void SeeNext(int headerBytes, long payloadBytes) => _seenBytes += headerBytes + payloadBytes;
 
     /// <summary>The buffer that holds what was taken last; the caller releases it.</summary>
     public SharedBuffer Share()
@@ -76,7 +110,7 @@ internal sealed class RequestReader : IDisposable
         while (true)
         {
             int taken = (int)Math.Min(bytes, AvailableBytes);
-            _start += taken;
+            Advance(taken);
             bytes -= taken;
             if (bytes == 0)
             {
@@ -95,6 +129,12 @@ internal sealed class RequestReader : IDisposable
     {
         Leave();
         _base.Release();
+    }
+
+    private void Advance(int bytes)
+    {
+        _start += bytes;
+        _seenBytes = Math.Max(0, _seenBytes - bytes);
     }
 
     // Others may wait for the memory that a large request has, so its client may not keep it without sending.

@@ -29,6 +29,10 @@ internal sealed class RequestService(
     public ValueTask ReadAsync(in RequestHeader request, Memory<byte> buffer) =>
         _device.ReadAsync((long)request.Offset, buffer);
 
+    public bool CanReadAhead => _device.CanReadAhead;
+
+    public void ReadAhead(in RequestHeader request) => _device.ReadAhead((long)request.Offset, (long)request.Length);
+
     public ValueTask WriteAsync(in RequestHeader request, ReadOnlyMemory<byte> data) =>
         _device.WriteAsync((long)request.Offset, data, FlagsOf(request));
 

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
 using Fleece.Block;
 using Fleece.Nbd.Wire;
 
@@ -10,7 +9,8 @@ namespace Fleece.Nbd.Server;
 /// <para>The thread blocks in a receive, parses every request that came with it in place, serves each at once and sends the
 /// replies together when it is about to block again. A request whose I/O does not complete at once goes on by itself: it keeps
 /// the buffer it reads into or writes from, and its reply is posted when it ends. When the storage is slow
-/// (<see cref="Pace"/>) and more requests wait, they are served by other threads.</para>
+/// (<see cref="Pace"/>) and more requests wait, the reads among them are started ahead (<see cref="Lookahead"/>); writes, and reads of
+/// storage that can't do that, are served by other threads.</para>
 /// <para>Threading. <see cref="Run"/> on the connection's own thread.</para>
 /// </remarks>
 internal sealed class Transmission : IDisposable
@@ -21,7 +21,9 @@ internal sealed class Transmission : IDisposable
     private readonly RequestRules _rules;
     private readonly RequestService _service;
     private readonly InFlightLimit _inFlight = new();
-    private readonly Pace _pace = new();
+    private readonly Lookahead _lookahead;
+    private readonly Pace _readPace;
+    private readonly Pace _writePace = Pace.ForOtherThreads();
     private readonly MemoryBudget _budget;
     private readonly WorkThreads _threads;
     private readonly CancellationToken _ended;
@@ -39,6 +41,8 @@ internal sealed class Transmission : IDisposable
         _rules = new RequestRules(
             negotiated.Export, negotiated.IsStructured, negotiated.IsExtended, negotiated.Contexts.Count != 0);
         _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended, ended.Token);
+        _lookahead = new Lookahead(_reader, _rules, _service, negotiated.IsExtended);
+        _readPace = _lookahead.IsPossible ? Pace.ForReadAhead() : Pace.ForOtherThreads();
         _budget = budget;
         _threads = threads;
         _ended = ended.Token;
@@ -69,7 +73,20 @@ internal sealed class Transmission : IDisposable
     private bool TryServeNext()
     {
         int headerBytes = RequestHeader.SizeBytes(_isExtended);
-        if (!_reader.TryFill(headerBytes) || !RequestHeader.TryRead(_reader.Peek(headerBytes), _isExtended, out RequestHeader request))
+        if (!_reader.TryFill(headerBytes))
+        {
+            return false;
+        }
+
+        if (_readPace.IsSlow && _lookahead.IsPossible)
+        {
+            // Replies that are ready must not wait for a disk with what comes next.
+            _replies.Flush();
+            _lookahead.Look();
+        }
+
+        bool isAhead = _reader.HasSeenNext;
+        if (!RequestHeader.TryRead(_reader.Peek(headerBytes), _isExtended, out RequestHeader request))
         {
             return false;
         }
@@ -96,14 +113,19 @@ internal sealed class Transmission : IDisposable
         ReadOnlyMemory<byte> payload = _reader.Take((int)payloadBytes);
         return request.Command switch
         {
-            NbdCommand.Read => Read(request),
+            NbdCommand.Read => Read(request, isAhead),
             NbdCommand.Write => Write(request, payload),
             _ => ServeOther(request, payload),
         };
     }
 
-    private bool Read(in RequestHeader request)
+    private bool Read(in RequestHeader request, bool isAhead)
     {
+        if (isAhead)
+        {
+            _lookahead.Leave(request);
+        }
+
         int lengthBytes = (int)request.Length;
         if (lengthBytes == 0)
         {
@@ -111,7 +133,7 @@ internal sealed class Transmission : IDisposable
         }
 
         int replyBytes = Math.Max(_format.ReadPrefixBytes + lengthBytes, ReplyFormat.MaximumShortReplyBytes);
-        if (ShouldGoElsewhere)
+        if (_readPace.IsSlow && !_lookahead.IsPossible && HasCompany)
         {
             return SendElsewhere(request, default, null, SharedBuffer.Rent(replyBytes, _budget, _ended));
         }
@@ -122,7 +144,7 @@ internal sealed class Transmission : IDisposable
             return false;
         }
 
-        long startedAt = Stopwatch.GetTimestamp();
+        Pace.Start start = _readPace.Begin();
         ValueTask reading;
         try
         {
@@ -130,7 +152,7 @@ internal sealed class Transmission : IDisposable
             if (reading.IsCompleted)
             {
                 reading.GetAwaiter().GetResult();
-                _pace.Note(startedAt, lengthBytes, isRead: true);
+                _readPace.Note(start, lengthBytes, isRead: true);
                 _replies.Commit(FormatRead(reply.Span, request));
                 return true;
             }
@@ -149,13 +171,13 @@ internal sealed class Transmission : IDisposable
 
     private bool Write(in RequestHeader request, ReadOnlyMemory<byte> payload)
     {
-        if (ShouldGoElsewhere)
+        if (_writePace.IsSlow && HasCompany)
         {
             return SendElsewhere(
                 request, payload, _reader.Share(), SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes));
         }
 
-        long startedAt = Stopwatch.GetTimestamp();
+        Pace.Start start = _writePace.Begin();
         ValueTask writing;
         try
         {
@@ -163,7 +185,7 @@ internal sealed class Transmission : IDisposable
             if (writing.IsCompleted)
             {
                 writing.GetAwaiter().GetResult();
-                _pace.Note(startedAt, payload.Length, isRead: false);
+                _writePace.Note(start, payload.Length, isRead: false);
                 return ReplySuccess(request);
             }
         }
@@ -201,7 +223,7 @@ internal sealed class Transmission : IDisposable
         }
     }
 
-    private bool ShouldGoElsewhere => _pace.IsSlow && _reader.AvailableBytes >= RequestHeader.CompactBytes;
+    private bool HasCompany => _reader.AvailableBytes >= RequestHeader.CompactBytes;
 
     private bool SendElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer? reply)
     {
@@ -341,7 +363,8 @@ internal sealed class Transmission : IDisposable
     {
         public void Execute()
         {
-            long startedAt = Stopwatch.GetTimestamp();
+            Pace pace = request.Command == NbdCommand.Read ? connection._readPace : connection._writePace;
+            Pace.Start start = pace.Begin();
             ValueTask io;
             try
             {
@@ -357,7 +380,7 @@ internal sealed class Transmission : IDisposable
                 io = ValueTask.FromException(e);
             }
 
-            connection._pace.Note(startedAt, (long)request.Length, request.Command == NbdCommand.Read);
+            pace.Note(start, (long)request.Length, request.Command == NbdCommand.Read);
             _ = connection.FinishAsync(request, io, reply, 0, holder);
         }
     }

@@ -48,6 +48,8 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
         buffer[insideBytes..].Clear();
     }
 
+    public void ReadAhead(long offsetBytes, long lengthBytes) => CheckRange(offsetBytes, lengthBytes);
+
     public void Write(long offsetBytes, ReadOnlySpan<byte> data)
     {
         CheckChange();

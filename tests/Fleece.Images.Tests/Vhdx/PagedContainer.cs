@@ -16,6 +16,8 @@ internal sealed class PagedContainer(MemoryContainer file) : IContainerFile
 
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
 
+    public void ReadAhead(long offsetBytes, long lengthBytes) => file.ReadAhead(offsetBytes, lengthBytes);
+
     public void Write(long offsetBytes, ReadOnlySpan<byte> data)
     {
         while (!data.IsEmpty)

@@ -14,6 +14,8 @@ internal sealed class PlacedContainer(IContainerFile file, string path) : IConta
 
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
 
+    public void ReadAhead(long offsetBytes, long lengthBytes) => file.ReadAhead(offsetBytes, lengthBytes);
+
     public void Write(long offsetBytes, ReadOnlySpan<byte> data) => file.Write(offsetBytes, data);
 
     public void Zero(long offsetBytes, long lengthBytes) => file.Zero(offsetBytes, lengthBytes);
