@@ -23,9 +23,8 @@ public sealed partial class LocalFile : IDisposable
     private static readonly byte[] Zeroes = new byte[ZeroesBytes];
 
     private readonly FileExtents _extents;
-    private readonly Lock _flushLock = new();
+    private readonly SharedFlush _flush;
     private readonly FileStream? _creation;
-    private BlockException? _flushFailure;
 
     private LocalFile(string path, SafeFileHandle handle, bool isReadOnly, FileStream? creation = null)
     {
@@ -34,6 +33,7 @@ public sealed partial class LocalFile : IDisposable
         Handle = handle;
         IsReadOnly = isReadOnly;
         _extents = new FileExtents(handle, path, isReadOnly);
+        _flush = new SharedFlush(() => RandomAccess.FlushToDisk(handle), path);
     }
 
     /// <summary>The full path of the file.</summary>
@@ -151,35 +151,13 @@ public sealed partial class LocalFile : IDisposable
     /// </summary>
     public void Discard(BlockRange range) => Discard(range, isLengthFixed: false);
 
-    /// <summary>Makes every write that completed before this call durable.</summary>
-    /// <remarks>
-    /// After a failed flush the system may have dropped the writes that it could not store, and may report the next
-    /// flush as good. So the first failure stands until the file is opened again. Flushes run one at a time, because
-    /// the system tells a failure to only one of those that run together, and the others would report success.
-    /// </remarks>
+    /// <summary>Makes every write that completed before this call durable; it fails once one has failed
+    /// (<see cref="SharedFlush"/>).</summary>
     public void Flush()
     {
-        if (IsReadOnly)
+        if (!IsReadOnly)
         {
-            return;
-        }
-
-        lock (_flushLock)
-        {
-            if (_flushFailure is { } earlier)
-            {
-                throw FileErrors.FlushFailedBefore(Path, earlier);
-            }
-
-            try
-            {
-                RandomAccess.FlushToDisk(Handle);
-            }
-            catch (Exception exception) when (FileErrors.IsFromSystem(exception))
-            {
-                _flushFailure = FileErrors.From(exception, Path, "flush");
-                throw _flushFailure;
-            }
+            _flush.Run();
         }
     }
 

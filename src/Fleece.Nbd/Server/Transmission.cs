@@ -10,10 +10,10 @@ namespace Fleece.Nbd.Server;
 /// replies together when it is about to block again. A request whose I/O does not complete at once goes on by itself: it keeps
 /// the buffer it reads into or writes from, and its reply is posted when it ends. When the storage is slow
 /// (<see cref="Pace"/>) and more requests wait, the reads among them are started ahead (<see cref="Lookahead"/>); writes, and reads of
-/// storage that can't do that, are served by other threads.</para>
+/// storage that can't do that, are served by other threads, and slow flushes always are.</para>
 /// <para>Threading. <see cref="Run"/> on the connection's own thread.</para>
 /// </remarks>
-internal sealed class Transmission : IDisposable
+internal sealed partial class Transmission : IDisposable
 {
     private readonly RequestReader _reader;
     private readonly ReplyWriter _replies;
@@ -24,6 +24,7 @@ internal sealed class Transmission : IDisposable
     private readonly Lookahead _lookahead;
     private readonly Pace _readPace;
     private readonly Pace _writePace = Pace.ForOtherThreads();
+    private readonly Pace _otherPace = Pace.ForOtherThreads();
     private readonly MemoryBudget _budget;
     private readonly WorkThreads _threads;
     private readonly CancellationToken _ended;
@@ -171,7 +172,8 @@ internal sealed class Transmission : IDisposable
 
     private bool Write(in RequestHeader request, ReadOnlyMemory<byte> payload)
     {
-        if (_writePace.IsSlow && HasCompany)
+        // A write that is to be durable keeps a thread as long as a flush does.
+        if (_writePace.IsSlow && (HasCompany || (request.Flags & CommandFlags.Fua) != 0))
         {
             return SendElsewhere(
                 request, payload, _reader.Share(), SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes));
@@ -205,7 +207,18 @@ internal sealed class Transmission : IDisposable
     private bool ServeOther(in RequestHeader request, ReadOnlyMemory<byte> payload)
     {
         // A payload here is a few words of a block status; a copy spares the buffer from being shared.
-        ValueTask<StatusAnswer?> serving = _service.ServeAsync(request, payload.IsEmpty ? payload : payload.ToArray());
+        ReadOnlyMemory<byte> kept = payload.IsEmpty ? payload : payload.ToArray();
+
+        // Also without company: a flush keeps a thread for many reads' time, and those come while it does.
+        if (_otherPace.IsSlow)
+        {
+            _inFlight.Enter(0);
+            _threads.Post(new OtherElsewhere(this, request, kept));
+            return true;
+        }
+
+        Pace.Start start = _otherPace.Begin();
+        ValueTask<StatusAnswer?> serving = _service.ServeAsync(request, kept);
         if (!serving.IsCompleted)
         {
             _inFlight.Enter(0);
@@ -213,6 +226,7 @@ internal sealed class Transmission : IDisposable
             return true;
         }
 
+        _otherPace.Note(start, 0, isRead: false);
         try
         {
             return serving.GetAwaiter().GetResult() is { } answer ? ReplyStatus(request, answer) : ReplySuccess(request);
@@ -224,64 +238,6 @@ internal sealed class Transmission : IDisposable
     }
 
     private bool HasCompany => _reader.AvailableBytes >= RequestHeader.CompactBytes;
-
-    private bool SendElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer? reply)
-    {
-        if (reply is null)
-        {
-            holder?.Release();
-            return false;
-        }
-
-        _inFlight.Enter((long)request.Length);
-        _threads.Post(new Elsewhere(this, request, payload, holder, reply));
-        return true;
-    }
-
-    /// <summary>Waits for a read or write, posts its reply and gives back what it held.</summary>
-    private async Task FinishAsync(
-        RequestHeader request, ValueTask io, SharedBuffer reply, int offsetBytes, SharedBuffer? payloadHolder)
-    {
-        Refusal refusal = default;
-        try
-        {
-            await io.ConfigureAwait(false);
-        }
-#pragma warning disable CA1031 // Whatever a request ends with goes to its client; nobody else waits for it.
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            refusal = RequestFailure.From(e, request);
-        }
-
-        payloadHolder?.Release();
-        int writtenBytes = Format(reply.Bytes.AsSpan(offsetBytes), request, refusal);
-        _replies.Post(reply, offsetBytes, writtenBytes, (long)request.Length);
-    }
-
-    private async Task FinishOtherAsync(RequestHeader request, ValueTask<StatusAnswer?> serving)
-    {
-        Refusal refusal = default;
-        StatusAnswer? answer = null;
-        try
-        {
-            answer = await serving.ConfigureAwait(false);
-        }
-#pragma warning disable CA1031 // As in FinishAsync.
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            refusal = RequestFailure.From(e, request);
-        }
-
-        // Short, or bounded by the number of extents; so the first buffers' allowance covers it.
-        int replyBytes = answer is null ? ReplyFormat.MaximumShortReplyBytes : StatusBytes(answer);
-        SharedBuffer reply = SharedBuffer.RentUncharged(replyBytes);
-        int writtenBytes = answer is null
-            ? Format(reply.Bytes, request, refusal)
-            : FormatStatus(reply.Bytes, request, answer);
-        _replies.Post(reply, 0, writtenBytes, 0);
-    }
 
     private int Format(Span<byte> reply, in RequestHeader request, Refusal refusal) =>
         refusal.Error != NbdError.None ? _format.WriteError(reply, request, refusal.Error, refusal.Message)
@@ -354,34 +310,5 @@ internal sealed class Transmission : IDisposable
         }
 
         return atBytes;
-    }
-
-    /// <summary>A read or write that another thread begins.</summary>
-    private sealed class Elsewhere(
-        Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer reply)
-        : IThreadWork
-    {
-        public void Execute()
-        {
-            Pace pace = request.Command == NbdCommand.Read ? connection._readPace : connection._writePace;
-            Pace.Start start = pace.Begin();
-            ValueTask io;
-            try
-            {
-                io = request.Command == NbdCommand.Read
-                    ? connection._service.ReadAsync(
-                        request, reply.Bytes.AsMemory(connection._format.ReadPrefixBytes, (int)request.Length))
-                    : connection._service.WriteAsync(request, payload);
-            }
-#pragma warning disable CA1031 // Goes to the client, as what fails later does.
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                io = ValueTask.FromException(e);
-            }
-
-            pace.Note(start, (long)request.Length, request.Command == NbdCommand.Read);
-            _ = connection.FinishAsync(request, io, reply, 0, holder);
-        }
     }
 }
