@@ -34,7 +34,8 @@ internal sealed class Lookahead(RequestReader reader, RequestRules rules, Reques
                 _aheadBytes += (long)request.Length;
             }
 
-            reader.SeeNext(_headerBytes, (long)request.PayloadBytes(isExtended));
+            // A client may claim any length; the connection ends before it has sent so much.
+            reader.SeeNext(_headerBytes, (long)Math.Min(request.PayloadBytes(isExtended), long.MaxValue / 2));
         }
     }
 

@@ -48,6 +48,10 @@ public sealed class FuzzTests
         int mostBytes = seeds.Pick(1, 7, 100, 5000, int.MaxValue);
         Seeds pieces = seeds.Fork();
         return await ScriptedServer.RunAsync(
-            script, content, access, mostBytes == int.MaxValue ? null : room => 1 + pieces.Next(Math.Min(room, mostBytes)));
+            script,
+            content,
+            access,
+            mostBytes == int.MaxValue ? null : room => 1 + pieces.Next(Math.Min(room, mostBytes)),
+            isCold: seeds.Chance(20));
     }
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
-using Fleece.Block.Memory;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 
@@ -18,7 +16,7 @@ public sealed class LookaheadTests
     [InlineData(HeaderMode.Extended)]
     public async Task Reads_that_wait_are_started_before_they_are_served_and_answered_right(HeaderMode mode)
     {
-        ColdNode node = new();
+        ColdNode node = new(DiskBytes);
         await using ServedDisk disk = new(node);
         Seeds seeds = Seeds.FromEnvironment();
         byte[] content = seeds.Bytes(256 * 4096);
@@ -43,7 +41,7 @@ public sealed class LookaheadTests
     [Fact]
     public async Task No_more_is_started_than_a_bounded_number_of_bytes()
     {
-        ColdNode node = new();
+        ColdNode node = new(DiskBytes);
         await using ServedDisk disk = new(node);
         using RawClient client = disk.Go();
         for (ulong i = 0; i < 64; i++)
@@ -59,7 +57,7 @@ public sealed class LookaheadTests
     [Fact]
     public async Task A_read_that_is_refused_is_not_started()
     {
-        ColdNode node = new();
+        ColdNode node = new(DiskBytes);
         await using ServedDisk disk = new(node);
         using RawClient client = disk.Go();
         List<ulong> refused = [];
@@ -75,64 +73,25 @@ public sealed class LookaheadTests
         Assert.InRange(node.StartedCount, 1, 32);
     }
 
-    /// <summary>Puts a reader to sleep unless what it reads has been started.</summary>
-    private sealed class ColdNode : IBlockNode, IReadAhead
+    [Theory]
+    [InlineData(ulong.MaxValue)]
+    [InlineData(long.MaxValue)]
+    [InlineData(1UL << 40)]
+    public async Task A_length_that_nobody_sends_is_looked_at_without_harm(ulong lengthBytes)
     {
-        private readonly MemoryNode _inner = new(DiskBytes);
-        private readonly HashSet<long> _started = [];
-        private long _aheadBytes;
-
-        public int StartedCount { get; private set; }
-
-        public int SleptCount { get; private set; }
-
-        public long MostAheadBytes { get; private set; }
-
-        public bool CanReadAhead => true;
-
-        public BlockGeometry Geometry => _inner.Geometry;
-
-        public void ReadAhead(long offsetBytes, long lengthBytes)
+        ColdNode node = new(DiskBytes);
+        await using ServedDisk disk = new(node);
+        using RawClient client = disk.Go(HeaderMode.Extended);
+        for (ulong i = 0; i < 8; i++)
         {
-            new BlockRange(offsetBytes, lengthBytes).CheckWithin(DiskBytes, null, "read ahead");
-            StartedCount++;
-            _started.Add(offsetBytes);
-            _aheadBytes += lengthBytes;
-            MostAheadBytes = Math.Max(MostAheadBytes, _aheadBytes);
+            client.Begin(Read, i * 4096, 4096);
         }
 
-        public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
-        {
-            if (_started.Remove(offsetBytes))
-            {
-                _aheadBytes -= buffer.Length;
-            }
-            else
-            {
-                SleptCount++;
-                Thread.Sleep(2);
-            }
+        client.Begin((int)NbdCommand.Write, 0, lengthBytes, (int)CommandFlags.PayloadLength);
+        client.Begin(Read, MiB, 4096);
 
-            return _inner.ReadAsync(offsetBytes, buffer, cancellationToken);
-        }
-
-        public ValueTask WriteAsync(
-            long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) =>
-            _inner.WriteAsync(offsetBytes, data, flags, cancellationToken);
-
-        public ValueTask WriteZeroesAsync(
-            long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken) =>
-            _inner.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
-
-        public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
-            _inner.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
-
-        public ValueTask FlushAsync(CancellationToken cancellationToken) => _inner.FlushAsync(cancellationToken);
-
-        public ValueTask<BlockStatusRun> GetStatusAsync(
-            long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
-            _inner.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken);
-
-        public ValueTask DisposeAsync() => _inner.DisposeAsync();
+        Assert.All(client.ReadAnswers(8), answer => Assert.Equal(NbdError.None, answer.Value.Error));
+        client.AssertClosed();
+        Assert.InRange(node.StartedCount, 1, 8);
     }
 }

@@ -14,9 +14,13 @@ internal static class ScriptedServer
     /// <param name="content">What the disk holds at first.</param>
     /// <param name="access">What clients may do.</param>
     /// <param name="pieceBytes">How much of what is there each receive gets; null for all.</param>
-    public static async Task<int> RunAsync(byte[] script, byte[] content, ExportAccess access, Func<int, int>? pieceBytes = null)
+    /// <param name="isCold">True for a disk whose reads wait unless they were started ahead.</param>
+    public static async Task<int> RunAsync(
+        byte[] script, byte[] content, ExportAccess access, Func<int, int>? pieceBytes = null, bool isCold = false)
     {
-        await using BlockDevice device = new(new MemoryNode(content.Length), "vm");
+        // Two slow reads begin the looking ahead; more slow requests of one sort would be answered by other threads, in any order.
+        IBlockNode disk = isCold ? new ColdNode(content.Length, mostSleeps: 3) : new MemoryNode(content.Length);
+        await using BlockDevice device = new(disk, "vm");
         await device.WriteAsync(0, content);
         ReferenceDisk model = new(content.Length);
         model.Write(0, content);
