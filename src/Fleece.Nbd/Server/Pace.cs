@@ -24,22 +24,27 @@ internal sealed class Pace
 
     private static readonly double MicrosecondsPerTick = 1e6 / Stopwatch.Frequency;
 
+    private readonly double _quickMicroseconds;
     private readonly int _slowWeight;
     private readonly int _quickWeight;
     private int _score;
 
-    private Pace(int slowWeight, int quickWeight)
+    private Pace(double quickMicroseconds, int slowWeight, int quickWeight)
     {
+        _quickMicroseconds = quickMicroseconds;
         _slowWeight = slowWeight;
         _quickWeight = quickWeight;
     }
 
-    /// <summary>A pace that decides whether requests go to other threads: that costs much, so many have to be slow.</summary>
-    public static Pace ForOtherThreads() => new(slowWeight: 8, quickWeight: 4);
-
-    /// <summary>A pace that decides whether reads are started ahead: that costs little, and then few of them wait, so one that waits tells
+    /// <summary>Of reads that are started ahead when they are slow: that costs little, and then few of them wait, so one that waits tells
     /// of those that did not.</summary>
-    public static Pace ForReadAhead() => new(slowWeight: 32, quickWeight: 1);
+    public static Pace OfReadsStartedAhead() => new(QuickReadMicroseconds, slowWeight: 32, quickWeight: 1);
+
+    /// <summary>Of reads that go to other threads when they are slow: that costs much, so many have to be.</summary>
+    public static Pace OfReads() => new(QuickReadMicroseconds, slowWeight: 8, quickWeight: 4);
+
+    /// <summary>Of everything else, which goes to other threads when it is slow.</summary>
+    public static Pace OfChanges() => new(QuickWriteMicroseconds, slowWeight: 8, quickWeight: 4);
 
     /// <summary>True when something should be done about the wait.</summary>
     public bool IsSlow => Volatile.Read(ref _score) >= SlowScore;
@@ -49,11 +54,11 @@ internal sealed class Pace
         new(Stopwatch.GetTimestamp(), Volatile.Read(ref _score) == 0 ? ThreadSleeps.Unknown : ThreadSleeps.Count());
 
     /// <summary>Notes what a request did to its thread, on that thread.</summary>
-    public void Note(Start start, long bytes, bool isRead)
+    public void Note(Start start, long bytes)
     {
         int score = Volatile.Read(ref _score);
         bool isSlow = start.Sleeps == ThreadSleeps.Unknown
-            ? TookLong(start.Timestamp, bytes, isRead)
+            ? TookLong(start.Timestamp, bytes)
             : ThreadSleeps.Count() != start.Sleeps;
         if (isSlow ? score < MaximumScore : score > 0)
         {
@@ -61,11 +66,8 @@ internal sealed class Pace
         }
     }
 
-    private static bool TookLong(long startedAt, long bytes, bool isRead)
-    {
-        double microseconds = (Stopwatch.GetTimestamp() - startedAt) * MicrosecondsPerTick;
-        return microseconds > (isRead ? QuickReadMicroseconds : QuickWriteMicroseconds) + bytes * QuickMicrosecondsPerByte;
-    }
+    private bool TookLong(long startedAt, long bytes) =>
+        (Stopwatch.GetTimestamp() - startedAt) * MicrosecondsPerTick > _quickMicroseconds + bytes * QuickMicrosecondsPerByte;
 
     /// <summary>Where a thread stood when a request began.</summary>
     /// <param name="Timestamp">The time.</param>

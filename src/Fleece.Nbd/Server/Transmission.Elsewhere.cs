@@ -89,7 +89,7 @@ internal sealed partial class Transmission
                 io = ValueTask.FromException(e);
             }
 
-            pace.Note(start, (long)request.Length, request.Command == NbdCommand.Read);
+            pace.Note(start, (long)request.Length);
             _ = connection.FinishAsync(request, io, reply, 0, holder);
         }
     }
@@ -101,7 +101,7 @@ internal sealed partial class Transmission
         {
             Pace.Start start = connection._otherPace.Begin();
             ValueTask<StatusAnswer?> serving = connection._service.ServeAsync(request, payload);
-            connection._otherPace.Note(start, 0, isRead: false);
+            connection._otherPace.Note(start, 0);
             _ = connection.FinishOtherAsync(request, serving);
         }
     }

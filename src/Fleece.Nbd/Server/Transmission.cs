@@ -23,8 +23,8 @@ internal sealed partial class Transmission : IDisposable
     private readonly InFlightLimit _inFlight = new();
     private readonly Lookahead _lookahead;
     private readonly Pace _readPace;
-    private readonly Pace _writePace = Pace.ForOtherThreads();
-    private readonly Pace _otherPace = Pace.ForOtherThreads();
+    private readonly Pace _writePace = Pace.OfChanges();
+    private readonly Pace _otherPace = Pace.OfChanges();
     private readonly MemoryBudget _budget;
     private readonly WorkThreads _threads;
     private readonly CancellationToken _ended;
@@ -43,7 +43,7 @@ internal sealed partial class Transmission : IDisposable
             negotiated.Export, negotiated.IsStructured, negotiated.IsExtended, negotiated.Contexts.Count != 0);
         _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended, ended.Token);
         _lookahead = new Lookahead(_reader, _rules, _service, negotiated.IsExtended);
-        _readPace = _lookahead.IsPossible ? Pace.ForReadAhead() : Pace.ForOtherThreads();
+        _readPace = _lookahead.IsPossible ? Pace.OfReadsStartedAhead() : Pace.OfReads();
         _budget = budget;
         _threads = threads;
         _ended = ended.Token;
@@ -153,7 +153,7 @@ internal sealed partial class Transmission : IDisposable
             if (reading.IsCompleted)
             {
                 reading.GetAwaiter().GetResult();
-                _readPace.Note(start, lengthBytes, isRead: true);
+                _readPace.Note(start, lengthBytes);
                 _replies.Commit(FormatRead(reply.Span, request));
                 return true;
             }
@@ -187,7 +187,7 @@ internal sealed partial class Transmission : IDisposable
             if (writing.IsCompleted)
             {
                 writing.GetAwaiter().GetResult();
-                _writePace.Note(start, payload.Length, isRead: false);
+                _writePace.Note(start, payload.Length);
                 return ReplySuccess(request);
             }
         }
@@ -226,7 +226,7 @@ internal sealed partial class Transmission : IDisposable
             return true;
         }
 
-        _otherPace.Note(start, 0, isRead: false);
+        _otherPace.Note(start, 0);
         try
         {
             return serving.GetAwaiter().GetResult() is { } answer ? ReplyStatus(request, answer) : ReplySuccess(request);

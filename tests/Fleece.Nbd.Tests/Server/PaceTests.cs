@@ -13,13 +13,13 @@ public sealed class PaceTests
     [Fact]
     public void Storage_that_puts_its_thread_to_sleep_is_slow()
     {
-        Pace pace = Pace.ForOtherThreads();
+        Pace pace = Pace.OfReads();
 
         for (int i = 0; i < Requests; i++)
         {
             Pace.Start start = pace.Begin();
             Thread.Sleep(1);
-            pace.Note(start, RequestBytes, isRead: true);
+            pace.Note(start, RequestBytes);
         }
 
         Assert.True(pace.IsSlow);
@@ -29,7 +29,7 @@ public sealed class PaceTests
     public void A_thread_that_is_kept_busy_does_not_make_its_storage_slow()
     {
         Assert.SkipWhen(ThreadSleeps.Count() == ThreadSleeps.Unknown, "This system does not count a thread's sleeps.");
-        Pace pace = Pace.ForOtherThreads();
+        Pace pace = Pace.OfReads();
         bool wasSlow = false;
 
         for (int i = 0; i < Requests; i++)
@@ -39,7 +39,7 @@ public sealed class PaceTests
             {
             }
 
-            pace.Note(start, RequestBytes, isRead: true);
+            pace.Note(start, RequestBytes);
             wasSlow |= pace.IsSlow;
         }
 
@@ -49,17 +49,17 @@ public sealed class PaceTests
     [Fact]
     public void Storage_that_is_quick_again_is_not_slow_for_long()
     {
-        Pace pace = Pace.ForReadAhead();
+        Pace pace = Pace.OfReadsStartedAhead();
         for (int i = 0; i < Requests; i++)
         {
             Pace.Start start = pace.Begin();
             Thread.Sleep(1);
-            pace.Note(start, RequestBytes, isRead: true);
+            pace.Note(start, RequestBytes);
         }
 
         for (int i = 0; i < Requests; i++)
         {
-            pace.Note(pace.Begin(), RequestBytes, isRead: true);
+            pace.Note(pace.Begin(), RequestBytes);
         }
 
         Assert.False(pace.IsSlow);

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Memory;
 using Fleece.Nbd.Wire;
+using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;
 
@@ -34,41 +35,20 @@ public sealed class SlowFlushTests
     }
 
     /// <summary>A disk whose flush keeps its thread until it may end, and for a moment anyway.</summary>
-    private sealed class FlushingNode(ManualResetEventSlim mayEnd) : IBlockNode
+    private sealed class FlushingNode(ManualResetEventSlim mayEnd) : BlockingNode(new MemoryNode(65536))
     {
-        private readonly MemoryNode _inner = new(65536);
         private int _flushCount;
 
         public int FlushCount => Volatile.Read(ref _flushCount);
 
-        public BlockGeometry Geometry => _inner.Geometry;
-
-        public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
-            _inner.ReadAsync(offsetBytes, buffer, cancellationToken);
-
-        public ValueTask WriteAsync(
-            long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) =>
-            _inner.WriteAsync(offsetBytes, data, flags, cancellationToken);
-
-        public ValueTask WriteZeroesAsync(
-            long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken) =>
-            _inner.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
-
-        public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
-            _inner.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
-
-        public ValueTask FlushAsync(CancellationToken cancellationToken)
+        protected override void Block(BlockOperationKind kind, BlockRange range)
         {
-            Interlocked.Increment(ref _flushCount);
-            Thread.Sleep(2);
-            mayEnd.Wait(TimeSpan.FromMinutes(1), CancellationToken.None);
-            return default;
+            if (kind == BlockOperationKind.Flush)
+            {
+                Interlocked.Increment(ref _flushCount);
+                Thread.Sleep(2);
+                mayEnd.Wait(TimeSpan.FromMinutes(1), CancellationToken.None);
+            }
         }
-
-        public ValueTask<BlockStatusRun> GetStatusAsync(
-            long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
-            _inner.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken);
-
-        public ValueTask DisposeAsync() => _inner.DisposeAsync();
     }
 }
