@@ -45,12 +45,12 @@ public sealed class RestoreToExportTests
         string path = nightly.Rig.Folder.File("target.raw");
         string failing = nightly.Rig.Folder.File("failing");
         await File.WriteAllBytesAsync(path, nightly.Rig.Seeds.Bytes(Nightly.SizeBytes));
-        await File.WriteAllTextAsync(failing, string.Empty);
         using Server serving = Server.Start(
-            nightly.Rig.Folder, ["nbdkit", "--filter=error", "file"], path, "error-pwrite=EIO", "error-pwrite-rate=30%", $"error-file={failing}");
+            nightly.Rig.Folder, ["nbdkit", "--filter=error", "file"], path, "error-pwrite=EIO", "error-pwrite-rate=100%", $"error-file={failing}");
         BackupPoint point = Repository.Read(nightly.RepositoryPath).Points[^1];
 
-        BlockException error = await Assert.ThrowsAsync<BlockException>(() => RestoreAsync(point, serving.Uri));
+        BlockException error = await Assert.ThrowsAsync<BlockException>(
+            () => RestoreAsync(point, serving.Uri, afterTheFirstStep: () => File.WriteAllText(failing, string.Empty)));
         File.Delete(failing);
         await RestoreAsync(point, serving.Uri);
 
@@ -86,9 +86,11 @@ public sealed class RestoreToExportTests
         return nightly;
     }
 
-    private static async Task RestoreAsync(BackupPoint point, NbdUri uri)
+    private static async Task RestoreAsync(BackupPoint point, NbdUri uri, Action? afterTheFirstStep = null)
     {
         await using BackupRestore restore = await BackupRestore.OpenAsync(point, new RestoreOptions { DestinationUri = uri });
+        await restore.StepAsync();
+        afterTheFirstStep?.Invoke();
         while (await restore.StepAsync())
         {
         }
