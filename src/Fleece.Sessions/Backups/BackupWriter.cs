@@ -14,8 +14,7 @@ namespace Fleece.Sessions.Backups;
 /// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
 /// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy
 /// of them and is kept; otherwise a file is deleted.</para>
-/// <para>Where a manifest, or reading back, needs digests, a thread of its own takes them of the chunks in their order, and hands the
-/// chunks on to those who store them.</para>
+/// <para>Where a manifest, or reading back, needs digests, chunks pass a <see cref="ContentRecorder"/> before they are stored.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
 /// </remarks>
@@ -29,14 +28,11 @@ public sealed class BackupWriter : IAsyncDisposable
     private readonly long _startedAt = Stopwatch.GetTimestamp();
     private readonly Dictionary<SnapshotRead, long> _arrivedDataBytes = [];
     private readonly Channel<SnapshotChunk> _queue =
-        Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks) { SingleWriter = true });
+        Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks));
 
-    // Where chunks come in: the queue itself, or one before it whose chunks are digested on their way.
-    private readonly Channel<SnapshotChunk> _arrived;
     private readonly UnflushedChunks? _unflushed;
     private readonly ContentRecorder? _content;
     private readonly bool _mustVerify;
-    private readonly Task _digester;
     private readonly Task[] _workers;
     private BlockException? _failure;
     private long _dataBytes;
@@ -50,14 +46,6 @@ public sealed class BackupWriter : IAsyncDisposable
         _source = source;
         _target = target;
         _mustVerify = mustVerify;
-        _arrived = _queue;
-        if (mustVerify || target.KeepsManifest)
-        {
-            _content = new ContentRecorder();
-            _arrived = Channel.CreateBounded<SnapshotChunk>(
-                new BoundedChannelOptions(QueuedChunks) { SingleWriter = true, SingleReader = true });
-        }
-
         _unflushed = target.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
         _workers = new Task[target.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
@@ -65,7 +53,9 @@ public sealed class BackupWriter : IAsyncDisposable
             _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {target.Destination}");
         }
 
-        _digester = _content is null ? Task.CompletedTask : OwnThread.Start(DigestAsync, $"Fleece digests {source.Id}");
+        _content = mustVerify || target.KeepsManifest
+            ? new ContentRecorder($"Fleece digests {source.Id}", ContentRecorder.ThreadsFor(Environment.ProcessorCount), QueueAsync)
+            : null;
     }
 
     /// <summary>Size of the disk in bytes.</summary>
@@ -144,15 +134,21 @@ public sealed class BackupWriter : IAsyncDisposable
             _chunkCount++;
             _dataBytes += chunk.IsZero ? 0 : chunk.LengthBytes;
             _zeroBytes += chunk.IsZero ? chunk.LengthBytes : 0;
-            if (_content is null && IsStoredAlready(chunk))
+            if (chunk.IsZero && chunk.LengthBytes != 0)
+            {
+                _content?.AddZeroes(new BlockRange(chunk.OffsetBytes, chunk.LengthBytes));
+            }
+
+            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero))
             {
                 Confirm(chunk);
                 return;
             }
 
-            while (!_arrived.Writer.TryWrite(chunk))
+            ChannelWriter<SnapshotChunk> next = _content is null || chunk.IsZero ? _queue.Writer : _content.WriterFor(chunk);
+            while (!next.TryWrite(chunk))
             {
-                if (!await _arrived.Writer.WaitToWriteAsync(cancellationToken).ConfigureAwait(false))
+                if (!await next.WaitToWriteAsync(cancellationToken).ConfigureAwait(false))
                 {
                     ThrowIfFailed();
                 }
@@ -219,39 +215,25 @@ public sealed class BackupWriter : IAsyncDisposable
 
     private async Task EndThreadsAsync()
     {
-        _arrived.Writer.TryComplete();
-        await _digester.ConfigureAwait(false);
+        if (_content is not null)
+        {
+            _content.Close();
+            await _content.Ended.ConfigureAwait(false);
+        }
+
         _queue.Writer.TryComplete();
         await Task.WhenAll(_workers).ConfigureAwait(false);
     }
 
-    private bool IsStoredAlready(SnapshotChunk chunk) => chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero);
-
-    // One thread, because a digest takes its bytes in order.
-    private async Task DigestAsync()
+    // Called by the threads that digest. A queue that is closed has failed, and then a chunk is not stored.
+    private async ValueTask QueueAsync(SnapshotChunk chunk)
     {
-        await foreach (SnapshotChunk chunk in _arrived.Reader.ReadAllAsync().ConfigureAwait(false))
+        while (!_queue.Writer.TryWrite(chunk))
         {
-            if (Volatile.Read(ref _failure) is not null)
+            if (!await _queue.Writer.WaitToWriteAsync().ConfigureAwait(false))
             {
                 chunk.EndTakenOver(isStored: false);
-                continue;
-            }
-
-            Record(chunk);
-            if (IsStoredAlready(chunk))
-            {
-                Confirm(chunk);
-                continue;
-            }
-
-            while (!_queue.Writer.TryWrite(chunk))
-            {
-                if (!await _queue.Writer.WaitToWriteAsync().ConfigureAwait(false))
-                {
-                    chunk.EndTakenOver(isStored: false);
-                    break;
-                }
+                return;
             }
         }
     }
@@ -292,23 +274,6 @@ public sealed class BackupWriter : IAsyncDisposable
         }
     }
 
-    private void Record(SnapshotChunk chunk)
-    {
-        if (chunk.LengthBytes == 0)
-        {
-            return;
-        }
-
-        if (chunk.IsZero)
-        {
-            _content?.AddZeroes(new BlockRange(chunk.OffsetBytes, chunk.LengthBytes));
-        }
-        else
-        {
-            _content?.AddData(chunk.OffsetBytes, chunk.Data);
-        }
-    }
-
     private async ValueTask StoredAsync(SnapshotChunk chunk)
     {
         if (_unflushed is null || !chunk.Consumes)
@@ -341,7 +306,7 @@ public sealed class BackupWriter : IAsyncDisposable
     private void Fail(BlockException failure)
     {
         Interlocked.CompareExchange(ref _failure, failure, null);
-        _arrived.Writer.TryComplete();
+        _content?.Close();
         _queue.Writer.TryComplete();
     }
 
