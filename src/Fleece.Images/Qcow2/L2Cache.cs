@@ -36,10 +36,13 @@ internal sealed class L2Cache
         _entriesPerSlice = 1 << header.L2SliceEntryBits;
         _isExtended = header.IsExtended;
         long tables = header.L1Entries;
-        long slices = Math.Min(
-            cacheBytes >> header.L2SliceBits, tables << (header.L2EntryBits - header.L2SliceEntryBits));
-        _capacity = (int)Math.Clamp(slices, Qcow2Limits.MinCachedTables, Qcow2Limits.MaxCachedSlices);
-        _dirtyLimit = Math.Max(1, _capacity / Qcow2Limits.DirtyShareOfCache);
+        long slices = tables << (header.L2EntryBits - header.L2SliceEntryBits);
+        long room = Math.Clamp(cacheBytes >> header.L2SliceBits, Qcow2Limits.MinCachedTables, Qcow2Limits.MaxCachedSlices);
+        _capacity = (int)Math.Clamp(slices, Qcow2Limits.MinCachedTables, room);
+
+        // A part of the room, not of what the disk can fill of it: a small disk has few slices, each of which soon has a change, and a
+        // write-back makes its writer wait for flushes.
+        _dirtyLimit = (int)Math.Max(1, room / Qcow2Limits.DirtyShareOfCache);
         uint buckets = BitOperations.RoundUpToPowerOf2((uint)_capacity);
         _buckets = new L2Slice?[buckets];
         _bucketShift = 64 - BitOperations.Log2(buckets);

@@ -119,6 +119,30 @@ public sealed class Qcow2SliceTests : IDisposable
         }
     }
 
+    // The guest's write that finds the cache full of changes waits for flushes, so small disks must not reach that sooner than large ones.
+    [Fact]
+    public async Task Changes_in_every_slice_of_a_disk_that_fits_into_the_cache_wait_for_the_guest_to_flush()
+    {
+        string path = _folder.NewFile(".qcow2");
+        await Images.CreateFileAsync(path, SizeBytes, ClusterBytes);
+        int flushes = 0;
+        using MemoryContainer container = new(await File.ReadAllBytesAsync(path));
+        await using Qcow2Node node = Qcow2Node.Open(container, new Qcow2Attachments());
+        await node.WriteAsync(0, Content(0), WriteFlags.None, CancellationToken.None);
+        container.BeforeFlush = () => flushes++;
+
+        for (int cluster = 1; cluster < 8 * Slices; cluster++)
+        {
+            long offsetBytes = cluster * (long)SliceDiskBytes / 8;
+            await node.WriteAsync(offsetBytes, Content(offsetBytes), WriteFlags.None, CancellationToken.None);
+        }
+
+        Assert.Equal(Slices, node.Metadata.Cache.Dirty.Count);
+        Assert.Equal(0, flushes);
+        await node.FlushAsync(CancellationToken.None);
+        Assert.InRange(flushes, 1, 3);
+    }
+
     private static System.Globalization.CultureInfo Invariant => System.Globalization.CultureInfo.InvariantCulture;
 
     private static byte[] Content(long offsetBytes)
