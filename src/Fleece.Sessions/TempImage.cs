@@ -9,7 +9,10 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Sessions;
 
 /// <summary>The image that receives old data.</summary>
-/// <remarks>Ownership. It owns the node; a file that it created is deleted when it is disposed.</remarks>
+/// <remarks>
+/// A session does not survive its process, so the image's format makes nothing durable: else a guest's write would now and then wait for
+/// a flush of all that was copied before it. Ownership. It owns the node; a file that it created is deleted when it is disposed.
+/// </remarks>
 internal sealed class TempImage : IAsyncDisposable
 {
     // Below this a session would break at its first copies; better to say so before the instant is promised.
@@ -70,7 +73,8 @@ internal sealed class TempImage : IAsyncDisposable
         try
         {
             ImageFormat? format = isOurs ? Image.FormatForNewFile(path) : null;
-            node = (await Image.OpenAsync(path, new ImageOpenOptions { Format = format }, cancellationToken).ConfigureAwait(false)).Node;
+            ImageOpenOptions opening = new() { Format = format, IsTransient = true };
+            node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
             return new TempImage(node, path, isOurs, readsAsZero);
         }

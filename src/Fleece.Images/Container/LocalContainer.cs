@@ -5,7 +5,9 @@ using Fleece.Block.Files;
 namespace Fleece.Images.Container;
 
 /// <summary>A container in a file of this machine. It owns the file.</summary>
-internal sealed class LocalContainer(LocalFile file) : IContainerFile
+/// <param name="file">The file.</param>
+/// <param name="isTransient">True to flush nothing, for <see cref="ImageOpenOptions.IsTransient"/>.</param>
+internal sealed class LocalContainer(LocalFile file, bool isTransient = false) : IContainerFile
 {
     /// <summary>The file itself, for formats whose disk it is.</summary>
     public LocalFile File => file;
@@ -30,7 +32,13 @@ internal sealed class LocalContainer(LocalFile file) : IContainerFile
 
     public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
 
-    public void Flush() => file.Flush();
+    public void Flush()
+    {
+        if (!isTransient)
+        {
+            file.Flush();
+        }
+    }
 
     public void Dispose() => file.Dispose();
 }

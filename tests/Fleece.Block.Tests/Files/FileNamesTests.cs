@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Diagnostics;
-using System.Globalization;
 using Fleece.Block.Files;
 using Fleece.TestKit;
 using Xunit;
@@ -13,28 +11,21 @@ public sealed class FileNamesTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    // Method: strace watches this process, because no other way shows what a crash would leave.
     [Fact]
     public async Task A_new_name_is_flushed_with_its_folder()
     {
-        Peer.Need("strace");
-        (string path, string newPath, string log) = (_folder.File("a"), _folder.File("b"), _folder.File("log"));
+        (string path, string newPath) = (_folder.File("a"), _folder.File("b"));
         await File.WriteAllTextAsync(path, "content");
-        using Process trace = Peer.Start(
-            "strace", "-f", "-y", "-e", "trace=fsync,rename,renameat,renameat2", "-o", log, "-p",
-            Environment.ProcessId.ToString(CultureInfo.InvariantCulture));
-        string? greeting = await trace.StandardError.ReadLineAsync();
-        Assert.SkipUnless(greeting?.Contains("attached", StringComparison.Ordinal) == true, $"strace may not watch: {greeting}");
 
-        FileNames.Move(path, newPath, overwrite: false);
+        string[] calls = await SystemCalls.WatchAsync(_folder, "fsync,rename,renameat,renameat2", () =>
+        {
+            FileNames.Move(path, newPath, overwrite: false);
+            return Task.CompletedTask;
+        });
 
-        // It writes its log to the end before it lets go.
-        using Process stop = Process.Start("kill", ["-INT", trace.Id.ToString(CultureInfo.InvariantCulture)]);
-        await trace.WaitForExitAsync();
-        string[] calls = await File.ReadAllLinesAsync(log);
-        int renamedAt = FindCall(calls, "rename", newPath);
+        int renamedAt = SystemCalls.Find(calls, "rename", newPath);
         Assert.True(renamedAt >= 0, "The rename is not in the log.");
-        Assert.InRange(FindCall(calls, "fsync(", $"<{_folder.Path}>"), renamedAt + 1, calls.Length);
+        Assert.InRange(SystemCalls.Find(calls, "fsync(", $"<{_folder.Path}>"), renamedAt + 1, calls.Length);
     }
 
     [Fact]
@@ -62,7 +53,4 @@ public sealed class FileNamesTests : IDisposable
         Assert.False(File.Exists(path));
         Assert.Equal("a", File.ReadAllText(newPath));
     }
-
-    private static int FindCall(string[] calls, string name, string argument) => Array.FindIndex(
-        calls, call => call.Contains(name, StringComparison.Ordinal) && call.Contains(argument, StringComparison.Ordinal));
 }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images;
+using Fleece.Images.Checking;
+using Fleece.TestKit;
+
+namespace Fleece.Sessions.Tests;
+
+/// <summary>Old data that goes into an image with metadata of its own.</summary>
+public sealed class TempImageTests
+{
+    private const int SizeBytes = 64 * 1024 * 1024;
+    private const int StrideBytes = 256 * 1024;
+
+    [Theory]
+    [InlineData(".qcow2")]
+    [InlineData(".vhd")]
+    [InlineData(".vhdx")]
+    public async Task A_guest_flushes_its_disk_and_never_temp(string suffix)
+    {
+        await using Rig rig = new();
+        byte[] content = rig.Seeds.Bytes(SizeBytes);
+        Disk disk = await rig.AddDiskAsync("vm", content);
+        string tempPath = rig.Folder.File("temp" + suffix);
+        await Image.CreateAsync(
+            tempPath, new ImageCreateOptions { Format = Image.FormatForNewFile(tempPath), SizeBytes = SizeBytes });
+        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = tempPath });
+
+        string[] calls = await SystemCalls.WatchAsync(rig.Folder, "fsync,fdatasync", async () =>
+        {
+            byte[] data = rig.Seeds.Bytes(4096);
+            for (int offsetBytes = 0; offsetBytes < SizeBytes; offsetBytes += StrideBytes)
+            {
+                await disk.Device.WriteAsync(offsetBytes, data, WriteFlags.None);
+            }
+
+            await disk.Device.FlushAsync();
+            Assert.Equal(content, await Rig.ReadAllAsync(session));
+            await session.StopAsync();
+        });
+
+        Assert.True(SystemCalls.Find(calls, "sync(", $"<{disk.Path}>") >= 0, "The guest's flush is not in the log.");
+        Assert.Equal(-1, SystemCalls.Find(calls, "sync(", $"<{tempPath}>"));
+    }
+
+    [Fact]
+    public async Task A_temp_image_of_the_users_is_whole_when_its_session_has_stopped()
+    {
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
+        string tempPath = rig.Folder.File("temp.qcow2");
+        await Image.CreateAsync(tempPath, new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = SizeBytes });
+        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = tempPath });
+        await disk.Device.WriteAsync(0, rig.Seeds.Bytes(SizeBytes / 2));
+
+        await session.StopAsync();
+
+        ImageReport report = await Image.CheckAsync(tempPath, ImageFormat.Qcow2, ImageRepair.None, CancellationToken.None);
+        Assert.True(report.IsClean);
+    }
+}

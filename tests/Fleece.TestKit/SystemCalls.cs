@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Globalization;
+using Xunit;
+
+namespace Fleece.TestKit;
+
+/// <summary>The system calls of this process, watched with strace: nothing else shows what a crash of the system would leave.</summary>
+public static class SystemCalls
+{
+    /// <summary>Notes calls while an action runs, one line each, files by their paths. Skips the test where strace can't watch.</summary>
+    /// <param name="folder">Where the log goes.</param>
+    /// <param name="names">Names of the calls, separated by commas.</param>
+    /// <param name="action">What is watched, on whatever threads it runs.</param>
+    public static async Task<string[]> WatchAsync(TempFolder folder, string names, Func<Task> action)
+    {
+        Peer.Need("strace");
+        string log = folder.NewFile(".strace");
+        using Process trace = Peer.Start(
+            "strace", "-f", "-y", "-e", $"trace={names}", "-o", log, "-p", Environment.ProcessId.ToString(CultureInfo.InvariantCulture));
+        string? greeting = await trace.StandardError.ReadLineAsync();
+        Assert.SkipUnless(greeting?.Contains("attached", StringComparison.Ordinal) == true, $"strace may not watch: {greeting}");
+        try
+        {
+            await action();
+        }
+        finally
+        {
+            // It writes its log to the end before it lets go.
+            using Process stop = Process.Start("kill", ["-INT", trace.Id.ToString(CultureInfo.InvariantCulture)]);
+            await trace.WaitForExitAsync();
+        }
+
+        return await File.ReadAllLinesAsync(log);
+    }
+
+    /// <summary>The first call of a name that names a file or another argument, or -1.</summary>
+    public static int Find(string[] calls, string name, string argument) => Array.FindIndex(
+        calls, call => call.Contains(name, StringComparison.Ordinal) && call.Contains(argument, StringComparison.Ordinal));
+}
