@@ -11,9 +11,9 @@ namespace Fleece.Nbd.Server;
 /// </remarks>
 internal sealed class Lookahead(RequestReader reader, RequestRules rules, RequestService service, bool isExtended)
 {
-    // What may be on its way into the cache before anybody takes it. Clients that read a disk from end to end have about as much
-    // in flight.
-    private const long MaximumBytes = 16 * 1024 * 1024;
+    // What may be on its way into the cache before anybody takes it. It keeps a fast disk busy; more would only stand in the disk's
+    // queue before what a guest asks for, because clients that read a disk from end to end ask for much more at once.
+    private const long MaximumBytes = 4 * 1024 * 1024;
 
     private readonly int _headerBytes = RequestHeader.SizeBytes(isExtended);
     private long _aheadBytes;

@@ -12,7 +12,7 @@ import random
 import statistics
 import time
 
-from peers import fio, in_turn, make_peers, parser, run
+from peers import Fio, fio, in_turn, make_peers, parser, run
 
 MIB = 1 << 20
 JOBS = {
@@ -23,6 +23,15 @@ JOBS = {
     'randwrite 4k qd16': ['--rw=randwrite', '--bs=4k', '--iodepth=16', '--number_ios=4000'],
     'randwrite 64k qd1': ['--rw=randwrite', '--bs=64k', '--iodepth=1', '--number_ios=1000'],
     'randwrite 64k qd16': ['--rw=randwrite', '--bs=64k', '--iodepth=16', '--number_ios=3000'],
+    'read 64k qd1': ['--rw=read', '--bs=64k', '--iodepth=1', '--number_ios=12000'],
+    'read 1m qd4': ['--rw=read', '--bs=1m', '--iodepth=4', '--number_ios=1000'],
+    'write 64k qd4': ['--rw=write', '--bs=64k', '--iodepth=4', '--number_ios=6000'],
+    'randrw 4k qd8': ['--rw=randrw', '--bs=4k', '--iodepth=8', '--number_ios=10000'],
+}
+GUESTS = {
+    # name: fio's options of a guest that writes while the snapshot is copied
+    'copy, guest 4k': ['--rw=randwrite', '--bs=4k', '--iodepth=1', '--rate_iops=500'],
+    'copy, guest 64k': ['--rw=randwrite', '--bs=64k', '--iodepth=16', '--rate_iops=1000'],
 }
 
 
@@ -42,27 +51,31 @@ def write_golden(path, size_bytes, seed):
 def image(path, size_bytes, golden=None):
     if os.path.exists(path):
         os.remove(path)
-    kind = os.path.splitext(path)[1][1:]
+    suffix = os.path.splitext(path)[1][1:]
+    kind = ['vpc', '-o', 'force_size=on'] if suffix == 'vhd' else [suffix]
     if golden is None:
-        run('qemu-img', 'create', '-q', '-f', kind, path, str(size_bytes))
+        run('qemu-img', 'create', '-q', '-f', *kind, path, str(size_bytes))
     else:
-        run('qemu-img', 'convert', '-f', 'raw', '-O', kind, golden, path)
+        run('qemu-img', 'convert', '-f', 'raw', '-O', *kind, golden, path)
 
 
 def measure(job, uris, size_bytes):
+    """The figure of a job, and the p99 of the guest's requests in microseconds."""
+    if job in JOBS:
+        result = fio(uris['active'], size_bytes, '--allrandrepeat=1', '--end_fsync=1', *JOBS[job])
+        side = result['write' if 'write' in job else 'read']
+        return side['iops'], side['clat_ns']['percentile']['99.000000'] / 1000
+    guest = Fio(uris['active'], size_bytes, *GUESTS[job]) if job in GUESTS else None
     started = time.monotonic()
-    if job == 'copy':
-        run('nbdcopy', uris['snapshot'], 'null:')
-        return size_bytes / MIB / (time.monotonic() - started), 0.0
-    result = fio(uris['active'], size_bytes, '--allrandrepeat=1', '--end_fsync=1', *JOBS[job])
-    side = result['write' if 'write' in job else 'read']
-    return side['iops'], side['clat_ns']['percentile']['99.000000'] / 1000
+    run('nbdcopy', uris['snapshot'], 'null:')
+    rate = size_bytes / MIB / (time.monotonic() - started)
+    return rate, guest.stop()['write']['clat_ns']['percentile']['99.000000'] / 1000 if guest else 0.0
 
 
 def main():
     options = parser(__doc__, size_mib=2048)
     options.add_argument('--config', default='raw:raw', help='formats of ACTIVE:TEMP')
-    options.add_argument('--jobs', default=','.join(['copy', *JOBS]))
+    options.add_argument('--jobs', default=';'.join(['copy', *GUESTS, *JOBS]), help='split by semicolons')
     arguments = options.parse_args()
     size_bytes = arguments.size_mib * MIB
     peers = make_peers(arguments)
@@ -72,9 +85,9 @@ def main():
     active, temp = (os.path.join(arguments.dir, name + '.' + kind) for name, kind in zip(('active', 'temp'), arguments.config.split(':')))
     results = {}
     for turn in range(arguments.rounds):
-        for job in arguments.jobs.split(','):
+        for job in arguments.jobs.split(';'):
             for peer in in_turn(peers, turn):
-                if 'write' in job or not os.path.exists(active):
+                if 'read' not in job or job == 'randrw 4k qd8' or not os.path.exists(active):
                     image(active, size_bytes, golden)
                 image(temp, size_bytes)
                 try:
@@ -84,7 +97,7 @@ def main():
                 finally:
                     peer.stop()
                 results.setdefault(job, {}).setdefault(peer.name, []).append((figure, p99_us))
-                print(f'{turn} {peer.name:10} {job:20} {figure:10.0f} {"MiB/s" if job == "copy" else "IOPS"} p99 {p99_us:.0f} us', flush=True)
+                print(f'{turn} {peer.name:10} {job:20} {figure:10.0f} {"IOPS" if job in JOBS else "MiB/s"} p99 {p99_us:.0f} us', flush=True)
     for job, of_peers in results.items():
         base = of_peers[peers[0].name]
         for peer in peers[1:]:

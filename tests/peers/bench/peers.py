@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 
 
@@ -47,8 +48,27 @@ def in_turn(peers, turn):
     return peers if turn % 2 == 0 else reversed(peers)
 
 
+class Fio:
+    """A job against an export, which runs until it has done what its options say, or is stopped."""
+
+    def __init__(self, uri, size_bytes, *options):
+        self.process = subprocess.Popen(
+            ['fio', '--name=j', '--ioengine=nbd', '--uri=' + uri, f'--size={size_bytes}', '--thread', '--randseed=7',
+             '--output-format=json', *options], stdout=subprocess.PIPE, text=True)
+
+    def result(self):
+        """fio's record of the job, when it has ended."""
+        text, _ = self.process.communicate()
+        if self.process.returncode not in (0, 128):
+            raise subprocess.CalledProcessError(self.process.returncode, self.process.args, text)
+        return json.loads(text[text.index('{'):])['jobs'][0]
+
+    def stop(self):
+        """Ends the job; returns what it has done until now."""
+        self.process.send_signal(signal.SIGINT)
+        return self.result()
+
+
 def fio(uri, size_bytes, *options):
     """Runs one job against an export; returns fio's record of it."""
-    text = run('fio', '--name=j', '--ioengine=nbd', '--uri=' + uri, f'--size={size_bytes}', '--thread', '--randseed=7',
-               '--output-format=json', *options)
-    return json.loads(text[text.index('{'):])['jobs'][0]
+    return Fio(uri, size_bytes, *options).result()
