@@ -31,7 +31,7 @@ public static class Image
         options ??= new ImageOpenOptions();
         CheckOpenOptions(path, options);
         cancellationToken.ThrowIfCancellationRequested();
-        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly), options.IsTransient);
+        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient));
         try
         {
             IImageDriver driver = ImageProbe.Tell(file, options.Format);

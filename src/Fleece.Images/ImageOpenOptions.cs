@@ -42,8 +42,7 @@ public sealed record ImageOpenOptions
 
     /// <summary>
     /// True for an image that nobody needs any more when the system crashes: nothing is made durable, also when it is flushed or closed, so
-    /// no request waits for that. Raw images and external data files still do as they are told. A crash of the system can leave a file that
-    /// is no image; one of the process can't.
+    /// no request waits for that. A crash of the system can leave a file that is no image; one of the process can't.
     /// </summary>
     public bool IsTransient { get; init; }
 }

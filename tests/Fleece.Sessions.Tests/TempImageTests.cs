@@ -13,34 +13,30 @@ public sealed class TempImageTests
     private const int StrideBytes = 256 * 1024;
 
     [Theory]
+    [InlineData(".raw")]
     [InlineData(".qcow2")]
     [InlineData(".vhd")]
     [InlineData(".vhdx")]
     public async Task A_guest_flushes_its_disk_and_never_temp(string suffix)
     {
         await using Rig rig = new();
-        byte[] content = rig.Seeds.Bytes(SizeBytes);
-        Disk disk = await rig.AddDiskAsync("vm", content);
         string tempPath = rig.Folder.File("temp" + suffix);
         await Image.CreateAsync(
             tempPath, new ImageCreateOptions { Format = Image.FormatForNewFile(tempPath), SizeBytes = SizeBytes });
-        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = tempPath });
 
-        string[] calls = await SystemCalls.WatchAsync(rig.Folder, "fsync,fdatasync", async () =>
-        {
-            byte[] data = rig.Seeds.Bytes(4096);
-            for (int offsetBytes = 0; offsetBytes < SizeBytes; offsetBytes += StrideBytes)
-            {
-                await disk.Device.WriteAsync(offsetBytes, data, WriteFlags.None);
-            }
+        await AssertNeverFlushedAsync(rig, tempPath, tempPath);
+    }
 
-            await disk.Device.FlushAsync();
-            Assert.Equal(content, await Rig.ReadAllAsync(session));
-            await session.StopAsync();
-        });
+    [Fact]
+    public async Task The_external_data_file_of_a_temp_image_is_not_flushed_either()
+    {
+        await using Rig rig = new();
+        string tempPath = rig.Folder.File("temp.qcow2");
+        string dataPath = rig.Folder.File("temp.data");
+        await Image.CreateAsync(
+            tempPath, new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = SizeBytes, DataFilePath = dataPath });
 
-        Assert.True(SystemCalls.Find(calls, "sync(", $"<{disk.Path}>") >= 0, "The guest's flush is not in the log.");
-        Assert.Equal(-1, SystemCalls.Find(calls, "sync(", $"<{tempPath}>"));
+        await AssertNeverFlushedAsync(rig, tempPath, dataPath);
     }
 
     [Fact]
@@ -57,5 +53,29 @@ public sealed class TempImageTests
 
         ImageReport report = await Image.CheckAsync(tempPath, ImageFormat.Qcow2, ImageRepair.None, CancellationToken.None);
         Assert.True(report.IsClean);
+    }
+
+    private static async Task AssertNeverFlushedAsync(Rig rig, string tempPath, string filePath)
+    {
+        byte[] content = rig.Seeds.Bytes(SizeBytes);
+        Disk disk = await rig.AddDiskAsync("vm", content);
+        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = tempPath });
+
+        string[] calls = await SystemCalls.WatchAsync(rig.Folder, "fsync,fdatasync,pwrite64", async () =>
+        {
+            byte[] data = rig.Seeds.Bytes(4096);
+            for (int offsetBytes = 0; offsetBytes < SizeBytes; offsetBytes += StrideBytes)
+            {
+                await disk.Device.WriteAsync(offsetBytes, data, WriteFlags.None);
+            }
+
+            await disk.Device.FlushAsync();
+            Assert.Equal(content, await Rig.ReadAllAsync(session));
+            await session.StopAsync();
+        });
+
+        Assert.True(SystemCalls.Find(calls, "sync(", $"<{disk.Path}>") >= 0, "The guest's flush is not in the log.");
+        Assert.True(SystemCalls.Find(calls, "pwrite64(", $"<{filePath}>") >= 0, "The old data is not in the log.");
+        Assert.Equal(-1, SystemCalls.Find(calls, "sync(", $"<{filePath}>"));
     }
 }

@@ -9,13 +9,14 @@ public sealed partial class LocalFile
     /// <summary>Opens a regular file that exists.</summary>
     /// <param name="path">The file.</param>
     /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
+    /// <param name="isTransient">True for a file that nobody needs any more when the system crashes: nothing makes it durable.</param>
     /// <remarks>
     /// What another process, QEMU's too, has open for writing is <see cref="BlockErrorKind.InUse"/> for a reader as well: its
     /// content can't be trusted.
     /// </remarks>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
     /// </exception>
-    public static LocalFile Open(string path, bool isReadOnly)
+    public static LocalFile Open(string path, bool isReadOnly, bool isTransient = false)
     {
         string fullPath = FullPath(path, "open");
         if (IsSpecialFile(fullPath))
@@ -41,7 +42,7 @@ public sealed partial class LocalFile
         try
         {
             ImageLocks.Take(handle, fullPath, isReadOnly, "open");
-            return new LocalFile(fullPath, handle, isReadOnly);
+            return new LocalFile(fullPath, handle, isReadOnly, isTransient: isTransient);
         }
         catch
         {

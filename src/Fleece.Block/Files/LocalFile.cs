@@ -25,10 +25,12 @@ public sealed partial class LocalFile : IDisposable
     private readonly FileExtents _extents;
     private readonly SharedFlush _flush;
     private readonly FileStream? _creation;
+    private readonly bool _isTransient;
 
-    private LocalFile(string path, SafeFileHandle handle, bool isReadOnly, FileStream? creation = null)
+    private LocalFile(string path, SafeFileHandle handle, bool isReadOnly, FileStream? creation = null, bool isTransient = false)
     {
         _creation = creation;
+        _isTransient = isTransient;
         Path = path;
         Handle = handle;
         IsReadOnly = isReadOnly;
@@ -152,10 +154,10 @@ public sealed partial class LocalFile : IDisposable
     public void Discard(BlockRange range) => Discard(range, isLengthFixed: false);
 
     /// <summary>Makes every write that completed before this call durable; it fails once one has failed
-    /// (<see cref="SharedFlush"/>).</summary>
+    /// (<see cref="SharedFlush"/>). A file that was opened as transient does nothing.</summary>
     public void Flush()
     {
-        if (!IsReadOnly)
+        if (!IsReadOnly && !_isTransient)
         {
             _flush.Run();
         }

@@ -6,8 +6,7 @@ namespace Fleece.Images.Container;
 
 /// <summary>A container in a file of this machine. It owns the file.</summary>
 /// <param name="file">The file.</param>
-/// <param name="isTransient">True to flush nothing, for <see cref="ImageOpenOptions.IsTransient"/>.</param>
-internal sealed class LocalContainer(LocalFile file, bool isTransient = false) : IContainerFile
+internal sealed class LocalContainer(LocalFile file) : IContainerFile
 {
     /// <summary>The file itself, for formats whose disk it is.</summary>
     public LocalFile File => file;
@@ -32,13 +31,7 @@ internal sealed class LocalContainer(LocalFile file, bool isTransient = false) :
 
     public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
 
-    public void Flush()
-    {
-        if (!isTransient)
-        {
-            file.Flush();
-        }
-    }
+    public void Flush() => file.Flush();
 
     public void Dispose() => file.Dispose();
 }

@@ -82,7 +82,7 @@ internal sealed class Qcow2Driver : IImageDriver
         try
         {
             parent = options.IsLayerOnly ? null : Qcow2References.OpenParent(file.Path, header, chain);
-            dataFile = Qcow2References.OpenDataFile(file, header);
+            dataFile = Qcow2References.OpenDataFile(file, header, options.IsTransient);
             return Qcow2Node.Open(file, new Qcow2Attachments
             {
                 Parent = parent,
