@@ -8,19 +8,21 @@ public interface IThreadWork
     void Execute();
 }
 
-/// <summary>Up to 16 threads for work that blocks in system calls.</summary>
+/// <summary>Threads for work that blocks in system calls.</summary>
+/// <param name="name">Name of every thread.</param>
+/// <param name="maximumThreads">How many may run at a time.</param>
 /// <remarks>
 /// They start when they are needed and end when they have been idle for a while. The thread pool is not used: requests
 /// block in system calls, and the pool is there for continuations.
 /// Threading. All members are safe from any thread.
 /// </remarks>
-public sealed class WorkThreads(string name)
+public sealed class WorkThreads(string name, int maximumThreads = WorkThreads.QueueThreads)
 {
+    /// <summary>How many keep a disk's queue full.</summary>
+    public const int QueueThreads = 16;
+
     /// <summary>Stack of such a thread: a request's deepest path needs a fraction, and a thousand threads fit.</summary>
     public const int StackBytes = 512 * 1024;
-
-    // A disk's queue is full with this many, and processors are not.
-    private const int MaximumThreads = 16;
 
     private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(10);
 
@@ -32,36 +34,40 @@ public sealed class WorkThreads(string name)
     /// <summary>Has the work done by another thread; on the caller's where the system has no thread to give.</summary>
     public void Post(IThreadWork work)
     {
-        Worker? idle = null;
-        lock (_lock)
-        {
-            if (_idle.Count != 0)
-            {
-                // The one that has waited least: its stack is in the cache, and those that are not needed get to end.
-                idle = _idle[^1];
-                _idle.RemoveAt(_idle.Count - 1);
-            }
-            else
-            {
-                _work.Enqueue(work);
-                if (_threads == MaximumThreads || TryStart() || _threads != 0)
-                {
-                    return;
-                }
-
-                // Threads end only when nothing is left to do, so this was all.
-                _work.Clear();
-            }
-        }
-
-        if (idle is null)
+        if (!TryHandOver(work, mayWait: true))
         {
             work.Execute();
         }
-        else
+    }
+
+    /// <summary>Has the work begun by another thread now; false when as many as may run are busy, or the system has no thread to
+    /// give.</summary>
+    public bool TryBegin(IThreadWork work) => TryHandOver(work, mayWait: false);
+
+    private bool TryHandOver(IThreadWork work, bool mayWait)
+    {
+        Worker idle;
+        lock (_lock)
         {
-            idle.Give(work);
+            if (_idle.Count == 0)
+            {
+                // A thread that starts here finds the work, for it has to wait for the lock first.
+                bool isTaken = (_threads < maximumThreads && TryStart()) || (mayWait && _threads != 0);
+                if (isTaken)
+                {
+                    _work.Enqueue(work);
+                }
+
+                return isTaken;
+            }
+
+            // The one that has waited least: its stack is in the cache, and those that are not needed get to end.
+            idle = _idle[^1];
+            _idle.RemoveAt(_idle.Count - 1);
         }
+
+        idle.Give(work);
+        return true;
     }
 
     private bool TryStart()

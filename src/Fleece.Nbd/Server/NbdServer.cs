@@ -116,29 +116,17 @@ public sealed class NbdServer : IAsyncDisposable
         while (_listener.Accept() is { } socket)
         {
             ServerConnection connection = new(socket, _context, ++_connectionNumber);
-            if (_context.TryAdd(connection))
-            {
-                Start(connection);
-            }
-            else
+            if (!_context.TryAdd(connection))
             {
                 socket.Dispose();
+            }
+            else if (!_context.ConnectionThreads.TryBegin(connection))
+            {
+                // Where the system has no more threads, one client is turned away; the others and the process go on (R7).
+                connection.Refuse();
             }
         }
 
         _accepted.SetResult();
-    }
-
-    // Where the system has no more threads, one client is turned away; the others and the process go on (R7).
-    private static void Start(ServerConnection connection)
-    {
-        try
-        {
-            connection.Start();
-        }
-        catch (OutOfMemoryException)
-        {
-            connection.Refuse();
-        }
     }
 }

@@ -7,7 +7,7 @@ namespace Fleece.Nbd.Server;
 /// <summary>One client: a socket, a thread, a handshake and then a transmission.</summary>
 /// <remarks>Threading. <see cref="End"/> from any thread; everything else happens on the connection's own.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; ending must stay possible at any time.
-internal sealed class ServerConnection(Socket socket, ServerContext context, long number)
+internal sealed class ServerConnection(Socket socket, ServerContext context, long number) : IThreadWork
 {
     // A client that never stops sending must not keep a connection open that is to end.
     private const long EndingMilliseconds = 1000;
@@ -17,17 +17,11 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
     private volatile string? _exportName;
     private long _isOverAt = long.MaxValue;
 
-    /// <summary>Completes when the thread has ended and the socket is closed.</summary>
+    /// <summary>Completes when nothing more is done for the client and the socket is closed.</summary>
     public Task Done => _done.Task;
 
     /// <summary>The export the client uses; null during the handshake.</summary>
     public string? ExportName => _exportName;
-
-    public void Start()
-    {
-        Thread thread = new(Run, WorkThreads.StackBytes) { IsBackground = true, Name = $"Fleece NBD {number}" };
-        thread.Start();
-    }
 
     /// <summary>Closes the socket of a connection that could not be started.</summary>
     public void Refuse()
@@ -58,7 +52,8 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
         socket.Dispose();
     }
 
-    private void Run()
+    /// <summary>Serves the client until it leaves or the connection is ended.</summary>
+    public void Execute()
     {
         Stream? stream = null;
         try

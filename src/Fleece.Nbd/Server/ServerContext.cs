@@ -20,6 +20,10 @@ internal sealed class ServerContext(IExportDirectory directory, NbdServerOptions
 
     public WorkThreads Threads { get; } = new("Fleece NBD I/O");
 
+    /// <summary>One for each connection. A client often comes again, and a thread takes longer to start than a connection to be
+    /// made.</summary>
+    public WorkThreads ConnectionThreads { get; } = new("Fleece NBD", int.MaxValue);
+
     /// <summary>Encrypts a connection; null when the server has no certificate.</summary>
     public Func<Stream, Stream>? StartTls { get; } =
         options.Tls is { } tls ? stream => TlsHandshake.AuthenticateAsServer(stream, tls) : null;

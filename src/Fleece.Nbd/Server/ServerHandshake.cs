@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
 using System.Text.Unicode;
@@ -15,6 +16,7 @@ namespace Fleece.Nbd.Server;
 internal sealed class ServerHandshake(Stream stream, IExportDirectory directory, Func<Stream, Stream>? startTls)
 {
     private readonly byte[] _header = new byte[OptionReplyHeader.SizeBytes];
+    private readonly ArrayBufferWriter<byte> _replies = new();
     private Stream _stream = stream;
     private bool _isEncrypted;
     private bool _isNoZeroes;
@@ -35,6 +37,7 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
 
         for (int count = 0; count < NbdLimits.MaximumOptions; count++)
         {
+            SendReplies();
             _stream.ReadExactly(_header.AsSpan(0, OptionHeader.SizeBytes));
             if (!OptionHeader.TryRead(_header, out OptionHeader option) || option.Length > NbdLimits.MaximumSkippedOptionBytes)
             {
@@ -58,10 +61,12 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
             (bool isOver, NbdExport? export) = Answer(option.Option, data);
             if (isOver)
             {
+                SendReplies();
                 return export is null ? null : new Negotiated(_stream, export, _isStructured, _isExtended, _contexts);
             }
         }
 
+        SendReplies();
         return null;
     }
 
@@ -177,6 +182,7 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
         else
         {
             Reply(NbdOption.StartTls, OptionReply.Ack);
+            SendReplies();
             _stream = startTls(_stream);
             _isEncrypted = true;
             (_isStructured, _isExtended, _contextsExport, _contexts) = (false, false, null, []);
@@ -341,10 +347,21 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
 
     private void Reply(NbdOption option, OptionReply type, params ReadOnlySpan<byte> data)
     {
-        byte[] reply = new byte[OptionReplyHeader.SizeBytes + data.Length];
+        int replyBytes = OptionReplyHeader.SizeBytes + data.Length;
+        Span<byte> reply = _replies.GetSpan(replyBytes);
         new OptionReplyHeader(option, type, (uint)data.Length).Write(reply);
-        data.CopyTo(reply.AsSpan(OptionReplyHeader.SizeBytes));
-        _stream.Write(reply);
+        data.CopyTo(reply[OptionReplyHeader.SizeBytes..]);
+        _replies.Advance(replyBytes);
+    }
+
+    // All answers to an option go together, because each send may wake the client.
+    private void SendReplies()
+    {
+        if (_replies.WrittenCount != 0)
+        {
+            _stream.Write(_replies.WrittenSpan);
+            _replies.ResetWrittenCount();
+        }
     }
 
     private void Skip(uint bytes)

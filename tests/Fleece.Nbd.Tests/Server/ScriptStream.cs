@@ -23,6 +23,9 @@ internal sealed class ScriptStream(byte[] script, Func<int, int>? pieceBytes = n
         }
     }
 
+    /// <summary>How often the server has sent something.</summary>
+    public int WriteCount { get; private set; }
+
     /// <summary>Bytes of the script that the server has read.</summary>
     public int ReadBytes => _at;
 
@@ -64,6 +67,7 @@ internal sealed class ScriptStream(byte[] script, Func<int, int>? pieceBytes = n
         lock (_sent)
         {
             _sent.Write(buffer);
+            WriteCount++;
         }
     }
 
