@@ -31,8 +31,8 @@ JOBS = {
 }
 GUESTS = {
     # name: fio's options of a guest that writes while the snapshot is copied
-    'copy, guest 4k': ['--rw=randwrite', '--bs=4k', '--iodepth=1', '--rate_iops=500'],
-    'copy, guest 64k': ['--rw=randwrite', '--bs=64k', '--iodepth=16', '--rate_iops=1000'],
+    'copy beside 4k': ['--rw=randwrite', '--bs=4k', '--iodepth=1', '--rate_iops=500'],
+    'copy beside 64k': ['--rw=randwrite', '--bs=64k', '--iodepth=16', '--rate_iops=1000'],
 }
 
 
@@ -76,7 +76,7 @@ def measure(job, uris, size_bytes):
 def main():
     options = parser(__doc__, size_mib=2048)
     options.add_argument('--config', default='raw:raw', help='formats of ACTIVE:TEMP')
-    options.add_argument('--jobs', default=';'.join(['copy', *GUESTS, *JOBS]), help='split by semicolons')
+    options.add_argument('--jobs', default=','.join(['copy', *GUESTS, *JOBS]))
     arguments = options.parse_args()
     size_bytes = arguments.size_mib * MIB
     peers = make_peers(arguments)
@@ -86,7 +86,7 @@ def main():
     active, temp = (os.path.join(arguments.dir, name + '.' + kind) for name, kind in zip(('active', 'temp'), arguments.config.split(':')))
     results = {}
     for turn in range(arguments.rounds):
-        for job in arguments.jobs.split(';'):
+        for job in arguments.jobs.split(','):
             for peer in in_turn(peers, turn):
                 image(active, size_bytes, golden)
                 image(temp, size_bytes)
