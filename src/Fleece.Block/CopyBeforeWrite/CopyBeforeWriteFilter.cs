@@ -303,13 +303,14 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
             ? default
             : _point.Temp.WriteZeroesAsync(bytes.OffsetBytes, bytes.LengthBytes, WriteFlags.None, CancellationToken.None);
 
-    /// <summary>Gives back what a copy stored for granules that were consumed while it ran (I7).</summary>
+    /// <summary>Gives back what a copy stored for granules that were consumed while it ran (I7), with what is refused around them: files
+    /// and images free whole blocks only.</summary>
     private async ValueTask ReclaimConsumedAsync(GranuleRun run)
     {
         for (long start = _point.Refused.FirstIn(run); start < run.End;)
         {
             GranuleRun consumed = new(start, _point.Refused.FirstNotIn(run with { Start = start }));
-            BlockRange bytes = _point.Granules.Bytes(consumed);
+            BlockRange bytes = _point.Granules.Bytes(WithRefusedNeighbours(consumed));
             try
             {
                 await _point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, CancellationToken.None)
@@ -322,6 +323,17 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
 
             start = _point.Refused.FirstIn(run with { Start = consumed.End });
         }
+    }
+
+    // Nobody reads from temp what is refused, and a copy that is still storing some of it frees it again itself.
+    private GranuleRun WithRefusedNeighbours(GranuleRun consumed)
+    {
+        long unit = Math.Max(1, WholeClusterDiscard.ClusterSizeBytes / _point.Granules.SizeBytes);
+        GranuleRun before = new(consumed.Start / unit * unit, consumed.Start);
+        GranuleRun behind = new(consumed.End, Math.Min(_point.Granules.Count, (consumed.End + unit - 1) / unit * unit));
+        return new GranuleRun(
+            _point.Refused.FirstNotIn(before) == before.End ? before.Start : consumed.Start,
+            _point.Refused.FirstNotIn(behind) == behind.End ? behind.End : consumed.End);
     }
 
     private void ApplyPolicy(GranuleRun run, Exception error)
