@@ -29,18 +29,57 @@ internal sealed class ImageChain
 
     /// <summary>Opens the parent of an image.</summary>
     /// <param name="childPath">The image that names it.</param>
-    /// <param name="candidates">Full paths where it may be, the best first; the first that exists is it.</param>
+    /// <param name="candidates">Full paths where it may be, the best first.</param>
     /// <param name="format">Its format.</param>
+    /// <param name="findMismatch">Why a file is not the image that the child means, or null when it is; null where the format records
+    /// no identity. The first candidate that is the right one decides: only its own parents are opened.</param>
     /// <exception cref="BlockException">NotFound: no candidate exists; Corrupt: a loop, or more than
-    /// <see cref="MaximumImages"/>; or why the parent can't be opened.</exception>
-    public ParentImage OpenParent(string childPath, IReadOnlyList<string> candidates, ImageFormat format)
+    /// <see cref="MaximumImages"/>; or why the parent can't be opened: of several wrong candidates, the first one's reason.</exception>
+    public ParentImage OpenParent(
+        string childPath,
+        IReadOnlyList<string> candidates,
+        ImageFormat format,
+        Func<IContainerFile, BlockException?>? findMismatch = null)
     {
-        string path = candidates.FirstOrDefault(File.Exists) ?? throw new BlockException(
+        BlockException? firstMismatch = null;
+        foreach (string candidate in candidates)
+        {
+            if (!File.Exists(candidate))
+            {
+                continue;
+            }
+
+            if (findMismatch is null || FindMismatch(candidate, findMismatch) is not { } mismatch)
+            {
+                return OpenAt(candidate, childPath, format);
+            }
+
+            firstMismatch ??= mismatch;
+        }
+
+        throw firstMismatch ?? new BlockException(
             BlockErrorKind.NotFound,
             $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}. " +
             "Put it back there.",
             childPath,
             operation: "open");
+    }
+
+    private static BlockException? FindMismatch(string path, Func<IContainerFile, BlockException?> findMismatch)
+    {
+        try
+        {
+            using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
+            return findMismatch(file);
+        }
+        catch (BlockException failure)
+        {
+            return failure;
+        }
+    }
+
+    private ParentImage OpenAt(string path, string childPath, ImageFormat format)
+    {
         if (!_paths.Add(FinalPath(path)))
         {
             throw new BlockException(

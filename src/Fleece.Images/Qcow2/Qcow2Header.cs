@@ -183,7 +183,7 @@ internal sealed record Qcow2Header
             CheckBounds(path, "backing_file_offset", Field64(bytes, 8), LengthV2Bytes, 1UL << clusterBits);
             ulong leftBytes = (1UL << clusterBits) - Field64(bytes, 8);
             CheckBounds(
-                path, "backing_file_size", Field32(bytes, 16), 1, Math.Min(Qcow2Limits.MaxBackingNameBytes, leftBytes));
+                path, "backing_file_size", Field32(bytes, 16), 0, Math.Min(Qcow2Limits.MaxBackingNameBytes, leftBytes));
         }
 
         if (Field32(bytes, 32) != 0)
@@ -217,7 +217,8 @@ internal sealed record Qcow2Header
     {
         long nameOffsetBytes = (long)Field64(bytes, 8);
         string? name = null;
-        if (nameOffsetBytes != 0)
+        // An image whose parent was taken away may keep the offset of an empty name.
+        if (nameOffsetBytes != 0 && Field32(bytes, 16) != 0)
         {
             byte[] nameBytes = new byte[Field32(bytes, 16)];
             file.Read(nameOffsetBytes, nameBytes);

@@ -46,11 +46,9 @@ internal static class Qcow2HeaderWriter
         byte[] bytes = new byte[Math.Min(header.ClusterBytes, Math.Max(nameOffsetBytes + name.Length, oldEndBytes))];
         file.Read(0, bytes.AsSpan(0, header.HeaderLengthBytes));
         extensions.CopyTo(bytes.AsSpan(header.HeaderLengthBytes));
-        if (name.Length != 0)
-        {
-            name.CopyTo(bytes, nameOffsetBytes);
-            BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(Qcow2Header.BackingOffsetField), nameOffsetBytes);
-        }
+        name.CopyTo(bytes, nameOffsetBytes);
+        BinaryPrimitives.WriteInt64BigEndian(
+            bytes.AsSpan(Qcow2Header.BackingOffsetField), name.Length == 0 ? 0 : nameOffsetBytes);
 
         file.Write(0, bytes);
         file.Flush();

@@ -81,7 +81,7 @@ internal sealed record Qcow2LayoutOptions
                 $"qcow2 stores at most {Qcow2Limits.MaxBackingNameBytes}; give a path relative to the image");
             Refuse(
                 path,
-                Qcow2References.IsProtocol(name),
+                RecordedName.IsProtocol(name),
                 $"the parent's path '{name}'",
                 "readers take it for a protocol; begin it with './'");
         }

@@ -9,8 +9,6 @@ namespace Fleece.Images.Qcow2;
 /// <summary>The other files an image names: its parent and its data file (qcow2.txt, "Header extensions").</summary>
 internal static class Qcow2References
 {
-    private const string ParentAdvice = "Record a plain path with 'qemu-img rebase -u -b PATH -F FORMAT'";
-
     private static readonly (string Name, ImageFormat Format)[] FormatNames =
     [
         ("raw", ImageFormat.Raw),
@@ -22,50 +20,55 @@ internal static class Qcow2References
     /// <summary>What a format is called in the backing format extension.</summary>
     public static string NameOf(ImageFormat format) => Array.Find(FormatNames, row => row.Format == format).Name;
 
-    /// <summary>Full path of the parent; null without one, or when its name is no path.</summary>
+    /// <summary>Full path of the parent; null without one, or when its name is none that Fleece follows.</summary>
     /// <exception cref="BlockException">Corrupt: it holds a null character.</exception>
-    public static string? FindParentPath(string path, Qcow2Header header) =>
-        header.BackingName is { } name && !IsProtocol(name) ? Resolve(path, "backing file name", name) : null;
+    public static string? FindParentPath(string path, Qcow2Header header)
+    {
+        try
+        {
+            return ReadParent(path, header)?.Path;
+        }
+        catch (BlockException failure) when (failure.Kind == BlockErrorKind.Unsupported)
+        {
+            return null;
+        }
+    }
 
     /// <summary>The parent's format; null when the image records none, or one Fleece does not have.</summary>
     public static ImageFormat? FindParentFormat(Qcow2Header header) =>
-        header.Extensions.FindString(HeaderExtensions.BackingFormat) is { } name
-        && Array.FindIndex(FormatNames, row => row.Name == name) is var index and >= 0
-            ? FormatNames[index].Format
-            : null;
+        header.Extensions.FindString(HeaderExtensions.BackingFormat) is { } name ? FindFormat(name) : null;
 
     /// <summary>Opens the parent.</summary>
-    /// <exception cref="BlockException">Unsupported: its name is no path, or its format is not recorded or not one of
-    /// Fleece's; and as <see cref="ImageChain.OpenParent"/>.</exception>
+    /// <exception cref="BlockException">Unsupported: its name is none that Fleece follows, or its format is not recorded or not one of
+    /// Fleece's; Corrupt: it records two formats; and as
+    /// <see cref="ImageChain.OpenParent(string, IReadOnlyList{string}, ImageFormat, Func{IContainerFile, BlockException?})"/>.</exception>
     public static ParentImage? OpenParent(string path, Qcow2Header header, ImageChain chain)
     {
-        if (header.BackingName is not { } name)
+        if (ReadParent(path, header) is not { } parent)
         {
             return null;
         }
 
-        if (IsProtocol(name))
+        string? recordedFormat = header.Extensions.FindString(HeaderExtensions.BackingFormat);
+        if (recordedFormat is not null && parent.FormatName is not null && recordedFormat != parent.FormatName)
         {
-            throw Qcow2Fault.Unsupported(
-                path, $"its backing file is '{name}', and Fleece follows paths only. {ParentAdvice}");
-        }
-
-        if (header.Extensions.FindString(HeaderExtensions.BackingFormat) is not { } formatName)
-        {
-            throw Qcow2Fault.Unsupported(
+            throw Qcow2Fault.Corrupt(
                 path,
-                $"it does not record the format of its backing file '{name}', and Fleece does not guess it, because the " +
-                $"guest of a raw disk can make that look like anything. Record it with 'qemu-img rebase -u -b \"{name}\" " +
-                "-F FORMAT'");
+                $"it records the format '{recordedFormat}' for its backing file, whose name asks for the driver '{parent.FormatName}'");
         }
 
-        ImageFormat format = FindParentFormat(header) ?? throw Qcow2Fault.Unsupported(
-            path, $"its backing file '{name}' has the format '{formatName}', which Fleece does not read as a parent");
-        return chain.OpenParent(path, [Resolve(path, "backing file name", name)], format);
+        string formatName = recordedFormat ?? parent.FormatName ?? throw Qcow2Fault.Unsupported(
+            path,
+            $"it does not record the format of its backing file '{header.BackingName}', and Fleece does not guess it, because the " +
+            $"guest of a raw disk can make that look like anything. Record it with 'qemu-img rebase -u -b \"{header.BackingName}\" " +
+            "-F FORMAT'");
+        ImageFormat format = FindFormat(formatName) ?? throw Qcow2Fault.Unsupported(
+            path, $"its backing file '{header.BackingName}' has the format '{formatName}', which Fleece does not read as a parent");
+        return chain.OpenParent(path, [parent.Path], format);
     }
 
     /// <summary>Full path of the data file; null when the data lies in the image.</summary>
-    /// <exception cref="BlockException">Unsupported: no name is recorded, or it is no path; Corrupt: it holds a null
+    /// <exception cref="BlockException">Unsupported: no name is recorded, or none that Fleece follows; Corrupt: it holds a null
     /// character.</exception>
     public static string? FindDataFilePath(string path, Qcow2Header header)
     {
@@ -75,15 +78,10 @@ internal static class Qcow2References
         }
 
         string? name = header.Extensions.FindString(HeaderExtensions.DataFileName);
-        if (string.IsNullOrEmpty(name) || IsProtocol(name))
-        {
-            throw Qcow2Fault.Unsupported(
-                path,
-                $"its data lies in an external data file, named '{name}' in its header, which is no path. Make it one " +
-                "file with 'qemu-img convert'");
-        }
-
-        return Resolve(path, "data file name", name);
+        return string.IsNullOrEmpty(name)
+            ? throw Qcow2Fault.Unsupported(
+                path, "its data lies in an external data file, which its header does not name. Make it one file with 'qemu-img convert'")
+            : RecordedName.Read(path, "data file name", name, "Make the image one file with 'qemu-img convert'").Path;
     }
 
     /// <summary>Opens the data file as the image is opened, with the same locks.</summary>
@@ -107,21 +105,10 @@ internal static class Qcow2References
         return new LocalContainer(LocalFile.Open(path, image.IsReadOnly, isTransient));
     }
 
-    // The length of a name is recorded beside it, so nothing but damage puts a null character into it, and no file has such a name.
-    private static string Resolve(string path, string field, string name)
-    {
-        int at = name.IndexOf('\0', StringComparison.Ordinal);
-        return at < 0
-            ? ImageChain.Resolve(path, name)
-            : throw Qcow2Fault.Corrupt(path, $"its {field} '{name.Replace('\0', '?')}' has a null character at {at}");
-    }
+    private static RecordedName? ReadParent(string path, Qcow2Header header) => header.BackingName is { } name
+        ? RecordedName.Read(path, "backing file name", name, "Record a plain path with 'qemu-img rebase -u -b PATH -F FORMAT'")
+        : null;
 
-    /// <summary>True for names that QEMU hands to a driver of its own: "json:{...}", "nbd://host/x", "rbd:pool/x".</summary>
-    public static bool IsProtocol(string name)
-    {
-        int colon = name.IndexOf(':', StringComparison.Ordinal);
-        int slash = name.IndexOfAny(['/', '\\']);
-        bool isDrive = OperatingSystem.IsWindows() && colon == 1;
-        return colon > 0 && !isDrive && (slash < 0 || colon < slash);
-    }
+    private static ImageFormat? FindFormat(string name) =>
+        Array.FindIndex(FormatNames, row => row.Name == name) is var index and >= 0 ? FormatNames[index].Format : null;
 }

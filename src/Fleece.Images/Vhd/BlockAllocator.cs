@@ -50,7 +50,8 @@ internal sealed class BlockAllocator
             && largestBytes < (long)VhdBlockTable.Invalid * VhdLimits.SectorBytes;
     }
 
-    /// <summary>The end of the last block, or of the tables where there is none; and how many blocks are free.</summary>
+    /// <summary>The end of the last block, or of the tables where there is none; and how many of the disk's blocks are free.</summary>
+    /// <remarks>A block behind the disk's end counts too: QEMU refuses a file whose table names a block beyond the file.</remarks>
     public static (long EndBytes, int FreeBlocks) FindEnd(VhdHeader header, VhdBlockTable table)
     {
         long endBytes = 0;
@@ -65,7 +66,7 @@ internal sealed class BlockAllocator
             uint sector = table[block];
             if (sector == VhdBlockTable.Free)
             {
-                freeBlocks++;
+                freeBlocks += block < header.BlockCount ? 1 : 0;
             }
             else if (sector != VhdBlockTable.Invalid)
             {

@@ -56,6 +56,7 @@ internal sealed class VhdBlockTable
 
     private VhdBlockTable(uint[] sectors) => _sectors = sectors;
 
+    /// <summary>Number of entries, with those behind the disk's last block.</summary>
     public int Count => _sectors.Length;
 
     public uint this[int block] => Volatile.Read(ref _sectors[block]);
@@ -63,7 +64,7 @@ internal sealed class VhdBlockTable
     /// <summary>Reads the table as it is, with whatever it holds.</summary>
     public static VhdBlockTable Read(IContainerFile file, VhdHeader header)
     {
-        uint[] sectors = new uint[header.BlockCount];
+        uint[] sectors = new uint[header.MaxTableEntries];
         Span<byte> bytes = MemoryMarshal.AsBytes(sectors.AsSpan());
         file.Read(header.TableOffsetBytes, bytes);
         if (BitConverter.IsLittleEndian)

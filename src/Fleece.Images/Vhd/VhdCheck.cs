@@ -133,12 +133,17 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
                 continue;
             }
 
+            starts.Add(sector);
+            if (block >= header.BlockCount)
+            {
+                continue;
+            }
+
             long gapSectors = sector - (previous + strideSectors);
             bool follows = gapSectors >= 0 && gapSectors * VhdLimits.SectorBytes < VhdLimits.DataAlignmentBytes;
             _fragmentedBlocks += previous != VhdBlockTable.Free && !follows ? 1 : 0;
             previous = sector;
             _allocatedBlocks++;
-            starts.Add(sector);
         }
 
         starts.Sort();

@@ -130,20 +130,17 @@ internal sealed class VhdDriver : IImageDriver
                 file.Path, "it is a differencing image, and neither a parent locator nor the parent's name says where its parent is");
         }
 
-        ParentImage parent = chain.OpenParent(file.Path, candidates, ImageFormat.Vhd);
-        Guid parentId = ((IVhdLayer)parent.Layer).UniqueId;
-        if (parentId == header.ParentId)
-        {
-            return parent;
-        }
+        return chain.OpenParent(file.Path, candidates, ImageFormat.Vhd, parent => FindMismatch(file.Path, header, parent));
+    }
 
-        string parentPath = parent.Layer.Path;
-        parent.Dispose();
-        throw new BlockException(
+    private static BlockException? FindMismatch(string path, VhdHeader header, IContainerFile parent)
+    {
+        Guid parentId = VhdFooters.Read(parent).Footer.UniqueId;
+        return parentId == header.ParentId ? null : new BlockException(
             BlockErrorKind.Corrupt,
-            $"The parent '{parentPath}' of '{file.Path}' was changed after the child was made, or another image stands in its place: " +
+            $"The parent '{parent.Path}' of '{path}' was changed after the child was made, or another image stands in its place: " +
             $"the child's parent unique id is {header.ParentId}, and the parent's unique id is {parentId}. Put the right parent back.",
-            file.Path,
+            path,
             operation: "open");
     }
 

@@ -49,8 +49,8 @@ internal sealed record VhdFooter
     /// <summary>From which "Time Stamp" counts.</summary>
     public static readonly DateTime Epoch = new(2000, 1, 1, 0, 0, 0, DateTimeKind.Utc);
 
-    // Programs that keep the current size right. With all others the geometry counts, as they themselves read it.
-    private static readonly string[] SizedCreators = ["win ", "qem2", "d2v ", "tap\0", "CTXS"];
+    // Virtual PC and QEMU's own "qemu" show their guests the geometry. All other programs, known or not, show the current size.
+    private static readonly string[] GeometryCreators = ["vpc ", "qemu"];
 
     public required VhdDiskType Type { get; init; }
 
@@ -118,18 +118,23 @@ internal sealed record VhdFooter
         return Parse(bytes, (VhdDiskType)type);
     }
 
-    /// <summary>The size programs agree on: the current size where the creator is known to keep it right or the geometry
-    /// can't say it, else what the geometry gives.</summary>
+    /// <summary>The size of the disk: what the geometry gives for the creators that show it to their guests, the current size for all
+    /// others.</summary>
+    /// <remarks>A geometry that is the largest there is, empty, or larger than the current size says nothing of the disk.</remarks>
     public static long SizeOf(string creator, ulong currentSizeBytes, VhdGeometry geometry)
     {
-        bool isSized = geometry.Sectors >= VhdGeometry.MaxSectors || Array.IndexOf(SizedCreators, creator) >= 0;
-        ulong sectors = isSized ? currentSizeBytes / VhdLimits.SectorBytes : (ulong)geometry.Sectors;
+        ulong currentSectors = currentSizeBytes / VhdLimits.SectorBytes;
+        ulong geometrySectors = (ulong)geometry.Sectors;
+        bool isByGeometry = geometrySectors is > 0 and < VhdGeometry.MaxSectors
+            && geometrySectors <= currentSectors
+            && Array.IndexOf(GeometryCreators, creator) >= 0;
+        ulong sectors = isByGeometry ? geometrySectors : currentSectors;
         return (long)Math.Min(sectors, long.MaxValue / VhdLimits.SectorBytes) * VhdLimits.SectorBytes;
     }
 
     /// <summary>The bytes of a new footer.</summary>
-    /// <remarks>The creator is Windows': every program takes the current size of those, so that a disk of any size has the
-    /// same size everywhere.</remarks>
+    /// <remarks>The creator is Windows': old programs too take the current size of those, so that a disk of any size has the same size
+    /// everywhere.</remarks>
     public static VhdFooter Create(VhdDiskType type, long sizeBytes, Guid uniqueId, uint timestamp)
     {
         byte[] bytes = new byte[LengthBytes];

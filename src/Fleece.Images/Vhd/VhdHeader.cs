@@ -44,10 +44,10 @@ internal sealed record VhdHeader
 
     public required long TableOffsetBytes { get; init; }
 
-    /// <summary>Entries the BAT has room for.</summary>
-    public required uint MaxTableEntries { get; init; }
+    /// <summary>Entries of the BAT. Those behind the disk's last block may be in use too: programs that shrink a disk leave them.</summary>
+    public required long MaxTableEntries { get; init; }
 
-    /// <summary>Entries the disk needs: its blocks.</summary>
+    /// <summary>Entries that the disk needs: its blocks.</summary>
     public required int BlockCount { get; init; }
 
     public required int BlockBytes { get; init; }
@@ -146,14 +146,6 @@ internal sealed record VhdHeader
                 offsetBytes);
         }
 
-        if (blocks > VhdLimits.MaxTableEntries)
-        {
-            throw VhdFault.Unsupported(
-                path,
-                $"it has {blocks} blocks of {blockBytes} bytes, {VhdLimits.MaxTableEntries} is the limit. Convert it to larger " +
-                "blocks");
-        }
-
         ulong tableOffset = BinaryPrimitives.ReadUInt64BigEndian(bytes[16..]);
         if (tableOffset % VhdLimits.SectorBytes != 0 || tableOffset > long.MaxValue / 2)
         {
@@ -165,7 +157,7 @@ internal sealed record VhdHeader
             OffsetBytes = offsetBytes,
             TableOffsetBytes = (long)tableOffset,
             MaxTableEntries = maxEntries,
-            BlockCount = (int)blocks,
+            BlockCount = (int)Math.Min(blocks, int.MaxValue),
             BlockBytes = (int)blockBytes,
             ParentId = new Guid(bytes.Slice(40, 16), bigEndian: true),
             ParentTimestamp = BinaryPrimitives.ReadUInt32BigEndian(bytes[56..]),
@@ -203,13 +195,21 @@ internal sealed record VhdHeader
     {
         BlockRange table = new(
             TableOffsetBytes,
-            (((long)MaxTableEntries * sizeof(uint)) + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes);
+            ((MaxTableEntries * sizeof(uint)) + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes);
         if (table.EndBytes > endBytes)
         {
             throw VhdFault.Truncated(
                 path,
                 $"the header's table offset is {TableOffsetBytes} for {MaxTableEntries} entries, and the file's content ends at " +
                 $"{endBytes}");
+        }
+
+        if (MaxTableEntries > VhdLimits.MaxTableEntries)
+        {
+            throw VhdFault.Unsupported(
+                path,
+                $"its block allocation table has {MaxTableEntries} entries for blocks of {BlockBytes} bytes, " +
+                $"{VhdLimits.MaxTableEntries} is the limit. Convert it to larger blocks");
         }
 
         if (table.Overlaps(new BlockRange(0, VhdFooter.LengthBytes)) || table.Overlaps(new BlockRange(OffsetBytes, LengthBytes)))

@@ -19,7 +19,7 @@ internal static class VhdLimits
     /// <summary>Largest block that is opened; its sector bitmap has 64 KiB.</summary>
     public const int MaxBlockBytes = 256 * 1024 * 1024;
 
-    /// <summary>Most BAT entries in use, held in memory whole: 2040 GiB in blocks of 256 KiB.</summary>
+    /// <summary>Most BAT entries, held in memory whole: 2040 GiB in blocks of 256 KiB.</summary>
     public const int MaxTableEntries = 8 * 1024 * 1024;
 
     /// <summary>Longest parent locator that is read: a path of 32 Ki UTF-16 characters.</summary>

@@ -209,7 +209,8 @@ internal sealed class VhdMetadata
     // One wrong entry shows that the table is not to be trusted with writes; what can be read without it may be.
     private void OnFault(BlockFault fault)
     {
-        if (!_file.IsReadOnly)
+        // No guest reaches an entry behind the disk's last block.
+        if (!_file.IsReadOnly && fault.Block < _header.BlockCount)
         {
             throw VhdFault.Corrupt(
                 _file.Path, fault.Describe(_header, _footers.ContentEndBytes), EntryOffsetBytes(fault.Block));

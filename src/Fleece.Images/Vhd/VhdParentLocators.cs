@@ -21,32 +21,28 @@ internal static class VhdParentLocators
     private const string UrlPrefix = "file://";
     private const string UrlHost = "localhost";
 
-    /// <summary>Full paths where the parent may be, the best first: relative ones, absolute ones, the parent's name beside the
-    /// child.</summary>
+    /// <summary>Full paths where the parent may be, the best first: relative ones, absolute ones, files beside the child.</summary>
+    /// <remarks>A file beside the child is one with the parent's recorded name, or with the last part of a Windows path where there are
+    /// no drive letters.</remarks>
     public static IReadOnlyList<string> ReadCandidates(IContainerFile file, VhdHeader header)
     {
-        List<string> candidates = [];
+        List<string> relative = [];
         List<string> absolute = [];
+        List<string> beside = [];
         foreach (VhdParentLocator locator in header.Locators)
         {
             if (ReadPath(file, locator) is { Length: > 0 } path)
             {
-                (IsAbsolute(path) ? absolute : candidates).Add(path);
+                Sort(path, relative, absolute, beside);
             }
         }
 
-        candidates.AddRange(absolute);
-        string name = header.ParentName[(header.ParentName.LastIndexOfAny(['\\', '/']) + 1)..];
-        if (name.Length != 0)
-        {
-            candidates.Add(name);
-        }
-
+        beside.Add(LastPart(header.ParentName));
         List<string> full = [];
-        foreach (string candidate in candidates)
+        foreach (string candidate in (IEnumerable<string>)[.. relative, .. absolute, .. beside])
         {
-            string path = ImageChain.Resolve(file.Path, candidate);
-            if (!full.Contains(path))
+            string path = candidate.Length == 0 ? string.Empty : ImageChain.Resolve(file.Path, candidate);
+            if (path.Length != 0 && !full.Contains(path))
             {
                 full.Add(path);
             }
@@ -84,7 +80,7 @@ internal static class VhdParentLocators
         return locators;
     }
 
-    // Null for what this system can't follow.
+    // Null for a platform that is not read, and for a locator that the file does not hold.
     private static string? ReadPath(IContainerFile file, VhdParentLocator locator)
     {
         if (locator.Platform is not (WindowsRelative or WindowsAbsolute or FileUrl)
@@ -100,14 +96,24 @@ internal static class VhdParentLocators
             return FromUrl(UntilNull(Encoding.UTF8.GetString(bytes)));
         }
 
-        string path = UntilNull(Encoding.Unicode.GetString(bytes));
+        return UntilNull(Encoding.Unicode.GetString(bytes));
+    }
+
+    private static void Sort(string path, List<string> relative, List<string> absolute, List<string> beside)
+    {
+        bool isOfWindows = path.StartsWith('\\') || (path.Length > 1 && path[1] == ':');
         if (OperatingSystem.IsWindows() || path.StartsWith('/'))
         {
-            return path;
+            (Path.IsPathRooted(path) ? absolute : relative).Add(path);
         }
-
-        bool isOfWindows = path.StartsWith('\\') || (path.Length > 1 && path[1] == ':');
-        return isOfWindows ? null : path.Replace('\\', '/');
+        else if (isOfWindows)
+        {
+            beside.Add(LastPart(path));
+        }
+        else
+        {
+            relative.Add(path.Replace('\\', '/'));
+        }
     }
 
     private static string? FromUrl(string url)
@@ -120,15 +126,10 @@ internal static class VhdParentLocators
         string path = UntilNull(Uri.UnescapeDataString(url[UrlPrefix.Length..]));
         path = path.StartsWith(UrlHost + "/", StringComparison.OrdinalIgnoreCase) ? path[UrlHost.Length..] : path;
         bool hasDrive = path.Length > 2 && path[0] == '/' && path[2] == ':';
-        if (OperatingSystem.IsWindows())
-        {
-            return hasDrive ? path[1..] : path;
-        }
-
-        return hasDrive ? null : path;
+        return hasDrive ? path[1..] : path;
     }
 
-    private static bool IsAbsolute(string path) => Path.IsPathRooted(path);
+    private static string LastPart(string path) => path[(path.LastIndexOfAny(['\\', '/']) + 1)..];
 
     private static string UntilNull(string text)
     {

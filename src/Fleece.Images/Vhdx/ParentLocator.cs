@@ -12,6 +12,7 @@ namespace Fleece.Images.Vhdx;
 /// 16  2  reserved                                         4  4  value_offset    10  2  value_length
 /// 18  2  key_value_count        keys and values are UTF-16, little-endian
 /// </code>
+/// <para>The specification has no null character behind a text; some programs write one, and it counts as none.</para>
 /// </remarks>
 internal sealed class ParentLocator
 {
@@ -136,7 +137,7 @@ internal sealed class ParentLocator
         uint offsetBytes = BinaryPrimitives.ReadUInt32LittleEndian(pair[offsetField..]);
         int lengthBytes = BinaryPrimitives.ReadUInt16LittleEndian(pair[lengthField..]);
         return offsetBytes + (long)lengthBytes <= item.Length && lengthBytes % sizeof(char) == 0
-            ? Encoding.Unicode.GetString(item.Slice((int)offsetBytes, lengthBytes))
+            ? Encoding.Unicode.GetString(item.Slice((int)offsetBytes, lengthBytes)).TrimEnd('\0')
             : throw VhdxFault.Corrupt(
                 path,
                 $"its parent locator has a {name}_offset {offsetBytes} with a {name}_length {lengthBytes}, which is no UTF-16 " +

@@ -31,6 +31,9 @@ internal sealed record VhdxHeader
 
     public required long LogLengthBytes { get; init; }
 
+    /// <summary>False for an image without a log, which is only read: nothing there would make a change of its metadata whole.</summary>
+    public bool HasLog => LogLengthBytes != 0;
+
     /// <summary>Reads a header; null when its signature or its checksum is wrong.</summary>
     /// <exception cref="Fleece.Block.BlockException">Unsupported, Corrupt: whole, and not to be used.</exception>
     public static VhdxHeader? TryRead(IContainerFile file, long offsetBytes)
@@ -82,7 +85,7 @@ internal sealed record VhdxHeader
 
     private void CheckLog(string path, long offsetBytes)
     {
-        if (LogLengthBytes is < VhdxFormat.MiB or > VhdxLimits.MaxLogBytes || LogLengthBytes % VhdxFormat.MiB != 0)
+        if (LogLengthBytes > VhdxLimits.MaxLogBytes || LogLengthBytes % VhdxFormat.MiB != 0)
         {
             throw VhdxFault.Corrupt(
                 path,
@@ -90,7 +93,8 @@ internal sealed record VhdxHeader
                 offsetBytes);
         }
 
-        if (LogOffsetBytes is < VhdxFormat.MiB or > VhdxLimits.MaxFileBytes || LogOffsetBytes % VhdxFormat.MiB != 0)
+        long leastBytes = HasLog ? VhdxFormat.MiB : 0;
+        if (LogOffsetBytes < leastBytes || LogOffsetBytes > VhdxLimits.MaxFileBytes || LogOffsetBytes % VhdxFormat.MiB != 0)
         {
             throw VhdxFault.Corrupt(
                 path, $"the header's log_offset is {LogOffsetBytes}, it must be a multiple of 1 MiB behind the headers", offsetBytes);

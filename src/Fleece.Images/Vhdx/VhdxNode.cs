@@ -85,6 +85,14 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer
         }
 
         VhdxStructure structure = VhdxStructure.Read(file);
+        if (!file.IsReadOnly && !structure.Headers.Current.HasLog)
+        {
+            throw VhdxFault.Unsupported(
+                file.Path,
+                "its header's log_length is 0, and a change of its tables needs a log. Open it read-only, or convert it with " +
+                "Convert-FleeceImage and use the copy");
+        }
+
         BatScan? scan = file.IsReadOnly ? null : ScanBeforeWriting(file, structure);
         ParentImage? parent = structure.Metadata.Locator is { } locator && !options.IsLayerOnly
             ? OpenParent(file.Path, locator, chain)
@@ -242,20 +250,15 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer
             ? new BatScan(structure.Replayed ?? file, structure, fault => throw fault)
             : null;
 
-    private static ParentImage OpenParent(string path, ParentLocator locator, ImageChain chain)
-    {
-        ParentImage parent = chain.OpenParent(path, locator.Candidates(path), ImageFormat.Vhdx);
-        if (parent.Layer is VhdxNode node && locator.Means(node.DataWriteGuid))
-        {
-            return parent;
-        }
+    private static ParentImage OpenParent(string path, ParentLocator locator, ImageChain chain) =>
+        chain.OpenParent(path, locator.Candidates(path), ImageFormat.Vhdx, parent => FindMismatch(path, locator, parent));
 
-        string parentPath = parent.Layer.Path;
-        string guid = parent.Layer is VhdxNode changed ? $"{{{changed.DataWriteGuid}}}" : "none";
-        parent.Dispose();
-        throw new BlockException(
+    private static BlockException? FindMismatch(string path, ParentLocator locator, IContainerFile parent)
+    {
+        Guid guid = VhdxStructure.ReadHeaders(parent).Current.DataWriteGuid;
+        return locator.Means(guid) ? null : new BlockException(
             BlockErrorKind.Corrupt,
-            $"The parent '{parentPath}' of '{path}' was changed after the child was made: its data_write_guid is {guid}, the " +
+            $"The parent '{parent.Path}' of '{path}' was changed after the child was made: its data_write_guid is {{{guid}}}, the " +
             $"child's parent_linkage is {locator.Linkage}. The child's content means nothing over it; restore the parent as it was.",
             path,
             operation: "open");

@@ -54,7 +54,9 @@ internal sealed record VhdxStructure
         return ReadBehindLog(file, headers, sequence, isLogLost);
     }
 
-    private static VhdxHeaders ReadHeaders(IContainerFile file)
+    /// <summary>Reads the two headers alone.</summary>
+    /// <exception cref="BlockException">WrongFormat, Unsupported, Corrupt, Truncated; read errors.</exception>
+    public static VhdxHeaders ReadHeaders(IContainerFile file)
     {
         Span<byte> signature = stackalloc byte[sizeof(ulong)];
         file.Read(0, signature);
@@ -79,11 +81,13 @@ internal sealed record VhdxStructure
         ReplayedFile? replayed = sequence is null ? null : new ReplayedFile(file, headers.Current, sequence);
         IContainerFile view = replayed ?? file;
         RegionTable regions = RegionTable.Read(view, headers.Current);
-        long endBytes = Math.Max(regions.Bat.EndBytes, regions.Metadata.EndBytes);
-        if (endBytes > VhdxFormat.RoundUpToMiB(view.GetLength()))
+        VhdxHeader header = headers.Current;
+        long logEndBytes = header.LogOffsetBytes + header.LogLengthBytes;
+        long endBytes = Math.Max(logEndBytes, Math.Max(regions.Bat.EndBytes, regions.Metadata.EndBytes));
+        if (endBytes > view.GetLength())
         {
             throw VhdxFault.Truncated(
-                file.Path, $"its regions reach up to {endBytes}, the file has {view.GetLength()} bytes");
+                file.Path, $"its log and its regions reach up to {endBytes}, the file has {view.GetLength()} bytes");
         }
 
         return new VhdxStructure

@@ -120,7 +120,14 @@ public sealed class Qcow2OverlayTests : IDisposable
     }
 
     [Theory]
-    [InlineData("json:{\"driver\":\"raw\"}", "json:")]
+    [InlineData("json:{\"driver\":\"raw\"}", "without a file name")]
+    [InlineData("json:{\"driver\":\"raw\",\"offset\":512,\"file\":{\"driver\":\"file\",\"filename\":\"base.raw\"}}", "'offset'")]
+    [InlineData("json:{\"driver\":\"raw\",\"file\":{\"driver\":\"nbd\",\"host\":\"h\"}}", "driver 'nbd'")]
+    [InlineData("json:{\"driver\":\"raw\",\"file.filename\":\"a\",\"file\":{\"filename\":\"b\"}}", "'file.filename' twice")]
+    [InlineData("json:[1]", "where an object is needed")]
+    [InlineData("json:{", "not the JSON object")]
+    [InlineData("file:base.raw", "'base.raw' in the folder that it was started in")]
+    [InlineData("json:{\"driver\":\"file\",\"filename\":\"/base.raw\"}", "'filename'")]
     [InlineData("nbd://host/export", "nbd://host/export")]
     [InlineData("rbd:pool/disk", "rbd:pool/disk")]
     public async Task A_parent_that_is_no_path_is_refused_by_its_name(string name, string part)
@@ -137,6 +144,76 @@ public sealed class Qcow2OverlayTests : IDisposable
 
         Assert.Equal(BlockErrorKind.Unsupported, failure.Kind);
         Assert.Contains(part, failure.Message, StringComparison.Ordinal);
+    }
+
+    // Names as QEMU and libvirt write them.
+    [Theory]
+    [InlineData("file:FOLDER/base.raw")]
+    [InlineData("json:{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"FOLDER/base.raw\"}}")]
+    [InlineData("json:{\"driver\":\"raw\",\"file.driver\":\"file\",\"file.filename\":\"FOLDER/base.raw\"}")]
+    [InlineData("json:{\"file\":{\"driver\":\"file\",\"filename\":\"FOLDER/base.raw\"}}")]
+    public async Task A_parent_that_is_recorded_as_a_local_file_is_opened(string form)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "The paths are those of other systems.");
+        string name = form.Replace("FOLDER", _folder.Path, StringComparison.Ordinal);
+        byte[] content = Seeds.FromEnvironment().Bytes(1024 * 1024);
+        await File.WriteAllBytesAsync(_folder.File("base.raw"), content);
+        string path = _folder.File("top.qcow2");
+        await File.WriteAllBytesAsync(path, Images.Empty(new Qcow2LayoutOptions
+        {
+            SizeBytes = content.Length,
+            BackingName = name,
+            BackingFormat = ImageFormat.Raw,
+        }));
+
+        Assert.Equal(_folder.File("base.raw"), (await Image.GetInfoAsync(path, null, CancellationToken.None)).ParentPath);
+        await using (Qcow2Node node = Images.Open(path, isReadOnly: true))
+        {
+            byte[] read = new byte[content.Length];
+            await node.ReadAsync(0, read, CancellationToken.None);
+            Assert.Equal(content, read);
+        }
+
+        Qemu.SkipWhenMissing();
+        Assert.Equal(content, Qemu.Content(path));
+    }
+
+    [Fact]
+    public async Task A_name_that_asks_for_another_driver_than_the_recorded_format_is_refused()
+    {
+        await File.WriteAllBytesAsync(_folder.File("base.raw"), new byte[1024 * 1024]);
+        string path = _folder.File("top.qcow2");
+        await File.WriteAllBytesAsync(path, Images.Empty(new Qcow2LayoutOptions
+        {
+            SizeBytes = 1024 * 1024,
+            BackingName = $"json:{{\"driver\":\"qcow2\",\"file\":{{\"driver\":\"file\",\"filename\":\"{_folder.File("base.raw")}\"}}}}",
+            BackingFormat = ImageFormat.Raw,
+        }));
+
+        BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
+
+        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Contains("'raw'", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_empty_backing_name_is_no_parent()
+    {
+        byte[] image = Images.Empty(new Qcow2LayoutOptions
+        {
+            SizeBytes = 1024 * 1024,
+            BackingName = "base.raw",
+            BackingFormat = ImageFormat.Raw,
+        });
+        image.AsSpan(16, 4).Clear();
+        string path = _folder.File("top.qcow2");
+        await File.WriteAllBytesAsync(path, image);
+
+        Assert.Equal(ImageType.Dynamic, (await Image.GetInfoAsync(path, null, CancellationToken.None)).Type);
+        await using Qcow2Node node = Images.Open(path);
+        byte[] read = new byte[4096];
+        await node.ReadAsync(0, read, CancellationToken.None);
+        Assert.Equal(new byte[4096], read);
     }
 
     [Fact]

@@ -111,8 +111,6 @@ public sealed class VhdAgainstQemuTests : IDisposable
     [Theory]
     [InlineData("vpc ", 139_264_000)]
     [InlineData("qemu", 139_264_000)]
-    [InlineData("dutl", 139_264_000)]
-    [InlineData("vbox", 139_264_000)]
     [InlineData("win ", 140_000_256)]
     [InlineData("qem2", 140_000_256)]
     [InlineData("d2v ", 140_000_256)]

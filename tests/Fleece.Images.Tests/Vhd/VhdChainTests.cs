@@ -332,11 +332,46 @@ public sealed class VhdChainTests : IDisposable
         Assert.Equal(1, (await VhdImages.ReadAllAsync(node))[0]);
     }
 
+    [Theory]
+    [InlineData(@"C:\vms\parent.vhd")]
+    [InlineData(@"\\srv\s\parent.vhd")]
+    [InlineData(@"\vms\parent.vhd")]
+    public async Task A_Windows_path_stands_for_a_file_of_its_name_beside_the_child(string recorded)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows follows these paths themselves.");
+        (_, string child) = await CreateAsync(1);
+        RecordParents(child, ("W2ku", recorded));
+
+        await using IBlockNode node = await VhdImages.OpenAsync(child, isReadOnly: true);
+        Assert.Equal(1, (await VhdImages.ReadAllAsync(node))[0]);
+    }
+
+    [Fact]
+    public async Task A_candidate_that_is_another_image_is_passed_over()
+    {
+        (string parent, string child) = await CreateAsync(1);
+        await Image.CreateAsync(
+            _folder.File("other.vhd"), new ImageCreateOptions { Format = ImageFormat.Vhd, SizeBytes = SizeBytes });
+        await File.WriteAllBytesAsync(_folder.File("damaged.vhd"), new byte[4096]);
+        RecordParents(child, ("W2ru", @".\damaged.vhd"), ("W2ru", @".\other.vhd"), ("W2ku", parent));
+
+        await using (IBlockNode node = await VhdImages.OpenAsync(child, isReadOnly: true))
+        {
+            Assert.Equal(1, (await VhdImages.ReadAllAsync(node))[0]);
+        }
+
+        RecordParents(child, ("W2ru", @".\other.vhd"));
+        BlockException failure = await FailsToOpenAsync(BlockErrorKind.Corrupt, child);
+        Assert.Contains("other.vhd", failure.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_chain_that_loops_is_refused()
     {
         (string parent, string child) = await CreateAsync(1);
-        File.Copy(child, parent, overwrite: true);
+        byte[] image = File.ReadAllBytes(child);
+        VhdImages.PatchFooters(image, footer => image.AsSpan(512 + 40, 16).CopyTo(footer.AsSpan(68)));
+        File.WriteAllBytes(parent, image);
 
         BlockException failure = await FailsToOpenAsync(BlockErrorKind.Corrupt, child);
         Assert.Contains("loop", failure.Message, StringComparison.Ordinal);
@@ -390,6 +425,24 @@ public sealed class VhdChainTests : IDisposable
         Assert.True(
             node.Metadata.Bitmaps.ResidentCount <= VhdLimits.MinCachedBitmaps + 1,
             $"{node.Metadata.Bitmaps.ResidentCount} bitmaps");
+    }
+
+    // Only these, in the space of the first locator, one sector each.
+    private static void RecordParents(string path, params (string Platform, string Path)[] locators)
+    {
+        byte[] image = File.ReadAllBytes(path);
+        int at = (int)BinaryPrimitives.ReadInt64BigEndian(image.AsSpan(512 + 576 + 16));
+        VhdImages.PatchHeader(image, header =>
+        {
+            header.AsSpan(64, 704).Clear();
+            for (int i = 0; i < locators.Length; i++)
+            {
+                byte[] bytes = Encoding.Unicode.GetBytes(locators[i].Path);
+                bytes.CopyTo(image, at + (i * 512));
+                AddLocator(header, i, locators[i].Platform, 512, bytes.Length, at + (i * 512));
+            }
+        });
+        File.WriteAllBytes(path, image);
     }
 
     private static void AddLocator(byte[] header, int index, string platform, int space, int lengthBytes, long offsetBytes)

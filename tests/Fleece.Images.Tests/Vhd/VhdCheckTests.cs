@@ -178,6 +178,41 @@ public sealed class VhdCheckTests
         Assert.Equal(whole, container.Content);
     }
 
+    // A disk of two blocks whose table has room for ten, with six of them allocated: as a program leaves it that shrinks a disk.
+    [Fact]
+    public async Task A_block_behind_the_disks_end_is_kept_with_its_table_entry()
+    {
+        MemoryContainer container = await MakeAsync();
+        VhdImages.PatchFooters(container.Content, footer => BinaryPrimitives.WriteInt64BigEndian(footer.AsSpan(48), 2 * BlockBytes));
+        byte[] before = [.. container.Content];
+
+        ImageReport report = Check(container, ImageRepair.Leaks);
+
+        Assert.True(report.IsClean, string.Join('\n', report.Findings));
+        Assert.Equal((2, 2), (report.TotalBlockCount, report.AllocatedBlockCount));
+        Assert.Equal(before, container.Content);
+        await CheckWithQemuAsync(container.Content);
+    }
+
+    [Fact]
+    public async Task A_new_block_is_put_behind_those_that_lie_behind_the_disks_end()
+    {
+        MemoryContainer container = await MakeAsync();
+        VhdImages.PatchFooters(container.Content, footer => BinaryPrimitives.WriteInt64BigEndian(footer.AsSpan(48), 2 * BlockBytes));
+        VhdImages.Entry(container.Content, 1).Fill(0xff);
+        byte[] surplus = VhdImages.Entry(container.Content, 5).ToArray();
+        await using (VhdNode node = VhdImages.Open(container))
+        {
+            await node.WriteAsync(BlockBytes, new byte[] { 1 }, WriteFlags.None, CancellationToken.None);
+        }
+
+        uint last = BinaryPrimitives.ReadUInt32BigEndian(surplus);
+        Assert.True(BinaryPrimitives.ReadUInt32BigEndian(VhdImages.Entry(container.Content, 1)) > last);
+        Assert.Equal(surplus, VhdImages.Entry(container.Content, 5).ToArray());
+        Assert.Equal(0, Check(container, ImageRepair.None).CorruptionCount);
+        await CheckWithQemuAsync(container.Content);
+    }
+
     [Fact]
     public async Task A_lost_block_between_others_is_a_leak_that_stays()
     {
@@ -228,6 +263,16 @@ public sealed class VhdCheckTests
         }
 
         return new MemoryContainer(container.Content);
+    }
+
+    // QEMU refuses a file whose table names a block beyond its end.
+    private static async Task CheckWithQemuAsync(byte[] image)
+    {
+        Peer.Need("qemu-img");
+        using TempFolder folder = new();
+        string path = folder.NewFile(".vhd");
+        await File.WriteAllBytesAsync(path, image);
+        Qemu.Image("info", "-f", "vpc", path);
     }
 
     private static ImageReport Check(MemoryContainer container, ImageRepair repair) =>

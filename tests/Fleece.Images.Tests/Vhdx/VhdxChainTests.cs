@@ -308,12 +308,54 @@ public sealed class VhdxChainTests : IDisposable
         string parent = await CreateParentAsync(4 * MiB, Seeds.FromEnvironment());
         string child = _folder.File("child.avhdx");
         await VhdxImages.CreateChildAsync(child, parent);
+        Guid linkage = VhdxImages.DataWriteGuid(parent);
         File.Delete(parent);
         Assert.Equal(BlockErrorKind.NotFound, Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true)).Kind);
 
-        File.Copy(child, parent);
+        // A copy of the child that has the identity of the parent it looks for.
+        byte[] image = File.ReadAllBytes(child);
+        VhdxImages.PutInHeaders(image, 32, 8, BitConverter.ToUInt64(linkage.ToByteArray(), 0));
+        VhdxImages.PutInHeaders(image, 40, 8, BitConverter.ToUInt64(linkage.ToByteArray(), 8));
+        File.WriteAllBytes(parent, image);
         BlockException loop = Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true));
         Assert.Contains("loop", loop.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_candidate_that_is_another_image_is_passed_over()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "The path is made up for other systems.");
+        string parent = await CreateParentAsync(4 * MiB, Seeds.FromEnvironment());
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        Guid linkage = VhdxImages.DataWriteGuid(parent);
+        string moved = Directory.CreateDirectory(_folder.File("moved")).FullName;
+        File.Move(parent, Path.Combine(moved, Path.GetFileName(parent)));
+        await Image.CreateAsync(parent, VhdxImages.Options(4 * MiB));
+        BlockException failure = Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true));
+        Assert.Contains("was changed after the child was made", failure.Message, StringComparison.Ordinal);
+
+        VhdxImages.RecordParent(
+            child,
+            ("parent_linkage", $"{{{linkage}}}"),
+            ("relative_path", $@".\{Path.GetFileName(parent)}"),
+            ("absolute_win32_path", Path.Combine(moved, Path.GetFileName(parent))));
+
+        await VhdxImages.Open(child, isReadOnly: true).DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Texts_of_a_locator_that_end_in_a_null_character_are_read()
+    {
+        string parent = await CreateParentAsync(4 * MiB, Seeds.FromEnvironment());
+        string child = _folder.File("child.avhdx");
+        await VhdxImages.CreateChildAsync(child, parent);
+        VhdxImages.RecordParent(
+            child,
+            ("parent_linkage\0", $"{{{VhdxImages.DataWriteGuid(parent)}}}\0"),
+            ("relative_path\0", $@".\{Path.GetFileName(parent)}" + "\0"));
+
+        await VhdxImages.Open(child, isReadOnly: true).DisposeAsync();
     }
 
     [Theory]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Text;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Chain;
@@ -117,6 +118,43 @@ internal static class VhdxImages
             Put(image, (int)offsetBytes + field, width, value);
             VhdxFormat.Seal(image.AsSpan((int)offsetBytes, VhdxFormat.TableBytes));
         }
+    }
+
+    /// <summary>Puts a parent locator with these keys and values in the place of the one that a child of Fleece's own has.</summary>
+    public static void RecordParent(string path, params (string Key, string Value)[] pairs)
+    {
+        byte[] image = File.ReadAllBytes(path);
+        int entry = MetadataOffsetBytes + 32;
+        while (new Guid(image.AsSpan(entry, 16)) != VhdxFormat.ParentLocatorItem)
+        {
+            entry += 32;
+        }
+
+        int item = MetadataOffsetBytes + (int)(uint)Word(image, entry + 16);
+        Put(image, item + 18, 2, (ulong)pairs.Length);
+        int at = 20 + (pairs.Length * 12);
+        for (int i = 0; i < pairs.Length; i++)
+        {
+            int pair = item + 20 + (i * 12);
+            (string Text, int Offset, int Length)[] texts = [(pairs[i].Key, 0, 8), (pairs[i].Value, 4, 10)];
+            foreach ((string text, int offset, int length) in texts)
+            {
+                int textBytes = Encoding.Unicode.GetBytes(text, image.AsSpan(item + at));
+                Put(image, pair + offset, 4, (ulong)at);
+                Put(image, pair + length, 2, (ulong)textBytes);
+                at += textBytes;
+            }
+        }
+
+        Put(image, entry + 20, 4, (ulong)at);
+        File.WriteAllBytes(path, image);
+    }
+
+    /// <summary>The identity of an image that its children record.</summary>
+    public static Guid DataWriteGuid(string path)
+    {
+        using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
+        return VhdxHeaders.Read(file).Current.DataWriteGuid;
     }
 
     /// <summary>A random request on a node and on its reference; many span whole blocks of 1 MiB.</summary>

@@ -16,7 +16,6 @@ public sealed class VhdxRefusalTests
     [Theory]
     [InlineData(66, 2, 2UL, BlockErrorKind.Unsupported, "version is 2")]
     [InlineData(64, 2, 1UL, BlockErrorKind.Unsupported, "log_version 1")]
-    [InlineData(68, 4, 0UL, BlockErrorKind.Corrupt, "log_length is 0")]
     [InlineData(68, 4, 4096UL, BlockErrorKind.Corrupt, "log_length is 4096")]
     [InlineData(68, 4, 0xfff00000UL, BlockErrorKind.Corrupt, "log_length is 4293918720")]
     [InlineData(72, 8, 0UL, BlockErrorKind.Corrupt, "log_offset is 0")]
@@ -87,6 +86,8 @@ public sealed class VhdxRefusalTests
     [InlineData(65536)]
     [InlineData(MiB)]
     [InlineData(3 * MiB)]
+    [InlineData((3 * MiB) + 512)]
+    [InlineData((4 * MiB) - 1)]
     public void A_file_cut_short_is_refused(int lengthBytes)
     {
         byte[] image = VhdxImages.Empty(SizeBytes)[..lengthBytes];
@@ -94,6 +95,18 @@ public sealed class VhdxRefusalTests
         BlockException failure = Assert.Throws<BlockException>(() => VhdxImages.Open(image));
 
         Assert.Contains(failure.Kind, (BlockErrorKind[])[BlockErrorKind.Truncated, BlockErrorKind.WrongFormat, BlockErrorKind.Corrupt]);
+    }
+
+    [Fact]
+    public async Task An_image_without_a_log_is_read_and_not_written()
+    {
+        byte[] image = VhdxImages.Empty(SizeBytes);
+        VhdxImages.PutInHeaders(image, 68, 4, 0);
+
+        CheckRefused((byte[])image.Clone(), BlockErrorKind.Unsupported, "log_length is 0");
+
+        await using VhdxNode node = VhdxImages.Open(image, isReadOnly: true);
+        Assert.Equal(SizeBytes, node.Geometry.LengthBytes);
     }
 
     [Theory]
