@@ -148,19 +148,7 @@ public static class Image
     public static ImageFormat FormatForNewFile(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        string extension = Path.GetExtension(path);
-        return extension.ToUpperInvariant() switch
-        {
-            ".QCOW2" or ".QCOW" => ImageFormat.Qcow2,
-            ".VHD" or ".AVHD" => ImageFormat.Vhd,
-            ".VHDX" or ".AVHDX" => ImageFormat.Vhdx,
-            ".VMDK" or ".VDI" => throw new BlockException(
-                BlockErrorKind.Unsupported,
-                $"Fleece does not write {extension[1..].ToUpperInvariant()} images. Give '{path}' the extension " +
-                ".qcow2, .vhdx, .vhd or .raw, or name the format with -Format.",
-                path),
-            _ => ImageFormat.Raw,
-        };
+        return ImageNames.ForNewFile(path);
     }
 
     private static void CheckOpenOptions(string path, ImageOpenOptions options)

@@ -8,7 +8,8 @@ namespace Fleece.Images;
 /// <summary>Tells a file's format from its first and last bytes.</summary>
 /// <remarks>
 /// Only for the file a user names, never for what an image refers to: the guest writes a raw disk's bytes and could
-/// make them look like anything. That is also why a magic in a file whose name says raw is an error, not an answer.
+/// make them look like anything. That is also why a magic in a file whose name says raw is an error, not an answer, and why a file
+/// without a magic is raw only where its name says so.
 /// </remarks>
 internal static class ImageProbe
 {
@@ -62,26 +63,35 @@ internal static class ImageProbe
                 file.Path);
         }
 
-        IImageDriver? found = all.FirstOrDefault();
-        if (found is not null && HasRawExtension(file.Path))
-        {
-            throw new BlockException(
+        return all is [IImageDriver found] ? CheckName(file.Path, found) : RawByName(file);
+    }
+
+    private static IImageDriver CheckName(string path, IImageDriver found) =>
+        ImageNames.Find(path) != ImageFormat.Raw
+            ? found
+            : throw new BlockException(
                 BlockErrorKind.AmbiguousFormat,
-                $"'{file.Path}' looks like a {found.Format} image and is named like a raw one. The guest of a raw disk can " +
-                $"write those bytes itself, so Fleece does not guess: name the format with -Format Raw or -Format " +
-                $"{found.Format}.",
-                file.Path);
-        }
+                $"'{path}' looks like a {found.Format} image and is named like a raw one. The guest of a raw disk can write those bytes " +
+                $"itself, so Fleece does not guess: name the format with -Format Raw or -Format {found.Format}.",
+                path);
 
-        return found ?? ImageDrivers.Find(ImageFormat.Raw);
-    }
-
-    private static bool HasRawExtension(string path)
+    // A raw disk has no mark of its own, so its name must say that it is one. An image that lost its header looks like one too, and
+    // writing to it would destroy what is left of it.
+    private static IImageDriver RawByName(IContainerFile file) => ImageNames.Find(file.Path) switch
     {
-        string extension = Path.GetExtension(path);
-        return extension.Equals(".raw", StringComparison.OrdinalIgnoreCase)
-            || extension.Equals(".img", StringComparison.OrdinalIgnoreCase);
-    }
+        ImageFormat.Raw => ImageDrivers.Find(ImageFormat.Raw),
+        _ when file.GetLength() == 0 => ImageDrivers.Find(ImageFormat.Raw),
+        { } named => throw new BlockException(
+            BlockErrorKind.Corrupt,
+            $"'{file.Path}' is named like a {named} image and does not have the format's magic: it is damaged, or its name is wrong. Restore " +
+            "it from a backup, or, if it is a raw disk, name the format with -Format Raw.",
+            file.Path),
+        null => throw new BlockException(
+            BlockErrorKind.AmbiguousFormat,
+            $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess: name " +
+            "the format with -Format Raw, or give the file the extension .raw or .img.",
+            file.Path),
+    };
 
     private static bool IsQcowVersion1(ReadOnlySpan<byte> head) =>
         BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic && BinaryPrimitives.ReadUInt32BigEndian(head[4..]) == 1;
