@@ -31,7 +31,7 @@ public static class Image
         options ??= new ImageOpenOptions();
         CheckOpenOptions(path, options);
         cancellationToken.ThrowIfCancellationRequested();
-        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient));
+        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient, options.FlushFailed));
         try
         {
             IImageDriver driver = ImageProbe.Tell(file, options.Format);
@@ -68,7 +68,7 @@ public static class Image
         }));
     }
 
-    /// <summary>Creates an image that reads as zeros, or as its parent.</summary>
+    /// <summary>Creates an image that reads as zeros, or as its parent, durably.</summary>
     /// <param name="path">Where; nothing may be there yet.</param>
     /// <param name="options">What it is to be.</param>
     /// <param name="cancellationToken">Checked before the file is made.</param>
@@ -88,6 +88,7 @@ public static class Image
         {
             using LocalContainer container = new(file);
             driver.Create(container, options, parent);
+            FileNames.FlushName(file.Path);
         }
         catch
         {

@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
 
-/// <content>Locks on single bytes, which file is which, and folders.</content>
+/// <content>Locks on single bytes, and which file is which.</content>
 internal static unsafe partial class PosixFile
 {
     // fcntl(2), include/uapi/asm-generic/fcntl.h: F_OFD_GETLK and F_OFD_SETLK, F_RDLCK, F_WRLCK, F_UNLCK.
@@ -120,15 +120,6 @@ internal static unsafe partial class PosixFile
 
         identity = (*(ulong*)(buffer + StatxDeviceOffset), *(ulong*)(buffer + StatxInodeOffset));
         return true;
-    }
-
-    /// <summary>Opens a folder, which the framework refuses to do, so that its names can be made durable.</summary>
-    /// <returns>A handle, or null with the errno when the folder can't be opened.</returns>
-    public static SafeFileHandle? OpenFolder(string path, out int errno)
-    {
-        int descriptor = Open(path, CloseOnExecute);
-        errno = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
-        return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
     }
 
     private static int SetLock(SafeFileHandle handle, ref ByteLock range)
