@@ -15,6 +15,11 @@ public sealed partial class DiskBitmaps
         SidecarDirectory directory = sidecar.Directory;
         string? fault = SidecarTrust.FindFault(
             directory, FileEvidence.Read(_disk.Path), FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        if (fault is null && directory.IsInUse)
+        {
+            fault = FindUnseenFailure(sidecar);
+        }
+
         foreach (SidecarEntry entry in directory.Entries)
         {
             DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
@@ -44,6 +49,21 @@ public sealed partial class DiskBitmaps
 
         _wasSealed = !directory.IsInUse;
         return fault is null;
+    }
+
+    // The process that was killed may have left writes that the system failed to store since, which it tells the next flush.
+    private string? FindUnseenFailure(Sidecar sidecar)
+    {
+        try
+        {
+            FileNames.FlushClosed(sidecar.Path);
+            FileNames.FlushClosed(_disk.Path);
+            return null;
+        }
+        catch (BlockException e)
+        {
+            return StorageCondition.DescribeBitmapFault(e);
+        }
     }
 
     // What the image says is right where it says so; where it says "in use", the sidecar may know more. A bitmap that only

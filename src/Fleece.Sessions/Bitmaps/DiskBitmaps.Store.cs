@@ -106,7 +106,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     /// <summary>Stores the bitmaps in the image where its format can. No request runs.</summary>
     internal void SaveToImage()
     {
-        if (_disk.IsReadOnly || _image is null || _storeFault is not null)
+        if (_disk.IsReadOnly || _image is null || _storeFault is not null || _disk.Condition.Failure is not null)
         {
             return;
         }
@@ -155,15 +155,76 @@ public sealed partial class DiskBitmaps : IChangeWitness
             return;
         }
 
-        if (_sidecar.Failure is not null)
+        try
+        {
+            // The image's time is a part of what the sidecar says of it.
+            FileNames.FlushClosed(_disk.Path);
+            if (_sidecar.Failure is not null)
+            {
+                Rewrite();
+            }
+
+            _sidecar!.Flush();
+            _sidecar.Write(Describe(isInUse: false));
+            _sidecar.Flush();
+        }
+        catch (BlockException e)
+        {
+            LeaveUntrusted(e);
+            throw;
+        }
+
+        Abandon();
+    }
+
+    /// <summary>Writes down that the bitmaps can't be trusted, because a flush of the image failed.</summary>
+    internal void Distrust(BlockException failure) => _sidecar?.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
+
+    /// <inheritdoc cref="Distrust(BlockException)"/>
+    /// <param name="imagePath">An image that could not be mounted for it.</param>
+    /// <param name="failure">The failed flush.</param>
+    internal static void Distrust(string imagePath, BlockException failure)
+    {
+        try
+        {
+            using Sidecar? sidecar = NbdUri.IsUri(imagePath) ? null : Sidecar.Open(imagePath, isReadOnly: false);
+            sidecar?.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
+        }
+        catch (BlockException)
+        {
+            // A sidecar that can't be opened is not trusted either, and the failed flush matters more.
+        }
+    }
+
+    // The system may have dropped what was written to the sidecar, so nothing written there counts. A new file takes its place and says
+    // so; where even that is not to be had, none does.
+    private void LeaveUntrusted(BlockException failure)
+    {
+        foreach (Bitmap bitmap in _bitmaps)
+        {
+            bitmap.Reason ??= StorageCondition.DescribeBitmapFault(failure);
+        }
+
+        try
         {
             Rewrite();
         }
+        catch (BlockException)
+        {
+            TryDelete(Sidecar.PathFor(_disk.Path));
+        }
+    }
 
-        _sidecar.Flush();
-        _sidecar.Write(Describe(isInUse: false));
-        _sidecar.Flush();
-        Abandon();
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            FileNames.Delete(path);
+        }
+        catch (BlockException)
+        {
+            // The failure under way says more.
+        }
     }
 
     /// <summary>Closes the sidecar as it is: in use, so that the next mount looks at it with care.</summary>

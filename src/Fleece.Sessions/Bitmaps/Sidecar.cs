@@ -271,7 +271,9 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     }
 
     /// <summary>Makes the file unusable, because it does not follow the bitmaps any more.</summary>
-    internal void Fail(BlockException cause)
+    /// <param name="cause">Why.</param>
+    /// <param name="fault">What the bitmaps' users are told; null for that it could not be kept up to date.</param>
+    internal void Fail(BlockException cause, string? fault = null)
     {
         lock (_writing)
         {
@@ -280,7 +282,7 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
                 return;
             }
 
-            string fault = $"It could not be kept up to date: {cause.Message}";
+            fault ??= $"It could not be kept up to date: {cause.Message}";
             try
             {
                 Write(_directory with { Entries = [.. _directory.Entries.Select(entry => entry with { Fault = fault })] });

@@ -77,10 +77,12 @@ public sealed class BackupJob : IAsyncDisposable
     }
 
     /// <summary>Makes it a backup, and lets the bitmap count from it.</summary>
+    /// <remarks>The disk is flushed first: storage that has lost writes says so then, and what was read of it is no backup.</remarks>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
+        await _session!.Disk.Device.FlushAsync(cancellationToken).ConfigureAwait(false);
         Backup backup = await _writer!.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        Bitmap? bitmap = _session!.Bitmap;
+        Bitmap? bitmap = _session.Bitmap;
         await _session.StopAsync(isSuccess: true).ConfigureAwait(false);
         if (bitmap is not null && bitmap.BaselineId != _session.InstantId)
         {
