@@ -5,7 +5,7 @@ Serves a disk whose flushes fail from some point on, and says as JSON what its c
 
 .DESCRIPTION
 Runs in a process of its own with failing-flush.so preloaded; FLEECE_FAULTS names its control file. Each scenario has a folder of its own
-below the location. Start-FlushScenario in flush-faults.ps1 starts it.
+below the location. Invoke-WithFault in Faults.ps1 starts it.
 
 .PARAMETER Module
 The manifest of the module under test.
@@ -14,14 +14,15 @@ The manifest of the module under test.
 A Python with the module nbd.
 
 .PARAMETER Scenarios
-JSON: a list of objects with Format, First, Times, Drops and HasSession; failing-flush.c explains the numbers.
+JSON: a list of objects with Kind, First, Times, Drops and HasSession; failing-flush.c explains the numbers. Kinds are raw, vhdx, vhd,
+vhd-fixed, qcow2, qcow2-data and qcow2-header; the last two are one image, whose flushes fail in its data file or in the other.
 #>
 param([string] $Module, [string] $Python, [string] $Scenarios)
 
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 Import-Module $Module
-$script:number = 0
+. "$PSScriptRoot/Faults.ps1"
 
 # Two connections write and flush in turns. Each line says an operation and its error, 0 for none; a line "acknowledged" names a range
 # whose bytes a flush or a forced write has called durable.
@@ -60,23 +61,19 @@ attempt('forced-zero', lambda: a.zero(size, 15 << 20, nbd.CMD_FLAG_FUA))
 attempt('write', lambda: a.pwrite(bytes([99]) * size, 15 << 20))
 '@
 
-function Get-Failure([scriptblock] $Action) {
-    try {
-        $null = & $Action
-        ''
-    } catch {
-        "$($_.FullyQualifiedErrorId): $($_.Exception.Message)"
+# The image and the file of it whose flushes fail.
+function New-Image([string] $Kind) {
+    $file = Join-Path $PWD "vm.$(($Kind -split '-')[0])"
+    $data = Join-Path $PWD data.bin
+    $more = switch ($Kind) {
+        'vhd-fixed' { @{ Fixed = $true } }
+        'qcow2-data' { @{ DataFilePath = $data } }
+        'qcow2-header' { @{ DataFilePath = $data } }
+        default { @{} }
     }
+    $null = New-FleeceImage $file -SizeBytes 16MB @more
+    $file, ($Kind -eq 'qcow2-data' ? $data : $file)
 }
-
-function Set-Fault([string] $Path, $Scenario) {
-    $script:number++
-    $line = '{0} {1} {2} {3} {4}' -f $script:number, $Scenario.First, $Scenario.Times, [int] $Scenario.Drops, $Path
-    [IO.File]::WriteAllText("$env:FLEECE_FAULTS.new", "$line`n")
-    [IO.File]::Move("$env:FLEECE_FAULTS.new", $env:FLEECE_FAULTS, $true)
-}
-
-function Clear-Fault { Remove-Item $env:FLEECE_FAULTS -ErrorAction Ignore }
 
 function Test-Acknowledged([string] $Disk, [string[]] $Lines) {
     foreach ($line in $Lines -like 'acknowledged *') {
@@ -92,18 +89,19 @@ function Invoke-Scenario($Scenario) {
     $folder = New-Item (Join-Path $PWD ([guid]::NewGuid().ToString('N').Substring(0, 8))) -ItemType Directory
     Push-Location $folder
     try {
-        $image = Join-Path $folder "vm.$($Scenario.Format)"
-        $null = New-FleeceImage $image -SizeBytes 16MB
+        $image, $failing = New-Image $Scenario.Kind
         $socket = Join-Path $folder s
         $null = Mount-FleeceDisk $image -Name vm -ListenUri "nbd+unix:///?socket=$socket"
         Write-FleeceDisk vm 0 ([byte[]] (1..255) * 16)
         $null = Backup-FleeceDisk vm -RepositoryPath ./repository -Format qcow2
         if ($Scenario.HasSession) { $null = Start-FleeceSession vm -Name pinned }
-        Set-Fault $image $Scenario
+        Set-Fault $failing -First $Scenario.First -Times $Scenario.Times -Drops:$Scenario.Drops
         $answers = @(env -u LD_PRELOAD $Python -c $client "nbd+unix:///?socket=$socket" 2>&1 | ForEach-Object ToString)
         $disk = Get-FleeceDisk vm
         $result = [ordered]@{
-            Image = $image
+            Scenario = "$($Scenario.Kind) $($Scenario.First) $($Scenario.Times)$($Scenario.Drops ? ' drops' : '')" +
+                ($Scenario.HasSession ? ' session' : '')
+            Failing = $failing
             Answers = @($answers -notlike 'acknowledged *')
             Status = "$($disk.OperationalStatus)"
             Reason = $disk.FailureReason

@@ -9,6 +9,9 @@ namespace Fleece.Sessions.Bitmaps;
 /// <content>What a mount makes of what it finds: the sidecar, the image's own bitmaps, and sessions that never ended.</content>
 public sealed partial class DiskBitmaps
 {
+    // Those that the process which recorded them gave up. It did not end well, so the image does not know better.
+    private readonly HashSet<string> _givenUp = [];
+
     // True when the sidecar still holds, and so names every bitmap that there is.
     private bool ReadSidecar(Sidecar sidecar, List<Bitmap> found)
     {
@@ -24,6 +27,11 @@ public sealed partial class DiskBitmaps
         {
             DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
             string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
+            if (directory.IsInUse && entry.Fault.Length != 0)
+            {
+                _givenUp.Add(entry.Name);
+            }
+
             if (reason is null)
             {
                 if (sidecar.FindArea(entry.DataOffsetBytes, bits.LengthInBytes) is { } area)
@@ -90,7 +98,7 @@ public sealed partial class DiskBitmaps
         foreach (StoredBitmap stored in all)
         {
             int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
-            if (stored.Fault is not null && (index >= 0 || knowsAll))
+            if (_givenUp.Contains(stored.Name) || (stored.Fault is not null && (index >= 0 || knowsAll)))
             {
                 continue;
             }
