@@ -101,6 +101,10 @@ function Invoke-Scenario($Scenario) {
         $result = [ordered]@{
             Scenario = "$($Scenario.Kind) $($Scenario.First) $($Scenario.Times)$($Scenario.Drops ? ' drops' : '')" +
                 ($Scenario.HasSession ? ' session' : '')
+            Kind = $Scenario.Kind
+            First = $Scenario.First
+            Times = $Scenario.Times
+            HasSession = $Scenario.HasSession
             Failing = $failing
             Answers = @($answers -notlike 'acknowledged *')
             Status = "$($disk.OperationalStatus)"
