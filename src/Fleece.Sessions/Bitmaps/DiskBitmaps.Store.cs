@@ -178,7 +178,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     }
 
     /// <summary>Writes down that the bitmaps can't be trusted, because a flush of the image failed.</summary>
-    internal void Distrust(BlockException failure) => _sidecar?.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
+    internal void Distrust(BlockException failure) => Distrust(_sidecar, failure);
 
     /// <inheritdoc cref="Distrust(BlockException)"/>
     /// <param name="imagePath">An image that could not be mounted for it.</param>
@@ -188,11 +188,30 @@ public sealed partial class DiskBitmaps : IChangeWitness
         try
         {
             using Sidecar? sidecar = NbdUri.IsUri(imagePath) ? null : Sidecar.Open(imagePath, isReadOnly: false);
-            sidecar?.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
+            Distrust(sidecar, failure);
         }
         catch (BlockException)
         {
             // A sidecar that can't be opened is not trusted either, and the failed flush matters more.
+        }
+    }
+
+    // Durably, for the storage that lost the image's writes may lose this one with the next unmount. A missing file says the same.
+    private static void Distrust(Sidecar? sidecar, BlockException failure)
+    {
+        if (sidecar is null)
+        {
+            return;
+        }
+
+        sidecar.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
+        try
+        {
+            sidecar.Flush();
+        }
+        catch (BlockException)
+        {
+            TryDelete(sidecar.Path);
         }
     }
 
@@ -219,7 +238,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     {
         try
         {
-            FileNames.Delete(path);
+            FileNames.DeleteDurably(path);
         }
         catch (BlockException)
         {
