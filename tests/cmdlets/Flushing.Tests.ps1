@@ -115,3 +115,45 @@ Describe 'A file that can''t be made durable' -Skip:(-not $canFail) {
         $results.log.Data | Should -Be 1, 2, 3, 4
     }
 }
+
+Describe 'A process that was killed' -Skip:(-not $canFail) {
+    BeforeAll {
+        $script:folder = New-ShortFolder
+        $library = New-FaultLibrary $folder
+        Set-Content (Join-Path $folder killed.ps1) @'
+param($Module)
+Import-Module $Module
+$null = New-FleeceImage ./vm.raw -SizeBytes 4MB
+$null = Mount-FleeceDisk ./vm.raw
+$null = New-FleeceBitmap vm daily
+Write-FleeceDisk vm 0 ([byte[]] (1, 2, 3))
+Stop-Process -Id $PID -Force
+'@
+        Set-Content (Join-Path $folder next.ps1) @'
+param($Module, $Faults, $PathEnd)
+Import-Module $Module
+. $Faults
+if ($PathEnd) { Set-Fault $PathEnd }
+$null = Mount-FleeceDisk ./vm.raw -WarningAction Ignore
+$bitmap = Get-FleeceBitmap vm
+ConvertTo-Json @{ State = "$($bitmap.State)"; Reason = "$($bitmap.Reason)" }
+Clear-Fault
+'@
+        # What the mount finds when the flushes of one file, or of none, fail.
+        function Get-BitmapAfterKill([string] $PathEnd) {
+            Get-ChildItem $folder -Filter vm.raw* | Remove-Item
+            { Invoke-WithFault $library $folder (Join-Path $folder killed.ps1) (Get-ModuleUnderTest) } | Should -Throw '*ended with 137*'
+            Invoke-WithFault $library $folder (Join-Path $folder next.ps1) (Get-ModuleUnderTest), "$faults/Faults.ps1", $PathEnd
+        }
+    }
+    AfterAll { if ($folder) { Remove-Item $folder -Recurse } }
+
+    It 'leaves no trusted bitmap when the system could not store what it had written: <_>' -ForEach '/vm.raw', '/vm.raw.fleece-bitmaps' {
+        $found = Get-BitmapAfterKill $_
+
+        $found.State | Should -Be 'Untrusted'
+        $found.Reason | Should -BeLike '*Input/output error*'
+    }
+
+    It 'leaves a trusted bitmap otherwise' { (Get-BitmapAfterKill '').State | Should -Be 'Recording' }
+}
