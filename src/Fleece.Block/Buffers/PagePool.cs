@@ -21,10 +21,11 @@ public sealed class PagePool
     // Lengths beyond this are a power of two and one page more, for replies are a power of two and a header.
     private const int LargestExactBytes = 512 * 1024;
     private const int HeaderBytes = 4096;
+    private const int LargestBytes = (1 << LargestBits) + HeaderBytes;
 
     private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(2);
 
-    private readonly Shelf[] _shelves = new Shelf[LargestBits - SmallestBits + 1];
+    private readonly Shelf[] _shelves = new Shelf[LargestBits - SmallestBits + 2];
     private readonly long _maximumKeptBytes;
     private readonly ITimer _timer;
     private readonly Lock _timerLock = new();
@@ -53,7 +54,7 @@ public sealed class PagePool
     {
         <= 1 << SmallestBits => 1 << SmallestBits,
         <= LargestExactBytes => (int)BitOperations.RoundUpToPowerOf2((uint)lengthBytes),
-        <= (1 << LargestBits) + HeaderBytes =>
+        <= LargestBytes =>
             Math.Max(LargestExactBytes, (int)BitOperations.RoundUpToPowerOf2((uint)(lengthBytes - HeaderBytes))) + HeaderBytes,
         _ => lengthBytes,
     };
@@ -102,7 +103,9 @@ public sealed class PagePool
     private Shelf? ShelfOf(int roundedBytes)
     {
         int bits = BitOperations.Log2((uint)roundedBytes);
-        return bits <= LargestBits ? _shelves[bits - SmallestBits] : null;
+        return roundedBytes <= LargestExactBytes ? _shelves[bits - SmallestBits]
+            : roundedBytes <= LargestBytes ? _shelves[bits - SmallestBits + 1]
+            : null;
     }
 
     private void StartTimer()

@@ -28,7 +28,7 @@ internal static class NbdLimits
 
     /// <summary>Longest option the server looks into: a full export name and some hundred queries, within the two first buffers that
     /// the connection does not have yet.</summary>
-    public const int MaximumOptionBytes = 64 * 1024;
+    public const int MaximumOptionBytes = 128 * 1024;
 
     /// <summary>Longest option the server reads past to refuse it; for more it drops the connection.</summary>
     public const int MaximumSkippedOptionBytes = 32 * 1024 * 1024;

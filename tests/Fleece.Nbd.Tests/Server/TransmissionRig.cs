@@ -29,7 +29,7 @@ internal sealed class TransmissionRig : IDisposable
 
     public MemoryBudget Budget { get; }
 
-    /// <summary>How long clients may take nothing, or send nothing of a large request.</summary>
+    /// <summary>How long clients may take nothing.</summary>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>Another connection; its client ends with the rig.</summary>
