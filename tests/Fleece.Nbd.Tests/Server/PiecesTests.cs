@@ -161,6 +161,40 @@ public sealed class PiecesTests
         Assert.Equal(NbdError.Io, rig.Add(mode).Call((int)NbdCommand.Read, 0, LengthBytes, flags).Error);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(16 * 1024 * KiB)]
+    public async Task Late_block_statuses_are_answered_with_whatever_memory_there_is(long budgetBytes)
+    {
+        MemoryNode memory = new(2048 * KiB);
+        await memory.WriteAsync(64 * KiB, _seeds.Bytes(64 * KiB), WriteFlags.None, CancellationToken.None);
+        await using BlockDevice device = new(new DelayNode(memory, _seeds), "vm");
+        using TransmissionRig rig = new(device, budgetBytes);
+        RawClient client = rig.Add(HeaderMode.Extended);
+
+        for (int i = 0; i < 20; i++)
+        {
+            client.Begin((int)NbdCommand.BlockStatus, 0, 2048 * KiB);
+        }
+
+        Assert.All(client.ReadAnswers(20).Values, answer => Assert.Equal(
+            [(64 * KiB, 3u), (64 * KiB, 0u), (1920 * KiB, 3u)], answer.Extents(TransmissionRig.AllocationId)));
+    }
+
+    // It is a hint, so it succeeds and does nothing.
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(1024 * KiB, 2048 * KiB)]
+    public async Task A_range_is_read_ahead_when_there_is_memory_for_it(long budgetBytes, long readBytes)
+    {
+        RecordingNode recording = new(new MemoryNode(2048 * KiB));
+        await using BlockDevice device = new(recording, "vm");
+        using TransmissionRig rig = new(device, budgetBytes);
+
+        Assert.Equal(NbdError.None, rig.Add().Call((int)NbdCommand.Cache, 0, 2048 * KiB).Error);
+        Assert.Equal(readBytes, recording.ReadBytes);
+    }
+
     [Fact]
     public async Task A_read_that_may_not_be_fragmented_stays_one_chunk()
     {
