@@ -4,8 +4,8 @@
 Serves a disk for a long time to clients that come, work and go, with sessions that start and stop, and judges whether its memory grows.
 
 .DESCRIPTION
-The disk lies in FolderPath. In each round 24 clients connect, a third of them hostile (clients.ps1); the others write and read in sizes from
-4 KiB to 32 MiB. Some leave in every round. In every other round a session starts, all of its snapshot is read, and it stops. nbdcopy and fio
+The disk lies in FolderPath. In each round there are 16 honest clients, which write and read in sizes from 4 KiB to 32 MiB, and
+HostileClients others (clients.ps1). Some leave in every round. In every other round a session starts, all of its snapshot is read, and it stops. nbdcopy and fio
 take part where they are installed. At the end all clients leave, and the memory is looked at once more.
 
 Standard output is a line for each sample: seconds, MiB resident, MiB live after a full collection, clients. The last line is the
@@ -19,6 +19,7 @@ param(
     [int] $Seconds = 600,
     [string] $FolderPath = (Join-Path ([IO.Path]::GetTempPath()) "fleece-soak-$PID"),
     [string] $ModulePath = $env:FLEECE_MODULE,
+    [int] $HostileClients = 8,
     [int] $Seed = 7,
     [double] $GrowthMiB = 8,
     [double] $LeftMiB = 16
@@ -87,7 +88,7 @@ $early = $null
 try {
     for ($round = 0; $clock.Elapsed.TotalSeconds -lt $Seconds; $round++) {
         while ($honest.Count -lt 16) { $honest.Add((Connect-Client "$folder/vm.sock")) }
-        while ($hostile.Count -lt 8) {
+        while ($hostile.Count -lt $HostileClients) {
             $hostile.Add((Connect-Client "$folder/vm.sock"))
             $sort = @($ClientSorts.Keys)[$random.Next($ClientSorts.Count)]
             & $ClientSorts[$sort] $hostile[-1]
