@@ -5,8 +5,8 @@ Serves a disk for a long time to clients that come, work and go, with sessions t
 
 .DESCRIPTION
 The disk lies in FolderPath. In each round there are 16 honest clients, which write and read in sizes from 4 KiB to 32 MiB, and
-HostileClients others (clients.ps1). Some leave in every round. In every other round a session starts, all of its snapshot is read, and it stops. nbdcopy and fio
-take part where they are installed. At the end all clients leave, and the memory is looked at once more.
+HostileClients others (clients.ps1). Some leave in every round. In every other round a session starts, all of its snapshot is read, and
+it stops. nbdcopy and fio take part where they are installed. At the end all clients leave, and the memory is looked at once more.
 
 Standard output is a line for each sample: seconds, MiB resident, MiB live after a full collection, clients. The last line is the
 verdict. The exit code is 0 when the last third of the samples is no higher than the second by more than GrowthMiB, and what is left
