@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
+using Fleece.Block.Buffers;
 
 namespace Fleece.Block.CopyBeforeWrite;
 
@@ -258,12 +258,12 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
     {
         long storedBytes = 0;
         int pieceBytes = (int)Math.Min(bytes.LengthBytes, MaximumCopyBytes);
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(pieceBytes);
+        PageBuffer buffer = PagePool.Shared.Rent(pieceBytes);
         try
         {
             for (long atBytes = bytes.OffsetBytes; atBytes < bytes.EndBytes;)
             {
-                Memory<byte> piece = buffer.AsMemory(0, (int)Math.Min(pieceBytes, bytes.EndBytes - atBytes));
+                Memory<byte> piece = buffer.Memory[..(int)Math.Min(pieceBytes, bytes.EndBytes - atBytes)];
                 await Active.ReadAsync(atBytes, piece, CancellationToken.None).ConfigureAwait(false);
                 if (piece.Span.IndexOfAnyExcept((byte)0) < 0)
                 {
@@ -292,7 +292,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            PagePool.Shared.Return(buffer);
         }
 
         return storedBytes;
