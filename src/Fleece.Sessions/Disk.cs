@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
@@ -21,7 +22,7 @@ public sealed class Disk : IAsyncDisposable
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    private Disk(string name, string path, ImageFormat? format, IBlockNode image)
+    private Disk(string name, string path, ImageFormat? format, IBlockNode image, FileEvidence? foundImage)
     {
         Name = name;
         Path = path;
@@ -29,7 +30,7 @@ public sealed class Disk : IAsyncDisposable
         _image = image;
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
-        Bitmaps = DiskBitmaps.Read(this, image);
+        Bitmaps = DiskBitmaps.Read(this, image, foundImage);
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         if (!IsReadOnly)
@@ -79,11 +80,11 @@ public sealed class Disk : IAsyncDisposable
         CancellationToken cancellationToken = default)
     {
         string fullPath = Storage.FullAddress(path);
-        (IBlockNode image, ImageFormat? found) = await Storage
+        (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
             .OpenAsync(fullPath, options ?? new ImageOpenOptions(), tls, cancellationToken).ConfigureAwait(false);
         try
         {
-            return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image);
+            return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage);
         }
         catch
         {

@@ -10,24 +10,22 @@ namespace Fleece.Sessions.Bitmaps;
 public sealed partial class DiskBitmaps
 {
     // True when the sidecar still holds, and so names every bitmap that there is.
-    private bool ReadSidecar(Sidecar sidecar, List<Bitmap> found)
+    private bool ReadSidecar(Sidecar sidecar, FileEvidence image, List<Bitmap> found)
     {
         SidecarDirectory directory = sidecar.Directory;
-        string? fault = SidecarTrust.FindFault(
-            directory, FileEvidence.Read(_disk.Path), FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
         foreach (SidecarEntry entry in directory.Entries)
         {
             DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
             string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
             if (reason is null)
             {
-                if (sidecar.FindArea(entry.DataOffsetBytes, bits.LengthInBytes) is { } area)
+                reason = sidecar.FindArea(entry, bits.BitCount) is { } area
+                    ? area.Load(bits, directory.IsInUse ? null : entry.Digest)
+                    : $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
+                if (reason is not null)
                 {
-                    area.Load(bits);
-                }
-                else
-                {
-                    reason = $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
+                    bits = new(_disk.SizeBytes, entry.GranularityBytes);
                 }
             }
 
