@@ -16,19 +16,7 @@ public sealed partial class DiskBitmaps
         string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
         foreach (SidecarEntry entry in directory.Entries)
         {
-            DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
-            string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
-            if (reason is null)
-            {
-                reason = sidecar.FindArea(entry, bits.BitCount) is { } area
-                    ? area.Load(bits, directory.IsInUse ? null : entry.Digest)
-                    : $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
-                if (reason is not null)
-                {
-                    bits = new(_disk.SizeBytes, entry.GranularityBytes);
-                }
-            }
-
+            (DirtyBitmap bits, string? reason) = sidecar.Load(entry, _disk.SizeBytes, fault);
             found.Add(new Bitmap(_disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
             {
                 IsHidden = entry.IsHidden,

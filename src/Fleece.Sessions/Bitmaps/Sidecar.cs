@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Security.Cryptography;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
@@ -16,7 +15,7 @@ namespace Fleece.Sessions.Bitmaps;
 /// <para>Threading. <see cref="IBitmapJournal"/> and <see cref="IChangeWitness"/> from any thread; the rest under the disk's chain
 /// lock.</para>
 /// </remarks>
-internal sealed class Sidecar : IChangeWitness, IDisposable
+internal sealed partial class Sidecar : IChangeWitness, IDisposable
 {
     public const string Extension = ".fleece-bitmaps";
 
@@ -27,12 +26,12 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     /// guest's write may be held up between the witness and the image.</summary>
     public static readonly TimeSpan WitnessTolerance = TimeSpan.FromSeconds(5);
 
-    private const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
+    /// <summary>Where the areas begin.</summary>
+    public const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
 
     private LocalFile _file;
     private volatile bool _isClosed;
     private readonly Lock _writing = new();
-    private readonly List<BlockRange> _areas = [];
     private SidecarDirectory _directory;
     private BlockException? _failure;
     private long _witnessDueMilliseconds;
@@ -174,66 +173,6 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
 
     /// <summary>Makes everything durable.</summary>
     public void Flush() => _file.Flush();
-
-    /// <summary>Reserves room for the bits of a bitmap, none of which is set.</summary>
-    public SidecarArea TakeArea(long bitCount)
-    {
-        long lengthBytes = SidecarArea.LengthFor(bitCount);
-        long atBytes = DataStartBytes;
-        _areas.Sort(static (left, right) => left.OffsetBytes.CompareTo(right.OffsetBytes));
-        foreach (BlockRange area in _areas)
-        {
-            if (area.OffsetBytes - atBytes >= lengthBytes)
-            {
-                break;
-            }
-
-            atBytes = area.EndBytes;
-        }
-
-        if (_file.LengthBytes < atBytes + lengthBytes)
-        {
-            _file.SetLength(atBytes + lengthBytes);
-        }
-
-        // Pages of an earlier area may still be there. They have another id.
-        ulong id = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
-        SidecarArea taken = new(this, atBytes, id, bitCount);
-        _areas.Add(taken.Range);
-        taken.Begin();
-        return taken;
-    }
-
-    /// <summary>The room of a bitmap that the directory names; null when it does not lie in the file, or on another's.</summary>
-    public SidecarArea? FindArea(SidecarEntry entry, long bitCount)
-    {
-        long offsetBytes = entry.DataOffsetBytes;
-        long lengthBytes = SidecarArea.LengthFor(bitCount);
-        if (offsetBytes < DataStartBytes || offsetBytes % SidecarPage.LengthBytes != 0 || offsetBytes > _file.LengthBytes - lengthBytes ||
-            _areas.Exists(new BlockRange(offsetBytes, lengthBytes).Overlaps))
-        {
-            return null;
-        }
-
-        SidecarArea area = new(this, offsetBytes, entry.AreaId, bitCount);
-        _areas.Add(area.Range);
-        return area;
-    }
-
-    /// <summary>Gives room back. The directory on disk names it no more, and no change is in flight.</summary>
-    public void FreeArea(SidecarArea area)
-    {
-        area.Close();
-        _areas.Remove(area.Range);
-        try
-        {
-            _file.WriteZeroes(area.Range);
-        }
-        catch (BlockException)
-        {
-            // Only storage is lost: pages that are left there belong to no area any more.
-        }
-    }
 
     /// <summary>Closes the file and removes it.</summary>
     public void Delete()
