@@ -11,8 +11,8 @@ namespace Fleece.Images;
 /// <remarks>
 /// <para>Threading. All members are safe from any thread; file work is done on the calling thread.</para>
 /// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>.
-/// Opening never changes a file, but for a VHDX with a log to replay that is opened for writing; a failed creation leaves
-/// none.</para>
+/// Opening for writing replays the log of a VHDX and counts the refcounts of a dirty qcow2 image anew; no other opening changes
+/// a file. A failed creation leaves none.</para>
 /// </remarks>
 public static class Image
 {
@@ -24,7 +24,18 @@ public static class Image
     /// <param name="cancellationToken">Checked before the file is touched.</param>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize,
     /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, InvalidArgument, IoFailed.</exception>
-    public static ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
+    public static async ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
+        string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        (IBlockNode node, ImageFormat format, _) =
+            await OpenWithEvidenceAsync(path, options, cancellationToken).ConfigureAwait(false);
+        return (node, format);
+    }
+
+    /// <summary>As <see cref="OpenAsync"/>, and tells how the file was found: locked, and before a log is replayed or refcounts are
+    /// counted anew.</summary>
+    /// <inheritdoc cref="OpenAsync"/>
+    public static ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)> OpenWithEvidenceAsync(
         string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -34,9 +45,10 @@ public static class Image
         LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient, options.FlushFailed));
         try
         {
+            FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format);
-            return new ValueTask<(IBlockNode Node, ImageFormat Format)>(
-                (driver.Open(file, options, new ImageChain(file.Path)), driver.Format));
+            return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
+                (driver.Open(file, options, new ImageChain(file.Path)), driver.Format, found));
         }
         catch
         {

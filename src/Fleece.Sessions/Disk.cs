@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
@@ -22,7 +23,8 @@ public sealed class Disk : IAsyncDisposable
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    private Disk(string name, string path, ImageFormat? format, IBlockNode image, StorageCondition storage)
+    private Disk(
+        string name, string path, ImageFormat? format, IBlockNode image, FileEvidence? foundImage, StorageCondition storage)
     {
         _storage = storage;
         Name = name;
@@ -31,7 +33,7 @@ public sealed class Disk : IAsyncDisposable
         _image = image;
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
-        Bitmaps = DiskBitmaps.Read(this, image);
+        Bitmaps = DiskBitmaps.Read(this, image, foundImage);
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -96,11 +98,11 @@ public sealed class Disk : IAsyncDisposable
         ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail };
         try
         {
-            (IBlockNode image, ImageFormat? found) = await Storage
+            (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
                 .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
             try
             {
-                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image, storage);
+                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage);
             }
             catch
             {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Fuzz.Bitmaps;
 using Fleece.Fuzz.Images;
 using Fleece.Fuzz.Nbd;
 using Fleece.Images;
@@ -7,7 +8,7 @@ using Fleece.Images.Foreign;
 namespace Fleece.Fuzz;
 
 /// <summary>Everything that is fuzzed: each image format that can be told from its content, but for those that only an adapter reads,
-/// and both ends of NBD.</summary>
+/// and both ends of NBD, and the file that keeps bitmaps.</summary>
 internal static class FuzzTargets
 {
     /// <summary>All but the canary, which has a defect.</summary>
@@ -16,6 +17,8 @@ internal static class FuzzTargets
         .. ImageDrivers.WithMagic.Where(driver => driver is not ForeignDriver).Select(driver => new ImageTarget(driver)),
         new ServerTarget(),
         new ClientTarget(),
+        new SidecarTarget(isMended: false),
+        new SidecarTarget(isMended: true),
     ];
 
     /// <summary>The target of that name.</summary>

@@ -13,11 +13,10 @@ public sealed partial class DiskBitmaps
     private readonly HashSet<string> _givenUp = [];
 
     // True when the sidecar still holds, and so names every bitmap that there is.
-    private bool ReadSidecar(Sidecar sidecar, List<Bitmap> found)
+    private bool ReadSidecar(Sidecar sidecar, FileEvidence image, List<Bitmap> found)
     {
         SidecarDirectory directory = sidecar.Directory;
-        string? fault = SidecarTrust.FindFault(
-            directory, FileEvidence.Read(_disk.Path), FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
         if (fault is null && directory.IsInUse)
         {
             fault = FindUnseenFailure(sidecar);
@@ -25,25 +24,12 @@ public sealed partial class DiskBitmaps
 
         foreach (SidecarEntry entry in directory.Entries)
         {
-            DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
-            string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
             if (directory.IsInUse && entry.Fault.Length != 0)
             {
                 _givenUp.Add(entry.Name);
             }
 
-            if (reason is null)
-            {
-                if (sidecar.FindArea(entry.DataOffsetBytes, bits.LengthInBytes) is { } area)
-                {
-                    area.Load(bits);
-                }
-                else
-                {
-                    reason = $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
-                }
-            }
-
+            (DirtyBitmap bits, string? reason) = sidecar.Load(entry, _disk.SizeBytes, fault);
             found.Add(new Bitmap(_disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
             {
                 IsHidden = entry.IsHidden,
