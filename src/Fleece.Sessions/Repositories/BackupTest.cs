@@ -18,6 +18,7 @@ public sealed class BackupTest : IAsyncDisposable
     private readonly List<BackupFinding> _findings = [];
     private ContentReader? _reader;
     private bool _isBegun;
+    private bool _isMapCompared;
     private int _next;
 
     /// <summary>Prepares a test of a repository's point.</summary>
@@ -44,6 +45,7 @@ public sealed class BackupTest : IAsyncDisposable
         Instant = _point.Instant,
         Kind = _point.Kind,
         IsDeep = _isDeep,
+        IsSealed = _point.IsSealed,
         CheckedBytes = CheckedBytes,
         Findings = _findings,
     };
@@ -68,6 +70,13 @@ public sealed class BackupTest : IAsyncDisposable
                 _isBegun = true;
                 await BeginAsync(cancellationToken).ConfigureAwait(false);
                 return _reader is not null;
+            }
+
+            if (_reader is not null && !_isMapCompared)
+            {
+                _isMapCompared = true;
+                await ContentMap.CheckAsync(_repository, _point.Manifest, _reader, cancellationToken).ConfigureAwait(false);
+                return true;
             }
 
             if (_reader is null || _next == _point.Manifest.Content.Count || _findings.Count >= BackupReport.MaximumFindings)
