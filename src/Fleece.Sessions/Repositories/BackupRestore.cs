@@ -179,7 +179,7 @@ public sealed class BackupRestore : IAsyncDisposable
         List<string> notes = [];
         if (chain.FirstOrDefault(manifest => !manifest.IsSealed) is { } unsealed)
         {
-            notes.Add(new BackupPoint(repository.Path, unsealed).UnsealedWarning);
+            notes.Add(new BackupPoint(repository.Path, unsealed).DescribeMissingSeal());
         }
 
         if (target.Note is { } note)

@@ -5,20 +5,20 @@ using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;
 
-/// <summary>Compares what a manifest lists with what the image maps by itself.</summary>
+/// <summary>Compares what a manifest says with what the image says of itself.</summary>
 /// <remarks>
 /// What a manifest lists and the image does not map, every read finds. This is the reverse: an overlay that maps what its manifest does not
 /// list has lost a part of the list, and a restore would show its parent's content there.
 /// </remarks>
 internal static class ContentMap
 {
-    /// <summary>Compares, as far as the image's allocation unit goes: of a cluster that is listed in part, the rest came from the parent.
+    /// <summary>Compares the parents, and what is listed and mapped, as far as the image's allocation unit goes: of a cluster that is listed in part, the rest came from the parent.
     /// </summary>
     /// <param name="repository">Where the backup is from.</param>
     /// <param name="manifest">The backup; nothing is compared for one that is being merged.</param>
     /// <param name="reader">Its image.</param>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/>,
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/>, <see cref="BlockErrorKind.BackupChainBroken"/>,
     /// <see cref="BlockErrorKind.BackupDigestMismatch"/>, or why the image can't be read.</exception>
     public static async ValueTask CheckAsync(
         Repository repository, Manifest manifest, ContentReader reader, CancellationToken cancellationToken)
@@ -30,6 +30,11 @@ internal static class ContentMap
 
         string path = repository.PathOf(manifest);
         ImageInfo info = await Image.GetInfoAsync(path, manifest.Format, cancellationToken).ConfigureAwait(false);
+        if (!repository.HoldsItsParent(manifest))
+        {
+            CheckParent(repository, manifest, info);
+        }
+
         int unitBytes = manifest.Format == ImageFormat.Qcow2 ? info.BlockSizeBytes!.Value : info.LogicalSectorSizeBytes;
         RangeSet listed = Outward(repository.RangesIn(manifest), unitBytes, manifest.SizeBytes);
         if (await reader.FindUnlistedAsync(listed, manifest.SizeBytes, cancellationToken).ConfigureAwait(false) is { } unlisted)
@@ -42,6 +47,25 @@ internal static class ContentMap
                 manifestPath,
                 unlisted.OffsetBytes,
                 "verify");
+        }
+    }
+
+    /// <summary>Compares the parents: others find it by the name in the image, and Fleece by the manifest; both must lead to one file.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    public static void CheckParent(Repository repository, Manifest manifest, ImageInfo info)
+    {
+        string? expected = manifest.ParentId is { } parentId && repository.Find(parentId) is { } parent
+            ? Path.GetFileName(repository.PathOf(parent))
+            : null;
+        string? found = info.ParentPath is null ? null : Path.GetFileName(info.ParentPath);
+        if (!string.Equals(expected, found, StringComparison.Ordinal))
+        {
+            throw new BlockException(
+                BlockErrorKind.BackupChainBroken,
+                $"'{info.Path}' names {(found is null ? "no parent" : $"'{found}' as its parent")}, and its manifest " +
+                $"{(expected is null ? "none" : $"'{expected}'")}. Put the right file back.",
+                info.Path);
         }
     }
 

@@ -24,6 +24,9 @@ internal static class ManifestFile
     // The manifest, its content, and an extent of that; some more, for what another version may add.
     private const int MaximumDepth = 8;
 
+    // Each extent on a line of its own, so that people and line tools can read it.
+    private const string LineStart = "\n    ";
+
     /// <summary>Writes a manifest in one step, in place of the one that is there.</summary>
     public static void Write(string path, Manifest manifest)
     {
@@ -131,7 +134,7 @@ internal static class ManifestFile
         json.WriteStartArray("content");
         foreach (ContentExtent extent in manifest.Content)
         {
-            json.WriteRawValue(Describe(extent));
+            json.WriteRawValue(LineStart + Describe(extent));
         }
 
         json.WriteEndArray();

@@ -201,12 +201,14 @@ public sealed class Repository
             : path;
     }
 
-    /// <summary>What a backup's file holds of the disk: what its parent held as well, where that was merged into it already.</summary>
-    internal RangeSet RangesIn(Manifest manifest) =>
-        manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        Find(parentId) is { State: PointState.Merged } parent && PathOf(parent) == PathOf(manifest)
-            ? parent.Ranges.With(manifest.Ranges.Ranges)
-            : manifest.Ranges;
+    /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
+    internal bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
+        Find(parentId) is { State: PointState.Merged } parent && PathOf(parent) == PathOf(manifest);
+
+    /// <summary>What a backup's file holds of the disk.</summary>
+    internal RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
+        ? Find(manifest.ParentId!.Value)!.Ranges.With(manifest.Ranges.Ranges)
+        : manifest.Ranges;
 
     /// <summary>Opens a backup of the repository. While it is open nobody changes the file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why the image can't be opened.</exception>
@@ -231,7 +233,7 @@ public sealed class Repository
 
     // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
     private bool IsOverlay(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        (Find(parentId) is not { State: PointState.Merged } parent || PathOf(parent) != PathOf(manifest) || IsOverlay(parent));
+        (!HoldsItsParent(manifest) || IsOverlay(Find(parentId)!));
 
     private void Add(string file)
     {
