@@ -26,7 +26,8 @@ internal static partial class LineMutator
         List<string> others = LinesOf(other);
         for (int rest = 1 + random.Next(2); rest > 0; rest--)
         {
-            int at = random.Next(lines.Count);
+            int content = Math.Max(0, lines.FindIndex(line => line.Contains("content\":", StringComparison.Ordinal)));
+            int at = random.Chance(50) ? random.Next(lines.Count) : content + random.Next(lines.Count - content);
             switch (random.Next(6))
             {
                 case 0:
@@ -42,7 +43,7 @@ internal static partial class LineMutator
                     lines[at] = Value().Replace(lines[at], $": {Values[random.Next(Values.Length)]}", 1);
                     break;
                 case 4:
-                    lines[at] = Extent().Replace(lines[at], string.Empty, 1);
+                    lines[at] = Extent().Replace(lines[at], match => random.Chance(50) ? string.Empty : match.Value, 2);
                     break;
                 default:
                     lines[at] = Number().Replace(lines[at], match => NumberFrom(random, match.Value));

@@ -17,8 +17,10 @@ namespace Fleece.Fuzz.Manifests;
 /// </remarks>
 internal sealed class ManifestTarget : FuzzTarget
 {
+    private const string InMemory = "/dev/shm";
     private const int HeaderBytes = 2;
     private const byte MendFlag = 0x80;
+    private const int SealedRepository = 0;
     private const string Truth = ".truth";
     private const string Manifest = ".json";
     private const string SealLine = "\n  \"seal\": \"";
@@ -37,7 +39,8 @@ internal sealed class ManifestTarget : FuzzTarget
 
     private static readonly Lazy<TempFolder> Folder = new(() =>
     {
-        TempFolder folder = new();
+        // Restores are made durable, which costs far more than all else where files have a disk.
+        TempFolder folder = new(Directory.Exists(InMemory) ? InMemory : null);
         AppDomain.CurrentDomain.ProcessExit += (_, _) => folder.Dispose();
         foreach (string name in Repositories)
         {
@@ -65,7 +68,10 @@ internal sealed class ManifestTarget : FuzzTarget
             {
                 byte[] text = File.ReadAllBytes(manifests[index]);
                 seeds.Add([(byte)repository, (byte)index, .. text]);
-                seeds.Add([(byte)(repository | MendFlag), (byte)index, .. text]);
+                if (repository == SealedRepository)
+                {
+                    seeds.Add([(byte)(repository | MendFlag), (byte)index, .. text]);
+                }
             }
         }
 
