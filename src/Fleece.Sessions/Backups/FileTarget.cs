@@ -71,6 +71,7 @@ internal sealed class FileTarget : IBackupTarget
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
         IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+        RestoreProgress.Delete(partialPath); // What is noted of an earlier partial file does not hold for this one.
         Manifest? manifest = options.HasManifest
             ? Manifest.Begin(source, SnapshotIdentity.Of(source), Path.GetFileName(options.Path), layout.Format, layout.Compression)
             : null;
@@ -208,12 +209,7 @@ internal sealed class FileTarget : IBackupTarget
             return null;
         }
 
-        Manifest manifest = _manifest with
-        {
-            Content = content,
-            FileSizeBytes = new FileInfo(_partialPath).Length,
-            CompletedAt = DateTimeOffset.UtcNow,
-        };
+        Manifest manifest = _manifest.Complete(content, new FileInfo(_partialPath).Length);
         ManifestFile.WritePartial(ManifestPath, manifest);
         return manifest;
     }

@@ -199,12 +199,14 @@ public sealed class BackupJob : IAsyncDisposable
             return disk.Bitmaps.Find(found.Name);
         }
 
-        if (found.BaselineId is { } baselineId && _folder.Read().Find(baselineId) is not { State: PointState.Kept })
+        if (found.BaselineId is { } baselineId && _folder.Read() is var repository &&
+            repository.Find(baselineId) is not { State: PointState.Kept })
         {
             throw new BlockException(
                 BlockErrorKind.BackupParentMissing,
                 $"The bitmap '{found.Name}' of '{disk.Name}' counts from the instant {baselineId}, and '{_folder.Path}' has no backup " +
-                "of it. See that the right folder is named and its volume is mounted; to begin a new chain here, use -Full.",
+                "of it. See that the right folder is named and its volume is mounted; to begin a new chain here, use -Full." +
+                repository.FaultHint(),
                 _folder.Path);
         }
 
