@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
 
@@ -30,6 +31,9 @@ public sealed class Disk : IAsyncDisposable
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
         Bitmaps = DiskBitmaps.Read(this, image);
+        Notes = NbdUri.IsUri(path)
+            ? Bitmaps.Notes
+            : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         if (!IsReadOnly)
@@ -61,6 +65,9 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>Named records of what guests change.</summary>
     public DiskBitmaps Bitmaps { get; }
+
+    /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
+    public IReadOnlyList<string> Notes { get; }
 
     /// <summary>The top of the chain.</summary>
     internal DirtyTrackingNode Tracking { get; }
