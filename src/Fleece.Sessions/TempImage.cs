@@ -101,11 +101,14 @@ internal sealed class TempImage : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Node.DisposeAsync().ConfigureAwait(false);
-        if (_isOurs)
+        if (!_isOurs)
         {
-            FileNames.Delete(Path);
+            await Node.DisposeAsync().ConfigureAwait(false);
+            return;
         }
+
+        await Image.AbandonAsync(Node).ConfigureAwait(false);
+        FileNames.Delete(Path);
     }
 
     // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.
