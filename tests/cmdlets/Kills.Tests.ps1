@@ -75,9 +75,9 @@ while ($true) { $null = Backup-FleeceDisk vm ./repo -Keep 2 -WarningAction Ignor
         try {
             $Client.StandardInput.WriteLine($Command)
             $Client.StandardInput.Flush()
-            $line = $Client.StandardOutput.ReadLine()
-            $null = $line ? $Client.StandardOutput.ReadLine() : $null
-            $line -match '^(wrote|read) (\d+)/\2 bytes'
+            $isDone = $Client.StandardOutput.ReadLine() -match '^(wrote|read) (\d+)/\2 bytes'
+            if ($isDone) { $null = $Client.StandardOutput.ReadLine() } # How fast it was; a request that failed says nothing more.
+            $isDone
         } catch [IO.IOException] {
             $false
         }
