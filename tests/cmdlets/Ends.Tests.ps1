@@ -117,21 +117,24 @@ Describe 'The signals' -Skip:$noSignals {
         Exit-TestFolder
     }
 
-    It 'end a process at once when a second one comes while storage does not answer' -Skip:$noNbdkit {
-        $server = Start-Process nbdkit ('-f', '-U', "$PWD/far.sock", 'memory', '4M') -PassThru
-        while (-not (Test-Path far.sock)) { Start-Sleep -Milliseconds 20 }
-        $script:process = Start-ScriptProcess @'
-param($Module)
+    It 'close the disks beside one whose storage does not answer, and a second one ends the process at once' -Skip:$noNbdkit {
+        $server = Start-Process nbdkit ('-f', '-U', "$PWD/far.nbd", 'memory', '4M') -PassThru
+        while (-not (Test-Path far.nbd)) { Start-Sleep -Milliseconds 20 }
+        $far = @'
+param($Module, $Kind)
 Import-Module $Module
-$null = Mount-FleeceDisk "nbd+unix:///?socket=$PWD/far.sock" -Name far
+$null = Mount-FleeceDisk "nbd+unix:///?socket=$PWD/far.nbd" -Name far
 Write-FleeceDisk far 0 ([byte[]]::new(4KB))
-$null = New-Item ready
-Start-Sleep 3600
 '@
+        $script:process = Start-ScriptProcess ($far + [Environment]::NewLine + ($serve -split '\r?\n' | Select-Object -Skip 3 | Out-String)) rest
         Send-Signal STOP $server
         try {
             Send-Signal TERM $process
-            $process.WaitForExit(2000) | Should -BeFalse
+            $waited = [Diagnostics.Stopwatch]::StartNew()
+            while ((Get-Litter) -and $waited.Elapsed.TotalSeconds -lt 60) { Start-Sleep -Milliseconds 20 }
+            Get-Litter | Should -BeNullOrEmpty
+            $process.HasExited | Should -BeFalse
+
             Send-Signal TERM $process
 
             $process.WaitForExit(30000) | Should -BeTrue
