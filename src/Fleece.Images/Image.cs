@@ -111,6 +111,15 @@ public static class Image
         return default;
     }
 
+    /// <summary>Closes an image whose file is deleted next: what it has not stored yet is dropped, and nothing is made durable.</summary>
+    /// <param name="image">What <see cref="OpenAsync"/> gave.</param>
+    public static ValueTask AbandonAsync(IBlockNode image)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        (image as IAbandonable)?.Abandon();
+        return image.DisposeAsync();
+    }
+
     /// <summary>
     /// Makes an image, durably, the one that the children of another one take for their parent, once it has that one's name: what a format
     /// records of a parent besides its name, and the time at which the file was last changed, become the other one's.

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
 
@@ -34,6 +35,9 @@ public sealed class Disk : IAsyncDisposable
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
         Bitmaps = DiskBitmaps.Read(this, image, foundImage);
+        Notes = NbdUri.IsUri(path)
+            ? Bitmaps.Notes
+            : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -76,6 +80,9 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition => _storage;
+
+    /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
+    public IReadOnlyList<string> Notes { get; }
 
     /// <summary>The top of the chain.</summary>
     internal DirtyTrackingNode Tracking { get; }

@@ -201,7 +201,7 @@ public sealed class BackupRestore : IAsyncDisposable
                     part.OffsetBytes - _plan.Range.OffsetBytes,
                     data.Slice((int)(part.OffsetBytes - step.Extent.Range.OffsetBytes), (int)part.LengthBytes),
                     _target.ReadsAsZero,
-                    CancellationToken.None)
+                    cancellationToken)
                 .ConfigureAwait(false);
         }
     }
@@ -216,7 +216,7 @@ public sealed class BackupRestore : IAsyncDisposable
         foreach (BlockRange part in step.Parts)
         {
             await _target.Image
-                .WriteZeroesAsync(part.OffsetBytes - _plan.Range.OffsetBytes, part.LengthBytes, WriteFlags.None, CancellationToken.None)
+                .WriteZeroesAsync(part.OffsetBytes - _plan.Range.OffsetBytes, part.LengthBytes, WriteFlags.None, cancellationToken)
                 .ConfigureAwait(false);
         }
     }

@@ -119,7 +119,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     {
         try
         {
-            await FileTarget.CloseFailedAsync(Image).ConfigureAwait(false);
+            await FileTarget.CloseFailedAsync(Image, isKept: false).ConfigureAwait(false);
             FileNames.Delete(PartialPath);
             if (!File.Exists(ManifestPath))
             {

@@ -98,7 +98,7 @@ internal sealed class RestoreFile : IRestoreTarget
     {
         if (steps == 0)
         {
-            await Image.DisposeAsync().ConfigureAwait(false);
+            await Images.Image.AbandonAsync(Image).ConfigureAwait(false);
             FileNames.Delete(_partialPath);
             return;
         }
