@@ -6,8 +6,8 @@ namespace Fleece.Nbd.Server;
 
 /// <content>Requests for which there is no buffer that holds them whole.</content>
 /// <remarks>
-/// A write is carried out as it arrives, so a client that stops in the middle holds nothing that others need. The protocol lets a write that
-/// was not answered be there in part. A read is sent as it is read.
+/// A write is carried out as it arrives, so a client that stops in the middle holds nothing that others need. The protocol lets a
+/// write that was not answered be there in part. A read is sent as it is read.
 /// </remarks>
 internal sealed partial class Transmission
 {
