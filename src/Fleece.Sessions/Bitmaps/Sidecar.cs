@@ -305,8 +305,8 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
         BlockErrorKind.BitmapStoreUnusable,
         version > SidecarDirectory.Version
             ? $"'{path}' has version {version}, which a newer Fleece has written; this one knows versions up to " +
-                $"{SidecarDirectory.Version}. Mount the disk with that one. Or dismount it, delete the file and mount it again; its bitmaps " +
-                "are lost then, so the next backup must be a full one."
+                $"{SidecarDirectory.Version}. Mount the disk with the newer one. Or dismount it, delete the file and mount it again; its " +
+                "bitmaps are lost then, so the next backup must be a full one."
             : $"'{path}' is no file of bitmaps, or a damaged one. Dismount the disk, delete the file and mount the disk again; its " +
                 "bitmaps are lost, so the next backup must be a full one.",
         path,

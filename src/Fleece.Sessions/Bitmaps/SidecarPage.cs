@@ -8,8 +8,8 @@ namespace Fleece.Sessions.Bitmaps;
 
 /// <summary>A page of a bitmap's area in the sidecar: bits, the page's number, and a checksum over both and the area's id.</summary>
 /// <remarks>
-/// <para>docs/bitmaps.md has the layout. A page is written whole, at a multiple of its length: the kernel copies it into one page of its cache,
-/// so a killed process leaves the old page or the new one.</para>
+/// docs/bitmaps.md has the layout. A page is written whole, at a multiple of its length: the kernel copies it into one page of its
+/// cache, so a killed process leaves the old page or the new one.
 /// </remarks>
 internal static class SidecarPage
 {
