@@ -71,9 +71,9 @@ public sealed class BackupPoint
 
     /// <summary>What to tell of a point whose manifest has no seal; whole sentences.</summary>
     public string DescribeMissingSeal() =>
-        $"'{System.IO.Path.Combine(RepositoryPath, Manifest.ManifestName)}' has no seal, because an older version of Fleece has written it: " +
-        "that it was not changed since is not proved. Backups that are made from now on are sealed; a full one (Backup-FleeceDisk -Full) " +
-        "needs no older ones.";
+        $"'{System.IO.Path.Combine(RepositoryPath, Manifest.ManifestName)}' has no seal, because an older version of Fleece has written " +
+        "it: that it was not changed since is not proved. Backups that are made from now on are sealed; a full one " +
+        "(Backup-FleeceDisk -Full) needs no older ones.";
 
     internal Manifest Manifest { get; }
 

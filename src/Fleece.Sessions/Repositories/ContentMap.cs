@@ -12,8 +12,8 @@ namespace Fleece.Sessions.Repositories;
 /// </remarks>
 internal static class ContentMap
 {
-    /// <summary>Compares the parents, and what is listed and mapped, as far as the image's allocation unit goes: of a cluster that is listed in part, the rest came from the parent.
-    /// </summary>
+    /// <summary>Compares the parents, and what is listed with what is mapped, as far as the image's allocation unit goes: of a cluster
+    /// that is listed in part, the rest came from the parent.</summary>
     /// <param name="repository">Where the backup is from.</param>
     /// <param name="manifest">The backup; nothing is compared for one that is being merged.</param>
     /// <param name="reader">Its image.</param>

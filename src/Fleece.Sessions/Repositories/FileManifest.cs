@@ -44,8 +44,8 @@ internal static class FileManifest
         {
             throw new BlockException(
                 BlockErrorKind.AlreadyExists,
-                $"'{path}', which is to be the backup's manifest, exists already and is none, or is damaged. Delete it or move it away, or " +
-                "name another file.",
+                $"'{path}', which is to be the backup's manifest, exists already and is none, or is damaged. Delete it or move it " +
+                "away, or name another file.",
                 path);
         }
     }

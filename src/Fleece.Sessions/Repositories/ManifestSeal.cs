@@ -8,8 +8,8 @@ namespace Fleece.Sessions.Repositories;
 /// <summary>The seal of a manifest: the SHA-256 (FIPS 180-4) of all its lines but the last two, which are the seal and the closing
 /// brace.</summary>
 /// <remarks>
-/// <para>So it covers every byte of the file, and <c>head -n -2 FILE | sha256sum</c> computes it. It tells damage and edits; anybody can
-/// compute it, so it does not tell who wrote the file.</para>
+/// <para>So it covers every byte of the file, and <c>head -n -2 FILE | sha256sum</c> computes it. It tells damage and edits. Any program
+/// can compute it, so it does not tell which one wrote the file.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal static class ManifestSeal

@@ -167,9 +167,8 @@ public sealed class Repository
             {
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
-                    $"'{PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than " +
-                    $"the one that the backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the " +
-                    "right ones back.",
+                    $"'{PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
+                    $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones back.",
                     PathOf(parent));
             }
 

@@ -51,7 +51,7 @@ internal sealed class RestoreFile : IRestoreTarget
         int? doneSteps = RestoreProgress.Find(partialPath, plan, out bool isDamaged);
         if (isDamaged)
         {
-            // Of a restore that nobody can go on with: all that is in the file is in backups too. One that is still running has it open.
+            // No restore can go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
             LocalFile.Open(partialPath, isReadOnly: false).Dispose();
             FileNames.Delete(partialPath);
         }

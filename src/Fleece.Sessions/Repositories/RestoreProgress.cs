@@ -21,7 +21,7 @@ internal static class RestoreProgress
     /// <summary>The steps that are done already in a partial file; null when it is not of this plan.</summary>
     /// <param name="partialPath">The partial file.</param>
     /// <param name="plan">The plan.</param>
-    /// <param name="isDamaged">True when there is a note that can't be believed, so that nobody can go on with the partial file.</param>
+    /// <param name="isDamaged">True when there is a note that can't be believed: no restore can go on with the partial file.</param>
     public static int? Find(string partialPath, RestorePlan plan, out bool isDamaged)
     {
         string path = partialPath + Extension;

@@ -80,6 +80,30 @@ public sealed class ReplacedParentTests
         }
     }
 
+    // Smaller than a cluster or a block, whose rest comes from the parent.
+    [Theory]
+    [MemberData(nameof(Nightly.Formats), MemberType = typeof(Nightly))]
+    public async Task Changes_smaller_than_the_images_allocation_unit_are_no_finding(ImageFormat format)
+    {
+        const int SmallBytes = 4096;
+        await using Nightly vm = await Nightly.MakeAsync(format);
+        await vm.Disk.Bitmaps.CreateAsync("small", SmallBytes);
+        BackupJobOptions options = vm.Options() with { Bitmap = "small" };
+        await vm.BackUpAsync(options);
+        for (int night = 0; night < 3; night++)
+        {
+            await vm.Disk.Device.WriteAsync((night * 3 * SmallBytes) + SmallBytes, vm.Rig.Seeds.Bytes(SmallBytes));
+            await vm.Disk.Device.WriteZeroesAsync((20L * Nightly.UnitBytes) + (night * 5 * SmallBytes), SmallBytes);
+            await vm.Disk.Device.WriteAsync(Nightly.SizeBytes - SmallBytes, vm.Rig.Seeds.Bytes(SmallBytes));
+            await vm.BackUpAsync(options);
+        }
+
+        Assert.InRange(vm.Read().Points[^1].DataBytes, SmallBytes, 3 * SmallBytes);
+        await vm.CheckAsync();
+        await vm.BackUpAsync(options with { Keep = 2 });
+        await vm.CheckAsync();
+    }
+
     [Theory]
     [MemberData(nameof(Nightly.Formats), MemberType = typeof(Nightly))]
     public async Task Zeros_that_only_the_manifest_knows_of_are_told_by_a_deep_test(ImageFormat format)
