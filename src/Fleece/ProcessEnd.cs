@@ -126,7 +126,11 @@ internal sealed class ProcessEnd
     // The terminal may be gone, and a pipe may be full: neither may hold up the end.
     private static void Say(string text)
     {
-        Thread speaker = new(() =>
+        Thread speaker = new(Write) { IsBackground = true };
+        speaker.Start();
+        speaker.Join(MessageTime);
+
+        void Write()
         {
             try
             {
@@ -136,8 +140,6 @@ internal sealed class ProcessEnd
             {
                 // Nothing is left to tell it to.
             }
-        }) { IsBackground = true };
-        speaker.Start();
-        speaker.Join(MessageTime);
+        }
     }
 }
