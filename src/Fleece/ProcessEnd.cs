@@ -110,23 +110,32 @@ internal sealed class ProcessEnd
     private void CloseAll()
     {
         long startedAt = Environment.TickCount64;
-        _commands.Stop();
+        Try(_commands.Stop);
+        Try(() => _disks.EndAsync().AsTask().GetAwaiter().GetResult());
+        _commands.WaitUntilEnded(CommandTime - TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt));
+    }
+
+    // Whatever fails is said, and the rest is done all the same.
+    private static void Try(Action step)
+    {
         try
         {
-            _disks.EndAsync().AsTask().GetAwaiter().GetResult();
+            step();
         }
         catch (AggregateException e)
         {
-            Say(string.Join(Environment.NewLine, e.InnerExceptions.Select(cause => $"Fleece could not close every disk: {cause.Message}")));
+            Say(string.Join(Environment.NewLine, e.InnerExceptions.Select(cause => $"Fleece could not close everything: {cause.Message}")));
         }
-
-        _commands.WaitUntilEnded(CommandTime - TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt));
     }
 
     // The terminal may be gone, and a pipe may be full: neither may hold up the end.
     private static void Say(string text)
     {
-        Thread speaker = new(() =>
+        Thread speaker = new(Write) { IsBackground = true };
+        speaker.Start();
+        speaker.Join(MessageTime);
+
+        void Write()
         {
             try
             {
@@ -136,8 +145,6 @@ internal sealed class ProcessEnd
             {
                 // Nothing is left to tell it to.
             }
-        }) { IsBackground = true };
-        speaker.Start();
-        speaker.Join(MessageTime);
+        }
     }
 }

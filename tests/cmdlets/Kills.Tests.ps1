@@ -44,8 +44,9 @@ while ($true) { $null = Backup-FleeceDisk vm ./repo -Keep 2 -WarningAction Ignor
         '-f', 'raw', "nbd+unix:///vm?socket=$PWD/vm.sock" | ForEach-Object { $start.ArgumentList.Add($_) }
         $start.RedirectStandardInput = $start.RedirectStandardOutput = $start.RedirectStandardError = $true
         $client = [Diagnostics.Process]::Start($start)
-        $errors = $client.StandardError.ReadToEndAsync()
+        $null = $client.StandardError.ReadToEndAsync()
         try {
+            $null = Read-Answer $client
             while ($true) {
                 $block = $Random.Next($BlockCount)
                 $count = [Math]::Min($Random.Next(1, 17), $BlockCount - $block)
@@ -54,14 +55,15 @@ while ($true) { $null = Backup-FleeceDisk vm ./repo -Keep 2 -WarningAction Ignor
                     $null = $Model.Allowed[$one].Add($pattern)
                     $Model.Pending[$one] = $pattern
                 }
-                if (-not (Request-Answer $client "write -P $pattern $($block * $BlockBytes) $($count * $BlockBytes)")) { return }
+                $written = Request-Answer $client "write -P $pattern $($block * $BlockBytes) $($count * $BlockBytes)"
+                if ($written -notmatch 'wrote (\d+)/\1 bytes') { return }
                 foreach ($one in $Model.Pending.Keys) { $Model.Last[$one] = $pattern }
                 $Model.Pending.Clear()
                 $Model.Acknowledged++
                 if ($Random.Next(8) -eq 0) {
-                    # A flush answers nothing; the read behind it does, on the same connection.
-                    $client.StandardInput.WriteLine('flush')
-                    if (-not (Request-Answer $client 'read 0 512')) { return }
+                    # qemu-io does not say how a flush went, but a connection that was lost meanwhile answers no read behind it.
+                    $null = Request-Answer $client 'flush'
+                    if ((Request-Answer $client 'read 0 512') -notmatch 'read 512/512 bytes') { return }
                     Set-Settled $Model
                 }
             }
@@ -71,15 +73,25 @@ while ($true) { $null = Backup-FleeceDisk vm ./repo -Keep 2 -WarningAction Ignor
         }
     }
 
+    # qemu-io takes one command at a time: what it says ends with its prompt, and a second line would lie unread in its buffer.
+    function Read-Answer($Client) {
+        $buffer = [char[]]::new(4096)
+        $answer = ''
+        while (-not $answer.EndsWith('qemu-io> ')) {
+            $count = $Client.StandardOutput.Read($buffer, 0, $buffer.Length)
+            if ($count -eq 0) { break }
+            $answer += [string]::new($buffer, 0, $count)
+        }
+        $answer
+    }
+
     function Request-Answer($Client, [string] $Command) {
         try {
             $Client.StandardInput.WriteLine($Command)
             $Client.StandardInput.Flush()
-            $isDone = $Client.StandardOutput.ReadLine() -match '^(wrote|read) (\d+)/\2 bytes'
-            if ($isDone) { $null = $Client.StandardOutput.ReadLine() } # How fast it was; a request that failed says nothing more.
-            $isDone
+            Read-Answer $Client
         } catch [IO.IOException] {
-            $false
+            ''
         }
     }
 

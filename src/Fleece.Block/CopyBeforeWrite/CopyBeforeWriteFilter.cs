@@ -17,8 +17,8 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// another request. A guest that leaves has not written, so the copy that goes on without it still reads the instant's data, and
 /// its granules are done when it ends.</para>
 /// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/>, <see cref="BlockErrorKind.CopyTimedOut"/>,
-/// <see cref="BlockErrorKind.TempFull"/> and <see cref="BlockErrorKind.TempLimitReached"/> under <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk
-/// itself reports.</para>
+/// <see cref="BlockErrorKind.TempFull"/> and <see cref="BlockErrorKind.TempLimitReached"/> under
+/// <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
 public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead

@@ -163,7 +163,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Stores what is queued, makes it durable and gives the file its name. Once cancelled it begins no request any more.</summary>
+    /// <summary>Stores what is queued, makes it durable and gives the file its name. Once cancelled it begins no more requests.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupIncomplete"/> when chunks are missing, or what
     /// storing failed with.</exception>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
