@@ -3,7 +3,7 @@ using Fleece.Block.Files;
 
 namespace Fleece.Sessions;
 
-/// <summary>The temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath.</summary>
+/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath.</summary>
 /// <remarks>
 /// A killed process leaves its temp files behind. Each has a name of its own, so none is in the way; but they hold the disk's old data
 /// and take its room. No session outlives its process, so a temp file without a lock is of no use.

@@ -110,7 +110,8 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
     }
 
     /// <inheritdoc/>
-    public void Abandon() => _metadata.Poison.Set(new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
+    public void Abandon() => _metadata.Poison.Set(
+        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

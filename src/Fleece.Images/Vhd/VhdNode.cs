@@ -175,7 +175,8 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAban
     }
 
     /// <inheritdoc/>
-    public void Abandon() => _metadata.Poison.Set(new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
+    public void Abandon() => _metadata.Poison.Set(
+        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

@@ -209,7 +209,8 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer, IA
     }
 
     /// <inheritdoc/>
-    public void Abandon() => _map.Poison.Set(new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
+    public void Abandon() => _map.Poison.Set(
+        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
