@@ -67,6 +67,9 @@ public enum BlockErrorKind
     /// <summary>Old data was not copied in time, and the guest write or the session failed for it.</summary>
     CopyTimedOut,
 
+    /// <summary>The storage of temp is full, so a guest write's old data could not be copied (policy BreakGuestWrite).</summary>
+    TempFull,
+
     /// <summary>Temp holds as much old data as the session may keep.</summary>
     TempLimitReached,
 

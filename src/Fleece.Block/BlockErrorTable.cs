@@ -36,6 +36,7 @@ public static class BlockErrorTable
         new(BlockErrorKind.IoFailed, "IoFailed", "DeviceError", WireErrno.Io),
         new(BlockErrorKind.CopyFailed, "CopyBeforeWriteFailed", "WriteError", WireErrno.Io),
         new(BlockErrorKind.CopyTimedOut, "CopyBeforeWriteTimedOut", "OperationTimeout", WireErrno.Io),
+        new(BlockErrorKind.TempFull, "TempFull", "ResourceUnavailable", WireErrno.NoSpace),
         new(BlockErrorKind.TempLimitReached, "TempLimitReached", "LimitsExceeded", WireErrno.NoSpace),
         new(BlockErrorKind.Denied, "SnapshotRangeDenied", "PermissionDenied", WireErrno.NotPermitted),
         new(BlockErrorKind.Consumed, "SnapshotRangeConsumed", "ResourceUnavailable", WireErrno.NotPermitted),

@@ -41,8 +41,8 @@ public sealed class BlockException : Exception
     public string? Operation { get; }
 
     /// <summary>
-    /// The kind of the innermost engine exception: for <see cref="BlockErrorKind.Broken"/> and
-    /// <see cref="BlockErrorKind.CopyFailed"/> that is the reason behind it.
+    /// The kind of the innermost engine exception: for <see cref="BlockErrorKind.Broken"/>,
+    /// <see cref="BlockErrorKind.CopyFailed"/> and <see cref="BlockErrorKind.TempFull"/> that is the reason behind it.
     /// </summary>
     public BlockErrorKind RootKind => (InnerException as BlockException)?.RootKind ?? Kind;
 

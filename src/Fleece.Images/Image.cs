@@ -11,8 +11,8 @@ namespace Fleece.Images;
 /// <remarks>
 /// <para>Threading. All members are safe from any thread; file work is done on the calling thread.</para>
 /// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>.
-/// Opening never changes a file, but for a VHDX with a log to replay that is opened for writing; a failed creation leaves
-/// none.</para>
+/// Opening for writing replays the log of a VHDX and counts the refcounts of a dirty qcow2 image anew; no other opening changes
+/// a file. A failed creation leaves none.</para>
 /// </remarks>
 public static class Image
 {
@@ -24,19 +24,31 @@ public static class Image
     /// <param name="cancellationToken">Checked before the file is touched.</param>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize,
     /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, InvalidArgument, IoFailed.</exception>
-    public static ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
+    public static async ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
+        string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        (IBlockNode node, ImageFormat format, _) =
+            await OpenWithEvidenceAsync(path, options, cancellationToken).ConfigureAwait(false);
+        return (node, format);
+    }
+
+    /// <summary>As <see cref="OpenAsync"/>, and tells how the file was found: locked, and before a log is replayed or refcounts are
+    /// counted anew.</summary>
+    /// <inheritdoc cref="OpenAsync"/>
+    public static ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)> OpenWithEvidenceAsync(
         string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
         options ??= new ImageOpenOptions();
         CheckOpenOptions(path, options);
         cancellationToken.ThrowIfCancellationRequested();
-        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient));
+        LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient, options.FlushFailed));
         try
         {
+            FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format);
-            return new ValueTask<(IBlockNode Node, ImageFormat Format)>(
-                (driver.Open(file, options, new ImageChain(file.Path)), driver.Format));
+            return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
+                (driver.Open(file, options, new ImageChain(file.Path)), driver.Format, found));
         }
         catch
         {
@@ -68,7 +80,7 @@ public static class Image
         }));
     }
 
-    /// <summary>Creates an image that reads as zeros, or as its parent.</summary>
+    /// <summary>Creates an image that reads as zeros, or as its parent, durably.</summary>
     /// <param name="path">Where; nothing may be there yet.</param>
     /// <param name="options">What it is to be.</param>
     /// <param name="cancellationToken">Checked before the file is made.</param>
@@ -88,6 +100,7 @@ public static class Image
         {
             using LocalContainer container = new(file);
             driver.Create(container, options, parent);
+            FileNames.FlushName(file.Path);
         }
         catch
         {
@@ -96,6 +109,15 @@ public static class Image
         }
 
         return default;
+    }
+
+    /// <summary>Closes an image whose file is deleted next: what it has not stored yet is dropped, and nothing is made durable.</summary>
+    /// <param name="image">What <see cref="OpenAsync"/> gave.</param>
+    public static ValueTask AbandonAsync(IBlockNode image)
+    {
+        ArgumentNullException.ThrowIfNull(image);
+        (image as IAbandonable)?.Abandon();
+        return image.DisposeAsync();
     }
 
     /// <summary>

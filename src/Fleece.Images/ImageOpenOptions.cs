@@ -45,4 +45,10 @@ public sealed record ImageOpenOptions
     /// no request waits for that. A crash of the system can leave a file that is no image; one of the process can't.
     /// </summary>
     public bool IsTransient { get; init; }
+
+    /// <summary>
+    /// Hears of the first failed flush of each file that the image writes to, on the thread of that flush and before it reports; null for
+    /// nobody. It must not use the image.
+    /// </summary>
+    public Action<Block.BlockException>? FlushFailed { get; init; }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
 
@@ -17,21 +19,28 @@ public sealed class Disk : IAsyncDisposable
 {
     private readonly SemaphoreSlim _chainLock = new(1, 1);
     private readonly IBlockNode _image;
+    private readonly StorageCondition _storage;
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    private Disk(string name, string path, ImageFormat? format, IBlockNode image)
+    private Disk(
+        string name, string path, ImageFormat? format, IBlockNode image, FileEvidence? foundImage, StorageCondition storage)
     {
+        _storage = storage;
         Name = name;
         Path = path;
         Format = format;
         _image = image;
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
-        Bitmaps = DiskBitmaps.Read(this, image);
+        Bitmaps = DiskBitmaps.Read(this, image, foundImage);
+        Notes = NbdUri.IsUri(path)
+            ? Bitmaps.Notes
+            : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
+        storage.Listen(OnFlushFailed);
         if (!IsReadOnly)
         {
             Bitmaps.Begin();
@@ -53,6 +62,13 @@ public sealed class Disk : IAsyncDisposable
     /// <summary>True when the disk refuses writes.</summary>
     public bool IsReadOnly { get; }
 
+    /// <summary>Whether the storage keeps what it is given. A disk that has failed is read and written as before; its flushes fail, its
+    /// sessions are broken, and its bitmaps are not trusted.</summary>
+    public DiskStatus OperationalStatus => _storage.Failure is null ? DiskStatus.Ok : DiskStatus.Failed;
+
+    /// <summary>The first flush that failed, with its file; null while none has.</summary>
+    public string? FailureReason => _storage.Failure?.Message;
+
     /// <summary>The running sessions, oldest first.</summary>
     public IReadOnlyList<Session> Sessions => _sessions;
 
@@ -61,6 +77,12 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>Named records of what guests change.</summary>
     public DiskBitmaps Bitmaps { get; }
+
+    /// <summary>The first failed flush of the image's files.</summary>
+    internal StorageCondition Condition => _storage;
+
+    /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
+    public IReadOnlyList<string> Notes { get; }
 
     /// <summary>The top of the chain.</summary>
     internal DirtyTrackingNode Tracking { get; }
@@ -79,15 +101,25 @@ public sealed class Disk : IAsyncDisposable
         CancellationToken cancellationToken = default)
     {
         string fullPath = Storage.FullAddress(path);
-        (IBlockNode image, ImageFormat? found) = await Storage
-            .OpenAsync(fullPath, options ?? new ImageOpenOptions(), tls, cancellationToken).ConfigureAwait(false);
+        StorageCondition storage = new();
+        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail };
         try
         {
-            return new Disk(name ?? Storage.NameOf(fullPath), fullPath, found, image);
+            (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
+                .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage);
+            }
+            catch
+            {
+                await image.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
         }
-        catch
+        catch when (storage.Failure is not null)
         {
-            await image.DisposeAsync().ConfigureAwait(false);
+            DiskBitmaps.Distrust(fullPath, storage.Failure);
             throw;
         }
     }
@@ -183,6 +215,21 @@ public sealed class Disk : IAsyncDisposable
         }
     }
 
+    /// <summary>Refuses work that a disk must not begin whose storage has lost writes.</summary>
+    internal void CheckStorage()
+    {
+        if (_storage.Failure is { } failure)
+        {
+            throw new BlockException(
+                failure.Kind,
+                $"The disk '{Name}' has failed, and what it shows may not be what its storage has. {failure.Message} Dismount the disk, " +
+                "check the storage and the image, and mount it again.",
+                Path,
+                operation: failure.Operation,
+                cause: failure);
+        }
+    }
+
     internal Task LockChainAsync(CancellationToken cancellationToken) => _chainLock.WaitAsync(cancellationToken);
 
     internal void UnlockChain() => _chainLock.Release();
@@ -192,6 +239,21 @@ public sealed class Disk : IAsyncDisposable
     {
         Tracking.Below = session.Point.Filter;
         _sessions = [.. _sessions, session];
+        if (_storage.Failure is { } failure)
+        {
+            // It came after the session was prepared, maybe before the session was in the list.
+            session.Point.Break(failure);
+        }
+    }
+
+    // What the storage lost, a snapshot may show as it was before, or as it was meant to be.
+    private void OnFlushFailed(BlockException failure)
+    {
+        Bitmaps.Distrust(failure);
+        foreach (Session session in _sessions)
+        {
+            session.Point.Break(failure);
+        }
     }
 
     /// <summary>Takes a session's filter out, wherever it stands. The chain is locked and the device quiesced.</summary>

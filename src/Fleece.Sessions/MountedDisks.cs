@@ -16,6 +16,8 @@ public sealed class MountedDisks : IAsyncDisposable
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
     private readonly HashSet<string> _mounting = new(StringComparer.OrdinalIgnoreCase);
+    private readonly Dictionary<Disk, Task> _closing = [];
+    private bool _isEnding;
 
     /// <summary>The mounted disks, sorted by name.</summary>
     public IReadOnlyList<Disk> All
@@ -34,6 +36,18 @@ public sealed class MountedDisks : IAsyncDisposable
 
     /// <summary>All running sessions of all disks.</summary>
     public IReadOnlyList<Session> Sessions => [.. All.SelectMany(disk => disk.Sessions)];
+
+    /// <summary>Names of the disks that are being closed now.</summary>
+    public IReadOnlyList<string> Closing
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _closing.Keys.Select(disk => disk.Name)];
+            }
+        }
+    }
 
     /// <summary>Opens an image and adds it under its name.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskNameInUse"/>, or why the image can't be
@@ -63,10 +77,15 @@ public sealed class MountedDisks : IAsyncDisposable
             Disk disk = await Disk.OpenAsync(path, diskName, options, tls, cancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
-                _disks.Add(diskName, disk);
+                if (!_isEnding)
+                {
+                    _disks.Add(diskName, disk);
+                    return disk;
+                }
             }
 
-            return disk;
+            await disk.DisposeAsync().ConfigureAwait(false);
+            throw new BlockException(BlockErrorKind.Closed, $"'{path}' was not mounted, because the process is ending.", path);
         }
         finally
         {
@@ -129,35 +148,74 @@ public sealed class MountedDisks : IAsyncDisposable
             CheckIdle(disk);
         }
 
-        await Exports.UnpublishAsync(disk).ConfigureAwait(false);
-
-        lock (_lock)
-        {
-            _disks.Remove(name);
-        }
-
-        await disk.DisposeAsync().ConfigureAwait(false);
+        await CloseAsync(disk).ConfigureAwait(false);
     }
 
-    /// <summary>Stops every session and closes every disk; one disk's failure does not keep the others open.</summary>
+    /// <summary>Stops every session and closes every disk, all at once; one that fails or hangs does not keep the others open.</summary>
+    /// <exception cref="AggregateException">The failures, when all others are closed.</exception>
     public async ValueTask DisposeAsync()
     {
-        List<Exception> failures = [];
-        foreach (Disk disk in All)
+        Task closing;
+        lock (_lock)
         {
-            try
-            {
-                await DismountAsync(disk.Name, isForced: true).ConfigureAwait(false);
-            }
-            catch (BlockException e)
-            {
-                failures.Add(e);
-            }
+            closing = Task.WhenAll([.. _disks.Values.ToArray().Select(CloseAsync), .. _closing.Values]);
         }
 
-        if (failures.Count != 0)
+        await closing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (closing.Exception is { } failures)
         {
-            throw new AggregateException(failures);
+            throw failures;
+        }
+    }
+
+    /// <summary>As <see cref="DisposeAsync"/>, and for good: nothing is mounted any more.</summary>
+    /// <inheritdoc cref="DisposeAsync" path="/exception"/>
+    public ValueTask EndAsync()
+    {
+        lock (_lock)
+        {
+            _isEnding = true;
+        }
+
+        return DisposeAsync();
+    }
+
+    // Two that close one disk wait for the same end.
+    private Task CloseAsync(Disk disk)
+    {
+        lock (_lock)
+        {
+            if (!_closing.TryGetValue(disk, out Task? closing))
+            {
+                closing = OwnThread.Start(() => RunCloseAsync(disk), $"Fleece closes {disk.Name}");
+                _closing.Add(disk, closing);
+            }
+
+            return closing;
+        }
+    }
+
+    private async Task RunCloseAsync(Disk disk)
+    {
+        try
+        {
+            await Exports.UnpublishAsync(disk).ConfigureAwait(false);
+            lock (_lock)
+            {
+                if (_disks.GetValueOrDefault(disk.Name) == disk)
+                {
+                    _disks.Remove(disk.Name);
+                }
+            }
+
+            await disk.DisposeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _closing.Remove(disk);
+            }
         }
     }
 

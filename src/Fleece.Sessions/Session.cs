@@ -215,6 +215,7 @@ public sealed partial class Session : ISnapshotSource
     {
         string name = options.Name ?? disk.Name;
         MountedDisks.CheckName(name);
+        disk.CheckStorage();
         if (disk.FindSession(name) is not null)
         {
             throw new BlockException(

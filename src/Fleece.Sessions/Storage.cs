@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
@@ -27,17 +28,17 @@ internal static class Storage
         return name[(name.LastIndexOf('/') + 1)..];
     }
 
-    /// <summary>Opens a node, which the caller owns. An export has no format: its bytes are the disk's.</summary>
+    /// <summary>Opens a node, which the caller owns. An export has no format, for its bytes are the disk's, and no file.</summary>
     /// <param name="address">A path or an NBD URI.</param>
     /// <param name="options">How; an export knows only read-only or not.</param>
     /// <param name="tls">Certificates for nbds.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    public static async ValueTask<(IBlockNode Node, ImageFormat? Format)> OpenAsync(
+    public static async ValueTask<(IBlockNode Node, ImageFormat? Format, FileEvidence? Found)> OpenAsync(
         string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
         if (!NbdUri.IsUri(address))
         {
-            return await Image.OpenAsync(address, options, cancellationToken).ConfigureAwait(false);
+            return await Image.OpenWithEvidenceAsync(address, options, cancellationToken).ConfigureAwait(false);
         }
 
         if (options.Format is not (null or ImageFormat.Raw) || options.SnapshotName is not null || options.IsLayerOnly)
@@ -49,6 +50,6 @@ internal static class Storage
         }
 
         NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
-        return (await NbdNode.ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false), null);
+        return (await NbdNode.ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false), null, null);
     }
 }

@@ -49,7 +49,12 @@ internal sealed class TempImage : IAsyncDisposable
         string path = System.IO.Path.GetFullPath(tempPath ?? FolderOf(disk));
         if (Directory.Exists(path))
         {
-            path = System.IO.Path.Combine(path, NewFileName(disk, sessionName));
+            _ = TempFiles.Clear(path, disk.Path);
+            path = TempFiles.NewFile(path, disk.Path, sessionName);
+            CheckFreeSpace(path);
+
+            // Locked and private from its first instant on, so that a process that clears away temp files sees that it is in use.
+            return new TempImage(FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true), path, isOurs: true, readsAsZero: true);
         }
 
         bool isOurs = !File.Exists(path);
@@ -96,11 +101,14 @@ internal sealed class TempImage : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Node.DisposeAsync().ConfigureAwait(false);
-        if (_isOurs)
+        if (!_isOurs)
         {
-            FileNames.Delete(Path);
+            await Node.DisposeAsync().ConfigureAwait(false);
+            return;
         }
+
+        await Image.AbandonAsync(Node).ConfigureAwait(false);
+        FileNames.Delete(Path);
     }
 
     // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.
@@ -134,10 +142,6 @@ internal sealed class TempImage : IAsyncDisposable
             "-TempPath.",
             disk.Path)
         : System.IO.Path.GetDirectoryName(disk.Path)!;
-
-    // Unique, so that what a killed process left behind never stands in the way of the next session.
-    private static string NewFileName(Disk disk, string sessionName) =>
-        $"{System.IO.Path.GetFileName(disk.Path)}.{sessionName}.{Guid.NewGuid():N}.fleece-temp";
 
     private static void CheckFreeSpace(string path)
     {

@@ -14,18 +14,38 @@ namespace Fleece;
 /// </remarks>
 public abstract class FleeceCommand : PSCmdlet, IDisposable
 {
-    private readonly CancellationTokenSource _stopping = new();
+    private readonly CancellationTokenSource _stopping =
+        CancellationTokenSource.CreateLinkedTokenSource(FleeceModule.Commands.Stopping);
+
+    private bool _isDisposed;
+
+    /// <summary>Notes that a cmdlet runs.</summary>
+    protected FleeceCommand() => FleeceModule.Commands.Enter();
 
     /// <summary>The disks of this process.</summary>
     internal static MountedDisks Disks => FleeceModule.Disks;
 
-    /// <summary>Cancelled by Ctrl+C.</summary>
+    /// <summary>Cancelled by Ctrl+C, and when the process is told to end.</summary>
     protected CancellationToken StopToken => _stopping.Token;
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        Dispose(disposing: true);
+        if (_isDisposed)
+        {
+            return;
+        }
+
+        _isDisposed = true;
+        try
+        {
+            Dispose(disposing: true);
+        }
+        finally
+        {
+            FleeceModule.Commands.Exit();
+        }
+
         GC.SuppressFinalize(this);
     }
 

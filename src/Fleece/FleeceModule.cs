@@ -15,20 +15,12 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
     private static readonly Lock Users = new();
     private static readonly List<WeakReference<Runspace>> UsingRunspaces = [];
 
-    static FleeceModule() => AppDomain.CurrentDomain.ProcessExit += static (_, _) =>
-    {
-        try
-        {
-            CloseAll();
-        }
-        catch (AggregateException e)
-        {
-            // Nobody is left to catch it, and an unhandled exception would only hide the text in a crash report.
-            Console.Error.WriteLine($"Fleece could not close every disk: {e.Message}");
-        }
-    };
-
     internal static MountedDisks Disks { get; } = new();
+
+    internal static RunningCommands Commands { get; } = new();
+
+    // A script that forgets Dismount-FleeceDisk must not lose what its guests wrote: closing flushes.
+    private static ProcessEnd End { get; } = new(Disks, Commands);
 
     /// <summary>Notes the runspace that imports the module.</summary>
     public void OnImport()
@@ -36,6 +28,7 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
         lock (Users)
         {
             UsingRunspaces.Add(new WeakReference<Runspace>(Runspace.DefaultRunspace));
+            End.Register();
         }
     }
 
@@ -53,9 +46,14 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
             }
         }
 
-        CloseAll();
+        // A signal that comes meanwhile must still wait for the disks.
+        Disks.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        lock (Users)
+        {
+            if (UsingRunspaces.Count == 0)
+            {
+                End.Unregister();
+            }
+        }
     }
-
-    // A script that forgets Dismount-FleeceDisk must not lose what its guests wrote: closing flushes.
-    private static void CloseAll() => Disks.DisposeAsync().AsTask().GetAwaiter().GetResult();
 }

@@ -102,7 +102,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             throw;
         }
 
-        foreach (string note in disk.Bitmaps.Notes)
+        foreach (string note in disk.Notes)
         {
             WriteWarning($"{disk.Name}: {note}");
         }

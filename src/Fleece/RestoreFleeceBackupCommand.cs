@@ -119,6 +119,11 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
 
     private void Copy(BackupPoint point, BackupRestore restore)
     {
+        foreach (string note in restore.Notes)
+        {
+            WriteWarning(note);
+        }
+
         if (restore.ResumedBytes != 0)
         {
             WriteVerbose($"Going on where an interrupted restore ended: {restore.ResumedBytes} bytes are there.");

@@ -13,6 +13,7 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     private const string LiteralPathSet = "LiteralPath";
 
     private readonly HashSet<string> _tested = new(StringComparer.Ordinal);
+    private bool _isWarned;
     private BackupTest? _test;
 
     /// <summary>Repositories, all of whose backups are tested, or files of backups, which are tested with those they build on;
@@ -74,6 +75,13 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
 
     private void Test(Repository repository, BackupPoint point)
     {
+        // Of a chain or a repository they are all alike: the reports say which.
+        if (!point.IsSealed && !_isWarned)
+        {
+            _isWarned = true;
+            WriteWarning(point.DescribeMissingSeal());
+        }
+
         _test = new BackupTest(repository, point, Deep);
         try
         {

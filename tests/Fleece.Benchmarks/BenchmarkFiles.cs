@@ -24,11 +24,17 @@ internal sealed class BenchmarkFiles : IAsyncDisposable
         return node;
     }
 
-    /// <summary>Closes a file and deletes it.</summary>
-    public async ValueTask RemoveAsync(FileNode node)
+    /// <summary>Closes a file, which stays.</summary>
+    public async ValueTask CloseAsync(FileNode node)
     {
         _ = _nodes.Remove(node);
         await node.DisposeAsync();
+    }
+
+    /// <summary>Closes a file and deletes it.</summary>
+    public async ValueTask RemoveAsync(FileNode node)
+    {
+        await CloseAsync(node);
         File.Delete(node.Path);
     }
 

@@ -26,7 +26,7 @@ public class DigestBenchmarks
     [Benchmark]
     public async Task DigestAsync()
     {
-        using ContentRecorder recorder = new("Digests", Threads, static _ => default);
+        using ContentRecorder recorder = new("Digests", Threads, static _ => default, CancellationToken.None);
         for (int i = 0; i < Chunks; i++)
         {
             SnapshotChunk chunk = new(null!, new BlockRange(i * (long)ChunkBytes, ChunkBytes), _data, null, consumes: false);

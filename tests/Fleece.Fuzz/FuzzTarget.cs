@@ -13,8 +13,11 @@ internal abstract class FuzzTarget
     /// <summary>Most an input may make the engine allocate in all, with what the oracle itself takes.</summary>
     private const long MaximumAllocatedBytes = 256L * 1024 * 1024;
 
-    /// <summary>Its name, which is also that of its folder in the corpus.</summary>
+    /// <summary>Its name.</summary>
     public abstract string Name { get; }
+
+    /// <summary>The name of its folder in the corpus.</summary>
+    protected virtual string CorpusName => Name;
 
     /// <summary>How many mutated inputs the smoke tries.</summary>
     public abstract int SmokeCases { get; }
@@ -35,7 +38,7 @@ internal abstract class FuzzTarget
     /// <summary>What mutation starts from: the corpus, and what the target makes itself.</summary>
     public virtual IReadOnlyList<byte[]> Seeds()
     {
-        string folder = Path.Combine(AppContext.BaseDirectory, "Corpus", Name);
+        string folder = Path.Combine(AppContext.BaseDirectory, "Corpus", CorpusName);
         return Directory.Exists(folder)
             ? [.. Directory.GetFiles(folder).Order(StringComparer.Ordinal).Select(File.ReadAllBytes)]
             : [];

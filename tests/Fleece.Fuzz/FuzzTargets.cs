@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Fuzz.Bitmaps;
 using Fleece.Fuzz.Images;
+using Fleece.Fuzz.Manifests;
 using Fleece.Fuzz.Nbd;
 using Fleece.Images;
 using Fleece.Images.Foreign;
@@ -7,15 +9,18 @@ using Fleece.Images.Foreign;
 namespace Fleece.Fuzz;
 
 /// <summary>Everything that is fuzzed: each image format that can be told from its content, but for those that only an adapter reads,
-/// and both ends of NBD.</summary>
+/// the manifests of backups, both ends of NBD, and the file that keeps bitmaps.</summary>
 internal static class FuzzTargets
 {
     /// <summary>All but the canary, which has a defect.</summary>
     public static IReadOnlyList<FuzzTarget> All { get; } =
     [
         .. ImageDrivers.WithMagic.Where(driver => driver is not ForeignDriver).Select(driver => new ImageTarget(driver)),
+        new ManifestTarget(),
         new ServerTarget(),
         new ClientTarget(),
+        new SidecarTarget(isMended: false),
+        new SidecarTarget(isMended: true),
     ];
 
     /// <summary>The target of that name.</summary>

@@ -58,7 +58,7 @@ internal static class Program
     private static int WriteImages(string name, string folder)
     {
         Directory.CreateDirectory(folder);
-        foreach ((string file, byte[] bytes) in Images.CorpusImages.Make(name))
+        foreach ((string file, byte[] bytes) in name == "sidecar" ? Bitmaps.SidecarCorpus.Make() : Images.CorpusImages.Make(name))
         {
             File.WriteAllBytes(Path.Combine(folder, file + ".bin"), Images.SparseForm.Pack(bytes));
         }

@@ -79,7 +79,7 @@ public sealed class ContentRecorderTests
         {
             stored.Add(chunk);
             return default;
-        });
+        }, CancellationToken.None);
         foreach (SnapshotChunk chunk in chunks)
         {
             await recorder.WriterFor(chunk).WriteAsync(chunk);

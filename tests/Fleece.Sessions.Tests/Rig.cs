@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Sessions.Bitmaps;
 using Fleece.Sessions.Reading;
 using Fleece.TestKit;
 
@@ -52,6 +53,32 @@ internal sealed class Rig : IAsyncDisposable
         disk.Bitmaps.Abandon();
         await image.DisposeAsync();
         _disks.Remove(disk);
+    }
+
+    /// <summary>As <see cref="KillAsync"/>, with the image as it was: nothing of what its format keeps back is stored. The files have
+    /// not been touched for a minute then.</summary>
+    public async Task KillLongAgoAsync(Disk disk)
+    {
+        // By a program that asks for no lock, and back into the same file.
+        Peer.Need("cp");
+        string copy = Folder.File("as-killed");
+        await Peer.RunAsync("cp", disk.Path, copy);
+        await KillAsync(disk);
+        byte[] image = await File.ReadAllBytesAsync(copy);
+        await using (FileStream left = new(disk.Path, FileMode.Open, FileAccess.Write))
+        {
+            left.SetLength(image.Length);
+            await left.WriteAsync(image);
+        }
+
+        Age(disk.Path);
+    }
+
+    /// <summary>Nobody has touched the image and its sidecar for a minute.</summary>
+    public static void Age(string imagePath)
+    {
+        File.SetLastWriteTimeUtc(imagePath, DateTime.UtcNow.AddMinutes(-1));
+        File.SetLastWriteTimeUtc(Sidecar.PathFor(imagePath), DateTime.UtcNow.AddMinutes(-1));
     }
 
     /// <summary>A disk of an image that exists.</summary>

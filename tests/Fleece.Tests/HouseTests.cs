@@ -57,6 +57,17 @@ public sealed partial class HouseTests
     }
 
     [Fact]
+    public void No_source_uses_a_call_of_the_framework_that_hides_failures()
+    {
+        // docs/block-contract.md, "Durability", says what they hide.
+        Regex hiding = new(@"RandomAccess\.FlushToDisk\(|\.Flush\((flushToDisk: )?true\)|PreallocationSize|(?<!OperatingSystem.IsWindows\(\)\)\s*\{\s*)File\.Move\(");
+
+        Assert.Empty(Directory.GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories)
+            .Where(path => hiding.IsMatch(File.ReadAllText(path)))
+            .Select(path => Path.GetRelativePath(Root, path)));
+    }
+
+    [Fact]
     public void Every_error_is_in_the_errors_page_as_the_table_has_it()
     {
         string page = File.ReadAllText(Path.Combine(Root, "docs", "errors.md"));

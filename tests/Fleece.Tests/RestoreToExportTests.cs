@@ -72,8 +72,7 @@ public sealed class RestoreToExportTests
     public void Damage_that_is_found_half_way_says_what_the_export_is_now()
     {
         using ModuleRunspace shell = new();
-        shell.Run(Prepared + "$null = Convert-FleeceImage ./b.qcow2 ./c.raw; Write-FleeceDisk vm 2MB ([byte[]](8) * 512)");
-        File.WriteAllText(shell.File("c.raw.json"), File.ReadAllText(shell.File("b.qcow2.json")).Replace("Qcow2", "Raw", StringComparison.Ordinal));
+        shell.Run(Prepared + "$null = Start-FleeceSession vm; $null = Read-FleeceSnapshot vm | Export-Backup ./c.raw");
         using (FileStream image = File.OpenWrite(shell.File("c.raw")))
         {
             image.Position = 3 << 20;

@@ -198,7 +198,8 @@ public sealed class SingleBackupTests
     }
 
     [Theory]
-    [InlineData("fleeceManifest\": 1", "fleeceManifest\": 2")]
+    [InlineData("fleeceManifest\": 2", "fleeceManifest\": 3")]
+    [InlineData("fleeceManifest\": 2", "fleeceManifest\": 1")]
     [InlineData("\"number\": 0", "\"number\": 3")]
     [InlineData("\"state\": \"Kept\"", "\"state\": \"Merged\"")]
     [InlineData("\"sizeBytes\"", "\"size\"")]

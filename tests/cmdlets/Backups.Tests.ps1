@@ -52,6 +52,57 @@ Describe 'Backup repositories' {
         (Get-FleeceBitmap vm daily).BaselineId | Should -Be $backup.Point.Id
     }
 
+    It 'refuse a manifest that was edited, by its name' {
+        foreach ($night in 1..3) {
+            Write-FleeceDisk vm ($night * 64KB) ([byte[]] $night)
+            $null = Backup-FleeceDisk vm ./backups
+        }
+        $path = "$PWD/backups/vm-000003.json"
+        [IO.File]::WriteAllText($path, ([IO.File]::ReadAllText($path) -replace '(?s)"content": \[.*\]', '"content": []'))
+
+        (Get-FleeceBackup ./backups -ErrorAction Ignore).Number | Should -Be 1, 2
+        { Get-FleeceBackup ./backups -ErrorAction Stop } |
+            Should -Throw '*vm-000003.json*' -ErrorId 'BackupManifestInvalid,Fleece.GetFleeceBackupCommand'
+        { Test-FleeceBackup ./backups -Deep -ErrorAction Stop } |
+            Should -Throw '*vm-000003.json*' -ErrorId 'BackupManifestInvalid,Fleece.TestFleeceBackupCommand'
+        { Restore-FleeceBackup ./backups ./r.raw -ErrorAction Stop } |
+            Should -Throw "*vm-000003.json*name its file*vm-000002.qcow2*" -ErrorId 'BackupManifestInvalid,Fleece.RestoreFleeceBackupCommand'
+        { Restore-FleeceBackup ./backups/vm-000003.qcow2 ./r.raw -ErrorAction Stop } |
+            Should -Throw '*vm-000003.json*' -ErrorId 'BackupManifestInvalid,Fleece.RestoreFleeceBackupCommand'
+        { Backup-FleeceDisk vm ./backups -ErrorAction Stop } |
+            Should -Throw '*-Full*vm-000003.json*' -ErrorId 'BackupParentMissing,Fleece.BackupFleeceDiskCommand'
+        './r.raw' | Should -Not -Exist
+        (Restore-FleeceBackup ./backups/vm-000002.qcow2 ./r.raw).SizeBytes | Should -Be 2MB
+    }
+
+    It 'go on with manifests of the version without seals, and say that they have none' {
+        $null = Backup-FleeceDisk vm ./backups
+        $path = "$PWD/backups/vm-000001.json"
+        $manifest = [IO.File]::ReadAllText($path) -replace '"fleeceManifest": 2', '"fleeceManifest": 1'
+        [IO.File]::WriteAllText($path, ($manifest -replace '(?m)^  "(parentContentDigest|contentDigest|hasMerged)".*\n' -replace ',\n  "seal".*'))
+        Write-FleeceDisk vm 64KB ([byte[]] (1, 2, 3))
+        $null = Backup-FleeceDisk vm ./backups
+
+        (Get-FleeceBackup ./backups).IsSealed | Should -Be $false, $true
+        $reports = Test-FleeceBackup ./backups -Deep -WarningVariable tested -WarningAction Ignore
+        $null = Restore-FleeceBackup ./backups ./r.raw -WarningVariable restored -WarningAction Ignore
+        $reports.IsGood | Should -Be $true, $true
+        $reports.IsSealed | Should -Be $false, $true
+        "$tested" | Should -BeLike '*vm-000001.json*has no seal*'
+        "$restored" | Should -BeLike '*vm-000001.json*has no seal*'
+    }
+
+    It 'begin a restore anew whose note is damaged, and say so' {
+        $null = Backup-FleeceDisk vm ./backups
+        [IO.File]::WriteAllText("$PWD/r.raw.partial", 'half')
+        [IO.File]::WriteAllText("$PWD/r.raw.partial.progress", 'damaged')
+
+        $null = Restore-FleeceBackup ./backups ./r.raw -WarningVariable restored -WarningAction Ignore
+
+        "$restored" | Should -BeLike '*begins anew*'
+        './r.raw.partial*' | Should -Not -Exist
+    }
+
     It 'refuse an incremental backup where the one it builds on is not' {
         $null = Backup-FleeceDisk vm ./backups
         Remove-Item ./backups/*.json

@@ -22,6 +22,28 @@ function Get-PowerShellPath {
     (Get-Command pwsh -CommandType Application -TotalCount 1).Source
 }
 
+# The same PowerShell without its launcher, which would get the signals and the exit code in its stead.
+function Get-PowerShellCommand {
+    $own = [Environment]::ProcessPath
+    if ([IO.Path]::GetFileNameWithoutExtension($own) -eq 'pwsh') { $own } else { $own, "$PSHOME/pwsh.dll" }
+}
+
+# Runs a script in a process of its own; it has begun when it has made the file "ready".
+function Start-ScriptProcess([string] $Script, [string[]] $Arguments) {
+    Set-Content ./script.ps1 $Script
+    $program, $first = @(Get-PowerShellCommand)
+    $all = @($first) + '-NoProfile', '-NonInteractive', '-File', './script.ps1', (Get-ModuleUnderTest) + $Arguments
+    $process = Start-Process $program ($all | Where-Object { $_ }) -PassThru -RedirectStandardOutput out.txt -RedirectStandardError err.txt
+    $null = $process.Handle # Without it the exit code of a process that has ended is not known.
+    while (-not (Test-Path ready)) {
+        if ($process.WaitForExit(50)) { throw "The script ended: $(Get-Content err.txt -Raw)" }
+    }
+    Remove-Item ready
+    $process
+}
+
+function Send-Signal([string] $Name, $Process) { sh -c "kill -s $Name $($Process.Id)" }
+
 # Global, so that a test that removes the module removes the same one that the others see.
 function Import-ModuleUnderTest { Import-Module (Get-ModuleUnderTest) -Global -Force }
 

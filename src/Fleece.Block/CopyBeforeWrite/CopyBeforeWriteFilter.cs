@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
+using Fleece.Block.Buffers;
 
 namespace Fleece.Block.CopyBeforeWrite;
 
@@ -16,9 +16,9 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <para>With a time limit the copy is done by another thread (<see cref="Copiers"/>), and the guest waits for it as for the copy of
 /// another request. A guest that leaves has not written, so the copy that goes on without it still reads the instant's data, and
 /// its granules are done when it ends.</para>
-/// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/>, <see cref="BlockErrorKind.CopyTimedOut"/> and
-/// <see cref="BlockErrorKind.TempLimitReached"/> under <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk
-/// itself reports.</para>
+/// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/>, <see cref="BlockErrorKind.CopyTimedOut"/>,
+/// <see cref="BlockErrorKind.TempFull"/> and <see cref="BlockErrorKind.TempLimitReached"/> under
+/// <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
 public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
@@ -258,12 +258,12 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
     {
         long storedBytes = 0;
         int pieceBytes = (int)Math.Min(bytes.LengthBytes, MaximumCopyBytes);
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(pieceBytes);
+        PageBuffer buffer = PagePool.Shared.Rent(pieceBytes);
         try
         {
             for (long atBytes = bytes.OffsetBytes; atBytes < bytes.EndBytes;)
             {
-                Memory<byte> piece = buffer.AsMemory(0, (int)Math.Min(pieceBytes, bytes.EndBytes - atBytes));
+                Memory<byte> piece = buffer.Memory[..(int)Math.Min(pieceBytes, bytes.EndBytes - atBytes)];
                 await Active.ReadAsync(atBytes, piece, CancellationToken.None).ConfigureAwait(false);
                 if (piece.Span.IndexOfAnyExcept((byte)0) < 0)
                 {
@@ -292,7 +292,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            PagePool.Shared.Return(buffer);
         }
 
         return storedBytes;
@@ -354,10 +354,18 @@ public sealed class CopyBeforeWriteFilter : IBlockNode, IReadAhead
             return;
         }
 
+        // Only temp is written to by a copy, so no room means that temp is full: a guest can be stopped until there is some.
+        BlockErrorKind kind = cause.Kind switch
+        {
+            BlockErrorKind.CopyTimedOut or BlockErrorKind.TempLimitReached => cause.Kind,
+            BlockErrorKind.NoSpace => BlockErrorKind.TempFull,
+            _ => BlockErrorKind.CopyFailed,
+        };
+        string reason = kind == BlockErrorKind.TempFull ? $"temp is full. {cause.Message}" : cause.Message;
         throw new BlockException(
-            cause.Kind is BlockErrorKind.CopyTimedOut or BlockErrorKind.TempLimitReached ? cause.Kind : BlockErrorKind.CopyFailed,
+            kind,
             $"The write was refused because the old data at offset {offsetBytes} could not be kept for the session: " +
-            $"{cause.Message} The session is whole; stop it to let writes through, or start it with -OnCopyError BreakSnapshot.",
+            $"{reason} The session is whole; stop it to let writes through, or start it with -OnCopyError BreakSnapshot.",
             path,
             offsetBytes,
             "copy",

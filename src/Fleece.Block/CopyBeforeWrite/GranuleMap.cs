@@ -152,6 +152,28 @@ internal sealed class GranuleMap
     public ulong Word(long wordIndex) =>
         WordOf(Volatile.Read(ref _pages[wordIndex >> (PageShift - 6)]), (int)wordIndex & (WordsPerPage - 1));
 
+    /// <summary>Copies words as <see cref="Word"/> has them.</summary>
+    public void CopyTo(long firstWord, Span<ulong> words)
+    {
+        while (!words.IsEmpty)
+        {
+            Page? page = Volatile.Read(ref _pages[firstWord >> (PageShift - 6)]);
+            int index = (int)firstWord & (WordsPerPage - 1);
+            int count = Math.Min(words.Length, WordsPerPage - index);
+            if (page is null)
+            {
+                words[..count].Clear();
+            }
+            else
+            {
+                page.Words.AsSpan(index, count).CopyTo(words);
+            }
+
+            firstWord += count;
+            words = words[count..];
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong WordOf(Page? page, int index) => page is null ? 0 : Volatile.Read(ref page.Words[index]);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.InteropServices;
 using Fleece.Block.CopyBeforeWrite;
 
 namespace Fleece.Block.DirtyBitmaps;
@@ -27,8 +28,8 @@ public sealed class DirtyBitmap
     /// <summary>Most bits of a bitmap, QEMU's limit for what it loads from an image: 512 MiB of them.</summary>
     public const long MaximumBitCount = 1L << 32;
 
-    // Bits of one page of the map: what the journal gets at once is never more.
-    private const int StepBits = 32768;
+    // Bits of one page of the journal.
+    private const int StepBits = IBitmapJournal.PageBytes * 8;
 
     private readonly SharedLock _lock = new();
     private readonly GranuleMap _map;
@@ -155,7 +156,7 @@ public sealed class DirtyBitmap
 
     /// <summary>Sets bits that the journal holds already. Bits behind the last one are left out.</summary>
     /// <param name="firstByte">The byte of the bitmap that <paramref name="bytes"/> begins with.</param>
-    /// <param name="bytes">The bits, as <see cref="IBitmapJournal.Store"/> says.</param>
+    /// <param name="bytes">The bits, as <see cref="IBitmapJournal.Page"/> says.</param>
     public void Load(long firstByte, ReadOnlySpan<byte> bytes)
     {
         using (_lock.EnterScope())
@@ -180,61 +181,61 @@ public sealed class DirtyBitmap
     /// <returns>False when they are all 0.</returns>
     public bool CopyTo(long firstByte, Span<byte> bytes)
     {
-        ulong any = 0;
-        for (int at = 0; at < bytes.Length; at += sizeof(ulong))
+        Span<ulong> words = MemoryMarshal.Cast<byte, ulong>(bytes);
+        long firstWord = firstByte / sizeof(ulong);
+        long endWord = (BitCount + 63) / 64;
+        int count = (int)Math.Clamp(endWord - firstWord, 0, words.Length);
+        _map.CopyTo(firstWord, words[..count]);
+        words[count..].Clear();
+        if (count != 0 && firstWord + count == endWord)
         {
-            ulong word = WordAt(firstByte / sizeof(ulong) + at / sizeof(ulong));
-            any |= word;
-            BinaryPrimitives.WriteUInt64LittleEndian(bytes[at..], word);
+            // A full page of the map has its last bits too where the disk ends within it.
+            words[count - 1] &= Bits(0, BitCount - (endWord - 1) * 64);
         }
 
-        return any != 0;
+        if (!BitConverter.IsLittleEndian)
+        {
+            BinaryPrimitives.ReverseEndianness(words, words);
+        }
+
+        return words.ContainsAnyExcept(0UL);
     }
 
-    // Under the lock a word can't change between the look at it and the journal, so no journal write takes bits of another back.
+    // Under the lock a page can't change between the look at it and the journal, so no journal write takes bits of another back.
     private void MarkNew(GranuleRun run)
     {
         using (_lock.EnterScope())
         {
-            for (long at = run.Start; at < run.End;)
+            for (long at = run.Start; _journal is not null && at < run.End;)
             {
                 GranuleRun step = new(at, Math.Min(run.End, (at / StepBits + 1) * StepBits));
                 if (_map.FirstNotIn(step) < step.End)
                 {
-                    StoreWith(step);
-                    _map.Add(step);
+                    StoreWith(step, _journal);
                 }
 
                 at = step.End;
             }
+
+            _map.Add(run);
         }
     }
 
-    private void StoreWith(GranuleRun run)
+    private void StoreWith(GranuleRun run, IBitmapJournal journal)
     {
-        if (_journal is null)
+        long pageIndex = run.Start / StepBits;
+        Span<byte> page = journal.Page;
+        _ = CopyTo(pageIndex * IBitmapJournal.PageBytes, page);
+        Span<ulong> words = MemoryMarshal.Cast<byte, ulong>(page);
+        long start = run.Start - pageIndex * StepBits;
+        long end = run.End - pageIndex * StepBits;
+        for (int i = (int)(start / 64); i * 64L < end; i++)
         {
-            return;
+            ulong added = Bits(start - i * 64L, end - i * 64L);
+            words[i] |= BitConverter.IsLittleEndian ? added : BinaryPrimitives.ReverseEndianness(added);
         }
 
-        long firstWord = run.Start / 64;
-        int wordCount = (int)((run.End - 1) / 64 - firstWord) + 1;
-        Span<byte> bytes = stackalloc byte[StepBits / 8];
-        for (int i = 0; i < wordCount; i++)
-        {
-            long wordStart = (firstWord + i) * 64;
-            ulong word = WordAt(firstWord + i) | Bits(run.Start - wordStart, run.End - wordStart);
-            BinaryPrimitives.WriteUInt64LittleEndian(bytes[(i * sizeof(ulong))..], word);
-        }
-
-        _journal.Store(firstWord * sizeof(ulong), bytes[..(wordCount * sizeof(ulong))]);
-    }
-
-    // A full page of the map has its last bits too where the disk ends within it.
-    private ulong WordAt(long wordIndex)
-    {
-        long restBits = BitCount - wordIndex * 64;
-        return restBits <= 0 ? 0 : _map.Word(wordIndex) & Bits(0, restBits);
+        journal.Store(pageIndex);
     }
 
     // The bits of a word from a start to an end, both of which may lie outside of it.

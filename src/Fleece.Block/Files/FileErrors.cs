@@ -90,8 +90,8 @@ internal static class FileErrors
     /// <summary>The error for a flush after one that failed.</summary>
     public static BlockException FlushFailedBefore(string path, BlockException first) => new(
         first.Kind,
-        $"Cannot flush '{path}': an earlier flush failed, and what it should have stored may be lost. Check the " +
-        "storage, then close the file and check its content.",
+        $"Cannot flush '{path}': an earlier flush failed, so what was written before it may be lost, and no later flush can store it. " +
+        $"Check the storage, then close the file and check its content. The first failure: {first.Message}",
         path,
         operation: "flush",
         cause: first);
@@ -114,6 +114,8 @@ internal static class FileErrors
             BlockErrorKind.AlreadyExists => "something is there already. Choose another name, or remove it first.",
             BlockErrorKind.InUse => $"{UnknownHolder} holds it. Close that first.",
             BlockErrorKind.PermissionDenied => "access is denied. Check the permissions of the file and its folder.",
+            BlockErrorKind.ReadOnly => "its file system is read-only. A system makes it so when the storage fails: look at its log, and " +
+                "make the file system writable again.",
             BlockErrorKind.NoSpace => "the file system has no room for it. Free some space, or use another volume.",
             BlockErrorKind.Closed => "it has been closed. Open it again to use it.",
             BlockErrorKind.InvalidArgument => $"the path can't be used ({systemText}). Check the path.",
@@ -127,7 +129,8 @@ internal static class FileErrors
     {
         _ when resultCode >> 16 == Win32Facility >> 16 => KindOfWin32(resultCode & 0xFFFF),
         2 or 20 => BlockErrorKind.NotFound, // ENOENT, ENOTDIR: a file stands where a folder of the path should be
-        1 or 13 or 30 => BlockErrorKind.PermissionDenied, // EPERM, EACCES, EROFS
+        1 or 13 => BlockErrorKind.PermissionDenied, // EPERM, EACCES
+        30 => BlockErrorKind.ReadOnly, // EROFS
         17 => BlockErrorKind.AlreadyExists, // EEXIST
         21 => BlockErrorKind.NotAFile, // EISDIR
         26 => BlockErrorKind.InUse, // ETXTBSY
@@ -142,7 +145,8 @@ internal static class FileErrors
     private static BlockErrorKind KindOfWin32(int error) => error switch
     {
         2 or 3 or 15 or 53 or 67 => BlockErrorKind.NotFound, // file, path, drive, network path, share
-        5 or 19 => BlockErrorKind.PermissionDenied, // access denied, write-protected medium
+        5 => BlockErrorKind.PermissionDenied, // access denied
+        19 => BlockErrorKind.ReadOnly, // write-protected medium
         32 or 33 => BlockErrorKind.InUse, // sharing violation, lock violation
         39 or 112 or 223 or 1295 => BlockErrorKind.NoSpace, // full, full, file too large, quota
         80 or 183 => BlockErrorKind.AlreadyExists,

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Microsoft.Win32.SafeHandles;
-
 namespace Fleece.Block.Files;
 
 /// <summary>Gives files names and times, and takes names away, with the engine's errors.</summary>
@@ -8,9 +6,7 @@ namespace Fleece.Block.Files;
 public static class FileNames
 {
     /// <summary>Moves a file to another name of the same file system, at once and durably.</summary>
-    /// <remarks>
-    /// On Linux and macOS the folder is flushed, because a name that a crash forgets is a file that is lost; Windows journals
-    /// names by itself. A folder that this user may not list can't be flushed and the system stores the name in its own time.
+    /// <remarks>The folder is flushed (<see cref="FileFlush.Folder"/>), because a name that a crash forgets is a file that is lost.
     /// </remarks>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> when there is one and
     /// <paramref name="overwrite"/> is false, or what the system reports.</exception>
@@ -18,22 +14,18 @@ public static class FileNames
     {
         try
         {
-            File.Move(path, newPath, overwrite);
+            Rename(path, newPath, overwrite);
         }
         catch (IOException) when (!overwrite && File.Exists(newPath))
         {
-            throw new BlockException(
-                BlockErrorKind.AlreadyExists,
-                $"'{newPath}' exists already, so '{path}' keeps its name. Move one of them away.",
-                newPath,
-                operation: "rename");
+            throw AlreadyExists(path, newPath);
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
             throw FileErrors.From(exception, newPath, "rename");
         }
 
-        FlushFolder(newPath);
+        FileFlush.Folder(newPath);
     }
 
     /// <summary>Deletes a file; one that is not there is no error.</summary>
@@ -54,7 +46,25 @@ public static class FileNames
         }
     }
 
-    /// <summary>Gives a file the time of last change of another one.</summary>
+    /// <summary>Makes a file that nobody has open durable with its time of last change, which flushes of its data leave out.</summary>
+    /// <exception cref="BlockException">What the system reports.</exception>
+    public static void FlushClosed(string path)
+    {
+        try
+        {
+            FileFlush.Closed(path);
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, path, "flush");
+        }
+    }
+
+    /// <summary>Makes the name of a new file durable.</summary>
+    /// <exception cref="BlockException">What the system reports.</exception>
+    public static void FlushName(string path) => FileFlush.Folder(path);
+
+    /// <summary>Gives a file the time of last change of another one, durably.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
     public static void CopyTime(string fromPath, string path)
     {
@@ -66,6 +76,8 @@ public static class FileNames
         {
             throw FileErrors.From(exception, path, "set the time of");
         }
+
+        FlushClosed(path);
     }
 
     /// <summary>Deletes a file, durably: a crash does not bring it back. One that is not there is no error.</summary>
@@ -73,32 +85,33 @@ public static class FileNames
     public static void DeleteDurably(string path)
     {
         Delete(path);
-        FlushFolder(path);
+        FileFlush.Folder(path);
     }
 
-    private static void FlushFolder(string path)
+    private static void Rename(string path, string newPath, bool overwrite)
     {
         if (OperatingSystem.IsWindows())
         {
+            File.Move(path, newPath, overwrite);
             return;
         }
 
-        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        using SafeFileHandle? handle = PosixFile.OpenFolder(folder, out int errno);
-        try
+        if (!overwrite && Path.Exists(newPath))
         {
-            if (handle is not null)
-            {
-                RandomAccess.FlushToDisk(handle);
-            }
-            else if (FileErrors.FromCode(errno, folder, "flush") is { Kind: not BlockErrorKind.PermissionDenied } failure)
-            {
-                throw failure;
-            }
+            throw AlreadyExists(path, newPath);
         }
-        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+
+        // Not the framework's move: where the system refuses to rename, that copies the file, and nothing makes the copy durable.
+        int errno = PosixFile.Rename(Path.GetFullPath(path), Path.GetFullPath(newPath));
+        if (errno != 0)
         {
-            throw FileErrors.From(exception, folder, "flush");
+            throw FileErrors.FromCode(errno, newPath, "rename");
         }
     }
+
+    private static BlockException AlreadyExists(string path, string newPath) => new(
+        BlockErrorKind.AlreadyExists,
+        $"'{newPath}' exists already, so '{path}' keeps its name. Move one of them away.",
+        newPath,
+        operation: "rename");
 }

@@ -10,13 +10,15 @@ public sealed partial class LocalFile
     /// <param name="path">The file.</param>
     /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
     /// <param name="isTransient">True for a file that nobody needs any more when the system crashes: nothing makes it durable.</param>
+    /// <param name="flushFailed">Hears once of the first flush that fails, on its thread and before it reports; null for nobody.</param>
     /// <remarks>
     /// What another process, QEMU's too, has open for writing is <see cref="BlockErrorKind.InUse"/> for a reader as well: its
     /// content can't be trusted.
     /// </remarks>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
     /// </exception>
-    public static LocalFile Open(string path, bool isReadOnly, bool isTransient = false)
+    public static LocalFile Open(
+        string path, bool isReadOnly, bool isTransient = false, Action<BlockException>? flushFailed = null)
     {
         string fullPath = FullPath(path, "open");
         if (IsSpecialFile(fullPath))
@@ -42,7 +44,7 @@ public sealed partial class LocalFile
         try
         {
             ImageLocks.Take(handle, fullPath, isReadOnly, "open");
-            return new LocalFile(fullPath, handle, isReadOnly, isTransient: isTransient);
+            return new LocalFile(fullPath, handle, isReadOnly, isTransient: isTransient, flushFailed: flushFailed);
         }
         catch
         {

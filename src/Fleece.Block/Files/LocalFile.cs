@@ -27,7 +27,13 @@ public sealed partial class LocalFile : IDisposable
     private readonly FileStream? _creation;
     private readonly bool _isTransient;
 
-    private LocalFile(string path, SafeFileHandle handle, bool isReadOnly, FileStream? creation = null, bool isTransient = false)
+    private LocalFile(
+        string path,
+        SafeFileHandle handle,
+        bool isReadOnly,
+        FileStream? creation = null,
+        bool isTransient = false,
+        Action<BlockException>? flushFailed = null)
     {
         _creation = creation;
         _isTransient = isTransient;
@@ -35,7 +41,7 @@ public sealed partial class LocalFile : IDisposable
         Handle = handle;
         IsReadOnly = isReadOnly;
         _extents = new FileExtents(handle, path, isReadOnly);
-        _flush = new SharedFlush(() => RandomAccess.FlushToDisk(handle), path);
+        _flush = new SharedFlush(() => FileFlush.Data(handle, path), path, flushFailed);
     }
 
     /// <summary>The full path of the file.</summary>
@@ -153,8 +159,9 @@ public sealed partial class LocalFile : IDisposable
     /// </summary>
     public void Discard(BlockRange range) => Discard(range, isLengthFixed: false);
 
-    /// <summary>Makes every write that completed before this call durable; it fails once one has failed
-    /// (<see cref="SharedFlush"/>). A file that was opened as transient does nothing.</summary>
+    /// <summary>Makes every write that completed before this call durable, and the length with it. Once one flush has failed, every later
+    /// one of this object fails with the same cause: the system may have dropped what it could not store. A file that was opened as
+    /// transient does nothing.</summary>
     public void Flush()
     {
         if (!IsReadOnly && !_isTransient)
@@ -195,6 +202,8 @@ public sealed partial class LocalFile : IDisposable
     }
 
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
+    /// <remarks>The framework does not say what the system answers to the close. Where network file systems and quotas report late, they
+    /// report to a flush before that, so whoever promises durability flushes first.</remarks>
     public void Dispose()
     {
         ImageLocks.Release(Handle);

@@ -4,7 +4,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
 
-/// <content>Locks on single bytes, which file is which, and folders.</content>
+/// <content>Locks on single bytes, and which file is which.</content>
 internal static unsafe partial class PosixFile
 {
     // fcntl(2), include/uapi/asm-generic/fcntl.h: F_OFD_GETLK and F_OFD_SETLK, F_RDLCK, F_WRLCK, F_UNLCK.
@@ -14,8 +14,9 @@ internal static unsafe partial class PosixFile
     private const short WriteLock = 1;
     private const short NoLock = 2;
 
-    // flock(2): LOCK_UN.
+    // flock(2): LOCK_UN, LOCK_EX | LOCK_NB.
     private const int UnlockFile = 8;
+    private const int LockFileNow = 2 | 4;
 
     // errno(3): EAGAIN and EACCES, the two that POSIX allows for a lock that somebody else holds; EINVAL, ENOLCK.
     private const int TryAgainErrno = 11;
@@ -34,6 +35,13 @@ internal static unsafe partial class PosixFile
     private const uint StatxInodeMask = 0x100;
     private const int StatxDontSync = 0x4000;
     private const int StatxDeviceOffset = 136;
+
+    // statx(2): STATX_TYPE | STATX_NLINK | STATX_UID | STATX_INO, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, stx_nlink and stx_uid.
+    private const uint StatxLookMask = 0x001 | 0x004 | 0x008 | 0x100;
+    private const int StatxNoFollow = 0x100;
+    private const int StatxEmptyPath = 0x1000;
+    private const int StatxNameCountOffset = 16;
+    private const int StatxUserOffset = 20;
 
     // open(2): O_CLOEXEC; O_RDONLY is 0.
     private static readonly int CloseOnExecute = OperatingSystem.IsMacOS() ? 0x1000000 : 0x80000;
@@ -122,13 +130,35 @@ internal static unsafe partial class PosixFile
         return true;
     }
 
-    /// <summary>Opens a folder, which the framework refuses to do, so that its names can be made durable.</summary>
-    /// <returns>A handle, or null with the errno when the folder can't be opened.</returns>
-    public static SafeFileHandle? OpenFolder(string path, out int errno)
+    /// <summary>The user on whose behalf this process opens files. Linux only.</summary>
+    public static uint UserId => GetUserId();
+
+    /// <summary>Looks at what a path names, without following a link. Linux only.</summary>
+    public static bool TryLook(string path, out FileLook look) => TryLook(CurrentFolder, path, StatxNoFollow, out look);
+
+    /// <summary>Looks at an open file. Linux only.</summary>
+    public static bool TryLook(SafeFileHandle handle, out FileLook look) =>
+        TryLook((int)handle.DangerousGetHandle(), string.Empty, StatxEmptyPath, out look);
+
+    /// <summary>True when this handle, whose locks have been taken, really has some: then no other process that took them has the
+    /// file.</summary>
+    public static bool HasLocks(SafeFileHandle handle) => FindByteLockSupport(handle) == ByteLockSupport.Unusable
+        ? Flock(handle, LockFileNow) == 0
+        : LockByte(handle, 0) == 0;
+
+    private static bool TryLook(int folder, string path, int flags, out FileLook look)
     {
-        int descriptor = Open(path, CloseOnExecute);
-        errno = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
-        return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
+        byte* buffer = stackalloc byte[StatBufferBytes];
+        bool isDone = Statx(folder, path, flags, StatxLookMask, buffer) == 0;
+        look = isDone
+            ? new FileLook(
+                *(ulong*)(buffer + StatxDeviceOffset),
+                *(ulong*)(buffer + StatxInodeOffset),
+                (*(ushort*)(buffer + StatxModeOffset) & FileTypeMask) == RegularFileType,
+                *(uint*)(buffer + StatxNameCountOffset),
+                *(uint*)(buffer + StatxUserOffset))
+            : default;
+        return isDone;
     }
 
     private static int SetLock(SafeFileHandle handle, ref ByteLock range)
@@ -152,12 +182,18 @@ internal static unsafe partial class PosixFile
     [LibraryImport("libc", EntryPoint = "flock")]
     private static partial int Flock(SafeFileHandle handle, int operation);
 
+    [LibraryImport("libc", EntryPoint = "geteuid")]
+    private static partial uint GetUserId();
+
     [LibraryImport("libc", EntryPoint = "fstatfs")]
     private static partial int Fstatfs(SafeFileHandle handle, byte* buffer);
 
     // Variadic for the mode of a new file only, which this call never makes.
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags);
+
+    /// <summary>What tells whether a name still leads to a file, and whose it is.</summary>
+    public readonly record struct FileLook(ulong Device, ulong Inode, bool IsRegular, uint NameCount, uint UserId);
 
     // struct flock where off_t has 64 bits. The process must be 0 for these commands; the kernel answers -1.
     [StructLayout(LayoutKind.Sequential)]

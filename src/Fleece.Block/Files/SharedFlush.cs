@@ -10,7 +10,8 @@ namespace Fleece.Block.Files;
 /// </remarks>
 /// <param name="flush">Makes everything durable that was written before it begins.</param>
 /// <param name="path">The file, for messages.</param>
-internal sealed class SharedFlush(Action flush, string path)
+/// <param name="failed">Hears of the first failure, on the thread of the flush and before that reports it; null for nobody.</param>
+internal sealed class SharedFlush(Action flush, string path, Action<BlockException>? failed = null)
 {
     private readonly Lock _lock = new();
     private BlockException? _failure;
@@ -25,6 +26,7 @@ internal sealed class SharedFlush(Action flush, string path)
     public void Run()
     {
         long asked = Interlocked.Increment(ref _asked);
+        BlockException first;
         lock (_lock)
         {
             if (_failure is { } earlier)
@@ -43,12 +45,22 @@ internal sealed class SharedFlush(Action flush, string path)
             {
                 flush();
                 _done = covered;
+                return;
+            }
+            catch (BlockException exception)
+            {
+                first = exception;
             }
             catch (Exception exception) when (FileErrors.IsFromSystem(exception))
             {
-                _failure = FileErrors.From(exception, path, "flush");
-                throw _failure;
+                first = FileErrors.From(exception, path, "flush");
             }
+
+            _failure = first;
         }
+
+        // Outside the lock: it may take locks of its own.
+        failed?.Invoke(first);
+        throw first;
     }
 }

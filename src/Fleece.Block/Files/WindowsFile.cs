@@ -35,6 +35,10 @@ internal static unsafe partial class WindowsFile
         return isDone ? 0 : Marshal.GetLastPInvokeError();
     }
 
+    /// <summary>Makes the file durable, in the drive too.</summary>
+    /// <returns>0, or the Win32 error.</returns>
+    public static int Flush(SafeFileHandle handle) => FlushFileBuffers(handle) ? 0 : Math.Max(1, Marshal.GetLastPInvokeError());
+
     /// <summary>True when the error says that this file system can't free ranges.</summary>
     public static bool IsNotSupported(int error) =>
         error is InvalidFunctionError or NotSupportedError or InvalidParameterError;
@@ -90,6 +94,10 @@ internal static unsafe partial class WindowsFile
         int outputBytes,
         out int writtenBytes,
         nint overlapped);
+
+    [LibraryImport("kernel32", SetLastError = true)]
+    [return: MarshalAs(UnmanagedType.Bool)]
+    private static partial bool FlushFileBuffers(SafeFileHandle handle);
 
     [LibraryImport("kernel32", EntryPoint = "GetDiskFreeSpaceExW", StringMarshalling = StringMarshalling.Utf16)]
     [return: MarshalAs(UnmanagedType.Bool)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
 using Fleece.Block;
+using Fleece.Block.Buffers;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2;
@@ -90,10 +90,10 @@ internal sealed class ClusterCopy(
     {
         // The last cluster may reach beyond the disk; nothing goes there.
         long diskEndBytes = Math.Min(fill.EndBytes, header.SizeBytes);
-        byte[] rented = ArrayPool<byte>.Shared.Rent((int)fill.LengthBytes);
+        PageBuffer rented = PagePool.Shared.Rent((int)fill.LengthBytes);
         try
         {
-            Span<byte> bytes = rented.AsSpan(0, (int)fill.LengthBytes);
+            Span<byte> bytes = rented.GetSpan()[..(int)fill.LengthBytes];
             int headBytes = (int)(part.OffsetBytes - fill.OffsetBytes);
             int endBytes = (int)(part.EndBytes - fill.OffsetBytes);
             int insideBytes = (int)(diskEndBytes - fill.OffsetBytes);
@@ -120,7 +120,7 @@ internal sealed class ClusterCopy(
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(rented);
+            PagePool.Shared.Return(rented);
         }
     }
 }

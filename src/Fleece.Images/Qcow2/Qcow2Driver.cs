@@ -59,6 +59,7 @@ internal sealed class Qcow2Driver : IImageDriver
         try
         {
             dataFile.Flush();
+            FileNames.FlushName(dataFilePath);
             layout.WriteTo(file);
         }
         catch
@@ -82,7 +83,7 @@ internal sealed class Qcow2Driver : IImageDriver
         try
         {
             parent = options.IsLayerOnly ? null : Qcow2References.OpenParent(file.Path, header, chain);
-            dataFile = Qcow2References.OpenDataFile(file, header, options.IsTransient);
+            dataFile = Qcow2References.OpenDataFile(file, header, options);
             return Qcow2Node.Open(file, new Qcow2Attachments
             {
                 Parent = parent,

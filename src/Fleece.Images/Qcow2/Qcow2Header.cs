@@ -271,9 +271,9 @@ internal sealed record Qcow2Header
     private void CheckTables(string path)
     {
         BlockRange first = new(0, ClusterBytes);
-        BlockRange l1 = CheckTable(path, "the header's l1_table_offset", L1OffsetBytes, (long)L1Entries * sizeof(ulong));
+        BlockRange l1 = CheckTable(path, "the header's l1_table_offset", (ulong)L1OffsetBytes, (long)L1Entries * sizeof(ulong));
         BlockRange refcounts = CheckTable(
-            path, "the header's refcount_table_offset", RefcountTableOffsetBytes, (long)RefcountTableClusters << ClusterBits);
+            path, "the header's refcount_table_offset", (ulong)RefcountTableOffsetBytes, (long)RefcountTableClusters << ClusterBits);
         if (l1.Overlaps(first) || refcounts.Overlaps(first) || l1.Overlaps(refcounts))
         {
             throw Qcow2Fault.Corrupt(
@@ -284,15 +284,19 @@ internal sealed record Qcow2Header
     }
 
     /// <summary>The place of a table, validated.</summary>
+    /// <param name="path">The image.</param>
+    /// <param name="field">Where the place is written, for the message.</param>
+    /// <param name="offsetBytes">As it is written, of any value.</param>
+    /// <param name="lengthBytes">Length of the table.</param>
     /// <exception cref="BlockException">Corrupt, Truncated.</exception>
-    public BlockRange CheckTable(string path, string field, long offsetBytes, long lengthBytes)
+    public BlockRange CheckTable(string path, string field, ulong offsetBytes, long lengthBytes)
     {
-        if ((offsetBytes & (ClusterBytes - 1)) != 0 || offsetBytes > (long)L2Entry.OffsetMask)
+        if ((offsetBytes & ((ulong)ClusterBytes - 1)) != 0 || offsetBytes > L2Entry.OffsetMask)
         {
             throw Qcow2Fault.Corrupt(path, $"{field} is {offsetBytes}, not a cluster offset");
         }
 
-        BlockRange range = new(offsetBytes, lengthBytes);
+        BlockRange range = new((long)offsetBytes, lengthBytes);
         return range.EndBytes <= FileEndBytes
             ? range
             : throw Qcow2Fault.Truncated(

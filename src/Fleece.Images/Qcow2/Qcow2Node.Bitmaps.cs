@@ -67,6 +67,8 @@ internal sealed partial class Qcow2Node : IBitmapImage
                 _file.Path, "a qcow2 image of version 2 has no place for dirty bitmaps. Make it one of version 3 with 'qemu-img amend'");
         }
 
+        // The header must never lead to a directory that the write-back did not store.
+        _metadata.Poison.ThrowIfSet();
         MetadataFile file = new(_file, _metadata.Poison);
         BitmapEntry[] entries = [.. bitmaps.Select(bitmap => new BitmapEntry(
             bitmap.Name,

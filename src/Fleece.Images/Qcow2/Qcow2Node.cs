@@ -28,7 +28,7 @@ namespace Fleece.Images.Qcow2;
 /// <para>Ownership. The node owns the file, the parent and the data file. <see cref="DisposeAsync"/> writes metadata back
 /// and reports if it can't.</para>
 /// </remarks>
-internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer
+internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly IContainerFile _dataFile;
@@ -108,6 +108,10 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer
             await _writeBack.RunAsync(cancellationToken).ConfigureAwait(false);
         }
     }
+
+    /// <inheritdoc/>
+    public void Abandon() => _metadata.Poison.Set(
+        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

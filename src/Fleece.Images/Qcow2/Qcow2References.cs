@@ -87,10 +87,10 @@ internal static class Qcow2References
     /// <summary>Opens the data file as the image is opened, with the same locks.</summary>
     /// <param name="image">The image.</param>
     /// <param name="header">Its header.</param>
-    /// <param name="isTransient">As <see cref="ImageOpenOptions.IsTransient"/>.</param>
+    /// <param name="options">How the image was opened.</param>
     /// <exception cref="BlockException">As <see cref="FindDataFilePath"/>; Corrupt: it is the image itself; why the file
     /// can't be opened.</exception>
-    public static LocalContainer? OpenDataFile(IContainerFile image, Qcow2Header header, bool isTransient)
+    public static LocalContainer? OpenDataFile(IContainerFile image, Qcow2Header header, ImageOpenOptions options)
     {
         if (FindDataFilePath(image.Path, header) is not { } path)
         {
@@ -102,7 +102,7 @@ internal static class Qcow2References
             throw Qcow2Fault.Corrupt(image.Path, "it names itself as its external data file");
         }
 
-        return new LocalContainer(LocalFile.Open(path, image.IsReadOnly, isTransient));
+        return new LocalContainer(LocalFile.Open(path, image.IsReadOnly, options.IsTransient, options.FlushFailed));
     }
 
     private static RecordedName? ReadParent(string path, Qcow2Header header) => header.BackingName is { } name

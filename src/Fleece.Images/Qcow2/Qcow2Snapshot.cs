@@ -36,7 +36,7 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
         }
 
         _ = header.CheckTable(
-            file.Path, "the header's snapshots_offset", header.SnapshotsOffsetBytes, (long)header.SnapshotCount * FixedBytes);
+            file.Path, "the header's snapshots_offset", (ulong)header.SnapshotsOffsetBytes, (long)header.SnapshotCount * FixedBytes);
         List<Qcow2Snapshot> snapshots = new(header.SnapshotCount);
         for (int i = 0; i < header.SnapshotCount; i++)
         {
@@ -49,7 +49,7 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
             }
         }
 
-        _ = header.CheckTable(file.Path, "the header's snapshots_offset", header.SnapshotsOffsetBytes, lengthBytes);
+        _ = header.CheckTable(file.Path, "the header's snapshots_offset", (ulong)header.SnapshotsOffsetBytes, lengthBytes);
         return snapshots;
     }
 
@@ -84,12 +84,15 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
         int nameBytes = BinaryPrimitives.ReadUInt16BigEndian(bytes[14..]);
         uint extraBytes = BinaryPrimitives.ReadUInt32BigEndian(bytes[36..]);
         uint l1Entries = BinaryPrimitives.ReadUInt32BigEndian(bytes[8..]);
-        long l1OffsetBytes = BinaryPrimitives.ReadInt64BigEndian(bytes);
-        long sizeBytes = extraBytes >= KnownExtraBytes ? BinaryPrimitives.ReadInt64BigEndian(bytes[48..]) : header.SizeBytes;
+        ulong l1OffsetBytes = BinaryPrimitives.ReadUInt64BigEndian(bytes);
+        ulong recordedSizeBytes = extraBytes >= KnownExtraBytes
+            ? BinaryPrimitives.ReadUInt64BigEndian(bytes[48..])
+            : (ulong)header.SizeBytes;
         string field = $"snapshot {index}'s";
         Check(file.Path, $"{field} extra data size", extraBytes, Qcow2Limits.MaxSnapshotExtraBytes);
         Check(file.Path, $"{field} L1 table size", l1Entries, Qcow2Limits.MaxL1Bytes / sizeof(ulong));
-        Check(file.Path, $"{field} disk size", (ulong)sizeBytes, long.MaxValue);
+        Check(file.Path, $"{field} disk size", recordedSizeBytes, long.MaxValue);
+        long sizeBytes = (long)recordedSizeBytes;
         _ = header.CheckTable(file.Path, $"{field} L1 table offset", l1OffsetBytes, (long)l1Entries * sizeof(ulong));
         long needed = sizeBytes == 0 ? 0 : ((sizeBytes - 1) >> (header.ClusterBits + header.L2EntryBits)) + 1;
         if (needed > l1Entries)
@@ -103,13 +106,17 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
         entryBytes = (FixedBytes + extraBytes + text.Length + 7L) & ~7L;
         string id = Encoding.UTF8.GetString(text, 0, idBytes);
         string name = Encoding.UTF8.GetString(text, idBytes, nameBytes);
-        long stateBytes = extraBytes >= sizeof(ulong)
-            ? BinaryPrimitives.ReadInt64BigEndian(bytes[40..])
+        ulong stateBytes = extraBytes >= sizeof(ulong)
+            ? BinaryPrimitives.ReadUInt64BigEndian(bytes[40..])
             : BinaryPrimitives.ReadUInt32BigEndian(bytes[32..]);
         DateTimeOffset createdAt = DateTimeOffset.FromUnixTimeSeconds(BinaryPrimitives.ReadUInt32BigEndian(bytes[16..]))
             .AddTicks(BinaryPrimitives.ReadUInt32BigEndian(bytes[20..]) / TimeSpan.NanosecondsPerTick);
         return new Qcow2Snapshot(
-            id, name, l1OffsetBytes, (int)l1Entries, new ImageSnapshot(id, name, createdAt, sizeBytes, stateBytes));
+            id,
+            name,
+            (long)l1OffsetBytes,
+            (int)l1Entries,
+            new ImageSnapshot(id, name, createdAt, sizeBytes, (long)Math.Min(stateBytes, long.MaxValue)));
     }
 
     private static void Check(string path, string field, ulong value, ulong most)

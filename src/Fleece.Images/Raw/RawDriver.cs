@@ -44,6 +44,7 @@ internal sealed class RawDriver : IImageDriver
         }
 
         file.SetLength(options.SizeBytes!.Value);
+        file.Flush();
     }
 
     // A child knows it by its name.

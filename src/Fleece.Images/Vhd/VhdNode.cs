@@ -22,7 +22,7 @@ namespace Fleece.Images.Vhd;
 /// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer
+internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly VhdFooters _footers;
@@ -173,6 +173,10 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer
 
         return new BlockStatusRun(status, doneBytes);
     }
+
+    /// <inheritdoc/>
+    public void Abandon() => _metadata.Poison.Set(
+        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Vhdx;
@@ -106,7 +107,7 @@ internal sealed record LogEntry
     // The checksum is over the whole entry. What a sector must begin with is looked at first, so that a wild length ends early.
     private bool TryChecksum(LogRegion log, Span<byte> sector, out uint checksum)
     {
-        uint crc = VhdxFormat.Append(uint.MaxValue, sector);
+        uint crc = Crc32C.Append(uint.MaxValue, sector);
         checksum = 0;
         long dataSectors = 0;
         for (int i = 0; i < DescriptorCount; i++)
@@ -115,7 +116,7 @@ internal sealed record LogEntry
             if (atBytes % VhdxFormat.PageBytes == 0)
             {
                 log.ReadSector(PositionBytes + atBytes, sector);
-                crc = VhdxFormat.Append(crc, sector);
+                crc = Crc32C.Append(crc, sector);
             }
 
             ReadOnlySpan<byte> descriptor = sector.Slice((int)(atBytes % VhdxFormat.PageBytes), DescriptorBytes);
@@ -145,7 +146,7 @@ internal sealed record LogEntry
                 return false;
             }
 
-            crc = VhdxFormat.Append(crc, sector);
+            crc = Crc32C.Append(crc, sector);
         }
 
         checksum = ~crc;

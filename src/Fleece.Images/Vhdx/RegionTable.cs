@@ -122,7 +122,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
 
     private static BlockRange ReadRange(string path, string name, ReadOnlySpan<byte> entry)
     {
-        long offsetBytes = BinaryPrimitives.ReadInt64LittleEndian(entry[16..]);
+        ulong offsetBytes = BinaryPrimitives.ReadUInt64LittleEndian(entry[16..]);
         long lengthBytes = BinaryPrimitives.ReadUInt32LittleEndian(entry[24..]);
         if (offsetBytes is < VhdxFormat.MiB or > VhdxLimits.MaxFileBytes || offsetBytes % VhdxFormat.MiB != 0)
         {
@@ -132,7 +132,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
 
         return lengthBytes == 0 || lengthBytes % VhdxFormat.MiB != 0
             ? throw VhdxFault.Corrupt(path, $"the length of {name} is {lengthBytes}, it must be a multiple of 1 MiB")
-            : new BlockRange(offsetBytes, lengthBytes);
+            : new BlockRange((long)offsetBytes, lengthBytes);
     }
 
     private static void CheckOverlaps(string path, List<(string Name, BlockRange Range)> regions)

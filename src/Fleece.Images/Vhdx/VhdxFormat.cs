@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
-using System.Numerics;
+using Fleece.Block;
 
 namespace Fleece.Images.Vhdx;
 
@@ -56,12 +56,7 @@ internal static class VhdxFormat
     public static readonly Guid VhdxParentLocator = new("b04aefb7-d19e-4a81-b789-25b8e9445913");
 
     /// <summary>CRC-32C of a structure, its own field taken as zeros.</summary>
-    public static uint Checksum(ReadOnlySpan<byte> structure)
-    {
-        uint crc = Append(uint.MaxValue, structure[..ChecksumField]);
-        crc = BitOperations.Crc32C(crc, 0u);
-        return ~Append(crc, structure[(ChecksumField + sizeof(uint))..]);
-    }
+    public static uint Checksum(ReadOnlySpan<byte> structure) => Crc32C.OfSealed(structure, ChecksumField);
 
     /// <summary>Puts the checksum of a structure into its field.</summary>
     public static void Seal(Span<byte> structure) =>
@@ -70,23 +65,6 @@ internal static class VhdxFormat
     /// <summary>True when the structure's checksum is right.</summary>
     public static bool IsSealed(ReadOnlySpan<byte> structure) =>
         BinaryPrimitives.ReadUInt32LittleEndian(structure[ChecksumField..]) == Checksum(structure);
-
-    /// <summary>Goes on with a CRC-32C that began with all ones and ends with its complement.</summary>
-    public static uint Append(uint crc, ReadOnlySpan<byte> bytes)
-    {
-        while (bytes.Length >= sizeof(ulong))
-        {
-            crc = BitOperations.Crc32C(crc, BinaryPrimitives.ReadUInt64LittleEndian(bytes));
-            bytes = bytes[sizeof(ulong)..];
-        }
-
-        foreach (byte value in bytes)
-        {
-            crc = BitOperations.Crc32C(crc, value);
-        }
-
-        return crc;
-    }
 
     public static long RoundUpToMiB(long bytes) => (bytes + MiB - 1) & -MiB;
 }

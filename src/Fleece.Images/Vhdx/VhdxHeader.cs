@@ -97,7 +97,9 @@ internal sealed record VhdxHeader
         if (LogOffsetBytes < leastBytes || LogOffsetBytes > VhdxLimits.MaxFileBytes || LogOffsetBytes % VhdxFormat.MiB != 0)
         {
             throw VhdxFault.Corrupt(
-                path, $"the header's log_offset is {LogOffsetBytes}, it must be a multiple of 1 MiB behind the headers", offsetBytes);
+                path,
+                $"the header's log_offset is {(ulong)LogOffsetBytes}, it must be a multiple of 1 MiB behind the headers",
+                offsetBytes);
         }
     }
 }

@@ -26,7 +26,7 @@ namespace Fleece.Images.Vhdx;
 /// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> empties the log and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer
+internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly VhdxHeaders _headers;
@@ -215,6 +215,10 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer
 
         return new BlockStatusRun(status, doneBytes);
     }
+
+    /// <inheritdoc/>
+    public void Abandon() => _map.Poison.Set(
+        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

@@ -3,67 +3,39 @@ namespace Fleece.Nbd.Server;
 
 /// <summary>The bytes that all connections of one server may use for requests and replies beyond their first buffers.</summary>
 /// <remarks>
-/// <para>The lower half is for convenience (larger buffers make fewer system calls) and is never waited for; the other half
-/// is for requests that do not fit otherwise, whose connections wait for it. Who waits holds only convenience and
-/// requests that end by themselves, so nobody waits in a circle.</para>
+/// <para>They are taken before the memory is, and no connection ever waits for them: a connection that gets none goes on in pieces, with
+/// its first buffers. So clients that hold all there is make others slower and stop none. Half is for convenience (larger
+/// buffers make fewer system calls), which idle connections may keep; all is there for single requests.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal sealed class MemoryBudget(long limitBytes)
 {
-    /// <summary>The least limit of a server: the buffer of the largest read, twice, because idle connections may hold the
-    /// lower half for ever.</summary>
-    public const long MinimumBytes = 2 * 2 * Wire.NbdLimits.MaximumPayloadBytes;
-
-    // Only threads of connections wait here, and each looks now and then whether its connection still stands.
-    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
-
-    private readonly object _lock = new();
     private long _usedBytes;
 
     public long UsedBytes => Volatile.Read(ref _usedBytes);
 
     /// <summary>Takes bytes for convenience, or says that there are none.</summary>
-    public bool TryTake(int bytes)
+    public bool TryTakeComfort(int bytes) => TryTake(bytes, limitBytes / 2);
+
+    /// <summary>Takes bytes for one request, or says that there are none.</summary>
+    public bool TryTake(int bytes) => TryTake(bytes, limitBytes);
+
+    public void Return(int bytes) => Interlocked.Add(ref _usedBytes, -bytes);
+
+    private bool TryTake(int bytes, long limitOfKindBytes)
     {
-        lock (_lock)
+        long usedBytes = UsedBytes;
+        while (usedBytes + bytes <= limitOfKindBytes)
         {
-            if (_usedBytes + bytes > limitBytes / 2)
+            long seenBytes = Interlocked.CompareExchange(ref _usedBytes, usedBytes + bytes, usedBytes);
+            if (seenBytes == usedBytes)
             {
-                return false;
+                return true;
             }
 
-            _usedBytes += bytes;
-            return true;
+            usedBytes = seenBytes;
         }
-    }
 
-    /// <summary>Takes bytes without which a request can't go on; blocks the connection's own thread until there are some.</summary>
-    /// <returns>False when the connection ended meanwhile.</returns>
-    public bool Take(int bytes, CancellationToken connectionEnded)
-    {
-        lock (_lock)
-        {
-            while (_usedBytes + bytes > limitBytes)
-            {
-                if (connectionEnded.IsCancellationRequested)
-                {
-                    return false;
-                }
-
-                Monitor.Wait(_lock, LookInterval);
-            }
-
-            _usedBytes += bytes;
-            return true;
-        }
-    }
-
-    public void Return(int bytes)
-    {
-        lock (_lock)
-        {
-            _usedBytes -= bytes;
-            Monitor.PulseAll(_lock);
-        }
+        return false;
     }
 }

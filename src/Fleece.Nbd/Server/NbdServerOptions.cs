@@ -18,11 +18,11 @@ public sealed record NbdServerOptions
     /// <summary>Time from the connection to the end of its handshake.</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How long a client may take none of its replies, or send nothing of a large request it began.</summary>
+    /// <summary>How long a client may take none of its replies.</summary>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromMinutes(2);
 
-    /// <summary>Bytes for requests and replies under way, all connections together, beyond 128 KiB for each. Less than
-    /// 128 MiB count as 128 MiB, without which the largest request could wait for ever.</summary>
+    /// <summary>Bytes for requests and replies, all connections together, beyond 128 KiB for each. The 64 MiB of buffers that the
+    /// process keeps from one request to the next count here. Without any, large requests are served in pieces of 64 KiB.</summary>
     public long MemoryBytes { get; init; } = 256 * 1024 * 1024;
 
     /// <summary>Where the time of handshakes comes from; tests have their own.</summary>

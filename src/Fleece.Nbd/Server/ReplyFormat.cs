@@ -28,7 +28,12 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
 
     public int ExtentBytes => isExtended ? 16 : 8;
 
-    public void WriteReadPrefix(Span<byte> bytes, in RequestHeader request)
+    /// <summary>What precedes all data of a read.</summary>
+    public void WriteReadPrefix(Span<byte> bytes, in RequestHeader request) =>
+        WriteReadPrefix(bytes, request, (long)request.Offset, (long)request.Length, isLast: true);
+
+    /// <summary>What precedes a part of a read's data, in a chunk of its own where replies are structured.</summary>
+    public void WriteReadPrefix(Span<byte> bytes, in RequestHeader request, long offsetBytes, long lengthBytes, bool isLast)
     {
         if (!isStructured)
         {
@@ -36,19 +41,33 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
             return;
         }
 
-        Chunk(ChunkFlags.Done, ChunkType.OffsetData, request, ChunkHeader.DataOffsetBytes + request.Length).Write(bytes, isExtended);
-        BinaryPrimitives.WriteUInt64BigEndian(bytes[ChunkHeader.SizeBytes(isExtended)..], request.Offset);
+        Chunk(
+            isLast ? ChunkFlags.Done : ChunkFlags.None,
+            ChunkType.OffsetData,
+            request,
+            (ulong)(ChunkHeader.DataOffsetBytes + lengthBytes)).Write(bytes, isExtended);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[ChunkHeader.SizeBytes(isExtended)..], offsetBytes);
     }
 
     /// <summary>A read of zeros without the zeros; only with structured replies.</summary>
-    public int WriteHole(Span<byte> bytes, in RequestHeader request)
+    public int WriteHole(Span<byte> bytes, in RequestHeader request) =>
+        WriteHole(bytes, request, (long)request.Offset, (int)request.Length, isLast: true);
+
+    /// <summary>A part of a read that is zeros, without the zeros; only with structured replies.</summary>
+    public int WriteHole(Span<byte> bytes, in RequestHeader request, long offsetBytes, int lengthBytes, bool isLast)
     {
-        Chunk(ChunkFlags.Done, ChunkType.OffsetHole, request, ChunkHeader.HolePayloadBytes).Write(bytes, isExtended);
+        Chunk(isLast ? ChunkFlags.Done : ChunkFlags.None, ChunkType.OffsetHole, request, ChunkHeader.HolePayloadBytes)
+            .Write(bytes, isExtended);
         Span<byte> payload = bytes[ChunkHeader.SizeBytes(isExtended)..];
-        BinaryPrimitives.WriteUInt64BigEndian(payload, request.Offset);
-        BinaryPrimitives.WriteUInt32BigEndian(payload[8..], (uint)request.Length);
+        BinaryPrimitives.WriteInt64BigEndian(payload, offsetBytes);
+        BinaryPrimitives.WriteInt32BigEndian(payload[8..], lengthBytes);
         return ChunkHeader.SizeBytes(isExtended) + ChunkHeader.HolePayloadBytes;
     }
+
+    /// <summary>The reply of a request without data: its success or its failure.</summary>
+    public int WriteShort(Span<byte> bytes, in RequestHeader request, Refusal refusal) => refusal.Error == NbdError.None
+        ? WriteSuccess(bytes, request)
+        : WriteError(bytes, request, refusal.Error, refusal.Message);
 
     /// <summary>The success of a request without data. A read never gets a simple reply where structured ones were negotiated.</summary>
     public int WriteSuccess(Span<byte> bytes, in RequestHeader request)

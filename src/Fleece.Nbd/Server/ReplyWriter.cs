@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Server;
 
@@ -10,9 +11,10 @@ namespace Fleece.Nbd.Server;
 /// leaves when the thread is about to wait for the client, or when it is full. A reply of a request that ended elsewhere leaves
 /// at once from the thread that ended it where the socket has room for it; otherwise it is posted, and a thread that starts with
 /// the first of those sends them. So no thread of somebody else ever waits for a client that does not read. A posted reply
-/// counts as in flight until it was sent, so a client that does not read can't gather more of them than the limit allows.</para>
-/// <para>Threading. <see cref="Reserve"/>, <see cref="Commit"/>, <see cref="TakeBatch"/>, <see cref="RenewBatch"/> and
-/// <see cref="Flush()"/> from the connection's own thread; <see cref="Post"/> from any.</para>
+/// counts as in flight until it was sent, so a client that does not read can't gather more of them than the limit allows. One
+/// without data needs no buffer: it is written when it is sent.</para>
+/// <para>Threading. <see cref="Reserve"/>, <see cref="Commit"/>, <see cref="TakeBatch"/>, <see cref="RenewBatch"/>,
+/// <see cref="SendPart"/> and <see cref="Flush()"/> from the connection's own thread; the two that post from any.</para>
 /// </remarks>
 internal sealed class ReplyWriter : IDisposable
 {
@@ -22,12 +24,16 @@ internal sealed class ReplyWriter : IDisposable
     // Posted replies up to this size are copied together; a larger one is worth a system call.
     private const int SmallReplyBytes = 16 * 1024;
 
+    // On the sending thread's stack, which is several times as large.
+    private const int GatheredBytes = 32 * 1024;
+
     private readonly Lock _sendLock = new();
     private readonly object _postLock = new();
     private readonly Queue<Posted> _posted = [];
     private readonly Stream _stream;
     private readonly Socket? _socket;
     private readonly int _directBytes;
+    private readonly ReplyFormat _format;
     private readonly MemoryBudget _budget;
     private readonly InFlightLimit _inFlight;
     private readonly CancellationTokenSource _connectionEnded;
@@ -39,9 +45,15 @@ internal sealed class ReplyWriter : IDisposable
     private bool _isClosing;
 
     public ReplyWriter(
-        Stream stream, MemoryBudget budget, InFlightLimit inFlight, CancellationTokenSource connectionEnded, string name)
+        Stream stream,
+        ReplyFormat format,
+        MemoryBudget budget,
+        InFlightLimit inFlight,
+        CancellationTokenSource connectionEnded,
+        string name)
     {
         _stream = stream;
+        _format = format;
         _socket = (stream as NetworkStream)?.Socket;
         _directBytes = _socket is null ? 0 : LongestDirectReply(_socket);
         _budget = budget;
@@ -54,7 +66,8 @@ internal sealed class ReplyWriter : IDisposable
     /// <summary>Starts the sending thread; tests make it fail as a system without threads does.</summary>
     internal Action<Thread> StartThread { get; init; } = static thread => thread.Start();
 
-    /// <summary>Room for a reply in the batch; empty when the connection ended.</summary>
+    /// <summary>Room for a reply in the batch; empty when there is no memory for one of more than
+    /// <see cref="SharedBuffer.BaseBytes"/>.</summary>
     public Memory<byte> Reserve(int bytes)
     {
         if (_usedBytes + bytes > _batch.LengthBytes || _usedBytes >= FlushThresholdBytes)
@@ -68,7 +81,7 @@ internal sealed class ReplyWriter : IDisposable
             }
         }
 
-        return bytes <= _batch.LengthBytes || TryGrow(bytes) ? _batch.Bytes.AsMemory(_usedBytes, bytes) : default;
+        return bytes <= _batch.LengthBytes || TryGrow(bytes) ? _batch.Bytes.Slice(_usedBytes, bytes) : default;
     }
 
     /// <summary>Adds the reserved bytes to the batch.</summary>
@@ -81,7 +94,7 @@ internal sealed class ReplyWriter : IDisposable
     public (SharedBuffer Buffer, int OffsetBytes) TakeBatch()
     {
         int offsetBytes = _usedBytes;
-        Send(_batch.Bytes.AsSpan(0, offsetBytes));
+        Send(_batch.Bytes.Span[..offsetBytes]);
         _usedBytes = 0;
         if (_batch == _base)
         {
@@ -92,17 +105,29 @@ internal sealed class ReplyWriter : IDisposable
     }
 
     /// <summary>
-    /// Takes another buffer in place of the one that was handed over. This may wait for the budget, so the request that got
-    /// the other must be able to end by itself by now.
+    /// Takes another buffer in place of the one that was handed over. Without memory for one this waits for the connection's own
+    /// requests, so the request that got the other must be under way by now.
     /// </summary>
-    public void RenewBatch() => _batch = _base.IsShared
-        ? SharedBuffer.Rent(SharedBuffer.BaseBytes, _budget, _connectionEnded.Token) ?? SharedBuffer.RentBase()
-        : _base;
+    public void RenewBatch()
+    {
+        if (_base.IsShared && SharedBuffer.TryRent(SharedBuffer.BaseBytes, _budget) is { } other)
+        {
+            _batch = other;
+            return;
+        }
+
+        if (_base.IsShared)
+        {
+            _inFlight.Drain();
+        }
+
+        _batch = _base;
+    }
 
     /// <summary>Sends the batch.</summary>
     public void Flush()
     {
-        Send(_batch.Bytes.AsSpan(0, _usedBytes));
+        Send(_batch.Bytes.Span[.._usedBytes]);
         _usedBytes = 0;
         if (!_batch.IsLasting && (_batch.LengthBytes > SharedBuffer.BaseBytes || !_base.IsShared))
         {
@@ -110,6 +135,9 @@ internal sealed class ReplyWriter : IDisposable
             RenewBatch();
         }
     }
+
+    /// <summary>Sends a part of a reply that no buffer takes whole; the batch must be empty.</summary>
+    public void SendPart(ReadOnlySpan<byte> part) => Send(part);
 
     /// <summary>Sends a reply soon, from another thread. The buffer's user passes to the writer, and so does the request's
     /// place in flight.</summary>
@@ -119,27 +147,30 @@ internal sealed class ReplyWriter : IDisposable
     /// <param name="inFlightBytes">What the request counted in the limit.</param>
     public void Post(SharedBuffer buffer, int offsetBytes, int lengthBytes, long inFlightBytes)
     {
-        if (lengthBytes <= _directBytes && TrySendAtOnce(buffer.Bytes.AsSpan(offsetBytes, lengthBytes)))
+        if (lengthBytes <= _directBytes && TrySendAtOnce(buffer.Bytes.Span.Slice(offsetBytes, lengthBytes)))
         {
             buffer.Release();
             _inFlight.Exit(inFlightBytes);
             return;
         }
 
-        lock (_postLock)
+        Enqueue(new Posted(buffer, offsetBytes, lengthBytes, default, default, inFlightBytes));
+    }
+
+    /// <summary>Sends a reply without data soon, from another thread. The request's place in flight passes to the writer.</summary>
+    /// <param name="request">What is answered.</param>
+    /// <param name="refusal">Why it failed; default for a success.</param>
+    /// <param name="inFlightBytes">What the request counted in the limit.</param>
+    public void PostShort(in RequestHeader request, Refusal refusal, long inFlightBytes)
+    {
+        Span<byte> reply = stackalloc byte[ReplyFormat.MaximumShortReplyBytes];
+        if (_directBytes != 0 && TrySendAtOnce(reply[.._format.WriteShort(reply, request, refusal)]))
         {
-            if (_sender is not null || TryStartSender())
-            {
-                _posted.Enqueue(new Posted(buffer, offsetBytes, lengthBytes, inFlightBytes));
-                Monitor.Pulse(_postLock);
-                return;
-            }
+            _inFlight.Exit(inFlightBytes);
+            return;
         }
 
-        // Nobody can send this reply, and a connection that owes one is worth nothing: it ends, and its requests with it.
-        EndConnection();
-        buffer.Release();
-        _inFlight.Exit(inFlightBytes);
+        Enqueue(new Posted(null, 0, 0, request, refusal, inFlightBytes));
     }
 
     /// <summary>Sends what was posted and ends the sending thread. No request may be running any more.</summary>
@@ -156,10 +187,28 @@ internal sealed class ReplyWriter : IDisposable
         _base.Release();
     }
 
+    private void Enqueue(Posted reply)
+    {
+        lock (_postLock)
+        {
+            if (_sender is not null || TryStartSender())
+            {
+                _posted.Enqueue(reply);
+                Monitor.Pulse(_postLock);
+                return;
+            }
+        }
+
+        // Nobody can send this reply, and a connection that owes one is worth nothing: it ends, and its requests with it.
+        EndConnection();
+        reply.Buffer?.Release();
+        _inFlight.Exit(reply.InFlightBytes);
+    }
+
     private bool TryGrow(int bytes)
     {
         SharedBuffer? larger = bytes <= SharedBuffer.ComfortBytes ? SharedBuffer.TryRentComfort(_budget) : null;
-        larger ??= SharedBuffer.Rent(bytes, _budget, _connectionEnded.Token);
+        larger ??= SharedBuffer.TryRent(bytes, _budget);
         if (larger is null)
         {
             return false;
@@ -262,23 +311,26 @@ internal sealed class ReplyWriter : IDisposable
     private void SendPosted()
     {
         List<Posted> taken = [];
-        byte[] gathered = new byte[SharedBuffer.BaseBytes];
+        Span<byte> gathered = stackalloc byte[GatheredBytes];
         while (TakePosted(taken))
         {
             int gatheredBytes = 0;
             foreach (Posted reply in taken)
             {
-                bool isSmall = reply.LengthBytes <= SmallReplyBytes;
-                if (!isSmall || gatheredBytes + reply.LengthBytes > gathered.Length)
+                bool isSmall = reply.Buffer is null || reply.LengthBytes <= SmallReplyBytes;
+                if (!isSmall || gatheredBytes + Math.Max(reply.LengthBytes, ReplyFormat.MaximumShortReplyBytes) > gathered.Length)
                 {
-                    Send(gathered.AsSpan(0, gatheredBytes));
+                    Send(gathered[..gatheredBytes]);
                     gatheredBytes = 0;
                 }
 
-                ReadOnlySpan<byte> bytes = reply.Buffer.Bytes.AsSpan(reply.OffsetBytes, reply.LengthBytes);
-                if (isSmall)
+                if (reply.Buffer is null)
                 {
-                    bytes.CopyTo(gathered.AsSpan(gatheredBytes));
+                    gatheredBytes += _format.WriteShort(gathered[gatheredBytes..], reply.Request, reply.Refusal);
+                }
+                else if (reply.Buffer.Bytes.Span.Slice(reply.OffsetBytes, reply.LengthBytes) is var bytes && isSmall)
+                {
+                    bytes.CopyTo(gathered[gatheredBytes..]);
                     gatheredBytes += bytes.Length;
                 }
                 else
@@ -286,11 +338,11 @@ internal sealed class ReplyWriter : IDisposable
                     Send(bytes);
                 }
 
-                reply.Buffer.Release();
+                reply.Buffer?.Release();
                 _inFlight.Exit(reply.InFlightBytes);
             }
 
-            Send(gathered.AsSpan(0, gatheredBytes));
+            Send(gathered[..gatheredBytes]);
             taken.Clear();
         }
     }
@@ -318,5 +370,7 @@ internal sealed class ReplyWriter : IDisposable
         }
     }
 
-    private readonly record struct Posted(SharedBuffer Buffer, int OffsetBytes, int LengthBytes, long InFlightBytes);
+    /// <summary>A reply in a buffer, or one without data that is not written yet.</summary>
+    private readonly record struct Posted(
+        SharedBuffer? Buffer, int OffsetBytes, int LengthBytes, RequestHeader Request, Refusal Refusal, long InFlightBytes);
 }

@@ -6,39 +6,37 @@ namespace Fleece.Nbd.Server;
 /// <summary>The receiving side of a connection: one large buffer in which requests are parsed where they arrived.</summary>
 /// <remarks>
 /// A receive takes whatever the socket holds, so that many small requests cost one system call. A request that goes on
-/// elsewhere keeps the buffer its payload lies in; the reader then takes another one. What a single large request needed is
-/// given back before the next is waited for, so that an idle connection holds nothing that others wait for.
+/// elsewhere keeps the buffer its payload lies in; the reader then takes another one. A payload that no buffer takes whole comes in
+/// pieces (<see cref="MakeRoom"/>), so a client that stops in the middle of one holds no more than an idle one.
 /// Threading. The connection's own thread only.
 /// </remarks>
 internal sealed class RequestReader : IDisposable
 {
     private readonly Stream _stream;
     private readonly MemoryBudget _budget;
-    private readonly CancellationToken _connectionEnded;
+    private readonly InFlightLimit _inFlight;
     private readonly SharedBuffer _base;
     private SharedBuffer _buffer;
     private int _start;
     private int _end;
     private long _seenBytes;
 
-    public RequestReader(Stream stream, MemoryBudget budget, CancellationToken connectionEnded)
+    public RequestReader(Stream stream, MemoryBudget budget, InFlightLimit inFlight)
     {
         _stream = stream;
         _budget = budget;
-        _connectionEnded = connectionEnded;
+        _inFlight = inFlight;
         _base = _buffer = SharedBuffer.RentBase();
     }
 
     /// <summary>Called before each receive that may block.</summary>
     public Action BeforeReceive { get; init; } = static () => { };
 
-    /// <summary>How long a client may send nothing of a large request it began, in milliseconds.</summary>
-    public int LargeRequestTimeout { get; init; } = Timeout.Infinite;
-
     /// <summary>Bytes that are there and not yet taken.</summary>
     public int AvailableBytes => _end - _start;
 
     /// <summary>Makes sure that many bytes are there in one piece; false at the end of the stream.</summary>
+    /// <param name="bytes">At most <see cref="SharedBuffer.BaseBytes"/>, or what <see cref="MakeRoom"/> has said.</param>
     public bool TryFill(int bytes)
     {
         if (AvailableBytes >= bytes)
@@ -46,22 +44,49 @@ internal sealed class RequestReader : IDisposable
             return true;
         }
 
-        if (!TryMakeRoom(bytes))
+        MakeRoom(bytes);
+        while (AvailableBytes < bytes)
         {
-            return false;
+            int receivedBytes = Receive(_buffer.Bytes.Span[_end..]);
+            if (receivedBytes == 0)
+            {
+                return false;
+            }
+
+            _end += receivedBytes;
         }
 
-        return _buffer.IsLasting ? TryReceive(bytes) : TryReceiveLarge(bytes);
+        return true;
+    }
+
+    /// <summary>Makes room for what comes next, as far as there is memory for it; nothing is received.</summary>
+    /// <param name="wantedBytes">Length of what comes.</param>
+    /// <returns>How much of it there can be in one piece: all, or at least <see cref="SharedBuffer.BaseBytes"/>.</returns>
+    public int MakeRoom(int wantedBytes)
+    {
+        if (AvailableBytes == 0)
+        {
+            Rewind();
+        }
+
+        // Bytes are moved only when what is wanted does not fit behind them. A buffer that a request still uses is left to it.
+        int bytes = Math.Min(wantedBytes, SharedBuffer.ComfortBytes);
+        if (_start + bytes > _buffer.LengthBytes)
+        {
+            ChooseBuffer();
+        }
+
+        return Math.Min(bytes, _buffer.LengthBytes - _start);
     }
 
     /// <summary>The next bytes without taking them; <see cref="TryFill"/> has brought them.</summary>
-    public ReadOnlySpan<byte> Peek(int bytes) => _buffer.Bytes.AsSpan(_start, bytes);
+    public ReadOnlySpan<byte> Peek(int bytes) => _buffer.Bytes.Span.Slice(_start, bytes);
 
     /// <summary>Takes bytes that <see cref="TryFill"/> has brought. They stay until the next fill, or as long as somebody
     /// holds <see cref="Share"/>.</summary>
     public ReadOnlyMemory<byte> Take(int bytes)
     {
-        ReadOnlyMemory<byte> taken = _buffer.Bytes.AsMemory(_start, bytes);
+        ReadOnlyMemory<byte> taken = _buffer.Bytes.Slice(_start, bytes);
         Advance(bytes);
         return taken;
     }
@@ -72,7 +97,7 @@ internal sealed class RequestReader : IDisposable
     /// <summary>Takes from the socket what it holds without waiting, as far as there is room.</summary>
     public void ReceiveWaiting()
     {
-        if (_stream is not NetworkStream socket || !_buffer.IsLasting || _end == _buffer.LengthBytes)
+        if (_stream is not NetworkStream socket || _end == _buffer.LengthBytes)
         {
             return;
         }
@@ -81,7 +106,7 @@ internal sealed class RequestReader : IDisposable
         {
             if (socket.DataAvailable)
             {
-                _end += socket.Read(_buffer.Bytes.AsSpan(_end, _buffer.LengthBytes - _end));
+                _end += socket.Read(_buffer.Bytes.Span[_end..]);
             }
         }
         catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
@@ -92,7 +117,7 @@ internal sealed class RequestReader : IDisposable
 
     /// <summary>The first bytes that are there and have not been looked at; empty when there are fewer.</summary>
     public ReadOnlySpan<byte> PeekUnseen(int bytes) =>
-        AvailableBytes - _seenBytes >= bytes ? _buffer.Bytes.AsSpan(_start + (int)_seenBytes, bytes) : default;
+        AvailableBytes - _seenBytes >= bytes ? _buffer.Bytes.Span.Slice(_start + (int)_seenBytes, bytes) : default;
 
     /// <summary>Counts a request as looked at; its payload need not have come.</summary>
     public void SeeNext(int headerBytes, long payloadBytes) => _seenBytes += headerBytes + payloadBytes;
@@ -137,37 +162,6 @@ internal sealed class RequestReader : IDisposable
         _seenBytes = Math.Max(0, _seenBytes - bytes);
     }
 
-    // Others may wait for the memory that a large request has, so its client may not keep it without sending.
-    private bool TryReceiveLarge(int bytes)
-    {
-        _stream.ReadTimeout = LargeRequestTimeout;
-        bool hasCome = TryReceive(bytes);
-        if (hasCome)
-        {
-            _stream.ReadTimeout = Timeout.Infinite;
-        }
-
-        return hasCome;
-    }
-
-    private bool TryReceive(int bytes)
-    {
-        while (AvailableBytes < bytes)
-        {
-            // Nothing of the next requests goes into a buffer that is given back after this one.
-            int roomBytes = _buffer.IsLasting || bytes <= SharedBuffer.BaseBytes ? _buffer.LengthBytes - _end : bytes - AvailableBytes;
-            int receivedBytes = Receive(_buffer.Bytes.AsSpan(_end, roomBytes));
-            if (receivedBytes == 0)
-            {
-                return false;
-            }
-
-            _end += receivedBytes;
-        }
-
-        return true;
-    }
-
     private int Receive(Span<byte> room)
     {
         BeforeReceive();
@@ -181,38 +175,12 @@ internal sealed class RequestReader : IDisposable
         }
     }
 
-    // Bytes are moved only when what is wanted does not fit behind them. A buffer that a request still uses is left to it.
-    private bool TryMakeRoom(int bytes)
-    {
-        if (AvailableBytes == 0)
-        {
-            Rewind();
-        }
-
-        if (_start + bytes <= _buffer.LengthBytes)
-        {
-            return true;
-        }
-
-        bool isBest = _buffer.LengthBytes >= SharedBuffer.ComfortBytes && !_buffer.IsShared;
-        SharedBuffer? target = isBest && bytes <= _buffer.LengthBytes ? _buffer : ChooseBuffer(bytes);
-        if (target is null)
-        {
-            return false;
-        }
-
-        MoveTo(target);
-        return true;
-    }
-
-    // What is given back is given back first, because choosing another buffer may wait.
+    // What was taken for one request is given back as soon as the first buffer is free again.
     private void Rewind()
     {
-        if (!_buffer.IsLasting && (_buffer.LengthBytes > SharedBuffer.BaseBytes || !_base.IsShared))
+        if (!_buffer.IsLasting && !_base.IsShared)
         {
-            Leave();
-            _buffer = _base;
-            _start = _end = _base.IsShared ? _base.LengthBytes : 0;
+            MoveTo(_base);
         }
         else if (!_buffer.IsShared)
         {
@@ -220,26 +188,34 @@ internal sealed class RequestReader : IDisposable
         }
     }
 
-    private SharedBuffer? ChooseBuffer(int bytes)
+    private void ChooseBuffer()
     {
-        if (bytes <= SharedBuffer.ComfortBytes && SharedBuffer.TryRentComfort(_budget) is { } comfort)
+        bool isShared = _buffer.IsShared;
+        if ((isShared || _buffer.LengthBytes < SharedBuffer.ComfortBytes) && SharedBuffer.TryRentComfort(_budget) is { } comfort)
         {
-            return comfort;
+            MoveTo(comfort);
         }
-
-        if (bytes <= _buffer.LengthBytes && !_buffer.IsShared)
+        else if (!isShared)
         {
-            return _buffer;
+            MoveTo(_buffer);
         }
+        else if (AvailableBytes < SharedBuffer.BaseBytes)
+        {
+            MoveTo(!_base.IsShared ? _base : SharedBuffer.TryRent(SharedBuffer.BaseBytes, _budget) ?? Unshared());
+        }
+    }
 
-        return bytes <= _base.LengthBytes && !_base.IsShared
-            ? _base
-            : SharedBuffer.Rent(Math.Max(bytes, SharedBuffer.BaseBytes), _budget, _connectionEnded);
+    // Without memory for another buffer, the next request waits for those of its own connection that use this one.
+    private SharedBuffer Unshared()
+    {
+        BeforeReceive();
+        _inFlight.Drain();
+        return _buffer;
     }
 
     private void MoveTo(SharedBuffer target)
     {
-        _buffer.Bytes.AsSpan(_start, AvailableBytes).CopyTo(target.Bytes);
+        _buffer.Bytes.Span[_start.._end].CopyTo(target.Bytes.Span);
         _end = AvailableBytes;
         _start = 0;
         if (target != _buffer)

@@ -17,6 +17,7 @@ internal sealed class RequestService(
     RequestRules rules,
     IReadOnlyList<ChosenContext> contexts,
     bool isExtended,
+    MemoryBudget budget,
     CancellationToken connectionEnded)
 {
     // Pieces in which zeros are written and ranges are read ahead.
@@ -96,22 +97,23 @@ internal sealed class RequestService(
         }
     }
 
-    // Reading brings the range into whatever cache the storage has; the bytes themselves go nowhere.
+    // Reading brings the range into whatever cache the storage has; the bytes themselves go nowhere. It is a hint, so without memory
+    // for it nothing is read.
     private async ValueTask ReadAheadAsync(BlockRange range)
     {
-        byte[] scratch = System.Buffers.ArrayPool<byte>.Shared.Rent(PieceBytes);
+        SharedBuffer? scratch = SharedBuffer.TryRent(PieceBytes, budget);
         try
         {
-            for (long atBytes = range.OffsetBytes; atBytes < range.EndBytes; atBytes += PieceBytes)
+            for (long atBytes = range.OffsetBytes; scratch is not null && atBytes < range.EndBytes; atBytes += PieceBytes)
             {
                 connectionEnded.ThrowIfCancellationRequested();
                 int pieceBytes = (int)Math.Min(PieceBytes, range.EndBytes - atBytes);
-                await _device.ReadAsync(atBytes, scratch.AsMemory(0, pieceBytes)).ConfigureAwait(false);
+                await _device.ReadAsync(atBytes, scratch.Bytes[..pieceBytes]).ConfigureAwait(false);
             }
         }
         finally
         {
-            System.Buffers.ArrayPool<byte>.Shared.Return(scratch);
+            scratch?.Release();
         }
     }
 

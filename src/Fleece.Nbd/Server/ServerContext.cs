@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Buffers;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Nbd.Server;
@@ -16,7 +17,7 @@ internal sealed class ServerContext(IExportDirectory directory, NbdServerOptions
 
     public NbdServerOptions Options { get; } = options;
 
-    public MemoryBudget Memory { get; } = new(Math.Max(options.MemoryBytes, MemoryBudget.MinimumBytes));
+    public MemoryBudget Memory { get; } = new(options.MemoryBytes - PagePool.MaximumKeptBytes);
 
     public WorkThreads Threads { get; } = new("Fleece NBD I/O");
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
-using System.Numerics;
+using Fleece.Block.Buffers;
 
 namespace Fleece.Nbd.Server;
 
-/// <summary>An array from the pool that several requests can use; the last one gives it back.</summary>
+/// <summary>A buffer from the pool that several requests can use; the last one gives it back.</summary>
 /// <remarks>Threading. Users may be added and released from any thread; adding needs a user that is still there.</remarks>
 internal sealed class SharedBuffer
 {
@@ -14,52 +13,39 @@ internal sealed class SharedBuffer
     /// <summary>Size up to which buffers grow for convenience.</summary>
     public const int ComfortBytes = 512 * 1024;
 
-    // The framework's own pool keeps what a thread gives back with that thread, and a connection's thread ends with it: every
-    // client would cost new arrays of this size, and the guests' requests would wait for their collection.
-    private static readonly ArrayPool<byte> Convenient = ArrayPool<byte>.Create(ComfortBytes, MaximumKeptArrays);
-
-    private const int MaximumKeptArrays = 16;
-
+    private readonly PageBuffer _pages;
     private readonly MemoryBudget? _budget;
     private int _users = 1;
 
     private SharedBuffer(int lengthBytes, MemoryBudget? budget, bool isLasting)
     {
-        Bytes = PoolOf(lengthBytes).Rent(lengthBytes);
-        LengthBytes = lengthBytes;
+        _pages = PagePool.Shared.Rent(lengthBytes);
         _budget = budget;
         IsLasting = isLasting;
     }
 
-    /// <summary>The array, which may be longer than what was asked for: a pool that has none of a length gives a longer one.</summary>
-    public byte[] Bytes { get; }
+    /// <summary>The bytes; nobody uses them after the last release.</summary>
+    public Memory<byte> Bytes => _pages.Memory;
 
-    /// <summary>What was asked for, may be used, and was charged.</summary>
-    public int LengthBytes { get; }
+    /// <summary>What may be used, and was charged.</summary>
+    public int LengthBytes => _pages.LengthBytes;
 
     /// <summary>True when an idle connection may keep it; false for what the budget gave for one request.</summary>
     public bool IsLasting { get; }
 
-    /// <summary>True while a request besides the owner uses the array.</summary>
+    /// <summary>True while a request besides the owner uses the buffer.</summary>
     public bool IsShared => Volatile.Read(ref _users) > 1;
 
     /// <summary>One of a connection's two first buffers, which the limit on connections bounds.</summary>
     public static SharedBuffer RentBase() => new(BaseBytes, null, isLasting: true);
 
-    /// <summary>A buffer for a reply that is small by its nature; the limit on requests in flight bounds their number.</summary>
-    public static SharedBuffer RentUncharged(int lengthBytes) => new(lengthBytes, null, isLasting: false);
-
     /// <summary>A convenient buffer when the budget has room for it.</summary>
     public static SharedBuffer? TryRentComfort(MemoryBudget budget) =>
-        budget.TryTake(ComfortBytes) ? new SharedBuffer(ComfortBytes, budget, isLasting: true) : null;
+        budget.TryTakeComfort(ComfortBytes) ? TryRentCharged(ComfortBytes, budget, isLasting: true) : null;
 
-    /// <summary>A buffer of at least that length; null when the connection ended while it waited for the budget.</summary>
-    public static SharedBuffer? Rent(int lengthBytes, MemoryBudget budget, CancellationToken connectionEnded)
-    {
-        // The pool's arrays have these lengths, so what is charged is what is used.
-        int roundedBytes = (int)BitOperations.RoundUpToPowerOf2((uint)lengthBytes);
-        return budget.Take(roundedBytes, connectionEnded) ? new SharedBuffer(roundedBytes, budget, isLasting: false) : null;
-    }
+    /// <summary>A buffer of at least that length for one request, when the budget has room for it.</summary>
+    public static SharedBuffer? TryRent(int lengthBytes, MemoryBudget budget) =>
+        budget.TryTake(PagePool.LengthOf(lengthBytes)) ? TryRentCharged(lengthBytes, budget, isLasting: false) : null;
 
     public void AddUser() => Interlocked.Increment(ref _users);
 
@@ -67,10 +53,23 @@ internal sealed class SharedBuffer
     {
         if (Interlocked.Decrement(ref _users) == 0)
         {
-            PoolOf(LengthBytes).Return(Bytes);
-            _budget?.Return(LengthBytes);
+            int lengthBytes = LengthBytes;
+            PagePool.Shared.Return(_pages);
+            _budget?.Return(lengthBytes);
         }
     }
 
-    private static ArrayPool<byte> PoolOf(int lengthBytes) => lengthBytes <= ComfortBytes ? Convenient : ArrayPool<byte>.Shared;
+    // A system without memory is like a budget without: the connection goes on with what it has.
+    private static SharedBuffer? TryRentCharged(int lengthBytes, MemoryBudget budget, bool isLasting)
+    {
+        try
+        {
+            return new SharedBuffer(lengthBytes, budget, isLasting);
+        }
+        catch (OutOfMemoryException)
+        {
+            budget.Return(PagePool.LengthOf(lengthBytes));
+            return null;
+        }
+    }
 }

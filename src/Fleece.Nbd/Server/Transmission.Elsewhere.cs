@@ -7,22 +7,24 @@ namespace Fleece.Nbd.Server;
 /// <content>Requests that go on, or begin, on another thread than the connection's.</content>
 internal sealed partial class Transmission
 {
-    private bool SendElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer? reply)
+    private void SendElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer? reply)
     {
-        if (reply is null)
-        {
-            holder?.Release();
-            return false;
-        }
-
         _inFlight.Enter((long)request.Length);
         _threads.Post(new Elsewhere(this, request, payload, holder, reply));
-        return true;
+    }
+
+    // A status goes on elsewhere only with memory for its reply and for the extents before they are one.
+    private bool TryRentStatus(in RequestHeader request, out SharedBuffer? reply)
+    {
+        reply = request.Command == NbdCommand.BlockStatus
+            ? SharedBuffer.TryRent(2 * _contextCount * SharedBuffer.BaseBytes, _budget)
+            : null;
+        return reply is not null || request.Command != NbdCommand.BlockStatus;
     }
 
     /// <summary>Waits for a read or write, posts its reply and gives back what it held.</summary>
     private async Task FinishAsync(
-        RequestHeader request, ValueTask io, SharedBuffer reply, int offsetBytes, SharedBuffer? payloadHolder)
+        RequestHeader request, ValueTask io, SharedBuffer? reply, int offsetBytes, SharedBuffer? payloadHolder)
     {
         Refusal refusal = default;
         try
@@ -37,11 +39,18 @@ internal sealed partial class Transmission
         }
 
         payloadHolder?.Release();
-        int writtenBytes = Format(reply.Bytes.AsSpan(offsetBytes), request, refusal);
+        if (reply is null)
+        {
+            _replies.PostShort(request, refusal, (long)request.Length);
+            return;
+        }
+
+        int writtenBytes = FormatReadOrError(reply.Bytes.Span[offsetBytes..], request, refusal);
         _replies.Post(reply, offsetBytes, writtenBytes, (long)request.Length);
     }
 
-    private async Task FinishOtherAsync(RequestHeader request, ValueTask<StatusAnswer?> serving)
+    private async Task FinishOtherAsync(
+        RequestHeader request, ValueTask<StatusAnswer?> serving, SharedBuffer? reply, long inFlightBytes)
     {
         Refusal refusal = default;
         StatusAnswer? answer = null;
@@ -56,18 +65,25 @@ internal sealed partial class Transmission
             refusal = RequestFailure.From(e, request);
         }
 
-        // Short, or bounded by the number of extents; so the first buffers' allowance covers it.
-        int replyBytes = answer is null ? ReplyFormat.MaximumShortReplyBytes : StatusBytes(answer);
-        SharedBuffer reply = SharedBuffer.RentUncharged(replyBytes);
-        int writtenBytes = answer is null
-            ? Format(reply.Bytes, request, refusal)
-            : FormatStatus(reply.Bytes, request, answer);
-        _replies.Post(reply, 0, writtenBytes, 0);
+        if (answer is null || reply is null)
+        {
+            reply?.Release();
+            _replies.PostShort(request, refusal, inFlightBytes);
+            return;
+        }
+
+        int writtenBytes = 0;
+        for (int i = 0; i < answer.Contexts.Count; i++)
+        {
+            writtenBytes += FormatStatus(reply.Bytes.Span[writtenBytes..], request, answer, i);
+        }
+
+        _replies.Post(reply, 0, writtenBytes, inFlightBytes);
     }
 
     /// <summary>A read or write that another thread begins.</summary>
     private sealed class Elsewhere(
-        Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer reply)
+        Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? holder, SharedBuffer? reply)
         : IThreadWork
     {
         public void Execute()
@@ -79,7 +95,7 @@ internal sealed partial class Transmission
             {
                 io = request.Command == NbdCommand.Read
                     ? connection._service.ReadAsync(
-                        request, reply.Bytes.AsMemory(connection._format.ReadPrefixBytes, (int)request.Length))
+                        request, reply!.Bytes.Slice(connection._format.ReadPrefixBytes, (int)request.Length))
                     : connection._service.WriteAsync(request, payload);
             }
 #pragma warning disable CA1031 // Goes to the client, as what fails later does.
@@ -95,14 +111,15 @@ internal sealed partial class Transmission
     }
 
     /// <summary>Another request that another thread begins.</summary>
-    private sealed class OtherElsewhere(Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload) : IThreadWork
+    private sealed class OtherElsewhere(
+        Transmission connection, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? reply) : IThreadWork
     {
         public void Execute()
         {
             Pace.Start start = connection._otherPace.Begin();
             ValueTask<StatusAnswer?> serving = connection._service.ServeAsync(request, payload);
             connection._otherPace.Note(start, 0);
-            _ = connection.FinishOtherAsync(request, serving);
+            _ = connection.FinishOtherAsync(request, serving, reply, 0);
         }
     }
 }

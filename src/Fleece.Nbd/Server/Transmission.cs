@@ -26,25 +26,23 @@ internal sealed partial class Transmission : IDisposable
     private readonly Pace _writePace = Pace.OfChanges();
     private readonly Pace _otherPace = Pace.OfChanges();
     private readonly MemoryBudget _budget;
+    private readonly int _contextCount;
     private readonly WorkThreads _threads;
     private readonly CancellationToken _ended;
     private readonly bool _isExtended;
 
     public Transmission(Negotiated negotiated, MemoryBudget budget, WorkThreads threads, CancellationTokenSource ended, string name)
     {
-        _replies = new ReplyWriter(negotiated.Stream, budget, _inFlight, ended, name);
-        _reader = new RequestReader(negotiated.Stream, budget, ended.Token)
-        {
-            BeforeReceive = _replies.Flush,
-            LargeRequestTimeout = negotiated.Stream.WriteTimeout,
-        };
         _format = new ReplyFormat(negotiated.IsStructured, negotiated.IsExtended);
+        _replies = new ReplyWriter(negotiated.Stream, _format, budget, _inFlight, ended, name);
+        _reader = new RequestReader(negotiated.Stream, budget, _inFlight) { BeforeReceive = _replies.Flush };
         _rules = new RequestRules(
             negotiated.Export, negotiated.IsStructured, negotiated.IsExtended, negotiated.Contexts.Count != 0);
-        _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended, ended.Token);
+        _service = new RequestService(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended, budget, ended.Token);
         _lookahead = new Lookahead(_reader, _rules, _service, negotiated.IsExtended);
         _readPace = _lookahead.IsPossible ? Pace.OfReadsStartedAhead() : Pace.OfReads();
         _budget = budget;
+        _contextCount = negotiated.Contexts.Count;
         _threads = threads;
         _ended = ended.Token;
         _isExtended = negotiated.IsExtended;
@@ -106,6 +104,12 @@ internal sealed partial class Transmission : IDisposable
                 ReplyError(request, refusal);
         }
 
+        // A payload that is not here may be longer than what there is memory for. Only a write's can be.
+        if (_reader.AvailableBytes < (int)payloadBytes && _reader.MakeRoom((int)payloadBytes) < (int)payloadBytes)
+        {
+            return WriteInPieces(request);
+        }
+
         if (!_reader.TryFill((int)payloadBytes))
         {
             return false;
@@ -134,15 +138,16 @@ internal sealed partial class Transmission : IDisposable
         }
 
         int replyBytes = Math.Max(_format.ReadPrefixBytes + lengthBytes, ReplyFormat.MaximumShortReplyBytes);
-        if (_readPace.IsSlow && !_lookahead.IsPossible && HasCompany)
+        if (_readPace.IsSlow && !_lookahead.IsPossible && HasCompany && SharedBuffer.TryRent(replyBytes, _budget) is { } apart)
         {
-            return SendElsewhere(request, default, null, SharedBuffer.Rent(replyBytes, _budget, _ended));
+            SendElsewhere(request, default, null, apart);
+            return true;
         }
 
         Memory<byte> reply = _replies.Reserve(replyBytes);
         if (reply.IsEmpty)
         {
-            return false;
+            return ReadInPieces(request);
         }
 
         Pace.Start start = _readPace.Begin();
@@ -175,8 +180,8 @@ internal sealed partial class Transmission : IDisposable
         // A write that is to be durable keeps a thread as long as a flush does.
         if (_writePace.IsSlow && (HasCompany || (request.Flags & CommandFlags.Fua) != 0))
         {
-            return SendElsewhere(
-                request, payload, _reader.Share(), SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes));
+            SendElsewhere(request, payload, _reader.Share(), null);
+            return true;
         }
 
         Pace.Start start = _writePace.Begin();
@@ -198,9 +203,8 @@ internal sealed partial class Transmission : IDisposable
 
         // The request was started before it was counted: it can't be held back any more, and one beyond the bound is no harm.
         SharedBuffer holder = _reader.Share();
-        SharedBuffer reply = SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes);
         _inFlight.Enter(payload.Length);
-        _ = FinishAsync(request, writing, reply, 0, holder);
+        _ = FinishAsync(request, writing, null, 0, holder);
         return true;
     }
 
@@ -210,26 +214,30 @@ internal sealed partial class Transmission : IDisposable
         ReadOnlyMemory<byte> kept = payload.IsEmpty ? payload : payload.ToArray();
 
         // Also without company: a flush keeps a thread for many reads' time, and those come while it does.
-        if (_otherPace.IsSlow)
+        if (_otherPace.IsSlow && TryRentStatus(request, out SharedBuffer? apart))
         {
             _inFlight.Enter(0);
-            _threads.Post(new OtherElsewhere(this, request, kept));
+            _threads.Post(new OtherElsewhere(this, request, kept, apart));
             return true;
         }
 
         Pace.Start start = _otherPace.Begin();
         ValueTask<StatusAnswer?> serving = _service.ServeAsync(request, kept);
-        if (!serving.IsCompleted)
+        if (serving.IsCompleted)
+        {
+            _otherPace.Note(start, 0);
+        }
+        else if (TryRentStatus(request, out SharedBuffer? status))
         {
             _inFlight.Enter(0);
-            _ = FinishOtherAsync(request, serving);
+            _ = FinishOtherAsync(request, serving, status, 0);
             return true;
         }
 
-        _otherPace.Note(start, 0);
         try
         {
-            return serving.GetAwaiter().GetResult() is { } answer ? ReplyStatus(request, answer) : ReplySuccess(request);
+            StatusAnswer? served = serving.IsCompleted ? serving.GetAwaiter().GetResult() : Await(serving);
+            return served is { } answer ? ReplyStatus(request, answer) : ReplySuccess(request);
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
@@ -239,10 +247,8 @@ internal sealed partial class Transmission : IDisposable
 
     private bool HasCompany => _reader.AvailableBytes >= RequestHeader.CompactBytes;
 
-    private int Format(Span<byte> reply, in RequestHeader request, Refusal refusal) =>
-        refusal.Error != NbdError.None ? _format.WriteError(reply, request, refusal.Error, refusal.Message)
-        : request.Command == NbdCommand.Read ? FormatRead(reply, request)
-        : _format.WriteSuccess(reply, request);
+    private int FormatReadOrError(Span<byte> reply, in RequestHeader request, Refusal refusal) =>
+        refusal.Error == NbdError.None ? FormatRead(reply, request) : _format.WriteShort(reply, request, refusal);
 
     // Zeros are cheap to see, because the first other byte ends the search, and dear to send.
     private int FormatRead(Span<byte> reply, in RequestHeader request)
@@ -273,40 +279,24 @@ internal sealed partial class Transmission : IDisposable
 
     private bool ReplyStatus(in RequestHeader request, StatusAnswer answer)
     {
-        Memory<byte> reply = _replies.Reserve(StatusBytes(answer));
-        if (reply.IsEmpty)
+        for (int i = 0; i < answer.Contexts.Count; i++)
         {
-            return false;
+            Memory<byte> reply = _replies.Reserve(_format.StatusPrefixBytes + answer.Contexts[i].Extents.Count * _format.ExtentBytes);
+            _replies.Commit(FormatStatus(reply.Span, request, answer, i));
         }
 
-        _replies.Commit(FormatStatus(reply.Span, request, answer));
         return true;
     }
 
-    private int StatusBytes(StatusAnswer answer)
+    private int FormatStatus(Span<byte> reply, in RequestHeader request, StatusAnswer answer, int index)
     {
-        int bytes = 0;
-        foreach ((_, List<StatusExtent> extents) in answer.Contexts)
+        (uint contextId, List<StatusExtent> extents) = answer.Contexts[index];
+        _format.WriteStatusPrefix(reply, request, contextId, extents.Count, index == answer.Contexts.Count - 1);
+        int atBytes = _format.StatusPrefixBytes;
+        foreach (StatusExtent extent in extents)
         {
-            bytes += _format.StatusPrefixBytes + extents.Count * _format.ExtentBytes;
-        }
-
-        return bytes;
-    }
-
-    private int FormatStatus(Span<byte> reply, in RequestHeader request, StatusAnswer answer)
-    {
-        int atBytes = 0;
-        for (int i = 0; i < answer.Contexts.Count; i++)
-        {
-            (uint contextId, List<StatusExtent> extents) = answer.Contexts[i];
-            _format.WriteStatusPrefix(reply[atBytes..], request, contextId, extents.Count, i == answer.Contexts.Count - 1);
-            atBytes += _format.StatusPrefixBytes;
-            foreach (StatusExtent extent in extents)
-            {
-                _format.WriteExtent(reply[atBytes..], extent);
-                atBytes += _format.ExtentBytes;
-            }
+            _format.WriteExtent(reply[atBytes..], extent);
+            atBytes += _format.ExtentBytes;
         }
 
         return atBytes;

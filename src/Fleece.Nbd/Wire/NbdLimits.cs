@@ -26,8 +26,9 @@ internal static class NbdLimits
     /// <summary>Payload of a refused write that the server reads and drops; for more it drops the connection.</summary>
     public const int MaximumSkippedPayloadBytes = 128 * 1024 * 1024;
 
-    /// <summary>Longest option the server looks into: a full export name and some hundred queries.</summary>
-    public const int MaximumOptionBytes = 256 * 1024;
+    /// <summary>Longest option the server looks into: a full export name and some hundred queries, within the two first buffers that
+    /// the connection does not have yet.</summary>
+    public const int MaximumOptionBytes = 128 * 1024;
 
     /// <summary>Longest option the server reads past to refuse it; for more it drops the connection.</summary>
     public const int MaximumSkippedOptionBytes = 32 * 1024 * 1024;
@@ -44,8 +45,8 @@ internal static class NbdLimits
     /// <summary>Extents in one reply that the client accepts. Source: NBD protocol, "NBD_REPLY_TYPE_BLOCK_STATUS".</summary>
     public const int MaximumExtents = 1 << 20;
 
-    /// <summary>Extents in one reply of the server: 128 KiB of compact extents, enough for a client to ask seldom.</summary>
-    public const int MaximumServedExtents = 16 * 1024;
+    /// <summary>Extents in one chunk of the server: the longest ones fit into 64 KiB with what precedes them.</summary>
+    public const int MaximumServedExtents = 4092;
 
     /// <summary>Longest extent of a compact reply: 32 bits, cut to whole 512-byte sectors.</summary>
     public const long MaximumCompactExtentBytes = 0xFFFF_FE00;

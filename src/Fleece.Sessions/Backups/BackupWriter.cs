@@ -30,6 +30,7 @@ public sealed class BackupWriter : IAsyncDisposable
     private readonly Channel<SnapshotChunk> _queue =
         Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks));
 
+    private readonly CancellationTokenSource _stopping = new();
     private readonly UnflushedChunks? _unflushed;
     private readonly ContentRecorder? _content;
     private readonly bool _mustVerify;
@@ -54,7 +55,8 @@ public sealed class BackupWriter : IAsyncDisposable
         }
 
         _content = mustVerify || target.KeepsManifest
-            ? new ContentRecorder($"Fleece digests {source.Id}", ContentRecorder.ThreadsFor(Environment.ProcessorCount), QueueAsync)
+            ? new ContentRecorder(
+                $"Fleece digests {source.Id}", ContentRecorder.ThreadsFor(Environment.ProcessorCount), QueueAsync, _stopping.Token)
             : null;
     }
 
@@ -161,12 +163,17 @@ public sealed class BackupWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Stores what is queued, makes it durable and gives the file its name.</summary>
+    /// <summary>Stores what is queued, makes it durable and gives the file its name. Once cancelled it begins no more requests.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupIncomplete"/> when chunks are missing, or what
     /// storing failed with.</exception>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
-        await EndThreadsAsync().ConfigureAwait(false);
+        using (cancellationToken.UnsafeRegister(static writer => ((BackupWriter)writer!).Stop(), this))
+        {
+            await EndThreadsAsync().ConfigureAwait(false);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
         ThrowIfFailed();
         CheckIsWhole();
         if (_unflushed is not null)
@@ -203,7 +210,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
 
         _isEnded = true;
-        Fail(new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
+        Stop();
         await EndThreadsAsync().ConfigureAwait(false);
         _content?.Dispose();
         _unflushed?.Abandon();
@@ -253,20 +260,24 @@ public sealed class BackupWriter : IAsyncDisposable
                 if (chunk.IsZero)
                 {
                     await _target.Image
-                        .WriteZeroesAsync(chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, CancellationToken.None)
+                        .WriteZeroesAsync(chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, _stopping.Token)
                         .ConfigureAwait(false);
                 }
                 else
                 {
                     await SparseWrite
-                        .WriteAsync(_target.Image, chunk.OffsetBytes, chunk.Data, _target.ReadsAsZero, CancellationToken.None)
+                        .WriteAsync(_target.Image, chunk.OffsetBytes, chunk.Data, _target.ReadsAsZero, _stopping.Token)
                         .ConfigureAwait(false);
                 }
             }
-            catch (BlockException e)
+            catch (Exception e) when (e is BlockException or OperationCanceledException)
             {
                 chunk.EndTakenOver(isStored: false);
-                Fail(e);
+                if (e is BlockException failure)
+                {
+                    Fail(failure);
+                }
+
                 continue;
             }
 
@@ -284,11 +295,15 @@ public sealed class BackupWriter : IAsyncDisposable
 
         try
         {
-            await _unflushed.AddAsync(chunk).ConfigureAwait(false);
+            await _unflushed.AddAsync(chunk, _stopping.Token).ConfigureAwait(false);
         }
         catch (BlockException e)
         {
             Fail(e);
+        }
+        catch (OperationCanceledException)
+        {
+            // What is not durable is not confirmed; why it ends has been noted.
         }
     }
 
@@ -302,12 +317,17 @@ public sealed class BackupWriter : IAsyncDisposable
         chunk.EndTakenOver(isStored: true);
     }
 
-    // The first failure stays; the queue is closed so that a producer that waits for room learns of it.
+    private void Stop() => Fail(
+        new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
+
+    // The first failure stays; the queue is closed so that a producer that waits for room learns of it. A chunk under way is given up
+    // between two of its pieces: nobody needs it any more, and storage that is slow would take its time for each.
     private void Fail(BlockException failure)
     {
         Interlocked.CompareExchange(ref _failure, failure, null);
         _content?.Close();
         _queue.Writer.TryComplete();
+        _stopping.Cancel();
     }
 
     private void ThrowIfFailed()

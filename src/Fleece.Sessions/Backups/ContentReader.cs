@@ -2,6 +2,7 @@
 using System.Security.Cryptography;
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Backups;
 
@@ -88,6 +89,35 @@ internal sealed class ContentReader : IAsyncDisposable
         {
             await CheckAsync(extent, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Looks for what the image maps of the disk beside what is listed.</summary>
+    /// <param name="listed">What is listed.</param>
+    /// <param name="sizeBytes">Size of the disk.</param>
+    /// <param name="cancellationToken">Ends the search.</param>
+    /// <returns>The first such range of an overlay; null for none, and for an image that is complete by itself, whose rest was compared
+    /// with zeros.</returns>
+    /// <inheritdoc cref="ReadAsync" path="/exception"/>
+    public async ValueTask<BlockRange?> FindUnlistedAsync(RangeSet listed, long sizeBytes, CancellationToken cancellationToken)
+    {
+        foreach (BlockRange rest in listed.Without(new BlockRange(0, sizeBytes)))
+        {
+            await foreach ((long offsetBytes, BlockStatusRun run) in _image.EnumerateStatusAsync(rest, cancellationToken)
+                .ConfigureAwait(false))
+            {
+                if (_isOverlay && run.Status != BlockStatus.Unallocated)
+                {
+                    return new BlockRange(offsetBytes, run.LengthBytes);
+                }
+
+                if (run.Status == BlockStatus.Data)
+                {
+                    await CheckReadsAsZeroAsync(new BlockRange(offsetBytes, run.LengthBytes), cancellationToken).ConfigureAwait(false);
+                }
+            }
+        }
+
+        return null;
     }
 
     /// <summary>Closes the image. Idempotent.</summary>

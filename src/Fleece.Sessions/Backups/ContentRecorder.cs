@@ -21,6 +21,7 @@ internal sealed class ContentRecorder : IDisposable
     private const int QueuedChunks = 4;
 
     private readonly Func<SnapshotChunk, ValueTask> _store;
+    private readonly CancellationToken _stopping;
     private readonly Channel<SnapshotChunk>[] _arrived;
     private readonly ExtentDigests[] _digests;
     private readonly List<ContentExtent> _zeroes = [];
@@ -29,9 +30,11 @@ internal sealed class ContentRecorder : IDisposable
     /// <param name="name">What they are called.</param>
     /// <param name="threads">How many, 1 or more.</param>
     /// <param name="store">Takes over a chunk that was digested. It does not throw.</param>
-    public ContentRecorder(string name, int threads, Func<SnapshotChunk, ValueTask> store)
+    /// <param name="stopping">Cancelled when the digests are not needed any more; chunks are handed on without them.</param>
+    public ContentRecorder(string name, int threads, Func<SnapshotChunk, ValueTask> store, CancellationToken stopping)
     {
         _store = store;
+        _stopping = stopping;
         _arrived = new Channel<SnapshotChunk>[threads];
         _digests = new ExtentDigests[threads];
         Task[] ended = new Task[threads];
@@ -103,7 +106,11 @@ internal sealed class ContentRecorder : IDisposable
     {
         await foreach (SnapshotChunk chunk in arrived.ReadAllAsync().ConfigureAwait(false))
         {
-            digests.Add(chunk.OffsetBytes, chunk.Data);
+            if (!_stopping.IsCancellationRequested)
+            {
+                digests.Add(chunk.OffsetBytes, chunk.Data);
+            }
+
             await _store(chunk).ConfigureAwait(false);
         }
     }

@@ -71,6 +71,7 @@ internal sealed class FileTarget : IBackupTarget
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
         IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+        RestoreProgress.Delete(partialPath); // What is noted of an earlier partial file does not hold for this one.
         Manifest? manifest = options.HasManifest
             ? Manifest.Begin(source, SnapshotIdentity.Of(source), Path.GetFileName(options.Path), layout.Format, layout.Compression)
             : null;
@@ -173,7 +174,7 @@ internal sealed class FileTarget : IBackupTarget
     /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
-        await CloseFailedAsync(Image).ConfigureAwait(false);
+        await CloseFailedAsync(Image, isKept: isOnlyCopy).ConfigureAwait(false);
         if (_manifest is not null)
         {
             FileNames.Delete(ManifestPath + RepositoryNames.Partial);
@@ -188,11 +189,20 @@ internal sealed class FileTarget : IBackupTarget
     }
 
     /// <summary>Closes an image that is given up. What it could not store any more has been reported, or matters to nobody.</summary>
-    public static async ValueTask CloseFailedAsync(IBlockNode image)
+    /// <param name="image">The image.</param>
+    /// <param name="isKept">False when its file is deleted next: nothing of it is made durable then, which could take minutes.</param>
+    public static async ValueTask CloseFailedAsync(IBlockNode image, bool isKept)
     {
         try
         {
-            await image.DisposeAsync().ConfigureAwait(false);
+            if (isKept)
+            {
+                await image.DisposeAsync().ConfigureAwait(false);
+            }
+            else
+            {
+                await Images.Image.AbandonAsync(image).ConfigureAwait(false);
+            }
         }
         catch (BlockException)
         {
@@ -208,12 +218,7 @@ internal sealed class FileTarget : IBackupTarget
             return null;
         }
 
-        Manifest manifest = _manifest with
-        {
-            Content = content,
-            FileSizeBytes = new FileInfo(_partialPath).Length,
-            CompletedAt = DateTimeOffset.UtcNow,
-        };
+        Manifest manifest = _manifest.Complete(content, new FileInfo(_partialPath).Length);
         ManifestFile.WritePartial(ManifestPath, manifest);
         return manifest;
     }

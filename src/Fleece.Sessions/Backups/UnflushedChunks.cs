@@ -20,7 +20,7 @@ internal sealed class UnflushedChunks(IBlockNode target, Action<SnapshotChunk> c
 
     /// <summary>Adds a stored chunk, and flushes when enough have gathered.</summary>
     /// <exception cref="BlockException">What the flush failed with; the chunks of it are abandoned.</exception>
-    public async ValueTask AddAsync(SnapshotChunk chunk)
+    public async ValueTask AddAsync(SnapshotChunk chunk, CancellationToken cancellationToken)
     {
         chunk.RecycleTakenOver();
         bool isEnough;
@@ -33,7 +33,7 @@ internal sealed class UnflushedChunks(IBlockNode target, Action<SnapshotChunk> c
 
         if (isEnough)
         {
-            await FlushAsync(CancellationToken.None).ConfigureAwait(false);
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -30,7 +30,7 @@ public sealed class Bitmap
     public Disk Disk { get; }
 
     /// <summary>What it does now.</summary>
-    public BitmapState State => _reason is not null ? BitmapState.Untrusted
+    public BitmapState State => Reason is not null ? BitmapState.Untrusted
         : IsFrozen ? BitmapState.Frozen
         : _isEnabled ? BitmapState.Recording
         : BitmapState.Disabled;
@@ -38,7 +38,7 @@ public sealed class Bitmap
     /// <summary>Why it can't be trusted; null when it can.</summary>
     public string? Reason
     {
-        get => _reason;
+        get => _reason ?? Disk.Condition.BitmapFault;
         internal set => _reason = value;
     }
 
@@ -112,7 +112,7 @@ public sealed class Bitmap
 
     internal void CheckTrusted()
     {
-        if (_reason is { } reason)
+        if (Reason is { } reason)
         {
             throw new BlockException(
                 BlockErrorKind.BitmapUntrusted,

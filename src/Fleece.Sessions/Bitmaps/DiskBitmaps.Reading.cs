@@ -9,28 +9,27 @@ namespace Fleece.Sessions.Bitmaps;
 /// <content>What a mount makes of what it finds: the sidecar, the image's own bitmaps, and sessions that never ended.</content>
 public sealed partial class DiskBitmaps
 {
+    // Those that the process which recorded them gave up. It did not end well, so the image does not know better.
+    private readonly HashSet<string> _givenUp = [];
+
     // True when the sidecar still holds, and so names every bitmap that there is.
-    private bool ReadSidecar(Sidecar sidecar, List<Bitmap> found)
+    private bool ReadSidecar(Sidecar sidecar, FileEvidence image, List<Bitmap> found)
     {
         SidecarDirectory directory = sidecar.Directory;
-        string? fault = SidecarTrust.FindFault(
-            directory, FileEvidence.Read(_disk.Path), FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), _disk.SizeBytes);
+        if (fault is null && directory.IsInUse)
+        {
+            fault = FindUnseenFailure(sidecar);
+        }
+
         foreach (SidecarEntry entry in directory.Entries)
         {
-            DirtyBitmap bits = new(_disk.SizeBytes, entry.GranularityBytes);
-            string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
-            if (reason is null)
+            if (directory.IsInUse && entry.Fault.Length != 0)
             {
-                if (sidecar.FindArea(entry.DataOffsetBytes, bits.LengthInBytes) is { } area)
-                {
-                    area.Load(bits);
-                }
-                else
-                {
-                    reason = $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
-                }
+                _givenUp.Add(entry.Name);
             }
 
+            (DirtyBitmap bits, string? reason) = sidecar.Load(entry, _disk.SizeBytes, fault);
             found.Add(new Bitmap(_disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
             {
                 IsHidden = entry.IsHidden,
@@ -44,6 +43,21 @@ public sealed partial class DiskBitmaps
 
         _wasSealed = !directory.IsInUse;
         return fault is null;
+    }
+
+    // The process that was killed may have left writes that the system failed to store since, which it tells the next flush.
+    private string? FindUnseenFailure(Sidecar sidecar)
+    {
+        try
+        {
+            FileNames.FlushClosed(sidecar.Path);
+            FileNames.FlushClosed(_disk.Path);
+            return null;
+        }
+        catch (BlockException e)
+        {
+            return StorageCondition.DescribeBitmapFault(e);
+        }
     }
 
     // What the image says is right where it says so; where it says "in use", the sidecar may know more. A bitmap that only
@@ -70,7 +84,7 @@ public sealed partial class DiskBitmaps
         foreach (StoredBitmap stored in all)
         {
             int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
-            if (stored.Fault is not null && (index >= 0 || knowsAll))
+            if (_givenUp.Contains(stored.Name) || (stored.Fault is not null && (index >= 0 || knowsAll)))
             {
                 continue;
             }

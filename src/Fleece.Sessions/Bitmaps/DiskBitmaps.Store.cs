@@ -10,14 +10,12 @@ namespace Fleece.Sessions.Bitmaps;
 /// <content>How bitmaps outlive a mount and a process: the sidecar, and the image's own bitmaps where its format has them.</content>
 public sealed partial class DiskBitmaps : IChangeWitness
 {
-    private const int CopyBytes = 64 * 1024;
-
     private readonly IBitmapImage? _image;
     private BlockException? _storeFault;
     private volatile Sidecar? _sidecar;
     private bool _wasSealed;
 
-    private DiskBitmaps(Disk disk, IBlockNode image)
+    private DiskBitmaps(Disk disk, IBlockNode image, FileEvidence? foundImage)
     {
         _disk = disk;
         _image = image as IBitmapImage;
@@ -34,7 +32,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             using Sidecar? sidecar = Sidecar.Open(disk.Path, isReadOnly: true);
             if (sidecar is not null)
             {
-                knowsAll = ReadSidecar(sidecar, found);
+                knowsAll = ReadSidecar(sidecar, foundImage ?? FileEvidence.Read(disk.Path), found);
             }
         }
         catch (BlockException e) when (e.Kind == BlockErrorKind.BitmapStoreUnusable)
@@ -72,8 +70,11 @@ public sealed partial class DiskBitmaps : IChangeWitness
     void IChangeWitness.BeforeChange() => _sidecar?.BeforeChange();
 
     /// <summary>Reads the bitmaps of a disk that nobody uses yet.</summary>
+    /// <param name="disk">The disk.</param>
+    /// <param name="image">Its image.</param>
+    /// <param name="foundImage">The image's file before it was opened, which may have changed it; null for none.</param>
     /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
-    internal static DiskBitmaps Read(Disk disk, IBlockNode image) => new(disk, image);
+    internal static DiskBitmaps Read(Disk disk, IBlockNode image, FileEvidence? foundImage) => new(disk, image, foundImage);
 
     /// <summary>Makes what was read record. Before the first request; for a writable disk.</summary>
     internal void Begin()
@@ -87,6 +88,8 @@ public sealed partial class DiskBitmaps : IChangeWitness
         }
         catch (BlockException e)
         {
+            // The old file does not follow the guests from here on.
+            Sidecar.Distrust(_disk.Path, e);
             GiveUpStore(e);
         }
 
@@ -106,7 +109,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     /// <summary>Stores the bitmaps in the image where its format can. No request runs.</summary>
     internal void SaveToImage()
     {
-        if (_disk.IsReadOnly || _image is null || _storeFault is not null)
+        if (_disk.IsReadOnly || _image is null || _storeFault is not null || _disk.Condition.Failure is not null)
         {
             return;
         }
@@ -155,15 +158,98 @@ public sealed partial class DiskBitmaps : IChangeWitness
             return;
         }
 
-        if (_sidecar.Failure is not null)
+        try
+        {
+            // The image's time is a part of what the sidecar says of it.
+            FileNames.FlushClosed(_disk.Path);
+            if (_sidecar.Failure is not null)
+            {
+                Rewrite();
+            }
+
+            _sidecar!.Flush();
+            _sidecar.Write(Describe(isInUse: false), isDurable: true);
+            if (_sidecar.Failure is { } failure)
+            {
+                throw failure;
+            }
+        }
+        catch (BlockException e)
+        {
+            LeaveUntrusted(e);
+            throw;
+        }
+
+        Abandon();
+    }
+
+    /// <summary>Writes down that the bitmaps can't be trusted, because a flush of the image failed.</summary>
+    internal void Distrust(BlockException failure) => Distrust(_sidecar, failure);
+
+    /// <inheritdoc cref="Distrust(BlockException)"/>
+    /// <param name="imagePath">An image that could not be mounted for it.</param>
+    /// <param name="failure">The failed flush.</param>
+    internal static void Distrust(string imagePath, BlockException failure)
+    {
+        try
+        {
+            using Sidecar? sidecar = NbdUri.IsUri(imagePath) ? null : Sidecar.Open(imagePath, isReadOnly: false);
+            Distrust(sidecar, failure);
+        }
+        catch (BlockException)
+        {
+            // A sidecar that can't be opened is not trusted either, and the failed flush matters more.
+        }
+    }
+
+    // Durably, for the storage that lost the image's writes may lose this one with the next unmount. A missing file says the same.
+    private static void Distrust(Sidecar? sidecar, BlockException failure)
+    {
+        if (sidecar is null)
+        {
+            return;
+        }
+
+        sidecar.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
+        try
+        {
+            sidecar.Flush();
+        }
+        catch (BlockException)
+        {
+            TryDelete(sidecar.Path);
+        }
+    }
+
+    // The system may have dropped what was written to the sidecar, so nothing written there counts. A new file takes its place and says
+    // so; where even that is not to be had, none does.
+    private void LeaveUntrusted(BlockException failure)
+    {
+        foreach (Bitmap bitmap in _bitmaps)
+        {
+            bitmap.Reason ??= StorageCondition.DescribeBitmapFault(failure);
+        }
+
+        try
         {
             Rewrite();
         }
+        catch (BlockException)
+        {
+            TryDelete(Sidecar.PathFor(_disk.Path));
+        }
+    }
 
-        _sidecar.Flush();
-        _sidecar.Write(Describe(isInUse: false));
-        _sidecar.Flush();
-        Abandon();
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            FileNames.DeleteDurably(path);
+        }
+        catch (BlockException)
+        {
+            // The failure under way says more.
+        }
     }
 
     /// <summary>Closes the sidecar as it is: in use, so that the next mount looks at it with care.</summary>
@@ -231,7 +317,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             _sidecar = Sidecar.Create(_disk.Path, Describe(isInUse: true));
         }
 
-        SidecarArea? area = _sidecar is { Failure: null } sidecar ? sidecar.TakeArea((bitCount + 7) / 8) : null;
+        SidecarArea? area = _sidecar is { Failure: null } sidecar ? sidecar.TakeArea(bitCount) : null;
         return (new DirtyBitmap(_disk.SizeBytes, granularityBytes, area), area);
     }
 
@@ -254,7 +340,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
         {
             foreach (Bitmap bitmap in _bitmaps)
             {
-                SidecarArea area = sidecar.TakeArea(bitmap.Bits.LengthInBytes);
+                SidecarArea area = sidecar.TakeArea(bitmap.Bits.BitCount);
                 DirtyBitmap bits = new(_disk.SizeBytes, bitmap.GranularityBytes, area);
                 Copy(bitmap.Bits, bits, area);
                 (bitmap.Bits, bitmap.Area) = (bits, area);
@@ -284,14 +370,12 @@ public sealed partial class DiskBitmaps : IChangeWitness
 
     private static void Copy(DirtyBitmap from, DirtyBitmap to, SidecarArea area)
     {
-        byte[] buffer = new byte[CopyBytes];
-        for (long firstByte = 0; firstByte < from.LengthInBytes; firstByte += buffer.Length)
+        for (long firstByte = 0; firstByte < from.LengthInBytes; firstByte += IBitmapJournal.PageBytes)
         {
-            Span<byte> piece = buffer.AsSpan(0, (int)Math.Min(buffer.Length, area.Range.LengthBytes - firstByte));
-            if (from.CopyTo(firstByte, piece))
+            if (from.CopyTo(firstByte, area.Page))
             {
-                area.Store(firstByte, piece);
-                to.Load(firstByte, piece);
+                to.Load(firstByte, area.Page);
+                area.Store(firstByte / IBitmapJournal.PageBytes);
             }
         }
     }
@@ -312,6 +396,8 @@ public sealed partial class DiskBitmaps : IChangeWitness
                     Name = bitmap.Name,
                     GranularityBytes = bitmap.GranularityBytes,
                     DataOffsetBytes = bitmap.Area?.Range.OffsetBytes ?? 0,
+                    AreaId = bitmap.Area?.Id ?? 0,
+                    Digest = isInUse ? 0 : bitmap.Area?.Digest(bitmap.Bits) ?? 0,
                     IsEnabled = bitmap.IsEnabled,
                     IsHidden = bitmap.IsHidden,
                     IsPending = bitmap.IsPending,

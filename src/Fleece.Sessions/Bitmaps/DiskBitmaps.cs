@@ -13,7 +13,8 @@ namespace Fleece.Sessions.Bitmaps;
 /// <para>Errors. <see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapNameInUse"/>,
 /// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>,
 /// <see cref="BlockErrorKind.BitmapStoreUnusable"/>, <see cref="BlockErrorKind.ReadOnly"/>,
-/// <see cref="BlockErrorKind.InvalidArgument"/>. A call that fails has changed nothing.</para>
+/// <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its failed flush. A call that fails has changed
+/// nothing.</para>
 /// </remarks>
 public sealed partial class DiskBitmaps
 {
@@ -232,6 +233,8 @@ public sealed partial class DiskBitmaps
                 $"The disk '{_disk.Name}' is mounted read-only, so its bitmaps can't change. Mount it without -ReadOnly.",
                 _disk.Path);
         }
+
+        _disk.CheckStorage();
     }
 
     private ValueTask SetEnabledAsync(string name, bool isEnabled, CancellationToken cancellationToken) => ChangeAsync(

@@ -8,14 +8,14 @@ namespace Fleece.Sessions.Bitmaps;
 /// <summary>The file beside an image that keeps its bitmaps, and keeps up with them while guests write.</summary>
 /// <remarks>
 /// <para>A new bit is written to the file before the guest's write goes to the image. No flush is needed for that: what a killed
-/// process wrote stays in the system's memory. Directories are written in turns to two places, so that a half-written one never
-/// counts. docs/bitmaps.md has the layout.</para>
+/// process wrote stays in the system's memory. The directory is kept twice and the copies are written one after the other, so that neither
+/// a half-written one nor a damaged one counts. docs/bitmaps.md has the layout.</para>
 /// <para>When the file can't be written any more, it is made unusable and journaling ends; the bitmaps go on in memory, and
 /// <see cref="Failure"/> says why. Guests notice nothing.</para>
 /// <para>Threading. <see cref="IBitmapJournal"/> and <see cref="IChangeWitness"/> from any thread; the rest under the disk's chain
 /// lock.</para>
 /// </remarks>
-internal sealed class Sidecar : IChangeWitness, IDisposable
+internal sealed partial class Sidecar : IChangeWitness, IDisposable
 {
     public const string Extension = ".fleece-bitmaps";
 
@@ -26,13 +26,12 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     /// guest's write may be held up between the witness and the image.</summary>
     public static readonly TimeSpan WitnessTolerance = TimeSpan.FromSeconds(5);
 
-    private const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
-    private const int AreaAlignmentBytes = 4096;
+    /// <summary>Where the areas begin.</summary>
+    public const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
 
     private LocalFile _file;
     private volatile bool _isClosed;
     private readonly Lock _writing = new();
-    private readonly List<BlockRange> _areas = [];
     private SidecarDirectory _directory;
     private BlockException? _failure;
     private long _witnessDueMilliseconds;
@@ -114,7 +113,7 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
             LocalFile file = LocalFile.Open(path, isReadOnly);
             try
             {
-                return new Sidecar(file, ReadDirectory(file) ?? throw Damaged(path));
+                return new Sidecar(file, ReadDirectory(file));
             }
             catch
             {
@@ -129,9 +128,25 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         }
     }
 
+    /// <summary>Makes the file of an image unusable, because what it says is about to become wrong and nothing takes its place.</summary>
+    public static void Distrust(string imagePath, BlockException cause)
+    {
+        try
+        {
+            using Sidecar? sidecar = Open(imagePath, isReadOnly: false);
+            sidecar?.Fail(cause);
+        }
+        catch (BlockException)
+        {
+            // What can't be opened for writing is judged by the times of the files.
+        }
+    }
+
     /// <summary>Writes another directory; the old one counts until that has happened.</summary>
+    /// <param name="directory">What it says; its sequence number is set here.</param>
+    /// <param name="isDurable">Makes each copy durable before the next is written, so that power loss damages one of them at most.</param>
     /// <exception cref="BlockException">Why it can't be written; the old directory still counts then.</exception>
-    public void Write(SidecarDirectory directory)
+    public void Write(SidecarDirectory directory, bool isDurable = false)
     {
         lock (_writing)
         {
@@ -141,74 +156,23 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
             }
 
             directory = directory with { Sequence = _directory.Sequence + 1 };
-            _file.Write((directory.Sequence & 1) * SidecarDirectory.MaximumBytes, directory.Encode());
+            byte[] bytes = directory.Encode();
+            WriteCopy(0, bytes, isDurable);
             _directory = directory;
+            try
+            {
+                WriteCopy(1, bytes, isDurable);
+            }
+            catch (BlockException e)
+            {
+                // The new one counts, and damage to it would let the old one count again.
+                Fail(e);
+            }
         }
     }
 
     /// <summary>Makes everything durable.</summary>
     public void Flush() => _file.Flush();
-
-    /// <summary>Reserves room that reads as zeros for the bits of a bitmap.</summary>
-    public SidecarArea TakeArea(long lengthBytes)
-    {
-        long alignedBytes = (lengthBytes + AreaAlignmentBytes - 1) & -AreaAlignmentBytes;
-        long atBytes = DataStartBytes;
-        _areas.Sort(static (left, right) => left.OffsetBytes.CompareTo(right.OffsetBytes));
-        foreach (BlockRange area in _areas)
-        {
-            if (area.OffsetBytes - atBytes >= alignedBytes)
-            {
-                break;
-            }
-
-            atBytes = area.EndBytes;
-        }
-
-        BlockRange taken = new(atBytes, alignedBytes);
-        if (_file.LengthBytes < taken.EndBytes)
-        {
-            _file.SetLength(taken.EndBytes);
-        }
-
-        _file.WriteZeroes(taken);
-        _areas.Add(taken);
-        return new SidecarArea(this, taken);
-    }
-
-    /// <summary>The room of a bitmap that the directory names; null when it does not lie in the file, or on another's.</summary>
-    public SidecarArea? FindArea(long offsetBytes, long lengthBytes)
-    {
-        long alignedBytes = (lengthBytes + AreaAlignmentBytes - 1) & -AreaAlignmentBytes;
-        if (offsetBytes < DataStartBytes || offsetBytes % AreaAlignmentBytes != 0 || offsetBytes > _file.LengthBytes - alignedBytes)
-        {
-            return null;
-        }
-
-        BlockRange area = new(offsetBytes, alignedBytes);
-        if (_areas.Exists(area.Overlaps))
-        {
-            return null;
-        }
-
-        _areas.Add(area);
-        return new SidecarArea(this, area);
-    }
-
-    /// <summary>Gives room back. The directory on disk names it no more, and no change is in flight.</summary>
-    public void FreeArea(SidecarArea area)
-    {
-        area.Close();
-        _areas.Remove(area.Range);
-        try
-        {
-            _file.WriteZeroes(area.Range);
-        }
-        catch (BlockException)
-        {
-            // Whoever takes the room next zeroes it first, and reports why it can't.
-        }
-    }
 
     /// <summary>Closes the file and removes it.</summary>
     public void Delete()
@@ -251,27 +215,12 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         }
     }
 
-    internal void Load(BlockRange area, DirtyBitmap bitmap)
-    {
-        byte[] buffer = new byte[SidecarDirectory.MaximumBytes];
-        long endBytes = area.OffsetBytes + bitmap.LengthInBytes;
-        for (long atBytes = area.OffsetBytes; atBytes < endBytes;)
-        {
-            BlockStatusRun run = _file.FindExtent(BlockRange.FromEnds(atBytes, endBytes));
-            long pieceBytes = Math.Min(run.LengthBytes, run.Status == BlockStatus.Data ? buffer.Length : long.MaxValue);
-            if (run.Status == BlockStatus.Data)
-            {
-                Span<byte> piece = buffer.AsSpan(0, (int)pieceBytes);
-                _file.Read(atBytes, piece);
-                bitmap.Load(atBytes - area.OffsetBytes, piece);
-            }
-
-            atBytes += pieceBytes;
-        }
-    }
+    internal void Read(long offsetBytes, Span<byte> bytes) => _file.Read(offsetBytes, bytes);
 
     /// <summary>Makes the file unusable, because it does not follow the bitmaps any more.</summary>
-    internal void Fail(BlockException cause)
+    /// <param name="cause">Why.</param>
+    /// <param name="fault">What the bitmaps' users are told; null for that it could not be kept up to date.</param>
+    internal void Fail(BlockException cause, string? fault = null)
     {
         lock (_writing)
         {
@@ -280,10 +229,16 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
                 return;
             }
 
-            string fault = $"It could not be kept up to date: {cause.Message}";
+            fault ??= $"It could not be kept up to date: {cause.Message}";
             try
             {
-                Write(_directory with { Entries = [.. _directory.Entries.Select(entry => entry with { Fault = fault })] });
+                byte[] bytes = (_directory with
+                {
+                    Sequence = _directory.Sequence + 1,
+                    Entries = [.. _directory.Entries.Select(entry => entry with { Fault = fault })],
+                }).Encode();
+                WriteCopy(0, bytes);
+                WriteCopy(1, bytes);
             }
             catch (BlockException)
             {
@@ -292,6 +247,15 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
             }
 
             Volatile.Write(ref _failure, cause);
+        }
+    }
+
+    private void WriteCopy(int copy, byte[] bytes, bool isDurable = false)
+    {
+        _file.Write(copy * (long)SidecarDirectory.MaximumBytes, bytes);
+        if (isDurable)
+        {
+            _file.Flush();
         }
     }
 
@@ -322,46 +286,29 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(now));
     }
 
-    private static SidecarDirectory? ReadDirectory(LocalFile file)
+    private static SidecarDirectory ReadDirectory(LocalFile file)
     {
         byte[] bytes = new byte[2 * SidecarDirectory.MaximumBytes];
         int readBytes = file.ReadUpTo(0, bytes);
         ReadOnlySpan<byte> first = bytes.AsSpan(0, Math.Min(readBytes, SidecarDirectory.MaximumBytes));
         ReadOnlySpan<byte> second = bytes.AsSpan(first.Length, readBytes - first.Length);
-        SidecarDirectory? even = SidecarDirectory.Decode(first);
-        SidecarDirectory? odd = SidecarDirectory.Decode(second);
-        return odd is null || even?.Sequence > odd.Sequence ? even : odd;
+        return (SidecarDirectory.Decode(first), SidecarDirectory.Decode(second)) switch
+        {
+            (null, null) => throw Unusable(file.Path, Math.Max(SidecarDirectory.VersionOf(first), SidecarDirectory.VersionOf(second))),
+            (null, { } only) => only,
+            ({ } only, null) => only,
+            ({ } left, { } right) => left.Sequence >= right.Sequence ? left : right,
+        };
     }
 
-    private static BlockException Damaged(string path) => new(
+    private static BlockException Unusable(string path, uint version) => new(
         BlockErrorKind.BitmapStoreUnusable,
-        $"'{path}' is no file of bitmaps, or a damaged one. Dismount the disk, delete the file and mount the disk again; its bitmaps " +
-        "are lost, so the next backup must be a full one.",
+        version > SidecarDirectory.Version
+            ? $"'{path}' has version {version}, which a newer Fleece has written; this one knows versions up to " +
+                $"{SidecarDirectory.Version}. Mount the disk with the newer one. Or dismount it, delete the file and mount it again; its " +
+                "bitmaps are lost then, so the next backup must be a full one."
+            : $"'{path}' is no file of bitmaps, or a damaged one. Dismount the disk, delete the file and mount the disk again; its " +
+                "bitmaps are lost, so the next backup must be a full one.",
         path,
         operation: "open");
-}
-
-/// <summary>The room of one bitmap in the sidecar.</summary>
-/// <remarks>Threading. As its interface says; <see cref="Close"/> only when no change is in flight.</remarks>
-internal sealed class SidecarArea(Sidecar sidecar, BlockRange range) : IBitmapJournal
-{
-    private volatile bool _isClosed;
-
-    public BlockRange Range => range;
-
-    /// <inheritdoc/>
-    public void Store(long firstByte, ReadOnlySpan<byte> bytes)
-    {
-        Invariant.Require(firstByte + bytes.Length <= range.LengthBytes, "R5", "a bitmap's bits stay within their area");
-        if (!_isClosed)
-        {
-            sidecar.Store(range.OffsetBytes + firstByte, bytes);
-        }
-    }
-
-    /// <summary>Sets the bits that the area holds.</summary>
-    public void Load(DirtyBitmap bitmap) => sidecar.Load(range, bitmap);
-
-    /// <summary>Keeps nothing more: the room goes to somebody else.</summary>
-    public void Close() => _isClosed = true;
 }

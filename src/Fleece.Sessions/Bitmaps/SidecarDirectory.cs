@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
+using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 
@@ -16,6 +17,12 @@ internal sealed record SidecarEntry
 
     /// <summary>Where its bits are in the file; meaningless for one that is not trusted.</summary>
     public required long DataOffsetBytes { get; init; }
+
+    /// <summary>What the pages of its area are sealed with.</summary>
+    public ulong AreaId { get; init; }
+
+    /// <summary>One checksum over all written pages of its area; 0 while in use.</summary>
+    public uint Digest { get; init; }
 
     public bool IsEnabled { get; init; }
 
@@ -44,10 +51,14 @@ internal sealed record SidecarDirectory
     /// <summary>Most bytes of an encoded directory: every bitmap with the longest name and a long reason fits.</summary>
     public const int MaximumBytes = 128 * 1024;
 
+    /// <summary>The version that is written.</summary>
+    public const uint Version = 2;
+
     private const ulong Magic = 0x50_41_4D_54_49_42_4C_46; // "FLBITMAP" in the file's byte order
-    private const uint Version = 1;
+    private const uint VersionWithoutPageChecksums = 1;
     private const int HeaderBytes = 88;
-    private const int EntryHeaderBytes = 48;
+    private const int EntryHeaderBytes = 56;
+    private const int FirstEntryHeaderBytes = 48;
     private const int ChecksumOffset = 12;
     private const int MaximumFaultBytes = 512;
     private const uint InUseFlag = 1;
@@ -99,15 +110,15 @@ internal sealed record SidecarDirectory
         }
 
         BinaryPrimitives.WriteInt32LittleEndian(span[24..], end);
-        BinaryPrimitives.WriteUInt32LittleEndian(span[ChecksumOffset..], Checksum(span[..end]));
+        BinaryPrimitives.WriteUInt32LittleEndian(span[ChecksumOffset..], Crc32C.OfSealed(span[..end], ChecksumOffset));
         return bytes[..end];
     }
 
     /// <summary>Reads a directory; null when the bytes are none, or a damaged one.</summary>
     public static SidecarDirectory? Decode(ReadOnlySpan<byte> bytes)
     {
-        if (bytes.Length < HeaderBytes || BinaryPrimitives.ReadUInt64LittleEndian(bytes) != Magic ||
-            BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]) != Version)
+        uint version = VersionOf(bytes);
+        if (version is not (Version or VersionWithoutPageChecksums))
         {
             return null;
         }
@@ -115,7 +126,7 @@ internal sealed record SidecarDirectory
         int lengthBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes[24..]);
         int count = BinaryPrimitives.ReadInt32LittleEndian(bytes[80..]);
         if (lengthBytes < HeaderBytes || lengthBytes > bytes.Length || count is < 0 or > MaximumBitmaps ||
-            Checksum(bytes[..lengthBytes]) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[ChecksumOffset..]))
+            Crc32C.OfSealed(bytes[..lengthBytes], ChecksumOffset) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[ChecksumOffset..]))
         {
             return null;
         }
@@ -124,7 +135,7 @@ internal sealed record SidecarDirectory
         ReadOnlySpan<byte> rest = bytes[HeaderBytes..lengthBytes];
         for (int i = 0; i < count; i++)
         {
-            if (DecodeEntry(ref rest, count) is not { } entry)
+            if (DecodeEntry(ref rest, count, version) is not { } entry)
             {
                 return null;
             }
@@ -146,6 +157,12 @@ internal sealed record SidecarDirectory
         };
     }
 
+    /// <summary>The version that a directory says it has; 0 for what is none.</summary>
+    public static uint VersionOf(ReadOnlySpan<byte> bytes) =>
+        bytes.Length < HeaderBytes || BinaryPrimitives.ReadUInt64LittleEndian(bytes) != Magic
+            ? 0
+            : BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
+
     private static int Encode(SidecarEntry entry, Span<byte> span)
     {
         int nameBytes = Encoding.UTF8.GetBytes(entry.Name, span[EntryHeaderBytes..]);
@@ -166,13 +183,16 @@ internal sealed record SidecarDirectory
         BinaryPrimitives.WriteUInt16LittleEndian(span[14..], (ushort)faultBytes);
         BinaryPrimitives.WriteInt64LittleEndian(span[16..], entry.DataOffsetBytes);
         BinaryPrimitives.WriteInt32LittleEndian(span[24..], entry.PredecessorIndex + 1);
+        BinaryPrimitives.WriteUInt32LittleEndian(span[28..], entry.Digest);
         _ = (entry.BaselineId ?? Guid.Empty).TryWriteBytes(span[32..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[48..], entry.AreaId);
         return lengthBytes;
     }
 
-    private static SidecarEntry? DecodeEntry(ref ReadOnlySpan<byte> rest, int count)
+    private static SidecarEntry? DecodeEntry(ref ReadOnlySpan<byte> rest, int count, uint version)
     {
-        if (rest.Length < EntryHeaderBytes)
+        int headerBytes = version == Version ? EntryHeaderBytes : FirstEntryHeaderBytes;
+        if (rest.Length < headerBytes)
         {
             return null;
         }
@@ -185,7 +205,7 @@ internal sealed record SidecarDirectory
         long dataOffsetBytes = BinaryPrimitives.ReadInt64LittleEndian(rest[16..]);
         int predecessor = BinaryPrimitives.ReadInt32LittleEndian(rest[24..]) - 1;
         Guid baselineId = new(rest.Slice(32, 16));
-        if (lengthBytes < EntryHeaderBytes + nameBytes + faultBytes || lengthBytes > rest.Length || nameBytes == 0 ||
+        if (lengthBytes < headerBytes + nameBytes + faultBytes || lengthBytes > rest.Length || nameBytes == 0 ||
             granularityBits < BitOperations.Log2((ulong)DirtyBitmap.MinimumGranularityBytes) ||
             granularityBits > BitOperations.Log2((ulong)DirtyBitmap.MaximumGranularityBytes) ||
             predecessor < -1 || predecessor >= count || dataOffsetBytes < 0)
@@ -193,34 +213,28 @@ internal sealed record SidecarDirectory
             return null;
         }
 
-        string fault = Encoding.UTF8.GetString(rest.Slice(EntryHeaderBytes + nameBytes, faultBytes));
-        bool isUntrusted = (flags & EntryFlags.Untrusted) != 0;
+        string fault = Encoding.UTF8.GetString(rest.Slice(headerBytes + nameBytes, faultBytes));
+        if (fault.Length == 0)
+        {
+            fault = version == Version ? "It was marked so." : "An older Fleece kept it, without checksums over its bits.";
+        }
+
+        bool isUntrusted = (flags & EntryFlags.Untrusted) != 0 || version != Version;
         SidecarEntry entry = new()
         {
-            Name = Encoding.UTF8.GetString(rest.Slice(EntryHeaderBytes, nameBytes)),
+            Name = Encoding.UTF8.GetString(rest.Slice(headerBytes, nameBytes)),
             GranularityBytes = 1L << granularityBits,
             DataOffsetBytes = dataOffsetBytes,
             IsEnabled = (flags & EntryFlags.Enabled) != 0,
             IsHidden = (flags & EntryFlags.Hidden) != 0,
             IsPending = (flags & EntryFlags.Pending) != 0,
             PredecessorIndex = predecessor,
+            AreaId = version == Version ? BinaryPrimitives.ReadUInt64LittleEndian(rest[FirstEntryHeaderBytes..]) : 0,
+            Digest = BinaryPrimitives.ReadUInt32LittleEndian(rest[28..]),
             BaselineId = baselineId == Guid.Empty ? null : baselineId,
-            Fault = isUntrusted && fault.Length == 0 ? "It was marked so." : isUntrusted ? fault : string.Empty,
+            Fault = isUntrusted ? fault : string.Empty,
         };
         rest = rest[lengthBytes..];
         return entry;
-    }
-
-    // CRC-32C of all of it, with the field itself as zero.
-    private static uint Checksum(ReadOnlySpan<byte> bytes)
-    {
-        uint crc = uint.MaxValue;
-        for (int i = 0; i < bytes.Length; i++)
-        {
-            bool isField = i is >= ChecksumOffset and < ChecksumOffset + sizeof(uint);
-            crc = BitOperations.Crc32C(crc, isField ? (byte)0 : bytes[i]);
-        }
-
-        return ~crc;
     }
 }

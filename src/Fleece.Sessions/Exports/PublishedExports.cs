@@ -62,6 +62,7 @@ public sealed class PublishedExports
     public async ValueTask UnpublishAsync(DiskExport export)
     {
         ArgumentNullException.ThrowIfNull(export);
+        ValueTask closing;
         await _lock.WaitAsync().ConfigureAwait(false);
         try
         {
@@ -72,16 +73,21 @@ public sealed class PublishedExports
 
             _all = [.. _all.Where(other => other != export)];
             export.Listener.Remove(export);
-            if (export.Listener.Exports.Count == 0)
+            if (export.Listener.Exports.Count != 0)
             {
-                _listeners.Remove(AddressOf(export.Listener.Uri));
-                await export.Listener.DisposeAsync().ConfigureAwait(false);
+                return;
             }
+
+            // The address is free when this call returns; the clients are waited for without keeping other exports from ending.
+            _listeners.Remove(AddressOf(export.Listener.Uri));
+            closing = export.Listener.DisposeAsync();
         }
         finally
         {
             _lock.Release();
         }
+
+        await closing.ConfigureAwait(false);
     }
 
     /// <summary>Takes all exports of a disk away.</summary>

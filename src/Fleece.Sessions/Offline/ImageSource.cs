@@ -51,7 +51,7 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         string fullAddress = Storage.FullAddress(address);
-        (IBlockNode image, ImageFormat? format) = await Storage
+        (IBlockNode image, ImageFormat? format, _) = await Storage
             .OpenAsync(fullAddress, options with { IsReadOnly = true }, tls, cancellationToken).ConfigureAwait(false);
         return new ImageSource(fullAddress, image, format);
     }

@@ -77,10 +77,12 @@ public sealed class BackupJob : IAsyncDisposable
     }
 
     /// <summary>Makes it a backup, and lets the bitmap count from it.</summary>
+    /// <remarks>The disk is flushed first: storage that has lost writes says so then, and what was read of it is no backup.</remarks>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
+        await _session!.Disk.Device.FlushAsync(cancellationToken).ConfigureAwait(false);
         Backup backup = await _writer!.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        Bitmap? bitmap = _session!.Bitmap;
+        Bitmap? bitmap = _session.Bitmap;
         await _session.StopAsync(isSuccess: true).ConfigureAwait(false);
         if (bitmap is not null && bitmap.BaselineId != _session.InstantId)
         {
@@ -197,12 +199,14 @@ public sealed class BackupJob : IAsyncDisposable
             return disk.Bitmaps.Find(found.Name);
         }
 
-        if (found.BaselineId is { } baselineId && _folder.Read().Find(baselineId) is not { State: PointState.Kept })
+        if (found.BaselineId is { } baselineId && _folder.Read() is var repository &&
+            repository.Find(baselineId) is not { State: PointState.Kept })
         {
             throw new BlockException(
                 BlockErrorKind.BackupParentMissing,
                 $"The bitmap '{found.Name}' of '{disk.Name}' counts from the instant {baselineId}, and '{_folder.Path}' has no backup " +
-                "of it. See that the right folder is named and its volume is mounted; to begin a new chain here, use -Full.",
+                "of it. See that the right folder is named and its volume is mounted; to begin a new chain here, use -Full." +
+                repository.FaultHint(),
                 _folder.Path);
         }
 

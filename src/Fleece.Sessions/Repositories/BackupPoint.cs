@@ -62,8 +62,18 @@ public sealed class BackupPoint
     /// <summary>Bytes that the file says are zero.</summary>
     public long ZeroBytes { get; }
 
+    /// <summary>True when a seal covers the manifest, so that it is whole; false for one of a version of Fleece that had no seals.
+    /// </summary>
+    public bool IsSealed => Manifest.IsSealed;
+
     /// <summary>Length of the file in bytes.</summary>
     public long FileSizeBytes => Manifest.FileSizeBytes;
+
+    /// <summary>What to tell of a point whose manifest has no seal; whole sentences.</summary>
+    public string DescribeMissingSeal() =>
+        $"'{System.IO.Path.Combine(RepositoryPath, Manifest.ManifestName)}' has no seal, because an older version of Fleece has written " +
+        "it: that it was not changed since is not proved. Backups that are made from now on are sealed; a full one " +
+        "(Backup-FleeceDisk -Full) needs no older ones.";
 
     internal Manifest Manifest { get; }
 

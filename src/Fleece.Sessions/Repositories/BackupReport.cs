@@ -30,6 +30,9 @@ public sealed record BackupReport
     /// <summary>True when all digests were compared, not only what is there.</summary>
     public required bool IsDeep { get; init; }
 
+    /// <summary>True when a seal covers the manifest; false for one of a version of Fleece that had no seals.</summary>
+    public required bool IsSealed { get; init; }
+
     /// <summary>Bytes of the disk's data whose digests were compared.</summary>
     public long CheckedBytes { get; init; }
 

@@ -23,8 +23,9 @@ public sealed class BackupRestore : IAsyncDisposable
     private long _undurableBytes;
     private bool _isEnded;
 
-    private BackupRestore(RestorePlan plan, ContentReader[] layers, IRestoreTarget target)
+    private BackupRestore(RestorePlan plan, ContentReader[] layers, IRestoreTarget target, IReadOnlyList<string> notes)
     {
+        Notes = notes;
         _plan = plan;
         _layers = layers;
         _target = target;
@@ -32,6 +33,9 @@ public sealed class BackupRestore : IAsyncDisposable
         ResumedBytes = DoneBytes = plan.Steps.Take(_doneSteps).Sum(step => step.DataBytes);
         DataBytes = plan.DataBytes;
     }
+
+    /// <summary>What the user should hear though the restore goes on; whole sentences.</summary>
+    public IReadOnlyList<string> Notes { get; }
 
     /// <summary>Bytes of data to write; the rest is zeros.</summary>
     public long DataBytes { get; }
@@ -69,10 +73,12 @@ public sealed class BackupRestore : IAsyncDisposable
             }
 
             CheckUnchanged(Repository.ReadFor(point), chain);
+            await CheckUnsealedAsync(repository, chain, layers, cancellationToken).ConfigureAwait(false);
             IRestoreTarget target = options.DestinationUri is null
                 ? await RestoreFile.OpenAsync(options, plan, cancellationToken).ConfigureAwait(false)
                 : await RestoreExport.ConnectAsync(options, plan, cancellationToken).ConfigureAwait(false);
-            return new BackupRestore(target.ReadsAsZero ? plan : plan.WithZeroes(), [.. layers], target);
+            return new BackupRestore(
+                target.ReadsAsZero ? plan : plan.WithZeroes(), [.. layers], target, NotesOn(repository, chain, target));
         }
         catch
         {
@@ -155,6 +161,35 @@ public sealed class BackupRestore : IAsyncDisposable
         }
     }
 
+    // Nothing but the image itself tells whether a list without a seal is whole.
+    private static async ValueTask CheckUnsealedAsync(
+        Repository repository, IReadOnlyList<Manifest> chain, List<ContentReader> layers, CancellationToken cancellationToken)
+    {
+        for (int layer = 0; layer < chain.Count; layer++)
+        {
+            if (!chain[layer].IsSealed)
+            {
+                await ContentMap.CheckAsync(repository, chain[layer], layers[layer], cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private static List<string> NotesOn(Repository repository, IReadOnlyList<Manifest> chain, IRestoreTarget target)
+    {
+        List<string> notes = [];
+        if (chain.FirstOrDefault(manifest => !manifest.IsSealed) is { } unsealed)
+        {
+            notes.Add(new BackupPoint(repository.Path, unsealed).DescribeMissingSeal());
+        }
+
+        if (target.Note is { } note)
+        {
+            notes.Add(note);
+        }
+
+        return notes;
+    }
+
     private async ValueTask CopyAsync(RestoreStep step, CancellationToken cancellationToken)
     {
         ReadOnlyMemory<byte> data = await _layers[step.LayerIndex!.Value].ReadAsync(step.Extent, cancellationToken).ConfigureAwait(false);
@@ -166,7 +201,7 @@ public sealed class BackupRestore : IAsyncDisposable
                     part.OffsetBytes - _plan.Range.OffsetBytes,
                     data.Slice((int)(part.OffsetBytes - step.Extent.Range.OffsetBytes), (int)part.LengthBytes),
                     _target.ReadsAsZero,
-                    CancellationToken.None)
+                    cancellationToken)
                 .ConfigureAwait(false);
         }
     }
@@ -181,7 +216,7 @@ public sealed class BackupRestore : IAsyncDisposable
         foreach (BlockRange part in step.Parts)
         {
             await _target.Image
-                .WriteZeroesAsync(part.OffsetBytes - _plan.Range.OffsetBytes, part.LengthBytes, WriteFlags.None, CancellationToken.None)
+                .WriteZeroesAsync(part.OffsetBytes - _plan.Range.OffsetBytes, part.LengthBytes, WriteFlags.None, cancellationToken)
                 .ConfigureAwait(false);
         }
     }

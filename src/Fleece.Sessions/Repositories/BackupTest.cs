@@ -18,6 +18,7 @@ public sealed class BackupTest : IAsyncDisposable
     private readonly List<BackupFinding> _findings = [];
     private ContentReader? _reader;
     private bool _isBegun;
+    private bool _isMapCompared;
     private int _next;
 
     /// <summary>Prepares a test of a repository's point.</summary>
@@ -44,6 +45,7 @@ public sealed class BackupTest : IAsyncDisposable
         Instant = _point.Instant,
         Kind = _point.Kind,
         IsDeep = _isDeep,
+        IsSealed = _point.IsSealed,
         CheckedBytes = CheckedBytes,
         Findings = _findings,
     };
@@ -68,6 +70,13 @@ public sealed class BackupTest : IAsyncDisposable
                 _isBegun = true;
                 await BeginAsync(cancellationToken).ConfigureAwait(false);
                 return _reader is not null;
+            }
+
+            if (_reader is not null && !_isMapCompared)
+            {
+                _isMapCompared = true;
+                await ContentMap.CheckAsync(_repository, _point.Manifest, _reader, cancellationToken).ConfigureAwait(false);
+                return true;
             }
 
             if (_reader is null || _next == _point.Manifest.Content.Count || _findings.Count >= BackupReport.MaximumFindings)
@@ -119,13 +128,11 @@ public sealed class BackupTest : IAsyncDisposable
         }
     }
 
-    // Others find the parent by the name in the image, and Fleece by the manifest; both must lead to one file.
     private async ValueTask CheckFileAsync(Manifest manifest, CancellationToken cancellationToken)
     {
-        if (manifest.ParentId is { } mergedId && _repository.Find(mergedId) is { State: PointState.Merged } merged &&
-            !File.Exists(Path.Combine(_repository.Path, merged.FileName)))
+        if (_repository.HoldsItsParent(manifest))
         {
-            return; // The file holds its parent's content already; the manifest follows with the repository's next job.
+            return; // The manifest follows with the repository's next job.
         }
 
         ImageInfo info = await Image.GetInfoAsync(_point.Path, manifest.Format, cancellationToken).ConfigureAwait(false);
@@ -134,17 +141,6 @@ public sealed class BackupTest : IAsyncDisposable
             _point.CheckFile();
         }
 
-        string? expected = manifest.ParentId is { } parentId && _repository.Find(parentId) is { } parent
-            ? Path.GetFileName(_repository.PathOf(parent))
-            : null;
-        string? found = info.ParentPath is null ? null : Path.GetFileName(info.ParentPath);
-        if (!string.Equals(expected, found, StringComparison.Ordinal))
-        {
-            throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
-                $"'{_point.Path}' names {(found is null ? "no parent" : $"'{found}' as its parent")}, and its manifest " +
-                $"{(expected is null ? "none" : $"'{expected}'")}. Put the right file back.",
-                _point.Path);
-        }
+        ContentMap.CheckParent(_repository, manifest, info);
     }
 }

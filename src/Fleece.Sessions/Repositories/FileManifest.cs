@@ -44,8 +44,8 @@ internal static class FileManifest
         {
             throw new BlockException(
                 BlockErrorKind.AlreadyExists,
-                $"'{path}', which is to be the backup's manifest, exists already and is none. Delete it or move it away, or name another " +
-                "file.",
+                $"'{path}', which is to be the backup's manifest, exists already and is none, or is damaged. Delete it or move it " +
+                "away, or name another file.",
                 path);
         }
     }
@@ -87,7 +87,7 @@ internal static class FileManifest
         {
             return ManifestFile.Read(path).IsSingleFile;
         }
-        catch (BlockException e) when (e.Kind is BlockErrorKind.ManifestInvalid or BlockErrorKind.EmptyImage)
+        catch (BlockException e) when (e.Kind == BlockErrorKind.ManifestInvalid)
         {
             return false;
         }

@@ -16,6 +16,9 @@ internal interface IRestoreTarget
     /// <summary>Steps of the plan whose data an interrupted restore has left there.</summary>
     int ResumedSteps { get; }
 
+    /// <summary>What the user should hear of how it began; a whole sentence, or null for nothing.</summary>
+    string? Note { get; }
+
     /// <summary>Makes what was written durable, and notes it where a restore can be taken up again.</summary>
     /// <param name="steps">How many steps of the plan that is.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>

@@ -46,6 +46,19 @@ internal sealed record Manifest
 
     public PointState State { get; init; }
 
+    /// <summary>True when a seal covers the manifest; false for one of a version that had none.</summary>
+    public bool IsSealed { get; init; } = true;
+
+    /// <summary>What the parent showed when this backup was made on it, as <see cref="Repositories.ContentDigest"/> has it; null without a
+    /// parent, and for a backup that is one file.</summary>
+    public string? ParentContentDigest { get; init; }
+
+    /// <summary>What this backup shows, as <see cref="Repositories.ContentDigest"/> has it; null until it is complete.</summary>
+    public string? ContentDigest { get; init; }
+
+    /// <summary>True once a merge has changed which of the content lies in this backup's file.</summary>
+    public bool HasMerged { get; init; }
+
     /// <summary>The backup that takes this one's place; null for one that stays.</summary>
     public Guid? SuccessorId { get; init; }
 
@@ -58,6 +71,9 @@ internal sealed record Manifest
     public BackupKind Kind => ParentId is not null ? BackupKind.Incremental
         : IsSingleFile && Ranges.Without(new BlockRange(0, SizeBytes)).Any() ? BackupKind.Partial
         : BackupKind.Full;
+
+    /// <summary>The name of the manifest's own file.</summary>
+    public string ManifestName => IsSingleFile ? FileManifest.PathFor(FileName) : RepositoryNames.ManifestFor(FileName);
 
     public RangeSet Ranges => RangeSet.Of(Content.Select(extent => extent.Range));
 
@@ -86,6 +102,13 @@ internal sealed record Manifest
             FileSizeBytes = 0,
             Content = [],
         };
+
+    /// <summary>The manifest with all that a new backup holds.</summary>
+    public Manifest Complete(IReadOnlyList<ContentExtent> content, long fileSizeBytes)
+    {
+        Manifest complete = this with { Content = content, FileSizeBytes = fileSizeBytes, CompletedAt = DateTimeOffset.UtcNow };
+        return complete with { ContentDigest = Repositories.ContentDigest.Of(complete) };
+    }
 
     /// <summary>Refuses content that is not in order, not disjoint or not on the disk.</summary>
     /// <returns>What is wrong; null when nothing is.</returns>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers;
 using System.Text.Json;
+using System.Text.Unicode;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Sessions.Backups;
@@ -12,10 +13,19 @@ namespace Fleece.Sessions.Repositories;
 internal static class ManifestFile
 {
     /// <summary>What the field "fleeceManifest" says.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
+
+    /// <summary>The version that had no seal and no content digests. Such manifests are read, and never written.</summary>
+    public const int UnsealedVersion = 1;
 
     // About 12 million digests, which is 48 TiB of data in one backup.
     private const long MaximumBytes = 1L << 30;
+
+    // The manifest, its content, and an extent of that; some more, for what another version may add.
+    private const int MaximumDepth = 8;
+
+    // Each extent on a line of its own, so that people and line tools can read it.
+    private const string LineStart = "\n    ";
 
     /// <summary>Writes a manifest in one step, in place of the one that is there.</summary>
     public static void Write(string path, Manifest manifest)
@@ -39,8 +49,9 @@ internal static class ManifestFile
     public static Manifest Read(string path)
     {
         byte[] bytes;
-        using (LocalFile file = LocalFile.Open(path, isReadOnly: true))
+        try
         {
+            using LocalFile file = LocalFile.Open(path, isReadOnly: true);
             if (file.LengthBytes > MaximumBytes)
             {
                 throw ManifestReader.Invalid(path, $"it has {file.LengthBytes} bytes, and {MaximumBytes} is the limit");
@@ -49,19 +60,53 @@ internal static class ManifestFile
             bytes = new byte[file.LengthBytes];
             file.Read(0, bytes);
         }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.EmptyImage)
+        {
+            throw ManifestReader.Invalid(path, "it is empty");
+        }
+
+        return Parse(path, bytes);
+    }
+
+    /// <summary>Reads the bytes of a manifest's file.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/></exception>
+    public static Manifest Parse(string path, ReadOnlyMemory<byte> bytes)
+    {
+        bool? isIntact = ManifestSeal.Examine(bytes.Span);
+        if (isIntact == false)
+        {
+            throw ManifestReader.Invalid(
+                path, "its seal does not fit its content, so the storage has damaged it, or something other than Fleece has edited it");
+        }
+
+        if (!Utf8.IsValid(bytes.Span))
+        {
+            throw ManifestReader.Invalid(path, "it is not in UTF-8");
+        }
 
         try
         {
-            using JsonDocument document = JsonDocument.Parse(bytes);
-            return new ManifestReader(path, document.RootElement).Read();
+            using JsonDocument document = JsonDocument.Parse(
+                bytes, new JsonDocumentOptions { MaxDepth = MaximumDepth, AllowDuplicateProperties = false });
+            return new ManifestReader(path, document.RootElement, isSealed: isIntact == true).Read();
         }
         catch (JsonException e)
         {
             throw ManifestReader.Invalid(path, $"it is no JSON: {e.Message}");
         }
+        catch (InvalidOperationException)
+        {
+            // The parser's word for an escape of half a surrogate pair (RFC 8259, section 8.2).
+            throw ManifestReader.Invalid(path, "a text in it is no Unicode");
+        }
     }
 
-    private static ReadOnlySpan<byte> Encode(Manifest manifest)
+    /// <summary>An extent as it stands in a manifest.</summary>
+    public static string Describe(ContentExtent extent) => extent.Digest is { } digest
+        ? $"[{extent.Range.OffsetBytes},{extent.Range.LengthBytes},\"{Convert.ToHexStringLower(digest)}\"]"
+        : $"[{extent.Range.OffsetBytes},{extent.Range.LengthBytes}]";
+
+    private static byte[] Encode(Manifest manifest)
     {
         ArrayBufferWriter<byte> buffer = new();
         using Utf8JsonWriter json = new(buffer, new JsonWriterOptions { Indented = true, NewLine = "\n" });
@@ -71,6 +116,7 @@ internal static class ManifestFile
         json.WriteString("id", manifest.Id);
         json.WriteString("chainId", manifest.ChainId);
         WriteOptional(json, "parentId", manifest.ParentId?.ToString());
+        WriteOptional(json, "parentContentDigest", manifest.ParentContentDigest);
         json.WriteString("file", manifest.FileName);
         json.WriteString("format", manifest.Format.ToString());
         json.WriteString("compression", manifest.Compression.ToString());
@@ -83,22 +129,22 @@ internal static class ManifestFile
         json.WriteNumber("fileSizeBytes", manifest.FileSizeBytes);
         json.WriteString("state", manifest.State.ToString());
         WriteOptional(json, "successorId", manifest.SuccessorId?.ToString());
+        json.WriteBoolean("hasMerged", manifest.HasMerged);
+        json.WriteString("contentDigest", manifest.ContentDigest);
         json.WriteStartArray("content");
         foreach (ContentExtent extent in manifest.Content)
         {
-            json.WriteRawValue(Encode(extent));
+            json.WriteRawValue(LineStart + Describe(extent));
         }
 
         json.WriteEndArray();
+        json.WriteString(ManifestSeal.Field, ManifestSeal.Blank);
         json.WriteEndObject();
         json.Flush();
-        return buffer.WrittenSpan;
+        byte[] bytes = [.. buffer.WrittenSpan, (byte)'\n'];
+        ManifestSeal.Write(bytes);
+        return bytes;
     }
-
-    // On a line of its own, so that people and line tools can read it.
-    private static string Encode(ContentExtent extent) => extent.Digest is { } digest
-        ? $"[{extent.Range.OffsetBytes},{extent.Range.LengthBytes},\"{Convert.ToHexStringLower(digest)}\"]"
-        : $"[{extent.Range.OffsetBytes},{extent.Range.LengthBytes}]";
 
     private static void WriteOptional(Utf8JsonWriter json, string name, string? value)
     {

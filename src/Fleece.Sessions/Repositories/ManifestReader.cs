@@ -7,8 +7,14 @@ using Fleece.Sessions.Backups;
 namespace Fleece.Sessions.Repositories;
 
 /// <summary>Takes a manifest out of its JSON and refuses what can't be one (rule R5).</summary>
-internal readonly struct ManifestReader(string path, JsonElement root)
+/// <param name="path">What messages call the file.</param>
+/// <param name="root">The JSON.</param>
+/// <param name="isSealed">True when the file ends with its seal, and that fits.</param>
+internal readonly struct ManifestReader(string path, JsonElement root, bool isSealed)
 {
+    // Most characters of the file that a message repeats.
+    private const int MaximumShownLength = 100;
+
     /// <summary>The error of a manifest that is none.</summary>
     public static BlockException Invalid(string path, string fault) => new(
         BlockErrorKind.ManifestInvalid,
@@ -23,11 +29,7 @@ internal readonly struct ManifestReader(string path, JsonElement root)
             throw Invalid(path, "it is no JSON object");
         }
 
-        if (Number("fleeceManifest", int.MaxValue) is not ManifestFile.Version and var version)
-        {
-            throw Invalid(path, $"its field 'fleeceManifest' is {version}, and this version of Fleece knows {ManifestFile.Version}");
-        }
-
+        bool hasSeal = CheckVersion();
         long sizeBytes = Number("sizeBytes", long.MaxValue);
         Manifest manifest = new()
         {
@@ -48,6 +50,10 @@ internal readonly struct ManifestReader(string path, JsonElement root)
             State = Choice<PointState>("state"),
             SuccessorId = Identity("successorId"),
             Content = Content(),
+            IsSealed = hasSeal,
+            HasMerged = hasSeal && Truth("hasMerged"),
+            ParentContentDigest = hasSeal ? DigestText("parentContentDigest") : null,
+            ContentDigest = hasSeal ? DigestText("contentDigest") ?? throw Missing("contentDigest") : null,
         };
         string fileName = Path.GetFileName(path);
         string ownName = fileName.EndsWith(RepositoryNames.Partial, StringComparison.Ordinal)
@@ -62,6 +68,28 @@ internal readonly struct ManifestReader(string path, JsonElement root)
         return manifest;
     }
 
+    // A file that says it is of the version before seals is not made one of it by that alone.
+    private bool CheckVersion()
+    {
+        long version = Number("fleeceManifest", int.MaxValue);
+        switch (version)
+        {
+            case ManifestFile.UnsealedVersion when root.TryGetProperty(ManifestSeal.Field, out _):
+                throw Invalid(path, $"its field 'fleeceManifest' is {version}, and manifests of that version have no seal");
+            case ManifestFile.UnsealedVersion:
+                return false;
+            case ManifestFile.Version when !isSealed:
+                throw Invalid(path, "it does not end with its seal, so it is cut short or something other than Fleece has edited it");
+            case ManifestFile.Version:
+                return true;
+            default:
+                throw Invalid(
+                    path,
+                    $"its field 'fleeceManifest' is {version}, and this version of Fleece knows {ManifestFile.UnsealedVersion} and " +
+                    $"{ManifestFile.Version}");
+        }
+    }
+
     private void CheckName(Manifest manifest, string ownName)
     {
         bool fits = manifest.IsSingleFile
@@ -72,7 +100,7 @@ internal readonly struct ManifestReader(string path, JsonElement root)
         if (!fits)
         {
             throw Invalid(
-                path, $"its field 'file' is '{manifest.FileName}' and its number {manifest.Number}, which do not fit its own name");
+                path, $"its field 'file' is {Show(Field("file"))} and its number {manifest.Number}, which do not fit its own name");
         }
     }
 
@@ -92,6 +120,13 @@ internal readonly struct ManifestReader(string path, JsonElement root)
         if (manifest.FindFault() is { } fault)
         {
             throw Invalid(path, fault);
+        }
+
+        // What a merge has changed can't be computed any more, and what an older version has written never was.
+        if (manifest is { IsSealed: true, State: PointState.Kept, HasMerged: false } &&
+            manifest.ContentDigest != ContentDigest.Of(manifest))
+        {
+            throw Invalid(path, "its field 'contentDigest' does not fit its content");
         }
     }
 
@@ -120,7 +155,7 @@ internal readonly struct ManifestReader(string path, JsonElement root)
             item[1].ValueKind != JsonValueKind.Number || !item[1].TryGetInt64(out long lengthBytes) || lengthBytes < 0 ||
             offsetBytes > long.MaxValue - lengthBytes)
         {
-            throw Invalid(path, $"{item.GetRawText()} in its field 'content' is not [offset, length] or [offset, length, \"sha256\"]");
+            throw Invalid(path, $"{Show(item)} in its field 'content' is not [offset, length] or [offset, length, \"sha256\"]");
         }
 
         return new ContentExtent(new BlockRange(offsetBytes, lengthBytes), fields == 3 ? Digest(item[2]) : null);
@@ -135,7 +170,22 @@ internal readonly struct ManifestReader(string path, JsonElement root)
             return digest;
         }
 
-        throw Invalid(path, $"{item.GetRawText()} in its field 'content' is not a SHA-256 digest in hexadecimal");
+        throw Invalid(path, $"{Show(item)} in its field 'content' is not a SHA-256 digest in hexadecimal");
+    }
+
+    private string? DigestText(string name) => Text(name) switch
+    {
+        null => null,
+        { Length: ContentExtent.DigestBytes * 2 } text when text.All(char.IsAsciiHexDigitLower) => text,
+        _ => throw Invalid(path, $"its field '{name}' is {Show(Field(name))}, not a SHA-256 digest in hexadecimal"),
+    };
+
+    private bool Truth(string name)
+    {
+        JsonElement field = Field(name);
+        return field.ValueKind is JsonValueKind.True or JsonValueKind.False
+            ? field.GetBoolean()
+            : throw Invalid(path, $"its field '{name}' is {Show(field)}, not true or false");
     }
 
     private JsonElement Field(string name) => root.TryGetProperty(name, out JsonElement field) ? field : throw Missing(name);
@@ -145,7 +195,7 @@ internal readonly struct ManifestReader(string path, JsonElement root)
         JsonElement field = Field(name);
         return field.ValueKind == JsonValueKind.Number && field.TryGetInt64(out long value) && value >= 0 && value <= maximum
             ? value
-            : throw Invalid(path, $"its field '{name}' is {field.GetRawText()}, not a number from 0 to {maximum}");
+            : throw Invalid(path, $"its field '{name}' is {Show(field)}, not a number from 0 to {maximum}");
     }
 
     private string? Text(string name)
@@ -155,21 +205,21 @@ internal readonly struct ManifestReader(string path, JsonElement root)
         {
             JsonValueKind.String => field.GetString(),
             JsonValueKind.Null => null,
-            _ => throw Invalid(path, $"its field '{name}' is {field.GetRawText()}, not a text"),
+            _ => throw Invalid(path, $"its field '{name}' is {Show(field)}, not a text"),
         };
     }
 
     private Guid? Identity(string name) =>
         Text(name) is not { } text ? null
         : Guid.TryParseExact(text, "D", out Guid id) ? id
-        : throw Invalid(path, $"its field '{name}' is '{text}', not a UUID");
+        : throw Invalid(path, $"its field '{name}' is {Show(Field(name))}, not a UUID");
 
     private DateTimeOffset Time(string name)
     {
         JsonElement field = Field(name);
         return field.ValueKind == JsonValueKind.String && field.TryGetDateTimeOffset(out DateTimeOffset time)
             ? time
-            : throw Invalid(path, $"its field '{name}' is {field.GetRawText()}, not a time as in ISO 8601");
+            : throw Invalid(path, $"its field '{name}' is {Show(field)}, not a time as in ISO 8601");
     }
 
     private T Choice<T>(string name)
@@ -177,6 +227,12 @@ internal readonly struct ManifestReader(string path, JsonElement root)
         Text(name) is { } text && Enum.GetNames<T>().Contains(text)
             ? Enum.Parse<T>(text)
             : throw Invalid(path, $"its field '{name}' is none of {string.Join(", ", Enum.GetNames<T>())}");
+
+    private static string Show(JsonElement element)
+    {
+        string text = element.GetRawText();
+        return text.Length <= MaximumShownLength ? text : text[..MaximumShownLength] + "...";
+    }
 
     private BlockException Missing(string name) => Invalid(path, $"it has no field '{name}', or one of another kind");
 }

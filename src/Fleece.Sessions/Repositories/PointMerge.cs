@@ -53,6 +53,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         ContentReader newer = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
         await using (newer.ConfigureAwait(false))
         {
+            await CheckUnsealedAsync(successor, newer, cancellationToken).ConfigureAwait(false);
             await newer.CheckAllAsync(successor.Content, cancellationToken).ConfigureAwait(false);
         }
 
@@ -61,6 +62,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         ContentReader older = await repository.OpenAsync(point, cancellationToken).ConfigureAwait(false);
         await using (older.ConfigureAwait(false))
         {
+            await CheckUnsealedAsync(point, older, cancellationToken).ConfigureAwait(false);
             foreach (ContentExtent extent in point.Content)
             {
                 await AddRemainingAsync(older, extent, [.. covered.Without(extent.Range)], remaining, cancellationToken)
@@ -69,6 +71,16 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         }
 
         return point with { State = PointState.Merging, SuccessorId = successor.Id, Content = remaining };
+    }
+
+    // What a merge writes has a seal, and must not put one under a list that has lost something.
+    private async ValueTask CheckUnsealedAsync(Manifest manifest, ContentReader reader, CancellationToken cancellationToken)
+    {
+        if (!manifest.IsSealed)
+        {
+            await ContentMap.CheckAsync(repository, manifest, reader, cancellationToken).ConfigureAwait(false);
+            await reader.CheckAllAsync([.. manifest.Content.Where(extent => extent.IsZero)], cancellationToken).ConfigureAwait(false);
+        }
     }
 
     private static async ValueTask AddRemainingAsync(
@@ -187,6 +199,8 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         ManifestFile.Write(folder.InFolder(RepositoryNames.ManifestFor(successor.FileName)), successor with
         {
             ParentId = merged.ParentId,
+            ParentContentDigest = merged.ParentContentDigest,
+            HasMerged = true,
             Compression = merged.Compression,
             FileSizeBytes = info.FileSizeBytes,
             Content = content,

@@ -55,6 +55,7 @@ public sealed class Repository
         }
 
         repository._manifests.Sort(static (left, right) => left.Number.CompareTo(right.Number));
+        repository.AddContentDigests();
         return repository;
     }
 
@@ -101,11 +102,23 @@ public sealed class Repository
 
     /// <summary>The newest point; with a time, the newest at or before it.</summary>
     /// <remarks>"Newest" goes by number: where a clock went back, the later backup is the newer one all the same.</remarks>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>; or why a manifest can't be read that may describe a
+    /// newer one, for which an older one is no substitute.</exception>
     public BackupPoint FindNewest(DateTimeOffset? at)
     {
         IReadOnlyList<BackupPoint> points = Points;
-        return points.LastOrDefault(point => at is null || point.Instant <= at) ?? throw new BlockException(
+        BackupPoint? newest = points.LastOrDefault(point => at is null || point.Instant <= at);
+        int next = points.FirstOrDefault(point => point.Number > (newest?.Number ?? 0))?.Number ?? int.MaxValue;
+        if (_faults.Find(fault => NumberOf(fault) is var number && number > (newest?.Number ?? 0) && number < next) is { } unknown)
+        {
+            throw new BlockException(
+                unknown.Kind,
+                $"{unknown.Message} It may describe the backup that is wanted" +
+                (newest is null ? "." : $"; to have the one before, name its file, '{newest.Path}'."),
+                unknown.Path);
+        }
+
+        return newest ?? throw new BlockException(
             BlockErrorKind.BackupUnknown,
             points.Count == 0 ? $"'{Path}' holds no backup."
                 : $"'{Path}' holds no backup of {at:u} or before; the oldest is of {points.Min(point => point.Instant):u}.",
@@ -139,7 +152,7 @@ public sealed class Repository
             Manifest parent = Find(parentId) ?? throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
                 $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
-                $"nor what builds on it can be restored. Put that backup back; {FaultText()}",
+                $"nor what builds on it can be restored. Put its image and its manifest back.{FaultHint()}",
                 PathOf(child));
             if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
             {
@@ -150,11 +163,24 @@ public sealed class Repository
                     PathOf(child));
             }
 
+            if (child.ParentContentDigest is { } digest && digest != parent.ContentDigest)
+            {
+                throw new BlockException(
+                    BlockErrorKind.BackupChainBroken,
+                    $"'{PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
+                    $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones back.",
+                    PathOf(parent));
+            }
+
             chain.Add(parent);
         }
 
         return chain;
     }
+
+    /// <summary>A sentence about a manifest that can't be read, for a message about a backup that is not found; empty when all can.
+    /// </summary>
+    internal string FaultHint() => _faults.Count == 0 ? string.Empty : $" It may be this one: {_faults[0].Message}";
 
     /// <summary>A backup that a job has begun to take out; null for none.</summary>
     internal Manifest? FindLeaving() => _manifests.Find(manifest => manifest.State != PointState.Kept);
@@ -173,6 +199,15 @@ public sealed class Repository
             ? PathOf(successor)
             : path;
     }
+
+    /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
+    internal bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
+        Find(parentId) is { State: PointState.Merged } parent && PathOf(parent) == PathOf(manifest);
+
+    /// <summary>What a backup's file holds of the disk.</summary>
+    internal RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
+        ? Find(manifest.ParentId!.Value)!.Ranges.With(manifest.Ranges.Ranges)
+        : manifest.Ranges;
 
     /// <summary>Opens a backup of the repository. While it is open nobody changes the file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why the image can't be opened.</exception>
@@ -197,7 +232,7 @@ public sealed class Repository
 
     // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
     private bool IsOverlay(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        (Find(parentId) is not { State: PointState.Merged } parent || PathOf(parent) != PathOf(manifest) || IsOverlay(parent));
+        (!HoldsItsParent(manifest) || IsOverlay(Find(parentId)!));
 
     private void Add(string file)
     {
@@ -226,5 +261,22 @@ public sealed class Repository
         }
     }
 
-    private string FaultText() => _faults.Count == 0 ? "its image and its manifest." : $"perhaps it is one of these: {_faults[0].Message}";
+    // Those of older versions have none; what they show is computed in the same way, so that what is built on them holds them to it.
+    private void AddContentDigests()
+    {
+        for (int i = 0; i < _manifests.Count; i++)
+        {
+            if (_manifests[i] is { ContentDigest: null } manifest)
+            {
+                manifest = manifest with
+                {
+                    ParentContentDigest = manifest.ParentId is { } parentId ? Find(parentId)?.ContentDigest : null,
+                };
+                _manifests[i] = _byId[manifest.Id] = manifest with { ContentDigest = ContentDigest.Of(manifest) };
+            }
+        }
+    }
+
+    private static int NumberOf(BlockException fault) =>
+        RepositoryNames.TryParse(System.IO.Path.GetFileName(fault.Path) ?? string.Empty, out int number, out _) ? number : 0;
 }

@@ -175,7 +175,7 @@ public sealed class RepositoryFolder : IDisposable
         {
             FileNames.Delete(InFolder(ManifestFile.Read(partialManifestPath).FileName));
         }
-        catch (BlockException e) when (e.Kind is BlockErrorKind.ManifestInvalid or BlockErrorKind.EmptyImage)
+        catch (BlockException e) when (e.Kind == BlockErrorKind.ManifestInvalid)
         {
             // Half written, so its image never got its name.
         }

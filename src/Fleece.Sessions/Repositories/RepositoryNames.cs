@@ -51,6 +51,6 @@ internal static partial class RepositoryNames
         _ => "raw",
     };
 
-    [GeneratedRegex(@"^.*-([0-9]{6,})(\.json|\.qcow2|\.vhdx|\.vhd|\.raw)$", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"^.*-([0-9]{6,})(\.json|\.qcow2|\.vhdx|\.vhd|\.raw)\z", RegexOptions.IgnoreCase)]
     private static partial Regex Name();
 }

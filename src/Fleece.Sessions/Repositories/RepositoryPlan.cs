@@ -31,6 +31,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             Number = number,
             ChainId = parent?.ChainId ?? identity.Id,
             ParentId = parent?.Id,
+            ParentContentDigest = parent?.ContentDigest,
         };
         return new RepositoryPlan(manifest, new ImageCreateOptions
         {
@@ -83,7 +84,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             BlockErrorKind.BackupParentMissing,
             $"The bitmap '{identity.BitmapName}' counts from the instant {baselineId}, and '{repository.Path}' has no backup of it, so " +
             "there is nothing to build on. Name the repository that has it, and see that its volume is mounted; or clear the bitmap, " +
-            "which makes the next backup a full one.",
+            $"which makes the next backup a full one.{repository.FaultHint()}",
             repository.Path);
 
         if (parent.SizeBytes != sizeBytes)

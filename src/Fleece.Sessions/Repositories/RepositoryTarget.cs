@@ -94,8 +94,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     /// <inheritdoc/>
     public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
     {
-        Manifest manifest = _plan with { Content = content };
-        CheckCovers(manifest);
+        CheckCovers(_plan with { Content = content });
         await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
         await Image.DisposeAsync().ConfigureAwait(false);
         if (mustVerify)
@@ -103,7 +102,7 @@ internal sealed class RepositoryTarget : IBackupTarget
             await FileTarget.VerifyAsync(PartialPath, _layout, content, cancellationToken).ConfigureAwait(false);
         }
 
-        manifest = manifest with { FileSizeBytes = new FileInfo(PartialPath).Length, CompletedAt = DateTimeOffset.UtcNow };
+        Manifest manifest = _plan.Complete(content, new FileInfo(PartialPath).Length);
         _folder.Reached?.Invoke("durable");
         ManifestFile.WritePartial(ManifestPath, manifest);
         _folder.Reached?.Invoke("described");
@@ -120,7 +119,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     {
         try
         {
-            await FileTarget.CloseFailedAsync(Image).ConfigureAwait(false);
+            await FileTarget.CloseFailedAsync(Image, isKept: false).ConfigureAwait(false);
             FileNames.Delete(PartialPath);
             if (!File.Exists(ManifestPath))
             {

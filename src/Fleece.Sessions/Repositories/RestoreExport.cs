@@ -21,6 +21,9 @@ internal sealed class RestoreExport(IBlockNode image) : IRestoreTarget
     /// <inheritdoc/>
     public int ResumedSteps => 0;
 
+    /// <inheritdoc/>
+    public string? Note => null;
+
     /// <summary>Connects and checks that the disk fits.</summary>
     /// <inheritdoc cref="ExportTarget.ConnectAsync" path="/exception"/>
     public static async ValueTask<RestoreExport> ConnectAsync(

@@ -15,7 +15,7 @@ internal sealed class RestoreFile : IRestoreTarget
     private readonly string _partialPath;
     private readonly string _fingerprint;
 
-    private RestoreFile(RestoreOptions options, RestorePlan plan, IBlockNode image, int resumedSteps)
+    private RestoreFile(RestoreOptions options, RestorePlan plan, IBlockNode image, int resumedSteps, string? note = null)
     {
         _options = options;
         _plan = plan;
@@ -23,6 +23,7 @@ internal sealed class RestoreFile : IRestoreTarget
         _fingerprint = plan.Fingerprint();
         Image = image;
         ResumedSteps = resumedSteps;
+        Note = note;
     }
 
     /// <inheritdoc/>
@@ -34,6 +35,9 @@ internal sealed class RestoreFile : IRestoreTarget
     /// <inheritdoc/>
     public int ResumedSteps { get; }
 
+    /// <inheritdoc/>
+    public string? Note { get; }
+
     /// <summary>Refuses a file that must not be replaced, and one that somebody has open.</summary>
     public static void CheckDestination(RestoreOptions options) => FileTarget.CheckDestination(
         new BackupOptions { Path = options.DestinationPath, Overwrite = options.Overwrite, HasManifest = false });
@@ -44,14 +48,22 @@ internal sealed class RestoreFile : IRestoreTarget
     {
         string partialPath = PartialPathOf(options);
         ImageCreateOptions layout = options.Image with { SizeBytes = plan.Range.LengthBytes };
+        int? doneSteps = RestoreProgress.Find(partialPath, plan, out bool isDamaged);
+        if (isDamaged)
+        {
+            // No restore can go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
+            LocalFile.Open(partialPath, isReadOnly: false).Dispose();
+            FileNames.Delete(partialPath);
+        }
+
         if (!File.Exists(partialPath))
         {
             RestoreProgress.Delete(partialPath);
             IBlockNode made = await FileTarget.CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
-            return new RestoreFile(options, plan, made, resumedSteps: 0);
+            return new RestoreFile(options, plan, made, resumedSteps: 0, isDamaged ? BeginsAnew(partialPath) : null);
         }
 
-        if (RestoreProgress.Find(partialPath, plan) is not { } doneSteps)
+        if (doneSteps is null)
         {
             throw new BlockException(
                 BlockErrorKind.AlreadyExists,
@@ -62,7 +74,7 @@ internal sealed class RestoreFile : IRestoreTarget
 
         (IBlockNode image, _) = await Images.Image
             .OpenAsync(partialPath, new ImageOpenOptions { Format = layout.Format }, cancellationToken).ConfigureAwait(false);
-        return new RestoreFile(options, plan, image, doneSteps);
+        return new RestoreFile(options, plan, image, doneSteps.Value);
     }
 
     /// <inheritdoc/>
@@ -86,7 +98,7 @@ internal sealed class RestoreFile : IRestoreTarget
     {
         if (steps == 0)
         {
-            await Image.DisposeAsync().ConfigureAwait(false);
+            await Images.Image.AbandonAsync(Image).ConfigureAwait(false);
             FileNames.Delete(_partialPath);
             return;
         }
@@ -104,6 +116,9 @@ internal sealed class RestoreFile : IRestoreTarget
             await Image.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    private static string BeginsAnew(string partialPath) =>
+        $"The restore begins anew: how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged.";
 
     private static string PartialPathOf(RestoreOptions options) => options.DestinationPath + RepositoryNames.Partial;
 }

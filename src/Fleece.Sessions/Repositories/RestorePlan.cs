@@ -29,7 +29,7 @@ internal sealed class RestorePlan
     }
 
     /// <summary>The reads, in an order that depends on the manifests alone. Zeros are left out, but those of a backup that is a file of its
-    /// own: something else may have replaced that, and a manifest that is not this image's must not pass for it.</summary>
+    /// own, for something else may have replaced that, and those of a manifest without a seal, which may have lost a digest.</summary>
     public IReadOnlyList<RestoreStep> Steps { get; }
 
     /// <summary>What of the disk is restored.</summary>
@@ -50,8 +50,9 @@ internal sealed class RestorePlan
         List<RestoreStep> steps = [];
         for (int layer = 0; layer < chain.Count; layer++)
         {
+            bool mustCheckZeroes = chain[layer].IsSingleFile || !chain[layer].IsSealed;
             IEnumerable<ContentExtent> zeroes = chain[layer].Content
-                .Where(extent => chain[layer].IsSingleFile && extent.IsZero && extent.Range.Overlaps(range))
+                .Where(extent => mustCheckZeroes && extent.IsZero && extent.Range.Overlaps(range))
                 .Select(extent => new ContentExtent(extent.Range.Intersect(range), Digest: null));
             steps.AddRange(zeroes.Select(extent => new RestoreStep(layer, extent, [])));
 

@@ -28,7 +28,7 @@ public sealed class Retention(RepositoryFolder folder)
             Manifest successor = repository.Find(point.SuccessorId!.Value) ?? throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
                 $"The backup {point.Number} was being merged into the one of the instant {point.SuccessorId}, which is not in the " +
-                "repository. Put its image and its manifest back.",
+                $"repository. Put its image and its manifest back.{repository.FaultHint()}",
                 folder.InFolder(point.FileName));
             await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
             _removed.Add(point.Number);

@@ -147,7 +147,7 @@ public sealed class TimeoutConformance : IAsyncDisposable
     }
 
     [Fact]
-    public async Task A_copy_that_fails_in_time_is_an_ordinary_failure()
+    public async Task A_copy_that_finds_no_room_in_time_says_that_temp_is_full()
     {
         PointInTime point = await StartAsync(CopyErrorPolicy.BreakGuestWrite, Second);
         Hold copying = _temp.HoldNext(BlockOperationKind.Write);
@@ -157,7 +157,8 @@ public sealed class TimeoutConformance : IAsyncDisposable
         copying.Fail(BlockErrorKind.NoSpace);
 
         BlockException failed = await Assert.ThrowsAsync<BlockException>(() => write);
-        Assert.Equal((BlockErrorKind.CopyFailed, BlockErrorKind.NoSpace), (failed.Kind, failed.RootKind));
+        Assert.Equal((BlockErrorKind.TempFull, BlockErrorKind.NoSpace), (failed.Kind, failed.RootKind));
+        Assert.Contains("temp is full", failed.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -194,17 +194,23 @@ public sealed class DirtyBitmapTests
 
     private sealed class Journal : IBitmapJournal
     {
-        public byte[] Bytes { get; } = new byte[16 * 1024];
+        private readonly byte[] _page = new byte[IBitmapJournal.PageBytes];
+
+        public byte[] Bytes { get; } = new byte[4 * IBitmapJournal.PageBytes];
 
         public int Count { get; set; }
 
         public Action OnStore { get; set; } = () => { };
 
-        public void Store(long firstByte, ReadOnlySpan<byte> bytes)
+        public Span<byte> Page => _page;
+
+        // What the bitmap puts into the page next must not build on what is in it.
+        public void Store(long pageIndex)
         {
             OnStore();
             Count++;
-            bytes.CopyTo(Bytes.AsSpan((int)firstByte));
+            _page.CopyTo(Bytes, pageIndex * IBitmapJournal.PageBytes);
+            Array.Fill(_page, (byte)0xA5);
         }
     }
 }

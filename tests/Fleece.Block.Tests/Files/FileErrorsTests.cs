@@ -12,7 +12,7 @@ public sealed class FileErrorsTests
     [InlineData(Win32 | 2, BlockErrorKind.NotFound)]
     [InlineData(Win32 | 3, BlockErrorKind.NotFound)]
     [InlineData(Win32 | 5, BlockErrorKind.PermissionDenied)]
-    [InlineData(Win32 | 19, BlockErrorKind.PermissionDenied)]
+    [InlineData(Win32 | 19, BlockErrorKind.ReadOnly)]
     [InlineData(Win32 | 32, BlockErrorKind.InUse)]
     [InlineData(Win32 | 33, BlockErrorKind.InUse)]
     [InlineData(Win32 | 39, BlockErrorKind.NoSpace)]
@@ -30,7 +30,7 @@ public sealed class FileErrorsTests
     [InlineData(26, BlockErrorKind.InUse)]
     [InlineData(27, BlockErrorKind.NoSpace)]
     [InlineData(28, BlockErrorKind.NoSpace)]
-    [InlineData(30, BlockErrorKind.PermissionDenied)]
+    [InlineData(30, BlockErrorKind.ReadOnly)]
     public void Codes_of_the_system_map_to_kinds(int resultCode, BlockErrorKind kind) =>
         Assert.Equal(kind, FileErrors.From(new IOException("text", resultCode), "disk.raw", "read").Kind);
 

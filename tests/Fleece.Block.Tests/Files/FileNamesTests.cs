@@ -11,6 +11,24 @@ public sealed class FileNamesTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_move_that_the_system_refuses_copies_nothing(bool overwrite)
+    {
+        using MountedFolder other = new("tmpfs");
+        Assert.SkipWhen(other.SkipReason is not null, other.SkipReason ?? string.Empty);
+        string path = _folder.File("a");
+        string newPath = other.NewFile();
+        File.WriteAllText(path, "content");
+
+        BlockException failure = Assert.Throws<BlockException>(() => FileNames.Move(path, newPath, overwrite));
+
+        Assert.Contains(newPath, failure.Message, StringComparison.Ordinal);
+        Assert.True(File.Exists(path));
+        Assert.False(File.Exists(newPath));
+    }
+
     [Fact]
     public async Task A_new_name_is_flushed_with_its_folder()
     {

@@ -66,6 +66,28 @@ public sealed class Qcow2RefusalTests
         Assert.Contains("memory.qcow2", failure.Message, StringComparison.Ordinal);
     }
 
+    // Signed, these lie before the file; the first was found by a fuzzer.
+    [Theory]
+    [InlineData(0x93E4_0000_0000_0000UL)]
+    [InlineData(1UL << 63)]
+    [InlineData(ulong.MaxValue - ClusterBytes + 1)]
+    [InlineData(1UL << 56)]
+    public void A_snapshot_whose_l1_table_is_in_no_file_is_refused_as_damage(ulong offsetBytes)
+    {
+        byte[] image = Images.Empty(SizeBytes, ClusterBytes);
+        int tableAt = image.Length;
+        Array.Resize(ref image, tableAt + ClusterBytes);
+        Put(image, 60, 4, 1);
+        Put(image, 64, 8, (ulong)tableAt);
+        Put(image, tableAt, 8, offsetBytes);
+        Put(image, tableAt + 8, 4, 1);
+
+        BlockException failure = OpenFails(image);
+
+        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Contains($"snapshot 0's L1 table offset is {offsetBytes}", failure.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(1UL)]
     [InlineData(2UL)]

@@ -36,11 +36,30 @@ public sealed class BadClientTests
         Assert.Equal(512, other.ReadDisk(0, 512).Length);
     }
 
+    // Nothing was acknowledged, so the protocol lets the front be there.
+    [Fact]
+    public async Task A_client_that_dies_within_a_large_write_has_written_at_most_the_front_of_it()
+    {
+        await using ServedDisk disk = new(8 * MiB);
+        using RawClient other = disk.Go();
+        byte[] data = _seeds.Bytes(3 * MiB);
+        using (RawClient client = disk.Go())
+        {
+            client.Send(Packet.Write(HeaderMode.Simple, 1, 0, data).AsSpan()[..^1]);
+        }
+
+        Assert.True(SpinWait.SpinUntil(() => disk.Server.ConnectionCount == 1, Patience));
+        byte[] stored = other.ReadDisk(0, 3 * MiB);
+        int frontBytes = stored.AsSpan().CommonPrefixLength(data);
+        Assert.InRange(frontBytes, 0, 3 * MiB - 1);
+        Assert.False(stored.AsSpan(frontBytes).ContainsAnyExcept((byte)0));
+    }
+
     [Theory]
-    [InlineData(HeaderMode.Simple, 3 * MiB)]
+    [InlineData(HeaderMode.Simple, 512 * 1024)]
     [InlineData(HeaderMode.Structured, 10_000)]
     [InlineData(HeaderMode.Extended, 100_000)]
-    public async Task A_client_that_dies_within_a_write_has_written_none_of_it(HeaderMode mode, int lengthBytes)
+    public async Task A_client_that_dies_within_a_write_of_one_piece_has_written_none_of_it(HeaderMode mode, int lengthBytes)
     {
         RecordingNode node = new(new MemoryNode(8 * MiB));
         await using ServedDisk disk = new(node);

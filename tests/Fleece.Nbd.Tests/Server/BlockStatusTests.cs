@@ -94,7 +94,7 @@ public sealed class BlockStatusTests
             count += extents.Count;
         }
 
-        Assert.Equal((40_000, 3), (count, requests));
+        Assert.Equal((40_000, 10), (count, requests));
 
         static ulong Next(ref ulong at, (ulong LengthBytes, ulong Flags) extent)
         {

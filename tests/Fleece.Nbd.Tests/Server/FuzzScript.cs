@@ -59,7 +59,7 @@ internal sealed class FuzzScript(Seeds seeds, int diskBytes)
                 6 => Packet.Option(7, Packet.Wish("other")),
                 7 => Packet.Option(10, Mutate(Packet.Contexts("vm", "base:allocation"))),
                 8 => Packet.Option(7, new Packet().U32((uint)seeds.Pick(4095, 4096, 4097)).Raw(new byte[4200]).ToArray()),
-                9 => seeds.Chance(10) ? Packet.Option(6, new byte[seeds.Pick(256 * 1024, 256 * 1024 + 1)]) : [],
+                9 => seeds.Chance(10) ? Packet.Option(6, new byte[seeds.Pick(128 * 1024, 128 * 1024 + 1)]) : [],
                 10 => Packet.Option(6, Mutate(Packet.Wish("vm", 3))),
                 11 => seeds.Chance(5) ? Packet.Option(2) : [],
                 12 => Packet.Option(9, Packet.Contexts(string.Empty, "base:", "\u20ac")),

@@ -35,7 +35,7 @@ internal sealed class HandshakeOracle(OracleReader client, OracleReader server, 
             ulong magic = client.U64();
             uint option = client.U32();
             uint length = client.U32();
-            if (magic != 0x49484156454F5054 || length > 32 << 20 || length > client.Left || (option == 1 && length > 256 << 10))
+            if (magic != 0x49484156454F5054 || length > 32 << 20 || length > client.Left || (option == 1 && length > 128 << 10))
             {
                 return false;
             }
@@ -46,7 +46,7 @@ internal sealed class HandshakeOracle(OracleReader client, OracleReader server, 
                 return data.TryName((int)length, out string name) && IsThere(name) && CheckOldExport();
             }
 
-            OptionReply answer = length > 256 << 10 ? OptionReply.ErrorTooBig : Expect(option, data);
+            OptionReply answer = length > 128 << 10 ? OptionReply.ErrorTooBig : Expect(option, data);
             Assert.Equal(answer, ReadReplies(option));
             if (answer == OptionReply.Ack && option is 2 or 7)
             {

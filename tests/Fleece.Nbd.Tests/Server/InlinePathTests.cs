@@ -54,7 +54,7 @@ public sealed class InlinePathTests
         Negotiated negotiated = new(stream, export, mode != HeaderMode.Simple, mode == HeaderMode.Extended, []);
         using CancellationTokenSource ended = new();
         using Transmission transmission = new(
-            negotiated, new MemoryBudget(MemoryBudget.MinimumBytes), new WorkThreads("Fleece NBD I/O"), ended, "measured");
+            negotiated, new MemoryBudget(64 * 1024 * 1024), new WorkThreads("Fleece NBD I/O"), ended, "measured");
         transmission.Run();
         Assert.Equal(0, stream.LeftBytes);
         return stream;

@@ -145,23 +145,23 @@ public sealed class OptionTests
     }
 
     [Fact]
-    public async Task An_option_beyond_256_KiB_is_too_big_and_the_next_is_answered()
+    public async Task An_option_beyond_128_KiB_is_too_big_and_the_next_is_answered()
     {
         await using ServedDisk disk = new();
         using RawClient client = disk.Connect().Greet();
 
-        Assert.Equal(OptionReply.ErrorTooBig, client.AskOne(7, new byte[256 * 1024 + 1]));
+        Assert.Equal(OptionReply.ErrorTooBig, client.AskOne(7, new byte[128 * 1024 + 1]));
 
         Assert.Equal(OptionReply.Ack, client.AskOne(StructuredReply));
     }
 
     [Fact]
-    public async Task An_option_of_256_KiB_is_looked_into()
+    public async Task An_option_of_128_KiB_is_looked_into()
     {
         await using ServedDisk disk = new();
         using RawClient client = disk.Connect().Greet();
 
-        Assert.Equal(OptionReply.ErrorInvalid, client.AskOne(7, new byte[256 * 1024]));
+        Assert.Equal(OptionReply.ErrorInvalid, client.AskOne(7, new byte[128 * 1024]));
     }
 
     [Fact]
@@ -182,7 +182,7 @@ public sealed class OptionTests
         await using ServedDisk disk = new();
         using RawClient client = disk.Connect().Greet();
 
-        client.Send(Packet.Option(ExportName, 256 * 1024 + 1, []));
+        client.Send(Packet.Option(ExportName, 128 * 1024 + 1, []));
 
         client.AssertClosed();
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Nbd.Server;
+using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;
@@ -12,9 +13,9 @@ public sealed class ReplyWriterTests
     {
         using MemoryStream stream = new();
         using CancellationTokenSource ended = new();
-        MemoryBudget budget = new(MemoryBudget.MinimumBytes);
+        MemoryBudget budget = new(64 * 1024 * 1024);
         InFlightLimit inFlight = new();
-        using (ReplyWriter replies = new(stream, budget, inFlight, ended, "test")
+        using (ReplyWriter replies = new(stream, new ReplyFormat(false, false), budget, inFlight, ended, "test")
         {
 #pragma warning disable CA2201 // What the runtime throws where the system has no more threads.
             StartThread = static _ => throw new OutOfMemoryException(),
@@ -24,7 +25,7 @@ public sealed class ReplyWriterTests
             for (int i = 0; i < 2; i++)
             {
                 inFlight.Enter(512);
-                replies.Post(SharedBuffer.RentUncharged(ReplyFormat.MaximumShortReplyBytes), 0, 16, 512);
+                replies.PostShort(new RequestHeader(default, NbdCommand.Write, (ulong)i, 0, 512), default, 512);
             }
 
             Assert.True(ended.IsCancellationRequested);

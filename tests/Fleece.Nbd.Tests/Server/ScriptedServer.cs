@@ -51,7 +51,7 @@ internal static class ScriptedServer
 
         if (negotiated is not null)
         {
-            MemoryBudget budget = new(MemoryBudget.MinimumBytes);
+            MemoryBudget budget = new(64 * 1024 * 1024);
             using CancellationTokenSource ended = new();
             using (Transmission transmission = new(negotiated, budget, new WorkThreads("Fleece NBD I/O"), ended, "scripted"))
             {

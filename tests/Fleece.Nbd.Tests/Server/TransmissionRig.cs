@@ -9,6 +9,9 @@ namespace Fleece.Nbd.Tests.Server;
 /// <summary>Connections in transmission that share a memory budget of any size, without a server around them.</summary>
 internal sealed class TransmissionRig : IDisposable
 {
+    /// <summary>The id that base:allocation has; clients with structured replies have chosen it.</summary>
+    public const uint AllocationId = 1;
+
     private readonly TempFolder _folder = new();
     private readonly WorkThreads _threads = new("Fleece NBD I/O");
     private readonly List<RawClient> _clients = [];
@@ -29,7 +32,7 @@ internal sealed class TransmissionRig : IDisposable
 
     public MemoryBudget Budget { get; }
 
-    /// <summary>How long clients may take nothing, or send nothing of a large request.</summary>
+    /// <summary>How long clients may take nothing.</summary>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>Another connection; its client ends with the rig.</summary>
@@ -37,7 +40,8 @@ internal sealed class TransmissionRig : IDisposable
     {
         (Socket client, Socket server) = Pair();
         NetworkStream stream = new(server, ownsSocket: true) { WriteTimeout = (int)StallTimeout.TotalMilliseconds };
-        Negotiated negotiated = new(stream, _export, mode != HeaderMode.Simple, mode == HeaderMode.Extended, []);
+        ChosenContext[] contexts = mode == HeaderMode.Simple ? [] : [new ChosenContext(AllocationId, _export.Contexts[0])];
+        Negotiated negotiated = new(stream, _export, mode != HeaderMode.Simple, mode == HeaderMode.Extended, contexts);
         _running.Add(OwnThread.Run(() => Run(negotiated)));
         _clients.Add(RawClient.Over(client, mode));
         return _clients[^1];

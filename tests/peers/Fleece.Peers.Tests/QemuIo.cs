@@ -13,6 +13,9 @@ internal sealed class QemuIo : IAsyncDisposable
     /// <summary>What the client says for a request that failed in the server's storage (EIO).</summary>
     public const string IoError = "Input/output error";
 
+    /// <summary>What the client says for a request that found no room (ENOSPC).</summary>
+    public const string NoSpace = "No space left on device";
+
     private readonly Process _process;
 
     private QemuIo(Process process) => _process = process;

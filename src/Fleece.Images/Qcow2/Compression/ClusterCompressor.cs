@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
 using Fleece.Block;
+using Fleece.Block.Buffers;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2.Compression;
@@ -65,21 +65,21 @@ internal sealed class ClusterCompressor(
 
     private bool TryWrite(long offsetBytes, ReadOnlySpan<byte> data)
     {
-        byte[] target = ArrayPool<byte>.Shared.Rent(header.ClusterBytes);
+        PageBuffer target = PagePool.Shared.Rent(header.ClusterBytes);
         try
         {
-            return TryCompress(data, target, out int lengthBytes)
+            return TryCompress(data, target.Memory, out int lengthBytes)
                 && metadata.TryReserveCompressed(lengthBytes, out CompressedExtent extent)
-                && TryStore(offsetBytes, extent, target.AsSpan(0, lengthBytes));
+                && TryStore(offsetBytes, extent, target.GetSpan()[..lengthBytes]);
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(target);
+            PagePool.Shared.Return(target);
         }
     }
 
     // The last cluster of the disk may be partial; stored is always a whole one.
-    private bool TryCompress(ReadOnlySpan<byte> data, byte[] target, out int lengthBytes)
+    private bool TryCompress(ReadOnlySpan<byte> data, Memory<byte> target, out int lengthBytes)
     {
         int mostBytes = header.ClusterBytes - (header.ClusterBytes / LeastGain);
         if (data.Length == header.ClusterBytes)
@@ -87,17 +87,17 @@ internal sealed class ClusterCompressor(
             return codec.TryCompress(data, target, mostBytes, out lengthBytes);
         }
 
-        byte[] whole = ArrayPool<byte>.Shared.Rent(header.ClusterBytes);
+        PageBuffer whole = PagePool.Shared.Rent(header.ClusterBytes);
         try
         {
-            Span<byte> cluster = whole.AsSpan(0, header.ClusterBytes);
+            Span<byte> cluster = whole.GetSpan()[..header.ClusterBytes];
             data.CopyTo(cluster);
             cluster[data.Length..].Clear();
             return codec.TryCompress(cluster, target, mostBytes, out lengthBytes);
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(whole);
+            PagePool.Shared.Return(whole);
         }
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
+using Fleece.Block.Buffers;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2.Compression;
@@ -57,11 +57,11 @@ internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header
     private void Inflate(CompressedExtent extent, long guestOffsetBytes, Span<byte> cluster)
     {
         IClusterCodec codec = ClusterCodecs.Find(file.Path, _compression);
-        byte[] source = ArrayPool<byte>.Shared.Rent(extent.LengthBytes);
+        PageBuffer source = PagePool.Shared.Rent(extent.LengthBytes);
         try
         {
-            file.Read(extent.OffsetBytes, source.AsSpan(0, extent.LengthBytes));
-            if (!codec.TryDecompress(source, extent.LengthBytes, cluster))
+            file.Read(extent.OffsetBytes, source.GetSpan()[..extent.LengthBytes]);
+            if (!codec.TryDecompress(source.GetSpan(), extent.LengthBytes, cluster))
             {
                 throw Qcow2Fault.Corrupt(
                     file.Path,
@@ -72,7 +72,7 @@ internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(source);
+            PagePool.Shared.Return(source);
         }
     }
 }

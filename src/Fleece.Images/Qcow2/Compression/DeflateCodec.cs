@@ -6,13 +6,13 @@ namespace Fleece.Images.Qcow2.Compression;
 /// <summary>Raw deflate (RFC 1951), without the header that zlib files have.</summary>
 /// <remarks>QEMU writes with a window of 4 KiB. It reads streams of any window, because it has the whole cluster in front of
 /// it, and so does everybody who inflates a cluster in one piece.</remarks>
-internal sealed class DeflateCodec : IClusterCodec
+internal sealed unsafe class DeflateCodec : IClusterCodec
 {
     public ImageCompression Compression => ImageCompression.Zlib;
 
-    public bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, int mostBytes, out int lengthBytes)
+    public bool TryCompress(ReadOnlySpan<byte> cluster, Memory<byte> target, int mostBytes, out int lengthBytes)
     {
-        using BoundedStream bounded = new(target.AsMemory(0, mostBytes));
+        using BoundedStream bounded = new(target[..mostBytes]);
         using (DeflateStream deflate = new(bounded, CompressionLevel.Optimal, leaveOpen: true))
         {
             deflate.Write(cluster);
@@ -22,21 +22,29 @@ internal sealed class DeflateCodec : IClusterCodec
         return !bounded.IsOverrun;
     }
 
-    public bool TryDecompress(byte[] source, int sourceBytes, Span<byte> cluster)
+    public bool TryDecompress(ReadOnlySpan<byte> source, int sourceBytes, Span<byte> cluster)
     {
-        using MemoryStream stream = new(source, 0, sourceBytes, writable: false);
-        using DeflateStream inflate = new(stream, CompressionMode.Decompress);
-        try
-        {
-            return inflate.ReadAtLeast(cluster, cluster.Length, throwOnEndOfStream: false) == cluster.Length;
-        }
-        catch (InvalidDataException)
+        if (sourceBytes == 0)
         {
             return false;
         }
+
+        fixed (byte* first = source)
+        {
+            using UnmanagedMemoryStream stream = new(first, sourceBytes);
+            using DeflateStream inflate = new(stream, CompressionMode.Decompress);
+            try
+            {
+                return inflate.ReadAtLeast(cluster, cluster.Length, throwOnEndOfStream: false) == cluster.Length;
+            }
+            catch (InvalidDataException)
+            {
+                return false;
+            }
+        }
     }
 
-    /// <summary>Keeps what fits into an array and drops the rest: incompressible data is ordinary and no exception.</summary>
+    /// <summary>Keeps what fits into the target and drops the rest: incompressible data is ordinary and no exception.</summary>
     private sealed class BoundedStream(Memory<byte> target) : Stream
     {
         private int _length;

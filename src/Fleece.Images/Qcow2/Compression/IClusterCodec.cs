@@ -14,12 +14,12 @@ internal interface IClusterCodec
     /// <param name="mostBytes">How much of the target may be filled; what does not fit is not worth storing.</param>
     /// <param name="lengthBytes">Length of the result; 0 when it does not fit.</param>
     /// <returns>True when the result fits.</returns>
-    bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, int mostBytes, out int lengthBytes);
+    bool TryCompress(ReadOnlySpan<byte> cluster, Memory<byte> target, int mostBytes, out int lengthBytes);
 
     /// <summary>Fills a cluster from compressed data, behind which there may be anything.</summary>
     /// <param name="source">A buffer that begins with the data.</param>
     /// <param name="sourceBytes">How much of the buffer may be looked at.</param>
     /// <param name="cluster">The whole cluster; undefined after a failure.</param>
     /// <returns>False when the data is damaged or makes less than a cluster.</returns>
-    bool TryDecompress(byte[] source, int sourceBytes, Span<byte> cluster);
+    bool TryDecompress(ReadOnlySpan<byte> source, int sourceBytes, Span<byte> cluster);
 }

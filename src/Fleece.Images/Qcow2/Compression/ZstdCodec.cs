@@ -30,12 +30,12 @@ internal sealed unsafe class ZstdCodec : IClusterCodec
     /// <exception cref="BlockException">Unsupported: the library is not there.</exception>
     public static ZstdCodec Find(string path) => Loaded.Value as ZstdCodec ?? throw Missing(path, (Exception)Loaded.Value);
 
-    public bool TryCompress(ReadOnlySpan<byte> cluster, byte[] target, int mostBytes, out int lengthBytes)
+    public bool TryCompress(ReadOnlySpan<byte> cluster, Memory<byte> target, int mostBytes, out int lengthBytes)
     {
         void* compressor = _compressors.TryTake(out nint kept) ? (void*)kept : NotNull(_zstd.CreateCompressor());
         try
         {
-            fixed (byte* from = cluster, to = target)
+            fixed (byte* from = cluster, to = target.Span)
             {
                 nuint written = _zstd.Compress(compressor, to, (nuint)mostBytes, from, (nuint)cluster.Length, Level);
                 bool isStored = !_zstd.IsError(written);
@@ -49,9 +49,9 @@ internal sealed unsafe class ZstdCodec : IClusterCodec
         }
     }
 
-    public bool TryDecompress(byte[] source, int sourceBytes, Span<byte> cluster)
+    public bool TryDecompress(ReadOnlySpan<byte> source, int sourceBytes, Span<byte> cluster)
     {
-        ReadOnlySpan<byte> left = source.AsSpan(0, sourceBytes);
+        ReadOnlySpan<byte> left = source[..sourceBytes];
         void* decompressor = _decompressors.TryTake(out nint kept) ? (void*)kept : NotNull(_zstd.CreateDecompressor());
         try
         {

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+<#
+.SYNOPSIS
+Backs up disks to repositories, and ends with exit code 0 only when all of it went well.
+
+.DESCRIPTION
+A job for cron, systemd or Task Scheduler. Each image, or NBD export, is mounted, backed up to a folder of its own below the repository
+folder, and dismounted; a disk that fails does not keep the others from their backups. Every error counts: one that ends the statement,
+one that a cmdlet only reports, and one in taking out old backups. It is written to standard error, and the exit code is 1.
+
+    pwsh -NoProfile -NonInteractive -File ./nightly-backup.ps1 -RepositoryPath /backup /vms/web.qcow2 /vms/db.vhdx
+
+PowerShell by itself does not do this: a script whose last line is a failing cmdlet ends with exit code 0 under `pwsh -File`, and under
+`pwsh -Command ./job.ps1`, because the error was reported and the script went on to its end.
+
+.PARAMETER Path
+The images or NBD URIs. An image that a guest uses is refused as in use; for such a disk name the NBD export of the process that serves it.
+
+.PARAMETER RepositoryPath
+The folder that holds a repository for each disk, named as the disk. It must exist, so that a volume that is not mounted is noticed.
+
+.PARAMETER Keep
+How many backups of each disk stay.
+
+.PARAMETER ModulePath
+The module, where it is not installed.
+#>
+[CmdletBinding(PositionalBinding = $false)]
+param(
+    [Parameter(Mandatory, ValueFromRemainingArguments)] [string[]] $Path,
+    [Parameter(Mandatory)] [string] $RepositoryPath,
+    [ValidateRange(1, [int]::MaxValue)] [int] $Keep = 14,
+    [string] $ModulePath = 'Fleece'
+)
+
+# Errors that cmdlets report become errors that end the statement, and so reach the catch blocks below.
+$ErrorActionPreference = 'Stop'
+$hasFailed = $false
+
+function Write-Failure([string] $What, $Cause) {
+    [Console]::Error.WriteLine("${What}: $($Cause.Exception.Message) [$($Cause.FullyQualifiedErrorId)]")
+}
+
+try {
+    Import-Module $ModulePath
+    foreach ($image in $Path) {
+        try {
+            $disk = Mount-FleeceDisk $image
+            try {
+                Backup-FleeceDisk $disk (Join-Path $RepositoryPath $disk.Name) -Keep $Keep
+            } finally {
+                Dismount-FleeceDisk $disk
+            }
+        } catch {
+            Write-Failure $image $_
+            $hasFailed = $true
+        }
+    }
+} catch {
+    Write-Failure 'The job did not begin' $_
+    $hasFailed = $true
+}
+
+# The one statement that sets the exit code under -File and -Command alike.
+exit ($hasFailed ? 1 : 0)

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block.Files;
+
+namespace Fleece.Sessions;
+
+/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath.</summary>
+/// <remarks>
+/// A killed process leaves its temp files behind. Each has a name of its own, so none is in the way; but they hold the disk's old data
+/// and take its room. No session outlives its process, so a temp file without a lock is of no use.
+/// </remarks>
+internal static class TempFiles
+{
+    private const string Extension = ".fleece-temp";
+    private const int IdLength = 32;
+
+    /// <summary>A name that no other session has.</summary>
+    public static string NewFile(string folder, string imagePath, string sessionName) =>
+        Path.Combine(folder, $"{Path.GetFileName(imagePath)}.{sessionName}.{Guid.NewGuid():N}{Extension}");
+
+    /// <summary>Removes what killed processes have left of an image's sessions.</summary>
+    /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>
+    public static IReadOnlyList<string> Clear(string folder, string imagePath)
+    {
+        string[] files;
+        try
+        {
+            files = Directory.GetFiles(folder, "*" + Extension);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+
+        string prefix = Path.GetFileName(imagePath) + ".";
+        return
+        [
+            .. from file in files
+               where IsTemp(Path.GetFileName(file), prefix)
+               let reason = LeftFile.Remove(file)
+               where reason is not null
+               select $"'{file}' looks like old data of a session whose process was killed, and could not be removed. " +
+                   $"{reason.TrimEnd('.')}. Delete it when no session uses it.",
+        ];
+    }
+
+    private static bool IsTemp(string name, string prefix)
+    {
+        int idStart = name.Length - Extension.Length - IdLength;
+        return name.StartsWith(prefix, StringComparison.Ordinal)
+            && name.EndsWith(Extension, StringComparison.Ordinal)
+            && idStart > prefix.Length + 1
+            && name[idStart - 1] == '.'
+            && Guid.TryParseExact(name.AsSpan(idStart, IdLength), "N", out _);
+    }
+}

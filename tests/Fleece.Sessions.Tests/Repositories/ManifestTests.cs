@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+using System.Text;
+using Fleece.Block;
+using Fleece.Sessions.Repositories;
+
+namespace Fleece.Sessions.Tests.Repositories;
+
+/// <summary>Manifests that strangers wrote, with a seal that fits: each is refused by its fault (rule R5).</summary>
+public sealed class ManifestTests
+{
+    private const string Name = "\"disk\": \"vm\"";
+    private const string Path = "vm-000001.json";
+
+    private static readonly Lazy<Task<byte[]>> Valid = new(MakeAsync);
+
+    [Theory]
+    [InlineData("\"number\": 1", "\"number\": 7", "file")]
+    [InlineData("\"number\": 1", "\"number\": 1e999", "number")]
+    [InlineData("\"number\": 1", "\"number\": 1, \"number\": 1", "number")]
+    [InlineData("vm-000001.qcow2", "../vm-000001.qcow2", "file")]
+    [InlineData("vm-000001.qcow2", "/tmp/vm-000001.qcow2", "file")]
+    [InlineData("vm-000001.qcow2", "vm-000001.qcow2\\n", "file")]
+    [InlineData("vm-000001.qcow2", "vm-000001.qcow2\\u0000", "file")]
+    [InlineData("vm-000001.qcow2", "a\\u0000/../vm-000001.qcow2", "file")]
+    [InlineData("vm-000001.qcow2", "vm-000001.json", "file")]
+    [InlineData("vm-000001.qcow2", "", "file")]
+    [InlineData("\"fleeceManifest\": 2", "\"fleeceManifest\": 9", "fleeceManifest")]
+    [InlineData("\"fleeceManifest\": 2", "\"fleeceManifest\": 1", "seal")]
+    [InlineData("\"format\": \"Qcow2\"", "\"format\": \"Zip\"", "format")]
+    [InlineData("\"format\": \"Qcow2\"", "\"format\": 1", "format")]
+    [InlineData("\"state\": \"Kept\"", "\"state\": \"Merging\"", "state")]
+    [InlineData("\"hasMerged\": false", "\"hasMerged\": 0", "hasMerged")]
+    [InlineData("\"contentDigest\": \"", "\"contentDigest\": \"0", "contentDigest")]
+    [InlineData("\"sizeBytes\": 13107200", "\"sizeBytes\": 9223372036854775808", "sizeBytes")]
+    [InlineData("\"sizeBytes\": 13107200", "\"sizeBytes\": 13107200.5", "sizeBytes")]
+    [InlineData("\"sizeBytes\": 13107200", "\"sizeBytes\": 4096", "content")]
+    [InlineData("[0,", "[-1,", "content")]
+    [InlineData("[0,", "[9223372036854775807,", "content")]
+    [InlineData("[0,", "[1e999,", "content")]
+    [InlineData("[0,", "[4194305,", "content")]
+    [InlineData("[0,", "[0,1],[0,", "content")]
+    [InlineData("[0,", "[[0],", "content")]
+    [InlineData("[0,", "[0,0],[0,", "content")]
+    [InlineData("[0,", "null,[0,", "content")]
+    [InlineData(Name, "\"disk\": \"\\ud800\"", "Unicode")]
+    [InlineData(Name, "\"\\ud800\": 1, \"disk\": \"vm\"", "Unicode")]
+    [InlineData(Name, "\"disk\": \"v\u0000m\"", "JSON")]
+    [InlineData(Name, "\"disk\": null", "disk")]
+    [InlineData(Name, "\"disk\": \"vm\", \"x\": [[[[[[[[[[1]]]]]]]]]]", "JSON")]
+    [InlineData(Name, "\"disk\": \"vm\", /* */ \"x\": 1", "JSON")]
+    [InlineData("{", "", "JSON")]
+    public async Task A_manifest_that_can_not_be_one_is_refused_by_its_fault(string text, string other, string named)
+    {
+        string manifest = Encoding.UTF8.GetString(await Valid.Value);
+        int at = manifest.IndexOf(text, StringComparison.Ordinal);
+        Assert.NotEqual(-1, at);
+        string changed = string.Concat(manifest.AsSpan(0, at), other, manifest.AsSpan(at + text.Length));
+
+        BlockException fault = Assert.Throws<BlockException>(
+            () => ManifestFile.Parse(Path, ManifestText.Seal(Encoding.UTF8.GetBytes(changed))));
+
+        Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
+        Assert.Contains(named, fault.Message, StringComparison.Ordinal);
+        Assert.InRange(fault.Message.Length, 1, 1000);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Invalid_UTF8_in_a_text_is_an_invalid_manifest(bool isSealed)
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        string path = ManifestText.PathOf((await vm.BackUpAsync()).Point!);
+        if (!isSealed)
+        {
+            ManifestText.Unseal(path);
+        }
+
+        byte[] bytes = await File.ReadAllBytesAsync(path);
+        int at = bytes.AsSpan().IndexOf("\"vm\""u8) + 1;
+        bytes[at] = 0xC3;
+        bytes[at + 1] = 0x28;
+        await File.WriteAllBytesAsync(path, isSealed ? ManifestText.Seal(bytes) : bytes);
+
+        Assert.Equal(BlockErrorKind.ManifestInvalid, Assert.Single(vm.Read().Faults).Kind);
+    }
+
+    [Fact]
+    public async Task A_file_larger_than_any_manifest_is_refused_unread_and_so_is_an_empty_one()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        await vm.BackUpAsync();
+        await using (FileStream large = File.Create(System.IO.Path.Combine(vm.RepositoryPath, "vm-000002.json")))
+        {
+            large.SetLength((1L << 30) + 1);
+        }
+
+        await File.WriteAllBytesAsync(System.IO.Path.Combine(vm.RepositoryPath, "vm-000003.json"), []);
+        long beforeBytes = GC.GetAllocatedBytesForCurrentThread();
+        Repository repository = vm.Read();
+
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - beforeBytes, 0, 1 << 20);
+        Assert.Equal([BlockErrorKind.ManifestInvalid, BlockErrorKind.ManifestInvalid], repository.Faults.Select(fault => fault.Kind));
+        Assert.Single(repository.Points);
+    }
+
+    private static async Task<byte[]> MakeAsync()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        return await File.ReadAllBytesAsync(ManifestText.PathOf((await vm.BackUpAsync()).Point!));
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+
+namespace Fleece.TestKit;
+
+/// <summary>
+/// A folder on an ext4 file system whose device is thinly provisioned: the file system has room, and the storage beneath it can run out.
+/// Then the kernel fails to store what it has accepted, and says so to the next flush alone.
+/// </summary>
+/// <remarks>A loop device over a sparse file in a tmpfs. Needs Linux, root, loop devices and mkfs.ext4; <see cref="SkipReason"/> says
+/// when those are missing.</remarks>
+public sealed class StorageThatFills : IDisposable
+{
+    private const long DeviceBytes = 96 << 20;
+
+    private readonly MountedFolder _storage = new("tmpfs", "size=64m");
+    private readonly TempFolder _folder = new();
+    private readonly string _device;
+    private readonly string _filler;
+    private bool _isMounted;
+
+    /// <summary>Makes the file system.</summary>
+    public StorageThatFills()
+    {
+        _device = _storage.NewFile();
+        _filler = _storage.NewFile();
+        SkipReason = _storage.SkipReason;
+        if (SkipReason is not null)
+        {
+            return;
+        }
+
+        if (!Peer.Has("mkfs.ext4"))
+        {
+            SkipReason = "mkfs.ext4 is not installed here.";
+            return;
+        }
+
+        using (FileStream device = File.Create(_device))
+        {
+            device.SetLength(DeviceBytes);
+        }
+
+        // Everything but the data is written now, so that only data meets the full storage first.
+        if (!Run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=4", _device) || !Mount())
+        {
+            SkipReason = "This system refuses to mount an ext4 over a loop device.";
+        }
+    }
+
+    /// <summary>Why there is no such folder, or null when there is.</summary>
+    public string? SkipReason { get; }
+
+    /// <summary>Full path of the folder.</summary>
+    public string Path => _folder.Path;
+
+    /// <summary>Takes all the room that the storage has but for so many bytes.</summary>
+    public void Fill(int exceptBytes)
+    {
+        using FileStream filler = new(_filler, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
+        byte[] piece = new byte[64 * 1024];
+        try
+        {
+            while (true)
+            {
+                filler.Write(piece);
+            }
+        }
+        catch (IOException)
+        {
+            filler.SetLength(filler.Length - exceptBytes);
+        }
+    }
+
+    /// <summary>Gives the room back, and the folder what the storage has, without anything that the system has in memory.</summary>
+    public void Recover()
+    {
+        Unmount();
+        File.Delete(_filler);
+        if (!Mount())
+        {
+            throw new IOException("The file system can't be mounted again.");
+        }
+    }
+
+    /// <summary>Unmounts everything.</summary>
+    public void Dispose()
+    {
+        Unmount();
+        _folder.Dispose();
+        _storage.Dispose();
+    }
+
+    private bool Mount() => _isMounted = Run("mount", "-o", "loop", _device, _folder.Path);
+
+    private void Unmount()
+    {
+        if (_isMounted)
+        {
+            // Lazily only if it must: a test that failed may have left a file open.
+            _ = Run("umount", _folder.Path) || Run("umount", "--lazy", _folder.Path);
+            _isMounted = false;
+        }
+    }
+
+    private static bool Run(string program, params string[] arguments)
+    {
+        using Process process = Peer.Start(program, arguments);
+        process.StandardInput.Close();
+        process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        return process.ExitCode == 0;
+    }
+}
