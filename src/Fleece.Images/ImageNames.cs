@@ -34,8 +34,8 @@ internal static class ImageNames
         null => ImageFormat.Raw,
         ImageFormat.Vmdk or ImageFormat.Vdi => throw new BlockException(
             BlockErrorKind.Unsupported,
-            $"Fleece does not write {Find(path)} images. Give '{path}' the extension .qcow2, .vhdx, .vhd or .raw, or name the format " +
-            "with -Format.",
+            $"Fleece does not write {Path.GetExtension(path)[1..].ToUpperInvariant()} images. Give '{path}' the extension .qcow2, .vhdx, " +
+            ".vhd or .raw, or name the format with -Format.",
             path),
         { } format => format,
     };

@@ -83,13 +83,13 @@ internal static class ImageProbe
         _ when file.GetLength() == 0 => ImageDrivers.Find(ImageFormat.Raw),
         { } named => throw new BlockException(
             BlockErrorKind.Corrupt,
-            $"'{file.Path}' is named like a {named} image and does not have the format's magic: it is damaged, or its name is wrong. Restore " +
-            "it from a backup, or, if it is a raw disk, name the format with -Format Raw.",
+            $"'{file.Path}' is named like a {named} image and does not have the format's magic: it is damaged, or its name is wrong. " +
+            "Restore it from a backup, or, if it is a raw disk, name the format with -Format Raw.",
             file.Path),
         null => throw new BlockException(
             BlockErrorKind.AmbiguousFormat,
-            $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess: name " +
-            "the format with -Format Raw, or give the file the extension .raw or .img.",
+            $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess: " +
+            "name the format with -Format Raw, or give the file the extension .raw or .img.",
             file.Path),
     };
 

@@ -37,7 +37,8 @@ internal sealed record RecordedName
     /// <param name="field">What the field is called, for messages.</param>
     /// <param name="name">The name; not empty.</param>
     /// <param name="advice">How the user gets an image that Fleece follows, for messages.</param>
-    /// <exception cref="BlockException">Unsupported: it names no local file, or asks for more than one; Corrupt: a null character.</exception>
+    /// <exception cref="BlockException">Unsupported: it names no local file, or asks for more than that; Corrupt: a null character.
+    /// </exception>
     public static RecordedName Read(string imagePath, string field, string name, string advice)
     {
         BlockException Refuse(string what) => Qcow2Fault.Unsupported(imagePath, $"its {field} {what}. {advice}");
