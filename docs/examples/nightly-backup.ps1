@@ -55,8 +55,7 @@ function Get-ImagePath([string] $Item) {
             'Read-FleeceSnapshot -Uri.')
     }
     if ((Test-Path -LiteralPath $Item) -or -not [WildcardPattern]::ContainsWildcardCharacters($Item)) { return $Item }
-    # Bitmaps and temp that Fleece keeps beside an image are none.
-    $images = (Get-Item -Path $Item | Where-Object Extension -NotLike '.fleece-*').FullName
+    $images = (Get-Item -Path $Item).FullName
     if (-not $images) { Stop-Item $Item NoImageMatches 'No image matches. Name the images, or see that their volume is mounted.' }
     $images
 }
@@ -80,7 +79,8 @@ try {
             $hasFailed = $true
             continue
         }
-        foreach ($image in $images) {
+        # A wildcard, the shell's too, matches the bitmaps and temp that Fleece keeps beside an image.
+        foreach ($image in $images -notlike '*.fleece-*') {
             try {
                 Backup-Image $image
             } catch {
