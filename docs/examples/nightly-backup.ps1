@@ -4,8 +4,8 @@
 Backs up disks to repositories, and ends with exit code 0 only when all of it went well.
 
 .DESCRIPTION
-A job for cron, systemd or Task Scheduler. Each image, or NBD export, is mounted, backed up to a folder of its own below the repository
-folder, and dismounted; a disk that fails does not keep the others from their backups. Every error counts: one that ends the statement,
+A job for cron, systemd or Task Scheduler. Each image is mounted, backed up to a folder of its own below the repository folder, and
+dismounted; a disk that fails does not keep the others from their backups. Every error counts: one that ends the statement,
 one that a cmdlet only reports, and one in taking out old backups. It is written to standard error, and the exit code is 1.
 
     pwsh -NoProfile -NonInteractive -File ./nightly-backup.ps1 -RepositoryPath /backup /vms/web.qcow2 /vms/db.vhdx
@@ -14,7 +14,9 @@ PowerShell by itself does not do this: a script whose last line is a failing cmd
 `pwsh -Command ./job.ps1`, because the error was reported and the script went on to its end.
 
 .PARAMETER Path
-The images or NBD URIs. An image that a guest uses is refused as in use; for such a disk name the NBD export of the process that serves it.
+The images; wildcards stand for each image that they match. An image that a guest uses is refused as in use. The process that serves such
+a disk backs it up, with Backup-FleeceDisk, or starts a session on it, whose snapshot Read-FleeceSnapshot -Uri reads from another process.
+An NBD URI is refused: a mounted export of a live disk has no point in time, and increments miss what the guest wrote.
 
 .PARAMETER RepositoryPath
 The folder that holds a repository for each disk, named as the disk. It must exist, so that a volume that is not mounted is noticed.
@@ -41,19 +43,50 @@ function Write-Failure([string] $What, $Cause) {
     [Console]::Error.WriteLine("${What}: $($Cause.Exception.Message) [$($Cause.FullyQualifiedErrorId)]")
 }
 
+function Stop-Item([string] $Item, [string] $ErrorId, [string] $Message) {
+    throw [Management.Automation.ErrorRecord]::new([ArgumentException]::new($Message), $ErrorId, 'InvalidArgument', $Item)
+}
+
+# A name that holds a bracket is a name where there is such a file.
+function Get-ImagePath([string] $Item) {
+    if ($Item -match '^nbds?(\+\w+)?://') {
+        Stop-Item $Item NbdUriRefused ('A mounted export of a live disk has no point in time, and increments would miss what the guest ' +
+            'wrote. Run Backup-FleeceDisk in the process that serves the disk, or read the snapshot of a session of that process with ' +
+            'Read-FleeceSnapshot -Uri.')
+    }
+    if ((Test-Path -LiteralPath $Item) -or -not [WildcardPattern]::ContainsWildcardCharacters($Item)) { return $Item }
+    $images = (Get-Item -Path $Item).FullName
+    if (-not $images) { Stop-Item $Item NoImageMatches 'No image matches. Name the images, or see that their volume is mounted.' }
+    $images
+}
+
+function Backup-Image([string] $Image) {
+    $disk = Mount-FleeceDisk -LiteralPath $Image
+    try {
+        Backup-FleeceDisk $disk (Join-Path $RepositoryPath $disk.Name) -Keep $Keep
+    } finally {
+        Dismount-FleeceDisk $disk
+    }
+}
+
 try {
     Import-Module $ModulePath
-    foreach ($image in $Path) {
+    foreach ($item in $Path) {
         try {
-            $disk = Mount-FleeceDisk $image
-            try {
-                Backup-FleeceDisk $disk (Join-Path $RepositoryPath $disk.Name) -Keep $Keep
-            } finally {
-                Dismount-FleeceDisk $disk
-            }
+            $images = @(Get-ImagePath $item)
         } catch {
-            Write-Failure $image $_
+            Write-Failure $item $_
             $hasFailed = $true
+            continue
+        }
+        # A wildcard, the shell's too, matches the bitmaps and temp that Fleece keeps beside an image.
+        foreach ($image in $images -notlike '*.fleece-*') {
+            try {
+                Backup-Image $image
+            } catch {
+                Write-Failure $image $_
+                $hasFailed = $true
+            }
         }
     }
 } catch {

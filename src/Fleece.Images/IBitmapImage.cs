@@ -27,6 +27,9 @@ public sealed record StoredBitmap
 /// <remarks>Threading. As each member says. Errors are <see cref="BlockException"/>.</remarks>
 public interface IBitmapImage
 {
+    /// <summary>True when the image itself can hold bitmaps; false when its version has no place for them.</summary>
+    bool HasRoomForBitmaps { get; }
+
     /// <summary>What the user should hear of the image's bitmaps beside what <see cref="ReadBitmaps"/> answers; null for nothing.</summary>
     string? BitmapsNote { get; }
 

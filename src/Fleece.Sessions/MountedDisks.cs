@@ -242,9 +242,11 @@ public sealed class MountedDisks : IAsyncDisposable
     }
 
     /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path.</summary>
+    internal static bool IsName(string name) => !string.IsNullOrWhiteSpace(name) && !name.AsSpan().ContainsAny(ReservedInNames);
+
     internal static void CheckName(string name)
     {
-        if (string.IsNullOrWhiteSpace(name) || name.AsSpan().ContainsAny(ReservedInNames))
+        if (!IsName(name))
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,

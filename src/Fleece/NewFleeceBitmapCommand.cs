@@ -39,6 +39,10 @@ public sealed class NewFleeceBitmapCommand : FleeceCommand
                 if (ShouldProcess($"{disk.Name}: {Name}", "Make a dirty bitmap"))
                 {
                     WriteObject(Wait(disk.Bitmaps.CreateAsync(Name, GranularityBytes, !Disabled, StopToken)));
+                    if (disk.Bitmaps.JournalFault is { } fault)
+                    {
+                        WriteWarning($"The bitmap would not survive the end of this process before the disk is dismounted. {fault}");
+                    }
                 }
             });
         }

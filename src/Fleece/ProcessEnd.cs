@@ -49,8 +49,8 @@ internal sealed class ProcessEnd
             {
                 _registrations =
                 [
-                    PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => OnSignal()),
-                    PosixSignalRegistration.Create(PosixSignal.SIGHUP, _ => OnSignal()),
+                    PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal),
+                    PosixSignalRegistration.Create(PosixSignal.SIGHUP, OnSignal),
                 ];
             }
         }
@@ -71,11 +71,11 @@ internal sealed class ProcessEnd
     }
 
     // On a thread that the runtime makes for each signal.
-    private void OnSignal()
+    private void OnSignal(PosixSignalContext context)
     {
         if (Interlocked.Increment(ref _signals) == 1)
         {
-            Finish();
+            Finish(context.Signal);
         }
     }
 
@@ -84,7 +84,7 @@ internal sealed class ProcessEnd
     {
         if (Volatile.Read(ref _signals) == 0)
         {
-            Finish();
+            Finish(null);
             return;
         }
 
@@ -94,11 +94,20 @@ internal sealed class ProcessEnd
         }
     }
 
-    private void Finish()
+    private void Finish(PosixSignal? signal)
     {
+        long startedAt = Environment.TickCount64;
+        int running = _commands.Count;
         Thread work = new(CloseAll) { IsBackground = true, Name = "Fleece ends" };
         work.Start();
-        if (!work.Join(Bound))
+        if (signal is not null && running != 0)
+        {
+            // A job's log would otherwise end without a word.
+            Say($"Fleece got {signal}: {running} Fleece {(running == 1 ? "command is" : "commands are")} stopped before the end, and all " +
+                "disks are closed.");
+        }
+
+        if (!work.Join(Bound - TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt)))
         {
             Say($"Fleece could not close {string.Join(", ", _disks.Closing.Select(name => $"'{name}'"))} within " +
                 $"{Bound.TotalSeconds:0} seconds and ends as if it were killed: the storage, or a server, does not answer.");

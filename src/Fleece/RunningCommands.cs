@@ -13,6 +13,9 @@ internal sealed class RunningCommands
     /// <summary>Cancelled when the process ends; no cmdlet that waits afterwards begins anything.</summary>
     public CancellationToken Stopping => _stopping.Token;
 
+    /// <summary>How many run now.</summary>
+    public int Count => Volatile.Read(ref _count);
+
     /// <summary>A cmdlet begins.</summary>
     public void Enter() => Interlocked.Increment(ref _count);
 
@@ -37,7 +40,7 @@ internal sealed class RunningCommands
         long until = Environment.TickCount64 + (long)patience.TotalMilliseconds;
         lock (_lock)
         {
-            while (Volatile.Read(ref _count) != 0 && until - Environment.TickCount64 is > 0 and var left)
+            while (Count != 0 && until - Environment.TickCount64 is > 0 and var left)
             {
                 Monitor.Wait(_lock, (int)left);
             }

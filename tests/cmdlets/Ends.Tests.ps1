@@ -53,6 +53,7 @@ Describe 'A process that is told to end by <Signal>' -Skip:$noSignals -ForEach @
         $process.WaitForExit(60000) | Should -BeTrue
         $process.ExitCode | Should -Be $ExitCode
         Get-Litter | Should -BeNullOrEmpty
+        Get-Content err.txt | Should -BeNullOrEmpty
         $null = Mount-FleeceDisk ./vm.raw -WarningVariable warnings -WarningAction SilentlyContinue
         $warnings | Should -BeNullOrEmpty
         $bitmap = Get-FleeceBitmap vm nightly
@@ -78,6 +79,8 @@ Describe 'A process that is told to end by <Signal>' -Skip:$noSignals -ForEach @
 
         $process.WaitForExit(60000) | Should -BeTrue
         $process.ExitCode | Should -Be $ExitCode
+        @(Get-Content err.txt) -like 'Fleece got *' |
+            Should -Be "Fleece got SIG${Signal}: 2 Fleece commands are stopped before the end, and all disks are closed."
         Get-Litter | Should -Not -Contain 'vm.sock'
         $null = Mount-FleeceDisk ./vm.raw
         "$((Get-FleeceBitmap vm nightly).State)" | Should -Be Recording

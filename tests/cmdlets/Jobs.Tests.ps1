@@ -59,6 +59,37 @@ Describe 'The exit code of nightly-backup.ps1 under <How>' -ForEach @(
         Get-JobExitCode ./repo ./a.raw -Keep 1 | Should -Be 1
     }
 
+    # Beside a raw image lies the sidecar of its bitmap from the first night on.
+    It 'is 0 when every image that a wildcard matches was backed up, night after night' {
+        Get-JobExitCode ./repo ($How -eq '-File' ? './*.raw*' : "'./*.raw*'") | Should -Be 0
+        Get-JobExitCode ./repo ($How -eq '-File' ? './*.raw*' : "'./*.raw*'") | Should -Be 0
+        (Get-ChildItem ./repo -Directory).Name | Should -Be a, b
+        $points = Get-ChildItem ./repo -Directory | ForEach-Object { Get-FleeceBackup $_ }
+        $points | Should -HaveCount 4
+    }
+
+    It 'is 1 when one of those was not, and the others are backed up all the same' {
+        Set-Content ./aa.qcow2 'no image'
+        $null = New-FleeceImage ./c.qcow2 -SizeBytes 1MB
+        Get-JobExitCode ./repo ($How -eq '-File' ? './*.qcow2' : "'./*.qcow2'") | Should -Be 1
+        (Get-ChildItem ./repo -Directory).Name | Should -Be c
+        "$said" | Should -BeLike '*aa.qcow2*'
+    }
+
+    It 'is 1 when a wildcard matches nothing' {
+        Get-JobExitCode ./repo ($How -eq '-File' ? './*.vhdx' : "'./*.vhdx'"), ./b.raw | Should -Be 1
+        (Get-ChildItem ./repo -Directory).Name | Should -Be b
+        "$said" | Should -BeLike '*.vhdx*NoImageMatches*'
+    }
+
+    It 'is 1 for an NBD URI, and says which process backs such a disk up' {
+        $null = Mount-FleeceDisk ./a.raw -ListenUri "nbd+unix:///?socket=$PWD/a.sock"
+        Get-JobExitCode ./repo ($How -eq '-File' ? "nbd+unix:///a?socket=$PWD/a.sock" : "'nbd+unix:///a?socket=$PWD/a.sock'"), ./b.raw |
+            Should -Be 1
+        (Get-ChildItem ./repo -Directory).Name | Should -Be b
+        "$said" | Should -BeLike '*no point in time*Backup-FleeceDisk in the process that serves the disk*Read-FleeceSnapshot -Uri*'
+    }
+
     It 'is 1 when the module is not there' {
         $arguments = $How -eq '-File' ? @('-File', $job, '-RepositoryPath', './repo', '-ModulePath', './none.psd1', './a.raw') :
             @('-Command', "& '$job' -RepositoryPath ./repo -ModulePath ./none.psd1 -Path ./a.raw")

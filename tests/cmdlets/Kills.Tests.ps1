@@ -139,6 +139,7 @@ Describe 'A process that serves a <Extension> disk and is ended at a random inst
     @{ Extension = 'raw' }
     @{ Extension = 'qcow2' }
     @{ Extension = 'vhd' }
+    @{ Extension = 'vhdx' }
 ) {
     BeforeEach { Enter-TestFolder }
     AfterEach { Exit-TestFolder }

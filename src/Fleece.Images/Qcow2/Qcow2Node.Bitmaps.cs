@@ -13,6 +13,9 @@ internal sealed partial class Qcow2Node : IBitmapImage
     private BlockRange _bitmapDirectory;
 
     /// <inheritdoc/>
+    public bool HasRoomForBitmaps => _header.Version >= 3;
+
+    /// <inheritdoc/>
     public string? BitmapsNote { get; private set; }
 
     private bool HasValidBitmaps => (_metadata.AutoclearFeatures & Qcow2Header.BitmapsBit) != 0;
@@ -20,7 +23,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
     /// <inheritdoc/>
     public IReadOnlyList<StoredBitmap> ReadBitmaps()
     {
-        if (_header.Version < 3 || _metadata.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
+        if (!HasRoomForBitmaps || _metadata.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
         {
             return [];
         }
@@ -61,7 +64,7 @@ internal sealed partial class Qcow2Node : IBitmapImage
             return;
         }
 
-        if (_header.Version < 3)
+        if (!HasRoomForBitmaps)
         {
             throw Qcow2Fault.Unsupported(
                 _file.Path, "a qcow2 image of version 2 has no place for dirty bitmaps. Make it one of version 3 with 'qemu-img amend'");

@@ -14,6 +14,9 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
     /// <summary>Most bytes of any reply that carries neither data nor extents.</summary>
     public const int MaximumShortReplyBytes = ChunkHeader.ExtendedBytes + 6 + MaximumMessageBytes;
 
+    /// <summary>Most bytes before the data of a read, or in place of it.</summary>
+    public const int MaximumReadHeaderBytes = ChunkHeader.ExtendedBytes + ChunkHeader.HolePayloadBytes;
+
     public bool IsStructured => isStructured;
 
     public bool IsExtended => isExtended;

@@ -131,7 +131,9 @@ internal sealed partial class Transmission
         _replies.Flush();
         _inFlight.Drain();
         bool isOneChunk = !_format.IsStructured || (request.Flags & CommandFlags.DontFragment) != 0;
-        Span<byte> prefix = stackalloc byte[_format.ReadPrefixBytes];
+
+        // A piece may be shorter than the header of its own chunk.
+        Span<byte> header = stackalloc byte[ReplyFormat.MaximumReadHeaderBytes];
         for (long doneBytes = 0; doneBytes < (long)request.Length;)
         {
             long offsetBytes = (long)request.Offset + doneBytes;
@@ -151,16 +153,15 @@ internal sealed partial class Transmission
 
             if (!isOneChunk && data.Span.IndexOfAnyExcept((byte)0) < 0)
             {
-                _replies.Commit(_format.WriteHole(data.Span, request, offsetBytes, pieceBytes, isLast));
-                _replies.Flush();
+                _replies.SendPart(header[.._format.WriteHole(header, request, offsetBytes, pieceBytes, isLast)]);
             }
             else
             {
                 if (!isOneChunk || doneBytes == 0)
                 {
                     (long lengthBytes, bool isAll) = isOneChunk ? ((long)request.Length, true) : (pieceBytes, isLast);
-                    _format.WriteReadPrefix(prefix, request, offsetBytes, lengthBytes, isAll);
-                    _replies.SendPart(prefix);
+                    _format.WriteReadPrefix(header, request, offsetBytes, lengthBytes, isAll);
+                    _replies.SendPart(header[.._format.ReadPrefixBytes]);
                 }
 
                 _replies.SendPart(data.Span);

@@ -29,7 +29,7 @@ public sealed partial class DiskBitmaps
                 _givenUp.Add(entry.Name);
             }
 
-            (DirtyBitmap bits, string? reason) = sidecar.Load(entry, _disk.SizeBytes, fault);
+            (DirtyBitmap bits, string? reason) = sidecar.Load(entry, _disk.SizeBytes, fault ?? FindForeignName(entry));
             found.Add(new Bitmap(_disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
             {
                 IsHidden = entry.IsHidden,
@@ -44,6 +44,11 @@ public sealed partial class DiskBitmaps
         _wasSealed = !directory.IsInUse;
         return fault is null;
     }
+
+    // An image that keeps bitmaps itself may have names that QEMU gave. To any other, Fleece alone gives names.
+    private string? FindForeignName(SidecarEntry entry) => _image is not null || entry.IsHidden || BitmapNames.IsAllowed(entry.Name)
+        ? null
+        : "Its name is none that Fleece gives a bitmap, so another program wrote the sidecar.";
 
     // The process that was killed may have left writes that the system failed to store since, which it tells the next flush.
     private string? FindUnseenFailure(Sidecar sidecar)

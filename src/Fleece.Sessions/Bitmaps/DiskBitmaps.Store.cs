@@ -12,13 +12,14 @@ public sealed partial class DiskBitmaps : IChangeWitness
 {
     private readonly IBitmapImage? _image;
     private BlockException? _storeFault;
+    private BlockException? _sidecarFault;
     private volatile Sidecar? _sidecar;
     private bool _wasSealed;
 
     private DiskBitmaps(Disk disk, IBlockNode image, FileEvidence? foundImage)
     {
         _disk = disk;
-        _image = image as IBitmapImage;
+        _image = image is IBitmapImage { HasRoomForBitmaps: true } room ? room : null;
         IsPersistent = !NbdUri.IsUri(disk.Path);
         if (!IsPersistent)
         {
@@ -64,7 +65,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     public bool IsUsable => _storeFault is null;
 
     /// <summary>Why a killed process would lose what is recorded now; null while nothing would be lost.</summary>
-    public string? JournalFault => _sidecar?.Failure?.Message;
+    public string? JournalFault => (_sidecar is { } sidecar ? sidecar.Failure : _sidecarFault)?.Message;
 
     /// <inheritdoc/>
     void IChangeWitness.BeforeChange() => _sidecar?.BeforeChange();
@@ -135,6 +136,12 @@ public sealed partial class DiskBitmaps : IChangeWitness
             Fault = bitmap.Reason,
             Bits = bitmap.Reason is null ? bitmap.Bits : null,
         })]);
+        if (_sidecar is null && _sidecarFault is not null)
+        {
+            // It was distrusted when no new one could take its place, and would keep the next mount from trusting the image's.
+            TryDelete(Sidecar.PathFor(_disk.Path));
+        }
+
         if (Array.TrueForAll(_bitmaps, bitmap => bitmap is { Reason: null, BaselineId: null }))
         {
             // Reasons and baselines are the only things that the image has no place for.
@@ -162,7 +169,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
         {
             // The image's time is a part of what the sidecar says of it.
             FileNames.FlushClosed(_disk.Path);
-            if (_sidecar.Failure is not null)
+            if (_sidecar.Failure is not null || Array.Exists(_bitmaps, bitmap => bitmap.Area is null))
             {
                 Rewrite();
             }
@@ -306,6 +313,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             return;
         }
 
+        _sidecarFault = cause;
         _notes.Add($"The disk's bitmaps are kept in the image alone, and would not survive the end of this process. {cause.Message}");
     }
 
@@ -314,11 +322,34 @@ public sealed partial class DiskBitmaps : IChangeWitness
         long bitCount = DirtyBitmap.CountBits(_disk.SizeBytes, granularityBytes);
         if (IsPersistent && _sidecar is null)
         {
-            _sidecar = Sidecar.Create(_disk.Path, Describe(isInUse: true));
+            KeepSidecar();
         }
 
         SidecarArea? area = _sidecar is { Failure: null } sidecar ? sidecar.TakeArea(bitCount) : null;
         return (new DirtyBitmap(_disk.SizeBytes, granularityBytes, area), area);
+    }
+
+    // A file that lies there already was given up and does not follow the guests, so a new one takes its place. Bitmaps that are in the
+    // image alone stay so until the dismount: guests write to the disk now, and mark bits that can't move meanwhile.
+    private void KeepSidecar()
+    {
+        Sidecar? sidecar = null;
+        try
+        {
+            sidecar = Sidecar.CreateBeside(_disk.Path, Describe(isInUse: true));
+            sidecar.TakePlace(Sidecar.PathFor(_disk.Path));
+            _sidecar = sidecar;
+        }
+        catch (BlockException e)
+        {
+            sidecar?.Delete();
+            if (_image is null)
+            {
+                throw;
+            }
+
+            _sidecarFault = e;
+        }
     }
 
     private void FreeArea(SidecarArea? area)

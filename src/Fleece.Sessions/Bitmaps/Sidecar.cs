@@ -55,10 +55,7 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
     public static string PathFor(string imagePath) =>
         (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? imagePath) + Extension;
 
-    /// <summary>Makes the file of an image that has none.</summary>
-    public static Sidecar Create(string imagePath, SidecarDirectory directory) => CreateAt(PathFor(imagePath), imagePath, directory);
-
-    /// <summary>Makes a file that is to take the place of the image's.</summary>
+    /// <summary>Makes a file that is to take the place of the image's, or of none.</summary>
     public static Sidecar CreateBeside(string imagePath, SidecarDirectory directory)
     {
         string path = $"{PathFor(imagePath)}.new";
@@ -69,7 +66,7 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
     /// <summary>Gives the file the name of the one that counts, in one step. Before anything is recorded.</summary>
     public void TakePlace(string path)
     {
-        // Closed, because Windows renames no open file. Nothing is lost when it ends here: the disk has taken no request yet.
+        // Closed, because Windows renames no open file. Nothing is lost when it ends here: nothing has been recorded in it yet.
         _file.Dispose();
         FileNames.Move(Path, path, overwrite: true);
         Path = path;

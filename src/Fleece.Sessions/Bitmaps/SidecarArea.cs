@@ -89,6 +89,11 @@ internal sealed class SidecarArea : IBitmapJournal
                     return Damaged(number);
                 }
 
+                if (HasBitsFrom(_bitPages - (long)number * BitsPerPage))
+                {
+                    return Excessive(number);
+                }
+
                 Page.CopyTo(IndexPage(number));
             }
 
@@ -102,6 +107,11 @@ internal sealed class SidecarArea : IBitmapJournal
                 if (!TryRead(_indexPages + pageIndex, ref crc))
                 {
                     return Damaged(_indexPages + pageIndex);
+                }
+
+                if (HasBitsFrom(bits.BitCount - pageIndex * BitsPerPage))
+                {
+                    return Excessive(_indexPages + pageIndex);
                 }
 
                 bits.Load(pageIndex * SidecarPage.BitsBytes, Page);
@@ -176,6 +186,22 @@ internal sealed class SidecarArea : IBitmapJournal
         SidecarPage.Seal(_page.Span, Id, number);
         return SidecarPage.AppendChecksum(crc, _page.Span);
     }
+
+    // The page at hand ends with zeros where its bitmap ends.
+    private bool HasBitsFrom(long bit)
+    {
+        if (bit >= BitsPerPage)
+        {
+            return false;
+        }
+
+        int partial = Page[(int)(bit / 8)] >> (int)(bit % 8);
+        return partial != 0 || Page[((int)(bit / 8) + 1)..].ContainsAnyExcept((byte)0);
+    }
+
+    private string Excessive(long number) =>
+        $"Its bits are those of another bitmap, or of another granularity: page {number} of its area, at offset {OffsetOf(number)} of " +
+        $"'{_sidecar.Path}', has bits set behind the last one.";
 
     private string Damaged(long number) =>
         $"Its bits are damaged: what is at offset {OffsetOf(number)} of '{_sidecar.Path}' does not have the checksum of page {number} " +

@@ -125,7 +125,10 @@ internal sealed record SidecarDirectory
 
         int lengthBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes[24..]);
         int count = BinaryPrimitives.ReadInt32LittleEndian(bytes[80..]);
+        long sequence = BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]);
+        uint flags = BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]);
         if (lengthBytes < HeaderBytes || lengthBytes > bytes.Length || count is < 0 or > MaximumBitmaps ||
+            sequence is < 0 or long.MaxValue || (flags & ~InUseFlag) != 0 ||
             Crc32C.OfSealed(bytes[..lengthBytes], ChecksumOffset) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[ChecksumOffset..]))
         {
             return null;
@@ -135,7 +138,8 @@ internal sealed record SidecarDirectory
         ReadOnlySpan<byte> rest = bytes[HeaderBytes..lengthBytes];
         for (int i = 0; i < count; i++)
         {
-            if (DecodeEntry(ref rest, count, version) is not { } entry)
+            if (DecodeEntry(ref rest, count, version) is not { } entry ||
+                (!entry.IsHidden && entries.Exists(other => !other.IsHidden && other.Name == entry.Name)))
             {
                 return null;
             }
@@ -145,8 +149,8 @@ internal sealed record SidecarDirectory
 
         return new SidecarDirectory
         {
-            Sequence = BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]),
-            IsInUse = (BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]) & InUseFlag) != 0,
+            Sequence = sequence,
+            IsInUse = (flags & InUseFlag) != 0,
             BootId = new Guid(bytes.Slice(32, 16)),
             DiskLengthBytes = BinaryPrimitives.ReadInt64LittleEndian(bytes[48..]),
             Image = new FileEvidence(
@@ -199,16 +203,18 @@ internal sealed record SidecarDirectory
 
         int lengthBytes = BinaryPrimitives.ReadInt32LittleEndian(rest);
         EntryFlags flags = (EntryFlags)BinaryPrimitives.ReadUInt32LittleEndian(rest[4..]);
+        const EntryFlags Known = EntryFlags.Enabled | EntryFlags.Hidden | EntryFlags.Pending | EntryFlags.Untrusted;
         int granularityBits = BinaryPrimitives.ReadInt32LittleEndian(rest[8..]);
         int nameBytes = BinaryPrimitives.ReadUInt16LittleEndian(rest[12..]);
         int faultBytes = BinaryPrimitives.ReadUInt16LittleEndian(rest[14..]);
         long dataOffsetBytes = BinaryPrimitives.ReadInt64LittleEndian(rest[16..]);
         int predecessor = BinaryPrimitives.ReadInt32LittleEndian(rest[24..]) - 1;
         Guid baselineId = new(rest.Slice(32, 16));
-        if (lengthBytes < headerBytes + nameBytes + faultBytes || lengthBytes > rest.Length || nameBytes == 0 ||
+        if (lengthBytes < headerBytes + nameBytes + faultBytes || lengthBytes > rest.Length || (flags & ~Known) != 0 ||
             granularityBits < BitOperations.Log2((ulong)DirtyBitmap.MinimumGranularityBytes) ||
             granularityBits > BitOperations.Log2((ulong)DirtyBitmap.MaximumGranularityBytes) ||
-            predecessor < -1 || predecessor >= count || dataOffsetBytes < 0)
+            predecessor < -1 || predecessor >= count || dataOffsetBytes < 0 ||
+            !BitmapNames.TryDecode(rest.Slice(headerBytes, nameBytes), out string? name))
         {
             return null;
         }
@@ -222,7 +228,7 @@ internal sealed record SidecarDirectory
         bool isUntrusted = (flags & EntryFlags.Untrusted) != 0 || version != Version;
         SidecarEntry entry = new()
         {
-            Name = Encoding.UTF8.GetString(rest.Slice(headerBytes, nameBytes)),
+            Name = name,
             GranularityBytes = 1L << granularityBits,
             DataOffsetBytes = dataOffsetBytes,
             IsEnabled = (flags & EntryFlags.Enabled) != 0,

@@ -56,5 +56,8 @@ internal static class SidecarTrust
                 $"{Time(image.ModifiedTicks)}, the last record is of {Time(sidecar.ModifiedTicks)}.";
     }
 
-    private static string Time(long ticks) => new DateTime(ticks, DateTimeKind.Utc).ToString("O", CultureInfo.InvariantCulture);
+    // A sidecar may name a time that no clock has.
+    private static string Time(long ticks) => ticks >= DateTime.MinValue.Ticks && ticks <= DateTime.MaxValue.Ticks
+        ? new DateTime(ticks, DateTimeKind.Utc).ToString("O", CultureInfo.InvariantCulture)
+        : $"an impossible time ({ticks.ToString(CultureInfo.InvariantCulture)} units of 100 ns since the year 1)";
 }

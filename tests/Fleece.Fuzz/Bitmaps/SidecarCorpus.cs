@@ -59,7 +59,7 @@ internal static class SidecarCorpus
             Image = new(7, DiskBytes, 8),
             Entries = [],
         };
-        Sidecar sidecar = Sidecar.Create(image, directory);
+        Sidecar sidecar = Sidecar.CreateBeside(image, directory);
         List<SidecarEntry> entries = [];
         foreach ((long granularityBytes, long every, long from) in bitmaps)
         {

@@ -195,6 +195,35 @@ public sealed class MemoryBudgetTests
         Assert.InRange(recording.Count(BlockOperationKind.Read), 1, 100);
     }
 
+    // A first or last piece that is shorter than any header, of zeros or of data, on its own and as part of one chunk.
+    [Theory]
+    [InlineData(HeaderMode.Simple, 0, false)]
+    [InlineData(HeaderMode.Structured, 0, false)]
+    [InlineData(HeaderMode.Structured, 0, true)]
+    [InlineData(HeaderMode.Structured, 1, false)]
+    [InlineData(HeaderMode.Extended, 0, false)]
+    [InlineData(HeaderMode.Extended, 0, true)]
+    [InlineData(HeaderMode.Extended, 1, false)]
+    public async Task Reads_without_memory_that_end_in_short_pieces_are_answered(HeaderMode mode, byte content, bool isOneChunk)
+    {
+        byte[] data = new byte[3 * MiB];
+        Array.Fill(data, content);
+        await using BlockDevice device = new(new MemoryNode(data.Length), "vm");
+        await device.WriteAsync(0, data);
+        using TransmissionRig rig = new(device, budgetBytes: 0);
+        RawClient client = rig.Add(mode);
+        int flags = isOneChunk ? (int)CommandFlags.DontFragment : 0;
+
+        foreach (int offset in (int[])[0, 1, 65536 - 32, 65536 - 31, 65535])
+        {
+            foreach (int more in (int[])[0, 1, 31, 32, 44])
+            {
+                Answer answer = client.Call(Read, (ulong)offset, MiB + (ulong)more, flags);
+                Assert.True(answer.Data((ulong)offset, MiB + more).AsSpan().SequenceEqual(data.AsSpan(offset, MiB + more)));
+            }
+        }
+    }
+
     [Fact]
     public async Task A_server_without_memory_serves_its_largest_request()
     {

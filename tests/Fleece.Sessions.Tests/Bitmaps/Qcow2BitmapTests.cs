@@ -14,6 +14,8 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
     private const long G = 65536;
     private const long SizeBytes = 640 * G + 512;
 
+    private static readonly Guid BaselineId = new("3f0a5e0c-5a0b-4d6e-9a57-0d6f3c6b1a11");
+
     private readonly Rig _rig = new();
 
     private string ImagePath => _rig.Folder.File("vm.qcow2");
@@ -178,6 +180,51 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
         await Peer.RunAsync("qemu-img", "check", "-f", "qcow2", ImagePath);
     }
 
+    // A folder in the place of the new sidecar keeps it from being made.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_sidecar_that_could_not_be_renewed_once_is_replaced_by_the_next_bitmap(bool isKilled)
+    {
+        string obstacle = await LeaveUnrenewedAsync();
+        Disk disk = await _rig.OpenAsync(ImagePath);
+        Assert.Contains("kept in the image alone", Assert.Single(disk.Bitmaps.Notes), StringComparison.Ordinal);
+        Directory.Delete(obstacle, recursive: true);
+
+        await disk.Bitmaps.CreateAsync("other");
+        await DiskBitmapsTests.WriteAsync(disk, 2);
+
+        Assert.Null(disk.Bitmaps.JournalFault);
+        await (isKilled ? _rig.KillAsync(disk) : disk.DisposeAsync().AsTask());
+        disk = await _rig.OpenAsync(ImagePath);
+        Assert.Equal([2], DiskBitmapsTests.Units(disk.Bitmaps.Find("other")));
+        Bitmap daily = disk.Bitmaps.Find("daily");
+        Assert.Equal(isKilled, daily.State == BitmapState.Untrusted);
+        Assert.Equal(isKilled ? null : BaselineId, daily.BaselineId);
+        if (!isKilled)
+        {
+            Assert.Equal([1, 2], DiskBitmapsTests.Units(daily));
+        }
+    }
+
+    [Fact]
+    public async Task Where_no_sidecar_can_be_made_the_image_alone_keeps_old_and_new_bitmaps()
+    {
+        string obstacle = await LeaveUnrenewedAsync();
+        Disk disk = await _rig.OpenAsync(ImagePath);
+        await disk.Bitmaps.CreateAsync("other");
+        await DiskBitmapsTests.WriteAsync(disk, 2);
+
+        Assert.Contains(obstacle, disk.Bitmaps.JournalFault, StringComparison.Ordinal);
+        await disk.DisposeAsync();
+        Directory.Delete(obstacle, recursive: true);
+        disk = await _rig.OpenAsync(ImagePath);
+
+        Assert.Empty(disk.Bitmaps.Notes);
+        Assert.Equal([1, 2], DiskBitmapsTests.Units(disk.Bitmaps.Find("daily")));
+        Assert.Equal([2], DiskBitmapsTests.Units(disk.Bitmaps.Find("other")));
+    }
+
     // Every byte of the directory and the table, one after the other: refused with a reason, or harmless; never a crash, and the
     // disk can be read.
     [Fact]
@@ -207,6 +254,17 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
             Assert.Equal(SizeBytes, readOnly.SizeBytes);
             File.Delete(Sidecar.PathFor(ImagePath));
         }
+    }
+
+    private async Task<string> LeaveUnrenewedAsync()
+    {
+        Disk disk = await MakeAsync(65536);
+        (await disk.Bitmaps.CreateAsync("daily")).BaselineId = BaselineId;
+        await DiskBitmapsTests.WriteAsync(disk, 1);
+        await disk.DisposeAsync();
+        string obstacle = Sidecar.PathFor(ImagePath) + ".new";
+        Directory.CreateDirectory(Path.Combine(obstacle, "full"));
+        return obstacle;
     }
 
     private static (BitmapState State, long GranularityBytes, long DirtyBytes) Facts(Bitmap bitmap) =>

@@ -239,6 +239,128 @@ public sealed class SidecarDamageTests
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
     }
 
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(long.MinValue)]
+    [InlineData(long.MaxValue)]
+    public async Task An_impossible_time_is_not_trusted(long ticks)
+    {
+        await using Rig rig = new();
+        (Disk disk, byte[] sidecar) = await MakeAsync(rig);
+
+        EditDirectories(sidecar, directory => BinaryPrimitives.WriteInt64LittleEndian(directory[72..], ticks));
+
+        await RefusesAsync(rig, disk, sidecar, "Fleece left it at an impossible time");
+    }
+
+    // The bits of a page mean other ranges then, and those behind the last one would be left out.
+    [Fact]
+    public async Task Bits_behind_the_last_one_are_noticed()
+    {
+        await using Rig rig = new();
+        (Disk disk, byte[] sidecar) = await MakeAsync(rig);
+
+        EditDirectories(sidecar, directory => directory[88 + 8] = 31);
+
+        await RefusesAsync(rig, disk, sidecar, "bits set behind the last one");
+    }
+
+    [Theory]
+    [InlineData(14)]
+    [InlineData(17)]
+    [InlineData(24)]
+    [InlineData(30)]
+    public async Task A_coarser_granularity_is_noticed(byte granularityBits)
+    {
+        await using Rig rig = new();
+        (Disk disk, byte[] sidecar) = await MakeAsync(rig);
+
+        EditDirectories(sidecar, directory => directory[88 + 8] = granularityBits);
+
+        await RefusesAsync(rig, disk, sidecar, "bits set behind the last one");
+    }
+
+    [Fact]
+    public async Task Two_bitmaps_of_one_name_are_refused()
+    {
+        await using Rig rig = new();
+        (Disk disk, _) = await MakeAsync(rig);
+        disk = await rig.OpenAsync(disk.Path);
+        await disk.Bitmaps.CreateAsync("diary", G);
+        await disk.DisposeAsync();
+        byte[] sidecar = await File.ReadAllBytesAsync(Sidecar.PathFor(disk.Path));
+
+        EditDirectories(sidecar, directory => "daily"u8.CopyTo(directory[directory.IndexOf("diary"u8)..]));
+
+        await JudgeAsync(disk.Path, sidecar, mayTrust: false, "one name twice");
+    }
+
+    [Theory]
+    [InlineData(0x00, "no name")]
+    [InlineData(0xFF, "no name")]
+    [InlineData(0x1B, "is none that Fleece gives")]
+    [InlineData(0x0A, "is none that Fleece gives")]
+    [InlineData('*', "is none that Fleece gives")]
+    public async Task Bytes_that_no_name_has_are_refused_or_not_trusted(byte value, string reason)
+    {
+        await using Rig rig = new();
+        (Disk disk, byte[] sidecar) = await MakeAsync(rig);
+        EditDirectories(sidecar, directory => directory[88 + 56 + 1] = value);
+        await File.WriteAllBytesAsync(Sidecar.PathFor(disk.Path), sidecar);
+
+        disk = await rig.OpenAsync(disk.Path);
+
+        if (reason == "no name")
+        {
+            Assert.False(disk.Bitmaps.IsUsable);
+            return;
+        }
+
+        Assert.Contains(reason, Assert.Single(disk.Bitmaps.All).Reason, StringComparison.Ordinal);
+        await disk.Bitmaps.RemoveAsync(disk.Bitmaps.All[0].Name);
+    }
+
+    // A seal that fits proves integrity alone: no value behind it may end a mount with anything but "not trusted" or a refusal.
+    [Fact]
+    public async Task Every_value_of_a_directory_whose_seal_fits_mounts_for_reading_and_for_writing()
+    {
+        await using Rig rig = new();
+        (Disk disk, byte[] sidecar) = await MakeAsync(rig);
+        int usedBytes = BinaryPrimitives.ReadInt32LittleEndian(sidecar.AsSpan(24));
+
+        for (int at = 16; at < usedBytes; at++)
+        {
+            foreach (byte value in (byte[])[0, 1, 0x7F, 0x80, 0xFF])
+            {
+                if (at is >= 24 and < 28)
+                {
+                    continue;
+                }
+
+                byte[] edited = [.. sidecar];
+                EditDirectories(edited, directory => directory[at] = value);
+                foreach (bool isReadOnly in (bool[])[true, false])
+                {
+                    await File.WriteAllBytesAsync(Sidecar.PathFor(disk.Path), edited);
+                    await using Disk mounted = await Disk.OpenAsync(disk.Path, options: new() { IsReadOnly = isReadOnly });
+                    Assert.Equal(SizeBytes, mounted.SizeBytes);
+                }
+            }
+        }
+    }
+
+    private static void EditDirectories(byte[] sidecar, DirectoryEdit edit)
+    {
+        foreach (int at in (int[])[0, FirstPage / 2])
+        {
+            Span<byte> directory = sidecar.AsSpan(at, FirstPage / 2);
+            edit(directory);
+            Seal(directory);
+        }
+    }
+
+    private delegate void DirectoryEdit(Span<byte> directory);
+
     private static async Task<(Disk Disk, byte[] Sidecar)> MakeAsync(Rig rig)
     {
         Disk disk = await rig.AddDiskAsync("vm", SizeBytes);

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
+using System.Text.Unicode;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
@@ -155,7 +156,14 @@ internal static class BitmapDirectory
             throw Fault(path, offsetBytes, $"name_size is {nameBytes}, it must be from 1 to {MaximumNameBytes} within the directory");
         }
 
-        string name = Encoding.UTF8.GetString(span.Slice(EntryBytes, nameBytes));
+        // Bytes that are no UTF-8 would be replaced by longer ones, and the entry is written back in place.
+        ReadOnlySpan<byte> nameField = span.Slice(EntryBytes, nameBytes);
+        if (nameField.Contains((byte)0) || !Utf8.IsValid(nameField))
+        {
+            throw Fault(path, offsetBytes, "its name has a zero byte or is no UTF-8");
+        }
+
+        string name = Encoding.UTF8.GetString(nameField);
         long granularityBytes = span[17] < 63 ? 1L << span[17] : 0;
         if (span[16] != DirtyTracking || (flags & ~(InUseFlag | AutoFlag)) != 0 || BinaryPrimitives.ReadUInt32BigEndian(span[20..]) != 0 ||
             granularityBytes is < DirtyBitmap.MinimumGranularityBytes or > DirtyBitmap.MaximumGranularityBytes)
