@@ -141,6 +141,8 @@ public sealed class BackupJob : IAsyncDisposable
     private async ValueTask BeginAsync(Disk disk, CancellationToken cancellationToken)
     {
         await FinishMergeAsync(cancellationToken).ConfigureAwait(false);
+        Repository repository = _folder.Read();
+        _ = repository.NextNumber; // Before a bitmap is cleared for a backup that has no number.
         Bitmap? bitmap = await FindBitmapAsync(disk, cancellationToken).ConfigureAwait(false);
         SessionOptions options = _options.Session with { Name = bitmap?.Name ?? DefaultName, Bitmap = bitmap?.Name };
         _session = (await Session.StartAsync([disk], options, cancellationToken).ConfigureAwait(false))[0];

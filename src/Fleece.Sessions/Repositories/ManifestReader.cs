@@ -111,6 +111,11 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
             throw Invalid(path, "its field 'parentId' names itself");
         }
 
+        if (manifest.SuccessorId == manifest.Id)
+        {
+            throw Invalid(path, "its field 'successorId' names itself");
+        }
+
         if ((manifest.SuccessorId is null) != (manifest.State == PointState.Kept) ||
             (manifest.IsSingleFile && manifest.State != PointState.Kept))
         {

@@ -14,7 +14,9 @@ public sealed class Repository
     private readonly List<Manifest> _manifests = [];
     private readonly List<BlockException> _faults = [];
     private readonly Dictionary<Guid, Manifest> _byId = [];
+    private readonly List<string> _imageNames = [];
     private int _highestNumber;
+    private string _highestName = string.Empty;
 
     private Repository(string path) => Path = path;
 
@@ -31,8 +33,17 @@ public sealed class Repository
     /// <summary>All that can be read, on their way out or not.</summary>
     internal IReadOnlyList<Manifest> Manifests => _manifests;
 
-    /// <summary>The number of the next backup: behind every one there ever was a file of.</summary>
-    internal int NextNumber => _highestNumber + 1;
+    /// <summary>Images that lie in the folder without the manifest that would make them backups; full paths.</summary>
+    public IReadOnlyList<string> Strays => [.. _imageNames.Where(IsStray).Select(name => System.IO.Path.Combine(Path, name))];
+
+    /// <summary>The number of the next backup: behind every one there is a file of, because a manifest may be put back beside its image.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: there are no more numbers.</exception>
+    internal int NextNumber => _highestNumber < RepositoryNames.MaximumNumber ? _highestNumber + 1 : throw new BlockException(
+        BlockErrorKind.InvalidArgument,
+        $"'{System.IO.Path.Combine(Path, _highestName)}' has the highest number that a backup can have, so the next one has none left. " +
+        "Move that file out of the folder if it is no backup of the disk; otherwise name another folder, with -Full.",
+        System.IO.Path.Combine(Path, _highestName));
 
     /// <summary>Reads a repository.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.NotFound"/>: there is no such folder; or what the system
@@ -47,14 +58,24 @@ public sealed class Repository
                 continue;
             }
 
-            repository._highestNumber = Math.Max(repository._highestNumber, number);
+            if (number > repository._highestNumber)
+            {
+                repository._highestNumber = number;
+                repository._highestName = System.IO.Path.GetFileName(file);
+            }
+
             if (isManifest)
             {
                 repository.Add(file);
             }
+            else
+            {
+                repository._imageNames.Add(System.IO.Path.GetFileName(file));
+            }
         }
 
         repository._manifests.Sort(static (left, right) => left.Number.CompareTo(right.Number));
+        repository.TakeOutLostMerges();
         repository.AddContentDigests();
         return repository;
     }
@@ -195,14 +216,21 @@ public sealed class Repository
     internal string PathOf(Manifest manifest)
     {
         string path = System.IO.Path.Combine(Path, manifest.FileName);
-        return manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor
-            ? PathOf(successor)
-            : path;
+
+        // A successor has a higher number, so this ends.
+        while (manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor)
+        {
+            Invariant.Require(successor.Number > manifest.Number, "R5", "a merge goes into a backup with a higher number");
+            manifest = successor;
+            path = System.IO.Path.Combine(Path, manifest.FileName);
+        }
+
+        return path;
     }
 
     /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
     internal bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        Find(parentId) is { State: PointState.Merged } parent && PathOf(parent) == PathOf(manifest);
+        Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number && PathOf(parent) == PathOf(manifest);
 
     /// <summary>What a backup's file holds of the disk.</summary>
     internal RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
@@ -231,8 +259,49 @@ public sealed class Repository
     }
 
     // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
-    private bool IsOverlay(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        (!HoldsItsParent(manifest) || IsOverlay(Find(parentId)!));
+    private bool IsOverlay(Manifest manifest)
+    {
+        // A parent has a lower number, so this ends.
+        while (HoldsItsParent(manifest))
+        {
+            manifest = Find(manifest.ParentId!.Value)!;
+        }
+
+        return manifest is { IsSingleFile: false, ParentId: not null };
+    }
+
+    private bool IsStray(string imageName)
+    {
+        string manifestPath = System.IO.Path.Combine(Path, RepositoryNames.ManifestFor(imageName));
+        return !File.Exists(manifestPath) && !File.Exists(manifestPath + RepositoryNames.Partial) &&
+            !File.Exists(FileManifest.PathFor(System.IO.Path.Combine(Path, imageName)));
+    }
+
+    // A merge that leads nowhere can't be finished, and its backup is none any more: that is a fault of its manifest.
+    private void TakeOutLostMerges()
+    {
+        Manifest[] leaving = [.. _manifests.Where(manifest => manifest.State != PointState.Kept)];
+        if (leaving.Length == 0)
+        {
+            return;
+        }
+
+        ILookup<Guid?, Manifest> children = _manifests.ToLookup(manifest => manifest.ParentId);
+        foreach (Manifest manifest in leaving.Reverse()) // So that a successor that is lost itself is found missing.
+        {
+            string path = System.IO.Path.Combine(Path, manifest.ManifestName);
+            if (PointMerge.FindFault(manifest, Find(manifest.SuccessorId!.Value), children[manifest.Id]) is { } fault)
+            {
+                _byId.Remove(manifest.Id);
+                if (File.Exists(path)) // Otherwise a job has finished the merge meanwhile.
+                {
+                    _faults.Add(ManifestReader.Invalid(path, fault));
+                }
+            }
+        }
+
+        _manifests.RemoveAll(manifest => !_byId.ContainsKey(manifest.Id));
+    }
 
     private void Add(string file)
     {

@@ -25,11 +25,7 @@ public sealed class Retention(RepositoryFolder folder)
     {
         while (folder.Read() is var repository && repository.FindLeaving() is { } point)
         {
-            Manifest successor = repository.Find(point.SuccessorId!.Value) ?? throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
-                $"The backup {point.Number} was being merged into the one of the instant {point.SuccessorId}, which is not in the " +
-                $"repository. Put its image and its manifest back.{repository.FaultHint()}",
-                folder.InFolder(point.FileName));
+            Manifest successor = repository.Find(point.SuccessorId!.Value)!; // Without one it would be a fault.
             await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
             _removed.Add(point.Number);
         }
