@@ -36,6 +36,12 @@ public sealed class Repository
     /// <summary>Images that lie in the folder without the manifest that would make them backups; full paths.</summary>
     public IReadOnlyList<string> Strays => [.. _imageNames.Where(IsStray).Select(name => System.IO.Path.Combine(Path, name))];
 
+    /// <summary>What to tell of <see cref="Strays"/>; whole sentences, null when there are none.</summary>
+    public string? DescribeStrays() => Strays is not [var first, ..] strays ? null
+        : $"'{first}' lies there without its manifest '{RepositoryNames.ManifestFor(System.IO.Path.GetFileName(first))}', so it is no " +
+          "backup. Put the manifest back; or move the image away, if no other image names it as its parent." +
+          (strays.Count == 1 ? string.Empty : $" There are {strays.Count} such images.");
+
     /// <summary>The number of the next backup: behind every one there is a file of, because a manifest may be put back beside its image.
     /// </summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: there are no more numbers.</exception>
@@ -173,14 +179,15 @@ public sealed class Repository
             Manifest parent = Find(parentId) ?? throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
                 $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
-                $"nor what builds on it can be restored. Put its image and its manifest back.{FaultHint()}",
+                "nor what builds on it can be restored. Put its image and its manifest back, or begin a new chain with -Full." +
+                FaultHint(),
                 PathOf(child));
             if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
             {
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
                     $"The backup {child.Number} of {child.SizeBytes} bytes says it builds on the backup {parent.Number} of " +
-                    $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were.",
+                    $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were, or begin a new chain with -Full.",
                     PathOf(child));
             }
 
@@ -189,7 +196,8 @@ public sealed class Repository
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
                     $"'{PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
-                    $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones back.",
+                    $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones " +
+                    "back, or begin a new chain with -Full.",
                     PathOf(parent));
             }
 
@@ -201,7 +209,8 @@ public sealed class Repository
 
     /// <summary>A sentence about a manifest that can't be read, for a message about a backup that is not found; empty when all can.
     /// </summary>
-    internal string FaultHint() => _faults.Count == 0 ? string.Empty : $" It may be this one: {_faults[0].Message}";
+    internal string FaultHint() => _faults.Count == 0 ? string.Empty
+        : $" Its manifest may be '{_faults[0].Path}', which can't be used; Get-FleeceBackup says why.";
 
     /// <summary>A backup that a job has begun to take out; null for none.</summary>
     internal Manifest? FindLeaving() => _manifests.Find(manifest => manifest.State != PointState.Kept);
@@ -249,7 +258,7 @@ public sealed class Repository
                 manifest.IsSingleFile
                     ? $"'{path}', which its manifest describes, does not exist. Put it back."
                     : $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
-                      "restored. Put it back.",
+                      "restored. Put it back, or begin a new chain with -Full.",
                 path,
                 operation: "open");
         }
