@@ -108,6 +108,24 @@ Describe 'Backup repositories' {
         "$second" | Should -BeLike 'A full backup is made, because*'
     }
 
+    It 'say why one is full after QEMU wrote to the dismounted disk' {
+        if (-not (Get-Command qemu-img, qemu-io -CommandType Application -ErrorAction Ignore)) {
+            Set-ItResult -Skipped -Because 'qemu-img and qemu-io are not installed'
+        }
+        & qemu-img create -q -f qcow2 guest.qcow2 4M
+        $null = Mount-FleeceDisk ./guest.qcow2
+        $null = Backup-FleeceDisk guest ./guests -WarningVariable first
+        Dismount-FleeceDisk guest
+        & qemu-io -f qcow2 -c 'write -P 7 0 64k' guest.qcow2 | Out-Null
+        $null = Mount-FleeceDisk ./guest.qcow2
+
+        $backup = Backup-FleeceDisk guest ./guests -WarningVariable second -WarningAction Ignore
+
+        $first | Should -BeNullOrEmpty
+        $backup.Point.Kind | Should -Be Full
+        "$second" | Should -BeLike 'A full backup is made, because*another program has written*'
+    }
+
     It 'of which none can be taken out are an error, and the new backup is one' {
         $null = Backup-FleeceDisk vm ./backups
         [IO.File]::WriteAllText("$PWD/backups/vm-000001.json", '')
