@@ -14,6 +14,7 @@ namespace Fleece;
 public sealed class BackupFleeceDiskCommand : NetworkCommand
 {
     private BackupJob? _job;
+    private int _toldNotes;
 
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
@@ -112,8 +113,10 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
     private void Run(Disk disk, BackupJobOptions options)
     {
         _job = Wait(BackupJob.StartAsync(disk, options, StopToken));
+        _toldNotes = 0;
         try
         {
+            TellNotes(_job);
             ByteProgress progress = new(this, $"Backing up {disk.Name}", _job.SizeBytes);
             while (Wait(_job.StepAsync(StopToken)))
             {
@@ -127,17 +130,24 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
             Backup backup = Wait(_job.CompleteAsync(StopToken));
             progress.Complete();
             WriteObject(backup);
+            TellNotes(_job);
 
             // The backup is one whatever becomes of the old ones, so this is an error of its own.
             ForItem(options.RepositoryPath, () => Wait(_job.RetainAsync(StopToken)));
-            foreach (string note in _job.Notes)
-            {
-                WriteWarning(note);
-            }
+            TellNotes(_job);
         }
         finally
         {
             Close();
+        }
+    }
+
+    // As soon as there are some: a failure later must not keep them back.
+    private void TellNotes(BackupJob job)
+    {
+        while (_toldNotes < job.Notes.Count)
+        {
+            WriteWarning(job.Notes[_toldNotes++]);
         }
     }
 

@@ -14,12 +14,17 @@ public abstract class RepositoryCommand : FleeceCommand
         return (repository, point is null ? ofFolder(repository) : [point]);
     }
 
-    /// <summary>Reports the manifests that can't be read, each as an error of its own.</summary>
+    /// <summary>Reports the manifests that can't be read, each as an error of its own, and warns of images without one.</summary>
     internal void ReportFaults(Repository repository)
     {
         foreach (Block.BlockException fault in repository.Faults)
         {
             WriteError(ErrorRecords.From(fault, fault.Path));
+        }
+
+        if (repository.DescribeStrays() is { } strays)
+        {
+            WriteWarning(strays);
         }
     }
 }

@@ -13,6 +13,9 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     private const string LiteralPathSet = "LiteralPath";
 
     private readonly HashSet<string> _tested = new(StringComparer.Ordinal);
+
+    // The first backup that is not good, of each chain in which one was found, by the repository and the backup that needs it.
+    private readonly Dictionary<(string, Guid), BackupReport> _causes = [];
     private bool _isWarned;
     private BackupTest? _test;
 
@@ -61,7 +64,7 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
         bool isFile = false;
         (Repository repository, IReadOnlyList<BackupPoint> points) = FindPoints(path, repository => repository.Points);
         isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path)) != repository.Path;
-        foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]) : points)
+        foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]).Reverse() : points)
         {
             // Objects of Get-FleeceBackup come one by one and share what they build on.
             if (_tested.Add(point.Path))
@@ -82,7 +85,8 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
             WriteWarning(point.DescribeMissingSeal());
         }
 
-        _test = new BackupTest(repository, point, Deep);
+        BackupReport? cause = point.ParentId is { } parentId ? _causes.GetValueOrDefault((repository.Path, parentId)) : null;
+        _test = new BackupTest(repository, point, Deep, cause);
         try
         {
             ByteProgress progress = new(this, $"Testing {point.Path}", _test.DataBytes);
@@ -92,7 +96,13 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
             }
 
             progress.Complete();
-            WriteObject(_test.Report);
+            BackupReport report = _test.Report;
+            if (!report.IsGood)
+            {
+                _causes.TryAdd((repository.Path, point.Id), cause ?? report);
+            }
+
+            WriteObject(report);
         }
         finally
         {

@@ -96,7 +96,7 @@ public sealed class BackupRepositoryTests
             (Get-FleeceBackup ./backups -At ([DateTime]::Now)).Number
             """);
 
-        Assert.Equal([2, 2, 2, 1, 6L << 20, 2], output);
+        Assert.Equal([2, 2, 1, 2, 6L << 20, 2], output);
         Assert.Equal(new byte[65536], File.ReadAllBytes(shell.File("first.raw")).AsSpan(3 << 20, 65536).ToArray());
     }
 

@@ -75,6 +75,68 @@ Describe 'Backup repositories' {
         (Restore-FleeceBackup ./backups/vm-000002.qcow2 ./r.raw).SizeBytes | Should -Be 2MB
     }
 
+    It 'that build on one that is gone are not good, and say which' {
+        foreach ($night in 1..3) {
+            Write-FleeceDisk vm ($night * 64KB) ([byte[]] $night)
+            $null = Backup-FleeceDisk vm ./backups
+        }
+        Remove-Item ./backups/vm-000002.qcow2
+
+        $reports = Test-FleeceBackup ./backups
+        $reports.IsGood | Should -Be $true, $false, $false
+        $reports[2].Findings[0].Message | Should -BeLike '*builds on the backup 2*vm-000002.qcow2*'
+        ($reports | Out-String -Width 120) | Should -BeLike '*builds on*'
+        (Test-FleeceBackup ./backups/vm-000003.qcow2).IsGood | Should -Be $true, $false, $false
+    }
+
+    It 'say which image has lost its manifest' {
+        $null = Backup-FleeceDisk vm ./backups
+        $null = Backup-FleeceDisk vm ./backups
+        Remove-Item ./backups/vm-000002.json
+
+        $null = Get-FleeceBackup ./backups -WarningVariable listed -WarningAction Ignore
+        "$listed" | Should -BeLike "*vm-000002.qcow2*'vm-000002.json'*"
+        { Get-FleeceBackup ./backups/vm-000002.qcow2 -ErrorAction Stop } | Should -Throw "*'vm-000002.json'*"
+    }
+
+    It 'that are full without being asked for say why' {
+        $null = Backup-FleeceDisk vm ./backups -WarningVariable first
+        $null = Clear-FleeceBitmap vm backup-backups
+        $null = Backup-FleeceDisk vm ./backups -WarningVariable second -WarningAction Ignore
+
+        $first | Should -BeNullOrEmpty
+        "$second" | Should -BeLike 'A full backup is made, because*'
+    }
+
+    It 'say why one is full after QEMU wrote to the dismounted disk' {
+        if (-not (Get-Command qemu-img, qemu-io -CommandType Application -ErrorAction Ignore)) {
+            Set-ItResult -Skipped -Because 'qemu-img and qemu-io are not installed'
+        }
+        & qemu-img create -q -f qcow2 guest.qcow2 4M
+        $null = Mount-FleeceDisk ./guest.qcow2
+        $null = Backup-FleeceDisk guest ./guests -WarningVariable first
+        Dismount-FleeceDisk guest
+        & qemu-io -f qcow2 -c 'write -P 7 0 64k' guest.qcow2 | Out-Null
+        $null = Mount-FleeceDisk ./guest.qcow2
+
+        $backup = Backup-FleeceDisk guest ./guests -WarningVariable second -WarningAction Ignore
+
+        $first | Should -BeNullOrEmpty
+        $backup.Point.Kind | Should -Be Full
+        "$second" | Should -BeLike 'A full backup is made, because*another program has written*'
+    }
+
+    It 'of which none can be taken out are an error, and the new backup is one' {
+        $null = Backup-FleeceDisk vm ./backups
+        [IO.File]::WriteAllText("$PWD/backups/vm-000001.json", '')
+
+        $backup = Backup-FleeceDisk vm ./backups -Full -Keep 1 -ErrorVariable failed -ErrorAction SilentlyContinue
+        $backup = @($backup) + @(Backup-FleeceDisk vm ./backups -Keep 1 -ErrorVariable +failed -ErrorAction SilentlyContinue)
+        $backup.Point.Number | Should -Be 2, 3
+        $failed[-1].FullyQualifiedErrorId | Should -Be 'BackupManifestInvalid,Fleece.BackupFleeceDiskCommand'
+        "$($failed[-1])" | Should -BeLike '*it is empty*move*vm-000001.json*out of the folder*'
+    }
+
     It 'go on with manifests of the version without seals, and say that they have none' {
         $null = Backup-FleeceDisk vm ./backups
         $path = "$PWD/backups/vm-000001.json"

@@ -240,7 +240,7 @@ internal sealed class FileTarget : IBackupTarget
             throw new BlockException(
                 BlockErrorKind.AlreadyExists,
                 $"'{partialPath}' exists: another backup is being written there, or an earlier one failed and left what it had " +
-                "consumed. Keep or delete that file, then try again.",
+                "consumed. Move (rename) or delete that file, then try again.",
                 partialPath);
         }
     }

@@ -141,7 +141,14 @@ public sealed class BackupJob : IAsyncDisposable
     private async ValueTask BeginAsync(Disk disk, CancellationToken cancellationToken)
     {
         await FinishMergeAsync(cancellationToken).ConfigureAwait(false);
-        Bitmap? bitmap = await FindBitmapAsync(disk, cancellationToken).ConfigureAwait(false);
+        Repository repository = _folder.Read();
+        _ = repository.NextNumber; // Before a bitmap is cleared for a backup that has no number.
+        if (repository.DescribeStrays() is { } strays)
+        {
+            _notes.Add(strays);
+        }
+
+        Bitmap? bitmap = await FindBitmapAsync(disk, repository, cancellationToken).ConfigureAwait(false);
         SessionOptions options = _options.Session with { Name = bitmap?.Name ?? DefaultName, Bitmap = bitmap?.Name };
         _session = (await Session.StartAsync([disk], options, cancellationToken).ConfigureAwait(false))[0];
         ISnapshotSource source = _session;
@@ -179,10 +186,11 @@ public sealed class BackupJob : IAsyncDisposable
     private string DefaultName => $"backup-{Path.GetFileName(_folder.Path)}";
 
     // A disk that does not change, or that nobody can write bitmaps of, is backed up in full each time.
-    private async ValueTask<Bitmap?> FindBitmapAsync(Disk disk, CancellationToken cancellationToken)
+    private async ValueTask<Bitmap?> FindBitmapAsync(Disk disk, Repository repository, CancellationToken cancellationToken)
     {
         if (disk.IsReadOnly)
         {
+            NoteFull(repository, "the disk is mounted read-only, so no bitmap records its changes");
             return null;
         }
 
@@ -190,6 +198,10 @@ public sealed class BackupJob : IAsyncDisposable
         Bitmap? found = disk.Bitmaps.All.FirstOrDefault(bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase));
         if (found is null)
         {
+            NoteFull(
+                repository,
+                $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
+                (disk.Bitmaps.IsPersistent ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
             return await disk.Bitmaps.CreateAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
         }
 
@@ -199,8 +211,14 @@ public sealed class BackupJob : IAsyncDisposable
             return disk.Bitmaps.Find(found.Name);
         }
 
-        if (found.BaselineId is { } baselineId && _folder.Read() is var repository &&
-            repository.Find(baselineId) is not { State: PointState.Kept })
+        if (found.BaselineId is not { } baselineId)
+        {
+            NoteFull(
+                repository,
+                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared or disabled, or another program has written to " +
+                "the image while it was not mounted in Fleece");
+        }
+        else if (repository.Find(baselineId) is not { State: PointState.Kept })
         {
             throw new BlockException(
                 BlockErrorKind.BackupParentMissing,
@@ -211,6 +229,15 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         return found;
+    }
+
+    // The first backup of a repository has no reason but that.
+    private void NoteFull(Repository repository, string reason)
+    {
+        if (!_options.IsFull && repository.Manifests.Count + repository.Faults.Count + repository.Strays.Count != 0)
+        {
+            _notes.Add($"A full backup is made, because {reason}.");
+        }
     }
 
     // What can't be trusted can't say what has changed, and waiting for somebody to clear it would cost every night until then.

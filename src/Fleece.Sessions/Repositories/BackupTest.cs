@@ -15,6 +15,7 @@ public sealed class BackupTest : IAsyncDisposable
     private readonly Repository _repository;
     private readonly BackupPoint _point;
     private readonly bool _isDeep;
+    private readonly BackupReport? _cause;
     private readonly List<BackupFinding> _findings = [];
     private ContentReader? _reader;
     private bool _isBegun;
@@ -22,13 +23,19 @@ public sealed class BackupTest : IAsyncDisposable
     private int _next;
 
     /// <summary>Prepares a test of a repository's point.</summary>
-    public BackupTest(Repository repository, BackupPoint point, bool isDeep)
+    /// <param name="repository">The repository.</param>
+    /// <param name="point">The point.</param>
+    /// <param name="isDeep">True to compare all digests.</param>
+    /// <param name="cause">The report of a backup that the point builds on and that is not good, so that the point is not either; null
+    /// when there is none.</param>
+    public BackupTest(Repository repository, BackupPoint point, bool isDeep, BackupReport? cause = null)
     {
         ArgumentNullException.ThrowIfNull(repository);
         ArgumentNullException.ThrowIfNull(point);
         _repository = repository;
         _point = point;
         _isDeep = isDeep;
+        _cause = cause;
     }
 
     /// <summary>Bytes of data to compare.</summary>
@@ -68,6 +75,7 @@ public sealed class BackupTest : IAsyncDisposable
             if (!_isBegun)
             {
                 _isBegun = true;
+                AddCause();
                 await BeginAsync(cancellationToken).ConfigureAwait(false);
                 return _reader is not null;
             }
@@ -98,6 +106,15 @@ public sealed class BackupTest : IAsyncDisposable
 
     /// <summary>Closes the file. Idempotent.</summary>
     public ValueTask DisposeAsync() => _reader?.DisposeAsync() ?? default;
+
+    private void AddCause()
+    {
+        if (_cause is { Findings: [var finding, ..] })
+        {
+            _findings.Add(new BackupFinding(
+                finding.Kind, $"It builds on the backup {_cause.Number}, which is not good: {finding.Message}", finding.OffsetBytes));
+        }
+    }
 
     private async ValueTask BeginAsync(CancellationToken cancellationToken)
     {

@@ -67,9 +67,12 @@ internal static class FileManifest
         string path = PathFor(imagePath);
         if (!File.Exists(path))
         {
+            string manifestName = RepositoryNames.IsInRepository(imagePath)
+                ? RepositoryNames.ManifestFor(Path.GetFileName(imagePath))
+                : Path.GetFileName(path);
             throw new BlockException(
                 BlockErrorKind.BackupUnknown,
-                $"Nothing says what '{imagePath}' is a backup of: its manifest '{Path.GetFileName(path)}' is not beside it. Put that " +
+                $"Nothing says what '{imagePath}' is a backup of: its manifest '{manifestName}' is not beside it. Put that " +
                 "back; or copy the image as it is, unchecked, with Convert-FleeceImage.",
                 imagePath,
                 operation: "open");

@@ -18,11 +18,8 @@ internal static class ManifestFile
     /// <summary>The version that had no seal and no content digests. Such manifests are read, and never written.</summary>
     public const int UnsealedVersion = 1;
 
-    // About 12 million digests, which is 48 TiB of data in one backup.
-    private const long MaximumBytes = 1L << 30;
-
-    // The manifest, its content, and an extent of that; some more, for what another version may add.
-    private const int MaximumDepth = 8;
+    /// <summary>Most bytes of a manifest: about 6 million digests, which is 24 TiB of data in one backup.</summary>
+    public const int MaximumBytes = 512 * 1024 * 1024;
 
     // Each extent on a line of its own, so that people and line tools can read it.
     private const string LineStart = "\n    ";
@@ -48,7 +45,6 @@ internal static class ManifestFile
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/>, or why it can't be read.</exception>
     public static Manifest Read(string path)
     {
-        byte[] bytes;
         try
         {
             using LocalFile file = LocalFile.Open(path, isReadOnly: true);
@@ -57,21 +53,25 @@ internal static class ManifestFile
                 throw ManifestReader.Invalid(path, $"it has {file.LengthBytes} bytes, and {MaximumBytes} is the limit");
             }
 
-            bytes = new byte[file.LengthBytes];
+            byte[] bytes = new byte[file.LengthBytes];
             file.Read(0, bytes);
+            return Parse(path, bytes);
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.EmptyImage)
+        catch (OutOfMemoryException)
         {
-            throw ManifestReader.Invalid(path, "it is empty");
+            throw ManifestReader.Invalid(path, "the machine has too little memory for what it lists");
         }
-
-        return Parse(path, bytes);
     }
 
     /// <summary>Reads the bytes of a manifest's file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/></exception>
     public static Manifest Parse(string path, ReadOnlyMemory<byte> bytes)
     {
+        if (bytes.IsEmpty)
+        {
+            throw ManifestReader.Invalid(path, "it is empty");
+        }
+
         bool? isIntact = ManifestSeal.Examine(bytes.Span);
         if (isIntact == false)
         {
@@ -86,13 +86,11 @@ internal static class ManifestFile
 
         try
         {
-            using JsonDocument document = JsonDocument.Parse(
-                bytes, new JsonDocumentOptions { MaxDepth = MaximumDepth, AllowDuplicateProperties = false });
-            return new ManifestReader(path, document.RootElement, isSealed: isIntact == true).Read();
+            return new ManifestReader(path, bytes, isSealed: isIntact == true).Read();
         }
         catch (JsonException e)
         {
-            throw ManifestReader.Invalid(path, $"it is no JSON: {e.Message}");
+            throw ManifestReader.Invalid(path, $"it is no JSON from byte {e.BytePositionInLine + 1} of line {e.LineNumber + 1} on");
         }
         catch (InvalidOperationException)
         {
@@ -135,6 +133,7 @@ internal static class ManifestFile
         foreach (ContentExtent extent in manifest.Content)
         {
             json.WriteRawValue(LineStart + Describe(extent));
+            CheckLength(json.BytesCommitted + json.BytesPending, manifest.FileName);
         }
 
         json.WriteEndArray();
@@ -142,8 +141,23 @@ internal static class ManifestFile
         json.WriteEndObject();
         json.Flush();
         byte[] bytes = [.. buffer.WrittenSpan, (byte)'\n'];
+        CheckLength(bytes.Length, manifest.FileName);
         ManifestSeal.Write(bytes);
         return bytes;
+    }
+
+    // Read back, it would be refused, and the backup be none.
+    private static void CheckLength(long length, string imageName)
+    {
+        if (length > MaximumBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.Unsupported,
+                $"The manifest of '{imageName}' would be longer than {MaximumBytes} bytes, so it can't be written. " +
+                "Back the disk up with Export-FleeceBackup -NoManifest, or divide it into smaller disks.",
+                imageName,
+                operation: "write");
+        }
     }
 
     private static void WriteOptional(Utf8JsonWriter json, string name, string? value)

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers;
+using System.Text;
 using System.Text.Json;
 using Fleece.Block;
 using Fleece.Images;
@@ -7,13 +9,28 @@ using Fleece.Sessions.Backups;
 namespace Fleece.Sessions.Repositories;
 
 /// <summary>Takes a manifest out of its JSON and refuses what can't be one (rule R5).</summary>
+/// <remarks>The list of the content is by far the longest part, so it is read from the bytes straight into extents.</remarks>
 /// <param name="path">What messages call the file.</param>
-/// <param name="root">The JSON.</param>
+/// <param name="bytes">The file, in UTF-8.</param>
 /// <param name="isSealed">True when the file ends with its seal, and that fits.</param>
-internal readonly struct ManifestReader(string path, JsonElement root, bool isSealed)
+internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bool isSealed)
 {
     // Most characters of the file that a message repeats.
     private const int MaximumShownLength = 100;
+
+    // The manifest, its content, and an extent of that; some more, for what another version may add.
+    private const int MaximumDepth = 8;
+
+    // Longer than any name of a disk or a session, and more fields than any version has.
+    private const int MaximumFieldBytes = 64 * 1024;
+    private const int MaximumFields = 64;
+
+    private const string ContentField = "content";
+
+    private static readonly JsonReaderOptions Options = new() { MaxDepth = MaximumDepth };
+
+    private readonly Dictionary<string, JsonElement> _fields = new(StringComparer.Ordinal);
+    private Range _content;
 
     /// <summary>The error of a manifest that is none.</summary>
     public static BlockException Invalid(string path, string fault) => new(
@@ -24,11 +41,7 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
 
     public Manifest Read()
     {
-        if (root.ValueKind != JsonValueKind.Object)
-        {
-            throw Invalid(path, "it is no JSON object");
-        }
-
+        ReadFields();
         bool hasSeal = CheckVersion();
         long sizeBytes = Number("sizeBytes", long.MaxValue);
         Manifest manifest = new()
@@ -74,7 +87,7 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
         long version = Number("fleeceManifest", int.MaxValue);
         switch (version)
         {
-            case ManifestFile.UnsealedVersion when root.TryGetProperty(ManifestSeal.Field, out _):
+            case ManifestFile.UnsealedVersion when _fields.ContainsKey(ManifestSeal.Field):
                 throw Invalid(path, $"its field 'fleeceManifest' is {version}, and manifests of that version have no seal");
             case ManifestFile.UnsealedVersion:
                 return false;
@@ -111,6 +124,11 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
             throw Invalid(path, "its field 'parentId' names itself");
         }
 
+        if (manifest.SuccessorId == manifest.Id)
+        {
+            throw Invalid(path, "its field 'successorId' names itself");
+        }
+
         if ((manifest.SuccessorId is null) != (manifest.State == PointState.Kept) ||
             (manifest.IsSingleFile && manifest.State != PointState.Kept))
         {
@@ -130,47 +148,118 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
         }
     }
 
-    private List<ContentExtent> Content()
+    // The fields, but of the content only where it is: its turn comes when all else says that this is a manifest.
+    private void ReadFields()
     {
-        JsonElement content = Field("content");
-        if (content.ValueKind != JsonValueKind.Array)
+        Utf8JsonReader reader = new(bytes.Span, Options);
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
         {
-            throw Missing("content");
+            throw Invalid(path, "it is no JSON object");
         }
 
-        List<ContentExtent> extents = new(content.GetArrayLength());
-        foreach (JsonElement item in content.EnumerateArray())
+        HashSet<string> names = new(StringComparer.Ordinal);
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            extents.Add(Extent(item));
+            CheckLength(reader.ValueSpan.Length, "the name of a field");
+            string name = reader.GetString()!;
+            if (!names.Add(name))
+            {
+                throw Invalid(path, $"it has several fields '{Cut(name)}'");
+            }
+
+            if (names.Count > MaximumFields)
+            {
+                throw Invalid(path, $"it has more than {MaximumFields} fields");
+            }
+
+            reader.Read();
+            ReadField(ref reader, name);
+        }
+
+        // What follows the object is no JSON, and the reader says so.
+        reader.Read();
+    }
+
+    private void ReadField(ref Utf8JsonReader reader, string name)
+    {
+        Utf8JsonReader start = reader;
+        reader.Skip();
+        Range range = (int)start.TokenStartIndex..(int)reader.BytesConsumed;
+        if (name == ContentField)
+        {
+            _content = range;
+            return;
+        }
+
+        CheckLength(range.End.Value - range.Start.Value, $"its field '{Cut(name)}'");
+        _fields.Add(name, JsonElement.ParseValue(ref start));
+    }
+
+    private void CheckLength(int length, string what)
+    {
+        if (length > MaximumFieldBytes)
+        {
+            throw Invalid(path, $"{what} has {length} bytes, and {MaximumFieldBytes} is the limit");
+        }
+    }
+
+    private List<ContentExtent> Content()
+    {
+        ReadOnlySpan<byte> content = bytes.Span[_content];
+        Utf8JsonReader reader = new(content, Options);
+        if (content.IsEmpty || !reader.Read() || reader.TokenType != JsonTokenType.StartArray)
+        {
+            throw Missing(ContentField);
+        }
+
+        List<ContentExtent> extents = [];
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            Utf8JsonReader start = reader;
+            if (ReadExtent(ref reader) is not { } extent)
+            {
+                reader = start;
+                reader.Skip();
+                string text = Encoding.UTF8.GetString(content[(int)start.TokenStartIndex..(int)reader.BytesConsumed]);
+                throw Invalid(path, $"{Cut(text)} in its field 'content' is not [offset, length] or [offset, length, \"sha256\"]");
+            }
+
+            extents.Add(extent);
         }
 
         return extents;
     }
 
-    private ContentExtent Extent(JsonElement item)
+    // Null for what is none.
+    private static ContentExtent? ReadExtent(ref Utf8JsonReader reader)
     {
-        int fields = item.ValueKind == JsonValueKind.Array ? item.GetArrayLength() : 0;
-        if (fields is not (2 or 3) ||
-            item[0].ValueKind != JsonValueKind.Number || !item[0].TryGetInt64(out long offsetBytes) || offsetBytes < 0 ||
-            item[1].ValueKind != JsonValueKind.Number || !item[1].TryGetInt64(out long lengthBytes) || lengthBytes < 0 ||
-            offsetBytes > long.MaxValue - lengthBytes)
+        if (reader.TokenType != JsonTokenType.StartArray ||
+            !TryReadBytes(ref reader, out long offsetBytes) || !TryReadBytes(ref reader, out long lengthBytes) ||
+            offsetBytes > long.MaxValue - lengthBytes || !reader.Read())
         {
-            throw Invalid(path, $"{Show(item)} in its field 'content' is not [offset, length] or [offset, length, \"sha256\"]");
+            return null;
         }
 
-        return new ContentExtent(new BlockRange(offsetBytes, lengthBytes), fields == 3 ? Digest(item[2]) : null);
+        byte[]? digest = null;
+        if (reader.TokenType == JsonTokenType.String)
+        {
+            digest = new byte[ContentExtent.DigestBytes];
+            if (reader.ValueIsEscaped || reader.ValueSpan.Length != ContentExtent.DigestBytes * 2 ||
+                Convert.FromHexString(reader.ValueSpan, digest, out _, out _) != OperationStatus.Done || !reader.Read())
+            {
+                return null;
+            }
+        }
+
+        return reader.TokenType == JsonTokenType.EndArray
+            ? new ContentExtent(new BlockRange(offsetBytes, lengthBytes), digest)
+            : null;
     }
 
-    private byte[] Digest(JsonElement item)
+    private static bool TryReadBytes(ref Utf8JsonReader reader, out long value)
     {
-        byte[] digest = new byte[ContentExtent.DigestBytes];
-        if (item.ValueKind == JsonValueKind.String && item.GetString() is { Length: ContentExtent.DigestBytes * 2 } text &&
-            Convert.FromHexString(text, digest, out _, out _) == System.Buffers.OperationStatus.Done)
-        {
-            return digest;
-        }
-
-        throw Invalid(path, $"{Show(item)} in its field 'content' is not a SHA-256 digest in hexadecimal");
+        value = 0;
+        return reader.Read() && reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out value) && value >= 0;
     }
 
     private string? DigestText(string name) => Text(name) switch
@@ -188,7 +277,7 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
             : throw Invalid(path, $"its field '{name}' is {Show(field)}, not true or false");
     }
 
-    private JsonElement Field(string name) => root.TryGetProperty(name, out JsonElement field) ? field : throw Missing(name);
+    private JsonElement Field(string name) => _fields.TryGetValue(name, out JsonElement field) ? field : throw Missing(name);
 
     private long Number(string name, long maximum)
     {
@@ -228,11 +317,9 @@ internal readonly struct ManifestReader(string path, JsonElement root, bool isSe
             ? Enum.Parse<T>(text)
             : throw Invalid(path, $"its field '{name}' is none of {string.Join(", ", Enum.GetNames<T>())}");
 
-    private static string Show(JsonElement element)
-    {
-        string text = element.GetRawText();
-        return text.Length <= MaximumShownLength ? text : text[..MaximumShownLength] + "...";
-    }
+    private static string Show(JsonElement element) => Cut(element.GetRawText());
+
+    private static string Cut(string text) => text.Length <= MaximumShownLength ? text : text[..MaximumShownLength] + "...";
 
     private BlockException Missing(string name) => Invalid(path, $"it has no field '{name}', or one of another kind");
 }

@@ -14,7 +14,9 @@ public sealed class Repository
     private readonly List<Manifest> _manifests = [];
     private readonly List<BlockException> _faults = [];
     private readonly Dictionary<Guid, Manifest> _byId = [];
+    private readonly List<string> _imageNames = [];
     private int _highestNumber;
+    private string _highestName = string.Empty;
 
     private Repository(string path) => Path = path;
 
@@ -31,8 +33,23 @@ public sealed class Repository
     /// <summary>All that can be read, on their way out or not.</summary>
     internal IReadOnlyList<Manifest> Manifests => _manifests;
 
-    /// <summary>The number of the next backup: behind every one there ever was a file of.</summary>
-    internal int NextNumber => _highestNumber + 1;
+    /// <summary>Images that lie in the folder without the manifest that would make them backups; full paths.</summary>
+    public IReadOnlyList<string> Strays => [.. _imageNames.Where(IsStray).Select(name => System.IO.Path.Combine(Path, name))];
+
+    /// <summary>What to tell of <see cref="Strays"/>; whole sentences, null when there are none.</summary>
+    public string? DescribeStrays() => Strays is not [var first, ..] strays ? null
+        : $"'{first}' lies there without its manifest '{RepositoryNames.ManifestFor(System.IO.Path.GetFileName(first))}', so it is no " +
+          "backup. Put the manifest back; or move the image away, if no other image names it as its parent." +
+          (strays.Count == 1 ? string.Empty : $" There are {strays.Count} such images.");
+
+    /// <summary>The number of the next backup: behind every one there is a file of, because a manifest may be put back beside its image.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: there are no more numbers.</exception>
+    internal int NextNumber => _highestNumber < RepositoryNames.MaximumNumber ? _highestNumber + 1 : throw new BlockException(
+        BlockErrorKind.InvalidArgument,
+        $"'{System.IO.Path.Combine(Path, _highestName)}' has the highest number that a backup can have, so the next one has none left. " +
+        "Move that file out of the folder if it is no backup of the disk; otherwise name another folder, with -Full.",
+        System.IO.Path.Combine(Path, _highestName));
 
     /// <summary>Reads a repository.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.NotFound"/>: there is no such folder; or what the system
@@ -47,14 +64,24 @@ public sealed class Repository
                 continue;
             }
 
-            repository._highestNumber = Math.Max(repository._highestNumber, number);
+            if (number > repository._highestNumber)
+            {
+                repository._highestNumber = number;
+                repository._highestName = System.IO.Path.GetFileName(file);
+            }
+
             if (isManifest)
             {
                 repository.Add(file);
             }
+            else
+            {
+                repository._imageNames.Add(System.IO.Path.GetFileName(file));
+            }
         }
 
         repository._manifests.Sort(static (left, right) => left.Number.CompareTo(right.Number));
+        repository.TakeOutLostMerges();
         repository.AddContentDigests();
         return repository;
     }
@@ -152,14 +179,15 @@ public sealed class Repository
             Manifest parent = Find(parentId) ?? throw new BlockException(
                 BlockErrorKind.BackupChainBroken,
                 $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
-                $"nor what builds on it can be restored. Put its image and its manifest back.{FaultHint()}",
+                "nor what builds on it can be restored. Put its image and its manifest back, or begin a new chain with -Full." +
+                FaultHint(),
                 PathOf(child));
             if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
             {
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
                     $"The backup {child.Number} of {child.SizeBytes} bytes says it builds on the backup {parent.Number} of " +
-                    $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were.",
+                    $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were, or begin a new chain with -Full.",
                     PathOf(child));
             }
 
@@ -168,7 +196,8 @@ public sealed class Repository
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
                     $"'{PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
-                    $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones back.",
+                    $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones " +
+                    "back, or begin a new chain with -Full.",
                     PathOf(parent));
             }
 
@@ -180,7 +209,8 @@ public sealed class Repository
 
     /// <summary>A sentence about a manifest that can't be read, for a message about a backup that is not found; empty when all can.
     /// </summary>
-    internal string FaultHint() => _faults.Count == 0 ? string.Empty : $" It may be this one: {_faults[0].Message}";
+    internal string FaultHint() => _faults.Count == 0 ? string.Empty
+        : $" Its manifest may be '{_faults[0].Path}', which can't be used; Get-FleeceBackup says why.";
 
     /// <summary>A backup that a job has begun to take out; null for none.</summary>
     internal Manifest? FindLeaving() => _manifests.Find(manifest => manifest.State != PointState.Kept);
@@ -195,14 +225,21 @@ public sealed class Repository
     internal string PathOf(Manifest manifest)
     {
         string path = System.IO.Path.Combine(Path, manifest.FileName);
-        return manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor
-            ? PathOf(successor)
-            : path;
+
+        // A successor has a higher number, so this ends.
+        while (manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor)
+        {
+            Invariant.Require(successor.Number > manifest.Number, "R5", "a merge goes into a backup with a higher number");
+            manifest = successor;
+            path = System.IO.Path.Combine(Path, manifest.FileName);
+        }
+
+        return path;
     }
 
     /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
     internal bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        Find(parentId) is { State: PointState.Merged } parent && PathOf(parent) == PathOf(manifest);
+        Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number && PathOf(parent) == PathOf(manifest);
 
     /// <summary>What a backup's file holds of the disk.</summary>
     internal RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
@@ -221,7 +258,7 @@ public sealed class Repository
                 manifest.IsSingleFile
                     ? $"'{path}', which its manifest describes, does not exist. Put it back."
                     : $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
-                      "restored. Put it back.",
+                      "restored. Put it back, or begin a new chain with -Full.",
                 path,
                 operation: "open");
         }
@@ -231,8 +268,49 @@ public sealed class Repository
     }
 
     // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
-    private bool IsOverlay(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        (!HoldsItsParent(manifest) || IsOverlay(Find(parentId)!));
+    private bool IsOverlay(Manifest manifest)
+    {
+        // A parent has a lower number, so this ends.
+        while (HoldsItsParent(manifest))
+        {
+            manifest = Find(manifest.ParentId!.Value)!;
+        }
+
+        return manifest is { IsSingleFile: false, ParentId: not null };
+    }
+
+    private bool IsStray(string imageName)
+    {
+        string manifestPath = System.IO.Path.Combine(Path, RepositoryNames.ManifestFor(imageName));
+        return !File.Exists(manifestPath) && !File.Exists(manifestPath + RepositoryNames.Partial) &&
+            !File.Exists(FileManifest.PathFor(System.IO.Path.Combine(Path, imageName)));
+    }
+
+    // A merge that leads nowhere can't be finished, and its backup is none any more: that is a fault of its manifest.
+    private void TakeOutLostMerges()
+    {
+        Manifest[] leaving = [.. _manifests.Where(manifest => manifest.State != PointState.Kept)];
+        if (leaving.Length == 0)
+        {
+            return;
+        }
+
+        ILookup<Guid?, Manifest> children = _manifests.ToLookup(manifest => manifest.ParentId);
+        foreach (Manifest manifest in leaving.Reverse()) // So that a successor that is lost itself is found missing.
+        {
+            string path = System.IO.Path.Combine(Path, manifest.ManifestName);
+            if (PointMerge.FindFault(manifest, Find(manifest.SuccessorId!.Value), children[manifest.Id]) is { } fault)
+            {
+                _byId.Remove(manifest.Id);
+                if (File.Exists(path)) // Otherwise a job has finished the merge meanwhile.
+                {
+                    _faults.Add(ManifestReader.Invalid(path, fault));
+                }
+            }
+        }
+
+        _manifests.RemoveAll(manifest => !_byId.ContainsKey(manifest.Id));
+    }
 
     private void Add(string file)
     {

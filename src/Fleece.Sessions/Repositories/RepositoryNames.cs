@@ -38,6 +38,14 @@ internal static partial class RepositoryNames
             int.TryParse(match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number > 0;
     }
 
+    /// <summary>True for the name of a repository's backup in a folder that is one: it has a lock, or the manifest of another backup.
+    /// </summary>
+    public static bool IsInRepository(string imagePath) =>
+        TryParse(Path.GetFileName(imagePath), out _, out _) && Path.GetDirectoryName(imagePath) is { } folderPath &&
+        Directory.Exists(folderPath) &&
+        Directory.EnumerateFiles(folderPath).Select(Path.GetFileName)
+            .Any(name => name == Lock || (TryParse(name!, out _, out bool isManifest) && isManifest));
+
     // A disk's name may hold what a file's name may not.
     private static string Stem(string diskName, int number) => string.Create(
         CultureInfo.InvariantCulture,

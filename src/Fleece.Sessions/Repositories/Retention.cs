@@ -25,11 +25,7 @@ public sealed class Retention(RepositoryFolder folder)
     {
         while (folder.Read() is var repository && repository.FindLeaving() is { } point)
         {
-            Manifest successor = repository.Find(point.SuccessorId!.Value) ?? throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
-                $"The backup {point.Number} was being merged into the one of the instant {point.SuccessorId}, which is not in the " +
-                $"repository. Put its image and its manifest back.{repository.FaultHint()}",
-                folder.InFolder(point.FileName));
+            Manifest successor = repository.Find(point.SuccessorId!.Value)!; // Without one it would be a fault.
             await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
             _removed.Add(point.Number);
         }
@@ -47,8 +43,7 @@ public sealed class Retention(RepositoryFolder folder)
         {
             if (repository.Faults.Count != 0)
             {
-                Note = $"Nothing was taken out, because what builds on what is not known: {repository.Faults[0].Message}";
-                return;
+                throw Unknown(repository);
             }
 
             Manifest[] old = [.. all.Take(all.Count - keep)];
@@ -70,6 +65,25 @@ public sealed class Retention(RepositoryFolder folder)
                 return;
             }
         }
+    }
+
+    // What builds on what is not known. The way out without a copy costs the backups that can't be restored anyway.
+    private static BlockException Unknown(Repository repository)
+    {
+        BlockException fault = repository.Faults[0];
+        Manifest? orphan = repository.Manifests
+            .FirstOrDefault(manifest => manifest.ParentId is { } parentId && repository.Find(parentId) is null);
+        return new BlockException(
+            fault.Kind,
+            $"No old backup is taken out while a manifest can't be used. {fault.Message} Without a copy, move '{fault.Path}' out of the " +
+            (orphan is null && repository.Faults.Count == 1
+                ? "folder, and the image beside it too: no other backup builds on it."
+                : "folder, and leave the image beside it, on which " +
+                  (orphan is null ? "another backup" : $"the backup {orphan.Number}") +
+                  " may build; -Full begins a new chain, and the old one goes in time."),
+            fault.Path,
+            operation: "merge",
+            cause: fault);
     }
 
     private static Manifest? FindSuccessor(Repository repository, Manifest manifest) =>

@@ -123,9 +123,9 @@ public sealed class ManifestSealTests
         BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync());
         using (RepositoryFolder folder = RepositoryFolder.Take(vm.RepositoryPath))
         {
-            Retention retention = new(folder);
-            await retention.KeepAsync(1);
-            Assert.Contains("vm-000003.json", retention.Note, StringComparison.Ordinal);
+            BlockException kept = await Nightly.RefusedAsync(
+                BlockErrorKind.ManifestInvalid, async () => await new Retention(folder).KeepAsync(1));
+            Assert.Contains("vm-000003.json' out of the folder, and the image beside it too", kept.Message, StringComparison.Ordinal);
         }
 
         Assert.Contains("vm-000003.json", error.Message, StringComparison.Ordinal);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using System.Text;
 using Fleece.Block;
 using Fleece.Sessions.Repositories;
@@ -92,7 +93,7 @@ public sealed class ManifestTests
         await vm.BackUpAsync();
         await using (FileStream large = File.Create(System.IO.Path.Combine(vm.RepositoryPath, "vm-000002.json")))
         {
-            large.SetLength((1L << 30) + 1);
+            large.SetLength(ManifestFile.MaximumBytes + 1L);
         }
 
         await File.WriteAllBytesAsync(System.IO.Path.Combine(vm.RepositoryPath, "vm-000003.json"), []);
@@ -101,7 +102,75 @@ public sealed class ManifestTests
 
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - beforeBytes, 0, 1 << 20);
         Assert.Equal([BlockErrorKind.ManifestInvalid, BlockErrorKind.ManifestInvalid], repository.Faults.Select(fault => fault.Kind));
+        Assert.Single(repository.Faults, fault => fault.Message.Contains("it is empty", StringComparison.Ordinal));
         Assert.Single(repository.Points);
+    }
+
+    // A document tree of the list would take many times the file's length.
+    [Fact]
+    public async Task A_long_list_costs_little_more_than_its_extents()
+    {
+        const int Extents = 400_000;
+        StringBuilder list = new();
+        string digest = new('a', 64);
+        for (int i = 0; i < Extents; i++)
+        {
+            list.Append(CultureInfo.InvariantCulture, $"    [{i},1,\"{digest}\"],\n");
+        }
+
+        byte[] bytes = await LongListAsync(list.ToString());
+        long beforeBytes = GC.GetAllocatedBytesForCurrentThread();
+        BlockException fault = Assert.Throws<BlockException>(() => ManifestFile.Parse(Path, bytes));
+
+        Assert.Contains("content", fault.Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - beforeBytes, 0, 150L * Extents);
+    }
+
+    [Fact]
+    public async Task The_list_of_what_has_lost_its_seal_is_not_read()
+    {
+        byte[] bytes = await LongListAsync(string.Concat(Enumerable.Repeat("    [0,1],\n", 400_000)));
+        int at = bytes.AsSpan().IndexOf("\"seal\""u8);
+        bytes[at + 1] = (byte)'S';
+        long beforeBytes = GC.GetAllocatedBytesForCurrentThread();
+
+        BlockException fault = Assert.Throws<BlockException>(() => ManifestFile.Parse(Path, bytes));
+
+        Assert.Contains("seal", fault.Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - beforeBytes, 0, 1 << 20);
+    }
+
+    [Theory]
+    [InlineData("", "it is empty")]
+    [InlineData(" \n", "byte 1 of line 2")]
+    [InlineData("{\n \"a\": 1,\n \"b\": x", "byte 7 of line 3")]
+    public void What_is_no_JSON_is_told_by_its_place(string text, string told)
+    {
+        BlockException fault = Assert.Throws<BlockException>(() => ManifestFile.Parse(Path, Encoding.UTF8.GetBytes(text)));
+
+        Assert.Contains(told, fault.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("LineNumber", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_text_or_a_number_of_fields_that_no_manifest_has_is_refused()
+    {
+        string manifest = Encoding.UTF8.GetString(await Valid.Value);
+        string fields = string.Concat(Enumerable.Range(0, 100).Select(i => $"\"x{i}\": 1, "));
+        foreach ((string text, string told) in ((string, string)[])
+            [($"\"disk\": \"{new string('v', 70_000)}\"", "'disk'"), (fields + Name, "more than 64 fields")])
+        {
+            BlockException fault = Assert.Throws<BlockException>(() => ManifestFile.Parse(
+                Path, ManifestText.Seal(Encoding.UTF8.GetBytes(manifest.Replace(Name, text, StringComparison.Ordinal)))));
+            Assert.Contains(told, fault.Message, StringComparison.Ordinal);
+        }
+    }
+
+    private static async Task<byte[]> LongListAsync(string lines)
+    {
+        string manifest = Encoding.UTF8.GetString(await Valid.Value);
+        return ManifestText.Seal(Encoding.UTF8.GetBytes(
+            manifest.Replace("\"content\": [\n", "\"content\": [\n" + lines, StringComparison.Ordinal)));
     }
 
     private static async Task<byte[]> MakeAsync()
