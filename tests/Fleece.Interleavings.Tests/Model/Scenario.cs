@@ -144,7 +144,7 @@ internal sealed class Scenario(Execution execution)
             return null;
         }
         catch (BlockException e) when (e.Kind
-            is BlockErrorKind.CopyFailed or BlockErrorKind.CopyTimedOut or BlockErrorKind.TempLimitReached)
+            is BlockErrorKind.CopyFailed or BlockErrorKind.CopyTimedOut or BlockErrorKind.TempFull or BlockErrorKind.TempLimitReached)
         {
             return e.Kind;
         }

@@ -85,7 +85,7 @@ public sealed class BreaksAndStops
         List<BlockErrorKind?> results = [];
         s.Guest(() => results.Add(s.Write(0, 2 * G, 0xA1)));
         s.Guest(() => results.Add(s.Write(G, 2 * G, 0xA2)));
-        s.AtEnd(() => Assert.Single(results, BlockErrorKind.CopyFailed));
+        s.AtEnd(() => Assert.Single(results, BlockErrorKind.TempFull));
         s.AtEnd(() => Assert.Equal(SessionState.Active, session.Point.State));
     });
 

@@ -71,7 +71,7 @@ internal sealed class ModelSession : IAsyncDisposable
     public ReferenceDisk Guest { get; }
 
     public bool MayFail(BlockErrorKind? kind) =>
-        kind is null || (Options.FaultEvery > 0 && kind == BlockErrorKind.CopyFailed);
+        kind is null || (Options.FaultEvery > 0 && kind == BlockErrorKind.TempFull);
 
     /// <summary>Discards a range; which granules that takes is computed here anew, not asked of the engine.</summary>
     public async Task ConsumeAsync(BlockRange range)
