@@ -246,7 +246,7 @@ public sealed class Disk : IAsyncDisposable
         }
     }
 
-    // What the storage lost, a snapshot may show as it was before, or as it was meant to be.
+    // Of lost writes a snapshot may show the old bytes or the new ones.
     private void OnFlushFailed(BlockException failure)
     {
         Bitmaps.Distrust(failure);

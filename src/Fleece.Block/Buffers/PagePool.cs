@@ -12,7 +12,7 @@ namespace Fleece.Block.Buffers;
 /// </remarks>
 public sealed class PagePool
 {
-    /// <summary>Most bytes that the process's pool holds of buffers that nobody uses.</summary>
+    /// <summary>Most bytes that the process's pool holds of buffers that are not in use.</summary>
     public const int MaximumKeptBytes = 64 * 1024 * 1024;
 
     private const int SmallestBits = 12;
@@ -46,7 +46,7 @@ public sealed class PagePool
     /// <summary>The process's pool.</summary>
     public static PagePool Shared { get; } = new(MaximumKeptBytes, TimeProvider.System);
 
-    /// <summary>Bytes of buffers that nobody uses and the pool has kept.</summary>
+    /// <summary>Bytes of buffers that are not in use and that the pool has kept.</summary>
     public long KeptBytes => Volatile.Read(ref _keptBytes);
 
     /// <summary>Length of the buffer that <see cref="Rent"/> gives for a length.</summary>

@@ -58,7 +58,7 @@ internal static class FileFlush
         }
     }
 
-    /// <summary>Makes a file that nobody has open durable, times and all.</summary>
+    /// <summary>Makes a closed file durable, with its times.</summary>
     public static void Closed(string path)
     {
         if (OperatingSystem.IsWindows())

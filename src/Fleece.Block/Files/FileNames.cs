@@ -46,7 +46,7 @@ public static class FileNames
         }
     }
 
-    /// <summary>Makes a file that nobody has open durable with its time of last change, which flushes of its data leave out.</summary>
+    /// <summary>Makes a closed file durable with its time of last change, which flushes of its data leave out.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
     public static void FlushClosed(string path)
     {

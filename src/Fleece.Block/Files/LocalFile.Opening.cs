@@ -10,7 +10,7 @@ public sealed partial class LocalFile
     /// <param name="path">The file.</param>
     /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
     /// <param name="isTransient">True for a file that nobody needs any more when the system crashes: nothing makes it durable.</param>
-    /// <param name="flushFailed">Hears once of the first flush that fails, on its thread and before it reports; null for nobody.</param>
+    /// <param name="flushFailed">Hears once of the first flush that fails, on its thread and before it reports; null for none.</param>
     /// <remarks>
     /// What another process, QEMU's too, has open for writing is <see cref="BlockErrorKind.InUse"/> for a reader as well: its
     /// content can't be trusted.

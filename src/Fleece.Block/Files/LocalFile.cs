@@ -203,7 +203,7 @@ public sealed partial class LocalFile : IDisposable
 
     /// <summary>Closes the file without flushing it. Idempotent.</summary>
     /// <remarks>The framework does not say what the system answers to the close. Where network file systems and quotas report late, they
-    /// report to a flush before that, so whoever promises durability flushes first.</remarks>
+    /// report to a flush before that, so a caller that promises durability flushes first.</remarks>
     public void Dispose()
     {
         ImageLocks.Release(Handle);

@@ -10,7 +10,7 @@ namespace Fleece.Block.Files;
 /// </remarks>
 /// <param name="flush">Makes everything durable that was written before it begins.</param>
 /// <param name="path">The file, for messages.</param>
-/// <param name="failed">Hears of the first failure, on the thread of the flush and before that reports it; null for nobody.</param>
+/// <param name="failed">Hears of the first failure, on the thread of the flush and before that reports it; null for no listener.</param>
 internal sealed class SharedFlush(Action flush, string path, Action<BlockException>? failed = null)
 {
     private readonly Lock _lock = new();

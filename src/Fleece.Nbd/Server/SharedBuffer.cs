@@ -24,7 +24,7 @@ internal sealed class SharedBuffer
         IsLasting = isLasting;
     }
 
-    /// <summary>The bytes; nobody uses them after the last release.</summary>
+    /// <summary>The bytes; they are not used after the last release.</summary>
     public Memory<byte> Bytes => _pages.Memory;
 
     /// <summary>What may be used, and was charged.</summary>

@@ -303,7 +303,7 @@ public sealed class BackupWriter : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
-            // What is not durable is not confirmed; why it ends has been noted.
+            // Chunks that are not durable are not confirmed. The cause of the end has been noted.
         }
     }
 
@@ -321,7 +321,7 @@ public sealed class BackupWriter : IAsyncDisposable
         new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
 
     // The first failure stays; the queue is closed so that a producer that waits for room learns of it. A chunk under way is given up
-    // between two of its pieces: nobody needs it any more, and storage that is slow would take its time for each.
+    // between two of its pieces: the request was given up, and slow storage would take its time for each.
     private void Fail(BlockException failure)
     {
         Interlocked.CompareExchange(ref _failure, failure, null);

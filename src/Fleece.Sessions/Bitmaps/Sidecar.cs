@@ -135,7 +135,7 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
         }
         catch (BlockException)
         {
-            // What can't be opened for writing is judged by the times of the files.
+            // A file that can't be opened for writing is judged by its times.
         }
     }
 

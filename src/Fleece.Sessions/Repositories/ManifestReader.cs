@@ -176,7 +176,7 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
             ReadField(ref reader, name);
         }
 
-        // What follows the object is no JSON, and the reader says so.
+        // Bytes behind the object are not JSON, and the reader says so.
         reader.Read();
     }
 

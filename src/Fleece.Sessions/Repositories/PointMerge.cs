@@ -95,7 +95,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         return point with { State = PointState.Merging, SuccessorId = successor.Id, Content = remaining };
     }
 
-    // What a merge writes has a seal, and must not put one under a list that has lost something.
+    // A merge writes a seal, and must not put one under a list that has lost something.
     private async ValueTask CheckUnsealedAsync(Manifest manifest, ContentReader reader, CancellationToken cancellationToken)
     {
         if (!manifest.IsSealed)

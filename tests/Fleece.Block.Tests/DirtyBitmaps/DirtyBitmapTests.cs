@@ -204,7 +204,7 @@ public sealed class DirtyBitmapTests
 
         public Span<byte> Page => _page;
 
-        // What the bitmap puts into the page next must not build on what is in it.
+        // The next bits of the bitmap must not build on the page's present content.
         public void Store(long pageIndex)
         {
             OnStore();
