@@ -51,8 +51,7 @@ function Enter-TestFolder { Push-Location (New-Item (Join-Path $TestDrive ([guid
 
 # Pester removes the folder, which it could not while a disk is open or the location is inside.
 function Exit-TestFolder {
-    Get-FleeceDisk | Dismount-FleeceDisk -Force
-    Pop-Location
+    try { Get-FleeceDisk | Dismount-FleeceDisk -Force } finally { Pop-Location }
 }
 
 # Random, so that bytes at a wrong place are not right by chance; seeded, so that every run is the same.

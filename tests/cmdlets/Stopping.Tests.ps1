@@ -108,8 +108,10 @@ Describe 'Ctrl+C while a server is slow' -Skip:$noNbdkit {
     It 'Backup-FleeceDisk begins no read any more' {
         $null = Mount-FleeceDisk (Start-SlowServer far rdelay=60) -Name far
         Write-FleeceDisk far 0 (Get-RandomData 16MB)
-        Dismount-FleeceDisk far # Flushed, so that the server can lose nothing when its connection is given up.
-        $null = Mount-FleeceDisk "nbd+unix:///?socket=$PWD/far.sock" -Name far
+        Dismount-FleeceDisk far
+        # Read-only, so that the dismount needs no server any more: nbdkit fails an assertion of its own now and then when a client
+        # leaves while it delays answers.
+        $null = Mount-FleeceDisk "nbd+unix:///?socket=$PWD/far.sock" -Name far -ReadOnly
 
         Stop-InTheMiddle 'Backup-FleeceDisk far ./repo -TempPath .' { (Measure-Request far Read) -eq 2 } | Should -Be 'Stopped'
 
