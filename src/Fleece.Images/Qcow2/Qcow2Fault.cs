@@ -14,6 +14,15 @@ internal static class Qcow2Fault
             path,
             offsetBytes);
 
+    /// <summary>Data that a check, which looks at the tables alone, calls good.</summary>
+    public static BlockException DamagedData(string path, string what, long offsetBytes) =>
+        new(
+            BlockErrorKind.Corrupt,
+            $"The qcow2 image '{path}' has damaged data: {what}. A check looks at the tables alone and does not find it, and nothing " +
+            "repairs it: restore the image, or this part of the disk, from a backup.",
+            path,
+            offsetBytes);
+
     /// <summary>Refcounts and mappings do not agree, so nothing may be changed there.</summary>
     public static BlockException Contradicted(string path, string what, long offsetBytes) =>
         new(

@@ -160,6 +160,8 @@ public sealed class CompressionImageTests : IDisposable
         BlockException part = await Images.FailsAsync(
             BlockErrorKind.Corrupt, () => damaged.ReadAsync(8192, new byte[512], CancellationToken.None).AsTask());
         Assert.Equal(8192, part.OffsetBytes);
+        Assert.DoesNotContain("Test-FleeceImage", part.Message, StringComparison.Ordinal);
+        Assert.Contains("from a backup", part.Message, StringComparison.Ordinal);
         byte[] other = new byte[65536];
         await damaged.ReadAsync(65536, other, CancellationToken.None);
         Assert.Equal(Text(65536, 2), other);

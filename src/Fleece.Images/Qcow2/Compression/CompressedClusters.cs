@@ -63,7 +63,7 @@ internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header
             file.Read(extent.OffsetBytes, source.GetSpan()[..extent.LengthBytes]);
             if (!codec.TryDecompress(source.GetSpan(), extent.LengthBytes, cluster))
             {
-                throw Qcow2Fault.Corrupt(
+                throw Qcow2Fault.DamagedData(
                     file.Path,
                     $"the {_compression} data at file offset {extent.OffsetBytes}, of at most {extent.LengthBytes} bytes, does not " +
                     $"make the cluster at disk offset {guestOffsetBytes & -header.ClusterBytes}",
