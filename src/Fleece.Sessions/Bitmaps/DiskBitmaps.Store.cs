@@ -139,7 +139,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
         if (_sidecar is null && _sidecarFault is not null)
         {
             // It was distrusted when no new one could take its place, and would keep the next mount from trusting the image's.
-            TryDelete(Sidecar.PathFor(_disk.Path));
+            Sidecar.TryDelete(Sidecar.PathFor(_disk.Path));
         }
 
         if (Array.TrueForAll(_bitmaps, bitmap => bitmap is { Reason: null, BaselineId: null }))
@@ -191,40 +191,16 @@ public sealed partial class DiskBitmaps : IChangeWitness
     }
 
     /// <summary>Writes down that the bitmaps can't be trusted, because a flush of the image failed.</summary>
-    internal void Distrust(BlockException failure) => Distrust(_sidecar, failure);
+    internal void Distrust(BlockException failure) => _sidecar?.Distrust(failure, StorageCondition.DescribeBitmapFault(failure));
 
     /// <inheritdoc cref="Distrust(BlockException)"/>
     /// <param name="imagePath">An image that could not be mounted for it.</param>
     /// <param name="failure">The failed flush.</param>
     internal static void Distrust(string imagePath, BlockException failure)
     {
-        try
+        if (!NbdUri.IsUri(imagePath))
         {
-            using Sidecar? sidecar = NbdUri.IsUri(imagePath) ? null : Sidecar.Open(imagePath, isReadOnly: false);
-            Distrust(sidecar, failure);
-        }
-        catch (BlockException)
-        {
-            // A sidecar that can't be opened is not trusted either, and the failed flush matters more.
-        }
-    }
-
-    // Durably, for the storage that lost the image's writes may lose this one with the next unmount. A missing file says the same.
-    private static void Distrust(Sidecar? sidecar, BlockException failure)
-    {
-        if (sidecar is null)
-        {
-            return;
-        }
-
-        sidecar.Fail(failure, StorageCondition.DescribeBitmapFault(failure));
-        try
-        {
-            sidecar.Flush();
-        }
-        catch (BlockException)
-        {
-            TryDelete(sidecar.Path);
+            Sidecar.Distrust(imagePath, failure, StorageCondition.DescribeBitmapFault(failure));
         }
     }
 
@@ -243,19 +219,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
         }
         catch (BlockException)
         {
-            TryDelete(Sidecar.PathFor(_disk.Path));
-        }
-    }
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            FileNames.DeleteDurably(path);
-        }
-        catch (BlockException)
-        {
-            // The failure under way says more.
+            Sidecar.TryDelete(Sidecar.PathFor(_disk.Path));
         }
     }
 

@@ -125,17 +125,49 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
         }
     }
 
-    /// <summary>Makes the file of an image unusable, because what it says is about to become wrong and nothing takes its place.</summary>
-    public static void Distrust(string imagePath, BlockException cause)
+    /// <summary>As <see cref="Distrust(BlockException, string?)"/>, for an image whose file is not open; nothing where it has none.
+    /// </summary>
+    public static void Distrust(string imagePath, BlockException cause, string? fault = null)
     {
         try
         {
             using Sidecar? sidecar = Open(imagePath, isReadOnly: false);
-            sidecar?.Fail(cause);
+            sidecar?.Distrust(cause, fault);
         }
         catch (BlockException)
         {
-            // A file that can't be opened for writing is judged by its times.
+            // A file that can't be opened for writing is judged by its times, and the cause matters more.
+        }
+    }
+
+    /// <summary>Makes the file unusable, because its content is or is about to become wrong and no other takes its place.</summary>
+    /// <remarks>Durably, for storage that lost other writes may lose this one with the next unmount. A missing file says the same.
+    /// </remarks>
+    /// <param name="cause">Why.</param>
+    /// <param name="fault">As for <see cref="Fail"/>.</param>
+    public void Distrust(BlockException cause, string? fault = null)
+    {
+        Fail(cause, fault);
+        try
+        {
+            Flush();
+        }
+        catch (BlockException)
+        {
+            TryDelete(Path);
+        }
+    }
+
+    /// <summary>Removes a file, durably where the storage allows it; the failure that led here says more than one of this.</summary>
+    public static void TryDelete(string path)
+    {
+        try
+        {
+            FileNames.DeleteDurably(path);
+        }
+        catch (BlockException)
+        {
+            return;
         }
     }
 
