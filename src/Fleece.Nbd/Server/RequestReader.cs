@@ -175,7 +175,7 @@ internal sealed class RequestReader : IDisposable
         }
     }
 
-    // What was taken for one request is given back as soon as the first buffer is free again.
+    // A buffer that was taken for one request is given back as soon as the first buffer is free again.
     private void Rewind()
     {
         if (!_buffer.IsLasting && !_base.IsShared)

@@ -71,7 +71,7 @@ internal sealed class FileTarget : IBackupTarget
         string partialPath = options.Path + ".partial";
         CheckNoPartial(partialPath);
         IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
-        RestoreProgress.Delete(partialPath); // What is noted of an earlier partial file does not hold for this one.
+        RestoreProgress.Delete(partialPath); // The note of an earlier partial file does not hold for this one.
         Manifest? manifest = options.HasManifest
             ? Manifest.Begin(source, SnapshotIdentity.Of(source), Path.GetFileName(options.Path), layout.Format, layout.Compression)
             : null;
