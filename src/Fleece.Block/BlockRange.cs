@@ -41,6 +41,10 @@ public readonly record struct BlockRange
     public static BlockRange FromEnds(long startBytes, long endBytes) =>
         new(startBytes, Math.Max(0, endBytes - startBytes));
 
+    /// <summary>The next multiple of a power of two, or the value where there is none below 2^63.</summary>
+    public static long RoundUp(long valueBytes, int unitBytes) =>
+        valueBytes > long.MaxValue - unitBytes ? valueBytes : (valueBytes + unitBytes - 1) & -(long)unitBytes;
+
     /// <summary>True when at least one byte is in both ranges.</summary>
     public bool Overlaps(BlockRange other) =>
         OffsetBytes < other.EndBytes && other.OffsetBytes < EndBytes && !IsEmpty && !other.IsEmpty;

@@ -13,7 +13,7 @@ namespace Fleece.Block.Files;
 internal sealed class FileExtents
 {
     // The smallest block in use. Where blocks are larger, a hole that is smaller than one zeroes and frees nothing.
-    public const long BlockBytes = 4096;
+    public const int BlockBytes = 4096;
 
     private readonly SafeFileHandle _handle;
     private readonly string _path;
@@ -32,10 +32,6 @@ internal sealed class FileExtents
         _canFind = OperatingSystem.IsWindows() || PosixFile.HasSeekHole;
     }
 
-    /// <summary>The next multiple of the block size, or the value where there is none below 2^63.</summary>
-    public static long RoundUp(long valueBytes) =>
-        valueBytes > long.MaxValue - BlockBytes ? valueBytes : (valueBytes + BlockBytes - 1) & -BlockBytes;
-
     /// <summary>Frees a range inside the file; all of it reads as zeros afterwards, and the length stays.</summary>
     /// <param name="range">What to free, not empty.</param>
     /// <param name="takesLastBlock">
@@ -52,7 +48,7 @@ internal sealed class FileExtents
             return false;
         }
 
-        long endBytes = takesLastBlock ? RoundUp(range.EndBytes) : range.EndBytes;
+        long endBytes = takesLastBlock ? BlockRange.RoundUp(range.EndBytes, BlockBytes) : range.EndBytes;
         long lengthBytes = endBytes - range.OffsetBytes;
         int code = OperatingSystem.IsWindows()
             ? WindowsFile.FreeRange(_handle, range.OffsetBytes, lengthBytes)

@@ -252,7 +252,7 @@ public sealed partial class LocalFile : IDisposable
     {
         BlockRange inside = CheckInside(range, "discard", out bool reachesEnd);
         long endBytes = reachesEnd ? inside.EndBytes : inside.EndBytes & -FileExtents.BlockBytes;
-        BlockRange blocks = BlockRange.FromEnds(FileExtents.RoundUp(inside.OffsetBytes), endBytes);
+        BlockRange blocks = BlockRange.FromEnds(BlockRange.RoundUp(inside.OffsetBytes, FileExtents.BlockBytes), endBytes);
         if (!blocks.IsEmpty)
         {
             _ = _extents.TryFree(blocks, isLengthFixed && reachesEnd, "discard");

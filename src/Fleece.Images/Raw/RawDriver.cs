@@ -7,10 +7,11 @@ using Fleece.Images.Container;
 
 namespace Fleece.Images.Raw;
 
-/// <summary>Raw images: byte n of the disk is byte n of the file.</summary>
+/// <summary>Raw images: byte n of the disk is byte n of the file. The disk has whole sectors: the file's length, rounded up.</summary>
 internal sealed class RawDriver : IImageDriver
 {
-    private const int SectorBytes = 512;
+    /// <summary>The unit of a disk's size, as QEMU rounds it too.</summary>
+    public const int SectorBytes = 512;
 
     public ImageFormat Format => ImageFormat.Raw;
 
@@ -18,8 +19,8 @@ internal sealed class RawDriver : IImageDriver
 
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
-        CheckSize(file);
-        return FileNode.Over(LocalFileOf(file));
+        CheckIsNotEmpty(file);
+        return FileNode.Over(LocalFileOf(file), SectorBytes);
     }
 
     public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
@@ -27,8 +28,12 @@ internal sealed class RawDriver : IImageDriver
 
     public ImageInfo Describe(IContainerFile file, ImageInfo info)
     {
-        CheckSize(file);
-        return info with { Type = info.AllocatedBytes < info.FileSizeBytes ? ImageType.Dynamic : ImageType.Fixed };
+        CheckIsNotEmpty(file);
+        return info with
+        {
+            Type = info.AllocatedBytes < info.FileSizeBytes ? ImageType.Dynamic : ImageType.Fixed,
+            SizeBytes = BlockRange.RoundUp(info.FileSizeBytes, SectorBytes),
+        };
     }
 
     public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent)
@@ -48,11 +53,11 @@ internal sealed class RawDriver : IImageDriver
     }
 
     // A child knows it by its name.
-    public void TakeOverIdentity(IContainerFile file, IContainerFile other) => CheckSize(file);
+    public void TakeOverIdentity(IContainerFile file, IContainerFile other) => CheckIsNotEmpty(file);
 
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken)
     {
-        CheckSize(file);
+        CheckIsNotEmpty(file);
         return new ImageReport { Path = file.Path, Format = Format };
     }
 
@@ -63,22 +68,12 @@ internal sealed class RawDriver : IImageDriver
         $"Cannot create '{file.Path}' with {what}: a raw image has none. {instead}, or choose another format.",
         file.Path);
 
-    private static void CheckSize(IContainerFile file)
+    private static void CheckIsNotEmpty(IContainerFile file)
     {
-        long fileBytes = file.GetLength();
-        if (fileBytes == 0)
+        if (file.GetLength() == 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage, $"'{file.Path}' is empty: a disk has at least one sector of 512 bytes.", file.Path);
-        }
-
-        if (fileBytes % SectorBytes != 0)
-        {
-            throw new BlockException(
-                BlockErrorKind.BadImageSize,
-                $"'{file.Path}' has {fileBytes} bytes, which is not a multiple of 512, so it is no raw disk. Name the " +
-                "right format with -Format, or cut or extend the file.",
-                file.Path);
+                BlockErrorKind.EmptyImage, $"'{file.Path}' is empty: a disk has at least one byte.", file.Path);
         }
     }
 }

@@ -9,18 +9,19 @@ namespace Fleece.Images.Raw;
 /// <remarks>Ownership. It owns the file.</remarks>
 internal sealed class RawLayer(LocalFile file) : IImageLayer
 {
+    private readonly FileNode _disk = FileNode.Over(file, RawDriver.SectorBytes);
+
     public string Path => file.Path;
 
     public ImageFormat Format => ImageFormat.Raw;
 
-    public long LengthBytes { get; } = file.LengthBytes;
+    public long LengthBytes => _disk.Geometry.LengthBytes;
 
-    public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
+    public void Read(long offsetBytes, Span<byte> buffer) => _disk.Read(offsetBytes, buffer);
 
-    public void ReadAhead(long offsetBytes, long lengthBytes) => file.ReadAhead(new BlockRange(offsetBytes, lengthBytes));
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _disk.ReadAhead(offsetBytes, lengthBytes);
 
-    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) =>
-        file.FindExtent(new BlockRange(offsetBytes, lengthBytes));
+    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => _disk.GetStatus(offsetBytes, lengthBytes);
 
     public void Dispose() => file.Dispose();
 }
