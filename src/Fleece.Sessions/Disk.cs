@@ -35,9 +35,9 @@ public sealed class Disk : IAsyncDisposable
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
         Bitmaps = DiskBitmaps.Read(this, image, foundImage);
-        Notes = NbdUri.IsUri(path)
-            ? Bitmaps.Notes
-            : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
+        string[] sizeNotes = DiskSectors.FindNote(image, path) is { } note ? [note] : [];
+        IReadOnlyList<string> tempNotes = IsExport ? [] : TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this);
+        Notes = [.. sizeNotes, .. Bitmaps.Notes, .. tempNotes];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -77,6 +77,12 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>Named records of what guests change.</summary>
     public DiskBitmaps Bitmaps { get; }
+
+    /// <summary>True when <see cref="Path"/> is a URI: the disk has no file on this machine, and nothing can lie beside it.</summary>
+    internal bool IsExport => NbdUri.IsUri(Path);
+
+    /// <summary>Where the bytes end that can be anything but zeros: the disk's end, or less than a sector before it.</summary>
+    internal long DataEndBytes => _image is PaddedNode padded ? padded.StoredBytes : SizeBytes;
 
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition => _storage;

@@ -253,7 +253,7 @@ public sealed partial class Session : ISnapshotSource
         disk.Tracking.Below,
         temp.Node,
         temp.ReadsAsZero,
-        options.GranuleSizeBytes,
+        temp.GranuleSizeFor(disk, options.GranuleSizeBytes),
         options.OnCopyError,
         ranges,
         options.Limits,

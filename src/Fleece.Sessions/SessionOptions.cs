@@ -35,8 +35,9 @@ public sealed record SessionOptions
     /// <summary>Certificates for a temp image at an nbds URI.</summary>
     public TlsClientOptions? Tls { get; init; }
 
-    /// <summary>512 B to 2 MiB, a power of two.</summary>
-    public int GranuleSizeBytes { get; init; } = PointInTime.DefaultGranuleSizeBytes;
+    /// <summary>512 B to 2 MiB, a power of two, and at least what the disk and temp take at once; null for 4 KiB, or more where they
+    /// demand it.</summary>
+    public int? GranuleSizeBytes { get; init; }
 
     /// <summary>Who loses when a copy fails.</summary>
     public CopyErrorPolicy OnCopyError { get; init; } = CopyErrorPolicy.BreakSnapshot;

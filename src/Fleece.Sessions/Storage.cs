@@ -50,6 +50,7 @@ internal static class Storage
         }
 
         NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
-        return (await NbdNode.ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false), null, null);
+        NbdNode node = await NbdNode.ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false);
+        return (DiskSectors.Over(node), null, null);
     }
 }

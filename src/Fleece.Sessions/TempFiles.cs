@@ -3,7 +3,8 @@ using Fleece.Block.Files;
 
 namespace Fleece.Sessions;
 
-/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath.</summary>
+/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath. For a disk on
+/// a server IMAGE is the disk's name.</summary>
 /// <remarks>
 /// A killed process leaves its temp files behind. Each has a name of its own, so none is in the way; but they hold the disk's old data
 /// and take its room. No session outlives its process, so a temp file without a lock is of no use.
@@ -14,12 +15,12 @@ internal static class TempFiles
     private const int IdLength = 32;
 
     /// <summary>A name that no other session has.</summary>
-    public static string NewFile(string folder, string imagePath, string sessionName) =>
-        Path.Combine(folder, $"{Path.GetFileName(imagePath)}.{sessionName}.{Guid.NewGuid():N}{Extension}");
+    public static string NewFile(string folder, Disk disk, string sessionName) =>
+        Path.Combine(folder, $"{PrefixOf(disk)}{sessionName}.{Guid.NewGuid():N}{Extension}");
 
-    /// <summary>Removes what killed processes have left of an image's sessions.</summary>
+    /// <summary>Removes what killed processes have left of a disk's sessions.</summary>
     /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>
-    public static IReadOnlyList<string> Clear(string folder, string imagePath)
+    public static IReadOnlyList<string> Clear(string folder, Disk disk)
     {
         string[] files;
         try
@@ -31,7 +32,7 @@ internal static class TempFiles
             return [];
         }
 
-        string prefix = Path.GetFileName(imagePath) + ".";
+        string prefix = PrefixOf(disk);
         return
         [
             .. from file in files
@@ -42,6 +43,8 @@ internal static class TempFiles
                    $"{reason.TrimEnd('.')}. Delete it when no session uses it.",
         ];
     }
+
+    private static string PrefixOf(Disk disk) => (disk.IsExport ? disk.Name : Path.GetFileName(disk.Path)) + ".";
 
     private static bool IsTemp(string name, string prefix)
     {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd;
@@ -23,8 +24,12 @@ internal sealed class TempImage : IAsyncDisposable
 
     private readonly bool _isOurs;
 
-    private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero)
+    // What the storage takes at once; the node may take less, at the price of reading first.
+    private readonly int _blockBytes;
+
+    private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero, int blockBytes = 1)
     {
+        _blockBytes = blockBytes;
         Node = node;
         Path = path;
         ReadsAsZero = readsAsZero;
@@ -38,6 +43,25 @@ internal sealed class TempImage : IAsyncDisposable
     /// <summary>True when all of it reads as zeros before the session starts.</summary>
     public bool ReadsAsZero { get; }
 
+    /// <summary>The granule of a session: what was asked for, or the default, grown to what the disk and temp take at once.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: what was asked for is smaller than that.</exception>
+    public int GranuleSizeFor(Disk disk, int? askedBytes)
+    {
+        int blockBytes = Math.Max(disk.Device.Geometry.RequestAlignmentBytes, _blockBytes);
+        if (askedBytes >= blockBytes || blockBytes == 1)
+        {
+            return askedBytes ?? PointInTime.DefaultGranuleSizeBytes;
+        }
+
+        return askedBytes is null
+            ? Math.Max(PointInTime.DefaultGranuleSizeBytes, blockBytes)
+            : throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"The granule of {askedBytes} bytes is smaller than the {blockBytes} bytes that " +
+                $"'{(blockBytes == _blockBytes ? Path : disk.Path)}' takes at once. Choose a larger one, or leave the size out.",
+                disk.Path);
+    }
+
     public static async ValueTask<TempImage> OpenAsync(
         Disk disk, string sessionName, string? tempPath, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
@@ -49,8 +73,8 @@ internal sealed class TempImage : IAsyncDisposable
         string path = System.IO.Path.GetFullPath(tempPath ?? FolderOf(disk));
         if (Directory.Exists(path))
         {
-            _ = TempFiles.Clear(path, disk.Path);
-            path = TempFiles.NewFile(path, disk.Path, sessionName);
+            _ = TempFiles.Clear(path, disk);
+            path = TempFiles.NewFile(path, disk, sessionName);
             CheckFreeSpace(path);
 
             // Locked and private from its first instant on, so that a process that clears away temp files sees that it is in use.
@@ -125,8 +149,13 @@ internal sealed class TempImage : IAsyncDisposable
         NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
         try
         {
+            CheckHoldsData(node, disk);
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
-            return new TempImage(node, uri.ToString(), isOurs: false, readsAsZero);
+            int blockBytes = node.Geometry.RequestAlignmentBytes;
+
+            // Granules are whole blocks, but for the last one of a disk that ends within a block.
+            IBlockNode temp = disk.SizeBytes % blockBytes == 0 ? DiskSectors.Over(node) : ByteGranularNode.Over(node);
+            return new TempImage(temp, uri.ToString(), isOurs: false, readsAsZero, blockBytes);
         }
         catch
         {
@@ -135,7 +164,21 @@ internal sealed class TempImage : IAsyncDisposable
         }
     }
 
-    private static string FolderOf(Disk disk) => NbdUri.IsUri(disk.Path)
+    // A server has no room behind the end of its export, so the old data of a disk's last sector would find none there.
+    private static void CheckHoldsData(NbdNode node, Disk disk)
+    {
+        long lengthBytes = node.Geometry.LengthBytes;
+        if (lengthBytes < disk.DataEndBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.TempTooSmall,
+                $"The temp image '{node.Uri}' has {lengthBytes} bytes and the disk {disk.DataEndBytes}; temp must be at least as large. It " +
+                "is filled only as far as the guest overwrites data.",
+                disk.Path);
+        }
+    }
+
+    private static string FolderOf(Disk disk) => disk.IsExport
         ? throw new BlockException(
             BlockErrorKind.InvalidArgument,
             $"The disk '{disk.Name}' lies on a server, so there is no folder beside it for old data. Name one, or an image, with " +
@@ -167,7 +210,7 @@ internal sealed class TempImage : IAsyncDisposable
 
     private static void CheckIsNotDisk(string path, Disk disk)
     {
-        if (ResolveLinks(path) == ResolveLinks(disk.Path))
+        if (!disk.IsExport && ResolveLinks(path) == ResolveLinks(disk.Path))
         {
             throw TempIsDisk(path);
         }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Block.CopyBeforeWrite;
 using Fleece.Images;
 using Fleece.Sessions;
 using Fleece.Sessions.Backups;
@@ -11,7 +10,7 @@ namespace Fleece;
 /// <summary>Backup-FleeceDisk: the whole nightly job in one cmdlet.</summary>
 [Cmdlet(VerbsData.Backup, "FleeceDisk", SupportsShouldProcess = true)]
 [OutputType(typeof(Backup))]
-public sealed class BackupFleeceDiskCommand : NetworkCommand
+public sealed class BackupFleeceDiskCommand : PinningCommand
 {
     private BackupJob? _job;
     private int _toldNotes;
@@ -53,25 +52,6 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
     [Parameter]
     public ImageCompression? Compression { get; set; }
 
-    /// <summary>Where old data goes while the backup runs: an image, a new file, a folder, or an NBD URI; by default a file beside the
-    /// disk's image.</summary>
-    [Parameter]
-    [ValidateNotNullOrEmpty]
-    public string? TempPath { get; set; }
-
-    /// <summary>Who loses when old data can't be kept: the backup, or the guest's write.</summary>
-    [Parameter]
-    public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
-
-    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; as long as it takes when left
-    /// out.</summary>
-    [Parameter]
-    public TimeSpan? CopyTimeout { get; set; }
-
-    /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
-    [Parameter]
-    public long? TempLimitBytes { get; set; }
-
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk, () =>
     {
@@ -85,13 +65,7 @@ public sealed class BackupFleeceDiskCommand : NetworkCommand
             MustVerify = Verify,
             Format = Format,
             Compression = Compression,
-            Session = new SessionOptions
-            {
-                TempPath = TempPath is null ? null : ResolveAddress(TempPath),
-                Tls = ClientTls,
-                OnCopyError = OnCopyError,
-                Limits = new CopyLimits { Timeout = CopyTimeout, TempBytes = TempLimitBytes },
-            },
+            Session = SessionOf(disk),
         };
         if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
         {

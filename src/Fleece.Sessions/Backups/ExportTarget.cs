@@ -10,18 +10,18 @@ namespace Fleece.Sessions.Backups;
 /// <summary>An export of an NBD server, whose content becomes the backup's.</summary>
 /// <remarks>
 /// There is no name to give at the end: what the export holds is a backup when the writer has returned one, and not before. What
-/// the snapshot refuses is left as it was.
+/// the snapshot refuses is left as it was. Runs of a snapshot end anywhere, so the server's blocks don't matter.
 /// </remarks>
-internal sealed class ExportTarget(NbdNode node) : IBackupTarget
+internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
 {
     /// <inheritdoc/>
-    public string Destination => node.Uri.ToString();
+    public string Destination => uri.ToString();
 
     /// <inheritdoc/>
     public ImageFormat? Format => null;
 
     /// <inheritdoc/>
-    public IBlockNode Image => node;
+    public IBlockNode Image => image;
 
     /// <inheritdoc/>
     public bool ReadsAsZero => false;
@@ -46,13 +46,14 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
         NbdUri uri, NbdNodeOptions options, long sizeBytes, CancellationToken cancellationToken)
     {
         NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
-        BlockGeometry geometry = node.Geometry;
+        IBlockNode image = ByteGranularNode.Over(DiskSectors.Over(node));
+        BlockGeometry geometry = image.Geometry;
         if (!geometry.IsReadOnly && geometry.LengthBytes >= sizeBytes)
         {
-            return new ExportTarget(node);
+            return new ExportTarget(uri, image);
         }
 
-        await node.DisposeAsync().ConfigureAwait(false);
+        await image.DisposeAsync().ConfigureAwait(false);
         throw geometry.IsReadOnly
             ? new BlockException(BlockErrorKind.ReadOnly, $"'{uri}' is exported read-only; nothing can be written there.")
             : new BlockException(
@@ -63,20 +64,20 @@ internal sealed class ExportTarget(NbdNode node) : IBackupTarget
     /// <inheritdoc/>
     public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
     {
-        await node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await image.FlushAsync(cancellationToken).ConfigureAwait(false);
         if (mustVerify)
         {
-            ContentReader reader = new(Destination, isOverlay: false, node);
+            ContentReader reader = new(Destination, isOverlay: false, image);
             await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
         }
 
-        await node.DisposeAsync().ConfigureAwait(false);
+        await image.DisposeAsync().ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
-        await node.DisposeAsync().ConfigureAwait(false);
+        await image.DisposeAsync().ConfigureAwait(false);
         return isOnlyCopy ? Destination : null;
     }
 }

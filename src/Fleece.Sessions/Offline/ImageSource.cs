@@ -6,7 +6,7 @@ using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions.Offline;
 
-/// <summary>An image, or an export, that nobody writes to: it is its own snapshot and is read like one.</summary>
+/// <summary>An image, or an export, that nobody writes to: it is its own snapshot and is read like one, at any byte.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns the image.</remarks>
 public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
 {
@@ -14,7 +14,7 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     {
         Id = id;
         Format = format;
-        Snapshot = new BlockDevice(image, id);
+        Snapshot = new BlockDevice(ByteGranularNode.Over(image), id);
     }
 
     /// <inheritdoc/>

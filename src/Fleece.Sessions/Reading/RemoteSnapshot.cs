@@ -18,7 +18,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     private RemoteSnapshot(NbdNode node)
     {
         _node = node;
-        Snapshot = new BlockDevice(node, Id);
+        Snapshot = new BlockDevice(DiskSectors.Over(node), Id);
     }
 
     /// <inheritdoc/>
@@ -82,16 +82,20 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public async ValueTask<BlockRange> FindReadableAsync(
         long offsetBytes, long endBytes, CancellationToken cancellationToken)
     {
+        long storedBytes = _node.Geometry.LengthBytes;
         for (long atBytes = offsetBytes; atBytes < endBytes;)
         {
-            (bool isReadable, long lengthBytes) = await _node.GetAccessAsync(atBytes, endBytes - atBytes, cancellationToken)
-                .ConfigureAwait(false);
+            // What fills up the last sector is readable as the byte before it is.
+            long askedBytes = Math.Min(atBytes, storedBytes - _node.Geometry.RequestAlignmentBytes);
+            (bool isReadable, long lengthBytes) = await _node
+                .GetAccessAsync(askedBytes, Math.Min(endBytes, storedBytes) - askedBytes, cancellationToken).ConfigureAwait(false);
+            long runEndBytes = askedBytes + lengthBytes == storedBytes ? endBytes : askedBytes + lengthBytes;
             if (isReadable)
             {
-                return new BlockRange(atBytes, lengthBytes);
+                return BlockRange.FromEnds(atBytes, runEndBytes);
             }
 
-            atBytes += lengthBytes;
+            atBytes = runEndBytes;
         }
 
         return BlockRange.FromEnds(endBytes, endBytes);
