@@ -74,6 +74,7 @@ public static class Image
         {
             Path = file.Path,
             Format = driver.Format,
+            IsRawByName = IsRawByName(driver, format),
             SizeBytes = fileBytes,
             FileSizeBytes = fileBytes,
             AllocatedBytes = FileSystemSpace.TryGetAllocatedBytes(file.Path, out long bytes) ? bytes : fileBytes,
@@ -162,7 +163,9 @@ public static class Image
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
-        return new ValueTask<ImageReport>(ImageProbe.Tell(file, format).Check(file, repair, cancellationToken));
+        IImageDriver driver = ImageProbe.Tell(file, format);
+        ImageReport report = driver.Check(file, repair, cancellationToken);
+        return new ValueTask<ImageReport>(report with { IsRawByName = IsRawByName(driver, format) });
     }
 
     /// <summary>The format a new file gets by its name's extension.</summary>
@@ -172,6 +175,9 @@ public static class Image
         ArgumentNullException.ThrowIfNull(path);
         return ImageNames.ForNewFile(path);
     }
+
+    // The content never says that a file is raw, so where no caller has said it the name did.
+    private static bool IsRawByName(IImageDriver driver, ImageFormat? named) => named is null && driver.Format == ImageFormat.Raw;
 
     private static void CheckOpenOptions(string path, ImageOpenOptions options)
     {

@@ -33,7 +33,7 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
-        ImageSource first = Open(Path, Format);
+        ImageSource first = Open(Path, nameof(Format), Format);
         _comparer = new ImageComparer(first, OpenOther(first));
         try
         {
@@ -67,7 +67,7 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     {
         try
         {
-            return Open(DifferencePath, DifferenceFormat);
+            return Open(DifferencePath, nameof(DifferenceFormat), DifferenceFormat);
         }
         catch
         {
@@ -76,11 +76,13 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         }
     }
 
-    private ImageSource Open(string address, ImageFormat? format)
+    private ImageSource Open(string address, string parameter, ImageFormat? format)
     {
         string resolved = ResolveAddress(address);
-        return Wait(ImageSource.OpenAsync(
+        ImageSource source = Wait(ImageSource.OpenAsync(
             resolved, new ImageOpenOptions { Format = format }, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
+        TellRawByName(resolved, parameter, format, source.Format);
+        return source;
     }
 
     private void Close()

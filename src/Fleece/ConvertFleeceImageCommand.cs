@@ -71,6 +71,7 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
         try
         {
+            TellRawByName(source, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
             ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
             while (Wait(_conversion.StepAsync(StopToken)))
             {

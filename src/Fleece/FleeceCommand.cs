@@ -2,6 +2,7 @@
 using System.Collections.ObjectModel;
 using System.Management.Automation;
 using Fleece.Block;
+using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Sessions;
 
@@ -122,6 +123,21 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         catch (BlockException e)
         {
             ThrowTerminatingError(ErrorRecords.From(e, target));
+        }
+    }
+
+    /// <summary>Says with -Verbose that a file counts as raw because of its name alone.</summary>
+    /// <param name="path">The file, or an export, which has no format.</param>
+    /// <param name="parameter">The cmdlet's parameter for the format.</param>
+    /// <param name="named">The format that the user gave.</param>
+    /// <param name="opened">The format that the file was opened in.</param>
+    protected void TellRawByName(string? path, string parameter, ImageFormat? named, ImageFormat? opened)
+    {
+        if (named is null && opened == ImageFormat.Raw)
+        {
+            WriteVerbose(
+                $"'{path}' is a raw disk by its name alone, for nothing in a raw disk says what it is. -{parameter} Raw says so whatever the " +
+                "file is called.");
         }
     }
 

@@ -34,9 +34,16 @@ public sealed class GetFleeceImageCommand : FleeceCommand
             {
                 foreach (string file in ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)])
                 {
-                    ForItem(file, () => WriteObject(Wait(Image.GetInfoAsync(file, Format, StopToken))));
+                    ForItem(file, () => Describe(file));
                 }
             });
         }
+    }
+
+    private void Describe(string file)
+    {
+        ImageInfo info = Wait(Image.GetInfoAsync(file, Format, StopToken));
+        TellRawByName(file, nameof(Format), Format, info.Format);
+        WriteObject(info);
     }
 }

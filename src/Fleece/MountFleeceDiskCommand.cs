@@ -102,6 +102,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             throw;
         }
 
+        TellRawByName(file, nameof(Format), Format, disk.Format);
         foreach (string note in disk.Notes)
         {
             WriteWarning($"{disk.Name}: {note}");

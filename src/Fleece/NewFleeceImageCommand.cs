@@ -84,7 +84,9 @@ public sealed class NewFleeceImageCommand : FleeceCommand
         if (ShouldProcess(file, What(options)))
         {
             Wait(Image.CreateAsync(file, options, StopToken));
-            WriteObject(Wait(Image.GetInfoAsync(file, options.Format, StopToken)));
+            ImageInfo info = Wait(Image.GetInfoAsync(file, options.Format, StopToken));
+            TellRawByName(info.ParentPath, nameof(ParentFormat), ParentFormat, info.ParentFormat);
+            WriteObject(info);
         }
     });
 

@@ -49,6 +49,8 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     private void Test(string file)
     {
         ImageRepair repair = Repair != ImageRepair.None && ShouldProcess(file, $"Repair ({Repair})") ? Repair : ImageRepair.None;
-        WriteObject(Wait(Image.CheckAsync(file, Format, repair, StopToken)));
+        ImageReport report = Wait(Image.CheckAsync(file, Format, repair, StopToken));
+        TellRawByName(file, nameof(Format), Format, report.Format);
+        WriteObject(report);
     }
 }

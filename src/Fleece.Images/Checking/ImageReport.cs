@@ -13,6 +13,9 @@ public sealed record ImageReport
     /// <summary>Its format.</summary>
     public required ImageFormat Format { get; init; }
 
+    /// <inheritdoc cref="ImageInfo.IsRawByName"/>
+    public bool IsRawByName { get; init; }
+
     /// <summary>True when nothing is wrong, or all of it was repaired.</summary>
     public bool IsClean => LeakCount == 0 && CorruptionCount == 0;
 

@@ -28,6 +28,9 @@ public sealed class ImageConversion : IAsyncDisposable
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => _source.SizeBytes;
 
+    /// <inheritdoc cref="ImageSource.Format"/>
+    public ImageFormat? SourceFormat => _source.Format;
+
     /// <summary>Bytes that have been read so far, zeros included.</summary>
     public long ArrivedBytes => _writer.ArrivedBytes;
 
