@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Images.Chain;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
@@ -206,6 +207,14 @@ public sealed class Disk : IAsyncDisposable
             Bitmaps.Abandon();
         }
     }
+
+    /// <summary>Which image of the disk's chain stores the run at an offset. No filter is asked: they store nothing of the disk.</summary>
+    internal ValueTask<DepthRun> FindDepthAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        Device.AskAsync(
+            offsetBytes,
+            lengthBytes,
+            (atBytes, forBytes) => AllocationDepth.FindAsync(_image, Format, atBytes, forBytes, cancellationToken),
+            cancellationToken);
 
     internal void CheckOpen()
     {

@@ -15,12 +15,16 @@ internal sealed class RawLayer(LocalFile file) : IImageLayer
 
     public long LengthBytes { get; } = file.LengthBytes;
 
+    public IImageLayer? Parent => null;
+
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
 
     public void ReadAhead(long offsetBytes, long lengthBytes) => file.ReadAhead(new BlockRange(offsetBytes, lengthBytes));
 
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) =>
         file.FindExtent(new BlockRange(offsetBytes, lengthBytes));
+
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
 
     public void Dispose() => file.Dispose();
 }

@@ -32,7 +32,7 @@ public sealed class DiskExport
             Description = $"disk {disk.Name}",
             Device = disk.Device,
             Access = options.IsReadOnly || disk.IsReadOnly ? ExportAccess.Read : ExportAccess.Write,
-            Contexts = [new AllocationContext(disk.Device)],
+            Contexts = [new AllocationContext(disk.Device), new AllocationDepthContext(disk)],
         };
     }
 
