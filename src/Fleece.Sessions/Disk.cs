@@ -36,9 +36,8 @@ public sealed class Disk : IAsyncDisposable
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
         Bitmaps = DiskBitmaps.Read(this, image, foundImage);
-        Notes = NbdUri.IsUri(path)
-            ? Bitmaps.Notes
-            : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
+        IReadOnlyList<string> temps = NbdUri.IsUri(path) ? [] : TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path);
+        Notes = [.. Bitmaps.Notes.Concat(temps).Select(PrintableText.Of)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -78,6 +77,9 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>Named records of what guests change.</summary>
     public DiskBitmaps Bitmaps { get; }
+
+    /// <summary>The names that the disk is published under.</summary>
+    internal IReadOnlyList<string> ExportNames { get; set; } = [];
 
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition => _storage;

@@ -50,7 +50,7 @@ internal static class BitmapSelection
 {
     /// <summary>As <see cref="Find"/>; a pattern means the disk's own bitmaps alone, because no other can be changed.</summary>
     public static IEnumerable<Bitmap> FindOwn(Disk disk, string name) =>
-        Find(disk, name).Where(bitmap => !bitmap.IsOfParent || !WildcardPattern.ContainsWildcardCharacters(name));
+        Find(disk, name).Where(bitmap => !bitmap.IsOfParent || bitmap.Name == name || !WildcardPattern.ContainsWildcardCharacters(name));
 
     /// <summary>The bitmap of that name, or those that fit a pattern.</summary>
     public static IReadOnlyList<Bitmap> Find(Disk disk, string name)

@@ -20,7 +20,7 @@ public sealed class Bitmap
         _bits = bits;
         Area = area;
         _isEnabled = isEnabled;
-        _reason = reason;
+        Reason = reason;
     }
 
     /// <summary>Its name, unique on its disk.</summary>
@@ -46,7 +46,7 @@ public sealed class Bitmap
     public string? Reason
     {
         get => _reason ?? (IsOfParent ? null : Disk.Condition.BitmapFault);
-        internal set => _reason = value;
+        internal set => _reason = value is null ? null : PrintableText.Of(value);
     }
 
     /// <summary>Bytes of the disk for one bit.</summary>
