@@ -96,7 +96,7 @@ public sealed class HandshakeTests : IDisposable
         BlockException exception = await FailAsync(NbdOption.Go, answer);
 
         Assert.Equal(kind, exception.Kind);
-        Assert.Contains("only on [2J Sundays", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("only on\\u001b[2J Sundays", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]
