@@ -65,6 +65,7 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
         qemu-img rebase -u -b "$evil.raw" -F raw x.qcow2
 
         Assert-Printable (Invoke-Output 'Get-FleeceImage x.qcow2')
+        Assert-Printable (Invoke-Output 'Get-FleeceImage x.qcow2 | Format-List')
         Assert-Printable (Invoke-Output '(Get-FleeceImage x.qcow2).Snapshots')
         Assert-Printable (Invoke-Output '(Get-FleeceImage x.qcow2).Bitmaps')
         Assert-Printable (Invoke-Output 'Mount-FleeceDisk x.qcow2')
@@ -77,6 +78,7 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
         qemu-img bitmap --add x.qcow2 plain
 
         Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap')
+        Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap | Format-List')
         Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; New-FleeceBitmap x "d$evil"')
         $null = Mount-FleeceDisk x.qcow2 -ListenUri nbd+unix:///?socket=s
         if (Get-Command nbdinfo -CommandType Application -ErrorAction Ignore) {
