@@ -21,6 +21,7 @@ internal sealed class ParentBitmaps(Disk disk)
     private readonly List<string> _notes = [];
     private readonly List<Bitmap> _found = [];
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
+    private bool _isFull;
 
     /// <summary>What the user should hear of bitmaps that are left out; whole sentences.</summary>
     public IReadOnlyList<string> Notes => _notes;
@@ -95,9 +96,14 @@ internal sealed class ParentBitmaps(Disk disk)
 
         if (_found.Count == SidecarDirectory.MaximumBitmaps)
         {
-            _notes.Add(
-                $"The bitmap '{name}' of the parent image '{parent.Path}' is left out, because Fleece offers at most " +
-                $"{SidecarDirectory.MaximumBitmaps} of a disk's parents.");
+            if (!_isFull)
+            {
+                _notes.Add(
+                    $"The bitmap '{name}' of the parent image '{parent.Path}', and what follows, is left out, because Fleece offers at " +
+                    $"most {SidecarDirectory.MaximumBitmaps} bitmaps of a disk's parents.");
+            }
+
+            _isFull = true;
             return;
         }
 
