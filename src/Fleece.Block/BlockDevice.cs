@@ -180,6 +180,28 @@ public sealed class BlockDevice : IAsyncDisposable
         }
     }
 
+    /// <summary>Asks something about a range that a node beneath the root answers, as one request: it is counted in flight, held back
+    /// while the device is quiesced, and refused once it is closed.</summary>
+    /// <param name="offsetBytes">Offset of the range.</param>
+    /// <param name="lengthBytes">Its length.</param>
+    /// <param name="question">Asks; the node stays open until its task has completed.</param>
+    /// <param name="cancellationToken">Ends the wait of a device that is quiesced.</param>
+    public async ValueTask<T> AskAsync<T>(
+        long offsetBytes, long lengthBytes, Func<long, long, ValueTask<T>> question, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        Validate(offsetBytes, lengthBytes, "query");
+        int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await question(offsetBytes, lengthBytes).ConfigureAwait(false);
+        }
+        finally
+        {
+            _gate.Exit(ticket);
+        }
+    }
+
     /// <summary>
     /// Holds new requests back and waits for those in flight. Until <see cref="Resume"/> no request runs and
     /// <see cref="ReplaceRoot"/> may be called. One quiescing party at a time.

@@ -127,6 +127,9 @@ public enum BlockErrorKind
     /// <summary>The bitmap may have missed changes; the message says why.</summary>
     BitmapUntrusted,
 
+    /// <summary>The bitmap is a record of a parent image, which nothing changes or pins through the child.</summary>
+    BitmapOfParent,
+
     /// <summary>The file that keeps a disk's bitmaps, or the image's own table of them, can't be used.</summary>
     BitmapStoreUnusable,
 

@@ -56,6 +56,7 @@ public static class BlockErrorTable
         new(BlockErrorKind.BitmapNameInUse, "BitmapNameInUse", "ResourceExists", WireErrno.Io),
         new(BlockErrorKind.BitmapBusy, "BitmapBusy", "ResourceBusy", WireErrno.Io),
         new(BlockErrorKind.BitmapUntrusted, "BitmapUntrusted", "InvalidData", WireErrno.Io),
+        new(BlockErrorKind.BitmapOfParent, "BitmapOfParent", "InvalidOperation", WireErrno.Io),
         new(BlockErrorKind.BitmapStoreUnusable, "BitmapStoreUnusable", "InvalidData", WireErrno.Io),
         new(BlockErrorKind.ForeignChunk, "ChunkOfAnotherSnapshot", "InvalidData", WireErrno.Io),
         new(BlockErrorKind.ChunkUsed, "ChunkAlreadyUsed", "InvalidOperation", WireErrno.Io),

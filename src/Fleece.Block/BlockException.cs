@@ -2,7 +2,8 @@
 namespace Fleece.Block;
 
 /// <summary>The one exception of the engine (rule R4): a kind for code, a message for people.</summary>
-/// <remarks>The message names what happened, to which file, at which offset, and what to do next.</remarks>
+/// <remarks>The message names what happened, to which file, at which offset, and what to do next. It may repeat a stranger's text, and
+/// goes to terminals and clients, so it is <see cref="PrintableText"/>; <see cref="Path"/> is exact.</remarks>
 #pragma warning disable CA1032 // A kind is mandatory, so the parameterless standard constructors have no meaning here.
 public sealed class BlockException : Exception
 {
@@ -20,7 +21,7 @@ public sealed class BlockException : Exception
         long? offsetBytes = null,
         string? operation = null,
         Exception? cause = null)
-        : base(WithPath(message, path), cause)
+        : base(PrintableText.Of(WithPath(message, path)), cause)
     {
         Kind = kind;
         Path = path;

@@ -9,6 +9,10 @@ public static class MetaContexts
     /// context".</summary>
     public const string BaseAllocation = "base:allocation";
 
+    /// <summary>Which image of a chain stores a range: 1 the image itself, 2 its parent, and so on, 0 none. Source: QEMU's
+    /// docs/interop/nbd.rst, "qemu:allocation-depth".</summary>
+    public const string QemuAllocationDepth = "qemu:allocation-depth";
+
     /// <summary>What of a snapshot can be read (<see cref="AccessFlags"/>). Fleece's own; docs/nbd.md describes it.</summary>
     public const string FleeceAccess = "fleece:access";
 

@@ -19,6 +19,9 @@ namespace Fleece.Nbd;
 /// </remarks>
 public sealed record NbdUri
 {
+    /// <summary>Longest name of an export, in bytes of UTF-8. Source: NBD protocol, "String values".</summary>
+    public const int MaximumExportNameBytes = NbdLimits.MaximumStringBytes;
+
     private const string Forms = "nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, with nbds for TLS";
 
     // Ordered so that no scheme is a prefix of an earlier one.
@@ -50,7 +53,7 @@ public sealed record NbdUri
     /// <summary>TCP port; 0 asks a listener to choose one.</summary>
     public int Port { get; init; }
 
-    /// <summary>Name of the export, at most 4096 bytes of UTF-8; may be empty.</summary>
+    /// <summary>Name of the export: what follows the slash behind the host, further slashes included; at most 4096 bytes of UTF-8; may be empty.</summary>
     public string ExportName { get; init; }
 
     /// <summary>The name that the server's certificate must have.</summary>
@@ -93,11 +96,7 @@ public sealed record NbdUri
             throw Invalid(text, "an address of a unix socket begins with three slashes and names no host");
         }
 
-        string exportName = Uri.UnescapeDataString(uri.AbsolutePath.TrimStart('/'));
-        if (System.Text.Encoding.UTF8.GetByteCount(exportName) > NbdLimits.MaximumStringBytes || exportName.Contains('\0'))
-        {
-            throw Invalid(text, $"the export's name is longer than {NbdLimits.MaximumStringBytes} bytes or holds a NUL");
-        }
+        string exportName = ParseExportName(text);
 
         return new NbdUri(
             uri.Scheme.StartsWith("nbds", StringComparison.Ordinal),
@@ -129,6 +128,24 @@ public sealed record NbdUri
         string host = Host.Contains(':') ? $"[{Host}]" : Host;
         string port = Port == NbdLimits.DefaultPort ? string.Empty : string.Create(CultureInfo.InvariantCulture, $":{Port}");
         return $"{scheme}://{host}{port}/{name}{(tlsHostName.Length == 0 ? string.Empty : "?")}{tlsHostName}";
+    }
+
+    // The path as it is written, without its first slash. Source: the URI format's "Export name". System.Uri would resolve dots in it.
+    private static string ParseExportName(string text)
+    {
+        int hostAt = text.IndexOf("://", StringComparison.Ordinal) + 3;
+        int queryAt = text.IndexOf('?', hostAt);
+        string address = (queryAt < 0 ? text[hostAt..] : text[hostAt..queryAt]).TrimEnd();
+        int pathAt = address.IndexOf('/', StringComparison.Ordinal);
+        string exportName = pathAt < 0 ? string.Empty : Uri.UnescapeDataString(address[(pathAt + 1)..]);
+        int lengthBytes = System.Text.Encoding.UTF8.GetByteCount(exportName);
+        if (lengthBytes > NbdLimits.MaximumStringBytes || exportName.Contains('\0'))
+        {
+            throw Invalid(
+                text, $"the export's name of {lengthBytes} bytes is longer than {NbdLimits.MaximumStringBytes} bytes or holds a NUL");
+        }
+
+        return exportName;
     }
 
     private static string DefaultTlsHostName(string host) => host.Length != 0 ? host : "localhost";

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Images.Chain;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Bitmaps;
@@ -37,7 +38,7 @@ public sealed class Disk : IAsyncDisposable
         Bitmaps = DiskBitmaps.Read(this, image, foundImage);
         string[] sizeNotes = DiskSectors.FindNote(image, path) is { } note ? [note] : [];
         IReadOnlyList<string> tempNotes = IsExport ? [] : TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this);
-        Notes = [.. sizeNotes, .. Bitmaps.Notes, .. tempNotes];
+        Notes = [.. sizeNotes.Concat(Bitmaps.Notes).Concat(tempNotes).Select(PrintableText.Of)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -83,6 +84,9 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>Where the bytes end that can be anything but zeros: the disk's end, or less than a sector before it.</summary>
     internal long DataEndBytes => _image is PaddedNode padded ? padded.StoredBytes : SizeBytes;
+
+    /// <summary>The names that the disk is published under.</summary>
+    internal IReadOnlyList<string> ExportNames { get; set; } = [];
 
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition => _storage;
@@ -212,6 +216,14 @@ public sealed class Disk : IAsyncDisposable
             Bitmaps.Abandon();
         }
     }
+
+    /// <summary>Which image of the disk's chain stores the run at an offset. No filter is asked: they store nothing of the disk.</summary>
+    internal ValueTask<DepthRun> FindDepthAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        Device.AskAsync(
+            offsetBytes,
+            lengthBytes,
+            (atBytes, forBytes) => AllocationDepth.FindAsync(_image, Format, atBytes, forBytes, cancellationToken),
+            cancellationToken);
 
     internal void CheckOpen()
     {

@@ -61,6 +61,7 @@ public sealed class MountedDisks : IAsyncDisposable
     {
         string diskName = name ?? Storage.NameOf(path);
         CheckName(diskName);
+        ExportNames.CheckDisk(diskName);
         lock (_lock)
         {
             if (_disks.ContainsKey(diskName) || !_mounting.Add(diskName))
@@ -241,8 +242,9 @@ public sealed class MountedDisks : IAsyncDisposable
         }
     }
 
-    /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path.</summary>
-    internal static bool IsName(string name) => !string.IsNullOrWhiteSpace(name) && !name.AsSpan().ContainsAny(ReservedInNames);
+    /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path, or that a terminal would obey.</summary>
+    internal static bool IsName(string name) =>
+        !string.IsNullOrWhiteSpace(name) && !name.AsSpan().ContainsAny(ReservedInNames) && PrintableText.IsPrintable(name);
 
     internal static void CheckName(string name)
     {
@@ -250,8 +252,8 @@ public sealed class MountedDisks : IAsyncDisposable
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"'{name}' can't be a name: it must not be empty and must hold none of / \\ * ? [ ]. " +
-                "Give another one with -Name.");
+                $"'{name}' can't be a name: it must not be empty, and must hold none of / \\ * ? [ ], no control characters and none " +
+                "that turn the direction of text. Give another one with -Name.");
         }
     }
 }

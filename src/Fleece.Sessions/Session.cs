@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Sessions.Bitmaps;
+using Fleece.Sessions.Exports;
 using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions;
@@ -225,6 +226,7 @@ public sealed partial class Session : ISnapshotSource
         }
 
         CheckConsumers(options.Consumers);
+        ExportNames.CheckNewSession(disk, name, options.Consumers);
         if (options.Ranges is not null && options.Bitmap is not null)
         {
             throw new BlockException(

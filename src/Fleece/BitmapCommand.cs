@@ -33,7 +33,7 @@ public abstract class BitmapCommand : FleeceCommand
         {
             ForItem(name, () =>
             {
-                foreach (Bitmap bitmap in BitmapSelection.Find(disk, name))
+                foreach (Bitmap bitmap in BitmapSelection.FindOwn(disk, name))
                 {
                     if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action))
                     {
@@ -48,6 +48,10 @@ public abstract class BitmapCommand : FleeceCommand
 /// <summary>Which bitmaps a user's name means.</summary>
 internal static class BitmapSelection
 {
+    /// <summary>As <see cref="Find"/>; a pattern means the disk's own bitmaps alone, because no other can be changed.</summary>
+    public static IEnumerable<Bitmap> FindOwn(Disk disk, string name) =>
+        Find(disk, name).Where(bitmap => !bitmap.IsOfParent || bitmap.Name == name || !WildcardPattern.ContainsWildcardCharacters(name));
+
     /// <summary>The bitmap of that name, or those that fit a pattern.</summary>
     public static IReadOnlyList<Bitmap> Find(Disk disk, string name)
     {

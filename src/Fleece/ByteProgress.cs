@@ -6,7 +6,7 @@ using System.Management.Automation;
 namespace Fleece;
 
 /// <summary>Shows how far work on the bytes of a disk has come, a few times a second.</summary>
-internal sealed class ByteProgress(Cmdlet cmdlet, string activity, long sizeBytes)
+internal sealed class ByteProgress(FleeceCommand cmdlet, string activity, long sizeBytes)
 {
     private const int ActivityId = 0x464C43; // "FLC", so that nested activities of scripts keep their own numbers.
     private const long MillisecondsBetweenReports = 200;

@@ -10,6 +10,10 @@ internal static class ErrorRecords
     public static ErrorRecord From(BlockException exception, object? target)
     {
         BlockErrorRow row = BlockErrorTable.Find(exception.Kind);
-        return new ErrorRecord(exception, row.ErrorId, Enum.Parse<ErrorCategory>(row.Category), target ?? exception.Path);
+        ErrorRecord record = new(exception, row.ErrorId, Enum.Parse<ErrorCategory>(row.Category), target ?? exception.Path);
+
+        // What PowerShell shows of the target; the object itself stays exact.
+        record.CategoryInfo.TargetName = PrintableText.Of(record.CategoryInfo.TargetName);
+        return record;
     }
 }

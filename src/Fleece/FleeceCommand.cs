@@ -98,6 +98,24 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         }
     }
 
+    /// <summary>As PowerShell's, with text that may be a stranger's made printable; so are the others that reach the terminal.</summary>
+    public new void WriteWarning(string text) => base.WriteWarning(PrintableText.Of(text));
+
+    /// <inheritdoc cref="WriteWarning"/>
+    public new void WriteVerbose(string text) => base.WriteVerbose(PrintableText.Of(text));
+
+    /// <inheritdoc cref="WriteWarning"/>
+    public new void WriteProgress(ProgressRecord progressRecord)
+    {
+        ArgumentNullException.ThrowIfNull(progressRecord);
+        progressRecord.Activity = PrintableText.Of(progressRecord.Activity);
+        base.WriteProgress(progressRecord);
+    }
+
+    /// <inheritdoc cref="WriteWarning"/>
+    public new bool ShouldProcess(string target, string action) =>
+        base.ShouldProcess(PrintableText.Of(target), PrintableText.Of(action));
+
     /// <summary>Does something for one input item; its failure is reported and the next item goes on.</summary>
     protected void ForItem(object? target, Action action)
     {

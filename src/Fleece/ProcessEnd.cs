@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.InteropServices;
+using Fleece.Block;
 using Fleece.Sessions;
 
 namespace Fleece;
@@ -133,7 +134,7 @@ internal sealed class ProcessEnd
         }
         catch (AggregateException e)
         {
-            Say(string.Join(Environment.NewLine, e.InnerExceptions.Select(cause => $"Fleece could not close everything: {cause.Message}")));
+            Say(string.Join(Environment.NewLine, e.InnerExceptions.Select(cause => $"Fleece could not close everything: {PrintableText.Of(cause.Message)}")));
         }
     }
 

@@ -45,7 +45,7 @@ public class RecordingBenchmarks
     [IterationSetup(Target = nameof(FirstTouchAsync))]
     public void Empty()
     {
-        Task task = _disk!.Bitmaps.TryFind("daily") is null
+        Task task = _disk!.Bitmaps.TryFindOwn("daily") is null
             ? _disk!.Bitmaps.CreateAsync("daily").AsTask()
             : _disk!.Bitmaps.ClearAsync("daily").AsTask();
         task.GetAwaiter().GetResult();

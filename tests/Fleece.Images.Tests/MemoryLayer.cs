@@ -13,6 +13,8 @@ internal sealed class MemoryLayer(byte[] content) : IImageLayer
 
     public long LengthBytes => content.Length;
 
+    public IImageLayer? Parent => null;
+
     public void Read(long offsetBytes, Span<byte> buffer) => content.AsSpan((int)offsetBytes, buffer.Length).CopyTo(buffer);
 
     /// <summary>Ranges that were read ahead.</summary>
@@ -21,6 +23,8 @@ internal sealed class MemoryLayer(byte[] content) : IImageLayer
     public void ReadAhead(long offsetBytes, long lengthBytes) => ReadAheads.Add(new BlockRange(offsetBytes, lengthBytes));
 
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => new(BlockStatus.Data, lengthBytes);
+
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
 
     public void Dispose()
     {

@@ -11,6 +11,10 @@ public sealed class NbdUriTests
     [InlineData("nbds://store", "store", 10809, "")]
     [InlineData("nbd://[::1]:7/vm/nightly", "::1", 7, "vm/nightly")]
     [InlineData("NBD://store/a%20b%2Fc", "store", 10809, "a b/c")]
+    [InlineData("nbd://store//disk", "store", 10809, "/disk")]
+    [InlineData("nbd://store/%2Fdisk", "store", 10809, "/disk")]
+    [InlineData("nbd://store:7//", "store", 7, "/")]
+    [InlineData("nbd://store/a/../b", "store", 10809, "a/../b")]
     public void Tcp_addresses_are_read(string text, string host, int port, string export)
     {
         NbdUri uri = NbdUri.Parse(text);
@@ -22,6 +26,8 @@ public sealed class NbdUriTests
     [InlineData("nbd+unix:///?socket=/run/fleece/vm.sock", "/run/fleece/vm.sock", "", false)]
     [InlineData("nbds+unix:///vm/nightly?socket=/a%20b", "/a b", "vm/nightly", true)]
     [InlineData("nbd+unix:///vm?tls-hostname=store&socket=x", "x", "vm", false)]
+    [InlineData("nbd+unix:////disk?socket=x", "x", "/disk", false)]
+    [InlineData("nbd+unix://////?socket=x", "x", "///", false)]
     public void Unix_sockets_are_read(string text, string path, string export, bool isTls)
     {
         NbdUri uri = NbdUri.Parse(text);
@@ -31,6 +37,10 @@ public sealed class NbdUriTests
 
     [Theory]
     [InlineData("nbd://store/vm/a%20b%25")]
+    [InlineData("nbd://store//vm")]
+    [InlineData("nbd://store/../vm")]
+    [InlineData("nbd+unix:////vm//a?socket=/s")]
+    [InlineData("nbd://store/%1B%C2%9B")]
     [InlineData("nbds://[::1]:99/x")]
     [InlineData("nbd+unix:///vm?socket=/a/b%20c%3F")]
     [InlineData("nbds://store:1/")]

@@ -67,6 +67,17 @@ public sealed partial class HouseTests
             .Select(path => Path.GetRelativePath(Root, path)));
     }
 
+    // Names of files and what servers and images say may hold characters that a terminal obeys; FleeceCommand makes them printable.
+    [Fact]
+    public void No_cmdlet_writes_to_the_terminal_past_the_base()
+    {
+        string[] sources = Directory.GetFiles(Path.Combine(Root, "src", "Fleece"), "*.cs");
+
+        Assert.All(
+            sources.Where(path => Path.GetFileName(path) is not ("FleeceCommand.cs" or "ErrorRecords.cs")),
+            path => Assert.DoesNotMatch(PastTheBase(), File.ReadAllText(path)));
+    }
+
     [Fact]
     public void Every_error_is_in_the_errors_page_as_the_table_has_it()
     {
@@ -134,6 +145,9 @@ public sealed partial class HouseTests
 
         throw new DirectoryNotFoundException("The tests do not lie in a checkout of the project.");
     }
+
+    [GeneratedRegex(@"base\.(Write|Should)|\((PS)?Cmdlet |new ErrorRecord\(|\bHost\.UI\b|CommandRuntime")]
+    private static partial Regex PastTheBase();
 
     [GeneratedRegex("""<(?:ProjectReference|PackageReference) Include="([^"]+)""")]
     private static partial Regex Reference();

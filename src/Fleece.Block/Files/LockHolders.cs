@@ -52,7 +52,7 @@ internal static class LockHolders
     // A process chooses its own name, so nothing in it may reach a terminal as more than text.
     private static string Name(string process, int processId)
     {
-        string name = string.Concat(ReadText(Path.Combine(process, "comm")).Trim().Select(c => char.IsControl(c) ? '?' : c));
+        string name = ReadText(Path.Combine(process, "comm")).Trim();
         return $"{(name.Length == 0 ? "a program" : name)} (process {processId})";
     }
 

@@ -19,6 +19,9 @@ internal interface IImageLayer : IDisposable
     /// <summary>Size of its disk in bytes.</summary>
     long LengthBytes { get; }
 
+    /// <summary>Its own parent; null where it has none, or was opened without.</summary>
+    IImageLayer? Parent { get; }
+
     /// <summary>Fills the buffer; the range lies within the disk.</summary>
     void Read(long offsetBytes, Span<byte> buffer);
 
@@ -27,4 +30,7 @@ internal interface IImageLayer : IDisposable
 
     /// <summary>As <see cref="IBlockNode.GetStatusAsync"/>, its own parents included; the range lies within the disk.</summary>
     BlockStatusRun GetStatus(long offsetBytes, long lengthBytes);
+
+    /// <summary>As <see cref="AllocationDepth"/> says, counted from this image; the range lies within the disk.</summary>
+    DepthRun GetDepth(long offsetBytes, long lengthBytes);
 }

@@ -41,6 +41,16 @@ internal sealed class ParentImage(IImageLayer layer) : IDisposable
             : layer.GetStatus(offsetBytes, Math.Min(lengthBytes, insideBytes));
     }
 
+    /// <summary>The depth as the child counts it. A parent that is too short decides what lies behind its end, as for QEMU.</summary>
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes)
+    {
+        long insideBytes = layer.LengthBytes - offsetBytes;
+        DepthRun run = insideBytes <= 0
+            ? new DepthRun(1, lengthBytes)
+            : layer.GetDepth(offsetBytes, Math.Min(lengthBytes, insideBytes));
+        return run.Depth == 0 ? run : run with { Depth = run.Depth + 1 };
+    }
+
     /// <inheritdoc/>
     public void Dispose() => layer.Dispose();
 }

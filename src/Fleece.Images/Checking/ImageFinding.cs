@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Images.Checking;
 
 /// <summary>How bad a finding is.</summary>
@@ -16,4 +18,8 @@ public enum ImageFindingKind
 /// <param name="Message">What it is, with the field and its value.</param>
 /// <param name="OffsetBytes">Where in the file; null when it has no one place.</param>
 /// <param name="IsRepaired">True when it was repaired.</param>
-public sealed record ImageFinding(ImageFindingKind Kind, string Message, long? OffsetBytes = null, bool IsRepaired = false);
+public sealed record ImageFinding(ImageFindingKind Kind, string Message, long? OffsetBytes = null, bool IsRepaired = false)
+{
+    /// <summary>What it is, with the field and its value; printable.</summary>
+    public string Message { get; init; } = PrintableText.Of(Message);
+}

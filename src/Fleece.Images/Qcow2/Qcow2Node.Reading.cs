@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images.Chain;
 
 namespace Fleece.Images.Qcow2;
 
@@ -94,6 +95,18 @@ internal sealed partial class Qcow2Node
             ClusterKind.Unallocated => new BlockStatusRun(BlockStatus.Unallocated, run.LengthBytes),
             ClusterKind.Zero => new BlockStatusRun(BlockStatus.Zero, run.LengthBytes),
             ClusterKind.Data or ClusterKind.Compressed => new BlockStatusRun(BlockStatus.Data, run.LengthBytes),
+            _ => throw _metadata.Unusable(offsetBytes),
+        };
+    }
+
+    /// <inheritdoc/>
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes)
+    {
+        MappedRun run = _metadata.Map(offsetBytes, lengthBytes, isContiguous: false);
+        return run.Kind switch
+        {
+            ClusterKind.Unallocated => _parent?.GetDepth(offsetBytes, run.LengthBytes) ?? new DepthRun(0, run.LengthBytes),
+            ClusterKind.Zero or ClusterKind.Data or ClusterKind.Compressed => new DepthRun(1, run.LengthBytes),
             _ => throw _metadata.Unusable(offsetBytes),
         };
     }

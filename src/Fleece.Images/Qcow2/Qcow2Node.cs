@@ -99,6 +99,9 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
     long IImageLayer.LengthBytes => _header.SizeBytes;
 
     /// <inheritdoc/>
+    IImageLayer? IImageLayer.Parent => _parent?.Layer;
+
+    /// <inheritdoc/>
     public async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);

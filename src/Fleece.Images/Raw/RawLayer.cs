@@ -17,11 +17,15 @@ internal sealed class RawLayer(LocalFile file) : IImageLayer
 
     public long LengthBytes => _disk.Geometry.LengthBytes;
 
+    public IImageLayer? Parent => null;
+
     public void Read(long offsetBytes, Span<byte> buffer) => _disk.Read(offsetBytes, buffer);
 
     public void ReadAhead(long offsetBytes, long lengthBytes) => _disk.ReadAhead(offsetBytes, lengthBytes);
 
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => _disk.GetStatus(offsetBytes, lengthBytes);
+
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
 
     public void Dispose() => file.Dispose();
 }

@@ -39,6 +39,9 @@ internal sealed class FixedVhdNode : IBlockNode, IReadAhead, IVhdLayer
     long IImageLayer.LengthBytes => _footer.SizeBytes;
 
     /// <inheritdoc/>
+    IImageLayer? IImageLayer.Parent => null;
+
+    /// <inheritdoc/>
     Guid IVhdLayer.UniqueId => _footer.UniqueId;
 
     /// <summary>Opens an image; on failure the file is left to the caller.</summary>
@@ -135,6 +138,9 @@ internal sealed class FixedVhdNode : IBlockNode, IReadAhead, IVhdLayer
     /// <inheritdoc/>
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) =>
         VhdExtents.Find(_file, new BlockRange(offsetBytes, lengthBytes));
+
+    /// <inheritdoc/>
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()

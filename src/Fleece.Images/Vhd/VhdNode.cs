@@ -65,6 +65,9 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAban
     long IImageLayer.LengthBytes => _sizeBytes;
 
     /// <inheritdoc/>
+    IImageLayer? IImageLayer.Parent => _parent?.Layer;
+
+    /// <inheritdoc/>
     Guid IVhdLayer.UniqueId => _footers.Footer.UniqueId;
 
     /// <summary>The tables, for tests.</summary>
@@ -175,6 +178,15 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAban
     }
 
     /// <inheritdoc/>
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes)
+    {
+        long runBytes = FindRun(offsetBytes, lengthBytes, out uint sector);
+        return !_isDifferencing || sector != VhdBlockTable.Free
+            ? new DepthRun(1, runBytes)
+            : _parent?.GetDepth(offsetBytes, runBytes) ?? new DepthRun(0, runBytes);
+    }
+
+    /// <inheritdoc/>
     public void Abandon() => _metadata.Poison.Set(
         new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
@@ -246,28 +258,36 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAban
 
     private BlockStatusRun GetRun(long offsetBytes, long lengthBytes)
     {
+        long runBytes = FindRun(offsetBytes, lengthBytes, out uint sector);
+        if (sector == VhdBlockTable.Free)
+        {
+            return GetStatusBeneath(offsetBytes, runBytes);
+        }
+
+        // What was zeroed or discarded is a hole of the file system.
+        return VhdExtents.Find(_file, new BlockRange(_metadata.DataOffsetBytes(sector) + InBlock(offsetBytes), runBytes));
+    }
+
+    // The length of the run that one image decides, and the sector of its block; Free where this image stores nothing.
+    private long FindRun(long offsetBytes, long lengthBytes, out uint sector)
+    {
         int block = BlockOf(offsetBytes);
-        uint sector = _metadata.Find(block);
+        sector = _metadata.Find(block);
         if (sector == VhdBlockTable.Free)
         {
             int blocks = _metadata.Table.CountFree(block, BlockOf(offsetBytes + lengthBytes - 1) - block + 1);
             long freeEndBytes = ((long)block + Math.Max(1, blocks)) << _header.BlockBits;
-            return GetStatusBeneath(offsetBytes, Math.Min(lengthBytes, freeEndBytes - offsetBytes));
+            return Math.Min(lengthBytes, freeEndBytes - offsetBytes);
         }
 
         int leftBytes = (int)Math.Min(lengthBytes, BytesLeftInBlock(offsetBytes));
         if (_isDifferencing && !_metadata.IsFull(block))
         {
             leftBytes = CountRunBytes(_metadata.FindBitmap(block), offsetBytes, leftBytes, out bool isPresent);
-            if (!isPresent)
-            {
-                return GetStatusBeneath(offsetBytes, leftBytes);
-            }
+            sector = isPresent ? sector : VhdBlockTable.Free;
         }
 
-        // What was zeroed or discarded is a hole of the file system.
-        BlockRange range = new(_metadata.DataOffsetBytes(sector) + InBlock(offsetBytes), leftBytes);
-        return VhdExtents.Find(_file, range);
+        return leftBytes;
     }
 
     private BlockStatusRun GetStatusBeneath(long offsetBytes, long lengthBytes) => _parent is null

@@ -62,6 +62,9 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer, IA
     /// <inheritdoc/>
     long IImageLayer.LengthBytes => _metadata.SizeBytes;
 
+    /// <inheritdoc/>
+    IImageLayer? IImageLayer.Parent => _parent?.Layer;
+
     /// <summary>What a child records of the state it was made over.</summary>
     public Guid DataWriteGuid => _headers.Current.DataWriteGuid;
 
@@ -214,6 +217,15 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer, IA
         }
 
         return new BlockStatusRun(status, doneBytes);
+    }
+
+    /// <inheritdoc/>
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes)
+    {
+        MappedRun run = _map.Map(offsetBytes, lengthBytes);
+        return run.Kind == RunKind.Parent
+            ? _parent?.GetDepth(offsetBytes, run.LengthBytes) ?? new DepthRun(0, run.LengthBytes)
+            : new DepthRun(1, run.LengthBytes);
     }
 
     /// <inheritdoc/>

@@ -87,12 +87,8 @@ internal sealed class ExportInfo
             throw channel.Violation($"an export of {lengthBytes} bytes", $"at most {long.MaxValue}");
         }
 
+        // Without HAS_FLAGS the others still count, as for QEMU: a read-only export is one, and FLUSH is not left out where it is offered.
         _flags = (TransmissionFlags)flags;
-        if ((_flags & TransmissionFlags.HasFlags) == 0)
-        {
-            throw channel.Violation($"transmission flags 0x{flags:x4}", "HAS_FLAGS among them");
-        }
-
         if (_lengthBytes is not null)
         {
             throw channel.Violation($"the size of the export twice", "it once");

@@ -87,13 +87,11 @@ internal static class ServerErrors
     };
 
     /// <summary>A server's text in brackets, or nothing when it said nothing.</summary>
-    /// <remarks>It ends up on a terminal, where control characters could pretend to be something else.</remarks>
+    /// <remarks>The exception makes it printable.</remarks>
     public static string Quote(string text)
     {
         string shown = text.Length <= NbdLimits.MaximumStringBytes ? text : text[..NbdLimits.MaximumStringBytes];
-        return shown.Length == 0
-            ? string.Empty
-            : $" (\"{string.Create(shown.Length, shown, static (characters, source) => CopyPrintable(source, characters))}\")";
+        return shown.Length == 0 ? string.Empty : $" (\"{shown}\")";
     }
 
     private static BlockErrorKind Denial(NbdCommand command) => command switch
@@ -105,12 +103,4 @@ internal static class ServerErrors
 
     private static string NameOf(OptionReply reply) =>
         Enum.IsDefined(reply) ? reply.ToString() : string.Create(CultureInfo.InvariantCulture, $"reply 0x{(uint)reply:x8}");
-
-    private static void CopyPrintable(string source, Span<char> characters)
-    {
-        for (int i = 0; i < characters.Length; i++)
-        {
-            characters[i] = char.IsControl(source[i]) ? ' ' : source[i];
-        }
-    }
 }

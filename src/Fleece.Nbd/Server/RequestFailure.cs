@@ -11,7 +11,7 @@ internal static class RequestFailure
     {
         if (failure is not BlockException e)
         {
-            return new Refusal(NbdError.Io, $"Internal error: {failure.Message}");
+            return new Refusal(NbdError.Io, PrintableText.Of($"Internal error: {failure.Message}"));
         }
 
         NbdError error = (NbdError)BlockErrorTable.Find(e.Kind).Errno;

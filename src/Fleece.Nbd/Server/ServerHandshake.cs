@@ -3,6 +3,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
 using System.Text.Unicode;
+using Fleece.Block;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Server;
@@ -337,11 +338,11 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
         }
     }
 
-    // The text may repeat a name of the client, and is a string of the protocol itself.
+    // The text may repeat a name of the client, which ends up on a terminal, and is a string of the protocol itself.
     private void Reply(NbdOption option, OptionReply type, string text)
     {
         byte[] bytes = new byte[NbdLimits.MaximumStringBytes];
-        _ = Utf8.FromUtf16(text, bytes, out _, out int writtenBytes);
+        _ = Utf8.FromUtf16(PrintableText.Of(text), bytes, out _, out int writtenBytes);
         Reply(option, type, bytes.AsSpan(0, writtenBytes));
     }
 

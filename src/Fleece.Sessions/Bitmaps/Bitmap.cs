@@ -20,7 +20,7 @@ public sealed class Bitmap
         _bits = bits;
         Area = area;
         _isEnabled = isEnabled;
-        _reason = reason;
+        Reason = reason;
     }
 
     /// <summary>Its name, unique on its disk.</summary>
@@ -29,8 +29,15 @@ public sealed class Bitmap
     /// <summary>The disk.</summary>
     public Disk Disk { get; }
 
+    /// <summary>The image that keeps it: the disk's own, or the parent that it is a record of.</summary>
+    public string ImagePath => ParentPath ?? Disk.Path;
+
+    /// <summary>True for a record of a parent image.</summary>
+    public bool IsOfParent => ParentPath is not null;
+
     /// <summary>What it does now.</summary>
     public BitmapState State => Reason is not null ? BitmapState.Untrusted
+        : IsOfParent ? BitmapState.OfParent
         : IsFrozen ? BitmapState.Frozen
         : _isEnabled ? BitmapState.Recording
         : BitmapState.Disabled;
@@ -38,8 +45,8 @@ public sealed class Bitmap
     /// <summary>Why it can't be trusted; null when it can.</summary>
     public string? Reason
     {
-        get => _reason ?? Disk.Condition.BitmapFault;
-        internal set => _reason = value;
+        get => _reason ?? (IsOfParent ? null : Disk.Condition.BitmapFault);
+        internal set => _reason = value is null ? null : PrintableText.Of(value);
     }
 
     /// <summary>Bytes of the disk for one bit.</summary>
@@ -90,6 +97,9 @@ public sealed class Bitmap
         set => _isEnabled = value;
     }
 
+    /// <summary>The parent image that keeps it; null for the disk's own.</summary>
+    internal string? ParentPath { get; init; }
+
     /// <summary>Pinned: its successor records instead.</summary>
     internal bool IsFrozen { get; set; }
 
@@ -116,9 +126,39 @@ public sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrorKind.BitmapUntrusted,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} Clear it with Clear-FleeceBitmap, and make " +
-                "the next backup a full one.",
-                Disk.Path);
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} " +
+                (IsOfParent
+                    ? $"It is a record of the parent image '{ImagePath}'; do without it, and make the next backup a full one."
+                    : "Clear it with Clear-FleeceBitmap, and make the next backup a full one."),
+                ImagePath);
+        }
+    }
+
+    /// <summary>Refuses what would change a record of a parent.</summary>
+    internal void CheckOwn()
+    {
+        if (IsOfParent)
+        {
+            throw new BlockException(
+                BlockErrorKind.BitmapOfParent,
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}', and nothing changes it " +
+                "through the disk. Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap.",
+                ImagePath);
+        }
+    }
+
+    /// <summary>Refuses a record of a parent as what a snapshot is limited to: an increment would miss what changed since.</summary>
+    internal void CheckPinnable()
+    {
+        if (IsOfParent)
+        {
+            throw new BlockException(
+                BlockErrorKind.BitmapOfParent,
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}': it says what changed there " +
+                "before this image was made over it, and misses what changed since, so no snapshot is limited to it. Make a full backup; " +
+                "or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap -Disabled, merge both into " +
+                "that with Merge-FleeceBitmap, and pin it.",
+                ImagePath);
         }
     }
 

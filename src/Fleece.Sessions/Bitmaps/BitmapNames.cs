@@ -30,8 +30,7 @@ internal static class BitmapNames
     public static bool IsAllowed(string name)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(name);
-        return MountedDisks.IsName(name) && bytes.Length <= MaximumBytes && !name.Any(char.IsControl) &&
-            Encoding.UTF8.GetString(bytes) == name;
+        return MountedDisks.IsName(name) && bytes.Length <= MaximumBytes && Encoding.UTF8.GetString(bytes) == name;
     }
 
     /// <summary>Refuses names that an image can't hold, that could be taken for a pattern, or that could not be printed.</summary>
@@ -44,7 +43,7 @@ internal static class BitmapNames
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"A bitmap's name has at most {MaximumBytes} bytes of UTF-8, and no control characters or halves of surrogate pairs; " +
+                $"A bitmap's name has at most {MaximumBytes} bytes of UTF-8, and no halves of surrogate pairs; " +
                 $"this one has {lengthBytes} bytes. Give another one.");
         }
     }

@@ -57,6 +57,7 @@ internal sealed class BitmapTurn
 
         DiskBitmaps bitmaps = disk.Bitmaps;
         Bitmap? pinned = pinnedName is null ? null : bitmaps.Find(pinnedName);
+        pinned?.CheckPinnable();
         pinned?.CheckFree();
         pinned?.CheckTrusted();
         if (nextName is not null)

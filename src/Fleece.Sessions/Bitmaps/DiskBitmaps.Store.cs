@@ -11,6 +11,7 @@ namespace Fleece.Sessions.Bitmaps;
 public sealed partial class DiskBitmaps : IChangeWitness
 {
     private readonly IBitmapImage? _image;
+    private readonly IReadOnlyList<Bitmap> _ofParents = [];
     private BlockException? _storeFault;
     private BlockException? _sidecarFault;
     private volatile Sidecar? _sidecar;
@@ -50,6 +51,9 @@ public sealed partial class DiskBitmaps : IChangeWitness
 
         ReadImage(found, knowsAll);
         EndSessions(found);
+        ParentBitmaps parents = new(disk);
+        _ofParents = parents.Read(image);
+        _notes.AddRange(parents.Notes);
         _notes.AddRange(found.Where(bitmap => bitmap.Reason is not null)
             .Select(bitmap => $"The bitmap '{bitmap.Name}' can't be trusted. {bitmap.Reason}"));
         _bitmaps = [.. found];

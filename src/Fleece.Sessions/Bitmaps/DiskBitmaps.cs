@@ -11,7 +11,7 @@ namespace Fleece.Sessions.Bitmaps;
 /// <para>Threading. All members are safe from any thread; changes take the disk's chain lock. Names are found as they are written, or
 /// else without regard to case.</para>
 /// <para>Errors. <see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapNameInUse"/>,
-/// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>,
+/// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>, <see cref="BlockErrorKind.BitmapOfParent"/>,
 /// <see cref="BlockErrorKind.BitmapStoreUnusable"/>, <see cref="BlockErrorKind.ReadOnly"/>,
 /// <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its failed flush. A call that fails has changed
 /// nothing.</para>
@@ -22,14 +22,14 @@ public sealed partial class DiskBitmaps
     private readonly List<string> _notes = [];
     private volatile Bitmap[] _bitmaps = [];
 
-    /// <summary>The bitmaps, sorted by name.</summary>
+    /// <summary>The bitmaps, sorted by name: the disk's own, and those of parent images whose names the disk has not.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
     public IReadOnlyList<Bitmap> All
     {
         get
         {
             CheckStore();
-            return [.. _bitmaps.Where(bitmap => !bitmap.IsHidden).OrderBy(bitmap => bitmap.Name, StringComparer.OrdinalIgnoreCase)];
+            return [.. Listed().OrderBy(bitmap => bitmap.Name, StringComparer.OrdinalIgnoreCase)];
         }
     }
 
@@ -41,7 +41,7 @@ public sealed partial class DiskBitmaps
     {
         ArgumentNullException.ThrowIfNull(name);
         CheckStore();
-        return TryFind(name) ?? throw new BlockException(
+        return Find(Listed(), name) ?? throw new BlockException(
             BlockErrorKind.BitmapUnknown,
             $"The disk '{_disk.Name}' has no bitmap named '{name}'. Get-FleeceBitmap lists those it has.",
             _disk.Path);
@@ -69,7 +69,7 @@ public sealed partial class DiskBitmaps
     public ValueTask RemoveAsync(string name, CancellationToken cancellationToken = default) => ChangeAsync(
         () =>
         {
-            Bitmap bitmap = Find(name);
+            Bitmap bitmap = FindOwn(name);
             bitmap.CheckFree();
             Drop(bitmap);
         },
@@ -79,7 +79,7 @@ public sealed partial class DiskBitmaps
     public ValueTask ClearAsync(string name, CancellationToken cancellationToken = default) => ChangeAsync(
         () =>
         {
-            Bitmap bitmap = Find(name);
+            Bitmap bitmap = FindOwn(name);
             bitmap.CheckFree();
             Empty(bitmap);
         },
@@ -103,7 +103,7 @@ public sealed partial class DiskBitmaps
         try
         {
             _disk.CheckOpen();
-            Bitmap target = Find(name);
+            Bitmap target = FindOwn(name);
             Bitmap[] all = [target, .. sourceNames.Select(Find)];
             foreach (Bitmap bitmap in all)
             {
@@ -123,12 +123,34 @@ public sealed partial class DiskBitmaps
         }
     }
 
-    internal Bitmap? TryFind(string name)
+    /// <summary>The bitmap of that name, which is the disk's own.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapOfParent"/></exception>
+    internal Bitmap FindOwn(string name)
     {
-        Bitmap[] listed = Array.FindAll(_bitmaps, bitmap => !bitmap.IsHidden);
-        return Array.Find(listed, bitmap => bitmap.Name == name) ??
-            Array.Find(listed, bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase));
+        Bitmap bitmap = Find(name);
+        bitmap.CheckOwn();
+        return bitmap;
     }
+
+    /// <summary>The disk's own bitmap of that name; null for none.</summary>
+    internal Bitmap? TryFindOwn(string name)
+    {
+        CheckStore();
+        return Find(Named(), name);
+    }
+
+    private Bitmap[] Named() => Array.FindAll(_bitmaps, bitmap => !bitmap.IsHidden);
+
+    // The name of the top image wins, so a bitmap made now hides a parent's.
+    private Bitmap[] Listed()
+    {
+        Bitmap[] own = Named();
+        return [.. own, .. _ofParents.Where(bitmap => !Array.Exists(own, other => other.Name == bitmap.Name))];
+    }
+
+    private static Bitmap? Find(Bitmap[] among, string name) =>
+        Array.Find(among, bitmap => bitmap.Name == name) ??
+        Array.Find(among, bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>Adds a bitmap. The chain is locked.</summary>
     internal Bitmap Add(
@@ -137,7 +159,7 @@ public sealed partial class DiskBitmaps
         if (!isHidden)
         {
             BitmapNames.Check(name);
-            if (TryFind(name) is not null)
+            if (TryFindOwn(name) is not null)
             {
                 throw new BlockException(
                     BlockErrorKind.BitmapNameInUse,
@@ -240,7 +262,7 @@ public sealed partial class DiskBitmaps
     private ValueTask SetEnabledAsync(string name, bool isEnabled, CancellationToken cancellationToken) => ChangeAsync(
         () =>
         {
-            Bitmap bitmap = Find(name);
+            Bitmap bitmap = FindOwn(name);
             bitmap.CheckFree();
             bitmap.CheckTrusted();
             (bool Is, Guid? BaselineId) before = (bitmap.IsEnabled, bitmap.BaselineId);

@@ -15,9 +15,9 @@ internal sealed class BitmapContext(Bitmap bitmap) : IStatusContext
 
     public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        // One that was found to be wrong, or removed, after the client connected must not be taken for true.
+        // One that was found to be wrong, or removed, after the client connected must not be taken for true. A parent's never changes.
         bitmap.CheckTrusted();
-        return bitmap.Disk.Bitmaps.Find(bitmap.Name) == bitmap
+        return bitmap.IsOfParent || bitmap.Disk.Bitmaps.Find(bitmap.Name) == bitmap
             ? new ValueTask<StatusExtent>(DirtyExtents.Find(bitmap.Bits, offsetBytes, lengthBytes))
             : throw new BlockException(
                 BlockErrorKind.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", bitmap.Disk.Path);

@@ -32,7 +32,7 @@ public sealed class DiskExport
             Description = $"disk {disk.Name}",
             Device = disk.Device,
             Access = options.IsReadOnly || disk.IsReadOnly ? ExportAccess.Read : ExportAccess.Write,
-            Contexts = [new AllocationContext(disk.Device)],
+            Contexts = [new AllocationContext(disk.Device), new AllocationDepthContext(disk)],
         };
     }
 
@@ -107,13 +107,14 @@ public sealed class DiskExport
 
     // Asked anew by every client, so each sees the bitmaps of its time.
     private NbdExport ExportDisk(NbdExport disk) => Disk.Bitmaps.IsUsable
-        ? disk with { Contexts = [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsTrusted).Select(bitmap => new BitmapContext(bitmap))] }
+        ? disk with { Contexts = [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(bitmap))] }
         : disk;
 
-    private static bool IsTrusted(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted;
+    // The name of a stranger's bitmap would reach the client's terminal as it is.
+    private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.Name);
 
     private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
-        session.PinnedBits is { } bits ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)] : [];
+        session.PinnedBits is { } bits && PrintableText.IsPrintable(session.Bitmap!.Name) ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)] : [];
 
     private NbdExport Export(Session session) => Export(
         session,

@@ -30,6 +30,7 @@ public sealed class PublishedExports
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentNullException.ThrowIfNull(options);
         string name = options.Name ?? (options.ListenUri.ExportName.Length != 0 ? options.ListenUri.ExportName : disk.Name);
+        ExportNames.Check(name, disk.Sessions);
         CheckName(options.ListenUri.WithExport(name));
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -49,6 +50,7 @@ public sealed class PublishedExports
             DiskExport export = new(listener!, disk, name, options);
             listener!.Add(export);
             _all = [.. _all, export];
+            disk.ExportNames = [.. Of(disk).Select(other => other.Name)];
             return export;
         }
         finally
@@ -72,6 +74,7 @@ public sealed class PublishedExports
             }
 
             _all = [.. _all.Where(other => other != export)];
+            export.Disk.ExportNames = [.. Of(export.Disk).Select(other => other.Name)];
             export.Listener.Remove(export);
             if (export.Listener.Exports.Count != 0)
             {

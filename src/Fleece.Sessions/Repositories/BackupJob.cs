@@ -195,7 +195,7 @@ public sealed class BackupJob : IAsyncDisposable
         }
 
         string name = _options.Bitmap ?? DefaultName;
-        Bitmap? found = disk.Bitmaps.All.FirstOrDefault(bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase));
+        Bitmap? found = disk.Bitmaps.TryFindOwn(name);
         if (found is null)
         {
             NoteFull(

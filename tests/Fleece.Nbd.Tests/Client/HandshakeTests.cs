@@ -32,7 +32,6 @@ public sealed class HandshakeTests : IDisposable
         { "information of one byte", FakeConnection.OptionAnswer(NbdOption.Go, OptionReply.Info, 0) },
         { "a size that is cut off", FakeConnection.OptionAnswer(NbdOption.Go, OptionReply.Info, new byte[9]) },
         { "a size beyond 63 bits", Size(1UL << 63, 1) },
-        { "flags without HAS_FLAGS", Size(4096, 2) },
         { "the size twice", [.. Size(4096, 1), .. Size(4096, 1)] },
         { "a minimum block that is no power of two", BlockSize(3, 4096, 1 << 25) },
         { "a minimum block of 0", BlockSize(0, 4096, 1 << 25) },
@@ -97,7 +96,7 @@ public sealed class HandshakeTests : IDisposable
         BlockException exception = await FailAsync(NbdOption.Go, answer);
 
         Assert.Equal(kind, exception.Kind);
-        Assert.Contains("only on [2J Sundays", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("only on\\u001b[2J Sundays", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]

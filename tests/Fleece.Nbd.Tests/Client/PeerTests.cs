@@ -27,6 +27,16 @@ public sealed class PeerTests : IDisposable
     }
 
     [Fact]
+    public async Task An_export_of_qemu_nbd_whose_name_begins_with_a_slash_is_reached()
+    {
+        using PeerServer server = PeerServer.QemuNbd("--format=raw", "--export-name=/disk", CreateDisk());
+
+        await using NbdNode node = await NbdNode.ConnectAsync(server.UriOf("/disk"), new NbdNodeOptions(), CancellationToken.None);
+
+        Assert.Equal(DiskBytes, node.Geometry.LengthBytes);
+    }
+
+    [Fact]
     public async Task Errors_of_a_plugin_fail_their_requests_and_no_others()
     {
         using PeerServer server = PeerServer.Nbdkit("--filter=error", "memory", "64M", "error-pread=ENOSPC", "error-pread-rate=100%");

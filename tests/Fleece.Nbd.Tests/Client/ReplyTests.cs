@@ -240,11 +240,14 @@ public sealed class ReplyTests : IDisposable
         await CloseAsync(node, connection);
     }
 
-    [Fact]
-    public async Task A_server_with_nothing_to_offer_gets_only_reads_and_writes()
+    // QEMU sends none of them either to a server whose flags are 0, with or without HAS_FLAGS.
+    [Theory]
+    [InlineData(1)]
+    [InlineData(0)]
+    public async Task A_server_with_nothing_to_offer_gets_only_reads_and_writes(int flags)
     {
         (NbdNode node, FakeConnection connection) =
-            await ConnectAsync(new FakeExport { Flags = TransmissionFlags.HasFlags, Form = ReplyForm.Simple });
+            await ConnectAsync(new FakeExport { Flags = (TransmissionFlags)flags, Form = ReplyForm.Simple });
         await node.DiscardAsync(0, 4096, CancellationToken.None);
         await node.FlushAsync(CancellationToken.None);
         Task zero = node.WriteZeroesAsync(4096, 4096, WriteFlags.ForceUnitAccess, CancellationToken.None).AsTask();
@@ -255,6 +258,33 @@ public sealed class ReplyTests : IDisposable
         Assert.Equal((4096UL, CommandFlags.None), (request.Header.Offset, request.Header.Flags));
         Assert.Equal(new byte[4096], request.Payload);
         Assert.Equal(new BlockStatusRun(BlockStatus.Data, 4096), await node.GetStatusAsync(0, 4096, CancellationToken.None));
+        await CloseAsync(node, connection);
+    }
+
+    // As QEMU does: each flag counts by itself.
+    [Fact]
+    public async Task Without_HAS_FLAGS_the_other_flags_count_as_they_were_sent()
+    {
+        FakeExport export = new() { Flags = TransmissionFlags.SendFlush | TransmissionFlags.SendFua };
+        (NbdNode node, FakeConnection connection) = await ConnectAsync(export);
+        Task write = node.WriteAsync(0, new byte[512], WriteFlags.ForceUnitAccess, CancellationToken.None).AsTask();
+        FakeRequest request = await connection.ServeAsync(NbdCommand.Write);
+        await write;
+        Task flush = node.FlushAsync(CancellationToken.None).AsTask();
+        await connection.ServeAsync(NbdCommand.Flush);
+        await flush;
+
+        Assert.Equal(CommandFlags.Fua, request.Header.Flags);
+        Assert.False(node.Geometry.IsReadOnly);
+        await CloseAsync(node, connection);
+    }
+
+    [Fact]
+    public async Task Without_HAS_FLAGS_a_read_only_export_is_read_only()
+    {
+        (NbdNode node, FakeConnection connection) = await ConnectAsync(new FakeExport { Flags = TransmissionFlags.ReadOnly });
+
+        Assert.True(node.Geometry.IsReadOnly);
         await CloseAsync(node, connection);
     }
 

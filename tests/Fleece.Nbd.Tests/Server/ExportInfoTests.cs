@@ -102,6 +102,18 @@ public sealed class ExportInfoTests
         client.Go(HeaderMode.Simple, "vm");
     }
 
+    // The client shows it on a terminal.
+    [Fact]
+    public async Task The_text_of_a_refusal_repeats_no_control_character_of_the_name()
+    {
+        await using ServedDisk disk = new();
+        using RawClient client = disk.Connect().Greet();
+
+        OptionAnswer answer = Assert.Single(client.Ask(Packet.Option(Go, Packet.Wish("a\u001b[2J\u202eb"))));
+
+        Assert.Equal("There is no export named 'a\\u001b[2J\\u202eb'.", answer.Text);
+    }
+
     // The text of an error is a string of the protocol too, with its limit of 4096 bytes.
     [Fact]
     public async Task The_longest_name_there_may_be_is_refused_with_a_text_that_is_not_too_long()

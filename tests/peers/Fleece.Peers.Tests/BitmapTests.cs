@@ -58,7 +58,7 @@ public sealed class BitmapTests
         using JsonDocument document = JsonDocument.Parse(await Peer.RunAsync("nbdinfo", "--json", served.Uri));
 
         Assert.Equal(
-            ["base:allocation", Daily, "qemu:dirty-bitmap:weekly"],
+            ["base:allocation", "qemu:allocation-depth", Daily, "qemu:dirty-bitmap:weekly"],
             document.RootElement.GetProperty("exports")[0].GetProperty("contexts").EnumerateArray().Select(context => context.GetString()));
     }
 

@@ -112,6 +112,18 @@ public sealed class NbdInfoTests
             await MapAsync(served.UriOf(session), "fleece:access"));
     }
 
+    [Fact]
+    public async Task An_export_whose_name_begins_with_a_slash_is_published_and_reached()
+    {
+        Peer.Need("nbdinfo");
+        await using ServedDisk served = await ServedDisk.StartAsync(MiB);
+        string uri = await served.PublishAsync("/vm");
+
+        Assert.StartsWith("nbd+unix:////vm?", uri, StringComparison.Ordinal);
+        Assert.Equal(["/vm"], await ListAsync(uri));
+        Assert.Equal(MiB, (await InfoAsync(uri)).GetProperty("export-size").GetInt32());
+    }
+
     private static async Task<JsonElement> InfoAsync(string uri) =>
         (await ExportsAsync("--json", uri))[0];
 

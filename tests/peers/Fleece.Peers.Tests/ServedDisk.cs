@@ -60,6 +60,13 @@ internal sealed class ServedDisk : IAsyncDisposable
         return (await _disks.Exports.PublishAsync(Disk, options)).Uri;
     }
 
+    /// <summary>Offers the disk at a socket of its own under another name, and returns the address.</summary>
+    public async Task<string> PublishAsync(string name)
+    {
+        ExportOptions options = new() { ListenUri = NbdUri.Parse($"nbd+unix:///?socket={Folder.File("other.sock")}"), Name = name };
+        return (await _disks.Exports.PublishAsync(Disk, options)).Uri.ToString();
+    }
+
     public async Task<Session> StartSessionAsync(SessionOptions? options = null) =>
         (await Session.StartAsync([Disk], options ?? new SessionOptions { Name = "nightly" }))[0];
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Images.Chain;
+
+/// <summary>A parent of an open image, which others read and nothing writes while its child is open.</summary>
+/// <param name="Path">The file.</param>
+/// <param name="LengthBytes">Size of its disk, which may be another than its child's.</param>
+/// <param name="Bitmaps">Its own dirty bitmaps, to be read only; null where its format or version has no place for them.</param>
+public sealed record ParentOfImage(string Path, long LengthBytes, IBitmapImage? Bitmaps);
+
+/// <summary>The parents of an open image.</summary>
+public static class ParentImages
+{
+    /// <summary>From the nearest to the last; none for an image without, and for a node that is no image.</summary>
+    /// <param name="image">A node that <see cref="Image.OpenAsync"/> gave. The parents belong to it.</param>
+    public static IEnumerable<ParentOfImage> Of(IBlockNode image)
+    {
+        for (IImageLayer? parent = (image as IImageLayer)?.Parent; parent is not null; parent = parent.Parent)
+        {
+            yield return new ParentOfImage(
+                parent.Path, parent.LengthBytes, parent is IBitmapImage { HasRoomForBitmaps: true } bitmaps ? bitmaps : null);
+        }
+    }
+}
