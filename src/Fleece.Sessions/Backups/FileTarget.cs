@@ -95,6 +95,7 @@ internal sealed class FileTarget : IBackupTarget
                 Format = layout.Format,
                 Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
                 MustStoreZeroes = true,
+                MustStayInFolder = layout.MustStayInFolder,
             };
             return (await Images.Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
         }

@@ -135,6 +135,12 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
             throw Invalid(path, $"its field 'state' is {manifest.State}, which does not fit its field 'successorId'");
         }
 
+        // The other formats are only read, and their images name files anywhere.
+        if (manifest.Format is not (ImageFormat.Raw or ImageFormat.Qcow2 or ImageFormat.Vhd or ImageFormat.Vhdx))
+        {
+            throw Invalid(path, $"its field 'format' is {manifest.Format}, which no backup has");
+        }
+
         if (manifest.FindFault() is { } fault)
         {
             throw Invalid(path, fault);

@@ -136,7 +136,7 @@ public sealed class RepositoryFolder : IDisposable
 
         try
         {
-            return LocalFile.Open(lockPath, isReadOnly: false);
+            return RepositoryFile.Open(lockPath, isReadOnly: false);
         }
         catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
         {
@@ -173,11 +173,11 @@ public sealed class RepositoryFolder : IDisposable
     {
         try
         {
-            FileNames.Delete(InFolder(ManifestFile.Read(partialManifestPath).FileName));
+            FileNames.Delete(InFolder(RepositoryFile.ReadManifest(partialManifestPath).FileName));
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.ManifestInvalid)
+        catch (BlockException e) when (e.Kind is BlockErrorKind.ManifestInvalid or BlockErrorKind.NotAFile)
         {
-            // Half written, so its image never got its name.
+            // Half written, or of no job, so its image never got its name.
         }
     }
 }

@@ -40,6 +40,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             Compression = compression,
             ParentPath = parent?.FileName,
             ParentFormat = parent?.Format,
+            MustStayInFolder = true,
         });
     }
 

@@ -75,7 +75,9 @@ internal sealed class RepositoryTarget : IBackupTarget
         bool ownsFolder = options.Repository is null;
         try
         {
-            RepositoryPlan plan = RepositoryPlan.Make(folder.Read(), source, options);
+            Repository repository = folder.Read();
+            RepositoryPlan plan = RepositoryPlan.Make(repository, source, options);
+            await CheckChainAsync(repository, plan.Manifest, cancellationToken).ConfigureAwait(false);
             string partialPath = folder.InFolder(plan.Manifest.FileName) + RepositoryNames.Partial;
             IBlockNode image = await FileTarget.CreateImageAsync(partialPath, plan.Layout, cancellationToken).ConfigureAwait(false);
             return new RepositoryTarget(folder, ownsFolder, source, plan.Layout, plan.Manifest, image);
@@ -134,6 +136,15 @@ internal sealed class RepositoryTarget : IBackupTarget
         }
 
         return null;
+    }
+
+    // The new image is written with its parents open, and shows their content for ever.
+    private static async ValueTask CheckChainAsync(Repository repository, Manifest plan, CancellationToken cancellationToken)
+    {
+        foreach (Manifest link in plan.ParentId is { } parentId ? repository.ChainOf(repository.Find(parentId)!) : [])
+        {
+            _ = await repository.CheckImageAsync(link, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     private void End()
