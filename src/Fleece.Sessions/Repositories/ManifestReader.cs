@@ -58,6 +58,7 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
             DiskName = Text("disk") ?? throw Missing("disk"),
             SessionId = Text("session") ?? throw Missing("session"),
             BitmapName = Text("bitmap"),
+            SourceAddress = _fields.ContainsKey("source") ? Text("source") : null,
             SizeBytes = sizeBytes,
             FileSizeBytes = Number("fileSizeBytes", long.MaxValue),
             State = Choice<PointState>("state"),

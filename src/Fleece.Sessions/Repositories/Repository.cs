@@ -164,6 +164,27 @@ public sealed partial class Repository
                 System.IO.Path.Combine(Path, fileName)));
     }
 
+    /// <summary>Tells that a backup may be of another disk than the one before it; a sentence or several, null when nothing says so.
+    /// </summary>
+    /// <remarks>An image that was moved has another path too, and where its bitmap went with it, the backup builds on the one before.
+    /// </remarks>
+    public string? DescribeOtherSource(BackupPoint point)
+    {
+        ArgumentNullException.ThrowIfNull(point);
+        return DescribeOtherSource(point.Manifest);
+    }
+
+    internal string? DescribeOtherSource(Manifest manifest)
+    {
+        StringComparison comparison = OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
+        return _manifests.FindLast(other => other.Number < manifest.Number) is { SourceAddress: { } before } last &&
+            manifest.SourceAddress is { } now && last.Id != manifest.ParentId && !string.Equals(before, now, comparison)
+            ? $"In '{Path}', the backup {manifest.Number} is of the disk at '{now}', and the backup {last.Number} before it of the one at " +
+              $"'{before}'. If these are two disks, give each a repository of its own, and restore from this one by the names of files: the " +
+              "newest backup is of one of them. If the image was moved, nothing is wrong."
+            : null;
+    }
+
     /// <summary>The backup of an instant; null when it is not here.</summary>
     internal Manifest? Find(Guid id) => _byId.GetValueOrDefault(id);
 
