@@ -43,18 +43,4 @@ internal static class RepositoryFile
         CheckIsNoLink(path);
         return ManifestFile.Read(path);
     }
-
-    /// <summary>Writes a small file that is not there yet, so that it is there whole or not at all.</summary>
-    public static void Write(string path, ReadOnlySpan<byte> bytes)
-    {
-        string partialPath = path + RepositoryNames.Partial;
-        FileNames.Delete(partialPath);
-        using (LocalFile file = LocalFile.Create(partialPath, 0))
-        {
-            file.Write(0, bytes);
-            file.Flush();
-        }
-
-        FileNames.Move(partialPath, path, overwrite: false);
-    }
 }

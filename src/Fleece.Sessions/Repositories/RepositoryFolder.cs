@@ -44,6 +44,9 @@ public sealed class RepositoryFolder : IDisposable
         }
     }
 
+    /// <summary>The file that is locked, which also holds the repository's identity.</summary>
+    internal LocalFile Lock => _lock;
+
     /// <summary>Tells tests how far a change of the repository has come, so that they can end it there.</summary>
     internal Action<string>? Reached { get; set; }
 
