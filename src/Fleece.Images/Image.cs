@@ -48,7 +48,7 @@ public static class Image
             FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format);
             return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
-                (driver.Open(file, options, new ImageChain(file.Path)), driver.Format, found));
+                (driver.Open(file, options, new ImageChain(file.Path, options.MustStayInFolder)), driver.Format, found));
         }
         catch
         {
@@ -206,7 +206,7 @@ public static class Image
             options = options with { ParentFormat = ImageProbe.Tell(file, null).Format };
         }
 
-        ParentImage parent = new ImageChain(path).OpenParent(path, [fullPath], options.ParentFormat!.Value);
+        ParentImage parent = new ImageChain(path, options.MustStayInFolder).OpenParent(path, [fullPath], options.ParentFormat!.Value);
         options = options with { SizeBytes = options.SizeBytes ?? parent.Layer.LengthBytes };
         return parent;
     }

@@ -19,6 +19,9 @@ public sealed record ImageCreateOptions
     /// <summary>The image that is read where this one stores nothing; it must exist and not be written any more.</summary>
     public string? ParentPath { get; init; }
 
+    /// <summary>As <see cref="ImageOpenOptions.MustStayInFolder"/>, for the parent and its parents.</summary>
+    public bool MustStayInFolder { get; init; }
+
     /// <summary>The parent's format; null to tell it from the content now. The new image records it.</summary>
     public ImageFormat? ParentFormat { get; init; }
 

@@ -16,6 +16,12 @@ public sealed record ImageOpenOptions
     /// </summary>
     public bool IsLayerOnly { get; init; }
 
+    /// <summary>
+    /// True to open no parent, and no parent's parent, but regular files of the image's own folder, and no data file: for images whose
+    /// names a stranger may have written.
+    /// </summary>
+    public bool MustStayInFolder { get; init; }
+
     /// <summary>The internal snapshot to read as a disk, by id or name; null for the present state. Read-only.</summary>
     public string? SnapshotName { get; init; }
 

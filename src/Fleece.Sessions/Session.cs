@@ -49,6 +49,9 @@ public sealed partial class Session : ISnapshotSource
     public string Id => $"{Disk.Name}/{Name}";
 
     /// <inheritdoc/>
+    string ISnapshotSource.Address => Disk.Path;
+
+    /// <inheritdoc/>
     string? ISnapshotSource.Consumer => null;
 
     /// <summary>Whether the point in time can still be read.</summary>

@@ -37,6 +37,9 @@ public sealed class SessionConsumer : ISnapshotSource
     string ISnapshotSource.Id => Session.Id;
 
     /// <inheritdoc/>
+    string ISnapshotSource.Address => Session.Disk.Path;
+
+    /// <inheritdoc/>
     string? ISnapshotSource.Consumer => Name;
 
     /// <inheritdoc/>

@@ -88,7 +88,15 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
         OrFail(() =>
         {
-            _writer ??= Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
+            if (_writer is null)
+            {
+                _writer = Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
+                if (_writer.Note is { } note)
+                {
+                    WriteWarning(note);
+                }
+            }
+
             _progress ??= new ByteProgress(this, $"Backing up to {_options!.Destination}", _writer.SizeBytes);
             Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);

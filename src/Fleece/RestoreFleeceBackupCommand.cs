@@ -55,6 +55,11 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     {
         Repository repository = Repository.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
         BackupPoint point = named ?? repository.FindNewest(At);
+        if (named is null && repository.DescribeOtherSource(point) is { } otherSource)
+        {
+            WriteWarning(otherSource);
+        }
+
         RestoreOptions options = GetOptions();
         string destination = options.DestinationUri?.ToString() ?? options.DestinationPath;
         if (!ShouldProcess(point.Path, $"Restore {point.Disk} as of {point.Instant:u} to '{destination}'"))

@@ -96,6 +96,8 @@ public sealed class ServerTargetTests
 
         public BackupPoint? Point => null;
 
+        public string? Note => null;
+
         public ValueTask CompleteAsync(
             IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken) => image.FlushAsync(cancellationToken);
 

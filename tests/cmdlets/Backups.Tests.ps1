@@ -101,7 +101,7 @@ Describe 'Backup repositories' {
 
     It 'that are full without being asked for say why' {
         $null = Backup-FleeceDisk vm ./backups -WarningVariable first
-        $null = Clear-FleeceBitmap vm backup-backups
+        $null = Get-FleeceBitmap vm | Clear-FleeceBitmap
         $null = Backup-FleeceDisk vm ./backups -WarningVariable second -WarningAction Ignore
 
         $first | Should -BeNullOrEmpty

@@ -20,8 +20,16 @@ internal sealed class ImageChain
     private readonly HashSet<string> _paths =
         new(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
 
+    private readonly string? _onlyFolderPath;
+
     /// <summary>Begins with the image a user named.</summary>
-    public ImageChain(string path) => _paths.Add(FinalPath(path));
+    /// <param name="path">The image.</param>
+    /// <param name="mustStayInFolder">True for a chain whose parents are regular files of that image's folder, and no others.</param>
+    public ImageChain(string path, bool mustStayInFolder = false)
+    {
+        _paths.Add(FinalPath(path));
+        _onlyFolderPath = mustStayInFolder ? Path.GetDirectoryName(Path.GetFullPath(path)) : null;
+    }
 
     /// <summary>A path that an image in <paramref name="childPath"/> records, in full: relative to the child's folder.</summary>
     public static string Resolve(string childPath, string recordedPath) =>
@@ -33,7 +41,7 @@ internal sealed class ImageChain
     /// <param name="format">Its format.</param>
     /// <param name="findMismatch">Why a file is not the image that the child means, or null when it is; null where the format records
     /// no identity. The first candidate that is the right one decides: only its own parents are opened.</param>
-    /// <exception cref="BlockException">NotFound: no candidate exists; Corrupt: a loop, or more than
+    /// <exception cref="BlockException">NotFound: no candidate exists, or none where the chain must stay; Corrupt: a loop, or more than
     /// <see cref="MaximumImages"/>; or why the parent can't be opened: of several wrong candidates, the first one's reason.</exception>
     public ParentImage OpenParent(
         string childPath,
@@ -44,7 +52,7 @@ internal sealed class ImageChain
         BlockException? firstMismatch = null;
         foreach (string candidate in candidates)
         {
-            if (!File.Exists(candidate))
+            if (!File.Exists(candidate) || !IsWhereItMayBe(candidate))
             {
                 continue;
             }
@@ -59,11 +67,14 @@ internal sealed class ImageChain
 
         throw firstMismatch ?? new BlockException(
             BlockErrorKind.NotFound,
-            $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}. " +
-            "Put it back there.",
+            $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}" +
+            (_onlyFolderPath is not null ? $", or is no regular file of the folder '{_onlyFolderPath}'. Put it there." : ". Put it back there."),
             childPath,
             operation: "open");
     }
+
+    private bool IsWhereItMayBe(string path) => _onlyFolderPath is null ||
+        (Path.GetDirectoryName(path) == _onlyFolderPath && new FileInfo(path).LinkTarget is null);
 
     private static BlockException? FindMismatch(string path, Func<IContainerFile, BlockException?> findMismatch)
     {
@@ -100,7 +111,8 @@ internal sealed class ImageChain
         try
         {
             IImageDriver driver = ImageDrivers.Find(format);
-            return new ParentImage(driver.OpenLayer(file, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));
+            ImageOpenOptions options = new() { Format = format, IsReadOnly = true, MustStayInFolder = _onlyFolderPath is not null };
+            return new ParentImage(driver.OpenLayer(file, options, this));
         }
         catch
         {

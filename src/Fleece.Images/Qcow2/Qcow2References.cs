@@ -88,13 +88,18 @@ internal static class Qcow2References
     /// <param name="image">The image.</param>
     /// <param name="header">Its header.</param>
     /// <param name="options">How the image was opened.</param>
-    /// <exception cref="BlockException">As <see cref="FindDataFilePath"/>; Corrupt: it is the image itself; why the file
-    /// can't be opened.</exception>
+    /// <exception cref="BlockException">As <see cref="FindDataFilePath"/>; Corrupt: it is the image itself; Unsupported: the image must be
+    /// one file; why the file can't be opened.</exception>
     public static LocalContainer? OpenDataFile(IContainerFile image, Qcow2Header header, ImageOpenOptions options)
     {
         if (FindDataFilePath(image.Path, header) is not { } path)
         {
             return null;
+        }
+
+        if (options.MustStayInFolder)
+        {
+            throw Qcow2Fault.Unsupported(image.Path, $"its data lies in another file, '{path}', and it must be one file here");
         }
 
         if (Path.GetFullPath(image.Path) == path)

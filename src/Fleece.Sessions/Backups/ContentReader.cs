@@ -26,12 +26,12 @@ internal sealed class ContentReader : IAsyncDisposable
         _image = image;
     }
 
-    /// <summary>Opens a backup file. While it is open nobody changes it.</summary>
+    /// <summary>Opens a backup file, and no other file that it may name. While it is open nobody changes it.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why it can't be opened.</exception>
     public static async ValueTask<ContentReader> OpenAsync(
         string path, ImageFormat format, bool isOverlay, long sizeBytes, CancellationToken cancellationToken)
     {
-        ImageOpenOptions options = new() { Format = format, IsReadOnly = true, IsLayerOnly = isOverlay };
+        ImageOpenOptions options = new() { Format = format, IsReadOnly = true, IsLayerOnly = true, MustStayInFolder = true };
         (IBlockNode image, _) = await Image.OpenAsync(path, options, cancellationToken).ConfigureAwait(false);
         if (image.Geometry.LengthBytes >= sizeBytes)
         {

@@ -39,6 +39,9 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
     /// <inheritdoc/>
     public BackupPoint? Point => null;
 
+    /// <inheritdoc/>
+    public string? Note => null;
+
     /// <summary>Connects and checks that the disk fits.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>, or
     /// why the server can't be reached.</exception>

@@ -55,6 +55,9 @@ internal sealed class FileTarget : IBackupTarget
     /// <inheritdoc/>
     public BackupPoint? Point { get; private set; }
 
+    /// <inheritdoc/>
+    public string? Note => null;
+
     /// <summary>Tells tests how far the end of a backup has come.</summary>
     internal Action<string>? Reached { get; set; }
 
@@ -95,6 +98,7 @@ internal sealed class FileTarget : IBackupTarget
                 Format = layout.Format,
                 Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
                 MustStoreZeroes = true,
+                MustStayInFolder = layout.MustStayInFolder,
             };
             return (await Images.Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
         }

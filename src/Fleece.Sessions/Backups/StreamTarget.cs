@@ -40,6 +40,9 @@ internal sealed class StreamTarget(Stream stream, long sizeBytes) : IBackupTarge
     /// <inheritdoc/>
     public BackupPoint? Point => null;
 
+    /// <inheritdoc/>
+    public string? Note => null;
+
     /// <summary>Refuses what a stream can't do.</summary>
     public static StreamTarget Create(Stream stream, BackupOptions options, long sizeBytes) =>
         options.MustVerify || !stream.CanWrite

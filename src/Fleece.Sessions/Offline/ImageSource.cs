@@ -21,6 +21,9 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     public string Id { get; }
 
     /// <inheritdoc/>
+    public string Address => Id;
+
+    /// <inheritdoc/>
     public string? Consumer => null;
 
     /// <summary>The image's format; null for an export.</summary>

@@ -10,6 +10,9 @@ public interface ISnapshotSource
     /// <summary>What messages call it: "DISK/NAME" or a URI.</summary>
     string Id { get; }
 
+    /// <summary>Where the disk's bytes come from: full path of the image, or URI of the export.</summary>
+    string Address { get; }
+
     /// <summary>Which of the session's consumers reads it; null for none that is counted.</summary>
     string? Consumer { get; }
 

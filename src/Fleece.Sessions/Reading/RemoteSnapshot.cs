@@ -25,6 +25,9 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public string Id => _node.Uri.ToString();
 
     /// <inheritdoc/>
+    public string Address => Id;
+
+    /// <inheritdoc/>
     /// <remarks>The server's side knows; the export's name has it.</remarks>
     public string? Consumer => null;
 

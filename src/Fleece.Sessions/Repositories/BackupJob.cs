@@ -148,8 +148,9 @@ public sealed class BackupJob : IAsyncDisposable
             _notes.Add(strays);
         }
 
-        Bitmap? bitmap = await FindBitmapAsync(disk, repository, cancellationToken).ConfigureAwait(false);
-        SessionOptions options = _options.Session with { Name = bitmap?.Name ?? DefaultName, Bitmap = bitmap?.Name };
+        JobBitmap choice = new(disk, _folder, repository, _options, _notes);
+        Bitmap? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
+        SessionOptions options = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.Name };
         _session = (await Session.StartAsync([disk], options, cancellationToken).ConfigureAwait(false))[0];
         ISnapshotSource source = _session;
         SizeBytes = source.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? _session.SizeBytes;
@@ -167,6 +168,11 @@ public sealed class BackupJob : IAsyncDisposable
                 source,
                 cancellationToken)
             .ConfigureAwait(false);
+        if (_writer.Note is { } note)
+        {
+            _notes.Add(note);
+        }
+
         _read = new SnapshotRead(source, new SnapshotReadOptions { DiscardConsumed = true });
     }
 
@@ -181,74 +187,5 @@ public sealed class BackupJob : IAsyncDisposable
         {
             _notes.Add($"A merge that an earlier job has begun could not be finished: {e.Message}");
         }
-    }
-
-    private string DefaultName => $"backup-{Path.GetFileName(_folder.Path)}";
-
-    // A disk that does not change, or that nobody can write bitmaps of, is backed up in full each time.
-    private async ValueTask<Bitmap?> FindBitmapAsync(Disk disk, Repository repository, CancellationToken cancellationToken)
-    {
-        if (disk.IsReadOnly)
-        {
-            NoteFull(repository, "the disk is mounted read-only, so no bitmap records its changes");
-            return null;
-        }
-
-        string name = _options.Bitmap ?? DefaultName;
-        Bitmap? found = disk.Bitmaps.TryFindOwn(name);
-        if (found is null)
-        {
-            NoteFull(
-                repository,
-                $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
-                (disk.Bitmaps.IsPersistent ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
-            return await disk.Bitmaps.CreateAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false);
-        }
-
-        if (_options.IsFull || MustBeginAnew(found))
-        {
-            await disk.Bitmaps.ClearAsync(found.Name, cancellationToken).ConfigureAwait(false);
-            return disk.Bitmaps.Find(found.Name);
-        }
-
-        if (found.BaselineId is not { } baselineId)
-        {
-            NoteFull(
-                repository,
-                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared or disabled, or another program has written to " +
-                "the image while it was not mounted in Fleece");
-        }
-        else if (repository.Find(baselineId) is not { State: PointState.Kept })
-        {
-            throw new BlockException(
-                BlockErrorKind.BackupParentMissing,
-                $"The bitmap '{found.Name}' of '{disk.Name}' counts from the instant {baselineId}, and '{_folder.Path}' has no backup " +
-                "of it. See that the right folder is named and its volume is mounted; to begin a new chain here, use -Full." +
-                repository.FaultHint(),
-                _folder.Path);
-        }
-
-        return found;
-    }
-
-    // The first backup of a repository has no reason but that.
-    private void NoteFull(Repository repository, string reason)
-    {
-        if (!_options.IsFull && repository.Manifests.Count + repository.Faults.Count + repository.Strays.Count != 0)
-        {
-            _notes.Add($"A full backup is made, because {reason}.");
-        }
-    }
-
-    // What can't be trusted can't say what has changed, and waiting for somebody to clear it would cost every night until then.
-    private bool MustBeginAnew(Bitmap bitmap)
-    {
-        if (bitmap.State != BitmapState.Untrusted)
-        {
-            return false;
-        }
-
-        _notes.Add($"A full backup is made, because the bitmap '{bitmap.Name}' can't be trusted. {bitmap.Reason}");
-        return true;
     }
 }

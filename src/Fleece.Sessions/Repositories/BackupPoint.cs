@@ -47,6 +47,9 @@ public sealed class BackupPoint
     /// <summary>The disk.</summary>
     public string Disk => Manifest.DiskName;
 
+    /// <summary>Where the disk was: full path of the image, or URI of the export; null where its manifest does not say.</summary>
+    public string? SourceAddress => Manifest.SourceAddress;
+
     /// <summary>The bitmap that its session pinned; null for none.</summary>
     public string? Bitmap => Manifest.BitmapName;
 

@@ -67,11 +67,7 @@ public sealed class BackupRestore : IAsyncDisposable
         List<ContentReader> layers = [];
         try
         {
-            foreach (Manifest manifest in chain)
-            {
-                layers.Add(await repository.OpenAsync(manifest, cancellationToken).ConfigureAwait(false));
-            }
-
+            await OpenLayersAsync(repository, point, chain, layers, cancellationToken).ConfigureAwait(false);
             CheckUnchanged(Repository.ReadFor(point), chain);
             await CheckUnsealedAsync(repository, chain, layers, cancellationToken).ConfigureAwait(false);
             IRestoreTarget target = options.DestinationUri is null
@@ -145,6 +141,28 @@ public sealed class BackupRestore : IAsyncDisposable
         {
             _isEnded = true;
             await _target.AbandonAsync(_doneSteps).ConfigureAwait(false);
+        }
+    }
+
+    // A job that merges changes what an image names as its parent, and its manifest after that.
+    private static async ValueTask OpenLayersAsync(
+        Repository repository,
+        BackupPoint point,
+        IReadOnlyList<Manifest> chain,
+        List<ContentReader> layers,
+        CancellationToken cancellationToken)
+    {
+        try
+        {
+            foreach (Manifest manifest in chain)
+            {
+                layers.Add(await repository.OpenAsync(manifest, cancellationToken).ConfigureAwait(false));
+            }
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.BackupChainBroken)
+        {
+            CheckUnchanged(Repository.ReadFor(point), chain);
+            throw;
         }
     }
 

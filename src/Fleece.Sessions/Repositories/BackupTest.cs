@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Images;
 using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;
@@ -124,7 +123,11 @@ public sealed class BackupTest : IAsyncDisposable
         bool isKept = false;
         try
         {
-            await CheckFileAsync(manifest, cancellationToken).ConfigureAwait(false);
+            if (manifest.State == PointState.Kept && !_repository.HoldsItsParent(manifest))
+            {
+                _point.CheckFile(); // During a merge the manifest follows the file.
+            }
+
             if (manifest is { IsSingleFile: false, ParentId: null })
             {
                 _ = RestorePlan.Make(chain, new BlockRange(0, manifest.SizeBytes), _point.Path);
@@ -143,21 +146,5 @@ public sealed class BackupTest : IAsyncDisposable
                 await reader.DisposeAsync().ConfigureAwait(false);
             }
         }
-    }
-
-    private async ValueTask CheckFileAsync(Manifest manifest, CancellationToken cancellationToken)
-    {
-        if (_repository.HoldsItsParent(manifest))
-        {
-            return; // The manifest follows with the repository's next job.
-        }
-
-        ImageInfo info = await Image.GetInfoAsync(_point.Path, manifest.Format, cancellationToken).ConfigureAwait(false);
-        if (manifest.State == PointState.Kept)
-        {
-            _point.CheckFile();
-        }
-
-        ContentMap.CheckParent(_repository, manifest, info);
     }
 }

@@ -29,12 +29,7 @@ internal static class ContentMap
         }
 
         string path = repository.PathOf(manifest);
-        ImageInfo info = await Image.GetInfoAsync(path, manifest.Format, cancellationToken).ConfigureAwait(false);
-        if (!repository.HoldsItsParent(manifest))
-        {
-            CheckParent(repository, manifest, info);
-        }
-
+        ImageInfo info = await repository.CheckImageAsync(manifest, cancellationToken).ConfigureAwait(false);
         int unitBytes = manifest.Format == ImageFormat.Qcow2 ? info.BlockSizeBytes!.Value : info.LogicalSectorSizeBytes;
         RangeSet listed = Outward(repository.RangesIn(manifest), unitBytes, manifest.SizeBytes);
         if (await reader.FindUnlistedAsync(listed, manifest.SizeBytes, cancellationToken).ConfigureAwait(false) is { } unlisted)
@@ -47,25 +42,6 @@ internal static class ContentMap
                 manifestPath,
                 unlisted.OffsetBytes,
                 "verify");
-        }
-    }
-
-    /// <summary>Compares the parents: others find it by the name in the image, and Fleece by the manifest; both must lead to one file.
-    /// </summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
-    public static void CheckParent(Repository repository, Manifest manifest, ImageInfo info)
-    {
-        string? expected = manifest.ParentId is { } parentId && repository.Find(parentId) is { } parent
-            ? Path.GetFileName(repository.PathOf(parent))
-            : null;
-        string? found = info.ParentPath is null ? null : Path.GetFileName(info.ParentPath);
-        if (!string.Equals(expected, found, StringComparison.Ordinal))
-        {
-            throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
-                $"'{info.Path}' names {(found is null ? "no parent" : $"'{found}' as its parent")}, and its manifest " +
-                $"{(expected is null ? "none" : $"'{expected}'")}. Put the right file back.",
-                info.Path);
         }
     }
 

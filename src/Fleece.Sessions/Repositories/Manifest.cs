@@ -39,6 +39,10 @@ internal sealed record Manifest
 
     public required string? BitmapName { get; init; }
 
+    /// <summary>Full path of the image, or URI of the export, that was backed up; null in manifests of versions that did not note it.
+    /// </summary>
+    public string? SourceAddress { get; init; }
+
     /// <summary>Size of the disk.</summary>
     public required long SizeBytes { get; init; }
 
@@ -98,6 +102,7 @@ internal sealed record Manifest
             DiskName = identity.DiskName,
             SessionId = source.Id,
             BitmapName = identity.BitmapName,
+            SourceAddress = source.Address,
             SizeBytes = source.SizeBytes,
             FileSizeBytes = 0,
             Content = [],

@@ -123,6 +123,7 @@ internal static class ManifestFile
         json.WriteString("disk", manifest.DiskName);
         json.WriteString("session", manifest.SessionId);
         WriteOptional(json, "bitmap", manifest.BitmapName);
+        WriteOptional(json, "source", manifest.SourceAddress);
         json.WriteNumber("sizeBytes", manifest.SizeBytes);
         json.WriteNumber("fileSizeBytes", manifest.FileSizeBytes);
         json.WriteString("state", manifest.State.ToString());

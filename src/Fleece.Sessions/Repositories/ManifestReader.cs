@@ -58,6 +58,7 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
             DiskName = Text("disk") ?? throw Missing("disk"),
             SessionId = Text("session") ?? throw Missing("session"),
             BitmapName = Text("bitmap"),
+            SourceAddress = _fields.ContainsKey("source") ? Text("source") : null,
             SizeBytes = sizeBytes,
             FileSizeBytes = Number("fileSizeBytes", long.MaxValue),
             State = Choice<PointState>("state"),
@@ -133,6 +134,12 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
             (manifest.IsSingleFile && manifest.State != PointState.Kept))
         {
             throw Invalid(path, $"its field 'state' is {manifest.State}, which does not fit its field 'successorId'");
+        }
+
+        // The other formats are only read, and their images name files anywhere.
+        if (manifest.Format is not (ImageFormat.Raw or ImageFormat.Qcow2 or ImageFormat.Vhd or ImageFormat.Vhdx))
+        {
+            throw Invalid(path, $"its field 'format' is {manifest.Format}, which no backup has");
         }
 
         if (manifest.FindFault() is { } fault)

@@ -148,16 +148,8 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
 
     private async ValueTask CopyAsync(ContentReader reader, Manifest merging, CancellationToken cancellationToken)
     {
-        ImageOpenOptions opening = new()
-        {
-            Format = point.Format,
-            Compression = point.Compression == ImageCompression.None ? null : point.Compression,
-            MustStoreZeroes = true,
-            MustKeepIdentity = true,
-        };
-
         // Opened before anything says that the point is gone: whoever reads it, or one that builds on it, has the file open too.
-        (IBlockNode image, _) = await Image.OpenAsync(PointPath, opening, cancellationToken).ConfigureAwait(false);
+        IBlockNode image = await repository.OpenToMergeAsync(point, cancellationToken).ConfigureAwait(false);
         try
         {
             ManifestFile.Write(ManifestPath, merging);
@@ -198,6 +190,8 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     private async ValueTask RenameAsync(Manifest merged, CancellationToken cancellationToken)
     {
         string successorPath = folder.InFolder(successor.FileName);
+        RepositoryFile.CheckIsNoLink(PointPath);
+        RepositoryFile.CheckIsNoLink(successorPath);
         if (File.Exists(PointPath))
         {
             await Image.TakeOverIdentityAsync(PointPath, successorPath, point.Format, cancellationToken).ConfigureAwait(false);

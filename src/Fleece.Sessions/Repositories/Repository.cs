@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Sessions.Backups;
 
 namespace Fleece.Sessions.Repositories;
 
@@ -9,7 +8,7 @@ namespace Fleece.Sessions.Repositories;
 /// <para>Reading takes no lock and changes nothing, so the folder may be read-only.</para>
 /// <para>Threading. Not changed once it is read.</para>
 /// </remarks>
-public sealed class Repository
+public sealed partial class Repository
 {
     private readonly List<Manifest> _manifests = [];
     private readonly List<BlockException> _faults = [];
@@ -165,6 +164,27 @@ public sealed class Repository
                 System.IO.Path.Combine(Path, fileName)));
     }
 
+    /// <summary>Tells that a backup may be of another disk than the one before it; a sentence or several, null when nothing says so.
+    /// </summary>
+    /// <remarks>An image that was moved has another path too, and where its bitmap went with it, the backup builds on the one before.
+    /// </remarks>
+    public string? DescribeOtherSource(BackupPoint point)
+    {
+        ArgumentNullException.ThrowIfNull(point);
+        return DescribeOtherSource(point.Manifest);
+    }
+
+    internal string? DescribeOtherSource(Manifest manifest)
+    {
+        StringComparison comparison = OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
+        return _manifests.FindLast(other => other.Number < manifest.Number) is { SourceAddress: { } before } last &&
+            manifest.SourceAddress is { } now && last.Id != manifest.ParentId && !string.Equals(before, now, comparison)
+            ? $"In '{Path}', the backup {manifest.Number} is of the disk at '{now}', and the backup {last.Number} before it of the one at " +
+              $"'{before}'. If these are two disks, give each a repository of its own, and restore from this one by the names of files: the " +
+              "newest backup is of one of them. If the image was moved, nothing is wrong."
+            : null;
+    }
+
     /// <summary>The backup of an instant; null when it is not here.</summary>
     internal Manifest? Find(Guid id) => _byId.GetValueOrDefault(id);
 
@@ -218,67 +238,6 @@ public sealed class Repository
     /// <summary>Backups that build on another one directly.</summary>
     internal IEnumerable<Manifest> ChildrenOf(Guid id) => _manifests.Where(manifest => manifest.ParentId == id);
 
-    /// <summary>
-    /// The file that holds a backup's content. One that was merged into its successor has the successor's name already when its own is
-    /// gone.
-    /// </summary>
-    internal string PathOf(Manifest manifest)
-    {
-        string path = System.IO.Path.Combine(Path, manifest.FileName);
-
-        // A successor has a higher number, so this ends.
-        while (manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor)
-        {
-            Invariant.Require(successor.Number > manifest.Number, "R5", "a merge goes into a backup with a higher number");
-            manifest = successor;
-            path = System.IO.Path.Combine(Path, manifest.FileName);
-        }
-
-        return path;
-    }
-
-    /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
-    internal bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number && PathOf(parent) == PathOf(manifest);
-
-    /// <summary>What a backup's file holds of the disk.</summary>
-    internal RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
-        ? Find(manifest.ParentId!.Value)!.Ranges.With(manifest.Ranges.Ranges)
-        : manifest.Ranges;
-
-    /// <summary>Opens a backup of the repository. While it is open nobody changes the file.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why the image can't be opened.</exception>
-    internal async ValueTask<ContentReader> OpenAsync(Manifest manifest, CancellationToken cancellationToken)
-    {
-        string path = PathOf(manifest);
-        if (!File.Exists(path))
-        {
-            throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
-                manifest.IsSingleFile
-                    ? $"'{path}', which its manifest describes, does not exist. Put it back."
-                    : $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
-                      "restored. Put it back, or begin a new chain with -Full.",
-                path,
-                operation: "open");
-        }
-
-        return await ContentReader.OpenAsync(
-            path, manifest.Format, IsOverlay(manifest), manifest.SizeBytes, cancellationToken).ConfigureAwait(false);
-    }
-
-    // Once a backup was merged into its successor's file, that is what the backup's own file was, whatever its manifest still says.
-    private bool IsOverlay(Manifest manifest)
-    {
-        // A parent has a lower number, so this ends.
-        while (HoldsItsParent(manifest))
-        {
-            manifest = Find(manifest.ParentId!.Value)!;
-        }
-
-        return manifest is { IsSingleFile: false, ParentId: not null };
-    }
-
     private bool IsStray(string imageName)
     {
         string manifestPath = System.IO.Path.Combine(Path, RepositoryNames.ManifestFor(imageName));
@@ -316,7 +275,7 @@ public sealed class Repository
     {
         try
         {
-            Manifest manifest = ManifestFile.Read(file);
+            Manifest manifest = RepositoryFile.ReadManifest(file);
             if (manifest.IsSingleFile)
             {
                 return; // Its image is a file of its own, whose name only looks like one of a repository's.

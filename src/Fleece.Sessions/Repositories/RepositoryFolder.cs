@@ -44,6 +44,9 @@ public sealed class RepositoryFolder : IDisposable
         }
     }
 
+    /// <summary>The file that is locked, which also holds the repository's identity.</summary>
+    internal LocalFile Lock => _lock;
+
     /// <summary>Tells tests how far a change of the repository has come, so that they can end it there.</summary>
     internal Action<string>? Reached { get; set; }
 
@@ -136,7 +139,7 @@ public sealed class RepositoryFolder : IDisposable
 
         try
         {
-            return LocalFile.Open(lockPath, isReadOnly: false);
+            return RepositoryFile.Open(lockPath, isReadOnly: false);
         }
         catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
         {
@@ -173,11 +176,11 @@ public sealed class RepositoryFolder : IDisposable
     {
         try
         {
-            FileNames.Delete(InFolder(ManifestFile.Read(partialManifestPath).FileName));
+            FileNames.Delete(InFolder(RepositoryFile.ReadManifest(partialManifestPath).FileName));
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.ManifestInvalid)
+        catch (BlockException e) when (e.Kind is BlockErrorKind.ManifestInvalid or BlockErrorKind.NotAFile)
         {
-            // Half written, so its image never got its name.
+            // Half written, or of no job, so its image never got its name.
         }
     }
 }

@@ -9,7 +9,8 @@ namespace Fleece.Sessions.Repositories;
 /// <summary>What the next backup of a repository is to be.</summary>
 /// <param name="Manifest">What its manifest will say, apart from what is only known when it is complete.</param>
 /// <param name="Layout">What its image is made as.</param>
-internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layout)
+/// <param name="Note">What the user should hear though the backup goes on; whole sentences, null for nothing.</param>
+internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layout, string? Note)
 {
     /// <summary>Chooses.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, <see cref="BlockErrorKind.BackupForeign"/>,
@@ -33,14 +34,16 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             ParentId = parent?.Id,
             ParentContentDigest = parent?.ContentDigest,
         };
-        return new RepositoryPlan(manifest, new ImageCreateOptions
+        ImageCreateOptions layout = new()
         {
             Format = format,
             SizeBytes = source.SizeBytes,
             Compression = compression,
             ParentPath = parent?.FileName,
             ParentFormat = parent?.Format,
-        });
+            MustStayInFolder = true,
+        };
+        return new RepositoryPlan(manifest, layout, repository.DescribeOtherSource(manifest));
     }
 
     private static void CheckDisk(Repository repository, SnapshotIdentity identity, long sizeBytes)
@@ -83,8 +86,9 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         Manifest parent = repository.Find(baselineId) is { State: PointState.Kept } found ? found : throw new BlockException(
             BlockErrorKind.BackupParentMissing,
             $"The bitmap '{identity.BitmapName}' counts from the instant {baselineId}, and '{repository.Path}' has no backup of it, so " +
-            "there is nothing to build on. Name the repository that has it, and see that its volume is mounted; or clear the bitmap, " +
-            $"which makes the next backup a full one.{repository.FaultHint()}",
+            "there is nothing to build on. Name the repository that has it, and see that its volume is mounted. For a second repository " +
+            "use a bitmap of its own: to clear this one, which makes the next backup a full one, ends the increments of the repository " +
+            $"that has the backup.{repository.FaultHint()}",
             repository.Path);
 
         if (parent.SizeBytes != sizeBytes)

@@ -19,18 +19,16 @@ internal sealed class RepositoryTarget : IBackupTarget
     private readonly RepositoryFolder _folder;
     private readonly bool _ownsFolder;
     private readonly ISnapshotSource _source;
-    private readonly ImageCreateOptions _layout;
-    private readonly Manifest _plan;
+    private readonly RepositoryPlan _planned;
     private readonly BlockRange[] _expected;
 
     private RepositoryTarget(
-        RepositoryFolder folder, bool ownsFolder, ISnapshotSource source, ImageCreateOptions layout, Manifest plan, IBlockNode image)
+        RepositoryFolder folder, bool ownsFolder, ISnapshotSource source, RepositoryPlan planned, IBlockNode image)
     {
         _folder = folder;
         _ownsFolder = ownsFolder;
         _source = source;
-        _layout = layout;
-        _plan = plan;
+        _planned = planned;
         Image = image;
         _expected = source.Identity is { BaselineId: not null, Ranges: { } ranges }
             ? [.. RangeSet.Of(ranges).Ranges]
@@ -38,16 +36,16 @@ internal sealed class RepositoryTarget : IBackupTarget
     }
 
     /// <inheritdoc/>
-    public string Destination => _folder.InFolder(_plan.FileName);
+    public string Destination => _folder.InFolder(_planned.Manifest.FileName);
 
     /// <inheritdoc/>
-    public ImageFormat? Format => _plan.Format;
+    public ImageFormat? Format => _planned.Manifest.Format;
 
     /// <inheritdoc/>
     public IBlockNode Image { get; }
 
     /// <inheritdoc/>
-    public bool ReadsAsZero => _plan.ParentId is null;
+    public bool ReadsAsZero => _planned.Manifest.ParentId is null;
 
     /// <inheritdoc/>
     public bool ConfirmsWhenDurable => false;
@@ -56,14 +54,17 @@ internal sealed class RepositoryTarget : IBackupTarget
     public bool KeepsManifest => true;
 
     /// <inheritdoc/>
-    public int WritesAtOnce => FileTarget.WritesAtOnceFor(_layout);
+    public int WritesAtOnce => FileTarget.WritesAtOnceFor(_planned.Layout);
 
     /// <inheritdoc/>
     public BackupPoint? Point { get; private set; }
 
+    /// <inheritdoc/>
+    public string? Note => _planned.Note;
+
     private string PartialPath => Destination + RepositoryNames.Partial;
 
-    private string ManifestPath => _folder.InFolder(RepositoryNames.ManifestFor(_plan.FileName));
+    private string ManifestPath => _folder.InFolder(RepositoryNames.ManifestFor(_planned.Manifest.FileName));
 
     /// <summary>Chooses full or incremental, and makes the partial file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, <see cref="BlockErrorKind.BackupForeign"/>,
@@ -75,10 +76,12 @@ internal sealed class RepositoryTarget : IBackupTarget
         bool ownsFolder = options.Repository is null;
         try
         {
-            RepositoryPlan plan = RepositoryPlan.Make(folder.Read(), source, options);
+            Repository repository = folder.Read();
+            RepositoryPlan plan = RepositoryPlan.Make(repository, source, options);
+            await CheckChainAsync(repository, plan.Manifest, cancellationToken).ConfigureAwait(false);
             string partialPath = folder.InFolder(plan.Manifest.FileName) + RepositoryNames.Partial;
             IBlockNode image = await FileTarget.CreateImageAsync(partialPath, plan.Layout, cancellationToken).ConfigureAwait(false);
-            return new RepositoryTarget(folder, ownsFolder, source, plan.Layout, plan.Manifest, image);
+            return new RepositoryTarget(folder, ownsFolder, source, plan, image);
         }
         catch
         {
@@ -94,15 +97,15 @@ internal sealed class RepositoryTarget : IBackupTarget
     /// <inheritdoc/>
     public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
     {
-        CheckCovers(_plan with { Content = content });
+        CheckCovers(_planned.Manifest with { Content = content });
         await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
         await Image.DisposeAsync().ConfigureAwait(false);
         if (mustVerify)
         {
-            await FileTarget.VerifyAsync(PartialPath, _layout, content, cancellationToken).ConfigureAwait(false);
+            await FileTarget.VerifyAsync(PartialPath, _planned.Layout, content, cancellationToken).ConfigureAwait(false);
         }
 
-        Manifest manifest = _plan.Complete(content, new FileInfo(PartialPath).Length);
+        Manifest manifest = _planned.Manifest.Complete(content, new FileInfo(PartialPath).Length);
         _folder.Reached?.Invoke("durable");
         ManifestFile.WritePartial(ManifestPath, manifest);
         _folder.Reached?.Invoke("described");
@@ -134,6 +137,15 @@ internal sealed class RepositoryTarget : IBackupTarget
         }
 
         return null;
+    }
+
+    // The new image is written with its parents open, and shows their content for ever.
+    private static async ValueTask CheckChainAsync(Repository repository, Manifest plan, CancellationToken cancellationToken)
+    {
+        foreach (Manifest link in plan.ParentId is { } parentId ? repository.ChainOf(repository.Find(parentId)!) : [])
+        {
+            _ = await repository.CheckImageAsync(link, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     private void End()

@@ -67,7 +67,7 @@ public sealed class RepositoryNotesTests
 
         Assert.Contains("'vm-000003.json'", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("qcow2.json", error.Message, StringComparison.Ordinal);
-        Assert.Contains("'vm-000003.json'", Assert.Single(job.Notes), StringComparison.Ordinal);
+        Assert.Contains("'vm-000003.json'", job.Notes[0], StringComparison.Ordinal);
     }
 
     [Fact]
