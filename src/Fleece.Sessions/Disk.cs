@@ -25,7 +25,13 @@ public sealed class Disk : IAsyncDisposable
     private bool _isClosed;
 
     private Disk(
-        string name, string path, ImageFormat? format, IBlockNode image, FileEvidence? foundImage, StorageCondition storage)
+        string name,
+        string path,
+        ImageFormat? format,
+        IBlockNode image,
+        FileEvidence? foundImage,
+        StorageCondition storage,
+        string? outsideNote)
     {
         _storage = storage;
         Name = name;
@@ -38,6 +44,7 @@ public sealed class Disk : IAsyncDisposable
         Notes = NbdUri.IsUri(path)
             ? Bitmaps.Notes
             : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
+        Notes = outsideNote is null ? Notes : [outsideNote, .. Notes];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -102,14 +109,15 @@ public sealed class Disk : IAsyncDisposable
     {
         string fullPath = Storage.FullAddress(path);
         StorageCondition storage = new();
-        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail };
+        ImageFiles files = new();
+        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail, Files = files };
         try
         {
             (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
                 .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
             try
             {
-                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage);
+                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage, files.OutsideNote);
             }
             catch
             {

@@ -30,6 +30,14 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     [Parameter]
     public ImageFormat? DifferenceFormat { get; set; }
 
+    /// <summary>Use a data file that lies outside the folder of the image that names it.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
+    /// <summary>Treat both images as from a stranger: refuse files that they name outside their folder, and bound sizes and time.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
@@ -79,8 +87,19 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     private ImageSource Open(string address, ImageFormat? format)
     {
         string resolved = ResolveAddress(address);
-        return Wait(ImageSource.OpenAsync(
-            resolved, new ImageOpenOptions { Format = format }, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
+        ImageOpenOptions options = new()
+        {
+            Format = format,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
+            Untrusted = Untrusted ? UntrustedLimits.Default : null,
+        };
+        ImageSource source = Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
+        if (source.OutsideNote is { } note)
+        {
+            WriteWarning($"{resolved}: {note}");
+        }
+
+        return source;
     }
 
     private void Close()

@@ -25,6 +25,10 @@ public sealed class GetFleeceImageCommand : FleeceCommand
     [Parameter]
     public ImageFormat? Format { get; set; }
 
+    /// <summary>Treat the images as from a stranger: bound the size that they may claim.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -34,7 +38,7 @@ public sealed class GetFleeceImageCommand : FleeceCommand
             {
                 foreach (string file in ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)])
                 {
-                    ForItem(file, () => WriteObject(Wait(Image.GetInfoAsync(file, Format, StopToken))));
+                    ForItem(file, () => WriteObject(Wait(Image.GetInfoAsync(file, Format, StopToken, Untrusted ? UntrustedLimits.Default : null))));
                 }
             });
         }

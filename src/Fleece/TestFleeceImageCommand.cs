@@ -30,6 +30,10 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     [Parameter]
     public ImageRepair Repair { get; set; }
 
+    /// <summary>Treat the images as from a stranger: bound the size that they may claim and the time that the check takes.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -49,6 +53,6 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     private void Test(string file)
     {
         ImageRepair repair = Repair != ImageRepair.None && ShouldProcess(file, $"Repair ({Repair})") ? Repair : ImageRepair.None;
-        WriteObject(Wait(Image.CheckAsync(file, Format, repair, StopToken)));
+        WriteObject(Wait(Image.CheckAsync(file, Format, repair, StopToken, Untrusted ? UntrustedLimits.Default : null)));
     }
 }
