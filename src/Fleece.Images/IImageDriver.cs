@@ -31,8 +31,8 @@ internal interface IImageDriver
     /// <see cref="Open"/>.</summary>
     IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain);
 
-    /// <summary>Adds what the format says to what the file system says. Files that the image names are told as it
-    /// records them, and not touched.</summary>
+    /// <summary>Adds what the format says to what the file system says. Files that the image names are told and
+    /// not opened; outside the image's folder they are not even looked at.</summary>
     ImageInfo Describe(IContainerFile file, ImageInfo info);
 
     /// <summary>Writes a new image into an empty file, and makes it durable.</summary>

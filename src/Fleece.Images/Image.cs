@@ -60,7 +60,7 @@ public static class Image
         }
     }
 
-    /// <summary>Describes an image without changing it, and without touching any file that it names.</summary>
+    /// <summary>Describes an image without changing it, and without opening any file that it names.</summary>
     /// <param name="path">The file.</param>
     /// <param name="format">The format, or null to tell it from the content.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>

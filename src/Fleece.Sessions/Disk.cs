@@ -41,10 +41,10 @@ public sealed class Disk : IAsyncDisposable
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
         Bitmaps = DiskBitmaps.Read(this, image, foundImage);
-        Notes = NbdUri.IsUri(path)
+        IReadOnlyList<string> notes = NbdUri.IsUri(path)
             ? Bitmaps.Notes
             : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
-        Notes = outsideNote is null ? Notes : [outsideNote, .. Notes];
+        Notes = outsideNote is null ? notes : [outsideNote, .. notes];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);

@@ -42,9 +42,12 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
         ImageSource first = Open(Path, Format);
-        _comparer = new ImageComparer(first, OpenOther(first));
+        ImageSource other = OpenOther(first);
+        _comparer = new ImageComparer(first, other);
         try
         {
+            WarnOfFilesOutside(first);
+            WarnOfFilesOutside(other);
             ByteProgress progress = new(this, $"Comparing {first.Id}", _comparer.SizeBytes);
             while (Wait(_comparer.StepAsync(StopToken)))
             {
@@ -93,13 +96,15 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
-        ImageSource source = Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
-        if (source.OutsideNote is { } note)
-        {
-            WriteWarning($"{resolved}: {note}");
-        }
+        return Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
+    }
 
-        return source;
+    private void WarnOfFilesOutside(ImageSource image)
+    {
+        if (image.OutsideNote is { } note)
+        {
+            WriteWarning($"{image.Id}: {note}");
+        }
     }
 
     private void Close()

@@ -42,8 +42,20 @@ internal sealed class ImageHome
         && IsAtOrBelow(folder, _folder)
         && IsSameFile(path, real);
 
+    /// <summary>The path to tell where an image that is only described names several: the first that exists, of those that begin with the
+    /// image's folder, for others are not looked at; without one the first.</summary>
+    /// <param name="imagePath">Full path of the image.</param>
+    /// <param name="candidates">Full paths, the best first.</param>
+    public static string? Choose(string imagePath, IReadOnlyList<string> candidates)
+    {
+        string folder = Path.GetDirectoryName(imagePath)!;
+        return candidates.FirstOrDefault(path => IsAtOrBelow(Path.GetDirectoryName(path) ?? path, folder) && File.Exists(path))
+            ?? candidates.FirstOrDefault();
+    }
+
     private static bool IsAtOrBelow(string folder, string home) =>
-        string.Equals(folder, home, Comparison) || folder.StartsWith(Path.TrimEndingDirectorySeparator(home) + Path.DirectorySeparatorChar, Comparison);
+        string.Equals(folder, home, Comparison)
+        || folder.StartsWith(Path.TrimEndingDirectorySeparator(home) + Path.DirectorySeparatorChar, Comparison);
 
     // The text of some links of the system, as /proc/PID/root, is not where they lead.
     private static bool IsSameFile(string path, string real)

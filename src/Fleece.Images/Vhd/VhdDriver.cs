@@ -55,7 +55,7 @@ internal sealed class VhdDriver : IImageDriver
         return info with
         {
             Type = ImageType.Differencing,
-            ParentPath = candidates.Count == 0 ? null : candidates[0],
+            ParentPath = ImageHome.Choose(file.Path, candidates),
             ParentFormat = ImageFormat.Vhd,
         };
     }

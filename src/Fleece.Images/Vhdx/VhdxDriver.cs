@@ -53,7 +53,7 @@ internal sealed class VhdxDriver : IImageDriver
             LogicalSectorSizeBytes = metadata.SectorBytes,
             FormatVersion = VhdxHeader.Version,
             DiskIdentifier = metadata.DiskId,
-            ParentPath = parents.Count == 0 ? null : parents[0],
+            ParentPath = ImageHome.Choose(file.Path, parents),
             ParentFormat = metadata.HasParent ? ImageFormat.Vhdx : null,
             IsDirty = structure.Headers.Current.LogGuid != Guid.Empty,
             Features = features,
