@@ -49,8 +49,8 @@ public sealed record UntrustedLimits
     /// <exception cref="BlockException">LimitExceeded: the time is over.</exception>
     internal T WithinCheckTime<T>(string path, Func<CancellationToken, T> work, CancellationToken cancellationToken)
     {
-        using CancellationTokenSource time = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        time.CancelAfter(CheckTime);
+        using CancellationTokenSource clock = new(CheckTime);
+        using CancellationTokenSource time = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, clock.Token);
         try
         {
             return work(time.Token);

@@ -50,7 +50,7 @@ internal sealed class ImageHome
     {
         string folder = Path.GetDirectoryName(imagePath)!;
         return candidates.FirstOrDefault(path => IsAtOrBelow(Path.GetDirectoryName(path) ?? path, folder) && File.Exists(path))
-            ?? candidates.FirstOrDefault();
+            ?? (candidates.Count == 0 ? null : candidates[0]);
     }
 
     private static bool IsAtOrBelow(string folder, string home) =>
