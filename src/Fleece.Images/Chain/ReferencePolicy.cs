@@ -76,7 +76,7 @@ internal sealed class ReferencePolicy
     public static BlockException RefuseDataFile(string imagePath, string dataPath, bool isReadOnly) => new(
         BlockErrorKind.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', which lies outside its folder. " +
-        (isReadOnly ? "The content of that file would be shown as the disk's" : "Whoever writes to the disk would write into that file") +
+        (isReadOnly ? "The content of that file would be shown as the disk's" : "What guests write to the disk would go into that file") +
         ", so an image can't choose it. Use -AllowOutsideDataFile if you know that the file belongs to the image, or move it into the " +
         "image's folder.",
         imagePath,
