@@ -40,6 +40,12 @@ public enum BlockErrorKind
     /// <summary>The file is well-formed and uses something this version does not handle.</summary>
     Unsupported,
 
+    /// <summary>The image names a file that it may not use: a data file, or with -Untrusted a parent, outside its folder.</summary>
+    ReferenceRefused,
+
+    /// <summary>An image that is opened as a stranger's claims or costs more than its limits.</summary>
+    LimitExceeded,
+
     /// <summary>A request reaches beyond the end of the disk.</summary>
     OutOfRange,
 

@@ -27,6 +27,8 @@ public static class BlockErrorTable
         new(BlockErrorKind.WrongFormat, "ImageWrongFormat", "InvalidType", WireErrno.Io),
         new(BlockErrorKind.AmbiguousFormat, "ImageFormatAmbiguous", "InvalidArgument", WireErrno.Io),
         new(BlockErrorKind.Unsupported, "ImageUnsupported", "NotImplemented", WireErrno.NotSupported),
+        new(BlockErrorKind.ReferenceRefused, "ImageReferenceRefused", "SecurityError", WireErrno.Io),
+        new(BlockErrorKind.LimitExceeded, "ImageLimitExceeded", "LimitsExceeded", WireErrno.Io),
         new(BlockErrorKind.OutOfRange, "RangeBeyondEnd", "InvalidArgument", WireErrno.Invalid),
         new(BlockErrorKind.InvalidRange, "RangeInvalid", "InvalidArgument", WireErrno.Invalid),
         new(BlockErrorKind.Misaligned, "RangeMisaligned", "InvalidArgument", WireErrno.Invalid),

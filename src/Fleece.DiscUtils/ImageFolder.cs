@@ -8,8 +8,8 @@ namespace Fleece.DiscUtils;
 
 /// <summary>The files of one image, as DiscUtils asks for them: the one a user named and those that its descriptor names.</summary>
 /// <remarks>
-/// <para>A name leads to a file of the same folder or nowhere: whoever wrote the descriptor must not choose among all files of
-/// the machine. All are opened and checked at once, each one time.</para>
+/// <para>A name is one of the same folder, and the caller opens the file and judges where a link there leads: a descriptor must not choose
+/// among all files of the machine. All are opened and checked at once, each one time.</para>
 /// <para>Threading. One thread opens an image. Ownership. It owns the files beside the image, until <see cref="CloseFiles"/>.</para>
 /// </remarks>
 internal sealed class ImageFolder : NativeFileSystem
@@ -17,13 +17,18 @@ internal sealed class ImageFolder : NativeFileSystem
     private readonly Dictionary<string, LocalFile> _files = [];
     private readonly List<DiskPart> _parts = [];
     private readonly LocalFile _image;
+    private readonly Func<string, LocalFile> _openNamed;
 
     /// <summary>Opens and checks the files.</summary>
+    /// <param name="image">The descriptor.</param>
+    /// <param name="descriptor">Its content.</param>
+    /// <param name="openNamed">Opens a file that the descriptor names, by its full path, or refuses it.</param>
     /// <exception cref="BlockException">Corrupt, Unsupported; errors of opening and reading.</exception>
-    public ImageFolder(LocalFile image, VmdkDescriptor descriptor)
+    public ImageFolder(LocalFile image, VmdkDescriptor descriptor, Func<string, LocalFile> openNamed)
         : base(Path.GetDirectoryName(image.Path)!, readOnly: true)
     {
         _image = image;
+        _openNamed = openNamed;
         try
         {
             long offsetBytes = 0;
@@ -78,7 +83,7 @@ internal sealed class ImageFolder : NativeFileSystem
 
         if (!_files.TryGetValue(extent.Name, out LocalFile? file))
         {
-            file = LocalFile.Open(Path.Combine(BasePath, extent.Name), isReadOnly: true);
+            file = _openNamed(Path.Combine(BasePath, extent.Name));
             _files.Add(extent.Name, file);
         }
 

@@ -21,6 +21,9 @@ internal interface IImageDriver
     /// padded with zeros.</summary>
     bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head);
 
+    /// <summary>The sizes that the header claims, told before anything is sized by them. No file that the image names is touched.</summary>
+    ImageClaims Measure(IContainerFile file);
+
     /// <summary>Opens the image as a disk. The node owns the file from then on; on failure the caller still does.</summary>
     IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain);
 
@@ -28,7 +31,8 @@ internal interface IImageDriver
     /// <see cref="Open"/>.</summary>
     IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain);
 
-    /// <summary>Adds what the format says to what the file system says. Parents are named and not opened.</summary>
+    /// <summary>Adds what the format says to what the file system says. Files that the image names are told and
+    /// not opened; outside the image's folder they are not even looked at.</summary>
     ImageInfo Describe(IContainerFile file, ImageInfo info);
 
     /// <summary>Writes a new image into an empty file, and makes it durable.</summary>

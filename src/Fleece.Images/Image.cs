@@ -23,7 +23,8 @@ public static class Image
     /// <param name="options">How; null for the defaults.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize,
-    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, InvalidArgument, IoFailed.</exception>
+    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, ReferenceRefused, LimitExceeded, InvalidArgument,
+    /// IoFailed.</exception>
     public static async ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
         string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -47,8 +48,10 @@ public static class Image
         {
             FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format);
+            ImageChain chain = new(file.Path, ReferencePolicy.From(options));
+            chain.AdmitFirst(driver, file);
             return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
-                (driver.Open(file, options, new ImageChain(file.Path, options.MustStayInFolder)), driver.Format, found));
+                (driver.Open(file, options, chain), driver.Format, found));
         }
         catch
         {
@@ -57,18 +60,20 @@ public static class Image
         }
     }
 
-    /// <summary>Describes an image without changing it, and without opening its parents.</summary>
+    /// <summary>Describes an image without changing it, and without opening any file that it names.</summary>
     /// <param name="path">The file.</param>
     /// <param name="format">The format, or null to tell it from the content.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>
+    /// <param name="untrusted">The limits of an image from a stranger; null for one that is trusted.</param>
     /// <exception cref="BlockException">As <see cref="OpenAsync"/>.</exception>
     public static ValueTask<ImageInfo> GetInfoAsync(
-        string path, ImageFormat? format, CancellationToken cancellationToken)
+        string path, ImageFormat? format, CancellationToken cancellationToken, UntrustedLimits? untrusted = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
         IImageDriver driver = ImageProbe.Tell(file, format);
+        new ImageChain(file.Path, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
         long fileBytes = file.GetLength();
         return new ValueTask<ImageInfo>(driver.Describe(file, new ImageInfo
         {
@@ -156,15 +161,23 @@ public static class Image
     /// <param name="format">The format, or null to tell it from the content.</param>
     /// <param name="repair">What may be changed.</param>
     /// <param name="cancellationToken">Ends the check between two steps; a repair that was begun is finished.</param>
+    /// <param name="untrusted">The limits of an image from a stranger; null for one that is trusted.</param>
     /// <exception cref="BlockException">As <see cref="OpenAsync"/>, where the image is too damaged to be examined.</exception>
     public static ValueTask<ImageReport> CheckAsync(
-        string path, ImageFormat? format, ImageRepair repair, CancellationToken cancellationToken)
+        string path,
+        ImageFormat? format,
+        ImageRepair repair,
+        CancellationToken cancellationToken,
+        UntrustedLimits? untrusted = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
         IImageDriver driver = ImageProbe.Tell(file, format);
-        ImageReport report = driver.Check(file, repair, cancellationToken);
+        AdmitToCheck(driver, file, untrusted);
+        ImageReport report = untrusted is null
+            ? driver.Check(file, repair, cancellationToken)
+            : untrusted.WithinCheckTime(file.Path, time => driver.Check(file, repair, time), cancellationToken);
         return new ValueTask<ImageReport>(report with { IsRawByName = IsRawByName(driver, format) });
     }
 
@@ -189,6 +202,28 @@ public static class Image
                 path,
                 operation: "open");
         }
+
+        if (options is { Untrusted: not null, AllowsOutsideDataFile: true })
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{path}' can't be both: an image from a stranger has no data file at all, so leave out -Untrusted or -AllowOutsideDataFile.",
+                path,
+                operation: "open");
+        }
+    }
+
+    // A header that can't be read is what the check is to tell of.
+    private static void AdmitToCheck(IImageDriver driver, LocalContainer file, UntrustedLimits? untrusted)
+    {
+        try
+        {
+            new ImageChain(file.Path, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
+        }
+        catch (BlockException failure) when (failure.Kind is not (BlockErrorKind.LimitExceeded or BlockErrorKind.ReferenceRefused))
+        {
+            return;
+        }
     }
 
     // The user names the parent of a new image, so its format may be told from its content, once and for all.
@@ -206,7 +241,12 @@ public static class Image
             options = options with { ParentFormat = ImageProbe.Tell(file, null).Format };
         }
 
-        ParentImage parent = new ImageChain(path, options.MustStayInFolder).OpenParent(path, [fullPath], options.ParentFormat!.Value);
+        ReferencePolicy policy = new()
+        {
+            MustStayInFolder = options.MustStayInFolder,
+            AllowsOutsideDataFile = options.AllowsOutsideDataFile,
+        };
+        ParentImage parent = new ImageChain(path, policy).OpenParent(path, [fullPath], options.ParentFormat!.Value);
         options = options with { SizeBytes = options.SizeBytes ?? parent.Layer.LengthBytes };
         return parent;
     }

@@ -42,4 +42,7 @@ public sealed record ImageCreateOptions
 
     /// <summary>The format's version, 2 or 3; null for 3; qcow2.</summary>
     public int? Version { get; init; }
+
+    /// <summary>True to use data files of the parents that lie outside the folder of the image that names them.</summary>
+    public bool AllowsOutsideDataFile { get; init; }
 }

@@ -57,4 +57,19 @@ public sealed record ImageOpenOptions
     /// nobody. It must not use the image.
     /// </summary>
     public Action<Block.BlockException>? FlushFailed { get; init; }
+
+    /// <summary>
+    /// True to use a data file that lies outside the folder of the image that names it. A disk that is open for writing writes to its data
+    /// file, so the caller vouches for the image.
+    /// </summary>
+    public bool AllowsOutsideDataFile { get; init; }
+
+    /// <summary>
+    /// The bounds of an image from a stranger, which also may name no file outside its folder and no data file; null for an image that is
+    /// trusted.
+    /// </summary>
+    public UntrustedLimits? Untrusted { get; init; }
+
+    /// <summary>Hears of each file that is opened; null for none.</summary>
+    public ImageFiles? Files { get; init; }
 }

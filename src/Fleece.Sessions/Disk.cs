@@ -26,7 +26,13 @@ public sealed class Disk : IAsyncDisposable
     private bool _isClosed;
 
     private Disk(
-        string name, string path, ImageFormat? format, IBlockNode image, FileEvidence? foundImage, StorageCondition storage)
+        string name,
+        string path,
+        ImageFormat? format,
+        IBlockNode image,
+        FileEvidence? foundImage,
+        StorageCondition storage,
+        string? outsideNote)
     {
         _storage = storage;
         Name = name;
@@ -36,9 +42,9 @@ public sealed class Disk : IAsyncDisposable
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
         Bitmaps = DiskBitmaps.Read(this, image, foundImage);
-        string[] sizeNotes = DiskSectors.FindNote(image, path) is { } note ? [note] : [];
+        string[] firstNotes = [.. new[] { outsideNote, DiskSectors.FindNote(image, path) }.OfType<string>()];
         IReadOnlyList<string> tempNotes = IsExport ? [] : TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this);
-        Notes = [.. sizeNotes.Concat(Bitmaps.Notes).Concat(tempNotes).Select(PrintableText.Of)];
+        Notes = [.. firstNotes.Concat(Bitmaps.Notes).Concat(tempNotes).Select(PrintableText.Of)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -112,14 +118,15 @@ public sealed class Disk : IAsyncDisposable
     {
         string fullPath = Storage.FullAddress(path);
         StorageCondition storage = new();
-        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail };
+        ImageFiles files = new();
+        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail, Files = files };
         try
         {
             (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
                 .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
             try
             {
-                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage);
+                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage, files.OutsideNote);
             }
             catch
             {

@@ -30,13 +30,24 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     [Parameter]
     public ImageFormat? DifferenceFormat { get; set; }
 
+    /// <summary>Use a data file that lies outside the folder of the image that names it.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
+    /// <summary>Treat both images as from a stranger: refuse files that they name outside their folder, and bound sizes and time.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
         ImageSource first = Open(Path, nameof(Format), Format);
-        _comparer = new ImageComparer(first, OpenOther(first));
+        ImageSource other = OpenOther(first);
+        _comparer = new ImageComparer(first, other);
         try
         {
+            WarnOfFilesOutside(first);
+            WarnOfFilesOutside(other);
             ByteProgress progress = new(this, $"Comparing {first.Id}", _comparer.SizeBytes);
             while (Wait(_comparer.StepAsync(StopToken)))
             {
@@ -79,10 +90,23 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     private ImageSource Open(string address, string parameter, ImageFormat? format)
     {
         string resolved = ResolveAddress(address);
-        ImageSource source = Wait(ImageSource.OpenAsync(
-            resolved, new ImageOpenOptions { Format = format }, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
+        ImageOpenOptions options = new()
+        {
+            Format = format,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
+            Untrusted = Untrusted ? UntrustedLimits.Default : null,
+        };
+        ImageSource source = Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
         TellRawByName(resolved, parameter, format, source.Format);
         return source;
+    }
+
+    private void WarnOfFilesOutside(ImageSource image)
+    {
+        if (image.OutsideNote is { } note)
+        {
+            WriteWarning($"{image.Id}: {note}");
+        }
     }
 
     private void Close()

@@ -56,6 +56,14 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
     [Parameter]
     public SwitchParameter Force { get; set; }
 
+    /// <summary>Use a data file that lies outside the folder of the image that names it.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
+    /// <summary>Treat the image as from a stranger: refuse files that it names outside its folder, and bound sizes and time.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
@@ -66,12 +74,24 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             return;
         }
 
-        ImageOpenOptions opening = new() { Format = SourceFormat, IsReadOnly = true, SnapshotName = SnapshotName };
+        ImageOpenOptions opening = new()
+        {
+            Format = SourceFormat,
+            IsReadOnly = true,
+            SnapshotName = SnapshotName,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
+            Untrusted = Untrusted ? UntrustedLimits.Default : null,
+        };
         _conversion = Wait(ImageConversion.OpenAsync(
             source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
         try
         {
             TellRawByName(source, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
+            if (_conversion.OutsideNote is { } note)
+            {
+                WriteWarning($"{source}: {note}");
+            }
+
             ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
             while (Wait(_conversion.StepAsync(StopToken)))
             {

@@ -25,6 +25,10 @@ public sealed class GetFleeceImageCommand : FleeceCommand
     [Parameter]
     public ImageFormat? Format { get; set; }
 
+    /// <summary>Treat the images as from a stranger: bound the size that they may claim.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -42,7 +46,7 @@ public sealed class GetFleeceImageCommand : FleeceCommand
 
     private void Describe(string file)
     {
-        ImageInfo info = Wait(Image.GetInfoAsync(file, Format, StopToken));
+        ImageInfo info = Wait(Image.GetInfoAsync(file, Format, StopToken, Untrusted ? UntrustedLimits.Default : null));
         TellRawByName(file, nameof(Format), Format, info.Format);
         WriteObject(info);
     }

@@ -48,6 +48,14 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     [Parameter]
     public string[] ListenUri { get; set; } = [];
 
+    /// <summary>Use a data file that lies outside the folder of the image that names it.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
+    /// <summary>Treat the images as from a stranger: refuse files that they name outside their folder, and bound sizes and time.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -85,6 +93,8 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             IsReadOnly = ReadOnly || SnapshotName is not null,
             SnapshotName = SnapshotName,
             MetadataCacheBytes = MetadataCacheBytes,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
+            Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
         Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, StopToken));
         try

@@ -58,6 +58,10 @@ public sealed class NewFleeceImageCommand : FleeceCommand
     [Parameter]
     public string? DataFilePath { get; set; }
 
+    /// <summary>Use data files of the parents that lie outside the folder of the image that names them.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
     /// <summary>The version of a qcow2 image, 2 or 3.</summary>
     [Parameter]
     public int? FormatVersion { get; set; }
@@ -80,6 +84,7 @@ public sealed class NewFleeceImageCommand : FleeceCommand
             HasSubclusters = Subclusters,
             DataFilePath = DataFilePath is null ? null : ResolveLiteral(DataFilePath),
             Version = FormatVersion,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
         };
         if (ShouldProcess(file, What(options)))
         {

@@ -30,6 +30,10 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     [Parameter]
     public ImageRepair Repair { get; set; }
 
+    /// <summary>Treat the images as from a stranger: bound the size that they may claim and the time that the check takes.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -49,7 +53,7 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     private void Test(string file)
     {
         ImageRepair repair = Repair != ImageRepair.None && ShouldProcess(file, $"Repair ({Repair})") ? Repair : ImageRepair.None;
-        ImageReport report = Wait(Image.CheckAsync(file, Format, repair, StopToken));
+        ImageReport report = Wait(Image.CheckAsync(file, Format, repair, StopToken, Untrusted ? UntrustedLimits.Default : null));
         TellRawByName(file, nameof(Format), Format, report.Format);
         WriteObject(report);
     }

@@ -125,5 +125,8 @@ public sealed class ForeignImageTests : IDisposable
 /// <summary>An adapter whose disks are the files' own bytes.</summary>
 public sealed class FakeAdapter : IForeignImages
 {
-    public ForeignImage Open(LocalFile file, ImageFormat format) => new(FileNode.Over(file), ImageType.Dynamic);
+    public ForeignImage Open(LocalFile file, ImageFormat format, Func<string, LocalFile> openNamed) =>
+        new(FileNode.Over(file), ImageType.Dynamic);
+
+    public ForeignDescription Describe(LocalFile file, ImageFormat format) => new(file.LengthBytes, ImageType.Dynamic);
 }

@@ -5,11 +5,12 @@ using Fleece.Images.Container;
 
 namespace Fleece.Images.Chain;
 
-/// <summary>The files that are being opened as one chain, from the one a user names to its last parent.</summary>
+/// <summary>The files that are being opened as one image, from the one a user names to its last parent.</summary>
 /// <remarks>
-/// <para>Parents are opened here and nowhere else, so a chain that loops or never ends is refused before it costs more than its
-/// files. A parent's format is the one its child records: its content is never asked, because the guest of a raw disk can write
-/// anything there.</para>
+/// <para>Every file that an image names is opened here and nowhere else: parents, data files, extents. So a chain that loops or never ends
+/// is refused before it costs more than its files, and one place decides which files an image may lead to (docs/formats/strangers.md).</para>
+/// <para>A parent's format is the one its child records: its content is never asked, because the guest of a raw disk can write anything
+/// there.</para>
 /// <para>Threading. One thread opens a chain.</para>
 /// </remarks>
 internal sealed class ImageChain
@@ -20,20 +21,43 @@ internal sealed class ImageChain
     private readonly HashSet<string> _paths =
         new(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
 
-    private readonly string? _onlyFolderPath;
+    private readonly string _path;
+    private readonly ImageHome _home;
+    private readonly ReferencePolicy _policy;
 
     /// <summary>Begins with the image a user named.</summary>
-    /// <param name="path">The image.</param>
-    /// <param name="mustStayInFolder">True for a chain whose parents are regular files of that image's folder, and no others.</param>
-    public ImageChain(string path, bool mustStayInFolder = false)
+    /// <param name="path">Full path of the image.</param>
+    /// <param name="policy">The files it may name, and its limits; null for the policy of an image that nothing is known of.</param>
+    public ImageChain(string path, ReferencePolicy? policy = null)
     {
+        _path = path;
+        _policy = policy ?? new ReferencePolicy();
+        _home = new ImageHome(path);
         _paths.Add(FinalPath(path));
-        _onlyFolderPath = mustStayInFolder ? Path.GetDirectoryName(Path.GetFullPath(path)) : null;
     }
 
     /// <summary>A path that an image in <paramref name="childPath"/> records, in full: relative to the child's folder.</summary>
     public static string Resolve(string childPath, string recordedPath) =>
         Path.GetFullPath(recordedPath, Path.GetDirectoryName(Path.GetFullPath(childPath))!);
+
+    /// <summary>Judges the image a user named, before anything is sized by its header.</summary>
+    /// <exception cref="BlockException">ReferenceRefused: it is a link that leads out of its folder; LimitExceeded; why the header can't be
+    /// read. The first two only for an untrusted image.</exception>
+    public void AdmitFirst(IImageDriver driver, IContainerFile file)
+    {
+        if (_policy.Limits is not null && _home.IsElsewhere)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReferenceRefused,
+                $"'{_path}' is a symbolic link to a file in another folder, which -Untrusted does not follow. Name the file itself, if it " +
+                "is the one you mean.",
+                _path,
+                operation: "open");
+        }
+
+        _policy.Admit(driver, file);
+        _policy.Files?.Add(_path, isOutside: false);
+    }
 
     /// <summary>Opens the parent of an image.</summary>
     /// <param name="childPath">The image that names it.</param>
@@ -41,17 +65,27 @@ internal sealed class ImageChain
     /// <param name="format">Its format.</param>
     /// <param name="findMismatch">Why a file is not the image that the child means, or null when it is; null where the format records
     /// no identity. The first candidate that is the right one decides: only its own parents are opened.</param>
-    /// <exception cref="BlockException">NotFound: no candidate exists, or none where the chain must stay; Corrupt: a loop, or more than
-    /// <see cref="MaximumImages"/>; or why the parent can't be opened: of several wrong candidates, the first one's reason.</exception>
+    /// <exception cref="BlockException">NotFound: no candidate exists, or none where the chain must stay; ReferenceRefused: the image is
+    /// untrusted, and the candidates that are left lie outside its folder; Corrupt: a loop, or more than <see cref="MaximumImages"/>; or why
+    /// the parent can't be opened: of several wrong candidates, the first one's reason.</exception>
     public ParentImage OpenParent(
         string childPath,
         IReadOnlyList<string> candidates,
         ImageFormat format,
         Func<IContainerFile, BlockException?>? findMismatch = null)
     {
+        BlockException? refusal = null;
         BlockException? firstMismatch = null;
         foreach (string candidate in candidates)
         {
+            bool isOutside = !_home.Contains(candidate);
+            if (isOutside && _policy.Limits is not null)
+            {
+                // It is not looked at: the outcome must not tell a stranger which files exist elsewhere.
+                refusal ??= ReferencePolicy.RefuseParent(childPath, candidate, _path);
+                continue;
+            }
+
             if (!File.Exists(candidate) || !IsWhereItMayBe(candidate))
             {
                 continue;
@@ -59,22 +93,63 @@ internal sealed class ImageChain
 
             if (findMismatch is null || FindMismatch(candidate, findMismatch) is not { } mismatch)
             {
-                return OpenAt(candidate, childPath, format);
+                return OpenAt(candidate, childPath, format, isOutside);
             }
 
             firstMismatch ??= mismatch;
         }
 
-        throw firstMismatch ?? new BlockException(
+        throw refusal ?? firstMismatch ?? new BlockException(
             BlockErrorKind.NotFound,
             $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}" +
-            (_onlyFolderPath is not null ? $", or is no regular file of the folder '{_onlyFolderPath}'. Put it there." : ". Put it back there."),
+            (_policy.MustStayInFolder ? $", or is no regular file of the folder '{Path.GetDirectoryName(_path)}'. Put it there." : ". Put it back there."),
             childPath,
             operation: "open");
     }
 
-    private bool IsWhereItMayBe(string path) => _onlyFolderPath is null ||
-        (Path.GetDirectoryName(path) == _onlyFolderPath && new FileInfo(path).LinkTarget is null);
+    private bool IsWhereItMayBe(string path) => !_policy.MustStayInFolder ||
+        (Path.GetDirectoryName(path) == Path.GetDirectoryName(_path) && new FileInfo(path).LinkTarget is null);
+
+    /// <summary>Opens the data file of an image as the image is open, with the same locks.</summary>
+    /// <param name="image">The image that names it.</param>
+    /// <param name="path">Full path of the data file.</param>
+    /// <param name="options">How the image was opened.</param>
+    /// <exception cref="BlockException">ReferenceRefused: the image may not name it; Corrupt: it is the image itself; why it can't be
+    /// opened.</exception>
+    public LocalContainer OpenDataFile(IContainerFile image, string path, ImageOpenOptions options)
+    {
+        if (_policy.MustStayInFolder)
+        {
+            throw ReferencePolicy.RefuseDataFileOfRepository(image.Path, path);
+        }
+
+        if (_policy.Limits is not null)
+        {
+            throw ReferencePolicy.RefuseAnyDataFile(image.Path, path);
+        }
+
+        if (!_policy.AllowsOutsideDataFile && !new ImageHome(image.Path).Contains(path))
+        {
+            throw ReferencePolicy.RefuseDataFile(image.Path, path, image.IsReadOnly);
+        }
+
+        if (FinalPath(image.Path) == FinalPath(path))
+        {
+            throw new BlockException(
+                BlockErrorKind.Corrupt, $"'{image.Path}' is damaged: it names itself as its external data file.", image.Path);
+        }
+
+        return new LocalContainer(OpenNoted(path, image.IsReadOnly, options));
+    }
+
+    /// <summary>Opens a file that holds a part of an image's disk and is only read.</summary>
+    /// <param name="imagePath">The image that names it.</param>
+    /// <param name="path">Full path of the file.</param>
+    /// <exception cref="BlockException">ReferenceRefused: it lies outside the image's folder; why it can't be opened.</exception>
+    public LocalFile OpenExtent(string imagePath, string path) =>
+        _home.Contains(path) || (_policy.AllowsOutsideDataFile && _policy.Limits is null)
+            ? OpenNoted(path, isReadOnly: true, new ImageOpenOptions())
+            : throw ReferencePolicy.RefuseDataFile(imagePath, path, isReadOnly: true);
 
     private static BlockException? FindMismatch(string path, Func<IContainerFile, BlockException?> findMismatch)
     {
@@ -89,7 +164,14 @@ internal sealed class ImageChain
         }
     }
 
-    private ParentImage OpenAt(string path, string childPath, ImageFormat format)
+    private LocalFile OpenNoted(string path, bool isReadOnly, ImageOpenOptions options)
+    {
+        LocalFile file = LocalFile.Open(path, isReadOnly, options.IsTransient, options.FlushFailed);
+        _policy.Files?.Add(path, !_home.Contains(path));
+        return file;
+    }
+
+    private ParentImage OpenAt(string path, string childPath, ImageFormat format, bool isOutside)
     {
         if (!_paths.Add(FinalPath(path)))
         {
@@ -111,8 +193,9 @@ internal sealed class ImageChain
         try
         {
             IImageDriver driver = ImageDrivers.Find(format);
-            ImageOpenOptions options = new() { Format = format, IsReadOnly = true, MustStayInFolder = _onlyFolderPath is not null };
-            return new ParentImage(driver.OpenLayer(file, options, this));
+            _policy.Admit(driver, file);
+            _policy.Files?.Add(path, isOutside);
+            return new ParentImage(driver.OpenLayer(file, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));
         }
         catch
         {
@@ -121,7 +204,5 @@ internal sealed class ImageChain
         }
     }
 
-    // An image that is being made does not exist yet.
-    private static string FinalPath(string path) =>
-        (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? Path.GetFullPath(path);
+    private static string FinalPath(string path) => RealPath.Find(Path.GetFullPath(path)) ?? Path.GetFullPath(path);
 }

@@ -25,6 +25,10 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
         ? head.StartsWith("KDMV"u8) || head.StartsWith("COWD"u8) || head.StartsWith("# Disk DescriptorFile"u8)
         : BinaryPrimitives.ReadUInt32LittleEndian(head[VdiMagicOffsetBytes..]) == VdiMagic;
 
+    /// <remarks>The adapter bounds its tables itself (docs/formats/discutils.md).</remarks>
+    public ImageClaims Measure(IContainerFile file) =>
+        new(FindAdapter(file).Describe(((LocalContainer)file).File, format).DiskBytes, TableBytes: 0);
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
         if (options.SnapshotName is { } snapshot)
@@ -44,7 +48,7 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
                 operation: "open");
         }
 
-        return adapter.Open(((LocalContainer)file).File, format).Node;
+        return adapter.Open(((LocalContainer)file).File, format, path => chain.OpenExtent(file.Path, path)).Node;
     }
 
     public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
@@ -52,16 +56,8 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
 
     public ImageInfo Describe(IContainerFile file, ImageInfo info)
     {
-        // On success the node owns the file and closes it; closing it twice is harmless.
-        ForeignImage image = FindAdapter(file).Open(((LocalContainer)file).File, format);
-        long sizeBytes = image.Node.Geometry.LengthBytes;
-        ValueTask closing = image.Node.DisposeAsync();
-        if (!closing.IsCompletedSuccessfully)
-        {
-            throw new BlockException(BlockErrorKind.InvariantBroken, $"The reader of '{file.Path}' did not close at once.", file.Path);
-        }
-
-        return info with { Type = image.Type, SizeBytes = sizeBytes };
+        ForeignDescription image = FindAdapter(file).Describe(((LocalContainer)file).File, format);
+        return info with { Type = image.Type, SizeBytes = image.DiskBytes };
     }
 
     public void Create(IContainerFile file, ImageCreateOptions options, ParentImage? parent) =>

@@ -15,6 +15,14 @@ public interface IForeignImages
     /// <param name="file">The file a user named, open read-only. On success the image's node owns it; on failure the caller still
     /// does.</param>
     /// <param name="format">The format the file's magic told; never guessed again.</param>
+    /// <param name="openNamed">Opens a file that the image names, by its full path, or refuses it; the image's node owns the file. No other
+    /// way leads to such a file.</param>
     /// <exception cref="BlockException">Unsupported, Corrupt, Truncated; errors of files the image names.</exception>
-    ForeignImage Open(LocalFile file, ImageFormat format);
+    ForeignImage Open(LocalFile file, ImageFormat format, Func<string, LocalFile> openNamed);
+
+    /// <summary>Tells what an image is, without touching any file that it names.</summary>
+    /// <param name="file">The file a user named, open read-only; the caller owns it.</param>
+    /// <param name="format">The format the file's magic told; never guessed again.</param>
+    /// <exception cref="BlockException">Unsupported, Corrupt, Truncated.</exception>
+    ForeignDescription Describe(LocalFile file, ImageFormat format);
 }

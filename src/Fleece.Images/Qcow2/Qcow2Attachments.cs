@@ -22,6 +22,9 @@ internal sealed record Qcow2Attachments
     /// type, or null to store them as they are.</summary>
     public ImageCompression? Compression { get; init; }
 
+    /// <summary>The limits of an untrusted image; null for a trusted one.</summary>
+    public UntrustedLimits? Limits { get; init; }
+
     /// <summary>Memory for L2 tables and refcount blocks.</summary>
     public long MetadataCacheBytes { get; init; } = Qcow2Limits.MetadataCacheBytes;
 }

@@ -18,6 +18,21 @@ internal sealed class Qcow2Driver : IImageDriver
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) =>
         BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic;
 
+    public ImageClaims Measure(IContainerFile file)
+    {
+        Qcow2Header header = Qcow2Header.Read(file);
+        long tableBytes = ((long)header.L1Entries * sizeof(ulong)) + ((long)header.RefcountTableClusters << header.ClusterBits);
+
+        // No more than 2^15 bitmaps fit into the largest directory, of 2^51 bytes each.
+        Int128 bitmapBytes = 0;
+        foreach (ImageBitmap bitmap in BitmapDirectory.Describe(file, header))
+        {
+            bitmapBytes += (header.SizeBytes / bitmap.GranularitySizeBytes / 8) + 1;
+        }
+
+        return new ImageClaims(header.SizeBytes, (long)Int128.Min(tableBytes + bitmapBytes, long.MaxValue));
+    }
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         OpenNode(file, options, chain);
 
@@ -83,11 +98,12 @@ internal sealed class Qcow2Driver : IImageDriver
         try
         {
             parent = options.IsLayerOnly ? null : Qcow2References.OpenParent(file.Path, header, chain);
-            dataFile = Qcow2References.OpenDataFile(file, header, options);
+            dataFile = Qcow2References.OpenDataFile(file, header, options, chain);
             return Qcow2Node.Open(file, new Qcow2Attachments
             {
                 Parent = parent,
                 DataFile = dataFile,
+                Limits = options.Untrusted,
                 Snapshot = options.SnapshotName is { } name ? Qcow2Snapshot.Find(file, header, name) : null,
                 Compression = options.Compression is ImageCompression.None ? null : options.Compression,
                 MetadataCacheBytes = options.MetadataCacheBytes ?? Qcow2Limits.MetadataCacheBytes,

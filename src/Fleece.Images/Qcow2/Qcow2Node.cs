@@ -77,7 +77,7 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
         CheckAttachments(file, header, attachments);
         if (header.IsDirty && !file.IsReadOnly)
         {
-            Qcow2Check.RebuildRefcounts(file, CancellationToken.None);
+            Qcow2Check.RebuildRefcounts(file, attachments.Limits);
             header = Qcow2Header.Read(file);
         }
 

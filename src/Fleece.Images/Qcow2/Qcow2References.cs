@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
@@ -88,27 +87,11 @@ internal static class Qcow2References
     /// <param name="image">The image.</param>
     /// <param name="header">Its header.</param>
     /// <param name="options">How the image was opened.</param>
-    /// <exception cref="BlockException">As <see cref="FindDataFilePath"/>; Corrupt: it is the image itself; Unsupported: the image must be
-    /// one file; why the file can't be opened.</exception>
-    public static LocalContainer? OpenDataFile(IContainerFile image, Qcow2Header header, ImageOpenOptions options)
-    {
-        if (FindDataFilePath(image.Path, header) is not { } path)
-        {
-            return null;
-        }
-
-        if (options.MustStayInFolder)
-        {
-            throw Qcow2Fault.Unsupported(image.Path, $"its data lies in another file, '{path}', and it must be one file here");
-        }
-
-        if (Path.GetFullPath(image.Path) == path)
-        {
-            throw Qcow2Fault.Corrupt(image.Path, "it names itself as its external data file");
-        }
-
-        return new LocalContainer(LocalFile.Open(path, image.IsReadOnly, options.IsTransient, options.FlushFailed));
-    }
+    /// <param name="chain">Opens files that images name.</param>
+    /// <exception cref="BlockException">As <see cref="FindDataFilePath"/> and
+    /// <see cref="ImageChain.OpenDataFile"/>.</exception>
+    public static LocalContainer? OpenDataFile(IContainerFile image, Qcow2Header header, ImageOpenOptions options, ImageChain chain) =>
+        FindDataFilePath(image.Path, header) is { } path ? chain.OpenDataFile(image, path, options) : null;
 
     private static RecordedName? ReadParent(string path, Qcow2Header header) => header.BackingName is { } name
         ? RecordedName.Read(path, "backing file name", name, "Record a plain path with 'qemu-img rebase -u -b PATH -F FORMAT'")

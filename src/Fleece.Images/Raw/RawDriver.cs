@@ -17,6 +17,8 @@ internal sealed class RawDriver : IImageDriver
 
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) => false;
 
+    public ImageClaims Measure(IContainerFile file) => new(file.GetLength(), TableBytes: 0);
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
         CheckIsNotEmpty(file);

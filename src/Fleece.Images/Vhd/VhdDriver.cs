@@ -13,6 +13,13 @@ internal sealed class VhdDriver : IImageDriver
 
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) => VhdFooters.HasCookie(file, head);
 
+    public ImageClaims Measure(IContainerFile file)
+    {
+        VhdFooters footers = VhdFooters.Read(file);
+        long tableBytes = footers.Footer.Type == VhdDiskType.Fixed ? 0 : VhdHeader.Read(file, footers).MaxTableEntries * sizeof(uint);
+        return new ImageClaims(footers.Footer.SizeBytes, tableBytes);
+    }
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         (IBlockNode)OpenAny(file, options, chain);
 
@@ -48,7 +55,7 @@ internal sealed class VhdDriver : IImageDriver
         return info with
         {
             Type = ImageType.Differencing,
-            ParentPath = candidates.FirstOrDefault(File.Exists) ?? (candidates.Count == 0 ? null : candidates[0]),
+            ParentPath = ImageHome.Choose(file.Path, candidates),
             ParentFormat = ImageFormat.Vhd,
         };
     }

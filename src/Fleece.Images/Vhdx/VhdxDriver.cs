@@ -15,6 +15,14 @@ internal sealed class VhdxDriver : IImageDriver
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) =>
         BinaryPrimitives.ReadUInt64LittleEndian(head) == VhdxFormat.FileSignature;
 
+    /// <remarks>The BAT is read in pages, and held whole only while one that may be written to is scanned.</remarks>
+    public ImageClaims Measure(IContainerFile file)
+    {
+        VhdxStructure structure = VhdxStructure.Read(file);
+        return new ImageClaims(
+            structure.Metadata.SizeBytes, Math.Min(structure.Metadata.BatEntryCount * sizeof(ulong), VhdxLimits.ScannedBatBytes));
+    }
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         VhdxNode.Open(file, options, chain);
 
@@ -45,7 +53,7 @@ internal sealed class VhdxDriver : IImageDriver
             LogicalSectorSizeBytes = metadata.SectorBytes,
             FormatVersion = VhdxHeader.Version,
             DiskIdentifier = metadata.DiskId,
-            ParentPath = parents.FirstOrDefault(File.Exists) ?? (parents.Count == 0 ? null : parents[0]),
+            ParentPath = ImageHome.Choose(file.Path, parents),
             ParentFormat = metadata.HasParent ? ImageFormat.Vhdx : null,
             IsDirty = structure.Headers.Current.LogGuid != Guid.Empty,
             Features = features,

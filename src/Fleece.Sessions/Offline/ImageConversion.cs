@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Backups;
@@ -49,10 +50,12 @@ public sealed class ImageConversion : IAsyncDisposable
     {
         destination = destination with { HasManifest = false };
         BackupWriter.CheckDestination(destination);
+        source = source with { Untrusted = BoundByDestination(source.Untrusted, destination.Path) };
         ImageSource image = await ImageSource.OpenAsync(address, source, tls, cancellationToken).ConfigureAwait(false);
         BackupWriter? writer = null;
         try
         {
+            CheckFixed(image, source.Untrusted, destination);
             writer = await BackupWriter.CreateAsync(destination, image, cancellationToken).ConfigureAwait(false);
             return new ImageConversion(image, new SnapshotRead(image, new SnapshotReadOptions()), writer);
         }
@@ -67,6 +70,9 @@ public sealed class ImageConversion : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>What the user should hear of files outside the source's folder that it names; null for nothing.</summary>
+    public string? OutsideNote => _source.OutsideNote;
 
     /// <summary>Copies the next piece; false when there was none left.</summary>
     public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
@@ -90,5 +96,23 @@ public sealed class ImageConversion : IAsyncDisposable
         await _read.DisposeAsync().ConfigureAwait(false);
         await _writer.DisposeAsync().ConfigureAwait(false);
         await _source.DisposeAsync().ConfigureAwait(false);
+    }
+
+    // A stranger's image must not fill a volume that others use.
+    private static UntrustedLimits? BoundByDestination(UntrustedLimits? limits, string path) =>
+        limits is not null && FileSystemSpace.TryGetFreeBytes(path, out long freeBytes)
+            ? limits with { MaximumReadBytes = Math.Min(limits.MaximumReadBytes, freeBytes / limits.FreeSpaceDivisor) }
+            : limits;
+
+    // A fixed image takes its whole size, zeros included.
+    private static void CheckFixed(ImageSource image, UntrustedLimits? limits, BackupOptions destination)
+    {
+        if (limits is not null && destination.Image is { IsFixed: true } && image.SizeBytes > limits.MaximumReadBytes)
+        {
+            throw UntrustedLimits.Exceeded(
+                image.Id,
+                $"a fixed image of its {image.SizeBytes} bytes takes more than {limits.MaximumReadBytes}, the part of the free space at the " +
+                "destination that it may take");
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 using Fleece.Sessions.Reading;
 
@@ -48,15 +49,20 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     /// <inheritdoc/>
     public BlockDevice Snapshot { get; }
 
+    /// <summary>What the user should hear of files outside the image's folder that it names; null for nothing.</summary>
+    public string? OutsideNote { get; private init; }
+
     /// <summary>Opens an image file, with its parents, or an export, read-only.</summary>
     public static async ValueTask<ImageSource> OpenAsync(
         string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
         string fullAddress = Storage.FullAddress(address);
+        ImageFiles files = new();
         (IBlockNode image, ImageFormat? format, _) = await Storage
-            .OpenAsync(fullAddress, options with { IsReadOnly = true }, tls, cancellationToken).ConfigureAwait(false);
-        return new ImageSource(fullAddress, image, format);
+            .OpenAsync(fullAddress, options with { IsReadOnly = true, Files = files }, tls, cancellationToken).ConfigureAwait(false);
+        IBlockNode bounded = options.Untrusted is { } limits ? Bound(image, fullAddress, limits, files.StoredBytes) : image;
+        return new ImageSource(fullAddress, bounded, format) { OutsideNote = files.OutsideNote };
     }
 
     /// <inheritdoc/>
@@ -68,4 +74,15 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
 
     /// <summary>Closes the image. Idempotent.</summary>
     public ValueTask DisposeAsync() => Snapshot.DisposeAsync();
+
+    // The files behind an export are not known.
+    private static ReadBudget Bound(IBlockNode image, string address, UntrustedLimits limits, long storedBytes)
+    {
+        long byStorage = NbdUri.IsUri(address)
+            ? long.MaxValue
+            : (long)Int128.Min(limits.FreeReadBytes + ((Int128)storedBytes * limits.ReadBytesPerStoredByte), long.MaxValue);
+        return limits.MaximumReadBytes < byStorage
+            ? new ReadBudget(image, address, limits.MaximumReadBytes, "the part of the free space at the destination that it may take")
+            : new ReadBudget(image, address, byStorage, $"the most for files that store {storedBytes} bytes");
+    }
 }

@@ -97,13 +97,13 @@ public sealed class CheckRepairTests
         }
 
         MemoryContainer container = new((byte[])dirty.Clone());
-        Qcow2Check.RebuildRefcounts(container, CancellationToken.None);
+        Qcow2Check.RebuildRefcounts(container);
         Assert.True(Check(container, ImageRepair.None).IsClean);
 
         int l1 = (int)BinaryPrimitives.ReadInt64BigEndian(dirty.AsSpan(40));
         dirty[l1 + 7] |= 1;
         MemoryContainer damaged = new(dirty);
-        BlockException refusal = Assert.Throws<BlockException>(() => Qcow2Check.RebuildRefcounts(damaged, CancellationToken.None));
+        BlockException refusal = Assert.Throws<BlockException>(() => Qcow2Check.RebuildRefcounts(damaged));
         Assert.Equal((BlockErrorKind.Corrupt, 0), (refusal.Kind, damaged.ChangeCount));
     }
 

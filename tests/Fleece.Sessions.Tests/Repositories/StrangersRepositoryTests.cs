@@ -323,7 +323,7 @@ public sealed class StrangersRepositoryTests
             DataFilePath = hasDataFile ? outside + ".data" : null,
         });
         using LocalFile held = LocalFile.Open(hasDataFile ? outside + ".data" : outside, isReadOnly: false);
-        BlockErrorKind kind = hasDataFile ? BlockErrorKind.Unsupported : BlockErrorKind.BackupChainBroken;
+        BlockErrorKind kind = hasDataFile ? BlockErrorKind.ReferenceRefused : BlockErrorKind.BackupChainBroken;
         Repository repository = Repository.ReadFile(path);
 
         await Nightly.RefusedAsync(kind, () => vm.RestoreAsync(repository.Points[0]));

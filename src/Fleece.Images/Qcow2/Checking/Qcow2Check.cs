@@ -70,12 +70,16 @@ internal static class Qcow2Check
 
     /// <summary>Counts the refcounts of a dirty image anew, which is what a program that writes refcounts lazily leaves to the
     /// next one, and takes the dirty bit away.</summary>
-    /// <exception cref="BlockException">Corrupt: more than refcounts and their flags is wrong; nothing has been
-    /// changed.</exception>
-    public static void RebuildRefcounts(IContainerFile file, CancellationToken cancellationToken)
+    /// <param name="file">The image, open for writing.</param>
+    /// <param name="limits">The limits of an untrusted image; null for a trusted one.</param>
+    /// <exception cref="BlockException">Corrupt: more than refcounts and their flags is wrong; LimitExceeded: the time to examine the image
+    /// is over; in either case nothing has been changed.</exception>
+    public static void RebuildRefcounts(IContainerFile file, UntrustedLimits? limits = null)
     {
         CheckedHeader header = CheckedHeader.Read(file);
-        CheckPass before = CheckPass.Examine(file, header, cancellationToken);
+        CheckPass before = limits is null
+            ? CheckPass.Examine(file, header, CancellationToken.None)
+            : limits.WithinCheckTime(file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
         if (before.Log.FirstMappingFault is { } fault)
         {
             throw Qcow2Fault.Corrupt(file.Path, fault.Message, fault.OffsetBytes);

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    Import-ModuleUnderTest
+
+    # What a script writes as warnings, with nothing else of it.
+    function Get-Warning([scriptblock] $Script) { & $Script 3>&1 | Where-Object { $_ -is [Management.Automation.WarningRecord] } }
+}
+
+Describe 'A data file in another folder' {
+    BeforeEach {
+        Enter-TestFolder
+        $null = New-Item ./uploads, ./elsewhere -ItemType Directory
+        $null = New-FleeceImage ./uploads/evil.qcow2 1MB -DataFilePath ./elsewhere/victim
+        [IO.File]::WriteAllBytes("$PWD/elsewhere/victim", [byte[]] (, 0x5a * 1MB))
+        $null = New-FleeceImage ./other.raw 1MB
+        $null = Mount-FleeceDisk ./other.raw
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused and left alone: <Command>' -ForEach @(
+        @{ Command = 'Mount-FleeceDisk ./uploads/evil.qcow2'; Cmdlet = 'MountFleeceDisk' }
+        @{ Command = 'Mount-FleeceDisk ./uploads/evil.qcow2 -ReadOnly'; Cmdlet = 'MountFleeceDisk' }
+        @{ Command = 'Mount-FleeceDisk ./uploads/evil.qcow2 -Untrusted'; Cmdlet = 'MountFleeceDisk' }
+        @{ Command = 'Convert-FleeceImage ./uploads/evil.qcow2 ./new.raw'; Cmdlet = 'ConvertFleeceImage' }
+        @{ Command = 'Compare-FleeceImage ./uploads/evil.qcow2 ./other.raw'; Cmdlet = 'CompareFleeceImage' }
+        @{ Command = 'Compare-FleeceImage ./uploads/evil.qcow2 ./uploads/evil.qcow2'; Cmdlet = 'CompareFleeceImage' }
+        @{ Command = 'New-FleeceImage ./new.qcow2 -ParentPath ./uploads/evil.qcow2'; Cmdlet = 'NewFleeceImage' }
+        @{ Command = 'Start-FleeceSession other -TempPath ./uploads/evil.qcow2'; Cmdlet = 'StartFleeceSession' }
+    ) {
+        { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'; $Command")) } |
+            Should -Throw -ErrorId "ImageReferenceRefused,Fleece.${Cmdlet}Command"
+
+        [IO.File]::ReadAllBytes("$PWD/elsewhere/victim") | Should -Not -Contain 0
+        Get-ChildItem new.* | Should -BeNullOrEmpty
+    }
+
+    It 'is used with -AllowOutsideDataFile, and named in a warning' {
+        Mount-FleeceDisk ./uploads/evil.qcow2 -AllowOutsideDataFile -WarningVariable warnings -WarningAction SilentlyContinue |
+            Select-Object -ExpandProperty Name | Should -Be 'evil'
+        Write-FleeceDisk evil 0 ([byte[]] (9))
+        Dismount-FleeceDisk evil
+
+        [IO.File]::ReadAllBytes("$PWD/elsewhere/victim")[0] | Should -Be 9
+        $warnings | Should -HaveCount 1
+        $warnings[0].Message | Should -BeLike "*'$PWD/elsewhere/victim'*"
+        (Convert-FleeceImage ./uploads/evil.qcow2 ./new.raw -AllowOutsideDataFile -WarningAction SilentlyContinue).SizeBytes | Should -Be 1MB
+        (Compare-FleeceImage ./uploads/evil.qcow2 ./new.raw -AllowOutsideDataFile -WarningAction SilentlyContinue).AreEqual | Should -BeTrue
+        (New-FleeceImage ./new.qcow2 -ParentPath ./uploads/evil.qcow2 -AllowOutsideDataFile).SizeBytes | Should -Be 1MB
+    }
+
+    It 'is told by Get-FleeceImage, and neither Get- nor Test-FleeceImage needs it' {
+        Remove-Item ./elsewhere -Recurse
+
+        (Get-FleeceImage ./uploads/evil.qcow2).DataFilePath | Should -Be "$PWD/elsewhere/victim"
+        (Test-FleeceImage ./uploads/evil.qcow2 -Untrusted).IsClean | Should -BeTrue
+        (Test-FleeceImage ./uploads/evil.qcow2 -Repair All).IsClean | Should -BeTrue
+    }
+
+    It 'is not allowed to an image that is untrusted' {
+        { Mount-FleeceDisk ./uploads/evil.qcow2 -Untrusted -AllowOutsideDataFile -ErrorAction Stop } |
+            Should -Throw -ErrorId 'ArgumentInvalid,Fleece.MountFleeceDiskCommand'
+    }
+}
+
+Describe 'A parent in another folder' {
+    BeforeEach {
+        Enter-TestFolder
+        $null = New-Item ./uploads, ./templates -ItemType Directory
+        [IO.File]::WriteAllBytes("$PWD/templates/base.raw", (Get-RandomData 1MB))
+        $null = New-FleeceImage ./templates/template.qcow2 -ParentPath ./templates/base.raw
+        $null = New-FleeceImage ./uploads/vm.qcow2 -ParentPath ./templates/template.qcow2
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'is listed in one warning with those behind it: <Command>' -ForEach @(
+        @{ Command = 'Mount-FleeceDisk ./uploads/vm.qcow2' }
+        @{ Command = 'Convert-FleeceImage ./uploads/vm.qcow2 ./new.raw' }
+        @{ Command = 'Compare-FleeceImage ./uploads/vm.qcow2 ./templates/base.raw' }
+    ) {
+        $warnings = @(Get-Warning ([scriptblock]::Create($Command)))
+
+        $warnings | Should -HaveCount 1
+        $text = $warnings[0].Message
+        [regex]::Matches($text, [regex]::Escape("'$PWD/templates/template.qcow2'")) | Should -HaveCount 1
+        [regex]::Matches($text, [regex]::Escape("'$PWD/templates/base.raw'")) | Should -HaveCount 1
+        $text | Should -Match 'content shows through the disk.*-Untrusted'
+    }
+
+    It 'is not warned of where all files of a chain lie together' {
+        Get-Warning { Mount-FleeceDisk ./templates/template.qcow2 } | Should -BeNullOrEmpty
+    }
+
+    It 'is refused with -Untrusted: <Command>' -ForEach @(
+        @{ Command = 'Mount-FleeceDisk ./uploads/vm.qcow2 -Untrusted'; Cmdlet = 'MountFleeceDisk' }
+        @{ Command = 'Convert-FleeceImage ./uploads/vm.qcow2 ./new.raw -Untrusted'; Cmdlet = 'ConvertFleeceImage' }
+        @{ Command = 'Compare-FleeceImage ./uploads/vm.qcow2 ./templates/base.raw -Untrusted'; Cmdlet = 'CompareFleeceImage' }
+        @{ Command = 'Compare-FleeceImage ./templates/base.raw ./uploads/vm.qcow2 -Untrusted'; Cmdlet = 'CompareFleeceImage' }
+    ) {
+        { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'; $Command")) } |
+            Should -Throw -ErrorId "ImageReferenceRefused,Fleece.${Cmdlet}Command"
+
+        Get-ChildItem new.* | Should -BeNullOrEmpty
+        Get-FleeceDisk | Should -BeNullOrEmpty
+    }
+
+    It 'does not end a comparison with an open image when warnings are errors' {
+        { Compare-FleeceImage ./uploads/vm.qcow2 ./templates/base.raw -WarningAction Stop } | Should -Throw
+
+        # Nothing holds it: it can be opened for writing.
+        Mount-FleeceDisk ./uploads/vm.qcow2 -WarningAction SilentlyContinue | Dismount-FleeceDisk
+    }
+}
+
+Describe 'An untrusted image' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'works as any other where it stays within its folder and its limits' {
+        [IO.File]::WriteAllBytes("$PWD/base.raw", (Get-RandomData 1MB))
+        $null = New-FleeceImage ./vm.qcow2 -ParentPath ./base.raw
+
+        (Get-FleeceImage ./vm.qcow2 -Untrusted).SizeBytes | Should -Be 1MB
+        (Test-FleeceImage ./vm.qcow2 -Untrusted).IsClean | Should -BeTrue
+        (Convert-FleeceImage ./vm.qcow2 ./copy.vhdx -Untrusted).SizeBytes | Should -Be 1MB
+        (Compare-FleeceImage ./copy.vhdx ./base.raw -Untrusted).AreEqual | Should -BeTrue
+        (Mount-FleeceDisk ./vm.qcow2 -Untrusted).SizeBytes | Should -Be 1MB
+    }
+
+    It 'that claims too large a disk is refused: <Cmdlet>' -ForEach @(
+        @{ Cmdlet = 'Get-FleeceImage' }
+        @{ Cmdlet = 'Test-FleeceImage' }
+        @{ Cmdlet = 'Mount-FleeceDisk' }
+    ) {
+        $null = New-FleeceImage ./large.qcow2 100TB -BlockSizeBytes 2MB
+
+        { & $Cmdlet ./large.qcow2 -Untrusted -ErrorAction Stop } | Should -Throw -ErrorId 'ImageLimitExceeded,*'
+        (Get-FleeceImage ./large.qcow2).SizeBytes | Should -Be 100TB
+    }
+}
