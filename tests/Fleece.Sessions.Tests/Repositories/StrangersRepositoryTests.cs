@@ -175,7 +175,7 @@ public sealed class StrangersRepositoryTests
             DataFilePath = outside,
         });
 
-        await RefusesAsync(vm, path, BlockErrorKind.Unsupported, outside);
+        await RefusesAsync(vm, path, BlockErrorKind.ReferenceRefused, outside);
     }
 
     [Theory]
