@@ -60,8 +60,8 @@ public sealed class PaddedNode : IBlockNode, IReadAhead
             long lostBytes = offsetBytes + storedBytes + zeroBytes;
             throw new BlockException(
                 BlockErrorKind.NoSpace,
-                $"'{_name}' ends at {StoredBytes} bytes, and the write has data for offset {lostBytes}, which is in the disk's last sector " +
-                "and has no storage. Only zeros can be written there: make the storage longer.",
+                $"'{_name}' ends at {StoredBytes} bytes, and the write has data for offset {lostBytes}, which is in the disk's last " +
+                "sector and has no storage. Only zeros can be written there: make the storage longer.",
                 _name,
                 lostBytes,
                 "write");

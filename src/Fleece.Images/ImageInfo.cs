@@ -10,7 +10,8 @@ public sealed record ImageInfo
     /// <summary>The format, named by the caller or told from the content.</summary>
     public required ImageFormat Format { get; init; }
 
-    /// <summary>True when the file counts as raw because its name says so: nothing in it does, and no caller has named the format.</summary>
+    /// <summary>True when the file counts as raw because its name says so: nothing in it does, and no caller has named the
+    /// format.</summary>
     public bool IsRawByName { get; init; }
 
     /// <summary>Fixed, dynamic or differencing.</summary>

@@ -3,8 +3,8 @@ using Fleece.Block.Files;
 
 namespace Fleece.Sessions;
 
-/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath. For a disk on
-/// a server IMAGE is the disk's name.</summary>
+/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath. For a disk
+/// on a server IMAGE is the disk's name.</summary>
 /// <remarks>
 /// A killed process leaves its temp files behind. Each has a name of its own, so none is in the way; but they hold the disk's old data
 /// and take its room. No session outlives its process, so a temp file without a lock is of no use.

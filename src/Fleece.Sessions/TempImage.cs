@@ -172,8 +172,8 @@ internal sealed class TempImage : IAsyncDisposable
         {
             throw new BlockException(
                 BlockErrorKind.TempTooSmall,
-                $"The temp image '{node.Uri}' has {lengthBytes} bytes and the disk {disk.DataEndBytes}; temp must be at least as large. It " +
-                "is filled only as far as the guest overwrites data.",
+                $"The temp image '{node.Uri}' has {lengthBytes} bytes and the disk {disk.DataEndBytes}; temp must be at least as " +
+                "large. It is filled only as far as the guest overwrites data.",
                 disk.Path);
         }
     }

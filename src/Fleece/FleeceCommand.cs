@@ -154,8 +154,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         if (named is null && opened == ImageFormat.Raw)
         {
             WriteVerbose(
-                $"'{path}' is a raw disk by its name alone, for nothing in a raw disk says what it is. -{parameter} Raw says so whatever the " +
-                "file is called.");
+                $"'{path}' is a raw disk by its name alone, for nothing in a raw disk says what it is. -{parameter} Raw says so " +
+                "whatever the file is called.");
         }
     }
 

@@ -19,7 +19,6 @@ public sealed class ImageErrorTests
     [InlineData("Env:/PATH", "ImageNotAFile")]
     [InlineData(".", "ImageNotAFile")]
     [InlineData("./empty.raw", "ImageEmpty")]
-    [InlineData("./odd.raw", "ImageSizeInvalid")]
     [InlineData("./disguised.raw", "ImageFormatAmbiguous")]
     [InlineData("./cut.qcow2", "ImageTruncated")]
     [InlineData("./disk.vhdx", "ImageTruncated")]
@@ -28,7 +27,6 @@ public sealed class ImageErrorTests
     {
         using ModuleRunspace shell = new();
         File.WriteAllBytes(shell.File("empty.raw"), []);
-        File.WriteAllBytes(shell.File("odd.raw"), new byte[1000]);
         File.WriteAllBytes(shell.File("disk.vhdx"), [.. "vhdxfile"u8, .. new byte[4088]]);
         File.WriteAllBytes(shell.File("disk.vmdk"), [.. "KDMV"u8, .. new byte[4092]]);
         shell.Run("$null = New-FleeceImage ./whole.qcow2 1MB");

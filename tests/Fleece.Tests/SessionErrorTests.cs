@@ -24,7 +24,7 @@ public sealed class SessionErrorTests
     [InlineData("Start-FleeceSession vm -TempPath ./vm.raw", "TempIsDisk")]
     [InlineData("Start-FleeceSession vm -TempPath ./link.raw", "TempIsDisk")]
     [InlineData("Start-FleeceSession vm -TempPath ./no/folder/temp.raw", "ImageNotFound")]
-    [InlineData("Start-FleeceSession vm -TempPath ./odd.raw", "ImageSizeInvalid")]
+    [InlineData("Start-FleeceSession vm -TempPath ./empty.raw", "ImageEmpty")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = 1MB; LengthBytes = 1 }", "RangeBeyondEnd")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = -1; LengthBytes = 1 }", "RangeInvalid")]
     [InlineData("Start-FleeceSession vm -Range @{ OffsetBytes = [long]::MaxValue; LengthBytes = 2 }", "RangeInvalid")]
@@ -36,7 +36,7 @@ public sealed class SessionErrorTests
     public void A_session_that_can_not_be_is_refused_and_leaves_nothing(string command, string errorId)
     {
         using ModuleRunspace shell = new();
-        shell.Run(Vm + "$null = New-FleeceImage ./small.raw 512KB; [IO.File]::WriteAllBytes(\"$folder/odd.raw\", [byte[]]::new(1MB + 1))");
+        shell.Run(Vm + "$null = New-FleeceImage ./small.raw 512KB; [IO.File]::WriteAllBytes(\"$folder/empty.raw\", [byte[]]::new(0))");
         File.CreateSymbolicLink(shell.File("link.raw"), shell.File("vm.raw"));
         string[] before = Directory.GetFiles(shell.Folder.Path);
 

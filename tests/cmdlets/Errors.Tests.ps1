@@ -11,7 +11,7 @@ Describe 'A bad request' {
         $null = Start-FleeceSession vm -Name a
         $null = Start-FleeceSession vm -Name b
         $null = New-FleeceImage ./small.raw -SizeBytes 512KB
-        Set-Content ./odd.raw x
+        $null = New-Item ./empty.raw
     }
     AfterEach { Exit-TestFolder }
 
@@ -24,7 +24,7 @@ Describe 'A bad request' {
         @{ Command = 'Get-FleeceImage .'; Id = 'ImageNotAFile,Fleece.GetFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage Env:/PATH'; Id = 'ImageNotAFile,Fleece.GetFleeceImageCommand' }
         @{ Command = 'Mount-FleeceDisk ./nothing.raw'; Id = 'ImageNotFound,Fleece.MountFleeceDiskCommand' }
-        @{ Command = 'Mount-FleeceDisk ./odd.raw'; Id = 'ImageSizeInvalid,Fleece.MountFleeceDiskCommand' }
+        @{ Command = 'Mount-FleeceDisk ./empty.raw'; Id = 'ImageEmpty,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk ./vm.raw'; Id = 'DiskNameInUse,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk ./vm.raw -Name again'; Id = 'ImageInUse,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk ./*.raw -Name one'; Id = 'ArgumentInvalid,Fleece.MountFleeceDiskCommand' }
