@@ -53,7 +53,8 @@ public sealed record NbdUri
     /// <summary>TCP port; 0 asks a listener to choose one.</summary>
     public int Port { get; init; }
 
-    /// <summary>Name of the export: what follows the slash behind the host, further slashes included; at most 4096 bytes of UTF-8; may be empty.</summary>
+    /// <summary>Name of the export: what follows the slash behind the host, further slashes included; at most
+    /// 4096 bytes of UTF-8; may be empty.</summary>
     public string ExportName { get; init; }
 
     /// <summary>The name that the server's certificate must have.</summary>

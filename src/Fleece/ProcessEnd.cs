@@ -134,7 +134,9 @@ internal sealed class ProcessEnd
         }
         catch (AggregateException e)
         {
-            Say(string.Join(Environment.NewLine, e.InnerExceptions.Select(cause => $"Fleece could not close everything: {PrintableText.Of(cause.Message)}")));
+            Say(string.Join(
+                Environment.NewLine,
+                e.InnerExceptions.Select(cause => PrintableText.Of($"Fleece could not close everything: {cause.Message}"))));
         }
     }
 

@@ -23,8 +23,8 @@ BeforeAll {
         & $program ($arguments | Where-Object { $_ }) 2>&1 | Out-String -Width 500
     }
 
-    function Assert-Printable([string] $Text) {
-        $Text | Should -Match ([regex]::Escape($shown))
+    function Assert-Printable([string] $Text, [int] $Times = 1) {
+        [regex]::Matches($Text, [regex]::Escape($shown)).Count | Should -BeGreaterOrEqual $Times -Because $Text
         $Text.IndexOfAny([char[]] (7, 27)) | Should -Be -1
     }
 }
@@ -45,8 +45,10 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
     ) { Assert-Printable (Invoke-Output $Script) }
 
     It 'in what -WhatIf and -Verbose say' {
-        Assert-Printable (Invoke-Output '$null = New-FleeceImage "./vm$evil.raw" 1MB; Mount-FleeceDisk -LiteralPath "./vm$evil.raw" -WhatIf')
-        Assert-Printable (Invoke-Output '$null = New-FleeceImage "./vm$evil.raw" 1MB; Mount-FleeceDisk -LiteralPath "./vm$evil.raw" -Name vm -Verbose')
+        Assert-Printable -Times 2 (Invoke-Output '
+            $null = New-FleeceImage "./vm$evil.raw" 1MB
+            Mount-FleeceDisk -LiteralPath "./vm$evil.raw" -WhatIf
+            $null = Mount-FleeceDisk -LiteralPath "./vm$evil.raw" -Name vm -Verbose')
     }
 
     It 'in the bitmaps of a parent' -Skip:(-not $hasQemuImg) {
@@ -54,8 +56,7 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
         qemu-img bitmap --add "base$evil.qcow2" "d$evil"
         qemu-img create -q -f qcow2 -b "base$evil.qcow2" -F qcow2 x.qcow2
 
-        Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap')
-        Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Remove-FleeceBitmap x "d$evil"')
+        Assert-Printable -Times 3 (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap; Remove-FleeceBitmap x "d$evil"')
     }
 
     It 'in the view of an image and what it names' -Skip:(-not $hasQemuImg) {
@@ -64,11 +65,13 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
         qemu-img bitmap --add x.qcow2 "d$evil"
         qemu-img rebase -u -b "$evil.raw" -F raw x.qcow2
 
-        Assert-Printable (Invoke-Output 'Get-FleeceImage x.qcow2')
-        Assert-Printable (Invoke-Output 'Get-FleeceImage x.qcow2 | Format-List')
-        Assert-Printable (Invoke-Output '(Get-FleeceImage x.qcow2).Snapshots')
-        Assert-Printable (Invoke-Output '(Get-FleeceImage x.qcow2).Bitmaps')
-        Assert-Printable (Invoke-Output 'Mount-FleeceDisk x.qcow2')
+        Assert-Printable -Times 7 (Invoke-Output '
+            $image = Get-FleeceImage x.qcow2
+            $image | Out-String
+            $image | Format-List | Out-String
+            $image.Snapshots | Out-String
+            $image.Bitmaps | Out-String
+            Mount-FleeceDisk x.qcow2')
         (Get-FleeceImage x.qcow2).ParentPath | Should -Be "$PWD/$evil.raw"
     }
 
@@ -77,9 +80,11 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
         qemu-img bitmap --add x.qcow2 "d$evil"
         qemu-img bitmap --add x.qcow2 plain
 
-        Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap')
-        Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap | Format-List')
-        Assert-Printable (Invoke-Output '$null = Mount-FleeceDisk x.qcow2; New-FleeceBitmap x "d$evil"')
+        Assert-Printable -Times 3 (Invoke-Output '
+            $null = Mount-FleeceDisk x.qcow2
+            Get-FleeceBitmap | Out-String
+            Get-FleeceBitmap | Format-List | Out-String
+            New-FleeceBitmap x "d$evil"')
         $null = Mount-FleeceDisk x.qcow2 -ListenUri nbd+unix:///?socket=s
         if (Get-Command nbdinfo -CommandType Application -ErrorAction Ignore) {
             $contexts = (nbdinfo --json "nbd+unix:///x?socket=$PWD/s" | ConvertFrom-Json).exports[0].contexts

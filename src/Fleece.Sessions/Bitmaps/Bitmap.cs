@@ -154,10 +154,10 @@ public sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrorKind.BitmapOfParent,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}': it says what changed there " +
-                "before this image was made over it, and misses what changed since, so no snapshot is limited to it. Make a full backup; " +
-                "or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap -Disabled, merge both into " +
-                "that with Merge-FleeceBitmap, and pin it.",
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}': it says what changed " +
+                "there before this image was made over it, and misses what changed since, so no snapshot is limited to it. Make a full " +
+                "backup; or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap -Disabled, merge " +
+                "both into that with Merge-FleeceBitmap, and pin it.",
                 ImagePath);
         }
     }

@@ -114,7 +114,9 @@ public sealed class DiskExport
     private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.Name);
 
     private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
-        session.PinnedBits is { } bits && PrintableText.IsPrintable(session.Bitmap!.Name) ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)] : [];
+        session.PinnedBits is { } bits && PrintableText.IsPrintable(session.Bitmap!.Name)
+            ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)]
+            : [];
 
     private NbdExport Export(Session session) => Export(
         session,

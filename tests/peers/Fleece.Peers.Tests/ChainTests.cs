@@ -133,7 +133,8 @@ public sealed class ChainTests : IAsyncDisposable
         }
 
         string grandchild = await OverlayAsync(child, "qcow2", "top.qcow2", "8M");
-        PeerResult refused = await Peer.TryRunAsync("qemu-nbd", "-r", "-B", "daily", "-k", _folder.File("no.sock"), "-f", "qcow2", grandchild);
+        PeerResult refused = await Peer.TryRunAsync(
+            "qemu-nbd", "-r", "-B", "daily", "-k", _folder.File("no.sock"), "-f", "qcow2", grandchild);
         (Disk disk, string uri) = await ServeAsync(grandchild);
         Bitmap bitmap = disk.Bitmaps.Find("daily");
 
@@ -155,7 +156,11 @@ public sealed class ChainTests : IAsyncDisposable
             int sizeMiB = 12 + seeds.Next(28);
             string Place() => $"{seeds.Next(11 * 16) * 64}k {4 * (1 + seeds.Next(30))}k";
             path = await OverlayAsync(
-                path, format, $"{layer}.qcow2", $"{sizeMiB}M", $"write {Place()}", $"write {Place()}", $"write -z {Place()}", $"discard {Place()}");
+                path,
+                format,
+                $"{layer}.qcow2",
+                $"{sizeMiB}M",
+                $"write {Place()}", $"write {Place()}", $"write -z {Place()}", $"discard {Place()}");
             format = "qcow2";
         }
 
