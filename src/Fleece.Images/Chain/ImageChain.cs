@@ -68,7 +68,8 @@ internal sealed class ImageChain
         throw firstMismatch ?? new BlockException(
             BlockErrorKind.NotFound,
             $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}" +
-            (_onlyFolderPath is not null ? $", or is no regular file of the folder '{_onlyFolderPath}'. Put it there." : ". Put it back there."),
+            (_onlyFolderPath is null ? ". Put it back there."
+                : $", or is no regular file of the folder '{_onlyFolderPath}'. Put it there."),
             childPath,
             operation: "open");
     }
