@@ -102,7 +102,8 @@ internal sealed class ImageChain
         throw refusal ?? firstMismatch ?? new BlockException(
             BlockErrorKind.NotFound,
             $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}" +
-            (_policy.MustStayInFolder ? $", or is no regular file of the folder '{Path.GetDirectoryName(_path)}'. Put it there." : ". Put it back there."),
+            (!_policy.MustStayInFolder ? ". Put it back there."
+                : $", or is no regular file of the folder '{Path.GetDirectoryName(_path)}'. Put it there."),
             childPath,
             operation: "open");
     }

@@ -169,11 +169,11 @@ internal sealed class JobBitmap(
         "it. See that the right folder is named and its volume is mounted. " +
         advice switch
         {
-            Advice.Named => "If another repository counts with the bitmap, name another with -Bitmap, or leave that out, so that each has " +
-                "its own. If none does, clear the bitmap with Clear-FleeceBitmap, and a new chain begins here.",
+            Advice.Named => "If another repository counts with the bitmap, name another with -Bitmap, or leave that out, so that each " +
+                "has its own. If none does, clear the bitmap with Clear-FleeceBitmap, and a new chain begins here.",
             Advice.Left => "To begin a new repository here, use -Full.",
-            _ => "If this folder is a copy of another repository, or was copied, both count with this bitmap: -Full, used here once, gives " +
-                "this one a bitmap of its own, and both go on. Without a copy, -Full begins a new chain as well.",
+            _ => "If this folder is a copy of another repository, or was copied, both count with this bitmap: -Full, used here once, " +
+                "gives this one a bitmap of its own, and both go on. Without a copy, -Full begins a new chain as well.",
         } + repository.FaultHint(),
         folder.Path);
 

@@ -179,9 +179,9 @@ public sealed partial class Repository
         StringComparison comparison = OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
         return _manifests.FindLast(other => other.Number < manifest.Number) is { SourceAddress: { } before } last &&
             manifest.SourceAddress is { } now && last.Id != manifest.ParentId && !string.Equals(before, now, comparison)
-            ? $"In '{Path}', the backup {manifest.Number} is of the disk at '{now}', and the backup {last.Number} before it of the one at " +
-              $"'{before}'. If these are two disks, give each a repository of its own, and restore from this one by the names of files: the " +
-              "newest backup is of one of them. If the image was moved, nothing is wrong."
+            ? $"In '{Path}', the backup {manifest.Number} is of the disk at '{now}', and the backup {last.Number} before it of the one " +
+              $"at '{before}'. If these are two disks, give each a repository of its own, and restore from this one by the names of " +
+              "files: the newest backup is of one of them. If the image was moved, nothing is wrong."
             : null;
     }
 

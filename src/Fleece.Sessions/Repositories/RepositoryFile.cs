@@ -23,8 +23,8 @@ internal static class RepositoryFile
         {
             throw new BlockException(
                 BlockErrorKind.NotAFile,
-                $"'{path}' is a symbolic link to '{target}', and Fleece follows no links in a repository. Put the file itself in its place; " +
-                "to have a repository on another volume, move the whole folder and make a link to that.",
+                $"'{path}' is a symbolic link to '{target}', and Fleece follows no links in a repository. Put the file itself in its " +
+                "place; to have a repository on another volume, move the whole folder and make a link to that.",
                 path,
                 operation: "open");
         }
