@@ -5,7 +5,6 @@ using Fleece.Images;
 using Fleece.Sessions.Backups;
 using Fleece.Sessions.Offline;
 using Fleece.TestKit;
-using Xunit;
 
 namespace Fleece.Sessions.Tests.Offline;
 
@@ -102,7 +101,9 @@ public sealed class UntrustedSourceTests : IDisposable
         await ConvertAsync(isUntrusted ? UntrustedLimits.Default : null);
 
         Assert.Equal(DiskBytes, new FileInfo(CopyPath).Length);
-        Assert.True((await File.ReadAllBytesAsync(expected)).AsSpan().SequenceEqual(await File.ReadAllBytesAsync(CopyPath)));
+        byte[] copied = await File.ReadAllBytesAsync(CopyPath);
+        byte[] converted = await File.ReadAllBytesAsync(expected);
+        Assert.True(copied.AsSpan().SequenceEqual(converted));
     }
 
     private async Task ConvertAsync(UntrustedLimits? limits)
@@ -129,6 +130,13 @@ public sealed class UntrustedSourceTests : IDisposable
         await Peer.RunAsync("qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", pattern, BombPath);
         File.Delete(pattern);
         byte[] image = await File.ReadAllBytesAsync(BombPath);
+        Repeat(image);
+        await File.WriteAllBytesAsync(BombPath, image);
+        Assert.InRange(image.Length, 1, 1024 * 1024);
+    }
+
+    private static void Repeat(byte[] image)
+    {
         int l1Bytes = (int)BinaryPrimitives.ReadInt64BigEndian(image.AsSpan(L1OffsetField));
         int l2Bytes = (int)(BinaryPrimitives.ReadInt64BigEndian(image.AsSpan(l1Bytes)) & OffsetMask);
         Span<byte> table = image.AsSpan(l2Bytes, DiskBytes / ClusterBytes * sizeof(long));
@@ -136,8 +144,5 @@ public sealed class UntrustedSourceTests : IDisposable
         {
             table[..sizeof(long)].CopyTo(table[at..]);
         }
-
-        await File.WriteAllBytesAsync(BombPath, image);
-        Assert.InRange(image.Length, 1, 1024 * 1024);
     }
 }
