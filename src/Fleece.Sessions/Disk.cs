@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
@@ -15,7 +14,7 @@ namespace Fleece.Sessions;
 /// oldest, image. It changes only while the device is quiesced (R6).</para>
 /// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</para>
 /// </remarks>
-public sealed class Disk : IAsyncDisposable
+public sealed partial class Disk : IAsyncDisposable
 {
     private readonly SemaphoreSlim _chainLock = new(1, 1);
     private readonly IBlockNode _image;
@@ -25,18 +24,21 @@ public sealed class Disk : IAsyncDisposable
     private bool _isClosed;
 
     private Disk(
-        string name, string path, ImageFormat? format, IBlockNode image, FileEvidence? foundImage, StorageCondition storage)
+        string name, string path, OpenedStorage opened, bool isShared, StorageCondition storage)
     {
+        IBlockNode image = opened.Node;
         _storage = storage;
+        _export = opened.Identity;
+        _isSharingAccepted = isShared;
         Name = name;
         Path = path;
-        Format = format;
+        Format = opened.Format;
         _image = image;
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
-        Bitmaps = DiskBitmaps.Read(this, image, foundImage);
+        Bitmaps = DiskBitmaps.Read(this, image, opened.Found);
         Notes = NbdUri.IsUri(path)
-            ? Bitmaps.Notes
+            ? [.. Bitmaps.Notes, .. NoteOnSharing() is { } note ? [note] : Array.Empty<string>()]
             : [.. Bitmaps.Notes, .. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, path)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
@@ -92,12 +94,14 @@ public sealed class Disk : IAsyncDisposable
     /// <param name="name">The disk's name; null for the file's name without its extension.</param>
     /// <param name="options">How it is opened; null for the defaults.</param>
     /// <param name="tls">Certificates for an nbds URI.</param>
+    /// <param name="isShared">True when others may write to the disk as well, and no point in time is to be guaranteed.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public static async ValueTask<Disk> OpenAsync(
         string path,
         string? name = null,
         ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
+        bool isShared = false,
         CancellationToken cancellationToken = default)
     {
         string fullPath = Storage.FullAddress(path);
@@ -105,15 +109,15 @@ public sealed class Disk : IAsyncDisposable
         ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail };
         try
         {
-            (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
+            OpenedStorage opened = await Storage
                 .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
             try
             {
-                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage);
+                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, opened, isShared, storage);
             }
             catch
             {
-                await image.DisposeAsync().ConfigureAwait(false);
+                await opened.Node.DisposeAsync().ConfigureAwait(false);
                 throw;
             }
         }

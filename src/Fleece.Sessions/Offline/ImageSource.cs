@@ -6,15 +6,18 @@ using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions.Offline;
 
-/// <summary>An image, or an export, that nobody writes to: it is its own snapshot and is read like one.</summary>
+/// <summary>An image, or an export, that is to stand still: it is its own snapshot and is read like one.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns the image.</remarks>
 public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
 {
-    private ImageSource(string id, IBlockNode image, ImageFormat? format)
+    private string? _untoldWarning;
+
+    private ImageSource(string id, OpenedStorage opened)
     {
         Id = id;
-        Format = format;
-        Snapshot = new BlockDevice(image, id);
+        Format = opened.Format;
+        Snapshot = new BlockDevice(opened.Node, id);
+        _untoldWarning = opened.Identity is { IsTorn: true } told ? RemoteSnapshot.DescribeTorn(id, told) : null;
     }
 
     /// <inheritdoc/>
@@ -51,13 +54,14 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         string fullAddress = Storage.FullAddress(address);
-        (IBlockNode image, ImageFormat? format, _) = await Storage
+        OpenedStorage opened = await Storage
             .OpenAsync(fullAddress, options with { IsReadOnly = true }, tls, cancellationToken).ConfigureAwait(false);
-        return new ImageSource(fullAddress, image, format);
+        return new ImageSource(fullAddress, opened);
     }
 
     /// <inheritdoc/>
-    public string? TakeWarning() => null;
+    /// <remarks>That an export is a live disk, where its server tells that.</remarks>
+    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>

@@ -41,13 +41,15 @@ public sealed class BackupJob : IAsyncDisposable
     public long ArrivedBytes => _writer?.ArrivedBytes ?? 0;
 
     /// <summary>Takes the repository, pins the instant and makes the partial file.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.BackupParentMissing"/>,
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.RepositoryBusy"/>,
+    /// <see cref="BlockErrorKind.BackupParentMissing"/>,
     /// <see cref="BlockErrorKind.BitmapBusy"/>, or what else stands in the way. Nothing is left behind.</exception>
     public static async ValueTask<BackupJob> StartAsync(
         Disk disk, BackupJobOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentNullException.ThrowIfNull(options);
+        disk.CheckExclusive();
         BackupJob job = new(options, RepositoryFolder.Take(options.RepositoryPath));
         try
         {
@@ -188,6 +190,14 @@ public sealed class BackupJob : IAsyncDisposable
     // A disk that does not change, or that nobody can write bitmaps of, is backed up in full each time.
     private async ValueTask<Bitmap?> FindBitmapAsync(Disk disk, Repository repository, CancellationToken cancellationToken)
     {
+        if (disk.IsShared)
+        {
+            _notes.Add(
+                $"A full backup is made, and its point in time is not guaranteed, because others may write to the disk '{disk.Name}' as " +
+                "well: it is mounted with -Shared, so no bitmap records all changes.");
+            return null;
+        }
+
         if (disk.IsReadOnly)
         {
             NoteFull(repository, "the disk is mounted read-only, so no bitmap records its changes");

@@ -39,6 +39,9 @@ internal sealed record Manifest
 
     public required string? BitmapName { get; init; }
 
+    /// <summary>True when others wrote to the disk past the session, so that no one moment is guaranteed.</summary>
+    public bool IsShared { get; init; }
+
     /// <summary>Size of the disk.</summary>
     public required long SizeBytes { get; init; }
 
@@ -96,8 +99,9 @@ internal sealed record Manifest
             InstantAt = source.Instant ?? DateTimeOffset.UtcNow,
             CompletedAt = DateTimeOffset.UtcNow,
             DiskName = identity.DiskName,
-            SessionId = source.Id,
+            SessionId = identity.SessionId,
             BitmapName = identity.BitmapName,
+            IsShared = identity.IsShared,
             SizeBytes = source.SizeBytes,
             FileSizeBytes = 0,
             Content = [],

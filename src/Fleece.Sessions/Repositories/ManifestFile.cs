@@ -123,6 +123,7 @@ internal static class ManifestFile
         json.WriteString("disk", manifest.DiskName);
         json.WriteString("session", manifest.SessionId);
         WriteOptional(json, "bitmap", manifest.BitmapName);
+        json.WriteBoolean("isShared", manifest.IsShared);
         json.WriteNumber("sizeBytes", manifest.SizeBytes);
         json.WriteNumber("fileSizeBytes", manifest.FileSizeBytes);
         json.WriteString("state", manifest.State.ToString());
