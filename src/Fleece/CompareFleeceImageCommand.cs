@@ -34,9 +34,12 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
         ImageSource first = Open(Path, Format);
-        _comparer = new ImageComparer(first, OpenOther(first));
+        ImageSource other = OpenOther(first);
+        _comparer = new ImageComparer(first, other);
         try
         {
+            TellWarning(first);
+            TellWarning(other);
             ByteProgress progress = new(this, $"Comparing {first.Id}", _comparer.SizeBytes);
             while (Wait(_comparer.StepAsync(StopToken)))
             {
@@ -61,6 +64,14 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         }
 
         base.Dispose(disposing);
+    }
+
+    private void TellWarning(ImageSource image)
+    {
+        if (image.TakeWarning() is { } warning)
+        {
+            WriteWarning(warning);
+        }
     }
 
     private ImageSource OpenOther(ImageSource first)

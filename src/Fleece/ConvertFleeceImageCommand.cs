@@ -71,6 +71,11 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
         try
         {
+            if (_conversion.TakeWarning() is { } warning)
+            {
+                WriteWarning(warning);
+            }
+
             ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
             while (Wait(_conversion.StepAsync(StopToken)))
             {
