@@ -247,7 +247,7 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
         {
             if (IsAnotherThanTold(name, export))
             {
-                Reply(option, OptionReply.ErrorUnknown, "The export that was asked about has ended; connect again for the one of its name.");
+                Reply(option, OptionReply.ErrorUnknown, "The export that was asked about has ended. Connect again for the next one.");
                 return null;
             }
 

@@ -44,8 +44,8 @@ public sealed record SnapshotIdentity(
             ? identity
             : throw new BlockException(
                 BlockErrorKind.BackupForeign,
-                $"'{source.Id}' is of the disk '{identity.DiskName}', and -Disk says '{diskName}'. Leave -Disk out, or read a snapshot of " +
-                $"'{diskName}'.",
+                $"'{source.Id}' is of the disk '{identity.DiskName}', and -Disk says '{diskName}'. Leave -Disk out, or read a snapshot " +
+                $"of '{diskName}'.",
                 source.Id);
     }
 }
