@@ -23,7 +23,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         _node = node;
         _told = told;
         Snapshot = new BlockDevice(node, Id);
-        Identity = told is null ? null : Identify(Id, told, ranges);
+        Identity = told is null or { DiskName: null, IsTorn: false } ? null : Identify(Id, told, ranges);
         _untoldWarning = told is { IsTorn: true } ? DescribeTorn(Id, told) : null;
     }
 
