@@ -16,7 +16,7 @@ PowerShell by itself does not do this: a script whose last line is a failing cmd
 .PARAMETER Path
 The images; wildcards stand for each image that they match. An image that a guest uses is refused as in use. The process that serves such
 a disk backs it up, with Backup-FleeceDisk, or starts a session on it, whose snapshot Read-FleeceSnapshot -Uri reads from another process.
-An NBD URI is refused: a mounted export of a live disk has no point in time, and increments miss what the guest wrote.
+An NBD URI is refused: bitmaps of a mounted export end with the dismount, and one of a live disk of another Fleece has no point in time.
 
 .PARAMETER RepositoryPath
 The folder that holds a repository for each disk, named as the disk. It must exist, so that a volume that is not mounted is noticed.
@@ -50,8 +50,8 @@ function Stop-Item([string] $Item, [string] $ErrorId, [string] $Message) {
 # A name that holds a bracket is a name where there is such a file.
 function Get-ImagePath([string] $Item) {
     if ($Item -match '^nbds?(\+\w+)?://') {
-        Stop-Item $Item NbdUriRefused ('A mounted export of a live disk has no point in time, and increments would miss what the guest ' +
-            'wrote. Run Backup-FleeceDisk in the process that serves the disk, or read the snapshot of a session of that process with ' +
+        Stop-Item $Item NbdUriRefused ('A mounted export has no bitmaps from one night to the next, and of a live disk no point in ' +
+            'time. Run Backup-FleeceDisk in the process that serves the disk, or read the snapshot of a session of that process with ' +
             'Read-FleeceSnapshot -Uri.')
     }
     if ((Test-Path -LiteralPath $Item) -or -not [WildcardPattern]::ContainsWildcardCharacters($Item)) { return $Item }

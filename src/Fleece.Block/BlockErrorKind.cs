@@ -109,6 +109,9 @@ public enum BlockErrorKind
     /// <summary>The disk still has sessions.</summary>
     DiskBusy,
 
+    /// <summary>Others write to the disk as well, so it can have no point in time and no record of all changes.</summary>
+    DiskShared,
+
     /// <summary>No session of that name is running.</summary>
     SessionUnknown,
 
@@ -165,6 +168,9 @@ public enum BlockErrorKind
 
     /// <summary>The repository holds the backups of another disk.</summary>
     BackupForeign,
+
+    /// <summary>A snapshot that is to go into a repository does not tell which disk it is of.</summary>
+    BackupUnidentified,
 
     /// <summary>A file that is to describe a backup does not.</summary>
     ManifestInvalid,

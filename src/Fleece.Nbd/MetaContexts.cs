@@ -16,6 +16,10 @@ public static class MetaContexts
     /// <summary>What of a snapshot can be read (<see cref="AccessFlags"/>). Fleece's own; docs/nbd.md describes it.</summary>
     public const string FleeceAccess = "fleece:access";
 
+    /// <summary>Begins the names in which a server tells of what an export is; KEY=VALUE follows. They are listed for this query alone and
+    /// can't be chosen. Fleece's own; docs/nbd.md describes it.</summary>
+    public const string FleeceIdentity = "fleece:identity:";
+
     /// <summary>Begins the name of a dirty bitmap's context (<see cref="DirtyFlags"/>); the bitmap's name follows. Source: QEMU's
     /// docs/interop/nbd.rst, "qemu:dirty-bitmap".</summary>
     public const string QemuDirtyBitmap = "qemu:dirty-bitmap:";

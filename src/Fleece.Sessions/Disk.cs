@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Images.Chain;
 using Fleece.Nbd;
@@ -16,7 +15,7 @@ namespace Fleece.Sessions;
 /// oldest, image. It changes only while the device is quiesced (R6).</para>
 /// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</para>
 /// </remarks>
-public sealed class Disk : IAsyncDisposable
+public sealed partial class Disk : IAsyncDisposable
 {
     private readonly SemaphoreSlim _chainLock = new(1, 1);
     private readonly IBlockNode _image;
@@ -26,25 +25,24 @@ public sealed class Disk : IAsyncDisposable
     private bool _isClosed;
 
     private Disk(
-        string name,
-        string path,
-        ImageFormat? format,
-        IBlockNode image,
-        FileEvidence? foundImage,
-        StorageCondition storage,
-        string? outsideNote)
+        string name, string path, OpenedStorage opened, bool isShared, StorageCondition storage, string? outsideNote)
     {
+        IBlockNode image = opened.Node;
         _storage = storage;
+        _export = opened.Identity;
+        _isSharingAccepted = isShared;
         Name = name;
         Path = path;
-        Format = format;
+        Format = opened.Format;
         _image = image;
         IsReadOnly = image.Geometry.IsReadOnly;
         SizeBytes = image.Geometry.LengthBytes;
-        Bitmaps = DiskBitmaps.Read(this, image, foundImage);
+        Bitmaps = DiskBitmaps.Read(this, image, opened.Found);
         string[] firstNotes = [.. new[] { outsideNote, DiskSectors.FindNote(image, path) }.OfType<string>()];
-        IReadOnlyList<string> tempNotes = IsExport ? [] : TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this);
-        Notes = [.. firstNotes.Concat(Bitmaps.Notes).Concat(tempNotes).Select(PrintableText.Of)];
+        string[] lastNotes = IsExport
+            ? [.. new[] { NoteOnSharing() }.OfType<string>()]
+            : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this)];
+        Notes = [.. firstNotes.Concat(Bitmaps.Notes).Concat(lastNotes).Select(PrintableText.Of)];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);
@@ -108,12 +106,14 @@ public sealed class Disk : IAsyncDisposable
     /// <param name="name">The disk's name; null for the file's name without its extension.</param>
     /// <param name="options">How it is opened; null for the defaults.</param>
     /// <param name="tls">Certificates for an nbds URI.</param>
+    /// <param name="isShared">True when others may write to the disk as well, and no point in time is to be guaranteed.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public static async ValueTask<Disk> OpenAsync(
         string path,
         string? name = null,
         ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
+        bool isShared = false,
         CancellationToken cancellationToken = default)
     {
         string fullPath = Storage.FullAddress(path);
@@ -122,15 +122,15 @@ public sealed class Disk : IAsyncDisposable
         ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail, Files = files };
         try
         {
-            (IBlockNode image, ImageFormat? format, FileEvidence? foundImage) = await Storage
+            OpenedStorage opened = await Storage
                 .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
             try
             {
-                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, format, image, foundImage, storage, files.OutsideNote);
+                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, opened, isShared, storage, files.OutsideNote);
             }
             catch
             {
-                await image.DisposeAsync().ConfigureAwait(false);
+                await opened.Node.DisposeAsync().ConfigureAwait(false);
                 throw;
             }
         }

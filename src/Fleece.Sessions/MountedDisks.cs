@@ -57,6 +57,7 @@ public sealed class MountedDisks : IAsyncDisposable
         string? name,
         ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
+        bool isShared = false,
         CancellationToken cancellationToken = default)
     {
         string diskName = name ?? Storage.NameOf(path);
@@ -75,7 +76,7 @@ public sealed class MountedDisks : IAsyncDisposable
 
         try
         {
-            Disk disk = await Disk.OpenAsync(path, diskName, options, tls, cancellationToken).ConfigureAwait(false);
+            Disk disk = await Disk.OpenAsync(path, diskName, options, tls, isShared, cancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 if (!_isEnding)

@@ -70,7 +70,16 @@ public sealed partial class Session : ISnapshotSource
     public Guid InstantId { get; } = Guid.NewGuid();
 
     /// <inheritdoc/>
-    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Bitmap?.Name, _bitmapTurn?.BaselineId, Limits());
+    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, Limits())
+    {
+        IsShared = Disk.IsShared,
+    };
+
+    /// <summary>The instant that <see cref="Bitmap"/> counts from; null where the snapshot shows the whole disk.</summary>
+    internal Guid? BaselineId => _bitmapTurn?.BaselineId;
+
+    /// <summary>True when the snapshot shows ranges and not the whole disk.</summary>
+    internal bool IsLimited => _ranges is not null || _bitmapTurn is { IsLimited: true };
 
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => Disk.SizeBytes;
@@ -135,7 +144,7 @@ public sealed partial class Session : ISnapshotSource
     /// Everything that can fail or take time happens before the disks are quiesced. When anything fails, no disk has a new
     /// session and no file is left behind.
     /// </remarks>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionNameInUse"/>,
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionNameInUse"/>, <see cref="BlockErrorKind.DiskShared"/>,
     /// <see cref="BlockErrorKind.TempTooSmall"/>, <see cref="BlockErrorKind.TempIsDisk"/>, what <see cref="DiskBitmaps"/> says of the
     /// bitmaps, or why temp can't be made.</exception>
     public static async ValueTask<IReadOnlyList<Session>> StartAsync(
@@ -220,6 +229,7 @@ public sealed partial class Session : ISnapshotSource
         string name = options.Name ?? disk.Name;
         MountedDisks.CheckName(name);
         disk.CheckStorage();
+        disk.CheckExclusive();
         if (disk.FindSession(name) is not null)
         {
             throw new BlockException(
@@ -340,7 +350,7 @@ public sealed partial class Session : ISnapshotSource
             try
             {
                 Disk.Unlink(this);
-                _bitmapTurn?.End(isSuccess, _ranges is null ? InstantId : null);
+                _bitmapTurn?.End(isSuccess, _ranges is null && !Disk.IsShared ? InstantId : null);
             }
             finally
             {

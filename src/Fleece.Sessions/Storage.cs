@@ -8,6 +8,13 @@ using Fleece.Nbd.Tls;
 
 namespace Fleece.Sessions;
 
+/// <summary>What an address led to.</summary>
+/// <param name="Node">The image, or the export.</param>
+/// <param name="Format">The image's format; null for an export.</param>
+/// <param name="Found">The image's file before it was opened; null for none.</param>
+/// <param name="Identity">What the server tells of the export; null for an image, and for a server that tells nothing.</param>
+internal sealed record OpenedStorage(IBlockNode Node, ImageFormat? Format, FileEvidence? Found, ExportIdentity? Identity);
+
 /// <summary>Opens whatever a user's address means: an image file, or an export of an NBD server.</summary>
 internal static class Storage
 {
@@ -33,12 +40,14 @@ internal static class Storage
     /// <param name="options">How; an export knows only read-only or not.</param>
     /// <param name="tls">Certificates for nbds.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    public static async ValueTask<(IBlockNode Node, ImageFormat? Format, FileEvidence? Found)> OpenAsync(
+    public static async ValueTask<OpenedStorage> OpenAsync(
         string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
         if (!NbdUri.IsUri(address))
         {
-            return await Image.OpenWithEvidenceAsync(address, options, cancellationToken).ConfigureAwait(false);
+            (IBlockNode image, ImageFormat? format, FileEvidence? found) =
+                await Image.OpenWithEvidenceAsync(address, options, cancellationToken).ConfigureAwait(false);
+            return new OpenedStorage(image, format, found, Identity: null);
         }
 
         if (options.Format is not (null or ImageFormat.Raw) || options.SnapshotName is not null || options.IsLayerOnly)
@@ -50,7 +59,46 @@ internal static class Storage
         }
 
         NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
-        NbdNode node = await NbdNode.ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false);
-        return (DiskSectors.Over(node), null, null);
+        (NbdNode node, ExportIdentity? identity) =
+            await ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false);
+        return new OpenedStorage(DiskSectors.Over(node), Format: null, Found: null, identity);
+    }
+
+    /// <summary>Connects to an export and reads what its server tells of it.</summary>
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/> and <see cref="ExportIdentity.Read"/>.</exception>
+    public static async ValueTask<(NbdNode Node, ExportIdentity? Identity)> ConnectAsync(
+        NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)
+    {
+        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return (node, ExportIdentity.Read(uri, node.Identity));
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Connects to an export in order to overwrite it. A disk that clients use at the moment is refused, as an image in use is.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InUse"/>, or as <see cref="ConnectAsync"/>.</exception>
+    public static async ValueTask<NbdNode> ConnectToOverwriteAsync(
+        NbdUri uri, NbdNodeOptions options, string advice, CancellationToken cancellationToken)
+    {
+        (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        if (identity is not { GuestCount: not 0 })
+        {
+            return node;
+        }
+
+        await node.DisposeAsync().ConfigureAwait(false);
+        throw new BlockException(
+            BlockErrorKind.InUse,
+            $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {identity.GuestCount} client(s) use it now, whose " +
+            $"data would be overwritten. {advice}",
+            uri.ToString(),
+            operation: "connect");
     }
 }

@@ -146,7 +146,8 @@ internal sealed class TempImage : IAsyncDisposable
         }
 
         NbdNodeOptions options = new() { Tls = tls, ReconnectTimeout = TimeSpan.Zero };
-        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        NbdNode node = await Storage
+            .ConnectToOverwriteAsync(uri, options, "Name another one with -TempPath.", cancellationToken).ConfigureAwait(false);
         try
         {
             CheckHoldsData(node, disk);

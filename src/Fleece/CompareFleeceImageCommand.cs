@@ -46,8 +46,8 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         _comparer = new ImageComparer(first, other);
         try
         {
-            WarnOfFilesOutside(first);
-            WarnOfFilesOutside(other);
+            TellWarning(first);
+            TellWarning(other);
             ByteProgress progress = new(this, $"Comparing {first.Id}", _comparer.SizeBytes);
             while (Wait(_comparer.StepAsync(StopToken)))
             {
@@ -72,6 +72,19 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         }
 
         base.Dispose(disposing);
+    }
+
+    private void TellWarning(ImageSource image)
+    {
+        if (image.OutsideNote is { } note)
+        {
+            WriteWarning($"{image.Id}: {note}");
+        }
+
+        if (image.TakeWarning() is { } warning)
+        {
+            WriteWarning(warning);
+        }
     }
 
     private ImageSource OpenOther(ImageSource first)
@@ -99,14 +112,6 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         ImageSource source = Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
         TellRawByName(resolved, parameter, format, source.Format);
         return source;
-    }
-
-    private void WarnOfFilesOutside(ImageSource image)
-    {
-        if (image.OutsideNote is { } note)
-        {
-            WriteWarning($"{image.Id}: {note}");
-        }
     }
 
     private void Close()

@@ -92,6 +92,11 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
                 WriteWarning($"{source}: {note}");
             }
 
+            if (_conversion.TakeWarning() is { } warning)
+            {
+                WriteWarning(warning);
+            }
+
             ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
             while (Wait(_conversion.StepAsync(StopToken)))
             {

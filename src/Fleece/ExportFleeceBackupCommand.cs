@@ -42,6 +42,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     [Parameter(Mandatory = true, ValueFromPipeline = true)]
     public SnapshotChunk? InputObject { get; set; }
 
+    /// <summary>The disk that the snapshot is of. A repository needs it where the snapshot's server does not tell; one that tells another
+    /// disk is refused.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    [ValidateNotNullOrEmpty]
+    public string? Disk { get; set; }
+
     /// <summary>The format; by default a file's extension decides, and raw where it says nothing. In a repository the backup that
     /// this one builds on decides, and qcow2 without one.</summary>
     [Parameter(ParameterSetName = PathSet)]
@@ -60,8 +66,9 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     [Parameter(ParameterSetName = PathSet)]
     public SwitchParameter NoManifest { get; set; }
 
-    /// <summary>Replace an existing file, and its manifest.</summary>
+    /// <summary>Replace an existing file, and its manifest; overwrite an export that clients use at the moment.</summary>
     [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ParameterSetName = UriSet)]
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
@@ -69,7 +76,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     {
         _options = ParameterSetName switch
         {
-            UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify },
+            UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify, Overwrite = Force },
             StreamSet => new BackupOptions { Stream = Stream, MustVerify = Verify },
             _ => ToPath(ResolveLiteral(DestinationPath)),
         };
@@ -164,6 +171,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         {
             Path = path,
             IsRepository = isRepository,
+            DiskName = Disk,
             Format = Format,
             Compression = Compression,
             Image = isRepository ? null : new ImageCreateOptions

@@ -36,6 +36,11 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     [Parameter]
     public SwitchParameter ReadOnly { get; set; }
 
+    /// <summary>Others may write to the disk as well: sessions and full backups are allowed though their point in time is not guaranteed.
+    /// </summary>
+    [Parameter]
+    public SwitchParameter Shared { get; set; }
+
     /// <summary>The internal snapshot of a qcow2 image to mount, by name or id; read-only.</summary>
     [Parameter]
     public string? SnapshotName { get; set; }
@@ -96,7 +101,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
-        Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, StopToken));
+        Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, Shared, StopToken));
         try
         {
             foreach (string uri in ListenUri)

@@ -61,13 +61,11 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
             DiscardConsumed = DiscardConsumed,
         };
         _read = new SnapshotRead(source, options);
+        TellWarning(source);
         while (Wait(_read.NextAsync(StopToken)) is { } chunk)
         {
             WriteObject(chunk);
-            if (source.TakeWarning() is { } warning)
-            {
-                WriteWarning(warning);
-            }
+            TellWarning(source);
         }
 
         Close();
@@ -89,6 +87,14 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
         }
 
         base.Dispose(disposing);
+    }
+
+    private void TellWarning(ISnapshotSource source)
+    {
+        if (source.TakeWarning() is { } warning)
+        {
+            WriteWarning(warning);
+        }
     }
 
     private RemoteSnapshot Connect() => _remote = Wait(RemoteSnapshot.ConnectAsync(

@@ -46,8 +46,8 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     [Parameter]
     public long? LengthBytes { get; set; }
 
-    /// <summary>Replace an existing file.</summary>
-    [Parameter(ParameterSetName = PathSet)]
+    /// <summary>Replace an existing file; overwrite an export that clients use at the moment.</summary>
+    [Parameter]
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
@@ -110,7 +110,7 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
         RestoreOptions options = new() { OffsetBytes = OffsetBytes, LengthBytes = LengthBytes };
         if (ParameterSetName == UriSet)
         {
-            return options with { DestinationUri = ResolveUri(DestinationUri), Tls = ClientTls };
+            return options with { DestinationUri = ResolveUri(DestinationUri), Tls = ClientTls, Overwrite = Force };
         }
 
         string path = ResolveLiteral(DestinationPath);

@@ -85,6 +85,11 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
             WriteWarning(point.DescribeMissingSeal());
         }
 
+        if (point.IsShared)
+        {
+            WriteWarning(point.DescribeSharing());
+        }
+
         BackupReport? cause = point.ParentId is { } parentId ? _causes.GetValueOrDefault((repository.Path, parentId)) : null;
         _test = new BackupTest(repository, point, Deep, cause);
         try

@@ -103,7 +103,7 @@ public sealed class ExportTests
             """
             $null = New-FleeceImage ./temp.raw 4MB
             $null = Mount-FleeceDisk ./temp.raw -ListenUri 'nbd+unix:///?socket=./t'
-            $null = Mount-FleeceDisk 'nbd+unix:///vm?socket=./s' -Name remote
+            $null = Mount-FleeceDisk 'nbd+unix:///vm?socket=./s' -Name remote -Shared
             $null = Start-FleeceSession remote -TempPath 'nbd+unix:///temp?socket=./t'
             Write-FleeceDisk remote 0 ([byte[]](9) * 64KB)
             $chunk = @(Read-FleeceSnapshot)[0]
@@ -120,7 +120,7 @@ public sealed class ExportTests
     public void A_session_of_a_disk_on_a_server_asks_where_old_data_goes()
     {
         using ModuleRunspace shell = new();
-        shell.Run(Vm + "$null = Mount-FleeceDisk 'nbd+unix:///vm?socket=./s' -Name remote");
+        shell.Run(Vm + "$null = Mount-FleeceDisk 'nbd+unix:///vm?socket=./s' -Name remote -Shared");
 
         ErrorRecord error = shell.Ends("Start-FleeceSession remote");
 

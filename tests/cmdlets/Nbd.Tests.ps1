@@ -346,7 +346,7 @@ Describe 'A URI' {
     }
 
     It 'is a disk with sessions of its own, with a temp that is named' {
-        $null = Mount-FleeceDisk (Get-SocketUri vm) -Name remote
+        $null = Mount-FleeceDisk (Get-SocketUri vm) -Name remote -Shared
         Get-FailureId { Start-FleeceSession remote } | Should -Be 'ArgumentInvalid,Fleece.StartFleeceSessionCommand'
 
         $null = Start-FleeceSession remote -TempPath ./temp.raw
@@ -374,7 +374,7 @@ Describe 'A URI' {
         $backup = Read-FleeceSnapshot -Uri (Get-SocketUri vm/nightly) -DiscardConsumed | Export-Backup ./b.raw
 
         $backup.Session | Should -BeLike 'nbd+unix:///vm/nightly?socket=*vm.sock'
-        $backup.Instant | Should -BeNullOrEmpty
+        $backup.Instant | Should -Be $session.StartedAt
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")[0..(1MB - 1)]) $old | Should -BeTrue
         $session.ConsumedBytes | Should -Be 4MB
         Read-FleeceSnapshot -Uri (Get-SocketUri vm/nightly) | Should -BeNullOrEmpty

@@ -17,7 +17,7 @@ Describe 'The view of' {
         @{ Name = 'an image'; Command = { New-FleeceImage ./new.raw 4MB }; Header = 'Format +Type +Size MiB +On disk MiB +Marks +Parent +Path'; Row = 'Raw +Dynamic .*new\.raw' }
         @{ Name = 'a report'; Command = { $null = New-FleeceImage ./new.raw 4MB; Test-FleeceImage ./new.raw }; Header = 'Format +Clean +Leaks +Corruptions'; Row = 'Raw +True +0 +0.*new\.raw' }
         @{ Name = 'a comparison'; Command = { $null = New-FleeceImage ./new.raw 4MB; Compare-FleeceImage ./new.raw ./new.raw }; Header = 'Equal +Offset +Length +Path +DifferencePath'; Row = 'True .*new\.raw' }
-        @{ Name = 'a disk'; Command = { Get-FleeceDisk }; Header = 'Name +Format +Size MiB +ReadOnly +Status +Sessions +Path'; Row = 'vm +Raw.*False +Ok +1 .*vm\.raw' }
+        @{ Name = 'a disk'; Command = { Get-FleeceDisk }; Header = 'Name +Format +Size MiB +ReadOnly +Shared +Status +Sessions +Path'; Row = 'vm +Raw.*False +False +Ok +1 .*vm\.raw' }
         @{ Name = 'a session'; Command = { Get-FleeceSession }; Header = 'Id +State +StartedAt +Copied MiB +Consumed MiB'; Row = 'vm/nightly +Active' }
         @{ Name = 'a map'; Command = { Get-FleeceSnapshotMap }; Header = 'OffsetBytes +LengthBytes +State'; Row = ' 0 +4194304 Untouched' }
         @{ Name = 'a chunk'; Command = { Read-FleeceSnapshot }; Header = 'Session +OffsetBytes +LengthBytes +IsZero'; Row = 'vm/nightly +0 +65536 False' }

@@ -19,6 +19,7 @@ internal enum ReplyForm
 /// <param name="MaximumPayloadBytes">Longest read or write, a multiple of the alignment.</param>
 /// <param name="AllocationContext">The number of <c>base:allocation</c> in replies, or null.</param>
 /// <param name="AccessContext">The number of <c>fleece:access</c> in replies, or null.</param>
+/// <param name="Identity">What the server tells of the export, by key; empty for nothing.</param>
 internal sealed record AgreedExport(
     long LengthBytes,
     TransmissionFlags Flags,
@@ -26,7 +27,8 @@ internal sealed record AgreedExport(
     int AlignmentBytes,
     int MaximumPayloadBytes,
     uint? AllocationContext,
-    uint? AccessContext)
+    uint? AccessContext,
+    IReadOnlyDictionary<string, string> Identity)
 {
     // The largest length of 32 bits that is a multiple of every alignment a server may ask for.
     private const long CompactLengthBytes = uint.MaxValue - (NbdLimits.MaximumMinimumBlockBytes - 1);
@@ -44,7 +46,8 @@ internal sealed record AgreedExport(
 
     public bool Offers(TransmissionFlags flag) => (Flags & flag) != 0;
 
-    /// <summary>True when every request that was made for the first connection suits this one too.</summary>
+    /// <summary>True when every request that was made for the first connection suits this one too, and it is of the same disk or the same
+    /// instant: a session that ended and began anew has the same name and shows another one.</summary>
     public bool CanStandInFor(AgreedExport first) =>
         LengthBytes == first.LengthBytes &&
         IsReadOnly == first.IsReadOnly &&
@@ -53,5 +56,6 @@ internal sealed record AgreedExport(
         MaximumPayloadBytes >= first.MaximumPayloadBytes &&
         MaximumRangeBytes >= first.MaximumRangeBytes &&
         (AllocationContext.HasValue || !first.AllocationContext.HasValue) &&
-        (AccessContext.HasValue || !first.AccessContext.HasValue);
+        (AccessContext.HasValue || !first.AccessContext.HasValue) &&
+        IdentityQuery.AreSame(Identity, first.Identity);
 }

@@ -133,7 +133,8 @@ internal sealed partial class ConnectionSet
         await link.DisposeAsync().ConfigureAwait(false);
         EndForGood(new BlockException(
             BlockErrorKind.ConnectionLost,
-            $"The server at '{uri}' came back with another export: {Describe(link.Export)} in place of {Describe(_export!)}. " +
+            $"The server at '{uri}' came back with another export: {Describe(link.Export)} in place of {Describe(_export!)}" +
+            $"{DescribeIdentity(link.Export, _export!)}. " +
             "Nothing more is read from it or written to it; open it anew.",
             uri.ToString()));
         return true;
@@ -229,6 +230,11 @@ internal sealed partial class ConnectionSet
             $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}",
             last);
     }
+
+    private static string DescribeIdentity(AgreedExport export, AgreedExport first) =>
+        IdentityQuery.FindDifference(export.Identity, first.Identity) is { Length: not 0 } keys
+            ? $", with another identity ({string.Join(", ", keys)})"
+            : string.Empty;
 
     private static string Describe(AgreedExport export) =>
         $"{export.LengthBytes} bytes{(export.IsReadOnly ? " read-only" : string.Empty)}, flags 0x{(ushort)export.Flags:x4}, " +

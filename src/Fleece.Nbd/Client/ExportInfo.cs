@@ -55,7 +55,8 @@ internal sealed class ExportInfo
 
     /// <summary>What was agreed.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.Unsupported"/>: the last bytes could not be reached.</exception>
-    public AgreedExport ToExport(NbdUri uri, ReplyForm form, uint? allocationContext, uint? accessContext)
+    public AgreedExport ToExport(
+        NbdUri uri, ReplyForm form, uint? allocationContext, uint? accessContext, IReadOnlyDictionary<string, string> identity)
     {
         long lengthBytes = _lengthBytes.GetValueOrDefault();
         int alignmentBytes = (int?)_blockSize?.Minimum ??
@@ -72,7 +73,7 @@ internal sealed class ExportInfo
 
         long maximumBytes = Math.Min(_blockSize?.MaximumPayload ?? uint.MaxValue, NbdLimits.MaximumPayloadBytes);
         int payloadBytes = (int)(maximumBytes - maximumBytes % alignmentBytes);
-        return new AgreedExport(lengthBytes, _flags, form, alignmentBytes, payloadBytes, allocationContext, accessContext);
+        return new AgreedExport(lengthBytes, _flags, form, alignmentBytes, payloadBytes, allocationContext, accessContext, identity);
     }
 
     private void AddExport(OptionChannel channel, ref WireReader reader)

@@ -11,8 +11,8 @@ namespace Fleece.Nbd.Client;
 
 /// <summary>The client's side of the handshake: newstyle, with everything the server offers that is of use here.</summary>
 /// <remarks>
-/// The order is STARTTLS where the address asks for it, EXTENDED_HEADERS or else STRUCTURED_REPLY, SET_META_CONTEXT, GO or else
-/// EXPORT_NAME. Source: NBD protocol, "Fixed newstyle negotiation".
+/// The order is STARTTLS where the address asks for it, EXTENDED_HEADERS or else STRUCTURED_REPLY, SET_META_CONTEXT, LIST_META_CONTEXT for
+/// the export's identity, GO or else EXPORT_NAME. Source: NBD protocol, "Fixed newstyle negotiation".
 /// </remarks>
 internal sealed class Handshake
 {
@@ -57,9 +57,12 @@ internal sealed class Handshake
         (uint? Allocation, uint? Access) contexts = form == ReplyForm.Simple
             ? default
             : await SetContextsAsync(channel, cancellationToken).ConfigureAwait(false);
+        IReadOnlyDictionary<string, string> identity = form == ReplyForm.Simple
+            ? new Dictionary<string, string>()
+            : await IdentityQuery.AskAsync(channel, _uri.ExportName, cancellationToken).ConfigureAwait(false);
         ExportInfo? info = isFixed ? await GoAsync(channel, cancellationToken).ConfigureAwait(false) : null;
         info ??= await NameExportAsync(channel, (flags & HandshakeFlags.NoZeroes) != 0, cancellationToken).ConfigureAwait(false);
-        return info.ToExport(_uri, form, contexts.Allocation, contexts.Access);
+        return info.ToExport(_uri, form, contexts.Allocation, contexts.Access, identity);
     }
 
     private static async ValueTask<HandshakeFlags> GreetAsync(OptionChannel channel, CancellationToken cancellationToken)

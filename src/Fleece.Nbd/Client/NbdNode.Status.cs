@@ -37,21 +37,21 @@ public sealed partial class NbdNode
             : new BlockStatusRun(BlockStatus.Data, Geometry.RequestAlignmentBytes);
     }
 
-    /// <summary>Whether the bytes at an offset may be read, where the server serves a snapshot of which parts are denied or
+    /// <summary>Whether the bytes at an offset may be read, or why not, where the server serves a snapshot of which parts are denied or
     /// consumed.</summary>
     /// <param name="offsetBytes">Start of the range.</param>
     /// <param name="lengthBytes">Length of the range, at least 1.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <returns>The answer, and for how many bytes it holds: 1 to the whole range. Without <see cref="HasAccessContext"/> all is
-    /// readable.</returns>
+    /// <returns>The answer, none of the flags for what can be read, and for how many bytes it holds: 1 to the whole range. Without
+    /// <see cref="HasAccessContext"/> all is readable.</returns>
     /// <exception cref="BlockException">As for <see cref="GetStatusAsync"/>.</exception>
-    public async ValueTask<(bool IsReadable, long LengthBytes)> GetAccessAsync(
+    public async ValueTask<(AccessFlags Refusal, long LengthBytes)> GetAccessAsync(
         long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, "query", cancellationToken);
         if (lengthBytes == 0 || !HasAccessContext)
         {
-            return (true, lengthBytes);
+            return (AccessFlags.None, lengthBytes);
         }
 
         BlockRange range = new(offsetBytes, lengthBytes);
@@ -59,10 +59,12 @@ public sealed partial class NbdNode
             ? known
             : (await QueryAsync(range, cancellationToken).ConfigureAwait(false)).Access!;
         (long endBytes, ulong flags) = runs.Find(offsetBytes);
-        bool isReadable = ((AccessFlags)flags & (AccessFlags.Denied | AccessFlags.Consumed)) == 0;
-        return Cut(range, endBytes, isCautious: !isReadable) is long cutBytes and not 0
-            ? (isReadable, cutBytes)
-            : (false, Geometry.RequestAlignmentBytes);
+        AccessFlags refusal = (AccessFlags)flags & (AccessFlags.Denied | AccessFlags.Consumed);
+
+        // A block of which a part is refused was not left out from the start, so that a backup without it is noticed.
+        return Cut(range, endBytes, isCautious: refusal != AccessFlags.None) is long cutBytes and not 0
+            ? (refusal, cutBytes)
+            : (AccessFlags.Consumed, Geometry.RequestAlignmentBytes);
     }
 
     /// <summary>Length of a run within what was asked, in whole blocks.</summary>

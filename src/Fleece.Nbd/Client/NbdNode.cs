@@ -14,8 +14,8 @@ namespace Fleece.Nbd.Client;
 /// <para>Lost connections. Requests wait while the node connects again, for at most
 /// <see cref="NbdNodeOptions.ReconnectTimeout"/>, and are then sent again: none of them was acknowledged, and all do the same when done
 /// twice. A request that a server carries out after its connection was given up, which no client can prevent, may overtake a later
-/// write to the same place. If the export has another size or offers less afterwards, or the server breaks the protocol or fails TLS,
-/// the node fails for good.</para>
+/// write to the same place. If the export has another size or another identity or offers less afterwards, or the server breaks the
+/// protocol or fails TLS, the node fails for good.</para>
 /// <para>Durability. A server that went down may have lost writes that it had acknowledged and not flushed. When a connection is lost
 /// with such writes, the flushes that are on their way fail with <see cref="BlockErrorKind.IoFailed"/> and a message that says so; if
 /// there are none, the next flush or the next write with <see cref="WriteFlags.ForceUnitAccess"/> does, once. A write counts as flushed
@@ -59,6 +59,10 @@ public sealed partial class NbdNode : IBlockNode
 
     /// <summary>True when the server tells which ranges may be read (<c>fleece:access</c>).</summary>
     public bool HasAccessContext => _export.AccessContext.HasValue;
+
+    /// <summary>What the server tells of the export, by key (docs/nbd.md, "Identity"); empty when it tells nothing. Each later connection
+    /// is told the same, or is not used.</summary>
+    public IReadOnlyDictionary<string, string> Identity => _export.Identity;
 
     /// <summary>Connects to an export.</summary>
     /// <param name="uri">Where it is.</param>

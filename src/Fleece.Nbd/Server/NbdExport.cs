@@ -43,6 +43,10 @@ public sealed record NbdExport
     /// <summary>The metadata contexts on offer.</summary>
     public required IReadOnlyList<IStatusContext> Contexts { get; init; }
 
+    /// <summary>What the export is of, as keys and values that <see cref="IdentityNames"/> can tell; empty to tell nothing. They are listed
+    /// for their own query alone. A client that was told is not let into another export that has the name then.</summary>
+    public IReadOnlyList<KeyValuePair<string, string>> Identity { get; init; } = [];
+
     /// <summary>Cancelled when the export goes away; its connections then end after the requests in flight.</summary>
     public CancellationToken Ended { get; init; }
 
@@ -50,6 +54,13 @@ public sealed record NbdExport
     internal int MinimumBlockBytes => Device.Geometry.RequestAlignmentBytes;
 
     internal long LengthBytes => Device.Geometry.LengthBytes;
+
+    /// <summary>True when clients are told the same of both; how many use them now is no part of that.</summary>
+    internal bool HasIdentityOf(NbdExport other) =>
+        Name == other.Name && Lasting(Identity).SequenceEqual(Lasting(other.Identity));
+
+    private static IEnumerable<KeyValuePair<string, string>> Lasting(IEnumerable<KeyValuePair<string, string>> identity) =>
+        identity.Where(pair => pair.Key != IdentityNames.Guests);
 
     internal TransmissionFlags GetFlags(bool isStructured, bool isExtended)
     {

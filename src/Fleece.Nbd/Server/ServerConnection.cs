@@ -105,7 +105,15 @@ internal sealed class ServerConnection(Socket socket, ServerContext context, lon
         {
             IsOver = IsOver,
         };
-        transmission.Run();
+        try
+        {
+            transmission.Run();
+        }
+        finally
+        {
+            // Before the socket closes: a client that has seen the end does not count as a guest when it comes again.
+            _exportName = null;
+        }
     }
 
     private bool IsOver() => Volatile.Read(ref _isOverAt) is var at && at != long.MaxValue && Environment.TickCount64 >= at;

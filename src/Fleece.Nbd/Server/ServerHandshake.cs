@@ -14,7 +14,7 @@ namespace Fleece.Nbd.Server;
 /// TLS handshake and fails it. Source: NBD protocol, "Fixed newstyle negotiation"; docs/nbd.md has the table of answers.</para>
 /// <para>Threading. One thread, which blocks; whoever limits the time of a handshake closes the stream.</para>
 /// </remarks>
-internal sealed class ServerHandshake(Stream stream, IExportDirectory directory, Func<Stream, Stream>? startTls)
+internal sealed partial class ServerHandshake(Stream stream, IExportDirectory directory, Func<Stream, Stream>? startTls)
 {
     private readonly byte[] _header = new byte[OptionReplyHeader.SizeBytes];
     private readonly ArrayBufferWriter<byte> _replies = new();
@@ -23,8 +23,6 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
     private bool _isNoZeroes;
     private bool _isStructured;
     private bool _isExtended;
-    private string? _contextsExport;
-    private List<ChosenContext> _contexts = [];
 
     /// <summary>Negotiates.</summary>
     /// <returns>What was agreed; null when the client left or has to be dropped.</returns>
@@ -135,7 +133,7 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
     {
         WireReader reader = new(name);
         if (!reader.TryTakeString(name.Length, out string exportName) || directory.Find(exportName) is not { } export ||
-            export.MinimumBlockBytes > NbdLimits.UnnegotiatedAlignmentBytes)
+            export.MinimumBlockBytes > NbdLimits.UnnegotiatedAlignmentBytes || IsAnotherThanTold(exportName, export))
         {
             return null;
         }
@@ -186,7 +184,7 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
             SendReplies();
             _stream = startTls(_stream);
             _isEncrypted = true;
-            (_isStructured, _isExtended, _contextsExport, _contexts) = (false, false, null, []);
+            (_isStructured, _isExtended, _contextsExport, _contexts, _told) = (false, false, null, [], null);
         }
     }
 
@@ -248,6 +246,12 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
 
         if (option == NbdOption.Go)
         {
+            if (IsAnotherThanTold(name, export))
+            {
+                Reply(option, OptionReply.ErrorUnknown, "The export that was asked about has ended. Connect again for the next one.");
+                return null;
+            }
+
             KeepContextsOf(export);
         }
 
@@ -283,58 +287,6 @@ internal sealed class ServerHandshake(Stream stream, IExportDirectory directory,
                 option,
                 OptionReply.Info,
                 [.. BigEndian((ushort)InfoType.Description), .. Encoding.UTF8.GetBytes(export.Description)]);
-        }
-    }
-
-    private void AnswerMetaContext(NbdOption option, byte[] data)
-    {
-        bool isSet = option == NbdOption.SetMetaContext;
-        if (isSet)
-        {
-            // Whatever comes of it, the earlier choice is gone.
-            (_contextsExport, _contexts) = (null, []);
-        }
-
-        if (!_isStructured)
-        {
-            Reply(option, OptionReply.ErrorInvalid, "Metadata contexts need structured replies.");
-            return;
-        }
-
-        if (!MetaContextQuery.TryRead(data, out MetaContextQuery query))
-        {
-            Reply(option, OptionReply.ErrorInvalid, "The lengths within the option don't fit together.");
-            return;
-        }
-
-        if (directory.Find(query.ExportName) is not { } export)
-        {
-            Reply(option, OptionReply.ErrorUnknown, $"There is no export named '{query.ExportName}'.");
-            return;
-        }
-
-        List<ChosenContext> found = query.Select(export.Contexts, isSet);
-        foreach (ChosenContext context in found)
-        {
-            // An id means nothing in a list.
-            Reply(
-                option,
-                OptionReply.MetaContext,
-                [.. BigEndian(isSet ? context.Id : 0), .. Encoding.UTF8.GetBytes(context.Context.Name)]);
-        }
-
-        Reply(option, OptionReply.Ack);
-        if (isSet)
-        {
-            (_contextsExport, _contexts) = (export.Name, found);
-        }
-    }
-
-    private void KeepContextsOf(NbdExport export)
-    {
-        if (_contextsExport != export.Name)
-        {
-            _contexts = [];
         }
     }
 

@@ -24,6 +24,10 @@ public sealed record BackupOptions
     /// <summary>The repository, taken already by the caller, who gives it free; null to take the one at <see cref="Path"/>.</summary>
     public RepositoryFolder? Repository { get; init; }
 
+    /// <summary>The disk that the snapshot is of, where that does not tell; null for none. A snapshot that tells another is refused.
+    /// </summary>
+    public string? DiskName { get; init; }
+
     /// <summary>The format of a repository's next backup; null for its parent's, and qcow2 without one.</summary>
     public ImageFormat? Format { get; init; }
 

@@ -86,7 +86,8 @@ public sealed class BackupWriter : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(source);
         IBackupTarget target = options.Uri is { } uri
-            ? await ExportTarget.ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, cancellationToken)
+            ? await ExportTarget
+                .ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, options.Overwrite, cancellationToken)
                 .ConfigureAwait(false)
             : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
             : options.IsRepository

@@ -43,12 +43,20 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
     public string? Note => null;
 
     /// <summary>Connects and checks that the disk fits.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>, or
-    /// why the server can't be reached.</exception>
+    /// <param name="uri">The export.</param>
+    /// <param name="options">How to connect.</param>
+    /// <param name="sizeBytes">Size of the disk.</param>
+    /// <param name="isForced">True to overwrite a disk that clients use at the moment.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>,
+    /// <see cref="BlockErrorKind.InUse"/>, or why the server can't be reached.</exception>
     public static async ValueTask<ExportTarget> ConnectAsync(
-        NbdUri uri, NbdNodeOptions options, long sizeBytes, CancellationToken cancellationToken)
+        NbdUri uri, NbdNodeOptions options, long sizeBytes, bool isForced, CancellationToken cancellationToken)
     {
-        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        NbdNode node = isForced
+            ? await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false)
+            : await Storage.ConnectToOverwriteAsync(
+                uri, options, "Disconnect them first, or use -Force.", cancellationToken).ConfigureAwait(false);
         IBlockNode image = ByteGranularNode.Over(DiskSectors.Over(node));
         BlockGeometry geometry = image.Geometry;
         if (!geometry.IsReadOnly && geometry.LengthBytes >= sizeBytes)

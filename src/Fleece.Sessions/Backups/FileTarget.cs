@@ -69,6 +69,7 @@ internal sealed class FileTarget : IBackupTarget
         BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken)
     {
         CheckDestination(options);
+        SnapshotIdentity identity = SnapshotIdentity.Of(source, options.DiskName);
         ImageCreateOptions image = options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) };
         ImageCreateOptions layout = image with { SizeBytes = source.SizeBytes };
         string partialPath = options.Path + ".partial";
@@ -76,7 +77,7 @@ internal sealed class FileTarget : IBackupTarget
         IBlockNode node = await CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
         RestoreProgress.Delete(partialPath); // The note of an earlier partial file does not hold for this one.
         Manifest? manifest = options.HasManifest
-            ? Manifest.Begin(source, SnapshotIdentity.Of(source), Path.GetFileName(options.Path), layout.Format, layout.Compression)
+            ? Manifest.Begin(source, identity, Path.GetFileName(options.Path), layout.Format, layout.Compression)
             : null;
         return new FileTarget(options, layout, partialPath, node, manifest);
     }

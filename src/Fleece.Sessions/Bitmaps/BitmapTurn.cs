@@ -85,10 +85,13 @@ internal sealed class BitmapTurn
                 isPending: true);
         pinned?.HoldFor(sessionId);
         successor?.HoldFor(sessionId);
+
+        // What others wrote since the baseline is in no bitmap.
+        Guid? baselineId = disk.IsShared ? null : pinned?.BaselineId;
         return new BitmapTurn(bitmaps, pinned, successor)
         {
-            BaselineId = pinned?.BaselineId,
-            IsLimited = pinned is { IsEnabled: false } or { BaselineId: not null },
+            BaselineId = baselineId,
+            IsLimited = pinned is { IsEnabled: false } || baselineId is not null,
         };
     }
 

@@ -51,6 +51,11 @@ public sealed partial class DiskBitmaps : IChangeWitness
 
         ReadImage(found, knowsAll);
         EndSessions(found);
+        foreach (Bitmap bitmap in found)
+        {
+            bitmap.Reason ??= SharedFault;
+        }
+
         ParentBitmaps parents = new(disk);
         _ofParents = parents.Read(image);
         _notes.AddRange(parents.Notes);
@@ -73,6 +78,11 @@ public sealed partial class DiskBitmaps : IChangeWitness
 
     /// <inheritdoc/>
     void IChangeWitness.BeforeChange() => _sidecar?.BeforeChange();
+
+    // Bitmaps of a shared disk are of use while it is mounted, for what goes through that mount; what others write meanwhile is missing.
+    private string? SharedFault => _disk.IsShared
+        ? "The disk was mounted with -Shared, and what others may have written to it meanwhile was not recorded."
+        : null;
 
     /// <summary>Reads the bitmaps of a disk that nobody uses yet.</summary>
     /// <param name="disk">The disk.</param>
@@ -137,8 +147,8 @@ public sealed partial class DiskBitmaps : IChangeWitness
             Name = bitmap.Name,
             GranularityBytes = bitmap.GranularityBytes,
             IsEnabled = bitmap.IsEnabled,
-            Fault = bitmap.Reason,
-            Bits = bitmap.Reason is null ? bitmap.Bits : null,
+            Fault = bitmap.Reason ?? SharedFault,
+            Bits = (bitmap.Reason ?? SharedFault) is null ? bitmap.Bits : null,
         })]);
         if (_sidecar is null && _sidecarFault is not null)
         {
@@ -146,7 +156,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             Sidecar.TryDelete(Sidecar.PathFor(_disk.Path));
         }
 
-        if (Array.TrueForAll(_bitmaps, bitmap => bitmap is { Reason: null, BaselineId: null }))
+        if (SharedFault is null && Array.TrueForAll(_bitmaps, bitmap => bitmap is { Reason: null, BaselineId: null }))
         {
             // Reasons and baselines are the only things that the image has no place for.
             _sidecar?.Delete();
@@ -402,7 +412,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
                     IsPending = bitmap.IsPending,
                     BaselineId = bitmap.BaselineId,
                     PredecessorIndex = bitmap.Predecessor is { } predecessor ? Array.IndexOf(bitmaps, predecessor) : -1,
-                    Fault = bitmap.Reason ?? string.Empty,
+                    Fault = bitmap.Reason ?? SharedFault ?? string.Empty,
                 }),
             ],
         };

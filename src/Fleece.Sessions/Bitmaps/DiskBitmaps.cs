@@ -13,8 +13,8 @@ namespace Fleece.Sessions.Bitmaps;
 /// <para>Errors. <see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapNameInUse"/>,
 /// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>, <see cref="BlockErrorKind.BitmapOfParent"/>,
 /// <see cref="BlockErrorKind.BitmapStoreUnusable"/>, <see cref="BlockErrorKind.ReadOnly"/>,
-/// <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its failed flush. A call that fails has changed
-/// nothing.</para>
+/// <see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its
+/// failed flush. A call that fails has changed nothing.</para>
 /// </remarks>
 public sealed partial class DiskBitmaps
 {
@@ -257,6 +257,7 @@ public sealed partial class DiskBitmaps
         }
 
         _disk.CheckStorage();
+        _disk.CheckExclusive();
     }
 
     private ValueTask SetEnabledAsync(string name, bool isEnabled, CancellationToken cancellationToken) => ChangeAsync(

@@ -18,10 +18,12 @@ public sealed class DiskExport
 {
     private readonly Listener _listener;
     private readonly NbdExport? _disk;
+    private readonly Func<int> _countGuests;
 
-    internal DiskExport(Listener listener, Disk disk, string name, ExportOptions options)
+    internal DiskExport(Listener listener, Disk disk, string name, ExportOptions options, Func<int> countGuests)
     {
         _listener = listener;
+        _countGuests = countGuests;
         Disk = disk;
         Name = name;
         IsReadOnly = options.IsReadOnly;
@@ -105,44 +107,49 @@ public sealed class DiskExport
             : null;
     }
 
-    // Asked anew by every client, so each sees the bitmaps of its time.
-    private NbdExport ExportDisk(NbdExport disk) => Disk.Bitmaps.IsUsable
-        ? disk with { Contexts = [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(bitmap))] }
-        : disk;
+    // Asked anew by every client, so each sees the bitmaps of its time. Those of a shared disk miss what others write.
+    private NbdExport ExportDisk(NbdExport disk) => disk with
+    {
+        Identity = ExportIdentity.Of(Disk, _countGuests()).ToPairs(),
+        Contexts = Disk is { IsShared: false, Bitmaps.IsUsable: true }
+            ? [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(bitmap))]
+            : disk.Contexts,
+    };
 
     // The name of a stranger's bitmap would reach the client's terminal as it is.
     private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.Name);
 
     private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
-        session.PinnedBits is { } bits && PrintableText.IsPrintable(session.Bitmap!.Name)
+        session is { Disk.IsShared: false, PinnedBits: { } bits } && PrintableText.IsPrintable(session.Bitmap!.Name)
             ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)]
             : [];
 
     private NbdExport Export(Session session) => Export(
         session,
-        session.Name,
+        consumer: null,
         session.Snapshot,
         session.Point.Snapshot,
         session.Consumers.Count == 0 ? session.ClusterDiscard : null);
 
     private NbdExport Export(SessionConsumer consumer) => Export(
         consumer.Session,
-        $"{consumer.Session.Name}/{consumer.Name}",
+        consumer.Name,
         consumer.Snapshot,
         consumer.Access,
         consumer.ClusterDiscard);
 
     private NbdExport Export(
-        Session session, string name, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard)
+        Session session, string? consumer, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard)
     {
         return new NbdExport
         {
-            Name = $"{Name}/{name}",
+            Name = consumer is null ? $"{Name}/{session.Name}" : $"{Name}/{session.Name}/{consumer}",
             Description = $"disk {Disk.Name} at {session.StartedAt:O}",
             Device = snapshot,
             Discard = discard is null ? null : discard.DiscardAsync,
             Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
             Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
+            Identity = ExportIdentity.Of(session, consumer)?.ToPairs() ?? [],
             Ended = session.Ended,
         };
     }

@@ -47,7 +47,7 @@ public sealed class PublishedExports
                 _listeners.Add(AddressOf(listener.Uri), listener);
             }
 
-            DiskExport export = new(listener!, disk, name, options);
+            DiskExport export = new(listener!, disk, name, options, () => Of(disk).Sum(other => other.GuestCount));
             listener!.Add(export);
             _all = [.. _all, export];
             disk.ExportNames = [.. Of(disk).Select(other => other.Name)];

@@ -35,6 +35,9 @@ public sealed class ImageConversion : IAsyncDisposable
     /// <summary>Bytes that have been read so far, zeros included.</summary>
     public long ArrivedBytes => _writer.ArrivedBytes;
 
+    /// <inheritdoc cref="ISnapshotSource.TakeWarning"/>
+    public string? TakeWarning() => _source.TakeWarning();
+
     /// <summary>Opens both sides.</summary>
     /// <param name="address">The image, or the NBD URI, to copy.</param>
     /// <param name="source">How it is opened.</param>

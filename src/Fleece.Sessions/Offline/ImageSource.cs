@@ -7,15 +7,18 @@ using Fleece.Sessions.Reading;
 
 namespace Fleece.Sessions.Offline;
 
-/// <summary>An image, or an export, that nobody writes to: it is its own snapshot and is read like one, at any byte.</summary>
+/// <summary>An image, or an export, that is to stand still: it is its own snapshot and is read like one, at any byte.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns the image.</remarks>
 public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
 {
-    private ImageSource(string id, IBlockNode image, ImageFormat? format)
+    private string? _untoldWarning;
+
+    private ImageSource(string id, OpenedStorage opened, IBlockNode image)
     {
         Id = id;
-        Format = format;
+        Format = opened.Format;
         Snapshot = new BlockDevice(ByteGranularNode.Over(image), id);
+        _untoldWarning = opened.Identity is { IsTorn: true } told ? RemoteSnapshot.DescribeTorn(id, told) : null;
     }
 
     /// <inheritdoc/>
@@ -59,14 +62,17 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         string fullAddress = Storage.FullAddress(address);
         ImageFiles files = new();
-        (IBlockNode image, ImageFormat? format, _) = await Storage
+        OpenedStorage opened = await Storage
             .OpenAsync(fullAddress, options with { IsReadOnly = true, Files = files }, tls, cancellationToken).ConfigureAwait(false);
-        IBlockNode bounded = options.Untrusted is { } limits ? Bound(image, fullAddress, limits, files.StoredBytes) : image;
-        return new ImageSource(fullAddress, bounded, format) { OutsideNote = files.OutsideNote };
+        IBlockNode bounded = options.Untrusted is { } limits
+            ? Bound(opened.Node, fullAddress, limits, files.StoredBytes)
+            : opened.Node;
+        return new ImageSource(fullAddress, opened, bounded) { OutsideNote = files.OutsideNote };
     }
 
     /// <inheritdoc/>
-    public string? TakeWarning() => null;
+    /// <remarks>That an export is a live disk, where its server tells that.</remarks>
+    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>

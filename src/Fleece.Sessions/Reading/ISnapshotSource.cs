@@ -22,7 +22,7 @@ public interface ISnapshotSource
     /// <summary>The instant it shows; null where the server does not tell.</summary>
     DateTimeOffset? Instant { get; }
 
-    /// <summary>What a repository knows it by; null for what no session of this process made.</summary>
+    /// <summary>What a repository knows it by; null where the server does not tell.</summary>
     SnapshotIdentity? Identity { get; }
 
     /// <summary>Ranges that are cut at multiples of this are consumed without a rest.</summary>

@@ -9,16 +9,22 @@ namespace Fleece.Sessions.Reading;
 /// <summary>A snapshot that an NBD server exports, Fleece's or another's.</summary>
 /// <remarks>
 /// A server that has the context <c>fleece:access</c> tells what can't be read, and it is left out; of another server's
-/// export everything is read. Ownership. It owns its connections.
+/// export everything is read. A server of Fleece tells the disk and the instant too, so that a backup of it is the same as one that is
+/// made in the server's process. Ownership. It owns its connections.
 /// </remarks>
 public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
 {
     private readonly NbdNode _node;
+    private readonly ExportIdentity? _told;
+    private string? _untoldWarning;
 
-    private RemoteSnapshot(NbdNode node)
+    private RemoteSnapshot(NbdNode node, ExportIdentity? told, IReadOnlyList<BlockRange>? ranges)
     {
         _node = node;
+        _told = told;
         Snapshot = new BlockDevice(DiskSectors.Over(node), Id);
+        Identity = told is null or { DiskName: null, IsTorn: false } ? null : Identify(Id, told, ranges);
+        _untoldWarning = told is { IsTorn: true } ? DescribeTorn(Id, told) : null;
     }
 
     /// <inheritdoc/>
@@ -28,17 +34,17 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public string Address => Id;
 
     /// <inheritdoc/>
-    /// <remarks>The server's side knows; the export's name has it.</remarks>
-    public string? Consumer => null;
+    public string? Consumer => _told?.Consumer;
 
     /// <inheritdoc/>
     public long SizeBytes => Snapshot.Geometry.LengthBytes;
 
     /// <inheritdoc/>
-    public DateTimeOffset? Instant => null;
+    public DateTimeOffset? Instant => _told is { IsSnapshot: true } ? _told.Instant : null;
 
     /// <inheritdoc/>
-    public SnapshotIdentity? Identity => null;
+    /// <remarks>A live disk has no instant of its own; it gets a new identity with each connection.</remarks>
+    public SnapshotIdentity? Identity { get; }
 
     /// <inheritdoc/>
     public int GranuleSizeBytes => WholeClusterDiscard.ClusterSizeBytes;
@@ -51,35 +57,36 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public BlockDevice Snapshot { get; }
 
     /// <summary>Connects to an export.</summary>
-    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>; when it is to be consumed,
-    /// <see cref="BlockErrorKind.ReadOnly"/> where the server does not let, and <see cref="BlockErrorKind.InvalidArgument"/> for
-    /// what does not say that it is a snapshot: discarding from a live disk erases it.</exception>
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>, and <see cref="BlockErrorKind.ProtocolViolated"/> for an
+    /// identity that can't be one; when it is to be consumed, <see cref="BlockErrorKind.ReadOnly"/> where the server does not let, and
+    /// <see cref="BlockErrorKind.InvalidArgument"/> for what does not say that it is a snapshot: discarding from a live disk erases it.
+    /// </exception>
     public static async ValueTask<RemoteSnapshot> ConnectAsync(
         NbdUri uri, NbdNodeOptions options, bool mustConsume, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        NbdNode node = await NbdNode.ConnectAsync(uri, options with { IsReadOnly = !mustConsume }, cancellationToken)
-            .ConfigureAwait(false);
-        if (!mustConsume || (node.HasAccessContext && !node.Geometry.IsReadOnly))
+        (NbdNode node, ExportIdentity? told) = await Storage
+            .ConnectAsync(uri, options with { IsReadOnly = !mustConsume }, cancellationToken).ConfigureAwait(false);
+        try
         {
-            return new RemoteSnapshot(node);
-        }
+            if (mustConsume)
+            {
+                CheckCanBeConsumed(uri, node);
+            }
 
-        await node.DisposeAsync().ConfigureAwait(false);
-        throw node.HasAccessContext
-            ? new BlockException(
-                BlockErrorKind.ReadOnly,
-                $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
-                "published without -ReadOnly; of a session that counts consumers name one, DISK/SESSION/CONSUMER.")
-            : new BlockException(
-                BlockErrorKind.InvalidArgument,
-                $"'{uri}' does not say that it is a snapshot of Fleece, and on a disk discarding would erase what was read. Name the " +
-                "snapshot, DISK/SESSION, or leave -DiscardConsumed out.");
+            bool isLimited = told is { BaselineId: not null } or { IsLimited: true };
+            return new RemoteSnapshot(node, told, isLimited ? await ReadLimitsAsync(node, cancellationToken).ConfigureAwait(false) : null);
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <inheritdoc/>
-    /// <remarks>None: NBD has no words for it, and the server's side is told.</remarks>
-    public string? TakeWarning() => null;
+    /// <remarks>Only that what is read shows no one moment; what the session has to tell, the server's side is told.</remarks>
+    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>
     public async ValueTask<BlockRange> FindReadableAsync(
@@ -90,10 +97,10 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         {
             // What fills up the last sector is readable as the byte before it is.
             long askedBytes = Math.Min(atBytes, storedBytes - _node.Geometry.RequestAlignmentBytes);
-            (bool isReadable, long lengthBytes) = await _node
+            (AccessFlags refusal, long lengthBytes) = await _node
                 .GetAccessAsync(askedBytes, Math.Min(endBytes, storedBytes) - askedBytes, cancellationToken).ConfigureAwait(false);
             long runEndBytes = askedBytes + lengthBytes == storedBytes ? endBytes : askedBytes + lengthBytes;
-            if (isReadable)
+            if (refusal == AccessFlags.None)
             {
                 return BlockRange.FromEnds(atBytes, runEndBytes);
             }
@@ -106,4 +113,60 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
 
     /// <summary>Closes the connections. Idempotent.</summary>
     public ValueTask DisposeAsync() => Snapshot.DisposeAsync();
+
+    /// <summary>What to tell of a live disk, or of the snapshot of a shared one, that is read; whole sentences.</summary>
+    internal static string DescribeTorn(string id, ExportIdentity told) => told.IsSnapshot
+        ? $"'{id}' is a snapshot of the disk '{told.DiskName}', to which others write as well, so it may show several moments."
+        : $"'{id}' is a live disk, so what is read may show several moments. Start a session there, and name DISK/SESSION.";
+
+    private static SnapshotIdentity Identify(string id, ExportIdentity told, IReadOnlyList<BlockRange>? ranges) => told.IsSnapshot
+        ? new SnapshotIdentity(
+            told.InstantId, told.DiskName!, $"{told.DiskName}/{told.SessionName}", told.BitmapName, told.BaselineId, ranges)
+        {
+            IsShared = told.IsShared,
+        }
+        : new SnapshotIdentity(Guid.NewGuid(), told.DiskName ?? Storage.NameOf(id), id, BitmapName: null, BaselineId: null, Ranges: null)
+        {
+            IsShared = told.IsTorn,
+            IsLive = told.IsTorn,
+        };
+
+    private static void CheckCanBeConsumed(NbdUri uri, NbdNode node)
+    {
+        if (!node.HasAccessContext)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{uri}' does not say that it is a snapshot of Fleece, and on a disk discarding would erase what was read. Name the " +
+                "snapshot, DISK/SESSION, or leave -DiscardConsumed out.");
+        }
+
+        if (node.Geometry.IsReadOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
+                "published without -ReadOnly; of a session that counts consumers name one, DISK/SESSION/CONSUMER.");
+        }
+    }
+
+    // What the session was limited to at its start: all that is not denied, whether it was consumed since or not.
+    private static async ValueTask<IReadOnlyList<BlockRange>> ReadLimitsAsync(NbdNode node, CancellationToken cancellationToken)
+    {
+        List<BlockRange> ranges = [];
+        long endBytes = node.Geometry.LengthBytes;
+        for (long atBytes = 0; atBytes < endBytes;)
+        {
+            (AccessFlags refusal, long lengthBytes) = await node.GetAccessAsync(atBytes, endBytes - atBytes, cancellationToken)
+                .ConfigureAwait(false);
+            if ((refusal & AccessFlags.Denied) == 0)
+            {
+                ranges.Add(new BlockRange(atBytes, lengthBytes));
+            }
+
+            atBytes += lengthBytes;
+        }
+
+        return ranges;
+    }
 }

@@ -41,13 +41,15 @@ public sealed class BackupJob : IAsyncDisposable
     public long ArrivedBytes => _writer?.ArrivedBytes ?? 0;
 
     /// <summary>Takes the repository, pins the instant and makes the partial file.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.BackupParentMissing"/>,
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.RepositoryBusy"/>,
+    /// <see cref="BlockErrorKind.BackupParentMissing"/>,
     /// <see cref="BlockErrorKind.BitmapBusy"/>, or what else stands in the way. Nothing is left behind.</exception>
     public static async ValueTask<BackupJob> StartAsync(
         Disk disk, BackupJobOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentNullException.ThrowIfNull(options);
+        disk.CheckExclusive();
         BackupJob job = new(options, RepositoryFolder.Take(options.RepositoryPath));
         try
         {

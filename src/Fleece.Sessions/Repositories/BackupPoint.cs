@@ -53,6 +53,9 @@ public sealed class BackupPoint
     /// <summary>The bitmap that its session pinned; null for none.</summary>
     public string? Bitmap => Manifest.BitmapName;
 
+    /// <summary>True when others wrote to the disk past the session, so that the backup may show several moments.</summary>
+    public bool IsShared => Manifest.IsShared;
+
     /// <summary>The file's format.</summary>
     public ImageFormat Format => Manifest.Format;
 
@@ -77,6 +80,11 @@ public sealed class BackupPoint
         $"'{System.IO.Path.Combine(RepositoryPath, Manifest.ManifestName)}' has no seal, because an older version of Fleece has written " +
         "it: that it was not changed since is not proved. Backups that are made from now on are sealed; a full one " +
         "(Backup-FleeceDisk -Full) needs no older ones.";
+
+    /// <summary>What to tell of a point of a shared disk; whole sentences.</summary>
+    public string DescribeSharing() =>
+        $"'{Path}' was made while others could write to the disk '{Disk}' past the session, so its point in time is not guaranteed: it " +
+        "may show several moments. Look at what it holds before you rely on it.";
 
     internal Manifest Manifest { get; }
 

@@ -200,6 +200,11 @@ public sealed class BackupRestore : IAsyncDisposable
             notes.Add(new BackupPoint(repository.Path, unsealed).DescribeMissingSeal());
         }
 
+        if (chain.FirstOrDefault(manifest => manifest.IsShared) is { } shared)
+        {
+            notes.Add(new BackupPoint(repository.Path, shared).DescribeSharing());
+        }
+
         if (target.Note is { } note)
         {
             notes.Add(note);

@@ -25,11 +25,19 @@ internal sealed class JobBitmap(
     public string SessionName { get; } = RepositoryIdentity.NewAt(folder.Path).BitmapName;
 
     /// <summary>Finds or makes the bitmap.</summary>
-    /// <returns>Null for a disk that does not change, which is backed up in full each time.</returns>
+    /// <returns>Null for a disk that does not change, or that others change as well, which is backed up in full each time.</returns>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, or why a bitmap or the identity can't be read
     /// or written.</exception>
     public async ValueTask<Bitmap?> FindAsync(CancellationToken cancellationToken)
     {
+        if (disk.IsShared)
+        {
+            notes.Add(
+                $"A full backup is made, and its point in time is not guaranteed, because others may write to the disk '{disk.Name}' as " +
+                "well: it is mounted with -Shared, so no bitmap records all changes.");
+            return null;
+        }
+
         if (disk.IsReadOnly)
         {
             NoteFull("the disk is mounted read-only, so no bitmap records its changes");

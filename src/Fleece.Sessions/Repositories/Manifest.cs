@@ -43,6 +43,9 @@ internal sealed record Manifest
     /// </summary>
     public string? SourceAddress { get; init; }
 
+    /// <summary>True when others wrote to the disk past the session, so that no one moment is guaranteed.</summary>
+    public bool IsShared { get; init; }
+
     /// <summary>Size of the disk.</summary>
     public required long SizeBytes { get; init; }
 
@@ -100,9 +103,10 @@ internal sealed record Manifest
             InstantAt = source.Instant ?? DateTimeOffset.UtcNow,
             CompletedAt = DateTimeOffset.UtcNow,
             DiskName = identity.DiskName,
-            SessionId = source.Id,
+            SessionId = identity.SessionId,
             BitmapName = identity.BitmapName,
             SourceAddress = source.Address,
+            IsShared = identity.IsShared,
             SizeBytes = source.SizeBytes,
             FileSizeBytes = 0,
             Content = [],

@@ -124,6 +124,7 @@ internal static class ManifestFile
         json.WriteString("session", manifest.SessionId);
         WriteOptional(json, "bitmap", manifest.BitmapName);
         WriteOptional(json, "source", manifest.SourceAddress);
+        json.WriteBoolean("isShared", manifest.IsShared);
         json.WriteNumber("sizeBytes", manifest.SizeBytes);
         json.WriteNumber("fileSizeBytes", manifest.FileSizeBytes);
         json.WriteString("state", manifest.State.ToString());

@@ -59,6 +59,7 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
             SessionId = Text("session") ?? throw Missing("session"),
             BitmapName = Text("bitmap"),
             SourceAddress = _fields.ContainsKey("source") ? Text("source") : null,
+            IsShared = _fields.ContainsKey("isShared") && Truth("isShared"),
             SizeBytes = sizeBytes,
             FileSizeBytes = Number("fileSizeBytes", long.MaxValue),
             State = Choice<PointState>("state"),
@@ -123,6 +124,11 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
         if (manifest.ParentId == manifest.Id)
         {
             throw Invalid(path, "its field 'parentId' names itself");
+        }
+
+        if (manifest is { IsShared: true, ParentId: not null })
+        {
+            throw Invalid(path, "its field 'isShared' is true, and a backup of a shared disk builds on no other");
         }
 
         if (manifest.SuccessorId == manifest.Id)

@@ -13,12 +13,13 @@ namespace Fleece.Sessions.Repositories;
 internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layout, string? Note)
 {
     /// <summary>Chooses.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, <see cref="BlockErrorKind.BackupForeign"/>,
-    /// <see cref="BlockErrorKind.BackupChainBroken"/>, <see cref="BlockErrorKind.AlreadyExists"/>,
+    /// <exception cref="BlockException">As <see cref="Identify"/>; <see cref="BlockErrorKind.BackupParentMissing"/>,
+    /// <see cref="BlockErrorKind.BackupForeign"/>, <see cref="BlockErrorKind.BackupChainBroken"/>,
+    /// <see cref="BlockErrorKind.AlreadyExists"/>,
     /// <see cref="BlockErrorKind.InvalidArgument"/>.</exception>
     public static RepositoryPlan Make(Repository repository, ISnapshotSource source, BackupOptions options)
     {
-        SnapshotIdentity identity = SnapshotIdentity.Of(source);
+        SnapshotIdentity identity = Identify(source, options);
         CheckDisk(repository, identity, source.SizeBytes);
         Manifest? parent = FindParent(repository, identity, source.SizeBytes);
         ImageFormat format = options.Format ?? (parent is null or { Format: ImageFormat.Raw } ? ImageFormat.Qcow2 : parent.Format);
@@ -44,6 +45,29 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             MustStayInFolder = true,
         };
         return new RepositoryPlan(manifest, layout, repository.DescribeOtherSource(manifest));
+    }
+
+    /// <summary>What a repository takes a snapshot as.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>: it is a live disk.
+    /// <see cref="BlockErrorKind.BackupUnidentified"/>: nothing says which disk it is of. Or as <see cref="SnapshotIdentity.Of"/>.
+    /// </exception>
+    public static SnapshotIdentity Identify(ISnapshotSource source, BackupOptions options)
+    {
+        SnapshotIdentity identity = SnapshotIdentity.Of(source, options.DiskName);
+        if (identity.IsLive)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskShared,
+                $"'{source.Id}' is a live disk, which changes while it is read, and a repository takes points in time. Start a session " +
+                "where it is served, and read its snapshot, DISK/SESSION.",
+                options.Path);
+        }
+
+        return source.Identity is not null || options.DiskName is not null ? identity : throw new BlockException(
+            BlockErrorKind.BackupUnidentified,
+            $"The server of '{source.Id}' does not tell which disk it is, and a repository takes one disk. Name the disk with -Disk: the " +
+            "backup is a full one then, and its instant the time at which it is read.",
+            options.Path);
     }
 
     private static void CheckDisk(Repository repository, SnapshotIdentity identity, long sizeBytes)
@@ -83,7 +107,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             return null;
         }
 
-        Manifest parent = repository.Find(baselineId) is { State: PointState.Kept } found ? found : throw new BlockException(
+        Manifest? found = repository.Find(baselineId);
+        Manifest parent = found is { State: PointState.Kept, IsShared: false } ? found : throw new BlockException(
             BlockErrorKind.BackupParentMissing,
             $"The bitmap '{identity.BitmapName}' counts from the instant {baselineId}, and '{repository.Path}' has no backup of it, so " +
             "there is nothing to build on. Name the repository that has it, and see that its volume is mounted. For a second repository " +

@@ -72,6 +72,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     public static async ValueTask<RepositoryTarget> CreateAsync(
         BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken)
     {
+        _ = RepositoryPlan.Identify(source, options); // Before a folder is made for what it would not take.
         RepositoryFolder folder = options.Repository ?? RepositoryFolder.Take(options.Path);
         bool ownsFolder = options.Repository is null;
         try

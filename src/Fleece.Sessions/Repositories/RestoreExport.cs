@@ -29,7 +29,7 @@ internal sealed class RestoreExport(IBlockNode image) : IRestoreTarget
     public static async ValueTask<RestoreExport> ConnectAsync(
         RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken) =>
         new((await ExportTarget.ConnectAsync(
-            options.DestinationUri!, new NbdNodeOptions { Tls = options.Tls }, plan.Range.LengthBytes, cancellationToken)
+            options.DestinationUri!, new NbdNodeOptions { Tls = options.Tls }, plan.Range.LengthBytes, options.Overwrite, cancellationToken)
             .ConfigureAwait(false)).Image);
 
     /// <inheritdoc/>

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Sessions;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Nbd;
@@ -38,6 +39,12 @@ internal sealed class ClientTarget : FuzzTarget
     {
         NbdNodeOptions options = new() { MaximumConnections = 1, ReconnectTimeout = TimeSpan.Zero };
         await using NbdNode node = await NbdNode.ConnectAsync(uri, options, CancellationToken.None).ConfigureAwait(false);
+        if (node.Identity.Values.Any(value => !IdentityNames.CanTell(value)))
+        {
+            throw new FuzzFindingException("An identity with a value that can't be told.");
+        }
+
+        _ = ExportIdentity.Read(uri, node.Identity);
         long sizeBytes = node.Geometry.LengthBytes;
         long alignmentBytes = Math.Max(1, node.Geometry.RequestAlignmentBytes);
         long lengthBytes = Math.Min(sizeBytes, Math.Max(alignmentBytes, TalkBytes));

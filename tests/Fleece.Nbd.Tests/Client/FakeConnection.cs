@@ -202,6 +202,11 @@ internal sealed class FakeConnection(Socket socket) : IDisposable
                 option, OptionReply.MetaContext, [.. UInt32(context.Number), .. Encoding.UTF8.GetBytes(context.Name)])),
             .. OptionAnswer(option, OptionReply.Ack),
         ],
+        NbdOption.ListMetaContext when export.Identity is { } names =>
+        [
+            .. names.SelectMany(name => OptionAnswer(option, OptionReply.MetaContext, [.. UInt32(0), .. Encoding.UTF8.GetBytes(name)])),
+            .. OptionAnswer(option, OptionReply.Ack),
+        ],
         NbdOption.Go => [.. Information(export), .. OptionAnswer(option, OptionReply.Ack)],
         _ => Accept(option, isAccepted: false),
     };

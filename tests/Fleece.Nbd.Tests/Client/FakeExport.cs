@@ -22,6 +22,9 @@ internal sealed record FakeExport
     /// <summary>Contexts that it agrees to, with their numbers.</summary>
     public (uint Number, string Name)[] Contexts { get; init; } = [(7, "base:allocation")];
 
+    /// <summary>Names that it lists when it is asked for identity; null for a server that does not know the option.</summary>
+    public string[]? Identity { get; init; }
+
     /// <summary>Bytes to answer an option with, in place of the right ones.</summary>
     public (NbdOption Option, byte[] Reply)? Answer { get; init; }
 }

@@ -185,16 +185,16 @@ public sealed class ReplyTests : IDisposable
     {
         FakeExport export = new() { Contexts = [(7, "base:allocation"), (8, "fleece:access")] };
         (NbdNode node, FakeConnection connection) = await ConnectAsync(export);
-        ValueTask<(bool, long)> first = node.GetAccessAsync(0, 8192, CancellationToken.None);
+        ValueTask<(AccessFlags, long)> first = node.GetAccessAsync(0, 8192, CancellationToken.None);
         FakeRequest request = await connection.ReadRequestAsync(NbdCommand.BlockStatus);
         await connection.SendAsync(connection.Extents(request.Cookie, isDone: false, 8, (1024, 0), (1024, 1), (1024, 2), (5120, 3)));
         await connection.SendAsync(connection.Extents(request.Cookie, isDone: true, 7, (8192, 3)));
 
         Assert.True(node.HasAccessContext);
-        Assert.Equal((true, 1024), await first);
-        Assert.Equal((false, 1024), await node.GetAccessAsync(1024, 7168, CancellationToken.None));
-        Assert.Equal((false, 1024), await node.GetAccessAsync(2048, 6144, CancellationToken.None));
-        Assert.Equal((false, 5120), await node.GetAccessAsync(3072, 5120, CancellationToken.None));
+        Assert.Equal((AccessFlags.None, 1024), await first);
+        Assert.Equal((AccessFlags.Denied, 1024), await node.GetAccessAsync(1024, 7168, CancellationToken.None));
+        Assert.Equal((AccessFlags.Consumed, 1024), await node.GetAccessAsync(2048, 6144, CancellationToken.None));
+        Assert.Equal((AccessFlags.Denied | AccessFlags.Consumed, 5120), await node.GetAccessAsync(3072, 5120, CancellationToken.None));
         Assert.Equal(new BlockStatusRun(BlockStatus.Unallocated, 8192), await node.GetStatusAsync(0, 8192, CancellationToken.None));
         await CloseAsync(node, connection);
     }
@@ -205,7 +205,7 @@ public sealed class ReplyTests : IDisposable
         (NbdNode node, FakeConnection connection) = await ConnectAsync(new FakeExport());
 
         Assert.False(node.HasAccessContext);
-        Assert.Equal((true, 8192), await node.GetAccessAsync(0, 8192, CancellationToken.None));
+        Assert.Equal((AccessFlags.None, 8192), await node.GetAccessAsync(0, 8192, CancellationToken.None));
         await CloseAsync(node, connection);
     }
 

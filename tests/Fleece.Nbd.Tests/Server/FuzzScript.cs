@@ -62,7 +62,7 @@ internal sealed class FuzzScript(Seeds seeds, int diskBytes)
                 9 => seeds.Chance(10) ? Packet.Option(6, new byte[seeds.Pick(128 * 1024, 128 * 1024 + 1)]) : [],
                 10 => Packet.Option(6, Mutate(Packet.Wish("vm", 3))),
                 11 => seeds.Chance(5) ? Packet.Option(2) : [],
-                12 => Packet.Option(9, Packet.Contexts(string.Empty, "base:", "\u20ac")),
+                12 => Packet.Option(9, Packet.Contexts(string.Empty, "base:", seeds.Pick("\u20ac", "fleece:identity:"))),
                 _ => Packet.Option(8),
             });
         }

@@ -14,6 +14,7 @@ internal sealed class HandshakeOracle(OracleReader client, OracleReader server, 
     private bool _isNoZeroes;
     private bool _isStructured;
     private bool _isExtended;
+    private bool _isIdentityAsked;
 
     public HeaderMode Mode => _isExtended ? HeaderMode.Extended : _isStructured ? HeaderMode.Structured : HeaderMode.Simple;
 
@@ -103,6 +104,7 @@ internal sealed class HandshakeOracle(OracleReader client, OracleReader server, 
         }
 
         bool isMeant = false;
+        _isIdentityAsked = false;
         for (uint queries = data.U32(); queries != 0; queries--)
         {
             if (data.Left < 4 || data.U32() is var length && length > data.Left)
@@ -111,6 +113,7 @@ internal sealed class HandshakeOracle(OracleReader client, OracleReader server, 
             }
 
             isMeant |= data.TryName((int)length, out string query) && query == contextName;
+            _isIdentityAsked |= !isSet && query == "fleece:identity:";
         }
 
         if (data.Left != 0 || !IsThere(name))
@@ -146,7 +149,8 @@ internal sealed class HandshakeOracle(OracleReader client, OracleReader server, 
                 case OptionReply.MetaContext:
                     Assert.InRange(option, 9u, 10u);
                     Assert.Equal(option == 10 ? 1u : 0u, data.U32());
-                    Assert.True(data.TryName(data.Left, out string context) && context == contextName);
+                    Assert.True(data.TryName(data.Left, out string context));
+                    Assert.True(context == contextName || (_isIdentityAsked && context == "fleece:identity:disk=a%20b"));
                     break;
                 default:
                     Assert.InRange((uint)type, 0x80000001, 0x8000000a);

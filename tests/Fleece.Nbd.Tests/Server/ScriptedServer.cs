@@ -31,6 +31,7 @@ internal static class ScriptedServer
             Device = device,
             Access = access,
             Contexts = [new AllocationContext(device)],
+            Identity = [KeyValuePair.Create("disk", "a b")],
         };
         ScriptStream stream = new(script, pieceBytes);
         Serve(stream, export);

@@ -31,6 +31,7 @@ public sealed class ManifestTests
     [InlineData("\"format\": \"Qcow2\"", "\"format\": 1", "format")]
     [InlineData("\"state\": \"Kept\"", "\"state\": \"Merging\"", "state")]
     [InlineData("\"hasMerged\": false", "\"hasMerged\": 0", "hasMerged")]
+    [InlineData("\"isShared\": false", "\"isShared\": \"yes\"", "isShared")]
     [InlineData("\"contentDigest\": \"", "\"contentDigest\": \"0", "contentDigest")]
     [InlineData("\"sizeBytes\": 13107200", "\"sizeBytes\": 9223372036854775808", "sizeBytes")]
     [InlineData("\"sizeBytes\": 13107200", "\"sizeBytes\": 13107200.5", "sizeBytes")]
@@ -63,6 +64,30 @@ public sealed class ManifestTests
         Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
         Assert.Contains(named, fault.Message, StringComparison.Ordinal);
         Assert.InRange(fault.Message.Length, 1, 1000);
+    }
+
+    [Fact]
+    public async Task A_manifest_without_the_field_is_of_no_shared_disk()
+    {
+        string manifest = Encoding.UTF8.GetString(await Valid.Value);
+
+        byte[] older = ManifestText.Seal(Encoding.UTF8.GetBytes(manifest.Replace("  \"isShared\": false,\n", string.Empty, StringComparison.Ordinal)));
+
+        Assert.False(ManifestFile.Parse(Path, older).IsShared);
+    }
+
+    [Fact]
+    public async Task A_backup_of_a_shared_disk_builds_on_no_other()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        await vm.BackUpAsync();
+        await vm.BackUpAsync();
+        ManifestText.EditAndSeal(ManifestText.PathOf(vm.Read().Points[1]), json => json["isShared"] = true);
+
+        BlockException fault = Assert.Single(vm.Read().Faults);
+
+        Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
+        Assert.Contains("isShared", fault.Message, StringComparison.Ordinal);
     }
 
     [Theory]

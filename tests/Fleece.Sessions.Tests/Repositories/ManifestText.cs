@@ -13,7 +13,7 @@ internal static class ManifestText
     private const string SealLine = "\n  \"seal\": \"";
 
     /// <summary>Fields that manifests of the first version do not have.</summary>
-    private static readonly string[] NewFields = ["source", "parentContentDigest", "contentDigest", "hasMerged", "seal"];
+    private static readonly string[] NewFields = ["source", "isShared", "parentContentDigest", "contentDigest", "hasMerged", "seal"];
 
     public static string PathOf(BackupPoint point) => Path.ChangeExtension(point.Path, ".json");
 
