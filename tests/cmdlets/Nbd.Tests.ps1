@@ -424,7 +424,7 @@ Describe 'A URI' {
         @{ Command = 'Publish-FleeceExport vm "nbd+unix:///?socket=$("x" * 200)"'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=vm.sock'; Id = 'ExportNameInUse,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///vm/a?socket=vm.sock'; Id = 'ExportNameInUse,Fleece.PublishFleeceExportCommand' }
-        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -ExportName /x'
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -ExportName ([string] [char] 0xd800)'
             Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbds+unix:///x?socket=vm.sock'; Id = 'TlsFailed,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport nobody nbd://localhost:0'; Id = 'DiskNotFound,Fleece.PublishFleeceExportCommand' }
