@@ -49,8 +49,8 @@ internal sealed class ImageChain
         {
             throw new BlockException(
                 BlockErrorKind.ReferenceRefused,
-                $"'{_path}' is a symbolic link to a file in another folder, which -Untrusted does not follow. Name the file itself, if it " +
-                "is the one you mean.",
+                $"'{_path}' is a symbolic link to a file in another folder, which -Untrusted does not follow. Name the file itself, if " +
+                "you mean that one.",
                 _path,
                 operation: "open");
         }
@@ -65,9 +65,9 @@ internal sealed class ImageChain
     /// <param name="format">Its format.</param>
     /// <param name="findMismatch">Why a file is not the image that the child means, or null when it is; null where the format records
     /// no identity. The first candidate that is the right one decides: only its own parents are opened.</param>
-    /// <exception cref="BlockException">NotFound: no candidate exists; ReferenceRefused: the image is untrusted, and the candidates that are
-    /// left lie outside its folder; Corrupt: a loop, or more than <see cref="MaximumImages"/>; or why the parent can't be opened: of several
-    /// wrong candidates, the first one's reason.</exception>
+    /// <exception cref="BlockException">NotFound: no candidate exists; ReferenceRefused: the image is untrusted, and the candidates that
+    /// are left lie outside its folder; Corrupt: a loop, or more than <see cref="MaximumImages"/>; or why the parent can't be opened: of
+    /// several wrong candidates, the first one's reason.</exception>
     public ParentImage OpenParent(
         string childPath,
         IReadOnlyList<string> candidates,
