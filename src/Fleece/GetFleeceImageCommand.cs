@@ -38,9 +38,12 @@ public sealed class GetFleeceImageCommand : FleeceCommand
             {
                 foreach (string file in ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)])
                 {
-                    ForItem(file, () => WriteObject(Wait(Image.GetInfoAsync(file, Format, StopToken, Untrusted ? UntrustedLimits.Default : null))));
+                    ForItem(file, () => Describe(file));
                 }
             });
         }
     }
+
+    private void Describe(string file) =>
+        WriteObject(Wait(Image.GetInfoAsync(file, Format, StopToken, Untrusted ? UntrustedLimits.Default : null)));
 }
