@@ -207,7 +207,7 @@ public static class Image
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"'{path}' can't be both: an image from a stranger has no data file at all, so leave out -Untrusted or -AllowOutsideDataFile.",
+                $"-Untrusted refuses every data file of '{path}', so -AllowOutsideDataFile contradicts it. Leave one of them out.",
                 path,
                 operation: "open");
         }

@@ -8,7 +8,8 @@ namespace Fleece.Images.Chain;
 /// <summary>The files that are being opened as one image, from the one a user names to its last parent.</summary>
 /// <remarks>
 /// <para>Every file that an image names is opened here and nowhere else: parents, data files, extents. So a chain that loops or never ends
-/// is refused before it costs more than its files, and one place decides which files an image may lead to (docs/formats/strangers.md).</para>
+/// is refused before it costs more than its files, and one place decides which files an image may lead to
+/// (docs/formats/strangers.md).</para>
 /// <para>A parent's format is the one its child records: its content is never asked, because the guest of a raw disk can write anything
 /// there.</para>
 /// <para>Threading. One thread opens a chain.</para>
@@ -49,8 +50,8 @@ internal sealed class ImageChain
         {
             throw new BlockException(
                 BlockErrorKind.ReferenceRefused,
-                $"'{_path}' is a symbolic link to a file in another folder, which -Untrusted does not follow. Name the file itself, if it " +
-                "is the one you mean.",
+                $"'{_path}' is a symbolic link to a file in another folder, which -Untrusted does not follow. Name the file itself, if " +
+                "you mean that one.",
                 _path,
                 operation: "open");
         }

@@ -58,7 +58,8 @@ internal sealed class ReferencePolicy
         {
             throw UntrustedLimits.Exceeded(
                 file.Path,
-                $"its tables and bitmaps claim {claims.TableBytes} bytes of memory, and a chain may have {limits.MaximumTableBytes} in all");
+                $"its tables and bitmaps claim {claims.TableBytes} bytes of memory, and a chain may have {limits.MaximumTableBytes} in " +
+                "all");
         }
 
         _tableBytes += claims.TableBytes;
@@ -70,9 +71,9 @@ internal sealed class ReferencePolicy
     /// <param name="imagePath">The image that the user named.</param>
     public static BlockException RefuseParent(string childPath, string parentPath, string imagePath) => new(
         BlockErrorKind.ReferenceRefused,
-        $"'{childPath}' names the parent '{parentPath}', which lies outside the folder of '{imagePath}', and -Untrusted refuses that: its " +
-        "content would show through the disk. Leave -Untrusted out if you trust the image, or put a copy of the parent into the folder and " +
-        "record that one.",
+        $"'{childPath}' names the parent '{parentPath}', which lies outside the folder of '{imagePath}', and -Untrusted refuses that: " +
+        "its content would show through the disk. Leave -Untrusted out if you trust the image, or put a copy of the parent into the " +
+        "folder and record that one.",
         childPath,
         operation: "open");
 
@@ -96,8 +97,9 @@ internal sealed class ReferencePolicy
     /// <summary>The error of an untrusted image that has a data file, wherever it lies.</summary>
     public static BlockException RefuseAnyDataFile(string imagePath, string dataPath) => new(
         BlockErrorKind.ReferenceRefused,
-        $"'{imagePath}' has its data in '{dataPath}', and -Untrusted refuses data files: nothing in such a file says that it belongs to the " +
-        "image, so any file could be named. Leave -Untrusted out if you trust the image, or have it made one file with 'qemu-img convert'.",
+        $"'{imagePath}' has its data in '{dataPath}', and -Untrusted refuses data files: nothing in such a file says that it belongs to " +
+        "the image, so any file could be named. Leave -Untrusted out if you trust the image, or have it made one file with 'qemu-img " +
+        "convert'.",
         imagePath,
         operation: "open");
 }

@@ -114,8 +114,8 @@ public sealed class ImageConversion : IAsyncDisposable
         {
             throw UntrustedLimits.Exceeded(
                 image.Id,
-                $"a fixed image of its {image.SizeBytes} bytes takes more than {limits.MaximumReadBytes}, the part of the free space at the " +
-                "destination that it may take");
+                $"a fixed image of its {image.SizeBytes} bytes takes more than {limits.MaximumReadBytes}, the part of the free space at " +
+                "the destination that it may take");
         }
     }
 }
