@@ -26,6 +26,6 @@ Describe 'The blocks of the README' {
         $LASTEXITCODE | Should -Be 0 -Because $said
         $said | Should -Not -MatchExactly 'WARNING'
         './restored.vhdx' | Should -Exist
-        Compare-FleeceImage ./vm-nightly.qcow2 ./restored.vhdx | ForEach-Object IsEqual | Should -BeTrue
+        Compare-FleeceImage ./vm-nightly.qcow2 ./restored.vhdx | ForEach-Object AreEqual | Should -BeTrue
     }
 }
