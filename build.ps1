@@ -4,10 +4,11 @@
 Builds the module, tests it and checks its style.
 
 .DESCRIPTION
-Needs the .NET 10 SDK, and Pester 5 for the cmdlet tests; PSScriptAnalyzer and Microsoft.PowerShell.PlatyPS are used where they are installed, and it is said when they are not.
+Needs the .NET 10 SDK alone. Pester comes from NuGet where it is not installed; PSScriptAnalyzer and Microsoft.PowerShell.PlatyPS are used where they are installed, and the build says so when they are not.
 
 .PARAMETER Task
 Build   stages the module in output/Fleece/<version>, with its help
+Demo    stages the module, then backs up a disk while writers overwrite it, and proves the backup (docs/examples/first-backup.ps1)
 Docs    writes the help of the staged module from docs/en-US
 Test    runs the .NET tests, then the cmdlet tests
 Cmdlets runs the cmdlet tests against the staged module in a process of their own
@@ -18,40 +19,38 @@ Clean   removes everything that the other tasks have made
 .PARAMETER Configuration
 The configuration of the .NET projects.
 
-.PARAMETER PowerShell
-The PowerShell that runs the cmdlet tests; by default the one that runs this script, and that of the path where it runs as a tool
-of .NET, whose process is dotnet.
-
 .EXAMPLE
 ./build.ps1 -Task Build, Test
 
-From another shell: pwsh -Command './build.ps1 -Task Build, Test'
+In a PowerShell that is open.
+
+.EXAMPLE
+dotnet tool exec powershell --yes -- ./build.ps1 -Task Test
+
+From any other shell, with the PowerShell that .config/dotnet-tools.json pins. For several tasks: ... -- -Command './build.ps1 -Task Build, Lint'
 #>
 [CmdletBinding()]
 param(
-    [ValidateSet('Build', 'Docs', 'Test', 'Cmdlets', 'DiscUtils', 'Lint', 'Clean')]
+    [ValidateSet('Build', 'Demo', 'Docs', 'Test', 'Cmdlets', 'DiscUtils', 'Lint', 'Clean')]
     [string[]] $Task = 'Build',
 
     [ValidateSet('Debug', 'Release')]
-    [string] $Configuration = 'Release',
-
-    [string] $PowerShell
+    [string] $Configuration = 'Release'
 )
 
 $ErrorActionPreference = 'Stop'
 Set-StrictMode -Version 3.0
 
-if (-not $PowerShell) {
-    $own = [Environment]::ProcessPath
-    $isTool = [IO.Path]::GetFileNameWithoutExtension($own) -ne 'pwsh'
-    $PowerShell = $isTool ? (Get-Command pwsh -CommandType Application -TotalCount 1).Source : $own
-}
+# The PowerShell that runs this script. As a tool of .NET its process is dotnet.
+$PowerShell = @([Environment]::ProcessPath)
+if ([IO.Path]::GetFileNameWithoutExtension($PowerShell[0]) -ne 'pwsh') { $PowerShell += Join-Path $PSHOME 'pwsh.dll' }
 
 $Root = $PSScriptRoot
 $Solution = Join-Path $Root 'src/Fleece.slnx'
 $Version = (Import-PowerShellDataFile (Join-Path $Root 'Fleece.psd1')).ModuleVersion
 $ModuleBase = Join-Path $Root "output/Fleece/$Version"
 $CmdletTests = Join-Path $Root 'tests/cmdlets'
+$PesterVersion = '5.9.1'
 
 # Runs a native program and ends the build when it fails, which PowerShell does not do by itself.
 function Invoke-Native([string] $Program, [string[]] $Arguments) {
@@ -59,6 +58,12 @@ function Invoke-Native([string] $Program, [string[]] $Arguments) {
     if ($LASTEXITCODE -ne 0) {
         throw "'$Program $Arguments' ended with exit code $LASTEXITCODE."
     }
+}
+
+# Runs commands in a PowerShell of its own, because a module's assemblies stay locked in the process that has loaded them.
+function Invoke-InPowerShell([string[]] $Arguments) {
+    $program, $first = $PowerShell
+    Invoke-Native $program (@($first) + '-NoProfile', '-NonInteractive' + $Arguments | Where-Object { $_ })
 }
 
 # A string as it stands in a command for another PowerShell.
@@ -104,9 +109,7 @@ function Build-Module {
     Copy-Item (Join-Path $Root 'LICENSE') $ModuleBase
     Build-Help
 
-    # In a process of its own, because a module's assemblies stay locked by whoever has loaded them.
-    Invoke-Native $PowerShell '-NoProfile', '-NonInteractive', '-Command',
-        "`$null = Test-ModuleManifest $(Format-Literal "$ModuleBase/Fleece.psd1") -ErrorAction Stop"
+    Invoke-InPowerShell '-Command', "`$null = Test-ModuleManifest $(Format-Literal "$ModuleBase/Fleece.psd1") -ErrorAction Stop"
     Write-Information "Staged Fleece $Version in $ModuleBase" -InformationAction Continue
 }
 
@@ -136,6 +139,25 @@ function Build-Help {
     }
 }
 
+# The module's manifest; from NuGet's package where no Pester 5 is installed.
+function Find-Pester {
+    $installed = Get-Module Pester -ListAvailable | Where-Object { $_.Version.Major -eq 5 -and $_.Version -ge '5.5' } |
+        Sort-Object Version -Descending | Select-Object -First 1
+    if ($installed) { return $installed.Path }
+
+    $project = Join-Path $CmdletTests 'Pester.proj'
+    Write-Information "Pester 5 is not installed; NuGet's package of $PesterVersion is used." -InformationAction Continue
+    Invoke-Native dotnet 'restore', $project, "-p:PesterVersion=$PesterVersion" | Out-Host
+    $packages = (Invoke-Native dotnet 'msbuild', $project, '-getProperty:NuGetPackageRoot').Trim()
+    Join-Path $packages "pester/$PesterVersion/tools/Pester.psd1"
+}
+
+function Invoke-Demo {
+    Build-Module
+    $module, $example = "$ModuleBase/Fleece.psd1", (Join-Path $Root 'docs/examples/first-backup.ps1') | ForEach-Object { Format-Literal $_ }
+    Invoke-InPowerShell '-Command', "Import-Module $module; & $example"
+}
+
 function Test-Module {
     Build-Module
     Push-Location $Root
@@ -156,9 +178,9 @@ function Test-Cmdlets {
     }
 
     $run = {
-        param([string] $Module, [string] $Tests)
+        param([string] $Pester, [string] $Module, [string] $Tests)
         $ErrorActionPreference = 'Stop'
-        Import-Module Pester -MinimumVersion 5.5
+        Import-Module $Pester
         # Some tests remove the module and import it again, so they must know which one is meant.
         $env:FLEECE_MODULE = $Module
         Import-Module $Module
@@ -168,8 +190,8 @@ function Test-Cmdlets {
         $configuration.Output.Verbosity = 'Detailed'
         Invoke-Pester -Configuration $configuration
     }
-    Invoke-Native $PowerShell '-NoProfile', '-NonInteractive', '-Command',
-        "& { $run } $(Format-Literal "$ModuleBase/Fleece.psd1") $(Format-Literal $CmdletTests)"
+    $arguments = (Find-Pester), "$ModuleBase/Fleece.psd1", $CmdletTests | ForEach-Object { Format-Literal $_ }
+    Invoke-InPowerShell '-Command', "& { $run } $arguments"
 }
 
 # Outside the solution, whose packages every registry has.
@@ -219,6 +241,7 @@ function Clear-Output {
 foreach ($name in $Task) {
     switch ($name) {
         'Build' { Build-Module }
+        'Demo' { Invoke-Demo }
         'Docs' { Build-Help }
         'Test' { Test-Module }
         'Cmdlets' { Test-Cmdlets }

@@ -7,9 +7,10 @@ Makes a disk image (or takes a copy of yours), mounts it, lets writers overwrite
 the session's snapshot into a backup while the writers go on. Then it compares digests: the backup equals the disk at the
 instant, and the live disk has moved on.
 
-The script uses the language, .NET and Fleece's cmdlets only, so that it also runs in the small host of this repository:
+From the shell, with the module staged in output/ (./build.ps1):
 
-    dotnet run --project src/Fleece.Shell -- docs/examples/first-backup.ps1
+    Import-Module ./output/Fleece/*/Fleece.psd1
+    ./docs/examples/first-backup.ps1
 
 .PARAMETER Path
 An image to try it on. The script works on a copy; your image is only read.

@@ -10,9 +10,10 @@ removed at the end.
 
 Guest and reader connect to the server as other processes would. While the script runs, real ones may too: it prints the addresses.
 
-The script uses the language, .NET and Fleece's cmdlets only, so that it also runs in the small host of this repository:
+From the shell, with the module staged in output/ (./build.ps1):
 
-    dotnet run --project src/Fleece.Shell -- docs/examples/serve-a-disk.ps1
+    Import-Module ./output/Fleece/*/Fleece.psd1
+    ./docs/examples/serve-a-disk.ps1
 
 .PARAMETER SizeBytes
 Size of the disk.

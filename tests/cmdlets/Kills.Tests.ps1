@@ -4,7 +4,7 @@
 Ends a PowerShell that serves a disk, by SIGKILL and SIGTERM at random instants, and looks at what is left.
 
 .DESCRIPTION
-The process has a session, a bitmap and a running Backup-FleeceDisk; qemu-io is its guest. FLEECE_KILLS says how often each format is
+The process has a session, one or two bitmaps and a running Backup-FleeceDisk; qemu-io is its guest. FLEECE_KILLS says how often each format is
 ended (2 by default), FLEECE_SEED repeats a run.
 #>
 BeforeDiscovery {
@@ -19,11 +19,12 @@ BeforeAll {
     $script:BlockCount = $DiskBytes / $BlockBytes
 
     $script:serve = @'
-param($Module, $Image)
+param($Module, $Image, $NextBitmap)
 $ErrorActionPreference = 'Stop'
 Import-Module $Module
 $null = Mount-FleeceDisk $Image -Name vm -ListenUri "nbd+unix:///?socket=$PWD/vm.sock"
-$null = Start-FleeceSession vm -Name night -Bitmap nightly
+$next = $NextBitmap ? @{ NextBitmap = $NextBitmap } : @{}
+$null = Start-FleeceSession vm -Name night -Bitmap nightly @next
 $null = New-Item ready
 while ($true) { $null = Backup-FleeceDisk vm ./repo -Keep 2 -WarningAction Ignore }
 '@
@@ -123,6 +124,7 @@ while ($true) { $null = Backup-FleeceDisk vm ./repo -Keep 2 -WarningAction Ignor
 
     # What the bitmap says has changed, over what the disk was when the bitmap began, is the disk.
     function Assert-Bitmap([byte[]] $Baseline, [byte[]] $Content) {
+        (Get-FleeceBitmap vm).Name | Should -Not -Contain nightly2
         $bitmap = Get-FleeceBitmap vm nightly
         "$($bitmap.State) $($bitmap.Reason)".Trim() | Should -Be Recording
         $null = Start-FleeceSession vm -Name check -Bitmap nightly
@@ -158,7 +160,7 @@ Describe 'A process that serves a <Extension> disk and is ended at a random inst
         foreach ($round in 1..($env:FLEECE_KILLS ? [int] $env:FLEECE_KILLS : 2)) {
             $signal = 'KILL', 'TERM' | Get-Random -SetSeed $random.Next()
             $delay = $random.Next(1, 1500) / 1000
-            $process = Start-ScriptProcess $serve "./vm.$Extension"
+            $process = Start-ScriptProcess $serve (@("./vm.$Extension") + @('nightly2' | Where-Object { $random.Next(2) }))
             $killer = Start-Process sh ('-c', "`"sleep $delay; kill -s $signal $($process.Id)`"") -PassThru
             Invoke-Guest $random $model
             $killer.WaitForExit()

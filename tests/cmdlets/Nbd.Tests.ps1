@@ -43,8 +43,9 @@ Move-Item ready.new ready
 while (-not (Test-Path stop) -and (Get-Process -Id $Parent -ErrorAction Ignore)) { Start-Sleep -Milliseconds 50 }
 Set-Content consumed $session.ConsumedBytes
 '@
-        $arguments = '-NoProfile', '-NonInteractive', '-File', 'server.ps1', "`"$(Get-ModuleUnderTest)`"", $PID
-        $process = Start-Process (Get-PowerShellPath) $arguments -WorkingDirectory $Folder -PassThru `
+        $program, $first = @(Get-PowerShellCommand)
+        $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', 'server.ps1', "`"$(Get-ModuleUnderTest)`"", $PID | Where-Object { $_ }
+        $process = Start-Process $program $arguments -WorkingDirectory $Folder -PassThru `
             -RedirectStandardOutput (Join-Path $Folder server.out) -RedirectStandardError (Join-Path $Folder server.err)
         while (-not (Test-Path (Join-Path $Folder ready))) {
             if ($process.WaitForExit(50)) { throw "The server ended: $(Get-Content (Join-Path $Folder server.err) -Raw)" }

@@ -15,14 +15,8 @@ function Get-ModuleUnderTest {
     $staged.FullName
 }
 
-# A PowerShell that is installed as a tool of .NET runs in a process of dotnet; its launcher is on the path then.
-function Get-PowerShellPath {
-    $own = [Environment]::ProcessPath
-    if ([IO.Path]::GetFileNameWithoutExtension($own) -eq 'pwsh') { return $own }
-    (Get-Command pwsh -CommandType Application -TotalCount 1).Source
-}
-
-# The same PowerShell without its launcher, which would get the signals and the exit code in its stead.
+# The program and its first argument. The process of a PowerShell that is a tool of .NET is dotnet; its launcher would get the signals
+# and the exit code in its stead.
 function Get-PowerShellCommand {
     $own = [Environment]::ProcessPath
     if ([IO.Path]::GetFileNameWithoutExtension($own) -eq 'pwsh') { $own } else { $own, "$PSHOME/pwsh.dll" }

@@ -6,18 +6,18 @@
 #   peer.sh stop
 # ACTIVE and TEMP are images that exist, their format told by the suffix. BITMAP is a text file of "OFFSET LENGTH" lines; the
 # snapshot is limited to the 64 KiB clusters they touch. "start" prints active=URI, snapshot=URI and pid=N when clients can
-# connect. State lies in $PEER_STATE; $FLEECE_SHELL names another Fleece.Shell.dll than this checkout's release build.
+# connect. State lies in $PEER_STATE; $FLEECE_MODULE names another module's manifest than the one under output/.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 state=${PEER_STATE:-${TMPDIR:-/tmp}/fleece-peer}
-shell=${FLEECE_SHELL:-$root/src/Fleece.Shell/bin/Release/Fleece/Fleece.Shell.dll}
+source "$here/pwsh.sh"
 
 stop() {
     local pid
     [[ -f $state/pid ]] || return 0
     pid=$(<"$state/pid")
-    if grep -qs Fleece.Shell "/proc/$pid/cmdline"; then
+    if grep -qs pwsh.dll "/proc/$pid/cmdline"; then
         kill "$pid" 2>/dev/null || true
         for _ in $(seq 200); do
             kill -0 "$pid" 2>/dev/null || break
@@ -33,8 +33,8 @@ start() {
     stop
     mkdir -p "$state"
     rm -f "$state/ready" "$state/nbd.sock"
-    [[ -f $shell ]] || dotnet build -c Release "$root/src/Fleece.Shell" >"$state/build.log" 2>&1
-    setsid dotnet "$shell" "$here/serve.ps1" "$(readlink -f "$active")" \
+    fleece_pwsh "$root" 2>"$state/build.log"
+    setsid "${pwsh[@]}" "$here/serve.ps1" "$(readlink -f "$active")" \
         "$([[ $temp == - ]] && echo - || readlink -f "$temp")" "$state" "$bitmap" </dev/null >"$state/log" 2>&1 &
     echo $! >"$state/pid"
     for _ in $(seq 400); do

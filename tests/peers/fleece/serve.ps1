@@ -2,6 +2,7 @@
 # What peer.sh runs: a disk "active" and, with a temp image, its snapshot "active/snapshot", until the process is told to stop.
 param([string] $ActivePath, [string] $TempPath, [string] $StatePath, [string] $BitmapPath)
 $ErrorActionPreference = 'Stop'
+Import-Module $env:FLEECE_MODULE
 
 $socket = "$StatePath/nbd.sock"
 $format = switch ([IO.Path]::GetExtension($ActivePath)) {

@@ -11,7 +11,7 @@ ask() { # WORD ANSWER: tells the server and waits for its answer
 start_server() {
     rm -f "$work/server.fifo" "$log" "$work/nbd.sock"
     mkfifo "$work/server.fifo"
-    dotnet "$shell" "$here/serve.ps1" "$disk" "$work/nbd.sock" <"$work/server.fifo" >"$log" 2>&1 &
+    "${pwsh[@]}" "$here/serve.ps1" "$disk" "$work/nbd.sock" <"$work/server.fifo" >"$log" 2>&1 &
     server=$!
     children+=("$server")
     exec {server_in}>"$work/server.fifo"

@@ -5,11 +5,11 @@
 # The guest writes and fsyncs all the while and says on its console what it has fsynced. See docs/testing.md for what is proved.
 # Exit code 77 says that something is missing here, and what. $GUEST_KERNEL names a kernel other than the newest in /boot,
 # $GUEST_ACCEL "kvm" or "tcg", $GUEST_FOLDER a folder to work in, which is kept then, $GUEST_PATIENCE the seconds to wait for
-# one thing, and $FLEECE_SHELL another Fleece.Shell.dll than this checkout's.
+# one thing, and $FLEECE_MODULE another module's manifest than the one under output/.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 root=$(cd "$here/../../.." && pwd)
-shell=${FLEECE_SHELL:-$root/src/Fleece.Shell/bin/Release/Fleece/Fleece.Shell.dll}
+source "$here/../fleece/pwsh.sh"
 PATH=$PATH:/usr/sbin:/sbin
 patience=${GUEST_PATIENCE:-120}
 declare -a children=()
@@ -141,7 +141,7 @@ trap finish EXIT
 work=${GUEST_FOLDER:-$(mktemp -d "${TMPDIR:-/tmp}/fleece-guest.XXXXXX")}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-[[ -f $shell ]] || dotnet build -c Release "$root/src/Fleece.Shell" >"$work/build.log" 2>&1
+fleece_pwsh "$root" 2>"$work/build.log"
 make_initramfs "${kernel##*/vmlinuz-}"
 make_disk
 say "kernel ${kernel##*/vmlinuz-}, $accel"

@@ -3,6 +3,7 @@
 #   session | backup PATH | stop | quit
 param([string] $ImagePath, [string] $SocketPath)
 $ErrorActionPreference = 'Stop'
+Import-Module $env:FLEECE_MODULE
 
 $format = if ($ImagePath.EndsWith('.qcow2')) { 'Qcow2' } else { 'Raw' }
 $listenUri = "nbd+unix:///?socket=$([uri]::EscapeDataString($SocketPath))"
