@@ -67,8 +67,8 @@ internal sealed class ImageChain
     /// <param name="findMismatch">Why a file is not the image that the child means, or null when it is; null where the format records
     /// no identity. The first candidate that is the right one decides: only its own parents are opened.</param>
     /// <exception cref="BlockException">NotFound: no candidate exists, or none where the chain must stay; ReferenceRefused: the image is
-    /// untrusted, and the candidates that are left lie outside its folder; Corrupt: a loop, or more than <see cref="MaximumImages"/>; or why
-    /// the parent can't be opened: of several wrong candidates, the first one's reason.</exception>
+    /// untrusted, and the candidates that are left lie outside its folder; Corrupt: a loop, or more than <see cref="MaximumImages"/>; or
+    /// why the parent can't be opened: of several wrong candidates, the first one's reason.</exception>
     public ParentImage OpenParent(
         string childPath,
         IReadOnlyList<string> candidates,

@@ -42,14 +42,14 @@ internal sealed class ImageHome
         && IsAtOrBelow(folder, _folder)
         && IsSameFile(path, real);
 
-    /// <summary>The path to tell where an image that is only described names several: the first that exists, of those that begin with the
-    /// image's folder, for others are not looked at; without one the first.</summary>
+    /// <summary>The path to tell where an image that is only described names several: in the order in which they are tried, the first that
+    /// exists in the image's folder, or that lies elsewhere, where nothing is looked at.</summary>
     /// <param name="imagePath">Full path of the image.</param>
     /// <param name="candidates">Full paths, the best first.</param>
     public static string? Choose(string imagePath, IReadOnlyList<string> candidates)
     {
         string folder = Path.GetDirectoryName(imagePath)!;
-        return candidates.FirstOrDefault(path => IsAtOrBelow(Path.GetDirectoryName(path) ?? path, folder) && File.Exists(path))
+        return candidates.FirstOrDefault(path => !IsAtOrBelow(Path.GetDirectoryName(path) ?? path, folder) || File.Exists(path))
             ?? (candidates.Count == 0 ? null : candidates[0]);
     }
 

@@ -90,7 +90,7 @@ internal sealed class ReferencePolicy
     /// <summary>The error of an image of a repository that has a data file.</summary>
     public static BlockException RefuseDataFileOfRepository(string imagePath, string dataPath) => new(
         BlockErrorKind.ReferenceRefused,
-        $"'{imagePath}' has its data in '{dataPath}', and an image of a repository is one file. Put back the image that Fleece has written.",
+        $"'{imagePath}' has its data in '{dataPath}', and an image of a repository is one file. Put back the one that Fleece has written.",
         imagePath,
         operation: "open");
 
