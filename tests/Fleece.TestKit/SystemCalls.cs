@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Xunit;
 
 namespace Fleece.TestKit;
@@ -8,6 +9,8 @@ namespace Fleece.TestKit;
 /// <summary>The system calls of this process, watched with strace: nothing else shows what a crash of the system would leave.</summary>
 public static class SystemCalls
 {
+    private const int Interrupt = 2;
+
     /// <summary>Notes calls while an action runs, one line each, files by their paths. Skips the test where strace can't watch.</summary>
     /// <param name="folder">Where the log goes.</param>
     /// <param name="names">Names of the calls, separated by commas.</param>
@@ -26,8 +29,9 @@ public static class SystemCalls
         }
         finally
         {
-            // It writes its log to the end before it lets go.
-            using Process stop = Process.Start("kill", ["-INT", trace.Id.ToString(CultureInfo.InvariantCulture)]);
+            // It writes its log to the end before it lets go. A program that sent the signal would be a child that strace watches too, and
+            // strace can wait for ever for one that it has stopped.
+            Assert.Equal(0, SendSignal(trace.Id, Interrupt));
             await trace.WaitForExitAsync();
         }
 
@@ -37,4 +41,7 @@ public static class SystemCalls
     /// <summary>The first call of a name that names a file or another argument, or -1.</summary>
     public static int Find(string[] calls, string name, string argument) => Array.FindIndex(
         calls, call => call.Contains(name, StringComparison.Ordinal) && call.Contains(argument, StringComparison.Ordinal));
+
+    [DllImport("libc", EntryPoint = "kill")]
+    private static extern int SendSignal(int processId, int signal);
 }
