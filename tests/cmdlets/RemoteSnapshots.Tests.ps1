@@ -257,6 +257,16 @@ Describe 'A snapshot of a server that tells nothing' {
         (Read-FleeceSnapshot -Uri (Get-NbdkitUri) | Export-Backup ./b.raw).Point.Kind | Should -Be Full
     }
 
+    It 'is read with one warning that no client may write to it meanwhile' -Skip:(-not $hasNbdkit) {
+        nbdkit --unix "$PWD/nbdkit.sock" --pidfile "$PWD/nbdkit.pid" --readonly file "$PWD/far.raw"
+        while (-not (Test-Path nbdkit.pid)) { Start-Sleep -Milliseconds 10 }
+
+        Read-FleeceSnapshot -Uri (Get-NbdkitUri) -ChunkSizeBytes 64KB -WarningVariable told -WarningAction Ignore | ForEach-Object Dispose
+
+        @($told).Count | Should -Be 1
+        "$told" | Should -BeLike "*can't tell whether the export stands still*"
+    }
+
     It 'names no disk that could be a path' -Skip:(-not $hasNbdkit) {
         nbdkit --unix "$PWD/nbdkit.sock" --pidfile "$PWD/nbdkit.pid" --readonly file "$PWD/far.raw"
         while (-not (Test-Path nbdkit.pid)) { Start-Sleep -Milliseconds 10 }

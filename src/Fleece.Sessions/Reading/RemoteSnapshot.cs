@@ -24,7 +24,11 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         _told = told;
         Snapshot = new BlockDevice(DiskSectors.Over(node), Id);
         Identity = told is null or { DiskName: null, IsTorn: false } ? null : Identify(Id, told, ranges);
-        _untoldWarning = told is { IsTorn: true } ? DescribeTorn(Id, told) : null;
+        _untoldWarning = told is { IsTorn: true } ? DescribeTorn(Id, told)
+            : told is null && !node.HasAccessContext
+                ? $"The server of '{Id}' can't tell whether the export stands still. Let no client write to it while it is read, or what is " +
+                  "read may show several moments."
+            : null;
     }
 
     /// <inheritdoc/>
@@ -85,7 +89,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    /// <remarks>Only that what is read shows no one moment; what the session has to tell, the server's side is told.</remarks>
+    /// <remarks>Only whether what is read shows one moment; what the session has to tell, the server's side is told.</remarks>
     public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>
