@@ -19,7 +19,7 @@ internal delegate void DiskReader(long offsetBytes, Span<byte> buffer);
 /// <para>Threading. Any thread, counted in <see cref="Epochs"/>. It may wait for another copy of the same cluster.</para>
 /// </remarks>
 internal sealed class ClusterCopy(
-    Qcow2Header header, Qcow2Metadata metadata, IContainerFile dataFile, DiskReader disk)
+    Qcow2Header header, CopyPlans plans, IContainerFile dataFile, DiskReader disk)
 {
     private readonly ClusterClaims _claims = new();
 
@@ -39,14 +39,14 @@ internal sealed class ClusterCopy(
         _claims.Claim(cluster, claimed);
         try
         {
-            if (!metadata.TryPlanCopy(offsetBytes, lengthBytes, out CopyPlan plan))
+            if (!plans.TryPlan(offsetBytes, lengthBytes, out CopyPlan plan))
             {
                 return 0;
             }
 
             BlockRange part = new BlockRange(offsetBytes, lengthBytes).Intersect(plan.Fill);
             Fill(plan, part, data.IsEmpty ? data : data[..(int)part.LengthBytes]);
-            return metadata.TryPublish(plan) ? part.LengthBytes : 0;
+            return plans.TryPublish(plan) ? part.LengthBytes : 0;
         }
         finally
         {
@@ -69,7 +69,7 @@ internal sealed class ClusterCopy(
         }
         catch
         {
-            metadata.Abandon(plan);
+            plans.Abandon(plan);
             throw;
         }
     }

@@ -43,6 +43,9 @@ internal static class L2Entry
 
     public static long HostOffset(ulong entry) => (long)(entry & OffsetMask);
 
+    /// <summary>True when nothing is stored and no host cluster is reserved.</summary>
+    public static bool IsHostless(ulong entry) => entry is 0 or ZeroFlag;
+
     public static ClusterKind Kind(ulong entry)
     {
         if (entry == 0)

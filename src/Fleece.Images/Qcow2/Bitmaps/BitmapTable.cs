@@ -76,7 +76,7 @@ internal static class BitmapTable
     /// <summary>Stores the bits in new clusters; all of them 0 when there are none.</summary>
     /// <returns>Where the table is.</returns>
     public static long Write(
-        MetadataFile file, Qcow2Metadata metadata, Qcow2Header header, long granularityBytes, DirtyBitmap? bits)
+        MetadataFile file, ExtensionClusters clusters, Qcow2Header header, long granularityBytes, DirtyBitmap? bits)
     {
         byte[] table = new byte[CountEntries(header, granularityBytes) * sizeof(ulong)];
         byte[] data = new byte[header.ClusterBytes];
@@ -90,7 +90,7 @@ internal static class BitmapTable
             ulong word = AllOnes;
             if (data.AsSpan().ContainsAnyExcept(byte.MaxValue))
             {
-                long hostBytes = metadata.AllocateMetadata(1);
+                long hostBytes = clusters.Allocate(1);
                 file.Write(hostBytes, data);
                 word = (ulong)hostBytes;
             }
@@ -98,7 +98,7 @@ internal static class BitmapTable
             BinaryPrimitives.WriteUInt64BigEndian(table.AsSpan(i * sizeof(ulong)), word);
         }
 
-        long tableBytes = metadata.AllocateMetadata((int)((table.Length + header.ClusterBytes - 1) >> header.ClusterBits));
+        long tableBytes = clusters.Allocate((int)((table.Length + header.ClusterBytes - 1) >> header.ClusterBits));
         file.Write(tableBytes, table);
         return tableBytes;
     }

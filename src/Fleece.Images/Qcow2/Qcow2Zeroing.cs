@@ -1,19 +1,42 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
+using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2;
 
-/// <content>Zeroing and discarding.</content>
-internal sealed partial class Qcow2Node
+/// <summary>Zeroes and discards parts of a qcow2 disk.</summary>
+/// <remarks>
+/// Whole clusters lose their host clusters; in parts of clusters zeros are written where something is stored.
+/// <para>Threading. As <see cref="Qcow2Writer"/>.</para>
+/// <para>Ownership. It owns nothing.</para>
+/// </remarks>
+/// <param name="dataFile">Where data that is not compressed lies: the image, or its external data file.</param>
+/// <param name="parent">What shows through where nothing is stored; null for zeros.</param>
+/// <param name="header">The image's header.</param>
+/// <param name="metadata">Its tables.</param>
+/// <param name="changes">What changes them.</param>
+/// <param name="copy">Writes to clusters with content elsewhere.</param>
+internal sealed class Qcow2Zeroing(
+    IContainerFile dataFile,
+    ParentImage? parent,
+    Qcow2Header header,
+    Qcow2Metadata metadata,
+    Qcow2Changes changes,
+    ClusterCopy copy)
 {
-    // Version 2 can't say that a cluster reads as zeros where a parent is below it: there zeros are written.
-    private bool HasZeroFlag => _header.Version >= 3;
+    private readonly LiveHeader _live = metadata.Header;
+    private readonly Epochs _epochs = metadata.Epochs;
+    private readonly MappingLookup _lookup = metadata.Lookup;
+    private readonly ClusterAllocation _allocation = changes.Allocation;
+    private readonly ClusterDrops _drops = changes.Drops;
+    private readonly ClusterReclaim _reclaim = changes.Reclaim;
+    private readonly MetadataWriteBack _writeBack = changes.WriteBack;
 
-    /// <inheritdoc/>
+    /// <inheritdoc cref="IBlockNode.WriteZeroesAsync"/>
     public async ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
-        CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
         BlockRange range = new(offsetBytes, lengthBytes);
         BlockRange whole = WholeClusters(range);
         if (whole.IsEmpty)
@@ -33,10 +56,9 @@ internal sealed partial class Qcow2Node
         }
     }
 
-    /// <inheritdoc/>
+    /// <inheritdoc cref="IBlockNode.DiscardAsync"/>
     public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
         BlockRange whole = WholeClusters(new BlockRange(offsetBytes, lengthBytes));
         if (!whole.IsEmpty)
         {
@@ -48,13 +70,13 @@ internal sealed partial class Qcow2Node
     // and no parent shows, there are zeros already.
     private void ZeroPart(BlockRange range)
     {
-        int ticket = _metadata.Epochs.Enter();
+        int ticket = _epochs.Enter();
         try
         {
             long atBytes = range.OffsetBytes;
             while (atBytes < range.EndBytes)
             {
-                MappedRun run = _metadata.Map(atBytes, range.EndBytes - atBytes, isContiguous: true);
+                MappedRun run = _lookup.Map(atBytes, range.EndBytes - atBytes, isContiguous: true);
                 long doneBytes = run.LengthBytes;
                 if (run.Kind == ClusterKind.Zero || (run.Kind == ClusterKind.Unallocated && !IsParentAt(atBytes)))
                 {
@@ -62,22 +84,22 @@ internal sealed partial class Qcow2Node
                     continue;
                 }
 
-                _metadata.PrepareForChange();
+                _live.PrepareForChange();
                 if (TryZeroSubclusters(atBytes, run, range.EndBytes, out long zeroedBytes))
                 {
                     doneBytes = zeroedBytes;
                 }
                 else if (run.Kind == ClusterKind.Data && run.IsCopied)
                 {
-                    _dataFile.Zero(run.HostOffsetBytes, doneBytes);
+                    dataFile.Zero(run.HostOffsetBytes, doneBytes);
                 }
-                else if (run.Kind == ClusterKind.Data && _metadata.Allocate(atBytes, doneBytes))
+                else if (run.Kind == ClusterKind.Data && _allocation.Allocate(atBytes, doneBytes))
                 {
                     continue;
                 }
                 else
                 {
-                    doneBytes = _copy.Write(atBytes, doneBytes, default);
+                    doneBytes = copy.Write(atBytes, doneBytes, default);
                 }
 
                 atBytes += doneBytes;
@@ -85,39 +107,39 @@ internal sealed partial class Qcow2Node
         }
         finally
         {
-            _metadata.Epochs.Exit(ticket);
+            _epochs.Exit(ticket);
         }
     }
 
     private bool TryZeroSubclusters(long offsetBytes, MappedRun run, long endBytes, out long zeroedBytes)
     {
         zeroedBytes = 0;
-        long subclusterBytes = 1L << _header.SubclusterBits;
-        if (!_header.IsExtended || _header.IsDataFileRaw || (offsetBytes & (subclusterBytes - 1)) != 0)
+        long subclusterBytes = 1L << header.SubclusterBits;
+        if (!header.IsExtended || header.IsDataFileRaw || (offsetBytes & (subclusterBytes - 1)) != 0)
         {
             return false;
         }
 
-        long clusterEndBytes = (offsetBytes & -_header.ClusterBytes) + _header.ClusterBytes;
+        long clusterEndBytes = (offsetBytes & -header.ClusterBytes) + header.ClusterBytes;
         long runEndBytes = Math.Min(offsetBytes + run.LengthBytes, Math.Min(clusterEndBytes, endBytes));
         zeroedBytes = (runEndBytes - offsetBytes) & -subclusterBytes;
-        return zeroedBytes != 0 && _metadata.TryZeroSubclusters(offsetBytes, zeroedBytes);
+        return zeroedBytes != 0 && _drops.TryZeroSubclusters(offsetBytes, zeroedBytes);
     }
 
     private async ValueTask DropAsync(BlockRange whole, bool asZero, CancellationToken cancellationToken)
     {
-        if (_dataFile != _file)
+        if (header.HasDataFile)
         {
             // Before the mapping goes, so that no write that comes after it is zeroed.
-            _metadata.PrepareForChange();
-            _dataFile.Zero(whole.OffsetBytes, whole.LengthBytes);
-            if (_header.IsDataFileRaw)
+            _live.PrepareForChange();
+            dataFile.Zero(whole.OffsetBytes, whole.LengthBytes);
+            if (header.IsDataFileRaw)
             {
                 return;
             }
         }
 
-        if (!HasZeroFlag && _parent is not null)
+        if (header.Version < 3 && parent is not null)
         {
             whole = await ZeroAboveParentAsync(whole, asZero, cancellationToken).ConfigureAwait(false);
             if (whole.IsEmpty)
@@ -126,37 +148,38 @@ internal sealed partial class Qcow2Node
             }
         }
 
-        long cluster = whole.OffsetBytes >> _header.ClusterBits;
-        long endCluster = (whole.EndBytes + _header.ClusterBytes - 1) >> _header.ClusterBits;
+        long cluster = whole.OffsetBytes >> header.ClusterBits;
+        long endCluster = (whole.EndBytes + header.ClusterBytes - 1) >> header.ClusterBits;
         while (cluster < endCluster)
         {
-            if (_metadata.NeedsWriteBack)
+            if (_writeBack.IsDue)
             {
                 await _writeBack.RunAsync(cancellationToken).ConfigureAwait(false);
             }
 
-            cluster += _metadata.Drop(cluster, endCluster - cluster, asZero);
+            cluster += _drops.Drop(cluster, endCluster - cluster, asZero);
         }
 
-        _metadata.Reclaim();
+        _reclaim.Reclaim();
     }
 
-    // Version 2: what lies above the parent is written as zeros, or kept by a discard; what is left can be dropped.
+    // Version 2 can't say that a cluster reads as zeros where a parent is below it. So what lies above the parent is written as
+    // zeros, or kept by a discard; what is left can be dropped.
     private async ValueTask<BlockRange> ZeroAboveParentAsync(
         BlockRange whole, bool asZero, CancellationToken cancellationToken)
     {
-        long clusterMask = _header.ClusterBytes - 1;
-        long parentEndBytes = (_parent!.Layer.LengthBytes + clusterMask) & ~clusterMask;
+        long clusterMask = header.ClusterBytes - 1;
+        long parentEndBytes = (parent!.Layer.LengthBytes + clusterMask) & ~clusterMask;
         long aboveEndBytes = Math.Clamp(parentEndBytes, whole.OffsetBytes, whole.EndBytes);
         for (long atBytes = whole.OffsetBytes; asZero && atBytes < aboveEndBytes;)
         {
-            if (_metadata.NeedsWriteBack)
+            if (_writeBack.IsDue)
             {
                 await _writeBack.RunAsync(cancellationToken).ConfigureAwait(false);
             }
 
             long nextBytes = Math.Min(
-                aboveEndBytes, atBytes + ((long)Qcow2Limits.ClustersPerCopy << _header.ClusterBits));
+                aboveEndBytes, atBytes + ((long)Qcow2Limits.ClustersPerCopy << header.ClusterBits));
             ZeroPart(BlockRange.FromEnds(atBytes, nextBytes));
             atBytes = nextBytes;
         }
@@ -164,14 +187,14 @@ internal sealed partial class Qcow2Node
         return BlockRange.FromEnds(aboveEndBytes, whole.EndBytes);
     }
 
-    private bool IsParentAt(long offsetBytes) => _parent is not null && offsetBytes < _parent.Layer.LengthBytes;
+    private bool IsParentAt(long offsetBytes) => parent is not null && offsetBytes < parent.Layer.LengthBytes;
 
     // The last cluster of the disk may be partial; a range that reaches the end of the disk takes it with it.
     private BlockRange WholeClusters(BlockRange range)
     {
-        long clusterMask = _header.ClusterBytes - 1;
+        long clusterMask = header.ClusterBytes - 1;
         long startBytes = (range.OffsetBytes + clusterMask) & ~clusterMask;
-        long endBytes = range.EndBytes == _header.SizeBytes ? range.EndBytes : range.EndBytes & ~clusterMask;
+        long endBytes = range.EndBytes == header.SizeBytes ? range.EndBytes : range.EndBytes & ~clusterMask;
         return BlockRange.FromEnds(startBytes, endBytes);
     }
 }
