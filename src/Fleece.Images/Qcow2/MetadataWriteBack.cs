@@ -37,6 +37,7 @@ internal sealed class MetadataWriteBack(
 {
     private const int FirstBufferBytes = 64 * 1024;
 
+    private readonly L2Cache _cache = tables.Cache;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly List<Piece> _first = [];
     private readonly List<Piece> _second = [];
@@ -51,7 +52,7 @@ internal sealed class MetadataWriteBack(
     private readonly record struct Piece(long OffsetBytes, int BufferStart, int LengthBytes);
 
     /// <summary>True when a request should write metadata back before it makes more of it. Any thread.</summary>
-    public bool IsDue => tables.Cache.IsFullOfChanges || reclaim.NeedsWriteBack;
+    public bool IsDue => _cache.IsFullOfChanges || reclaim.NeedsWriteBack;
 
     /// <summary>Makes everything that completed before the call durable.</summary>
     /// <exception cref="BlockException">The first failure, which poisons the image; later calls report it
@@ -132,12 +133,12 @@ internal sealed class MetadataWriteBack(
             }
         }
 
-        foreach (L2Slice slice in tables.Cache.Dirty)
+        foreach (L2Slice slice in _cache.Dirty)
         {
             Capture(slice);
         }
 
-        tables.Cache.MarkAllClean();
+        _cache.MarkAllClean();
         _newTables.AddRange(tables.NewTables);
         foreach (int index in refcounts.DirtyTableEntries)
         {

@@ -37,6 +37,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
     private readonly ParentImage? _parent;
     private readonly Qcow2Header _header;
     private readonly Qcow2Metadata _metadata;
+    private readonly Poison _poison;
     private readonly Qcow2Reader _reader;
     private readonly Qcow2Writer? _writer;
     private readonly Qcow2Zeroing? _zeroing;
@@ -50,6 +51,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
         _parent = attachments.Parent;
         _header = header;
         _metadata = new Qcow2Metadata(file, header, attachments);
+        _poison = _metadata.File.Poison;
         _reader = new Qcow2Reader(file, _dataFile, _parent, header, _metadata);
         _bitmaps = new ImageBitmaps(file, header, _metadata);
         if (_metadata.Changes is { } changes)
@@ -170,7 +172,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
         Check(0, 0, "flush", cancellationToken);
         if (_metadata.Changes is { } changes)
         {
-            _metadata.File.Poison.ThrowIfSet();
+            _poison.ThrowIfSet();
             await changes.WriteBack.RunAsync(cancellationToken).ConfigureAwait(false);
         }
     }
@@ -185,7 +187,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
     public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps) => _bitmaps.Write(bitmaps);
 
     /// <inheritdoc/>
-    public void Abandon() => _metadata.File.Poison.Set(
+    public void Abandon() => _poison.Set(
         new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
@@ -257,7 +259,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
     private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, operation, cancellationToken);
-        if (_file.IsReadOnly)
+        if (_writer is null)
         {
             throw new BlockException(
                 BlockErrorKind.ReadOnly,
@@ -267,7 +269,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
                 operation);
         }
 
-        _metadata.File.Poison.ThrowIfSet();
+        _poison.ThrowIfSet();
     }
 
     private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
