@@ -293,7 +293,7 @@ internal sealed class ClusterAllocator
         _refcounts.LengthenTable(clusters);
         long table = TakeAtEnd(clusters);
         Count(table, clusters);
-        Qcow2HeaderWriter.WriteRefcountTable(_file, _refcounts, table << _clusterBits, _refcounts.TableClusters);
+        _refcounts.WriteTable(table << _clusterBits);
         Abandoned.Add(old);
     }
 }

@@ -48,6 +48,9 @@ internal sealed record Qcow2Header
 
     public const int CompressionZstd = 1;
 
+    /// <summary>log2 of the subclusters of a cluster ("Extended L2 Entries").</summary>
+    public const int SubclusterCountBits = 5;
+
     public required int Version { get; init; }
 
     public required int ClusterBits { get; init; }
@@ -103,7 +106,7 @@ internal sealed record Qcow2Header
     public int L2SliceEntryBits => L2EntryBits - ClusterBits + L2SliceBits;
 
     /// <summary>log2 of the unit that is allocated: a cluster, or a subcluster.</summary>
-    public int SubclusterBits => ClusterBits - (IsExtended ? Subclusters.CountBits : 0);
+    public int SubclusterBits => ClusterBits - (IsExtended ? SubclusterCountBits : 0);
 
     /// <summary>True for L2 entries of 16 bytes.</summary>
     public bool IsExtended => (IncompatibleFeatures & ExtendedL2Bit) != 0;

@@ -54,29 +54,6 @@ internal static class Qcow2HeaderWriter
         file.Flush();
     }
 
-    /// <summary>Writes the whole refcount table to a new place and makes the header point there, durably.</summary>
-    public static void WriteRefcountTable(
-        MetadataFile file, RefcountStore refcounts, long offsetBytes, int clusters)
-    {
-        byte[] bytes = new byte[refcounts.Table.Length * sizeof(ulong)];
-        for (int i = 0; i < refcounts.Table.Length; i++)
-        {
-            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * sizeof(ulong)), refcounts.Table[i]);
-        }
-
-        refcounts.WriteDirtyBlocks();
-        file.Write(offsetBytes, bytes);
-        file.Flush();
-
-        // Offset and length are neighbours in the header, so that one small write changes both.
-        Span<byte> place = stackalloc byte[12];
-        BinaryPrimitives.WriteInt64BigEndian(place, offsetBytes);
-        BinaryPrimitives.WriteInt32BigEndian(place[8..], clusters);
-        file.Write(Qcow2Header.RefcountTableOffsetField, place);
-        file.Flush();
-        refcounts.MoveTable(offsetBytes);
-    }
-
     private static void WriteWord(MetadataFile file, long offsetBytes, ulong value)
     {
         Span<byte> word = stackalloc byte[sizeof(ulong)];

@@ -93,7 +93,7 @@ internal sealed class RefcountStore
         DirtyTableEntries.Add(tableIndex);
     }
 
-    /// <summary>Makes the table in memory longer; its place on disk follows with <see cref="MoveTable"/>.</summary>
+    /// <summary>Makes the table in memory longer; its place on disk follows with <see cref="WriteTable"/>.</summary>
     public void LengthenTable(int clusters)
     {
         ulong[] longer = new ulong[((long)clusters << _clusterBits) / sizeof(ulong)];
@@ -101,9 +101,25 @@ internal sealed class RefcountStore
         Table = longer;
     }
 
-    /// <summary>Says that the whole table has been written somewhere else.</summary>
-    public void MoveTable(long offsetBytes)
+    /// <summary>Writes the whole table to a new place and makes the header point there, durably.</summary>
+    public void WriteTable(long offsetBytes)
     {
+        byte[] bytes = new byte[Table.Length * sizeof(ulong)];
+        for (int i = 0; i < Table.Length; i++)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * sizeof(ulong)), Table[i]);
+        }
+
+        WriteDirtyBlocks();
+        _file.Write(offsetBytes, bytes);
+        _file.Flush();
+
+        // Offset and length are neighbours in the header, so that one small write changes both.
+        Span<byte> place = stackalloc byte[12];
+        BinaryPrimitives.WriteInt64BigEndian(place, offsetBytes);
+        BinaryPrimitives.WriteInt32BigEndian(place[8..], TableClusters);
+        _file.Write(Qcow2Header.RefcountTableOffsetField, place);
+        _file.Flush();
         TableOffsetBytes = offsetBytes;
         DirtyTableEntries.Clear();
     }

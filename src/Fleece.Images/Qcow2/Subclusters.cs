@@ -19,11 +19,8 @@ internal readonly record struct L2Descriptor(ulong Entry, ulong Subclusters);
 /// </remarks>
 internal static class Subclusters
 {
-    /// <summary>log2 of the subclusters of a cluster.</summary>
-    public const int CountBits = 5;
-
     /// <summary>Subclusters of a cluster.</summary>
-    public const int Count = 1 << CountBits;
+    public const int Count = 1 << Qcow2Header.SubclusterCountBits;
 
     public const ulong AllZero = 0xffff_ffff_0000_0000;
 
