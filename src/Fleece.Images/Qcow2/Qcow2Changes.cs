@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
+using Fleece.Images.Qcow2.Refcounts;
+
 namespace Fleece.Images.Qcow2;
 
 /// <summary>The parts that change the tables of an image that is open for writing.</summary>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2;
 

@@ -4,8 +4,11 @@ using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Bitmaps;
+using Fleece.Images.Qcow2.Changing;
 using Fleece.Images.Qcow2.Checking;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2;
 

@@ -3,6 +3,8 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
 
 namespace Fleece.Images.Qcow2;
 

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;
 

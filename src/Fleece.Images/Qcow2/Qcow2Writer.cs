@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Changing;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
 
 namespace Fleece.Images.Qcow2;
 

@@ -2,6 +2,9 @@
 using System.Buffers.Binary;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
 
 namespace Fleece.Images.Qcow2.Bitmaps;
 

@@ -2,6 +2,8 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Bitmaps;
 
