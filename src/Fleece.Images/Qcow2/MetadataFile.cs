@@ -13,6 +13,8 @@ internal sealed class MetadataFile(IContainerFile file, Poison poison)
 {
     public string Path => file.Path;
 
+    public Poison Poison => poison;
+
     public long GetLength() => file.GetLength();
 
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);

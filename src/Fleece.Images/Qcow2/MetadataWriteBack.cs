@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
-using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2;
 
@@ -20,13 +22,25 @@ namespace Fleece.Images.Qcow2;
 /// </para>
 /// <para>Threading. One write-back at a time; others wait for it asynchronously.</para>
 /// </remarks>
+/// <param name="file">The image.</param>
+/// <param name="dataFile">The external data file; null when the data lies in the image.</param>
+/// <param name="tables">Has the L1 and L2 tables that have changed.</param>
+/// <param name="header">Tells whether anything has changed.</param>
+/// <param name="refcounts">Has the refcounts that have changed.</param>
+/// <param name="allocator">Trims the file at the end.</param>
+/// <param name="reclaim">Told what the disk has forgotten.</param>
 internal sealed class MetadataWriteBack(
-    IContainerFile container, IContainerFile dataFile, Qcow2Metadata metadata) : IDisposable
+    MetadataFile file,
+    MetadataFile? dataFile,
+    MappingTables tables,
+    LiveHeader header,
+    RefcountStore refcounts,
+    ClusterAllocator allocator,
+    ClusterReclaim reclaim) : IDisposable
 {
     private const int FirstBufferBytes = 64 * 1024;
 
-    private readonly MetadataFile _file = new(container, metadata.Poison);
-    private readonly MetadataFile? _dataFile = dataFile == container ? null : new(dataFile, metadata.Poison);
+    private readonly L2Cache _cache = tables.Cache;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly List<Piece> _first = [];
     private readonly List<Piece> _second = [];
@@ -39,6 +53,9 @@ internal sealed class MetadataWriteBack(
     private bool _hasAllocated;
 
     private readonly record struct Piece(long OffsetBytes, int BufferStart, int LengthBytes);
+
+    /// <summary>True when a request should write metadata back before it makes more of it. Any thread.</summary>
+    public bool IsDue => _cache.IsFullOfChanges || reclaim.NeedsWriteBack;
 
     /// <summary>Makes everything that completed before the call durable.</summary>
     /// <exception cref="BlockException">The first failure, which poisons the image; later calls report it
@@ -55,23 +72,22 @@ internal sealed class MetadataWriteBack(
             _turn.Release();
         }
 
-        metadata.Reclaim();
+        reclaim.Reclaim();
     }
 
     /// <summary>Leaves the file as a clean image: nothing leaked, nothing grown in advance. No request may
     /// run.</summary>
     public void Finish()
     {
-        if (!metadata.HasChanged || metadata.Poison.IsSet)
+        if (!header.HasChanged || file.Poison.IsSet)
         {
             return;
         }
 
         Run();
-        metadata.Reclaim();
-        lock (metadata.Sync)
+        reclaim.Reclaim();
+        lock (tables.Sync)
         {
-            ClusterAllocator allocator = metadata.Allocator!;
             foreach ((long cluster, long count) in allocator.Abandoned)
             {
                 allocator.Release(cluster, count);
@@ -79,8 +95,8 @@ internal sealed class MetadataWriteBack(
 
             allocator.Abandoned.Clear();
             allocator.TrimFile();
-            metadata.Refcounts!.WriteDirtyBlocks();
-            _file.Flush();
+            refcounts.WriteDirtyBlocks();
+            file.Flush();
         }
     }
 
@@ -89,28 +105,26 @@ internal sealed class MetadataWriteBack(
     private void Run()
     {
         long number;
-        lock (metadata.Sync)
+        lock (tables.Sync)
         {
-            metadata.Poison.ThrowIfSet();
-            number = metadata.BeginWriteBack();
+            file.Poison.ThrowIfSet();
+            number = reclaim.BeginWriteBack();
             Capture();
         }
 
-        _dataFile?.Flush();
+        dataFile?.Flush();
         Write(_first, isFlushed: _hasAllocated && (_second.Count | _third.Count) != 0);
         Write(_second, isFlushed: _second.Count != 0);
         Write(_third, isFlushed: true);
-        lock (metadata.Sync)
+        lock (tables.Sync)
         {
             Forget();
-            metadata.EndWriteBack(number);
+            reclaim.EndWriteBack(number);
         }
     }
 
     private void Capture()
     {
-        ClusterAllocator allocator = metadata.Allocator!;
-        RefcountStore refcounts = metadata.Refcounts!;
         _bufferEnd = 0;
         _hasAllocated = allocator.HasAllocated;
         allocator.HasAllocated = false;
@@ -122,25 +136,25 @@ internal sealed class MetadataWriteBack(
             }
         }
 
-        foreach (L2Slice slice in metadata.Cache.Dirty)
+        foreach (L2Slice slice in _cache.Dirty)
         {
             Capture(slice);
         }
 
-        metadata.Cache.MarkAllClean();
-        _newTables.AddRange(metadata.NewTables);
+        _cache.MarkAllClean();
+        _newTables.AddRange(tables.NewTables);
         foreach (int index in refcounts.DirtyTableEntries)
         {
             CaptureWord(_second, refcounts.TableOffsetBytes, index, refcounts.Table[index]);
         }
 
         refcounts.DirtyTableEntries.Clear();
-        foreach (int index in metadata.DirtyL1Entries)
+        foreach (int index in tables.DirtyL1Entries)
         {
-            CaptureWord(_third, metadata.L1OffsetBytes, index, metadata.L1Entry(index));
+            CaptureWord(_third, tables.L1OffsetBytes, index, tables.L1Entry(index));
         }
 
-        metadata.DirtyL1Entries.Clear();
+        tables.DirtyL1Entries.Clear();
     }
 
     private void Capture(RefcountBlock block)
@@ -155,9 +169,9 @@ internal sealed class MetadataWriteBack(
 
     private void Capture(L2Slice slice)
     {
-        long offsetBytes = metadata.HostOffset(slice) + ((long)slice.DirtyStart * slice.EntryBytes);
+        long offsetBytes = tables.HostOffset(slice) + ((long)slice.DirtyStart * slice.EntryBytes);
         int lengthBytes = (slice.DirtyEnd - slice.DirtyStart) * slice.EntryBytes;
-        bool isOfNewTable = metadata.NewTables.Contains(metadata.L1Index(slice));
+        bool isOfNewTable = tables.NewTables.Contains(tables.L1Index(slice));
         slice.CopyDirty(Reserve(isOfNewTable ? _first : _third, offsetBytes, lengthBytes));
         slice.IsBeingWritten = true;
         _slices.Add(slice);
@@ -186,12 +200,12 @@ internal sealed class MetadataWriteBack(
     {
         foreach (Piece piece in pieces)
         {
-            _file.Write(piece.OffsetBytes, _buffer.AsSpan(piece.BufferStart, piece.LengthBytes));
+            file.Write(piece.OffsetBytes, _buffer.AsSpan(piece.BufferStart, piece.LengthBytes));
         }
 
         if (isFlushed)
         {
-            _file.Flush();
+            file.Flush();
         }
     }
 
@@ -207,7 +221,7 @@ internal sealed class MetadataWriteBack(
             slice.IsBeingWritten = false;
         }
 
-        metadata.NewTables.ExceptWith(_newTables);
+        tables.NewTables.ExceptWith(_newTables);
         _blocks.Clear();
         _slices.Clear();
         _newTables.Clear();

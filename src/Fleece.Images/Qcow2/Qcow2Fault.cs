@@ -32,6 +32,13 @@ internal static class Qcow2Fault
             path,
             offsetBytes);
 
+    /// <summary>A request meets an L2 entry that contradicts the format.</summary>
+    public static BlockException UnusableEntry(string path, long offsetBytes) => Corrupt(
+        path,
+        $"the L2 entry of disk offset {offsetBytes} has reserved bits, or points at no cluster of the file, or " +
+        "at the image's own tables",
+        offsetBytes);
+
     public static BlockException Truncated(string path, string what) =>
         new(
             BlockErrorKind.Truncated,

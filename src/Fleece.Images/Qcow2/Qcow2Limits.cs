@@ -10,6 +10,9 @@ internal static class Qcow2Limits
     /// <summary>Largest cluster_bits that tools read: 2 MiB clusters.</summary>
     public const int MaxClusterBits = 21;
 
+    /// <summary>Largest offset of a cluster: an L1 or L2 entry has bits 9 to 55 for it ("Cluster mapping").</summary>
+    public const ulong MaxClusterOffsetBytes = 0x00ff_ffff_ffff_fe00;
+
     /// <summary>cluster_bits of new images: 64 KiB, what other tools create.</summary>
     public const int DefaultClusterBits = 16;
 

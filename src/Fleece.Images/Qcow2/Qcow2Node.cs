@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Bitmaps;
+using Fleece.Images.Qcow2.Changing;
 using Fleece.Images.Qcow2.Checking;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2;
 
@@ -28,17 +33,18 @@ namespace Fleece.Images.Qcow2;
 /// <para>Ownership. The node owns the file, the parent and the data file. <see cref="DisposeAsync"/> writes metadata back
 /// and reports if it can't.</para>
 /// </remarks>
-internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IAbandonable
+internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapImage, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly IContainerFile _dataFile;
     private readonly ParentImage? _parent;
-    private readonly CompressedClusters _compressed;
-    private readonly ClusterCompressor? _compressor;
     private readonly Qcow2Header _header;
     private readonly Qcow2Metadata _metadata;
-    private readonly ClusterCopy _copy;
-    private readonly MetadataWriteBack _writeBack;
+    private readonly Poison _poison;
+    private readonly Qcow2Reader _reader;
+    private readonly Qcow2Writer? _writer;
+    private readonly Qcow2Zeroing? _zeroing;
+    private readonly ImageBitmaps _bitmaps;
     private bool _isClosed;
 
     private Qcow2Node(IContainerFile file, Qcow2Header header, Qcow2Attachments attachments)
@@ -48,17 +54,34 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
         _parent = attachments.Parent;
         _header = header;
         _metadata = new Qcow2Metadata(file, header, attachments);
-        _compressed = new CompressedClusters(file, header, _metadata.Allocator);
-        _compressor = attachments.Compression is { } compression && !file.IsReadOnly
-            ? new ClusterCompressor(file, header, _metadata, ClusterCodecs.Find(file.Path, compression))
-            : null;
-        _copy = new ClusterCopy(header, _metadata, _dataFile, ReadMapped);
-        _writeBack = new MetadataWriteBack(file, _dataFile, _metadata);
+        _poison = _metadata.File.Poison;
+        _reader = new Qcow2Reader(file, _dataFile, _parent, header, _metadata);
+        _bitmaps = new ImageBitmaps(file, header, _metadata);
+        if (_metadata.Changes is { } changes)
+        {
+            ClusterCompressor? compressor = attachments.Compression is { } compression
+                ? new ClusterCompressor(
+                    file, header, _metadata.Lookup, changes.Drops, changes.Compressed, ClusterCodecs.Find(file.Path, compression))
+                : null;
+            ClusterCopy copy = new(header, changes.Copies, _dataFile, _reader.ReadMapped);
+            _writer = new Qcow2Writer(_dataFile, _metadata, changes, copy, compressor);
+            _zeroing = new Qcow2Zeroing(_dataFile, _parent, header, _metadata, changes, copy);
+        }
+
         Geometry = new BlockGeometry(header.SizeBytes, IsReadOnly: file.IsReadOnly);
     }
 
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => LocalFile.CanReadAhead;
+
+    /// <inheritdoc/>
+    public bool HasRoomForBitmaps => _bitmaps.HasRoom;
+
+    /// <inheritdoc/>
+    public string? BitmapsNote => _bitmaps.Note;
 
     /// <summary>The tables, for tests.</summary>
     internal Qcow2Metadata Metadata => _metadata;
@@ -102,18 +125,78 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
     IImageLayer? IImageLayer.Parent => _parent?.Layer;
 
     /// <inheritdoc/>
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        Check(offsetBytes, buffer.Length, "read", cancellationToken);
+        _reader.Read(offsetBytes, buffer.Span);
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
+
+    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
+
+    /// <inheritdoc/>
+    public ValueTask<BlockStatusRun> GetStatusAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        Check(offsetBytes, lengthBytes, "query", cancellationToken);
+        return new ValueTask<BlockStatusRun>(_reader.GetStatus(offsetBytes, lengthBytes));
+    }
+
+    /// <inheritdoc/>
+    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => _reader.GetStatus(offsetBytes, lengthBytes);
+
+    /// <inheritdoc/>
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
+
+    /// <inheritdoc/>
+    public ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, data.Length, "write", cancellationToken);
+        return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask WriteZeroesAsync(
+        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
+        return _zeroing!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
+        return _zeroing!.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
+    }
+
+    /// <inheritdoc/>
     public async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
-        if (!_file.IsReadOnly)
+        if (_metadata.Changes is { } changes)
         {
-            _metadata.Poison.ThrowIfSet();
-            await _writeBack.RunAsync(cancellationToken).ConfigureAwait(false);
+            _poison.ThrowIfSet();
+            await changes.WriteBack.RunAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 
     /// <inheritdoc/>
-    public void Abandon() => _metadata.Poison.Set(
+    public IReadOnlyList<StoredBitmap> ReadBitmaps() => _bitmaps.Read();
+
+    /// <inheritdoc/>
+    public void KeepBitmaps() => _bitmaps.Keep();
+
+    /// <inheritdoc/>
+    public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps) => _bitmaps.Write(bitmaps);
+
+    /// <inheritdoc/>
+    public void Abandon() => _poison.Set(
         new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     /// <inheritdoc/>
@@ -134,14 +217,11 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
         _isClosed = true;
         try
         {
-            if (!_file.IsReadOnly)
-            {
-                _writeBack.Finish();
-            }
+            _metadata.Changes?.WriteBack.Finish();
         }
         finally
         {
-            _writeBack.Dispose();
+            _metadata.Changes?.WriteBack.Dispose();
             _file.Dispose();
             _parent?.Dispose();
             if (_dataFile != _file)
@@ -188,7 +268,7 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
     private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, operation, cancellationToken);
-        if (_file.IsReadOnly)
+        if (_writer is null)
         {
             throw new BlockException(
                 BlockErrorKind.ReadOnly,
@@ -198,7 +278,7 @@ internal sealed partial class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, I
                 operation);
         }
 
-        _metadata.Poison.ThrowIfSet();
+        _poison.ThrowIfSet();
     }
 
     private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)

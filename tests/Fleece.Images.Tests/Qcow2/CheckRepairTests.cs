@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Checking;
+using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
 

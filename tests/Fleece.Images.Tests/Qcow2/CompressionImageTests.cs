@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Mapping;
 using Fleece.TestKit;
 using Xunit;
 

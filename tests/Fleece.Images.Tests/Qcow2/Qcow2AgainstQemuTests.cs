@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
 
@@ -72,7 +73,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         ReferenceDisk disk = new(SizeBytes);
         await using (Qcow2Node node = Images.Open(path))
         {
-            int before = node.Metadata.Refcounts!.TableClusters;
+            int before = node.Metadata.Changes!.Refcounts.TableClusters;
             await OnThreadsAsync(4, async part =>
             {
                 Seeds own = seeds.Fork();
@@ -87,7 +88,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
                     }
                 }
             });
-            Assert.True(node.Metadata.Refcounts.TableClusters > before);
+            Assert.True(node.Metadata.Changes!.Refcounts.TableClusters > before);
         }
 
         Images.CheckWithQemu(path, disk);

@@ -77,7 +77,7 @@ public sealed class Qcow2CrashTests : IDisposable
         Seeds seeds = Seeds.FromEnvironment();
         MemoryContainer container = new(Images.Empty(GrowingBytes, ClusterBytes));
         await using Qcow2Node node = Qcow2Node.Open(container);
-        int blocks = node.Metadata.Refcounts!.Table.Count(offset => offset != 0);
+        int blocks = node.Metadata.Changes!.Refcounts.Table.Count(offset => offset != 0);
         container.BeforeFlush = () =>
         {
             for (int i = 0; i < 6; i++)
@@ -92,7 +92,7 @@ public sealed class Qcow2CrashTests : IDisposable
             await node.FlushAsync(CancellationToken.None);
         }
 
-        Assert.True(node.Metadata.Refcounts.Table.Count(offset => offset != 0) > blocks + 5);
+        Assert.True(node.Metadata.Changes!.Refcounts.Table.Count(offset => offset != 0) > blocks + 5);
     }
 
     // The same over the moment in which the refcount table moves: 64 blocks of 64 refcounts count 2 MiB.
@@ -109,7 +109,7 @@ public sealed class Qcow2CrashTests : IDisposable
         await using Qcow2Node node = Qcow2Node.Open(container);
         await node.WriteAsync(0, seeds.Bytes(StartBytes), WriteFlags.None, CancellationToken.None);
         await node.FlushAsync(CancellationToken.None);
-        int clusters = node.Metadata.Refcounts!.TableClusters;
+        int clusters = node.Metadata.Changes!.Refcounts.TableClusters;
         container.BeforeFlush = () =>
         {
             for (int i = 0; i < 6; i++)
@@ -123,7 +123,7 @@ public sealed class Qcow2CrashTests : IDisposable
             await node.FlushAsync(CancellationToken.None);
         }
 
-        Assert.True(node.Metadata.Refcounts.TableClusters > clusters);
+        Assert.True(node.Metadata.Changes!.Refcounts.TableClusters > clusters);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
 
@@ -27,21 +28,21 @@ public sealed class Qcow2ExtensionTests : IDisposable
         byte[] stored = Seeds.FromEnvironment().Bytes(ClusterBytes);
         await using (Qcow2Node node = Images.Open(path))
         {
-            long placeBytes = node.Metadata.AllocateMetadata(3);
-            node.Metadata.WriteMetadata(placeBytes, stored);
+            long placeBytes = node.Metadata.Changes!.Extensions.Allocate(3);
+            node.Metadata.Changes!.Extensions.Write(placeBytes, stored);
             await node.FlushAsync(CancellationToken.None);
-            node.Metadata.SetExtension(Own, [1, 2, 3]);
-            node.Metadata.SetExtension(Own, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
+            node.Metadata.Header.SetExtension(Own, [1, 2, 3]);
+            node.Metadata.Header.SetExtension(Own, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
             long first = placeBytes / ClusterBytes;
-            node.Metadata.FreeMetadata([first, first + 1, first + 2]);
+            node.Metadata.Changes!.Extensions.Free([first, first + 1, first + 2]);
         }
 
         await using (Qcow2Node node = Images.Open(path))
         {
-            Assert.Equal([1, 2, 3, 4, 5], node.Metadata.Extensions.Find(Unknown));
-            Assert.Equal([4, 5, 6, 7, 8, 9, 10, 11, 12], node.Metadata.Extensions.Find(Own));
-            node.Metadata.SetExtension(Own, null);
-            Assert.Null(node.Metadata.Extensions.Find(Own));
+            Assert.Equal([1, 2, 3, 4, 5], node.Metadata.Header.Extensions.Find(Unknown));
+            Assert.Equal([4, 5, 6, 7, 8, 9, 10, 11, 12], node.Metadata.Header.Extensions.Find(Own));
+            node.Metadata.Header.SetExtension(Own, null);
+            Assert.Null(node.Metadata.Header.Extensions.Find(Own));
         }
 
         ImageInfo info = await Image.GetInfoAsync(path, null, CancellationToken.None);
@@ -57,12 +58,12 @@ public sealed class Qcow2ExtensionTests : IDisposable
         image[Qcow2Header.AutoclearField + 7] = 0b1101;
         MemoryContainer container = new(image);
         await using Qcow2Node node = Qcow2Node.Open(container);
-        node.Metadata.KeepAutoclear(Qcow2Header.BitmapsBit);
+        node.Metadata.Header.KeepAutoclear(Qcow2Header.BitmapsBit);
         Assert.Equal(0, container.ChangeCount);
 
         await node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None);
         Assert.Equal(0b0001, container.Content[Qcow2Header.AutoclearField + 7]);
-        node.Metadata.SetAutoclear(Qcow2Header.BitmapsBit, isSet: false);
+        node.Metadata.Header.SetAutoclear(Qcow2Header.BitmapsBit, isSet: false);
         Assert.Equal(0, container.Content[Qcow2Header.AutoclearField + 7]);
     }
 
@@ -73,7 +74,7 @@ public sealed class Qcow2ExtensionTests : IDisposable
         await using Qcow2Node node = Qcow2Node.Open(container);
 
         BlockException failure = Assert.Throws<BlockException>(
-            () => node.Metadata.SetExtension(Own, new byte[ClusterBytes]));
+            () => node.Metadata.Header.SetExtension(Own, new byte[ClusterBytes]));
 
         Assert.Equal(BlockErrorKind.InvalidArgument, failure.Kind);
         Assert.Equal(0, container.ChangeCount);

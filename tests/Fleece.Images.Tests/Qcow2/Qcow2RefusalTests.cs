@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
 

@@ -167,7 +167,7 @@ public sealed class Qcow2ReuseTests : IDisposable
                 long offsetBytes = seeds.Next(disk.LengthBytes - data.Length);
                 await node.WriteAsync(offsetBytes, data, WriteFlags.None, CancellationToken.None);
                 disk.Write(offsetBytes, data);
-                Assert.InRange(node.Metadata.Cache.ResidentCount, 0, node.Metadata.Cache.Capacity + 2);
+                Assert.InRange(node.Metadata.Tables.Cache.ResidentCount, 0, node.Metadata.Tables.Cache.Capacity + 2);
             }
 
             await disk.CheckAllAsync(node);

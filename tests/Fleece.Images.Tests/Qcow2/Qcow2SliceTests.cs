@@ -32,7 +32,7 @@ public sealed class Qcow2SliceTests : IDisposable
         string path = _folder.NewFile(".qcow2");
         await Images.CreateFileAsync(path, SizeBytes, ClusterBytes);
         await using Qcow2Node node = OpenSmall(path);
-        Assert.Equal(Qcow2Limits.MinCachedTables, node.Metadata.Cache.Capacity);
+        Assert.Equal(Qcow2Limits.MinCachedTables, node.Metadata.Tables.Cache.Capacity);
         Task[] workers = new Task[6];
         for (int worker = 0; worker < workers.Length; worker++)
         {
@@ -81,7 +81,7 @@ public sealed class Qcow2SliceTests : IDisposable
                     await Images.RandomRequestAsync(node, disk, seeds, new BlockRange(0, SizeBytes));
                 }
 
-                Assert.InRange(node.Metadata.Cache.ResidentCount, 1, node.Metadata.Cache.Capacity + 2);
+                Assert.InRange(node.Metadata.Tables.Cache.ResidentCount, 1, node.Metadata.Tables.Cache.Capacity + 2);
                 await disk.CheckAllAsync(node);
                 await disk.CheckStatusAsync(node);
             }
@@ -105,7 +105,7 @@ public sealed class Qcow2SliceTests : IDisposable
             foreach (long offsetBytes in offsets)
             {
                 await node.WriteAsync(offsetBytes, Content(offsetBytes), WriteFlags.None, CancellationToken.None);
-                Assert.InRange(node.Metadata.Cache.ResidentCount, 1, node.Metadata.Cache.Capacity + 2);
+                Assert.InRange(node.Metadata.Tables.Cache.ResidentCount, 1, node.Metadata.Tables.Cache.Capacity + 2);
             }
         }
 
@@ -137,7 +137,7 @@ public sealed class Qcow2SliceTests : IDisposable
             await node.WriteAsync(offsetBytes, Content(offsetBytes), WriteFlags.None, CancellationToken.None);
         }
 
-        Assert.Equal(Slices, node.Metadata.Cache.Dirty.Count);
+        Assert.Equal(Slices, node.Metadata.Tables.Cache.Dirty.Count);
         Assert.Equal(0, flushes);
         await node.FlushAsync(CancellationToken.None);
         Assert.InRange(flushes, 1, 3);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
 

@@ -2,6 +2,9 @@
 using System.Buffers.Binary;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
 
 namespace Fleece.Images.Qcow2.Bitmaps;
 
@@ -76,7 +79,7 @@ internal static class BitmapTable
     /// <summary>Stores the bits in new clusters; all of them 0 when there are none.</summary>
     /// <returns>Where the table is.</returns>
     public static long Write(
-        MetadataFile file, Qcow2Metadata metadata, Qcow2Header header, long granularityBytes, DirtyBitmap? bits)
+        MetadataFile file, ExtensionClusters clusters, Qcow2Header header, long granularityBytes, DirtyBitmap? bits)
     {
         byte[] table = new byte[CountEntries(header, granularityBytes) * sizeof(ulong)];
         byte[] data = new byte[header.ClusterBytes];
@@ -90,7 +93,7 @@ internal static class BitmapTable
             ulong word = AllOnes;
             if (data.AsSpan().ContainsAnyExcept(byte.MaxValue))
             {
-                long hostBytes = metadata.AllocateMetadata(1);
+                long hostBytes = clusters.Allocate(1);
                 file.Write(hostBytes, data);
                 word = (ulong)hostBytes;
             }
@@ -98,7 +101,7 @@ internal static class BitmapTable
             BinaryPrimitives.WriteUInt64BigEndian(table.AsSpan(i * sizeof(ulong)), word);
         }
 
-        long tableBytes = metadata.AllocateMetadata((int)((table.Length + header.ClusterBytes - 1) >> header.ClusterBits));
+        long tableBytes = clusters.Allocate((int)((table.Length + header.ClusterBytes - 1) >> header.ClusterBits));
         file.Write(tableBytes, table);
         return tableBytes;
     }

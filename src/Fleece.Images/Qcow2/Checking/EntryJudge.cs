@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Qcow2.Mapping;
+
 namespace Fleece.Images.Qcow2.Checking;
 
 /// <summary>What a check makes of an entry.</summary>

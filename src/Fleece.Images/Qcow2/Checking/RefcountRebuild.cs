@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2.Checking;
 

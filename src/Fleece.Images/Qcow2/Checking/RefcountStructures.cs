@@ -2,6 +2,8 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2.Checking;
 

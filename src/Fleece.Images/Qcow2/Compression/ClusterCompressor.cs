@@ -2,6 +2,9 @@
 using Fleece.Block;
 using Fleece.Block.Buffers;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
 
 namespace Fleece.Images.Qcow2.Compression;
 
@@ -16,7 +19,7 @@ namespace Fleece.Images.Qcow2.Compression;
 /// <para>Threading. Any thread, counted in <see cref="Epochs"/>.</para>
 /// </remarks>
 internal sealed class ClusterCompressor(
-    IContainerFile file, Qcow2Header header, Qcow2Metadata metadata, IClusterCodec codec)
+    IContainerFile file, Qcow2Header header, MappingLookup lookup, ClusterDrops drops, CompressedPlaces places, IClusterCodec codec)
 {
     // Data that gets smaller by less than this share of the cluster is not worth inflating at every read.
     private const int LeastGain = 16;
@@ -54,13 +57,13 @@ internal sealed class ClusterCompressor(
         }
 
         data = data[..insideBytes];
-        bool isZero = !data.ContainsAnyExcept((byte)0);
-        if (isZero && metadata.TryWriteZeroCluster(offsetBytes))
+        if (!lookup.IsHostless(offsetBytes))
         {
-            return insideBytes;
+            return 0;
         }
 
-        return metadata.IsHostless(offsetBytes) && TryWrite(offsetBytes, data) ? insideBytes : 0;
+        bool isZero = !data.ContainsAnyExcept((byte)0);
+        return (isZero && drops.TryZeroCluster(offsetBytes)) || TryWrite(offsetBytes, data) ? insideBytes : 0;
     }
 
     private bool TryWrite(long offsetBytes, ReadOnlySpan<byte> data)
@@ -69,7 +72,7 @@ internal sealed class ClusterCompressor(
         try
         {
             return TryCompress(data, target.Memory, out int lengthBytes)
-                && metadata.TryReserveCompressed(lengthBytes, out CompressedExtent extent)
+                && places.TryReserve(lengthBytes, out CompressedExtent extent)
                 && TryStore(offsetBytes, extent, target.GetSpan()[..lengthBytes]);
         }
         finally
@@ -107,13 +110,13 @@ internal sealed class ClusterCompressor(
         try
         {
             file.Write(extent.OffsetBytes, compressed);
-            isPublished = metadata.TryPublishCompressed(offsetBytes, extent);
+            isPublished = places.TryPublish(offsetBytes, extent);
         }
         finally
         {
             if (!isPublished)
             {
-                metadata.AbandonCompressed(extent);
+                places.Abandon(extent);
             }
         }
 

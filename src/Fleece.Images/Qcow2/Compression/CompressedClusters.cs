@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Buffers;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Mapping;
+using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2.Compression;
 

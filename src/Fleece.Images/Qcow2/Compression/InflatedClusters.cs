@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Qcow2.Mapping;
+
 namespace Fleece.Images.Qcow2.Compression;
 
 /// <summary>A few clusters as they are inflated, so that small reads one behind the other inflate each cluster once.</summary>

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Fleece.Images.Qcow2.Headers;
+
+namespace Fleece.Images.Qcow2.Refcounts;
+
+/// <summary>The refcount table, whole in memory, and a bounded cache of its blocks.</summary>
+/// <remarks>
+/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything
+/// points to a cluster, and go down only when what pointed to it is gone from the disk durably. The table's own entries
+/// are different: see <see cref="MetadataWriteBack"/>.</para>
+/// <para>Threading. Only under the metadata lock.</para>
+/// </remarks>
+internal sealed class RefcountStore
+{
+    private readonly MetadataFile _file;
+    private readonly Dictionary<int, RefcountBlock> _byTableIndex = [];
+    private readonly List<RefcountBlock> _resident = [];
+    private readonly int _clusterBits;
+    private readonly int _order;
+    private readonly int _capacity;
+    private RefcountBlock? _last;
+    private int _hand;
+
+    public RefcountStore(MetadataFile file, Qcow2Header header, long cacheBytes)
+    {
+        _file = file;
+        _clusterBits = header.ClusterBits;
+        _order = header.RefcountOrder;
+        _capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, int.MaxValue);
+        TableOffsetBytes = header.RefcountTableOffsetBytes;
+        Table = new ulong[((long)header.RefcountTableClusters << _clusterBits) / sizeof(ulong)];
+        ReadTable();
+    }
+
+    /// <summary>Host offsets of the blocks, 0 where there is none.</summary>
+    public ulong[] Table { get; private set; }
+
+    public long TableOffsetBytes { get; private set; }
+
+    public int TableClusters => (int)((long)Table.Length * sizeof(ulong) >> _clusterBits);
+
+    /// <summary>Entries of the table that the disk does not have yet.</summary>
+    public List<int> DirtyTableEntries { get; } = [];
+
+    /// <summary>Blocks in memory.</summary>
+    public List<RefcountBlock> Resident => _resident;
+
+    /// <summary>Clusters one block counts: 8 * cluster size / refcount bits.</summary>
+    public int ClustersPerBlock => 1 << ClustersPerBlockBits;
+
+    /// <summary>The largest refcount that fits.</summary>
+    public ulong LargestRefcount =>
+        _order == Qcow2Limits.MaxRefcountOrder ? ulong.MaxValue : (1UL << (1 << _order)) - 1;
+
+    private int ClustersPerBlockBits => _clusterBits + 3 - _order;
+
+    public bool IsCovered(long cluster) => TableIndexOf(cluster) < Table.Length;
+
+    public bool HasBlock(long cluster) => IsCovered(cluster) && Table[TableIndexOf(cluster)] != 0;
+
+    public int TableIndexOf(long cluster) =>
+        (int)Math.Min(int.MaxValue, cluster >> ClustersPerBlockBits);
+
+    /// <summary>The refcount of a cluster; 0 where there is no block.</summary>
+    public ulong Get(long cluster) => HasBlock(cluster) ? Find(cluster).Get(IndexInBlock(cluster)) : 0;
+
+    /// <summary>Sets the refcount of a cluster whose block exists.</summary>
+    public void Set(long cluster, ulong refcount) => Find(cluster).Set(IndexInBlock(cluster), refcount);
+
+    /// <summary>The first free cluster in the part of the range that one block counts.</summary>
+    /// <returns>The cluster, or -1; then <paramref name="nextCluster"/> says where to go on.</returns>
+    public long FindFree(long start, long end, out long nextCluster)
+    {
+        long blockEnd = Math.Min(end, ((start >> ClustersPerBlockBits) + 1) << ClustersPerBlockBits);
+        nextCluster = blockEnd;
+        if (!HasBlock(start))
+        {
+            return start;
+        }
+
+        int first = IndexInBlock(start);
+        int found = Find(start).FindFree(first, first + (int)(blockEnd - start));
+        return found < 0 ? -1 : start + found - first;
+    }
+
+    /// <summary>Puts a new, empty block into the table in memory.</summary>
+    public void AddBlock(int tableIndex, long hostOffsetBytes)
+    {
+        RefcountBlock block = new(tableIndex, hostOffsetBytes, 1 << _clusterBits, _order);
+        Insert(block);
+        Table[tableIndex] = (ulong)hostOffsetBytes;
+        DirtyTableEntries.Add(tableIndex);
+    }
+
+    /// <summary>Makes the table in memory longer; its place on disk follows with <see cref="WriteTable"/>.</summary>
+    public void LengthenTable(int clusters)
+    {
+        ulong[] longer = new ulong[((long)clusters << _clusterBits) / sizeof(ulong)];
+        Table.CopyTo(longer, 0);
+        Table = longer;
+    }
+
+    /// <summary>Writes the whole table to a new place and makes the header point there, durably.</summary>
+    public void WriteTable(long offsetBytes)
+    {
+        byte[] bytes = new byte[Table.Length * sizeof(ulong)];
+        for (int i = 0; i < Table.Length; i++)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * sizeof(ulong)), Table[i]);
+        }
+
+        WriteDirtyBlocks();
+        _file.Write(offsetBytes, bytes);
+        _file.Flush();
+
+        // Offset and length are neighbours in the header, so that one small write changes both.
+        Span<byte> place = stackalloc byte[12];
+        BinaryPrimitives.WriteInt64BigEndian(place, offsetBytes);
+        BinaryPrimitives.WriteInt32BigEndian(place[8..], TableClusters);
+        _file.Write(Qcow2Header.RefcountTableOffsetField, place);
+        _file.Flush();
+        TableOffsetBytes = offsetBytes;
+        DirtyTableEntries.Clear();
+    }
+
+    /// <summary>Writes every changed block, and leaves those changed that a write-back has captured
+    /// meanwhile.</summary>
+    public void WriteDirtyBlocks()
+    {
+        foreach (RefcountBlock block in _resident)
+        {
+            if (block.IsDirty || block.IsBeingWritten)
+            {
+                Write(block);
+            }
+        }
+    }
+
+    private void Write(RefcountBlock block)
+    {
+        if (block.IsBeingWritten)
+        {
+            // The captured, older bytes may land after these; so all of the block has to be written once more.
+            _file.Write(block.HostOffsetBytes, block.Bytes);
+            block.DirtyStartBytes = 0;
+            block.DirtyEndBytes = block.Bytes.Length;
+            return;
+        }
+
+        _file.Write(
+            block.HostOffsetBytes + block.DirtyStartBytes,
+            block.Bytes.AsSpan(block.DirtyStartBytes, block.DirtyEndBytes - block.DirtyStartBytes));
+        block.MarkClean();
+    }
+
+    private RefcountBlock Find(long cluster)
+    {
+        int tableIndex = TableIndexOf(cluster);
+        if (_last is { } last && last.TableIndex == tableIndex)
+        {
+            return last;
+        }
+
+        if (!_byTableIndex.TryGetValue(tableIndex, out RefcountBlock? block))
+        {
+            block = new RefcountBlock(tableIndex, (long)Table[tableIndex], 1 << _clusterBits, _order);
+            _file.Read(block.HostOffsetBytes, block.Bytes);
+            Insert(block);
+        }
+
+        block.IsReferenced = true;
+        _last = block;
+        return block;
+    }
+
+    private void Insert(RefcountBlock block)
+    {
+        if (_resident.Count >= _capacity)
+        {
+            EvictOne();
+        }
+
+        _resident.Add(block);
+        _byTableIndex.Add(block.TableIndex, block);
+    }
+
+    private void EvictOne()
+    {
+        for (int step = 0; step < 2 * _resident.Count; step++)
+        {
+            _hand = _hand + 1 < _resident.Count ? _hand + 1 : 0;
+            RefcountBlock block = _resident[_hand];
+            if (block.IsBeingWritten || block == _last)
+            {
+                continue;
+            }
+
+            if (block.IsReferenced)
+            {
+                block.IsReferenced = false;
+                continue;
+            }
+
+            if (block.IsDirty)
+            {
+                Write(block);
+            }
+
+            _byTableIndex.Remove(block.TableIndex);
+            _resident[_hand] = _resident[^1];
+            _resident.RemoveAt(_resident.Count - 1);
+            return;
+        }
+    }
+
+    private void ReadTable()
+    {
+        Span<byte> bytes = MemoryMarshal.AsBytes(Table.AsSpan());
+        _file.Read(TableOffsetBytes, bytes);
+        long fileEndBytes = (_file.GetLength() + (1L << _clusterBits) - 1) & -(1L << _clusterBits);
+        for (int i = 0; i < Table.Length; i++)
+        {
+            ulong offset = BinaryPrimitives.ReadUInt64BigEndian(bytes[(i * sizeof(ulong))..]);
+            Table[i] = offset;
+            if (offset != 0 && ((offset & ((1UL << _clusterBits) - 1)) != 0 || offset >= (ulong)fileEndBytes))
+            {
+                throw Qcow2Fault.Corrupt(
+                    _file.Path,
+                    $"refcount table entry {i} is {offset}, not the offset of a cluster within the file of " +
+                    $"{_file.GetLength()} bytes");
+            }
+        }
+    }
+
+    private int IndexInBlock(long cluster) => (int)(cluster & (ClustersPerBlock - 1));
+}
