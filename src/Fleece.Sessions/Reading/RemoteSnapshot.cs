@@ -26,8 +26,8 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         Identity = told is null or { DiskName: null, IsTorn: false } ? null : Identify(Id, told, ranges);
         _untoldWarning = told is { IsTorn: true } ? DescribeTorn(Id, told)
             : told is null && !node.HasAccessContext
-                ? $"The server of '{Id}' can't tell whether the export stands still. Let no client write to it while it is read, or what is " +
-                  "read may show several moments."
+                ? $"The server of '{Id}' can't tell whether the export stands still. Let no client write to it while it is read, or what " +
+                  "is read may show several moments."
             : null;
     }
 
