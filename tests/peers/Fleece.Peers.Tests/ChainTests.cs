@@ -124,7 +124,7 @@ public sealed class ChainTests : IAsyncDisposable
         await Peer.RunAsync("qemu-img", "bitmap", "--add", parent, "daily");
         string child = await OverlayAsync(parent, "qcow2", "middle.qcow2", "8M");
         await Peer.RunAsync("qemu-img", "bitmap", "--add", child, "daily");
-        using (Process killed = Peer.Start("qemu-nbd", "-k", _folder.File("killed.sock"), "-f", "qcow2", child))
+        using (Process killed = Peer.Start("qemu-nbd", "-t", "-k", _folder.File("killed.sock"), "-f", "qcow2", child))
         {
             await Wait.UntilAsync(() => File.Exists(_folder.File("killed.sock")));
             await QemuIo.RunAsync($"nbd+unix:///?socket={_folder.File("killed.sock")}", "write 1M 64k");
