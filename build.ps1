@@ -158,17 +158,22 @@ function Invoke-Demo {
     Invoke-InPowerShell '-Command', "Import-Module $module; & $example"
 }
 
+# Failures of the .NET tests are reported when the cmdlet tests have run too, so that one run tells all.
 function Test-Module {
     Build-Module
+    $failure = $null
     Push-Location $Root
     try {
         # The runner is chosen by global.json, which is looked for from the current folder upwards.
         Invoke-Native dotnet test, '--solution', $Solution, '--configuration', $Configuration
+    } catch {
+        $failure = $_
     } finally {
         Pop-Location
     }
 
     Test-Cmdlets
+    if ($failure) { throw $failure }
 }
 
 function Test-Cmdlets {
