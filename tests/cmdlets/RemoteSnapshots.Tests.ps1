@@ -40,12 +40,12 @@ Describe 'The snapshot of a session in another process' {
 
     It 'is of one disk with the other sessions of it and with backups in the process of the disk, without a warning' {
         foreach ($name in 'f1', 'f2') {
-            $null = Invoke-Server $server "`$null = Start-FleeceSession vm -Name $name"
+            $null = Invoke-Server $server ([scriptblock]::Create("`$null = Start-FleeceSession vm -Name $name"))
             $null = Read-FleeceSnapshot -Uri (Get-ServedUri "vm/$name") | Export-Backup ./repo/ -WarningVariable said -WarningAction Ignore
             $said | Should -BeNullOrEmpty
         }
-        Invoke-Server $server "Backup-FleeceDisk vm '$PWD/repo' -WarningVariable said -WarningAction Ignore | Out-Null; `$said" |
-            Should -Not -BeLike '*two disks*'
+        $job = "`$null = Backup-FleeceDisk vm '$PWD/repo' -WarningVariable said -WarningAction Ignore; `$said"
+        Invoke-Server $server ([scriptblock]::Create($job)) | Should -Not -BeLike '*two disks*'
 
         $points = Get-FleeceBackup ./repo
         $points[0, 1].SourceAddress | Should -Be (Get-ServedUri vm), (Get-ServedUri vm)
@@ -178,7 +178,7 @@ Describe 'The snapshot of a session in another process' {
         }
 
         $failure.FullyQualifiedErrorId | Should -Be 'ConnectionLost,Fleece.ReadFleeceSnapshotCommand'
-        Get-FleeceBackup ./repo | Should -BeNullOrEmpty
+        './repo' | Should -Not -Exist
     }
 }
 
