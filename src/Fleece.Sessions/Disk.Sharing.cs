@@ -19,6 +19,10 @@ public sealed partial class Disk
     /// writers, or its server tells that nothing changes the export.</summary>
     internal bool IsUnchanging => IsReadOnly && !IsShared && (!NbdUri.IsUri(Path) || _export is not null);
 
+    /// <summary>Where the disk's bytes come from, the same for each snapshot of one disk of a server: the image, or the URI of the disk's
+    /// export.</summary>
+    internal string SourceAddress => _export?.DiskUri(NbdUri.Parse(Path)).ToString() ?? Path;
+
     /// <summary>Refuses what would promise a point in time, or a record of all changes, that a shared disk can't have.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, unless the user has accepted that there is none.
     /// </exception>

@@ -120,6 +120,15 @@ internal sealed record ExportIdentity
         _ => null,
     };
 
+    /// <summary>The export of the disk, beside the one that tells this: without the session and the consumer behind its name.</summary>
+    public NbdUri DiskUri(NbdUri uri)
+    {
+        string snapshot = Consumer is null ? $"/{SessionName}" : $"/{SessionName}/{Consumer}";
+        return IsSnapshot && uri.ExportName.EndsWith(snapshot, StringComparison.OrdinalIgnoreCase)
+            ? uri.WithExport(uri.ExportName[..^snapshot.Length])
+            : uri;
+    }
+
     /// <summary>The keys and values.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> ToPairs()
     {

@@ -49,7 +49,7 @@ public sealed partial class Session : ISnapshotSource
     public string Id => $"{Disk.Name}/{Name}";
 
     /// <inheritdoc/>
-    string ISnapshotSource.Address => Disk.Path;
+    string ISnapshotSource.Address => Disk.SourceAddress;
 
     /// <inheritdoc/>
     string? ISnapshotSource.Consumer => null;

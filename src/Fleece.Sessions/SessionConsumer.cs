@@ -37,7 +37,7 @@ public sealed class SessionConsumer : ISnapshotSource
     string ISnapshotSource.Id => Session.Id;
 
     /// <inheritdoc/>
-    string ISnapshotSource.Address => Session.Disk.Path;
+    string ISnapshotSource.Address => Session.Disk.SourceAddress;
 
     /// <inheritdoc/>
     string? ISnapshotSource.Consumer => Name;

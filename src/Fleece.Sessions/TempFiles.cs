@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+using System.Text;
 using Fleece.Block.Files;
 
 namespace Fleece.Sessions;
@@ -13,10 +15,14 @@ internal static class TempFiles
 {
     private const string Extension = ".fleece-temp";
     private const int IdLength = 32;
+    private const int HashDigits = 8;
 
-    /// <summary>A name that no other session has.</summary>
-    public static string NewFile(string folder, Disk disk, string sessionName) =>
-        Path.Combine(folder, $"{PrefixOf(disk)}{sessionName}.{Guid.NewGuid():N}{Extension}");
+    // The disk's part and the session's of a name; with the dots, the id and the extension 246 bytes at most.
+    private const int MaximumPartBytes = 100;
+
+    /// <summary>A name that no other session has. It fits into a file system whatever the disk and the session are called.</summary>
+    public static string NewFile(string folder, Disk disk, string sessionName) => Path.Combine(
+        folder, $"{Shorten(ImageOf(disk))}.{FileNames.Shorten(sessionName, MaximumPartBytes)}.{Guid.NewGuid():N}{Extension}");
 
     /// <summary>Removes what killed processes have left of a disk's sessions.</summary>
     /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>
@@ -32,11 +38,12 @@ internal static class TempFiles
             return [];
         }
 
-        string prefix = PrefixOf(disk);
+        string image = ImageOf(disk);
+        string[] prefixes = [$"{image}.", $"{Shorten(image)}."];
         return
         [
             .. from file in files
-               where IsTemp(Path.GetFileName(file), prefix)
+               where Array.Exists(prefixes, prefix => IsTemp(Path.GetFileName(file), prefix))
                let reason = LeftFile.Remove(file)
                where reason is not null
                select $"'{file}' looks like old data of a session whose process was killed, and could not be removed. " +
@@ -44,7 +51,12 @@ internal static class TempFiles
         ];
     }
 
-    private static string PrefixOf(Disk disk) => (disk.IsExport ? disk.Name : Path.GetFileName(disk.Path)) + ".";
+    private static string ImageOf(Disk disk) => disk.IsExport ? disk.Name : Path.GetFileName(disk.Path);
+
+    // The same for each session of a disk, and another one for a disk whose name only begins alike.
+    private static string Shorten(string image) => Encoding.UTF8.GetByteCount(image) <= MaximumPartBytes ? image
+        : FileNames.Shorten(image, MaximumPartBytes - 1 - HashDigits) + "~" +
+          Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(image)))[..HashDigits];
 
     private static bool IsTemp(string name, string prefix)
     {

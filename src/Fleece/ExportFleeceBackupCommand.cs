@@ -98,7 +98,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             if (_writer is null)
             {
                 _writer = Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
-                if (_writer.Note is { } note)
+                if (_writer.OtherSourceNote is { } note)
                 {
                     WriteWarning(note);
                 }

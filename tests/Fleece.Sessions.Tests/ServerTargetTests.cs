@@ -96,7 +96,7 @@ public sealed class ServerTargetTests
 
         public BackupPoint? Point => null;
 
-        public string? Note => null;
+        public string? OtherSourceNote => null;
 
         public ValueTask CompleteAsync(
             IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken) => image.FlushAsync(cancellationToken);

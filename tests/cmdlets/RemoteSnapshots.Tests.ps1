@@ -38,6 +38,21 @@ Describe 'The snapshot of a session in another process' {
         (Get-Content ./b.qcow2.json -Raw | ConvertFrom-Json).session | Should -Be vm/nightly
     }
 
+    It 'is of one disk with the other sessions of it and with backups in the process of the disk, without a warning' {
+        foreach ($name in 'f1', 'f2') {
+            $null = Invoke-Server $server ([scriptblock]::Create("`$null = Start-FleeceSession vm -Name $name"))
+            $null = Read-FleeceSnapshot -Uri (Get-ServedUri "vm/$name") | Export-Backup ./repo/ -WarningVariable said -WarningAction Ignore
+            $said | Should -BeNullOrEmpty
+        }
+        $job = "`$null = Backup-FleeceDisk vm '$PWD/repo' -WarningVariable said -WarningAction Ignore; `$said"
+        Invoke-Server $server ([scriptblock]::Create($job)) | Should -Not -BeLike '*two disks*'
+
+        $points = Get-FleeceBackup ./repo
+        $points[0, 1].SourceAddress | Should -Be (Get-ServedUri vm), (Get-ServedUri vm)
+        $null = Restore-FleeceBackup ./repo ./restored.raw -WarningVariable said -WarningAction Ignore
+        $said | Should -BeNullOrEmpty
+    }
+
     It 'makes full and then incremental backups, as in the process of the disk' {
         $expected = foreach ($night in 1, 2, 3) {
             $null = Invoke-Server $server {
@@ -163,7 +178,7 @@ Describe 'The snapshot of a session in another process' {
         }
 
         $failure.FullyQualifiedErrorId | Should -Be 'ConnectionLost,Fleece.ReadFleeceSnapshotCommand'
-        Get-FleeceBackup ./repo | Should -BeNullOrEmpty
+        './repo' | Should -Not -Exist
     }
 }
 

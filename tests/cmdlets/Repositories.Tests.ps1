@@ -49,14 +49,31 @@ Describe 'Repositories of one disk' {
         Backup-Night ./first 5 | Should -Be Incremental
     }
 
+    It 'are not begun by a job that misses the backups it builds on' {
+        Backup-Night ./vms 1 | Should -Be Full
+        Rename-Item ./vms unmounted
+        { Backup-Night ./vms 2 } | Should -Throw -ErrorId 'BackupParentMissing,Fleece.BackupFleeceDiskCommand'
+        './vms' | Should -Not -Exist
+        Rename-Item ./unmounted vms
+        Backup-Night ./vms 3 | Should -Be Incremental
+    }
+
+    It 'go on in full when their bitmap was disabled, and say so' {
+        Backup-Night ./vms 1 | Should -Be Full
+        Disable-FleeceBitmap vm (Get-FleeceBitmap vm).Name
+        Backup-Night ./vms 2 | Should -Be Full
+        "$said" | Should -BeLike '*was disabled*records again from now on*'
+        Backup-Night ./vms 3 | Should -Be Incremental
+    }
+
     It 'tell that another image of the name came into one, and so does a restore of the newest' {
         Backup-Night ./vms 1 | Should -Be Full
         $null = New-Item ./other -ItemType Directory
         Dismount-FleeceDisk vm
         $null = New-FleeceImage ./other/vm.raw -SizeBytes 2MB
         $null = Mount-FleeceDisk ./other/vm.raw
-        Backup-Night ./vms 2 | Should -Be Full
-        "$said" | Should -BeLike "*$PWD/other/vm.raw*$PWD/vm.raw*a repository of its own*"
+        (Backup-FleeceDisk vm ./vms -Keep 1 -WarningVariable said -WarningAction Ignore).Point.Kind | Should -Be Full
+        "$said" | Should -BeLike "*$PWD/other/vm.raw*$PWD/vm.raw*a repository of its own*-Keep takes nothing out in this run*"
 
         $null = Restore-FleeceBackup ./vms ./newest.raw -WarningVariable restoring -WarningAction Ignore
         "$restoring" | Should -BeLike '*If these are two disks*'

@@ -1,10 +1,35 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
+
 namespace Fleece.Block.Files;
 
 /// <summary>Gives files names and times, and takes names away, with the engine's errors.</summary>
 /// <remarks>Threading. All calls are safe from any thread.</remarks>
 public static class FileNames
 {
+    /// <summary>The longest name of a file in bytes of UTF-8, as the usual file systems have it.</summary>
+    public const int MaximumBytes = 255;
+
+    /// <summary>The beginning of a name that takes no more than so many bytes of UTF-8, with no character cut in two.</summary>
+    public static string Shorten(string name, int maximumBytes)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        int lengthBytes = 0;
+        int length = 0;
+        foreach (Rune rune in name.EnumerateRunes())
+        {
+            lengthBytes += rune.Utf8SequenceLength;
+            if (lengthBytes > maximumBytes)
+            {
+                return name[..length];
+            }
+
+            length += rune.Utf16SequenceLength;
+        }
+
+        return name;
+    }
+
     /// <summary>Moves a file to another name of the same file system, at once and durably.</summary>
     /// <remarks>The folder is flushed (<see cref="FileFlush.Folder"/>), because a name that a crash forgets is a file that is lost.
     /// </remarks>

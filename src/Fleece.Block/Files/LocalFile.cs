@@ -53,6 +53,12 @@ public sealed partial class LocalFile : IDisposable
     /// <summary>The handle, for locks and identity. This class owns it, and I/O goes through this class.</summary>
     public SafeFileHandle Handle { get; }
 
+    /// <summary>False once another file, or none, is at <see cref="Path"/>: it was renamed or deleted while it is open. Where the system
+    /// does not tell files apart, true while there is one.</summary>
+    public bool HasItsName => !OperatingSystem.IsLinux() || !PosixFile.TryLook(Handle, out PosixFile.FileLook opened)
+        ? File.Exists(Path)
+        : PosixFile.TryLook(Path, out PosixFile.FileLook look) && look == opened;
+
     /// <summary>The length of the file now.</summary>
     public long LengthBytes
     {

@@ -66,8 +66,9 @@ public sealed class BackupWriter : IAsyncDisposable
     /// <summary>Bytes that have arrived so far, zeros included.</summary>
     public long ArrivedBytes => _dataBytes + _zeroBytes;
 
-    /// <summary>What the user should hear though the backup goes on; whole sentences, null for nothing.</summary>
-    public string? Note => _target.Note;
+    /// <summary>What tells that the backup may be of another disk than the one before it in its repository; whole sentences, null for
+    /// nothing.</summary>
+    public string? OtherSourceNote => _target.OtherSourceNote;
 
     /// <summary>Opens the target for the snapshot that a chunk comes from.</summary>
     /// <inheritdoc cref="CreateAsync(BackupOptions, ISnapshotSource, CancellationToken)" path="/exception"/>

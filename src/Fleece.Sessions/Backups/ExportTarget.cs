@@ -40,7 +40,7 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
     public BackupPoint? Point => null;
 
     /// <inheritdoc/>
-    public string? Note => null;
+    public string? OtherSourceNote => null;
 
     /// <summary>Connects and checks that the disk fits.</summary>
     /// <param name="uri">The export.</param>

@@ -56,7 +56,7 @@ internal sealed class FileTarget : IBackupTarget
     public BackupPoint? Point { get; private set; }
 
     /// <inheritdoc/>
-    public string? Note => null;
+    public string? OtherSourceNote => null;
 
     /// <summary>Tells tests how far the end of a backup has come.</summary>
     internal Action<string>? Reached { get; set; }

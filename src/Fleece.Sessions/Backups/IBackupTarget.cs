@@ -33,8 +33,9 @@ internal interface IBackupTarget
     /// <summary>True when it keeps what it holds in a manifest.</summary>
     bool KeepsManifest { get; }
 
-    /// <summary>What the user should hear of it though the backup goes on; whole sentences, null for nothing.</summary>
-    string? Note { get; }
+    /// <summary>What tells that the backup may be of another disk than the one before it in its repository; whole sentences, null for
+    /// nothing.</summary>
+    string? OtherSourceNote { get; }
 
     /// <summary>What it has become, as its manifest says; null before that, and without one.</summary>
     BackupPoint? Point { get; }

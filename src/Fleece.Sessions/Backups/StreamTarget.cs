@@ -41,7 +41,7 @@ internal sealed class StreamTarget(Stream stream, long sizeBytes) : IBackupTarge
     public BackupPoint? Point => null;
 
     /// <inheritdoc/>
-    public string? Note => null;
+    public string? OtherSourceNote => null;
 
     /// <summary>Refuses what a stream can't do.</summary>
     public static StreamTarget Create(Stream stream, BackupOptions options, long sizeBytes) =>

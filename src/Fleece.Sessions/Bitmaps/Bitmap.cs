@@ -142,7 +142,8 @@ public sealed class Bitmap
             throw new BlockException(
                 BlockErrorKind.BitmapOfParent,
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}', and nothing changes it " +
-                "through the disk. Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap.",
+                "through the disk. " +
+                (UntrustedAdvice ?? "Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap."),
                 ImagePath);
         }
     }
@@ -155,12 +156,17 @@ public sealed class Bitmap
             throw new BlockException(
                 BlockErrorKind.BitmapOfParent,
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}': it says what changed " +
-                "there before this image was made over it, and misses what changed since, so no snapshot is limited to it. Make a full " +
-                "backup; or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap -Disabled, merge " +
-                "both into that with Merge-FleeceBitmap, and pin it.",
+                "there before this image was made over it, and misses what changed since, so no snapshot is limited to it. " +
+                (UntrustedAdvice ??
+                    "Make a full backup; or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap " +
+                    "-Disabled, merge both into that with Merge-FleeceBitmap, and pin it."),
                 ImagePath);
         }
     }
+
+    // A record that can't be trusted can't be merged either.
+    private string? UntrustedAdvice => Reason is not { } reason ? null
+        : $"It can't be trusted either: {reason} Do without it: make a bitmap of the disk with New-FleeceBitmap, and a full backup.";
 
     internal void CheckFree()
     {

@@ -19,6 +19,8 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
 {
     public const string Extension = ".fleece-bitmaps";
 
+    private const string NewExtension = ".new";
+
     /// <summary>While guests write, the file is written at least this often: its time of modification follows the image's.</summary>
     public static readonly TimeSpan WitnessInterval = TimeSpan.FromSeconds(1);
 
@@ -58,9 +60,24 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
     /// <summary>Makes a file that is to take the place of the image's, or of none.</summary>
     public static Sidecar CreateBeside(string imagePath, SidecarDirectory directory)
     {
-        string path = $"{PathFor(imagePath)}.new";
-        FileNames.Delete(path);
-        return CreateAt(path, imagePath, directory);
+        string path = $"{PathFor(imagePath)}{NewExtension}";
+        try
+        {
+            FileNames.Delete(path);
+            return CreateAt(path, imagePath, directory);
+        }
+        catch (BlockException e) when (
+            e.InnerException is PathTooLongException || System.IO.Path.GetFileName(path).Length > FileNames.MaximumBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.BitmapStoreUnusable,
+                $"The disk's bitmaps can't be kept, because the name of the image '{imagePath}' is too long for a file beside it that is " +
+                $"named after it, with '{Extension}{NewExtension}' at the end. Rename the image: most file systems take names of " +
+                $"{FileNames.MaximumBytes} bytes, so {FileNames.MaximumBytes - Extension.Length - NewExtension.Length} are left for it.",
+                path,
+                operation: "create",
+                cause: e);
+        }
     }
 
     /// <summary>Gives the file the name of the one that counts, in one step. Before anything is recorded.</summary>

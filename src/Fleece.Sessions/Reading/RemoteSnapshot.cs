@@ -35,7 +35,8 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public string Id => _node.Uri.ToString();
 
     /// <inheritdoc/>
-    public string Address => Id;
+    /// <remarks>The disk's export: each session has an export of its own, and all show one disk.</remarks>
+    public string Address => _told?.DiskUri(_node.Uri).ToString() ?? Id;
 
     /// <inheritdoc/>
     public string? Consumer => _told?.Consumer;

@@ -15,12 +15,16 @@ namespace Fleece.Sessions.Repositories;
 /// </remarks>
 public sealed class BackupJob : IAsyncDisposable
 {
+    private const string KeepWaits =
+        "-Keep takes nothing out in this run and goes on with the next one: until then, copy what is to stay of the other disk.";
+
     private readonly BackupJobOptions _options;
     private readonly RepositoryFolder _folder;
     private readonly List<string> _notes = [];
     private Session? _session;
     private SnapshotRead? _read;
     private BackupWriter? _writer;
+    private bool _isOtherSource;
 
     private BackupJob(BackupJobOptions options, RepositoryFolder folder)
     {
@@ -96,12 +100,13 @@ public sealed class BackupJob : IAsyncDisposable
         return backup;
     }
 
-    /// <summary>Takes the oldest backups out, if there are to be only so many. The new backup stays whatever happens here.</summary>
+    /// <summary>Takes the oldest backups out, if there are to be only so many. The new backup stays whatever happens here. Nothing goes in
+    /// a run whose notes say that the backup may be of another disk: the old ones may be all that there is of theirs.</summary>
     /// <exception cref="BlockException">Why one can't be taken out; the next job tries again.</exception>
     public async ValueTask RetainAsync(CancellationToken cancellationToken = default)
     {
         // While the bitmap counts from an older backup, that one must stay.
-        if (_options.Keep is not { } keep || (_session!.Bitmap is { } bitmap && bitmap.BaselineId != _session.InstantId))
+        if (_options.Keep is not { } keep || _isOtherSource || (_session!.Bitmap is { } bitmap && bitmap.BaselineId != _session.InstantId))
         {
             return;
         }
@@ -170,9 +175,10 @@ public sealed class BackupJob : IAsyncDisposable
                 source,
                 cancellationToken)
             .ConfigureAwait(false);
-        if (_writer.Note is { } note)
+        if (_writer.OtherSourceNote is { } note)
         {
-            _notes.Add(note);
+            _isOtherSource = true;
+            _notes.Add(_options.Keep is null ? note : $"{note} {KeepWaits}");
         }
 
         _read = new SnapshotRead(source, new SnapshotReadOptions { DiscardConsumed = true });

@@ -137,8 +137,11 @@ internal sealed class JobBitmap(
 
     private ValueTask<Bitmap> MakeAsync(string name, CancellationToken cancellationToken)
     {
-        NoteFull(
-            $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
+        Bitmap? ofParent = disk.Bitmaps.All.FirstOrDefault(bitmap => bitmap.IsOfParent && IsCalled(bitmap, name));
+        NoteFull(ofParent is not null
+            ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ImagePath}': the disk is an overlay over that now, and " +
+              "no bitmap of the overlay has recorded what changed since"
+            : $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
             (disk.Bitmaps.IsPersistent ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
         return disk.Bitmaps.CreateAsync(name, cancellationToken: cancellationToken);
     }
@@ -149,6 +152,11 @@ internal sealed class JobBitmap(
         if (MustBeginAnew(found) || (options.IsFull && !isElsewhere))
         {
             await disk.Bitmaps.ClearAsync(found.Name, cancellationToken).ConfigureAwait(false);
+            if (!found.IsEnabled)
+            {
+                await disk.Bitmaps.EnableAsync(found.Name, cancellationToken).ConfigureAwait(false);
+            }
+
             return disk.Bitmaps.Find(found.Name);
         }
 
@@ -160,7 +168,7 @@ internal sealed class JobBitmap(
         if (found.BaselineId is null)
         {
             NoteFull(
-                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared or disabled, or another program has written to " +
+                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared, or was disabled for a while, or another program has written to " +
                 "the image while it was not mounted in Fleece");
         }
 
@@ -194,9 +202,18 @@ internal sealed class JobBitmap(
         }
     }
 
-    // A bitmap that can't be trusted can't say what has changed, and waiting for a hand to clear it would cost every night until then.
+    // A bitmap that can't be trusted, or is disabled, can't say what has changed, and waiting for a hand to clear or enable it would cost
+    // every night until then.
     private bool MustBeginAnew(Bitmap bitmap)
     {
+        if (!bitmap.IsEnabled)
+        {
+            notes.Add(
+                $"A full backup is made, because the bitmap '{bitmap.Name}' was disabled, and what changed meanwhile is in no bitmap. It is " +
+                "cleared and records again from now on.");
+            return true;
+        }
+
         if (bitmap.State != BitmapState.Untrusted)
         {
             return false;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd;
 
 namespace Fleece.Sessions.Repositories;
 
@@ -10,6 +11,9 @@ namespace Fleece.Sessions.Repositories;
 /// </remarks>
 public sealed partial class Repository
 {
+    private static readonly StringComparison AddressComparison =
+        OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
+
     private readonly List<Manifest> _manifests = [];
     private readonly List<BlockException> _faults = [];
     private readonly Dictionary<Guid, Manifest> _byId = [];
@@ -166,8 +170,8 @@ public sealed partial class Repository
 
     /// <summary>Tells that a backup may be of another disk than the one before it; a sentence or several, null when nothing says so.
     /// </summary>
-    /// <remarks>An image that was moved has another path too, and where its bitmap went with it, the backup builds on the one before.
-    /// </remarks>
+    /// <remarks>An image that was moved has another path too, and where its bitmap went with it, the backup builds on one that proves that
+    /// it is the same disk.</remarks>
     public string? DescribeOtherSource(BackupPoint point)
     {
         ArgumentNullException.ThrowIfNull(point);
@@ -176,13 +180,28 @@ public sealed partial class Repository
 
     internal string? DescribeOtherSource(Manifest manifest)
     {
-        StringComparison comparison = OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
         return _manifests.FindLast(other => other.Number < manifest.Number) is { SourceAddress: { } before } last &&
-            manifest.SourceAddress is { } now && last.Id != manifest.ParentId && !string.Equals(before, now, comparison)
+            manifest.SourceAddress is { } now && AreDifferent(before, now) && !LineOf(manifest).Any(link => IsOneDisk(link, last))
             ? $"In '{Path}', the backup {manifest.Number} is of the disk at '{now}', and the backup {last.Number} before it of the one " +
               $"at '{before}'. If these are two disks, give each a repository of its own, and restore from this one by the names of " +
               "files: the newest backup is of one of them. If the image was moved, nothing is wrong."
             : null;
+    }
+
+    // A path and a URI say nothing about each other: one disk has both, in the process that serves it and in those that read there.
+    private static bool AreDifferent(string before, string now) =>
+        NbdUri.IsUri(before) == NbdUri.IsUri(now) && !string.Equals(before, now, AddressComparison);
+
+    private static bool IsOneDisk(Manifest link, Manifest other) =>
+        link.Id == other.Id || string.Equals(link.SourceAddress, other.SourceAddress, AddressComparison);
+
+    // What a backup builds on is of the same disk, wherever that was at the time.
+    private IEnumerable<Manifest> LineOf(Manifest tip)
+    {
+        for (Manifest child = tip; child.ParentId is { } id && Find(id) is { } parent && parent.Number < child.Number; child = parent)
+        {
+            yield return parent;
+        }
     }
 
     /// <summary>The backup of an instant; null when it is not here.</summary>

@@ -13,11 +13,16 @@ namespace Fleece.Sessions.Repositories;
 public sealed class RepositoryFolder : IDisposable
 {
     private readonly LocalFile _lock;
+    private readonly bool _madeFolder;
+    private readonly bool _madeLock;
+    private bool _isDisposed;
 
-    private RepositoryFolder(string path, LocalFile lockFile)
+    private RepositoryFolder(string path, LocalFile lockFile, bool madeFolder, bool madeLock)
     {
         Path = path;
         _lock = lockFile;
+        _madeFolder = madeFolder;
+        _madeLock = madeLock;
     }
 
     /// <summary>Full path of the folder.</summary>
@@ -29,17 +34,23 @@ public sealed class RepositoryFolder : IDisposable
     public static RepositoryFolder Take(string path)
     {
         string fullPath = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
-        Make(fullPath);
-        LocalFile lockFile = OpenLock(fullPath);
+        bool madeFolder = Make(fullPath);
+        RepositoryFolder? folder = null;
         try
         {
-            RepositoryFolder folder = new(fullPath, lockFile);
+            (LocalFile lockFile, bool madeLock) = OpenLock(fullPath);
+            folder = new RepositoryFolder(fullPath, lockFile, madeFolder, madeLock);
             folder.ClearAway();
             return folder;
         }
         catch
         {
-            lockFile.Dispose();
+            folder?.Dispose();
+            if (madeFolder)
+            {
+                TryRemove(Directory.Delete, fullPath);
+            }
+
             throw;
         }
     }
@@ -53,8 +64,33 @@ public sealed class RepositoryFolder : IDisposable
     /// <summary>Reads what is in it now.</summary>
     public Repository Read() => Repository.Read(Path);
 
-    /// <inheritdoc/>
-    public void Dispose() => _lock.Dispose();
+    /// <summary>Gives the repository free. Where it was made here and nothing was stored, nothing of it stays.</summary>
+    /// <remarks>The folder may be one in the mount point of a volume that is not mounted, and would hide that the next time.</remarks>
+    public void Dispose()
+    {
+        if (_isDisposed)
+        {
+            return;
+        }
+
+        _isDisposed = true;
+        bool mustGo = _madeLock && IsUnused();
+        if (mustGo && !OperatingSystem.IsWindows())
+        {
+            TryRemove(File.Delete, _lock.Path); // While it is held, so that no other job has it by then.
+        }
+
+        _lock.Dispose();
+        if (mustGo && OperatingSystem.IsWindows())
+        {
+            TryRemove(File.Delete, _lock.Path);
+        }
+
+        if (mustGo && _madeFolder)
+        {
+            TryRemove(Directory.Delete, Path);
+        }
+    }
 
     /// <summary>The files of a folder.</summary>
     internal static string[] List(string path)
@@ -90,7 +126,32 @@ public sealed class RepositoryFolder : IDisposable
 
     internal string InFolder(string fileName) => System.IO.Path.Combine(Path, fileName);
 
-    private static void Make(string path)
+    // An identity in the lock names a bitmap that the disk has by now.
+    private bool IsUnused()
+    {
+        try
+        {
+            return _lock.LengthBytes == 0 && Directory.EnumerateFileSystemEntries(Path).Take(2).Count() == 1;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or BlockException)
+        {
+            return false;
+        }
+    }
+
+    private static void TryRemove(Action<string> remove, string path)
+    {
+        try
+        {
+            remove(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Another job was faster and uses it, or the storage is gone; the failure that led here says more.
+        }
+    }
+
+    private static bool Make(string path)
     {
         if (File.Exists(path))
         {
@@ -109,7 +170,9 @@ public sealed class RepositoryFolder : IDisposable
 
         try
         {
+            bool isThere = Directory.Exists(path);
             Directory.CreateDirectory(path);
+            return !isThere;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -122,14 +185,16 @@ public sealed class RepositoryFolder : IDisposable
         }
     }
 
-    private static LocalFile OpenLock(string path)
+    private static (LocalFile Lock, bool IsNew) OpenLock(string path)
     {
         string lockPath = System.IO.Path.Combine(path, RepositoryNames.Lock);
+        bool isNew = false;
         if (!File.Exists(lockPath))
         {
             try
             {
                 LocalFile.Create(lockPath, 0).Dispose();
+                isNew = true;
             }
             catch (BlockException e) when (e.Kind == BlockErrorKind.AlreadyExists)
             {
@@ -139,17 +204,27 @@ public sealed class RepositoryFolder : IDisposable
 
         try
         {
-            return RepositoryFile.Open(lockPath, isReadOnly: false);
+            LocalFile opened = RepositoryFile.Open(lockPath, isReadOnly: false);
+            if (opened.HasItsName)
+            {
+                return (opened, isNew);
+            }
+
+            // A job that failed has removed it just now, and others may hold a new one.
+            opened.Dispose();
+            throw Busy(path, cause: null);
         }
         catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
         {
-            throw new BlockException(
-                BlockErrorKind.RepositoryBusy,
-                $"Another job works in the repository '{path}'. Wait until it has ended, or give each job a repository of its own.",
-                path,
-                cause: e);
+            throw Busy(path, e);
         }
     }
+
+    private static BlockException Busy(string path, BlockException? cause) => new(
+        BlockErrorKind.RepositoryBusy,
+        $"Another job works in the repository '{path}'. Wait until it has ended, or give each job a repository of its own.",
+        path,
+        cause: cause);
 
     // The order in which backups come and go makes this safe: a manifest that has its full name has an image that has, and an image
     // whose manifest has only the partial name belongs to no backup.

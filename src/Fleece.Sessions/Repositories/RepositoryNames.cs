@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Fleece.Block.Files;
 using Fleece.Images;
 
 namespace Fleece.Sessions.Repositories;
@@ -17,6 +18,9 @@ internal static partial class RepositoryNames
 
     private const string Manifest = ".json";
     private const int MaximumDigits = 9;
+
+    // Leaves room for the number, the extension and ".partial", and for what other programs add.
+    private const int MaximumStemBytes = 200;
 
     /// <summary>Highest number of a backup.</summary>
     public const int MaximumNumber = 999_999_999;
@@ -46,10 +50,12 @@ internal static partial class RepositoryNames
         Directory.EnumerateFiles(folderPath).Select(Path.GetFileName)
             .Any(name => name == Lock || (TryParse(name!, out _, out bool isManifest) && isManifest));
 
-    // A disk's name may hold what a file's name may not.
-    private static string Stem(string diskName, int number) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"{string.Concat(diskName.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_')).TrimStart('.')}-{number:D6}");
+    // A disk's name may hold what a file's name may not, and more of it.
+    private static string Stem(string diskName, int number)
+    {
+        string name = string.Concat(diskName.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_')).TrimStart('.');
+        return string.Create(CultureInfo.InvariantCulture, $"{FileNames.Shorten(name, MaximumStemBytes)}-{number:D6}");
+    }
 
     private static string ExtensionOf(ImageFormat format) => format switch
     {

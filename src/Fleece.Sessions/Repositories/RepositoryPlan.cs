@@ -9,8 +9,8 @@ namespace Fleece.Sessions.Repositories;
 /// <summary>What the next backup of a repository is to be.</summary>
 /// <param name="Manifest">What its manifest will say, apart from what is only known when it is complete.</param>
 /// <param name="Layout">What its image is made as.</param>
-/// <param name="Note">What the user should hear though the backup goes on; whole sentences, null for nothing.</param>
-internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layout, string? Note)
+/// <param name="OtherSourceNote">What tells that it may be of another disk than the backup before it; null for nothing.</param>
+internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layout, string? OtherSourceNote)
 {
     /// <summary>Chooses.</summary>
     /// <exception cref="BlockException">As <see cref="Identify"/>; <see cref="BlockErrorKind.BackupParentMissing"/>,

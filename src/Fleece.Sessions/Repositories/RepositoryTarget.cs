@@ -60,7 +60,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     public BackupPoint? Point { get; private set; }
 
     /// <inheritdoc/>
-    public string? Note => _planned.Note;
+    public string? OtherSourceNote => _planned.OtherSourceNote;
 
     private string PartialPath => Destination + RepositoryNames.Partial;
 

@@ -119,6 +119,26 @@ public sealed class ParentBitmapTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task One_that_is_not_trusted_is_refused_without_advice_to_merge_it()
+    {
+        string parent = await ParentAsync(ImageFormat.Raw);
+        File.SetLastWriteTimeUtc(parent, DateTime.UtcNow.AddMinutes(1));
+        Disk disk = await MountChildAsync(parent);
+
+        BlockException clearing = await Assert.ThrowsAsync<BlockException>(() => disk.Bitmaps.ClearAsync("daily").AsTask());
+        BlockException pinning = await Assert.ThrowsAsync<BlockException>(
+            () => Rig.StartAsync(disk, new SessionOptions { Name = "s", Bitmap = "daily" }));
+
+        Assert.All([clearing, pinning], refusal =>
+        {
+            Assert.Equal(BlockErrorKind.BitmapOfParent, refusal.Kind);
+            Assert.Contains("can't be trusted", refusal.Message, StringComparison.Ordinal);
+            Assert.Contains("changed without it", refusal.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("Merge-FleeceBitmap", refusal.Message, StringComparison.Ordinal);
+        });
+    }
+
+    [Fact]
     public async Task A_parent_that_was_changed_without_its_sidecar_makes_it_untrusted()
     {
         string parent = await ParentAsync(ImageFormat.Raw);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images;
 using Fleece.Sessions.Repositories;
 
 namespace Fleece.Sessions.Tests.Repositories;
@@ -42,6 +43,72 @@ public sealed class RepositoryNotesTests
         Assert.Equal(Nightly.SizeBytes, job.SizeBytes);
     }
 
+    // By hand, or because it was made with -Disabled; cleared meanwhile or not.
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task A_disabled_bitmap_records_again_from_a_full_backup_on(bool isFull, bool isCleared)
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 2);
+        string bitmap = Assert.Single(vm.Disk.Bitmaps.All).Name;
+        await vm.Disk.Bitmaps.DisableAsync(bitmap);
+        await vm.WriteAsync(50);
+        if (isCleared)
+        {
+            await vm.Disk.Bitmaps.ClearAsync(bitmap);
+        }
+
+        await BacksUpInFullAsync(vm, vm.Options() with { IsFull = isFull }, bitmap);
+    }
+
+    [Fact]
+    public async Task A_bitmap_of_the_users_that_was_made_disabled_records_from_its_first_backup_on()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 0);
+        await vm.Disk.Bitmaps.CreateAsync("dd", isEnabled: false);
+
+        await BacksUpInFullAsync(vm, vm.Options() with { Bitmap = "dd" }, "dd");
+    }
+
+    [Fact]
+    public async Task A_disk_that_is_an_overlay_now_is_told_that_its_bitmap_is_the_parents()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
+        string bitmap = Assert.Single(vm.Disk.Bitmaps.All).Name;
+        await vm.Disk.DisposeAsync();
+        string overlay = vm.Rig.Folder.File("overlay.qcow2");
+        await Image.CreateAsync(
+            overlay, new ImageCreateOptions { Format = ImageFormat.Qcow2, ParentPath = vm.Disk.Path, ParentFormat = ImageFormat.Raw });
+        string parent = vm.Disk.Path;
+        vm.Disk = await Disk.OpenAsync(overlay, "vm");
+        await using Disk disk = vm.Disk;
+
+        await using BackupJob job = await BackupJob.StartAsync(disk, vm.Options());
+
+        string note = Assert.Single(job.Notes, note => note.StartsWith("A full backup is made", StringComparison.Ordinal));
+        Assert.Contains($"the bitmap '{bitmap}' is one of the parent image '{parent}'", note, StringComparison.Ordinal);
+        Assert.DoesNotContain("was removed", note, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_disk_that_was_resized_gets_a_full_backup()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 2);
+        await vm.Disk.DisposeAsync();
+        await using (FileStream image = new(vm.Disk.Path, FileMode.Open, FileAccess.Write))
+        {
+            image.SetLength(2 * Nightly.SizeBytes);
+        }
+
+        vm.Disk = await vm.Rig.OpenAsync(vm.Disk.Path);
+
+        await using BackupJob job = await BackupJob.StartAsync(vm.Disk, vm.Options());
+        Assert.StartsWith("A full backup is made, because", Assert.Single(job.Notes), StringComparison.Ordinal);
+        Assert.Equal(2 * Nightly.SizeBytes, job.SizeBytes);
+    }
+
     [Theory]
     [InlineData(false, 0)]
     [InlineData(true, 2)]
@@ -80,6 +147,23 @@ public sealed class RepositoryNotesTests
         BlockException error = Assert.Throws<BlockException>(() => Repository.ReadAny(path, out _));
 
         Assert.Contains("'web-000001.qcow2.json'", error.Message, StringComparison.Ordinal);
+    }
+
+    private static async Task BacksUpInFullAsync(Nightly vm, BackupJobOptions options, string bitmap)
+    {
+        await using (BackupJob job = await BackupJob.StartAsync(vm.Disk, options))
+        {
+            string note = Assert.Single(job.Notes);
+            Assert.Contains($"the bitmap '{bitmap}' was disabled", note, StringComparison.Ordinal);
+            Assert.Contains("records again from now on", note, StringComparison.Ordinal);
+            Assert.Equal(Nightly.SizeBytes, job.SizeBytes);
+        }
+
+        Assert.Equal(BackupKind.Full, (await vm.BackUpAsync(options)).Point!.Kind);
+        await vm.WriteAsync(60);
+        Assert.Equal(BackupKind.Incremental, (await vm.BackUpAsync(options with { IsFull = false })).Point!.Kind);
+        Assert.Equal(bitmap, Assert.Single(vm.Disk.Bitmaps.All).Name);
+        await vm.CheckAsync(withQemu: false);
     }
 
     // The image stays as long as another one builds on it.
