@@ -148,8 +148,8 @@ internal sealed class JobBitmap(
         bool isElsewhere = found.BaselineId is not null && !CountsFromHere(found);
         if (MustBeginAnew(found) || (options.IsFull && !isElsewhere))
         {
-            await disk.Bitmaps.ClearAsync(found.Name, cancellationToken).ConfigureAwait(false);
-            return disk.Bitmaps.Find(found.Name);
+            await disk.Bitmaps.ClearAsync(found.ExactName, cancellationToken).ConfigureAwait(false);
+            return disk.Bitmaps.Find(found.ExactName);
         }
 
         if (isElsewhere)
