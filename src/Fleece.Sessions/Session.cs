@@ -70,7 +70,7 @@ public sealed partial class Session : ISnapshotSource
     public Guid InstantId { get; } = Guid.NewGuid();
 
     /// <inheritdoc/>
-    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Id, Bitmap?.ExactName, BaselineId, Limits())
+    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, Limits())
     {
         IsShared = Disk.IsShared,
     };
