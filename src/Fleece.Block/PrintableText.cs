@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 
@@ -8,7 +9,8 @@ namespace Fleece.Block;
 /// <summary>Text that may hold a stranger's: names of files and exports, a server's error, what an image or a manifest says.</summary>
 /// <remarks>
 /// A terminal obeys control characters, and shows text behind some formatting characters in another order. So every message is made
-/// printable where it is made, and names with such characters are refused where they are given.
+/// printable where it is made, a public property gives a stranger's text in this form, and names with such characters are refused where
+/// they are given. Two texts may have one printable form, so none is compared or opened by it where the exact one is known.
 /// Threading. All members are safe from any thread.
 /// </remarks>
 public static class PrintableText
@@ -25,11 +27,12 @@ public static class PrintableText
     /// <summary>True for text that a terminal shows as it is.</summary>
     public static bool IsPrintable(ReadOnlySpan<char> text) => !text.ContainsAny(Unprintable);
 
-    /// <summary>The text with each such character written as its number, <c>\u001b</c>; the same object where it has none.</summary>
-    public static string Of(string text)
+    /// <summary>The text with each other character written as its number, <c>\u001b</c>; the same object where it has none. Null is null.
+    /// </summary>
+    [return: NotNullIfNotNull(nameof(text))]
+    public static string? Of(string? text)
     {
-        ArgumentNullException.ThrowIfNull(text);
-        if (IsPrintable(text))
+        if (text is null || IsPrintable(text))
         {
             return text;
         }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Images;
 
 /// <summary>A dirty bitmap that is stored in an image.</summary>
@@ -6,4 +8,8 @@ namespace Fleece.Images;
 /// <param name="GranularitySizeBytes">Bytes of the disk that one bit stands for, a power of two.</param>
 /// <param name="IsEnabled">True when every program that writes to the image must record in it.</param>
 /// <param name="IsInUse">True when a program had it open and never put it back: its bits can't be trusted.</param>
-public sealed record ImageBitmap(string Name, long GranularitySizeBytes, bool IsEnabled, bool IsInUse);
+public sealed record ImageBitmap(string Name, long GranularitySizeBytes, bool IsEnabled, bool IsInUse)
+{
+    /// <summary>The name, printable.</summary>
+    public string Name { get; init; } = PrintableText.Of(Name);
+}

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Images;
 
 /// <summary>What an image file says of itself and what it takes on disk.</summary>
 public sealed record ImageInfo
 {
+    private readonly string? _parentPath;
+
     /// <summary>Full path of the file.</summary>
     public required string Path { get; init; }
 
@@ -36,14 +40,18 @@ public sealed record ImageInfo
     /// <summary>The version in the header; null where the format has none.</summary>
     public int? FormatVersion { get; init; }
 
-    /// <summary>The parent, in full; null without one. The file need not exist.</summary>
-    public string? ParentPath { get; init; }
+    /// <summary>The parent, in full and printable; null without one. The file need not exist.</summary>
+    public string? ParentPath
+    {
+        get => PrintableText.Of(_parentPath);
+        init => _parentPath = value;
+    }
 
     /// <summary>The parent's format as the image records it; null where it records none.</summary>
     public ImageFormat? ParentFormat { get; init; }
 
-    /// <summary>A file of its own for the data, in full; null when the data lies in the image.</summary>
-    public string? DataFilePath { get; init; }
+    /// <summary>A file of its own for the data, in full and printable; null when the data lies in the image.</summary>
+    public string? DataFilePath { get; init => field = PrintableText.Of(value); }
 
     /// <summary>The identity that the format gives the disk; null where it gives none.</summary>
     public Guid? DiskIdentifier { get; init; }
@@ -65,4 +73,7 @@ public sealed record ImageInfo
 
     /// <summary>The persistent dirty bitmaps in the image.</summary>
     public IReadOnlyList<ImageBitmap> Bitmaps { get; init; } = [];
+
+    /// <summary>True when the image names exactly this file as its parent; of null, when it names none.</summary>
+    public bool HasParent(string? path) => _parentPath == path;
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Images;
 
 /// <summary>An internal snapshot: an earlier state of the disk in the same file.</summary>
@@ -7,4 +9,11 @@ namespace Fleece.Images;
 /// <param name="CreatedAt">When it was taken.</param>
 /// <param name="SizeBytes">Size of the disk then, in bytes.</param>
 /// <param name="VmStateBytes">Bytes of a running machine's memory kept with it; 0 for none.</param>
-public sealed record ImageSnapshot(string Id, string Name, DateTimeOffset CreatedAt, long SizeBytes, long VmStateBytes);
+public sealed record ImageSnapshot(string Id, string Name, DateTimeOffset CreatedAt, long SizeBytes, long VmStateBytes)
+{
+    /// <summary>The id, printable.</summary>
+    public string Id { get; init; } = PrintableText.Of(Id);
+
+    /// <summary>The name a user gave it, printable.</summary>
+    public string Name { get; init; } = PrintableText.Of(Name);
+}

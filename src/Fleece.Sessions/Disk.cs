@@ -42,7 +42,7 @@ public sealed partial class Disk : IAsyncDisposable
         string[] lastNotes = IsExport
             ? [.. new[] { NoteOnSharing() }.OfType<string>()]
             : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this)];
-        Notes = [.. firstNotes.Concat(Bitmaps.Notes).Concat(lastNotes).Select(PrintableText.Of)];
+        Notes = [.. firstNotes.Concat(Bitmaps.Notes).Concat(lastNotes).Select(note => PrintableText.Of(note))];
         Tracking = new DirtyTrackingNode(image, Bitmaps);
         Device = new BlockDevice(Tracking, name);
         storage.Listen(OnFlushFailed);

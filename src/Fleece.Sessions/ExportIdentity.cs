@@ -77,7 +77,7 @@ internal sealed record ExportIdentity
     /// <summary>The snapshot of a session, or of one of its consumers; null where a name can't be told.</summary>
     public static ExportIdentity? Of(Session session, string? consumer)
     {
-        string?[] names = [session.Disk.Name, session.Name, consumer, session.Bitmap?.Name];
+        string?[] names = [session.Disk.Name, session.Name, consumer, session.Bitmap?.ExactName];
         return !names.All(name => name is null || IdentityNames.CanTell(name)) ? null : new ExportIdentity
         {
             IsSnapshot = true,
@@ -86,7 +86,7 @@ internal sealed record ExportIdentity
             Consumer = consumer,
             Instant = session.StartedAt,
             InstantId = session.InstantId,
-            BitmapName = session.Bitmap?.Name,
+            BitmapName = session.Bitmap?.ExactName,
             BaselineId = session.BaselineId,
             IsLimited = session is { BaselineId: null, IsLimited: true },
             IsShared = session.Disk.IsShared,

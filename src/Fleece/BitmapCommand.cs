@@ -50,18 +50,18 @@ internal static class BitmapSelection
 {
     /// <summary>As <see cref="Find"/>; a pattern means the disk's own bitmaps alone, because no other can be changed.</summary>
     public static IEnumerable<Bitmap> FindOwn(Disk disk, string name) =>
-        Find(disk, name).Where(bitmap => !bitmap.IsOfParent || bitmap.Name == name || !WildcardPattern.ContainsWildcardCharacters(name));
+        FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name).Where(bitmap => !bitmap.IsOfParent);
 
     /// <summary>The bitmap of that name, or those that fit a pattern.</summary>
-    public static IReadOnlyList<Bitmap> Find(Disk disk, string name)
-    {
-        // A name from another program may look like a pattern, and is still a name.
-        Bitmap? exact = disk.Bitmaps.All.FirstOrDefault(bitmap => bitmap.Name == name);
-        if (exact is not null || !WildcardPattern.ContainsWildcardCharacters(name))
-        {
-            return [exact ?? disk.Bitmaps.Find(name)];
-        }
+    public static IEnumerable<Bitmap> Find(Disk disk, string name) =>
+        FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name);
 
+    // A name from another program may look like a pattern, and is still a name.
+    private static Bitmap? FindNamed(Disk disk, string name) => disk.Bitmaps.FindExact(name) ??
+        (WildcardPattern.ContainsWildcardCharacters(name) ? null : disk.Bitmaps.Find(name));
+
+    private static Bitmap[] FindFitting(Disk disk, string name)
+    {
         WildcardPattern pattern = NamePattern.Parse(name);
         return [.. disk.Bitmaps.All.Where(bitmap => pattern.IsMatch(bitmap.Name))];
     }

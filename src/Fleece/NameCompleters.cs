@@ -32,7 +32,7 @@ public abstract class NameCompleter : IArgumentCompleter
         [
             .. FindNames(fakeBoundParameters)
                 .DistinctBy(name => name.Name)
-                .Where(name => PrintableText.IsPrintable(name.Name) && pattern.IsMatch(name.Name))
+                .Where(name => pattern.IsMatch(name.Name))
                 .Select(name => Result(name.Name, PrintableText.Of(name.Tip))),
         ];
     }

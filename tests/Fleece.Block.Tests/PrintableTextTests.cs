@@ -27,6 +27,9 @@ public sealed class PrintableTextTests
     public void Any_other_text_stays_the_same_object(string text) => Assert.Same(text, PrintableText.Of(text));
 
     [Fact]
+    public void No_text_stays_none() => Assert.Null(PrintableText.Of(null));
+
+    [Fact]
     public void The_message_of_an_exception_is_printable_and_its_path_exact()
     {
         BlockException failure = new(BlockErrorKind.NotFound, "There is no '\u001b]0;x\u0007'.", "/tmp/\u001b[2J");

@@ -72,7 +72,7 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
             $image.Snapshots | Out-String
             $image.Bitmaps | Out-String
             Mount-FleeceDisk x.qcow2')
-        (Get-FleeceImage x.qcow2).ParentPath | Should -Be "$PWD/$evil.raw"
+        (Get-FleeceImage x.qcow2).ParentPath | Should -Be "$PWD/$shown.raw"
     }
 
     It 'in the bitmaps of a disk, their warnings, and the contexts of its export' -Skip:(-not $hasQemuImg) {
@@ -92,7 +92,66 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
             $contexts -match 'bitmap:d' | Should -BeNullOrEmpty
         }
 
-        (TabExpansion2 'Clear-FleeceBitmap x ' 21).CompletionMatches.CompletionText | Should -Be plain
+        (TabExpansion2 'Clear-FleeceBitmap x ' 21).CompletionMatches.CompletionText | Should -Be "'d$shown'", 'plain'
+    }
+
+    It 'in any other view, string or JSON: <Name>' -Skip:(-not $hasQemuImg) -ForEach @(
+        # Of a type that follows another one in the pipeline PowerShell lists all properties, whatever views there are.
+        @{ Name = 'an image behind a file'; Times = 3; Script = 'Get-Item x.qcow2; Get-FleeceImage x.qcow2' }
+        @{ Name = 'bitmaps of an image behind a file'; Times = 1; Script = 'Get-Item x.qcow2; (Get-FleeceImage x.qcow2).Bitmaps' }
+        @{ Name = 'snapshots behind a file'; Times = 1; Script = 'Get-Item x.qcow2; (Get-FleeceImage x.qcow2).Snapshots' }
+        @{ Name = 'bitmaps of a disk behind the disk'; Times = 1; Script = 'Mount-FleeceDisk x.qcow2; Get-FleeceBitmap x' }
+        @{ Name = 'a session behind its disk'; Times = 2; Script = 'Mount-FleeceDisk x.qcow2; Start-FleeceSession x -Bitmap "d$evil"' }
+        @{ Name = 'Format-List *'; Times = 5; Script = '$i = Get-FleeceImage x.qcow2; $i, $i.Bitmaps, $i.Snapshots | ForEach-Object { $_ | Format-List * }' }
+        @{ Name = 'Format-Custom'; Times = 3; Script = 'Get-FleeceImage x.qcow2 | Format-Custom' }
+        @{ Name = 'interpolation'; Times = 5; Script = '$i = Get-FleeceImage x.qcow2; "$i $($i.ParentPath) $($i.Bitmaps) $($i.Snapshots)"; $null = Mount-FleeceDisk x.qcow2; "$(Get-FleeceBitmap x)"' }
+        @{ Name = 'CSV'; Times = 2; Script = 'Get-FleeceImage x.qcow2 | ConvertTo-Csv; $null = Mount-FleeceDisk x.qcow2; Get-FleeceBitmap x | ConvertTo-Csv' }
+    ) {
+        qemu-img create -q -f qcow2 x.qcow2 1M
+        qemu-img bitmap --add x.qcow2 "d$evil"
+        qemu-img snapshot -c "s$evil" x.qcow2
+        [IO.File]::WriteAllBytes("$PWD/$evil.raw", [byte[]]::new(1MB))
+        qemu-img rebase -u -b "$evil.raw" -F raw x.qcow2
+
+        Assert-Printable -Times $Times (Invoke-Output $Script)
+    }
+
+    It 'in JSON' -Skip:(-not $hasQemuImg) {
+        qemu-img create -q -f qcow2 x.qcow2 1M
+        qemu-img bitmap --add x.qcow2 "d$evil"
+
+        $json = Get-FleeceImage x.qcow2 | ConvertTo-Json | ConvertFrom-Json
+
+        $json.Bitmaps.Name | Should -BeExactly "d$shown"
+    }
+
+    It 'in backups of a disk whose folder has such a name' {
+        $null = New-Item $evil -ItemType Directory
+        $null = New-FleeceImage "./$evil/vm.raw" 1MB
+
+        Assert-Printable -Times 2 (Invoke-Output '
+            $disk = Mount-FleeceDisk -LiteralPath "./$evil/vm.raw"
+            $null = Backup-FleeceDisk vm ./repository
+            Get-Item ./repository
+            Get-FleeceBackup ./repository
+            Get-FleeceBackup ./repository | Format-List *')
+    }
+
+    It 'and a bitmap with such a name is found again by what is shown of it' -Skip:(-not $hasQemuImg) {
+        qemu-img create -q -f qcow2 x.qcow2 1M
+        qemu-img bitmap --add x.qcow2 "d`e[1m"
+        qemu-img bitmap --add x.qcow2 "e`e[1m"
+        $null = Mount-FleeceDisk x.qcow2
+        $null = New-FleeceBitmap x plain
+
+        Get-FleeceBitmap x "d*" | ForEach-Object { Merge-FleeceBitmap x plain $_.Name -ErrorAction Stop }
+        Merge-FleeceBitmap x plain (Get-FleeceBitmap x 'e*') -ErrorAction Stop
+        Get-FleeceBitmap x "d*" | Clear-FleeceBitmap -ErrorAction Stop
+        (Get-FleeceBitmap x "e`e[1m").Name | Should -BeExactly 'e\u001b[1m'
+        Get-FleeceBitmap x "e`e[1m" | Remove-FleeceBitmap -ErrorAction Stop
+        Remove-FleeceBitmap x "d`e[1m" -ErrorAction Stop
+
+        (Get-FleeceBitmap x).Name | Should -Be plain
     }
 }
 

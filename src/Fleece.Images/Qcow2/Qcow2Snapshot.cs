@@ -54,13 +54,15 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
         return snapshots;
     }
 
-    /// <summary>The snapshot of that id, or else of that name.</summary>
+    /// <summary>The snapshot of that id, or else of that name, as they are or as <see cref="ImageSnapshot"/> shows them.</summary>
     /// <exception cref="BlockException">NotFound; and as <see cref="ReadAll"/>.</exception>
     public static Qcow2Snapshot Find(IContainerFile file, Qcow2Header header, string idOrName)
     {
         IReadOnlyList<Qcow2Snapshot> snapshots = ReadAll(file, header, out _);
         return snapshots.FirstOrDefault(snapshot => snapshot.Id == idOrName)
             ?? snapshots.FirstOrDefault(snapshot => snapshot.Name == idOrName)
+            ?? snapshots.FirstOrDefault(snapshot => snapshot.Info.Id == idOrName)
+            ?? snapshots.FirstOrDefault(snapshot => snapshot.Info.Name == idOrName)
             ?? throw new BlockException(
                 BlockErrorKind.NotFound,
                 $"The qcow2 image '{file.Path}' has no internal snapshot '{idOrName}'. " + (snapshots.Count == 0

@@ -16,21 +16,22 @@ public sealed class Bitmap
     internal Bitmap(Disk disk, string name, DirtyBitmap bits, SidecarArea? area = null, bool isEnabled = true, string? reason = null)
     {
         Disk = disk;
-        Name = name;
+        ExactName = name;
+        Name = PrintableText.Of(name);
         _bits = bits;
         Area = area;
         _isEnabled = isEnabled;
         Reason = reason;
     }
 
-    /// <summary>Its name, unique on its disk.</summary>
+    /// <summary>Its name, printable. <see cref="DiskBitmaps"/> finds it by this name.</summary>
     public string Name { get; }
 
     /// <summary>The disk.</summary>
     public Disk Disk { get; }
 
-    /// <summary>The image that keeps it: the disk's own, or the parent that it is a record of.</summary>
-    public string ImagePath => ParentPath ?? Disk.Path;
+    /// <summary>The image that keeps it: the disk's own, or the parent that it is a record of. Printable.</summary>
+    public string ImagePath => PrintableText.Of(ExactImagePath);
 
     /// <summary>True for a record of a parent image.</summary>
     public bool IsOfParent => ParentPath is not null;
@@ -46,7 +47,7 @@ public sealed class Bitmap
     public string? Reason
     {
         get => _reason ?? (IsOfParent ? null : Disk.Condition.BitmapFault);
-        internal set => _reason = value is null ? null : PrintableText.Of(value);
+        internal set => _reason = PrintableText.Of(value);
     }
 
     /// <summary>Bytes of the disk for one bit.</summary>
@@ -81,6 +82,9 @@ public sealed class Bitmap
     /// <summary>Its name; so a bitmap is accepted wherever its name is.</summary>
     public override string ToString() => Name;
 
+    /// <summary>The name as it is stored, unique on its disk.</summary>
+    internal string ExactName { get; }
+
     /// <summary>The bits; another object after it was cleared or replaced.</summary>
     internal DirtyBitmap Bits
     {
@@ -99,6 +103,8 @@ public sealed class Bitmap
 
     /// <summary>The parent image that keeps it; null for the disk's own.</summary>
     internal string? ParentPath { get; init; }
+
+    private string ExactImagePath => ParentPath ?? Disk.Path;
 
     /// <summary>Pinned: its successor records instead.</summary>
     internal bool IsFrozen { get; set; }
@@ -128,9 +134,9 @@ public sealed class Bitmap
                 BlockErrorKind.BitmapUntrusted,
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} " +
                 (IsOfParent
-                    ? $"It is a record of the parent image '{ImagePath}'; do without it, and make the next backup a full one."
+                    ? $"It is a record of the parent image '{ExactImagePath}'; do without it, and make the next backup a full one."
                     : "Clear it with Clear-FleeceBitmap, and make the next backup a full one."),
-                ImagePath);
+                ExactImagePath);
         }
     }
 
@@ -141,10 +147,10 @@ public sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrorKind.BitmapOfParent,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}', and nothing changes it " +
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}', and nothing changes it " +
                 "through the disk. " +
                 (UntrustedAdvice ?? "Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap."),
-                ImagePath);
+                ExactImagePath);
         }
     }
 
@@ -155,12 +161,12 @@ public sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrorKind.BitmapOfParent,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ImagePath}': it says what changed " +
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}': it says what changed " +
                 "there before this image was made over it, and misses what changed since, so no snapshot is limited to it. " +
                 (UntrustedAdvice ??
                     "Make a full backup; or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap " +
                     "-Disabled, merge both into that with Merge-FleeceBitmap, and pin it."),
-                ImagePath);
+                ExactImagePath);
         }
     }
 

@@ -77,7 +77,7 @@ internal sealed class BitmapTurn
         Bitmap? successor = nextName is null && pinned is null or { IsEnabled: false } || disk.IsReadOnly
             ? null
             : bitmaps.Add(
-                nextName ?? pinned!.Name,
+                nextName ?? pinned!.ExactName,
                 pinned?.GranularityBytes ?? DirtyBitmap.DefaultGranularityBytes,
                 isEnabled: true,
                 isHidden: nextName is null,

@@ -88,7 +88,7 @@ public sealed partial class DiskBitmaps
 
         foreach (StoredBitmap stored in all)
         {
-            int index = found.FindIndex(bitmap => bitmap.Name == stored.Name);
+            int index = found.FindIndex(bitmap => bitmap.ExactName == stored.Name);
             if (_givenUp.Contains(stored.Name) || (stored.Fault is not null && (index >= 0 || knowsAll)))
             {
                 continue;
@@ -133,7 +133,7 @@ public sealed partial class DiskBitmaps
         {
             found.Remove(successor);
             string name = successor.IsHidden ? "its successor" : $"'{successor.Name}'";
-            if (found.Find(bitmap => bitmap.Name == successor.Predecessor?.Name) is not { } predecessor)
+            if (found.Find(bitmap => bitmap.ExactName == successor.Predecessor?.ExactName) is not { } predecessor)
             {
                 _notes.Add(
                     $"The session that was to make the bitmap '{successor.Name}' did not end, so it is gone. Make a full backup anew.");

@@ -144,7 +144,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
     {
         image.WriteBitmaps([.. _bitmaps.Select(bitmap => new StoredBitmap
         {
-            Name = bitmap.Name,
+            Name = bitmap.ExactName,
             GranularityBytes = bitmap.GranularityBytes,
             IsEnabled = bitmap.IsEnabled,
             Fault = bitmap.Reason ?? SharedFault,
@@ -402,7 +402,7 @@ public sealed partial class DiskBitmaps : IChangeWitness
             [
                 .. bitmaps.Select(bitmap => new SidecarEntry
                 {
-                    Name = bitmap.Name,
+                    Name = bitmap.ExactName,
                     GranularityBytes = bitmap.GranularityBytes,
                     DataOffsetBytes = bitmap.Area?.Range.OffsetBytes ?? 0,
                     AreaId = bitmap.Area?.Id ?? 0,

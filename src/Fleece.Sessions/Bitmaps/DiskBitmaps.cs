@@ -8,8 +8,8 @@ namespace Fleece.Sessions.Bitmaps;
 /// <remarks>
 /// <para>Whatever changes which bitmaps record happens with the disk quiesced, so a change that completed before a call is in the bitmaps
 /// that recorded before it, and one that starts after the call's return in those that record after it.</para>
-/// <para>Threading. All members are safe from any thread; changes take the disk's chain lock. Names are found as they are written, or
-/// else without regard to case.</para>
+/// <para>Threading. All members are safe from any thread; changes take the disk's chain lock. Names are found as they are stored,
+/// or else as <see cref="Bitmap.Name"/> shows them, or else without regard to case.</para>
 /// <para>Errors. <see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapNameInUse"/>,
 /// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>, <see cref="BlockErrorKind.BitmapOfParent"/>,
 /// <see cref="BlockErrorKind.BitmapStoreUnusable"/>, <see cref="BlockErrorKind.ReadOnly"/>,
@@ -33,8 +33,9 @@ public sealed partial class DiskBitmaps
         }
     }
 
-    /// <summary>What the user should hear of how the bitmaps were found when the disk was mounted; whole sentences.</summary>
-    public IReadOnlyList<string> Notes => _notes;
+    /// <summary>What the user should hear of how the bitmaps were found when the disk was mounted; whole sentences,
+    /// printable.</summary>
+    public IReadOnlyList<string> Notes => [.. _notes.Select(note => PrintableText.Of(note))];
 
     /// <summary>The bitmap of that name.</summary>
     public Bitmap Find(string name)
@@ -45,6 +46,14 @@ public sealed partial class DiskBitmaps
             BlockErrorKind.BitmapUnknown,
             $"The disk '{_disk.Name}' has no bitmap named '{name}'. Get-FleeceBitmap lists those it has.",
             _disk.Path);
+    }
+
+    /// <summary>The bitmap whose name is stored or shown exactly so; null for none.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    public Bitmap? FindExact(string name)
+    {
+        CheckStore();
+        return FindExact(Listed(), name);
     }
 
     /// <summary>Makes a bitmap that records from now on.</summary>
@@ -145,12 +154,15 @@ public sealed partial class DiskBitmaps
     private Bitmap[] Listed()
     {
         Bitmap[] own = Named();
-        return [.. own, .. _ofParents.Where(bitmap => !Array.Exists(own, other => other.Name == bitmap.Name))];
+        return [.. own, .. _ofParents.Where(bitmap => !Array.Exists(own, other => other.ExactName == bitmap.ExactName))];
     }
 
     private static Bitmap? Find(Bitmap[] among, string name) =>
-        Array.Find(among, bitmap => bitmap.Name == name) ??
-        Array.Find(among, bitmap => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase));
+        FindExact(among, name) ??
+        Array.Find(among, bitmap => string.Equals(bitmap.Name, PrintableText.Of(name), StringComparison.OrdinalIgnoreCase));
+
+    private static Bitmap? FindExact(Bitmap[] among, string name) =>
+        Array.Find(among, bitmap => bitmap.ExactName == name) ?? Array.Find(among, bitmap => bitmap.Name == name);
 
     /// <summary>Adds a bitmap. The chain is locked.</summary>
     internal Bitmap Add(

@@ -117,10 +117,10 @@ public sealed class DiskExport
     };
 
     // The name of a stranger's bitmap would reach the client's terminal as it is.
-    private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.Name);
+    private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.ExactName);
 
     private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
-        session is { Disk.IsShared: false, PinnedBits: { } bits } && PrintableText.IsPrintable(session.Bitmap!.Name)
+        session is { Disk.IsShared: false, PinnedBits: { } bits } && PrintableText.IsPrintable(session.Bitmap!.ExactName)
             ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)]
             : [];
 

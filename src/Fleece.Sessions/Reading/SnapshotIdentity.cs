@@ -13,6 +13,9 @@ namespace Fleece.Sessions.Reading;
 public sealed record SnapshotIdentity(
     Guid Id, string DiskName, string SessionId, string? BitmapName, Guid? BaselineId, IReadOnlyList<BlockRange>? Ranges)
 {
+    /// <summary>The bitmap that the session pinned, printable; null for none.</summary>
+    public string? BitmapName { get; init; } = PrintableText.Of(BitmapName);
+
     /// <summary>True when others write to the disk past the session, so that the snapshot may show several moments.</summary>
     public bool IsShared { get; init; }
 

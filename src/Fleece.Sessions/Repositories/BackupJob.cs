@@ -157,7 +157,7 @@ public sealed class BackupJob : IAsyncDisposable
 
         JobBitmap choice = new(disk, _folder, repository, _options, _notes);
         Bitmap? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
-        SessionOptions options = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.Name };
+        SessionOptions options = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.ExactName };
         _session = (await Session.StartAsync([disk], options, cancellationToken).ConfigureAwait(false))[0];
         ISnapshotSource source = _session;
         SizeBytes = source.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? _session.SizeBytes;

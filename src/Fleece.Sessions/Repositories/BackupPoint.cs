@@ -44,14 +44,14 @@ public sealed class BackupPoint
     /// <summary>When it was complete.</summary>
     public DateTimeOffset CompletedAt => Manifest.CompletedAt;
 
-    /// <summary>The disk.</summary>
-    public string Disk => Manifest.DiskName;
+    /// <summary>The disk. This, <see cref="SourceAddress"/> and <see cref="Bitmap"/> are printable.</summary>
+    public string Disk => PrintableText.Of(Manifest.DiskName);
 
     /// <summary>Where the disk was: full path of the image, or URI of the export; null where its manifest does not say.</summary>
-    public string? SourceAddress => Manifest.SourceAddress;
+    public string? SourceAddress => PrintableText.Of(Manifest.SourceAddress);
 
     /// <summary>The bitmap that its session pinned; null for none.</summary>
-    public string? Bitmap => Manifest.BitmapName;
+    public string? Bitmap => PrintableText.Of(Manifest.BitmapName);
 
     /// <summary>True when others wrote to the disk past the session, so that the backup may show several moments.</summary>
     public bool IsShared => Manifest.IsShared;

@@ -151,13 +151,13 @@ internal sealed class JobBitmap(
         bool isElsewhere = found.BaselineId is not null && !CountsFromHere(found);
         if (MustBeginAnew(found) || (options.IsFull && !isElsewhere))
         {
-            await disk.Bitmaps.ClearAsync(found.Name, cancellationToken).ConfigureAwait(false);
+            await disk.Bitmaps.ClearAsync(found.ExactName, cancellationToken).ConfigureAwait(false);
             if (!found.IsEnabled)
             {
-                await disk.Bitmaps.EnableAsync(found.Name, cancellationToken).ConfigureAwait(false);
+                await disk.Bitmaps.EnableAsync(found.ExactName, cancellationToken).ConfigureAwait(false);
             }
 
-            return disk.Bitmaps.Find(found.Name);
+            return disk.Bitmaps.Find(found.ExactName);
         }
 
         if (isElsewhere)

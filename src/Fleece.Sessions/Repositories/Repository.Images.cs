@@ -101,7 +101,7 @@ public sealed partial class Repository
         }
 
         string? expected = parent is null ? null : PathOf(parent);
-        if (info.ParentPath != expected || (parent is not null && info.ParentFormat != parent.Format))
+        if (!info.HasParent(expected) || (parent is not null && info.ParentFormat != parent.Format))
         {
             throw new BlockException(
                 BlockErrorKind.BackupChainBroken,

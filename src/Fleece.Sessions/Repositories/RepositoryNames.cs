@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
 
@@ -32,13 +33,14 @@ internal static partial class RepositoryNames
     /// <summary>The manifest beside an image.</summary>
     public static string ManifestFor(string imageName) => Path.ChangeExtension(imageName, Manifest);
 
-    /// <summary>The number in the name of an image or a manifest; false for a file that is no backup's.</summary>
+    /// <summary>The number in the name of an image or a manifest; false for a file that is no backup's, such as one whose name is not
+    /// printable: no disk's backup gets such a name.</summary>
     public static bool TryParse(string fileName, out int number, out bool isManifest)
     {
         Match match = Name().Match(fileName);
         isManifest = match.Success && string.Equals(match.Groups[2].Value, Manifest, StringComparison.OrdinalIgnoreCase);
         number = 0;
-        return match.Success && match.Groups[1].Length <= MaximumDigits &&
+        return match.Success && PrintableText.IsPrintable(fileName) && match.Groups[1].Length <= MaximumDigits &&
             int.TryParse(match.Groups[1].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number > 0;
     }
 

@@ -91,6 +91,19 @@ public sealed class Qcow2SnapshotTests : IDisposable
     }
 
     [Fact]
+    public async Task A_snapshot_with_control_characters_is_shown_printable_and_opened_by_both_names()
+    {
+        Qemu.SkipWhenMissing();
+        string path = Make("compat=1.1");
+        Qemu.Image("snapshot", "-q", "-c", "s\u001b[2J", path);
+
+        ImageSnapshot snapshot = (await Image.GetInfoAsync(path, null, CancellationToken.None)).Snapshots[^1];
+
+        Assert.Equal("s\\u001b[2J", snapshot.Name);
+        Assert.Equal(await ReadAsync(path, "s\u001b[2J"), await ReadAsync(path, snapshot.Name));
+    }
+
+    [Fact]
     public async Task A_snapshot_of_a_smaller_disk_has_its_own_size()
     {
         Qemu.SkipWhenMissing();
