@@ -98,8 +98,8 @@ internal sealed class ReferencePolicy
     public static BlockException RefuseAnyDataFile(string imagePath, string dataPath) => new(
         BlockErrorKind.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', and -Untrusted refuses data files: nothing in such a file says that it belongs to " +
-        "the image, so any file could be named. Leave -Untrusted out if you trust the image, or have it made one file with 'qemu-img " +
-        "convert'.",
+        "the image, so any file could be named. Leave -Untrusted out if you trust the image. If you do not, let its sender make it one " +
+        "file: 'qemu-img convert' on this machine would copy the file that it names.",
         imagePath,
         operation: "open");
 }
