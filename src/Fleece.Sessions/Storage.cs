@@ -58,9 +58,16 @@ internal static class Storage
                 "snapshots. Leave them out.");
         }
 
+        NbdUri uri = NbdUri.Parse(address);
         NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
-        (NbdNode node, ExportIdentity? identity) =
-            await ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false);
+        (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, connecting, cancellationToken).ConfigureAwait(false);
+        if (identity is { IsSnapshot: true } && !node.Geometry.IsReadOnly)
+        {
+            // The server announces it as writable, so that a backup can consume it. A disk's discards must not.
+            await node.DisposeAsync().ConfigureAwait(false);
+            (node, identity) = await ConnectAsync(uri, connecting with { IsReadOnly = true }, cancellationToken).ConfigureAwait(false);
+        }
+
         return new OpenedStorage(DiskSectors.Over(node), Format: null, Found: null, identity);
     }
 

@@ -106,6 +106,7 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         ImageOpenOptions options = new()
         {
             Format = format,
+            Parameters = ImageParameters.Default with { Format = $"-{parameter}" },
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };

@@ -91,6 +91,12 @@ public sealed class NewFleeceImageCommand : FleeceCommand
             Wait(Image.CreateAsync(file, options, StopToken));
             ImageInfo info = Wait(Image.GetInfoAsync(file, options.Format, StopToken));
             TellRawByName(info.ParentPath, nameof(ParentFormat), ParentFormat, info.ParentFormat);
+            if (options is { DataFilePath: { } dataPath, AllowsOutsideDataFile: false } && !Image.IsInFolderOf(file, dataPath))
+            {
+                WriteWarning(
+                    $"The data file '{dataPath}' lies outside the folder of '{file}', so mounting the image needs -AllowOutsideDataFile.");
+            }
+
             WriteObject(info);
         }
     });
