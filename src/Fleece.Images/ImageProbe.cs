@@ -40,7 +40,9 @@ internal static class ImageProbe
             throw new BlockException(
                 BlockErrorKind.Unsupported,
                 $"'{file.Path}' is a qcow (version 1) image, which Fleece does not open. Convert it with 'qemu-img convert " +
-                $"-O qcow2'{(parameter is null ? "" : $", or, if it is a raw disk that only looks like one, name the format with {parameter} Raw")}.",
+                (parameter is null
+                    ? "-O qcow2'."
+                    : $"-O qcow2', or, if it is a raw disk that only looks like one, name the format with {parameter} Raw."),
                 file.Path);
         }
 
@@ -90,12 +92,14 @@ internal static class ImageProbe
         { } named => throw new BlockException(
             BlockErrorKind.Corrupt,
             $"'{file.Path}' is named like a {named} image and does not have the format's magic: it is damaged, or its name is wrong. " +
-            $"Restore it from a backup, or, if it is a raw disk, {(parameter is null ? "give it the extension .raw" : $"name the format with {parameter} Raw")}.",
+            "Restore it from a backup, or, if it is a raw disk, " +
+            (parameter is null ? "give it the extension .raw." : $"name the format with {parameter} Raw."),
             file.Path),
         null => throw new BlockException(
             BlockErrorKind.AmbiguousFormat,
             $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess. " +
-            (parameter is null ? "Give the file" : $"Name the format with {parameter} Raw, or give the file") + " the extension .raw or .img.",
+            (parameter is null ? "Give the file" : $"Name the format with {parameter} Raw, or give the file") +
+            " the extension .raw or .img.",
             file.Path),
     };
 

@@ -35,7 +35,8 @@ internal static class Storage
         return name[(name.LastIndexOf('/') + 1)..];
     }
 
-    /// <summary>Opens a node, which the caller owns. An export has no format, for its bytes are the disk's, and no file.</summary>
+    /// <summary>Opens a node, which the caller owns. An export has no format, for its bytes are the disk's, and no file.
+    /// A snapshot that another Fleece serves is read-only.</summary>
     /// <param name="address">A path or an NBD URI.</param>
     /// <param name="options">How; an export knows only read-only or not.</param>
     /// <param name="tls">Certificates for nbds.</param>

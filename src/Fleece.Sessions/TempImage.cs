@@ -101,7 +101,7 @@ internal sealed class TempImage : IAsyncDisposable
         IBlockNode? node = null;
         try
         {
-            ImageFormat? format = isOurs ? Image.FormatForNewFile(path) : null;
+            ImageFormat? format = isOurs ? Image.FormatForNewFile(path, ImageParameters.None) : null;
             ImageOpenOptions opening = new() { Format = format, IsTransient = true, Parameters = ImageParameters.None };
             node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);

@@ -29,7 +29,8 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     public string? Name { get; set; }
 
     /// <summary>The format, where the content must not decide it.</summary>
-    [Parameter(ValueFromPipelineByPropertyName = true)]
+    [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>Refuse guest writes.</summary>

@@ -11,6 +11,9 @@ internal static class Qcow2References
     // Whoever does not trust the image must not convert it: that would copy the file that it names.
     private const string DataFileAdvice = "Its owner can make the image one file with qemu-img convert";
 
+    // PowerShell takes the typographic ones for the plain one.
+    private const string QuotesOfShells = "'\u2018\u2019\u201a\u201b";
+
     private static readonly (string Name, ImageFormat Format)[] FormatNames =
     [
         ("raw", ImageFormat.Raw),
@@ -81,7 +84,8 @@ internal static class Qcow2References
         string? name = header.Extensions.FindString(HeaderExtensions.DataFileName);
         return string.IsNullOrEmpty(name)
             ? throw Qcow2Fault.Unsupported(
-                path, "its data lies in an external data file, which its header does not name. Its owner, who knows the file, can make the two " +
+                path,
+                "its data lies in an external data file, which its header does not name. Its owner, who knows the file, can make the two " +
                 "one with qemu-img convert")
             : RecordedName.Read(path, "data file name", name, DataFileAdvice, DataFileAdvice).Path;
     }
@@ -106,13 +110,14 @@ internal static class Qcow2References
                 $"-f qcow2 -O qcow2 {Quote(path) ?? "IMAGE"} NEW, which reads through that name")
         : null;
 
-    // The other names stay as they are: -u changes the header alone, and the guest's disk with it where the file is another one.
+    // -u changes the header alone, so with another file the disk becomes another one. The name must be the right one.
     private static string Rebase(string path, string backingName) =>
-        $"qemu-img rebase -u -f qcow2 -b {Quote(backingName) ?? "NAME"} -F FORMAT {Quote(path) ?? "IMAGE"}, where FORMAT is raw, qcow2, vpc " +
-        "or vhdx";
+        $"qemu-img rebase -u -f qcow2 -b {Quote(backingName) ?? "NAME"} -F FORMAT {Quote(path) ?? "IMAGE"}, where FORMAT is raw, qcow2, " +
+        "vpc or vhdx";
 
-    // A command that the user pastes holds nothing that a name could end its quotes with.
-    private static string? Quote(string name) => name.AsSpan().IndexOfAny('\'', '\u2018', '\u2019') < 0 && PrintableText.Of(name) == name ? $"'{name}'" : null;
+    // Users paste the command, so a name that could end its quotes, or that a message shows otherwise, is not in it.
+    private static string? Quote(string name) =>
+        name.AsSpan().ContainsAny(QuotesOfShells) || PrintableText.Of(name) != name ? null : $"'{name}'";
 
     private static ImageFormat? FindFormat(string name) =>
         Array.FindIndex(FormatNames, row => row.Name == name) is var index and >= 0 ? FormatNames[index].Format : null;
