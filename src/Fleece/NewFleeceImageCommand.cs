@@ -58,7 +58,8 @@ public sealed class NewFleeceImageCommand : FleeceCommand
     [Parameter]
     public string? DataFilePath { get; set; }
 
-    /// <summary>Use data files of the parents that lie outside the folder of the image that names them.</summary>
+    /// <summary>Use data files of the parents that lie outside the folder of the image that names them, and do not warn of the new
+    /// image's.</summary>
     [Parameter]
     public SwitchParameter AllowOutsideDataFile { get; set; }
 

@@ -212,13 +212,17 @@ Describe 'A path' {
     It 'that exists wins over the files that it fits as a pattern: <Command>' -ForEach @(
         @{ Command = 'Get-FleeceImage' }
         @{ Command = 'Test-FleeceImage' }
-        @{ Command = 'Mount-FleeceDisk' }
+        @{ Command = 'Mount-FleeceDisk -Name x -Path' }
     ) {
         $null = New-FleeceImage ./disk1.raw 1MB
         $null = New-FleeceImage './disk[1].raw' 1MB
 
-        (& $Command './disk[1].raw').Path | Should -Be "$PWD/disk[1].raw"
-        (& $Command './disk[1-9].raw').Path | Should -Be "$PWD/disk1.raw"
+        $exact = & ([scriptblock]::Create("$Command './disk[1].raw'"))
+        Get-FleeceDisk | Dismount-FleeceDisk
+        $fitting = & ([scriptblock]::Create("$Command './disk[1-9].raw'"))
+
+        $exact.Path | Should -Be "$PWD/disk[1].raw"
+        $fitting.Path | Should -Be "$PWD/disk1.raw"
     }
 
     It 'of a repository that exists wins over those that it fits as a pattern: <Command>' -ForEach @(
