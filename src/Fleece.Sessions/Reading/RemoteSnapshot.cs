@@ -14,6 +14,9 @@ namespace Fleece.Sessions.Reading;
 /// </remarks>
 public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
 {
+    // Those of a disk of 64 TiB whose every other 4 MiB has changed; they take 128 MiB.
+    private const int MaximumRanges = 8 * 1024 * 1024;
+
     private readonly NbdNode _node;
     private readonly ExportIdentity? _told;
     private string? _untoldWarning;
@@ -166,7 +169,24 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
                 .ConfigureAwait(false);
             if ((refusal & AccessFlags.Denied) == 0)
             {
-                ranges.Add(new BlockRange(atBytes, lengthBytes));
+                if (ranges is [.., var last] && last.EndBytes == atBytes)
+                {
+                    ranges[^1] = BlockRange.FromEnds(last.OffsetBytes, atBytes + lengthBytes);
+                }
+                else if (ranges.Count < MaximumRanges)
+                {
+                    ranges.Add(new BlockRange(atBytes, lengthBytes));
+                }
+                else
+                {
+                    throw new BlockException(
+                        BlockErrorKind.Unsupported,
+                        $"The snapshot at '{node.Uri}' is limited to more than {MaximumRanges} ranges, which is the limit. Start its " +
+                        "session without a bitmap or ranges.",
+                        node.Uri.ToString(),
+                        atBytes,
+                        "query");
+                }
             }
 
             atBytes += lengthBytes;

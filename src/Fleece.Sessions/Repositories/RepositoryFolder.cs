@@ -29,8 +29,8 @@ public sealed class RepositoryFolder : IDisposable
     public string Path { get; }
 
     /// <summary>Takes a repository, which is made when it is not there; its parent folder must be.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.NotFound"/>, or what the
-    /// system reports.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.NotFound"/>,
+    /// <see cref="BlockErrorKind.Unsupported"/> for one of a newer version, or what the system reports.</exception>
     public static RepositoryFolder Take(string path)
     {
         string fullPath = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
@@ -40,6 +40,7 @@ public sealed class RepositoryFolder : IDisposable
         {
             (LocalFile lockFile, bool madeLock) = OpenLock(fullPath);
             folder = new RepositoryFolder(fullPath, lockFile, madeFolder, madeLock);
+            _ = RepositoryIdentity.Read(lockFile, out _); // What a newer version has written is not changed.
             folder.ClearAway();
             return folder;
         }

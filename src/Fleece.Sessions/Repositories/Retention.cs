@@ -46,6 +46,11 @@ public sealed class Retention(RepositoryFolder folder)
                 throw Unknown(repository);
             }
 
+            if (FindOrphan(repository) is { } orphan && repository.Strays.Count != 0)
+            {
+                throw Missing(repository, orphan);
+            }
+
             Manifest[] old = [.. all.Take(all.Count - keep)];
             if (Array.Find(old, manifest => !repository.ChildrenOf(manifest.Id).Any()) is { } leaf)
             {
@@ -67,12 +72,23 @@ public sealed class Retention(RepositoryFolder folder)
         }
     }
 
+    private static Manifest? FindOrphan(Repository repository) => repository.Manifests
+        .FirstOrDefault(manifest => manifest is { IsSingleFile: false, ParentId: { } parentId } && repository.Find(parentId) is null);
+
+    // The image without its manifest may be the parent, and build on what would be taken out.
+    private static BlockException Missing(Repository repository, Manifest orphan) => new(
+        BlockErrorKind.BackupChainBroken,
+        $"No old backup is taken out while the backup {orphan.Number} builds on one whose manifest is missing. " +
+        $"{repository.DescribeStrays()} Without a copy, move '{orphan.FileName}', what builds on it, and their manifests out of the folder; " +
+        "-Full begins a new chain.",
+        repository.PathOf(orphan),
+        operation: "merge");
+
     // What builds on what is not known. The way out without a copy costs the backups that can't be restored anyway.
     private static BlockException Unknown(Repository repository)
     {
         BlockException fault = repository.Faults[0];
-        Manifest? orphan = repository.Manifests
-            .FirstOrDefault(manifest => manifest.ParentId is { } parentId && repository.Find(parentId) is null);
+        Manifest? orphan = FindOrphan(repository);
         return new BlockException(
             fault.Kind,
             $"No old backup is taken out while a manifest can't be used. {fault.Message} Without a copy, move '{fault.Path}' out of the " +

@@ -125,6 +125,8 @@ public sealed class Qcow2OverlayTests : IDisposable
     [InlineData("json:{\"driver\":\"raw\",\"file\":{\"driver\":\"nbd\",\"host\":\"h\"}}", "driver 'nbd'")]
     [InlineData("json:{\"driver\":\"raw\",\"file.filename\":\"a\",\"file\":{\"filename\":\"b\"}}", "'file.filename' twice")]
     [InlineData("json:[1]", "where an object is needed")]
+    [InlineData("json:{\"file.filename\":\"\\ud800\"}", "is not the JSON object")]
+    [InlineData("json:{\"\\ud800\":\"x\"}", "is not the JSON object")]
     [InlineData("json:{", "not the JSON object")]
     [InlineData("file:base.raw", "'base.raw' in the folder that it was started in")]
     [InlineData("json:{\"driver\":\"file\",\"filename\":\"/base.raw\"}", "'filename'")]

@@ -248,6 +248,8 @@ public sealed class RepositoryIdentityTests
         BlockException error = await Nightly.RefusedAsync(BlockErrorKind.Unsupported, () => vm.BackUpAsync());
 
         Assert.Contains("version 2", error.Message, StringComparison.Ordinal);
+        _ = await Nightly.RefusedAsync(BlockErrorKind.Unsupported, () => vm.BackUpAsync(vm.Options() with { Bitmap = "mine" }));
+        Assert.Throws<BlockException>(() => RepositoryFolder.Take(vm.RepositoryPath));
         Assert.Equal(text, await File.ReadAllTextAsync(LockOf(vm.RepositoryPath)));
         await vm.CheckAsync(withQemu: false);
     }

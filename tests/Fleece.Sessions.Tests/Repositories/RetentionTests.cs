@@ -61,6 +61,41 @@ public sealed class RetentionTests
         await vm.CheckAsync();
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Nothing_is_taken_out_while_the_manifest_of_a_parent_is_missing(bool hasFolder)
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 4);
+        string manifest = ManifestText.PathOf(vm.Read().Points[1]);
+        File.Move(manifest, manifest + ".away");
+        if (hasFolder)
+        {
+            Directory.CreateDirectory(manifest);
+        }
+
+        await using (BackupJob job = await BackupJob.StartAsync(vm.Disk, vm.Options() with { IsFull = true, Keep = 2 }))
+        {
+            while (await job.StepAsync())
+            {
+            }
+
+            _ = await job.CompleteAsync();
+            BlockException refused = await Nightly.RefusedAsync(
+                BlockErrorKind.BackupChainBroken, () => job.RetainAsync().AsTask());
+            Assert.Contains(Path.GetFileName(manifest), refused.Message, StringComparison.Ordinal);
+        }
+
+        if (hasFolder)
+        {
+            Directory.Delete(manifest);
+        }
+
+        File.Move(manifest + ".away", manifest);
+        Assert.Equal([1, 2, 3, 4, 5], vm.Read().Points.Select(point => point.Number));
+        await vm.CheckAsync(withQemu: false);
+    }
+
     [Fact]
     public async Task What_is_damaged_is_not_merged_and_nothing_is_changed()
     {
