@@ -33,7 +33,7 @@ internal sealed partial class VmdkDescriptor
             throw Fault(
                 BlockErrorKind.Corrupt,
                 $"has {file.LengthBytes} bytes, and a descriptor has {MaximumBytes} at most. If it is a raw disk that only looks like " +
-                "one, name the format with -Format Raw.");
+                "one, name Raw as its format.");
         }
 
         byte[] bytes = new byte[file.LengthBytes];

@@ -47,7 +47,7 @@ public static class Image
         try
         {
             FileEvidence found = FileEvidence.Read(file.Path);
-            IImageDriver driver = ImageProbe.Tell(file, options.Format);
+            IImageDriver driver = ImageProbe.Tell(file, options.Format, options.Parameters.Format);
             ImageChain chain = new(file.Path, ReferencePolicy.From(options));
             chain.AdmitFirst(driver, file);
             return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
@@ -72,7 +72,7 @@ public static class Image
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
-        IImageDriver driver = ImageProbe.Tell(file, format);
+        IImageDriver driver = ImageProbe.Tell(file, format, ImageParameters.Default.Format);
         new ImageChain(file.Path, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
         long fileBytes = file.GetLength();
         return new ValueTask<ImageInfo>(driver.Describe(file, new ImageInfo
@@ -173,7 +173,7 @@ public static class Image
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
-        IImageDriver driver = ImageProbe.Tell(file, format);
+        IImageDriver driver = ImageProbe.Tell(file, format, ImageParameters.Default.Format);
         AdmitToCheck(driver, file, untrusted);
         ImageReport report = untrusted is null
             ? driver.Check(file, repair, cancellationToken)
@@ -182,12 +182,19 @@ public static class Image
     }
 
     /// <summary>The format a new file gets by its name's extension.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="parameters">The caller's parameters, for messages; null for those of most cmdlets.</param>
     /// <exception cref="BlockException">Unsupported: the extension names a format Fleece does not write.</exception>
-    public static ImageFormat FormatForNewFile(string path)
+    public static ImageFormat FormatForNewFile(string path, ImageParameters? parameters = null)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return ImageNames.ForNewFile(path);
+        return ImageNames.ForNewFile(path, (parameters ?? ImageParameters.Default).Format);
     }
+
+    /// <summary>True when a path leads to a file in the folder of an image, or below: an image may name such a data file.</summary>
+    /// <param name="imagePath">Full path of the image.</param>
+    /// <param name="path">A full path, which need not exist.</param>
+    public static bool IsInFolderOf(string imagePath, string path) => new ImageHome(imagePath).Contains(path);
 
     // The content never says that a file is raw, so where no caller has said it the name did.
     private static bool IsRawByName(IImageDriver driver, ImageFormat? named) => named is null && driver.Format == ImageFormat.Raw;
@@ -238,7 +245,7 @@ public static class Image
         if (options.ParentFormat is null)
         {
             using LocalContainer file = new(LocalFile.Open(fullPath, isReadOnly: true));
-            options = options with { ParentFormat = ImageProbe.Tell(file, null).Format };
+            options = options with { ParentFormat = ImageProbe.Tell(file, null, "-ParentFormat").Format };
         }
 
         ReferencePolicy policy = new()

@@ -27,15 +27,18 @@ internal static class ImageNames
     public static ImageFormat? Find(string path) =>
         Formats.TryGetValue(Path.GetExtension(path), out ImageFormat format) ? format : null;
 
+    /// <summary>The extension that the format's files usually have.</summary>
+    public static string ExtensionOf(ImageFormat format) => $".{format.ToString().ToLowerInvariant()}";
+
     /// <summary>The format of a new file: raw where the name means none.</summary>
     /// <exception cref="BlockException">Unsupported: the name means a format that Fleece does not write.</exception>
-    public static ImageFormat ForNewFile(string path) => Find(path) switch
+    public static ImageFormat ForNewFile(string path, string? parameter) => Find(path) switch
     {
         null => ImageFormat.Raw,
         ImageFormat.Vmdk or ImageFormat.Vdi => throw new BlockException(
             BlockErrorKind.Unsupported,
             $"Fleece does not write {Path.GetExtension(path)[1..].ToUpperInvariant()} images. Give '{path}' the extension .qcow2, .vhdx, " +
-            ".vhd or .raw, or name the format with -Format.",
+            $".vhd or .raw{(parameter is null ? "" : $", or name the format with {parameter}")}.",
             path),
         { } format => format,
     };

@@ -70,6 +70,9 @@ public sealed record ImageOpenOptions
     /// </summary>
     public UntrustedLimits? Untrusted { get; init; }
 
+    /// <summary>The parameters that the caller's user has, for the advice in messages.</summary>
+    public ImageParameters Parameters { get; init; } = ImageParameters.Default;
+
     /// <summary>Hears of each file that is opened; null for none.</summary>
     public ImageFiles? Files { get; init; }
 }

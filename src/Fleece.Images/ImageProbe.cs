@@ -19,8 +19,9 @@ internal static class ImageProbe
     /// <summary>The driver to open a file with.</summary>
     /// <param name="file">The file; only read.</param>
     /// <param name="named">What the caller asked for, or null to look at the content.</param>
+    /// <param name="parameter">The user's parameter for the format, for messages; null where there is none.</param>
     /// <exception cref="BlockException">Unsupported, AmbiguousFormat, WrongFormat; read errors.</exception>
-    public static IImageDriver Tell(IContainerFile file, ImageFormat? named)
+    public static IImageDriver Tell(IContainerFile file, ImageFormat? named, string? parameter)
     {
         if (named == ImageFormat.Raw)
         {
@@ -39,7 +40,9 @@ internal static class ImageProbe
             throw new BlockException(
                 BlockErrorKind.Unsupported,
                 $"'{file.Path}' is a qcow (version 1) image, which Fleece does not open. Convert it with 'qemu-img convert " +
-                "-O qcow2', or, if it is a raw disk that only looks like one, name the format with -Format Raw.",
+                (parameter is null
+                    ? "-O qcow2'."
+                    : $"-O qcow2', or, if it is a raw disk that only looks like one, name the format with {parameter} Raw."),
                 file.Path);
         }
 
@@ -47,8 +50,8 @@ internal static class ImageProbe
         {
             throw new BlockException(
                 BlockErrorKind.WrongFormat,
-                $"'{file.Path}' is not a {format} image: it does not have the format's magic. Name the right format " +
-                "with -Format, or leave it out.",
+                $"'{file.Path}' is not a {format} image: it does not have the format's magic. " +
+                (parameter is null ? "Name another image." : $"Name the right format with {parameter}, or leave it out."),
                 file.Path);
         }
 
@@ -58,38 +61,45 @@ internal static class ImageProbe
             throw new BlockException(
                 BlockErrorKind.AmbiguousFormat,
                 $"'{file.Path}' begins like a {all[0].Format} image and ends like a {all[1].Format} one. A guest can write the one " +
-                $"into the other, so Fleece does not guess: name the format with -Format {all[0].Format} or -Format " +
-                $"{all[1].Format}.",
+                "into the other, so Fleece does not guess. " +
+                (parameter is null
+                    ? "Name another image."
+                    : $"Name the format with {parameter} {all[0].Format} or {parameter} {all[1].Format}."),
                 file.Path);
         }
 
-        return all is [IImageDriver found] ? CheckName(file.Path, found) : RawByName(file);
+        return all is [IImageDriver found] ? CheckName(file.Path, found, parameter) : RawByName(file, parameter);
     }
 
-    private static IImageDriver CheckName(string path, IImageDriver found) =>
+    private static IImageDriver CheckName(string path, IImageDriver found, string? parameter) =>
         ImageNames.Find(path) != ImageFormat.Raw
             ? found
             : throw new BlockException(
                 BlockErrorKind.AmbiguousFormat,
                 $"'{path}' looks like a {found.Format} image and is named like a raw one. The guest of a raw disk can write those bytes " +
-                $"itself, so Fleece does not guess: name the format with -Format Raw or -Format {found.Format}.",
+                "itself, so Fleece does not guess. " +
+                (parameter is null
+                    ? $"If it is a {found.Format} image, give it the extension {ImageNames.ExtensionOf(found.Format)}, or name another one."
+                    : $"Name the format with {parameter} Raw or {parameter} {found.Format}."),
                 path);
 
     // A raw disk has no mark of its own, so its name must say that it is one. An image that lost its header looks like one too, and
     // writing to it would destroy what is left of it.
-    private static IImageDriver RawByName(IContainerFile file) => ImageNames.Find(file.Path) switch
+    private static IImageDriver RawByName(IContainerFile file, string? parameter) => ImageNames.Find(file.Path) switch
     {
         ImageFormat.Raw => ImageDrivers.Find(ImageFormat.Raw),
         _ when file.GetLength() == 0 => ImageDrivers.Find(ImageFormat.Raw),
         { } named => throw new BlockException(
             BlockErrorKind.Corrupt,
             $"'{file.Path}' is named like a {named} image and does not have the format's magic: it is damaged, or its name is wrong. " +
-            "Restore it from a backup, or, if it is a raw disk, name the format with -Format Raw.",
+            "Restore it from a backup, or, if it is a raw disk, " +
+            (parameter is null ? "give it the extension .raw." : $"name the format with {parameter} Raw."),
             file.Path),
         null => throw new BlockException(
             BlockErrorKind.AmbiguousFormat,
-            $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess: " +
-            "name the format with -Format Raw, or give the file the extension .raw or .img.",
+            $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess. " +
+            (parameter is null ? "Give the file" : $"Name the format with {parameter} Raw, or give the file") +
+            " the extension .raw or .img.",
             file.Path),
     };
 

@@ -88,7 +88,7 @@ internal sealed class TempImage : IAsyncDisposable
             await Image
                 .CreateAsync(
                     path,
-                    new ImageCreateOptions { Format = Image.FormatForNewFile(path), SizeBytes = disk.SizeBytes },
+                    new ImageCreateOptions { Format = Image.FormatForNewFile(path, ImageParameters.None), SizeBytes = disk.SizeBytes },
                     cancellationToken)
                 .ConfigureAwait(false);
             KeepPrivate(path);
@@ -101,8 +101,8 @@ internal sealed class TempImage : IAsyncDisposable
         IBlockNode? node = null;
         try
         {
-            ImageFormat? format = isOurs ? Image.FormatForNewFile(path) : null;
-            ImageOpenOptions opening = new() { Format = format, IsTransient = true };
+            ImageFormat? format = isOurs ? Image.FormatForNewFile(path, ImageParameters.None) : null;
+            ImageOpenOptions opening = new() { Format = format, IsTransient = true, Parameters = ImageParameters.None };
             node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
             return new TempImage(node, path, isOurs, readsAsZero);

@@ -23,7 +23,7 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     public string DifferencePath { get; set; } = string.Empty;
 
     /// <summary>The format of the one, where the content must not decide it.</summary>
-    [Parameter]
+    [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>The format of the other, where the content must not decide it.</summary>
@@ -106,6 +106,7 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         ImageOpenOptions options = new()
         {
             Format = format,
+            Parameters = ImageParameters.Default with { Format = $"-{parameter}" },
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };

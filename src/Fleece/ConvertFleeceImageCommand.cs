@@ -77,6 +77,7 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
         ImageOpenOptions opening = new()
         {
             Format = SourceFormat,
+            Parameters = ImageParameters.Default with { Format = $"-{nameof(SourceFormat)}" },
             IsReadOnly = true,
             SnapshotName = SnapshotName,
             AllowsOutsideDataFile = AllowOutsideDataFile,

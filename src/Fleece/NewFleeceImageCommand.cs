@@ -58,7 +58,8 @@ public sealed class NewFleeceImageCommand : FleeceCommand
     [Parameter]
     public string? DataFilePath { get; set; }
 
-    /// <summary>Use data files of the parents that lie outside the folder of the image that names them.</summary>
+    /// <summary>Use data files of the parents that lie outside the folder of the image that names them, and do not warn of the new
+    /// image's.</summary>
     [Parameter]
     public SwitchParameter AllowOutsideDataFile { get; set; }
 
@@ -91,6 +92,12 @@ public sealed class NewFleeceImageCommand : FleeceCommand
             Wait(Image.CreateAsync(file, options, StopToken));
             ImageInfo info = Wait(Image.GetInfoAsync(file, options.Format, StopToken));
             TellRawByName(info.ParentPath, nameof(ParentFormat), ParentFormat, info.ParentFormat);
+            if (options is { DataFilePath: { } dataPath, AllowsOutsideDataFile: false } && !Image.IsInFolderOf(file, dataPath))
+            {
+                WriteWarning(
+                    $"The data file '{dataPath}' lies outside the folder of '{file}', so mounting the image needs -AllowOutsideDataFile.");
+            }
+
             WriteObject(info);
         }
     });

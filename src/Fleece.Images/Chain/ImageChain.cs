@@ -132,7 +132,7 @@ internal sealed class ImageChain
 
         if (!_policy.AllowsOutsideDataFile && !new ImageHome(image.Path).Contains(path))
         {
-            throw ReferencePolicy.RefuseDataFile(image.Path, path, image.IsReadOnly);
+            throw _policy.RefuseDataFile(image.Path, path, image.IsReadOnly);
         }
 
         if (FinalPath(image.Path) == FinalPath(path))
@@ -141,7 +141,7 @@ internal sealed class ImageChain
                 BlockErrorKind.Corrupt, $"'{image.Path}' is damaged: it names itself as its external data file.", image.Path);
         }
 
-        return new LocalContainer(OpenNoted(path, image.IsReadOnly, options));
+        return new LocalContainer(OpenNoted(image.Path, path, image.IsReadOnly, options));
     }
 
     /// <summary>Opens a file that holds a part of an image's disk and is only read.</summary>
@@ -150,8 +150,8 @@ internal sealed class ImageChain
     /// <exception cref="BlockException">ReferenceRefused: it lies outside the image's folder; why it can't be opened.</exception>
     public LocalFile OpenExtent(string imagePath, string path) =>
         _home.Contains(path) || (_policy.AllowsOutsideDataFile && _policy.Limits is null)
-            ? OpenNoted(path, isReadOnly: true, new ImageOpenOptions())
-            : throw ReferencePolicy.RefuseDataFile(imagePath, path, isReadOnly: true);
+            ? OpenNoted(imagePath, path, isReadOnly: true, new ImageOpenOptions())
+            : throw _policy.RefuseDataFile(imagePath, path, isReadOnly: true);
 
     private static BlockException? FindMismatch(string path, Func<IContainerFile, BlockException?> findMismatch)
     {
@@ -166,11 +166,23 @@ internal sealed class ImageChain
         }
     }
 
-    private LocalFile OpenNoted(string path, bool isReadOnly, ImageOpenOptions options)
+    private LocalFile OpenNoted(string imagePath, string path, bool isReadOnly, ImageOpenOptions options)
     {
-        LocalFile file = LocalFile.Open(path, isReadOnly, options.IsTransient, options.FlushFailed);
-        _policy.Files?.Add(path, !_home.Contains(path));
-        return file;
+        try
+        {
+            LocalFile file = LocalFile.Open(path, isReadOnly, options.IsTransient, options.FlushFailed);
+            _policy.Files?.Add(path, !_home.Contains(path));
+            return file;
+        }
+        catch (BlockException failure) when (failure.Kind == BlockErrorKind.NotFound)
+        {
+            throw new BlockException(
+                BlockErrorKind.NotFound,
+                $"'{imagePath}' has its data in '{path}', and that file is not there. Put it back.",
+                path,
+                operation: "open",
+                cause: failure);
+        }
     }
 
     private ParentImage OpenAt(string path, string childPath, ImageFormat format, bool isOutside)

@@ -17,6 +17,9 @@ internal sealed class ReferencePolicy
     /// <summary>True to use data files outside the folders of the images that name them.</summary>
     public bool AllowsOutsideDataFile { get; init; }
 
+    /// <summary>The user's parameters, for messages.</summary>
+    public ImageParameters Parameters { get; init; } = ImageParameters.Default;
+
     /// <summary>The limits of an untrusted image; null for a trusted one.</summary>
     public UntrustedLimits? Limits { get; init; }
 
@@ -28,6 +31,7 @@ internal sealed class ReferencePolicy
     {
         MustStayInFolder = options.MustStayInFolder,
         AllowsOutsideDataFile = options.AllowsOutsideDataFile,
+        Parameters = options.Parameters,
         Limits = options.Untrusted,
         Files = options.Files,
     };
@@ -78,12 +82,13 @@ internal sealed class ReferencePolicy
         operation: "open");
 
     /// <summary>The error of a data file outside the folder of its image.</summary>
-    public static BlockException RefuseDataFile(string imagePath, string dataPath, bool isReadOnly) => new(
+    public BlockException RefuseDataFile(string imagePath, string dataPath, bool isReadOnly) => new(
         BlockErrorKind.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', which lies outside its folder. " +
         (isReadOnly ? "The content of that file would be shown as the disk's" : "What guests write to the disk would go into that file") +
-        ", so an image can't choose it. Use -AllowOutsideDataFile if you know that the file belongs to the image, or move it into the " +
-        "image's folder.",
+        ", so an image can't choose it. " +
+        (Parameters.AllowOutsideDataFile is not { } parameter ? "Name another image." :
+            $"Use {parameter} if you know that the file belongs to the image; Convert-FleeceImage {parameter} makes one file of both."),
         imagePath,
         operation: "open");
 
@@ -98,8 +103,8 @@ internal sealed class ReferencePolicy
     public static BlockException RefuseAnyDataFile(string imagePath, string dataPath) => new(
         BlockErrorKind.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', and -Untrusted refuses data files: nothing in such a file says that it belongs to " +
-        "the image, so any file could be named. Leave -Untrusted out if you trust the image, or have it made one file with 'qemu-img " +
-        "convert'.",
+        "the image, so any file could be named. Leave -Untrusted out if you trust the image. If you do not, let its sender make it one " +
+        "file: 'qemu-img convert' on this machine would copy the file that it names.",
         imagePath,
         operation: "open");
 }

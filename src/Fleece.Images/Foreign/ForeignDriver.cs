@@ -79,7 +79,7 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
             BlockErrorKind.Unsupported,
             $"'{file.Path}' is a {Name} image, which Fleece does not open by itself: the adapter '{ForeignAdapter.ExpectedPath}' " +
             $"would read it, and that can't be loaded: {((Exception)found).Message} Install the adapter, convert the image with " +
-            "'qemu-img convert -O qcow2', or, if it is a raw disk that only looks like one, name the format with -Format Raw.",
+            "'qemu-img convert -O qcow2', or, if it is a raw disk that only looks like one, name Raw as its format.",
             file.Path,
             cause: (Exception)found);
     }

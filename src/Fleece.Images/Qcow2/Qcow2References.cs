@@ -8,6 +8,12 @@ namespace Fleece.Images.Qcow2;
 /// <summary>The other files an image names: its parent and its data file (qcow2.txt, "Header extensions").</summary>
 internal static class Qcow2References
 {
+    // Whoever does not trust the image must not convert it: that would copy the file that it names.
+    private const string DataFileAdvice = "Its owner can make the image one file with qemu-img convert";
+
+    // PowerShell takes the typographic ones for the plain one.
+    private const string QuotesOfShells = "'\u2018\u2019\u201a\u201b";
+
     private static readonly (string Name, ImageFormat Format)[] FormatNames =
     [
         ("raw", ImageFormat.Raw),
@@ -59,8 +65,7 @@ internal static class Qcow2References
         string formatName = recordedFormat ?? parent.FormatName ?? throw Qcow2Fault.Unsupported(
             path,
             $"it does not record the format of its backing file '{header.BackingName}', and Fleece does not guess it, because the " +
-            $"guest of a raw disk can make that look like anything. Record it with 'qemu-img rebase -u -b \"{header.BackingName}\" " +
-            "-F FORMAT'");
+            $"guest of a raw disk can make that look like anything. Record it with {Rebase(path, header.BackingName!)}");
         ImageFormat format = FindFormat(formatName) ?? throw Qcow2Fault.Unsupported(
             path, $"its backing file '{header.BackingName}' has the format '{formatName}', which Fleece does not read as a parent");
         return chain.OpenParent(path, [parent.Path], format);
@@ -79,8 +84,10 @@ internal static class Qcow2References
         string? name = header.Extensions.FindString(HeaderExtensions.DataFileName);
         return string.IsNullOrEmpty(name)
             ? throw Qcow2Fault.Unsupported(
-                path, "its data lies in an external data file, which its header does not name. Make it one file with 'qemu-img convert'")
-            : RecordedName.Read(path, "data file name", name, "Make the image one file with 'qemu-img convert'").Path;
+                path,
+                "its data lies in an external data file, which its header does not name. Its owner, who knows the file, can make the two " +
+                "one with qemu-img convert")
+            : RecordedName.Read(path, "data file name", name, DataFileAdvice, DataFileAdvice).Path;
     }
 
     /// <summary>Opens the data file as the image is opened, with the same locks.</summary>
@@ -94,8 +101,23 @@ internal static class Qcow2References
         FindDataFilePath(image.Path, header) is { } path ? chain.OpenDataFile(image, path, options) : null;
 
     private static RecordedName? ReadParent(string path, Qcow2Header header) => header.BackingName is { } name
-        ? RecordedName.Read(path, "backing file name", name, "Record a plain path with 'qemu-img rebase -u -b PATH -F FORMAT'")
+        ? RecordedName.Read(
+            path,
+            "backing file name",
+            name,
+            fileAdvice: $"Record the full path of the file that is meant with {Rebase(path, "PATH")}",
+            otherAdvice: "Another name would make another disk of the image, so its owner should make it one file with qemu-img convert " +
+                $"-f qcow2 -O qcow2 {Quote(path) ?? "IMAGE"} NEW, which reads through that name")
         : null;
+
+    // -u changes the header alone, so with another file the disk becomes another one. The name must be the right one.
+    private static string Rebase(string path, string backingName) =>
+        $"qemu-img rebase -u -f qcow2 -b {Quote(backingName) ?? "NAME"} -F FORMAT {Quote(path) ?? "IMAGE"}, where FORMAT is raw, qcow2, " +
+        "vpc or vhdx";
+
+    // Users paste the command, so a name that could end its quotes, or that a message shows otherwise, is not in it.
+    private static string? Quote(string name) =>
+        name.AsSpan().ContainsAny(QuotesOfShells) || PrintableText.Of(name) != name ? null : $"'{name}'";
 
     private static ImageFormat? FindFormat(string name) =>
         Array.FindIndex(FormatNames, row => row.Name == name) is var index and >= 0 ? FormatNames[index].Format : null;

@@ -36,23 +36,26 @@ internal sealed record RecordedName
     /// <param name="imagePath">The image that records it; a relative path is relative to its folder.</param>
     /// <param name="field">What the field is called, for messages.</param>
     /// <param name="name">The name; not empty.</param>
-    /// <param name="advice">How the user gets an image that Fleece follows, for messages.</param>
+    /// <param name="fileAdvice">How the user gets an image that Fleece follows where a plain file is meant, or nothing that QEMU could
+    /// read.</param>
+    /// <param name="otherAdvice">The same where QEMU reads more, or something else, than a plain file.</param>
     /// <exception cref="BlockException">Unsupported: it names no local file, or asks for more than that; Corrupt: a null character.
     /// </exception>
-    public static RecordedName Read(string imagePath, string field, string name, string advice)
+    public static RecordedName Read(string imagePath, string field, string name, string fileAdvice, string otherAdvice)
     {
-        BlockException Refuse(string what) => Qcow2Fault.Unsupported(imagePath, $"its {field} {what}. {advice}");
+        BlockException RefuseFile(string what) => Qcow2Fault.Unsupported(imagePath, $"its {field} {what}. {fileAdvice}");
+        BlockException RefuseOther(string what) => Qcow2Fault.Unsupported(imagePath, $"its {field} {what}. {otherAdvice}");
 
         (string path, string? formatName) = name switch
         {
-            _ when name.StartsWith(JsonPrefix, StringComparison.Ordinal) => ReadJson(name[JsonPrefix.Length..], Refuse),
+            _ when name.StartsWith(JsonPrefix, StringComparison.Ordinal) => ReadJson(name[JsonPrefix.Length..], RefuseFile, RefuseOther),
             _ when name.StartsWith(FilePrefix, StringComparison.Ordinal) => (name[FilePrefix.Length..], null),
-            _ when IsProtocol(name) => throw Refuse($"is '{name}', and Fleece follows paths only"),
+            _ when IsProtocol(name) => throw RefuseOther($"is '{name}', and Fleece follows paths only"),
             _ => (name, null),
         };
         return ReferenceEquals(path, name) || System.IO.Path.IsPathRooted(path)
             ? new RecordedName { Path = Resolve(imagePath, field, path), FormatName = formatName }
-            : throw Refuse($"is '{name}', where QEMU looks for '{path}' in the folder that it was started in");
+            : throw RefuseFile($"is '{name}', where QEMU looks for '{path}' in the folder that it was started in");
     }
 
     /// <summary>True for names that QEMU hands to a driver of its own: "json:{...}", "nbd://host/x", "rbd:pool/x".</summary>
@@ -64,17 +67,18 @@ internal sealed record RecordedName
         return colon > 0 && !isDrive && (slash < 0 || colon < slash);
     }
 
-    private static (string Path, string? FormatName) ReadJson(string json, Func<string, BlockException> refuse)
+    private static (string Path, string? FormatName) ReadJson(
+        string json, Func<string, BlockException> refuseFile, Func<string, BlockException> refuseOther)
     {
         Dictionary<string, string> members = [];
         try
         {
             using JsonDocument document = JsonDocument.Parse(json);
-            Collect(document.RootElement, string.Empty, members, refuse);
+            Collect(document.RootElement, string.Empty, members, refuseFile);
         }
         catch (JsonException failure)
         {
-            throw refuse($"is not the JSON object that its 'json:' promises ({failure.Message.TrimEnd('.')})");
+            throw refuseFile($"is not the JSON object that its 'json:' promises ({failure.Message.TrimEnd('.')})");
         }
 
         string? formatName = Take(members, FormatMember);
@@ -82,16 +86,16 @@ internal sealed record RecordedName
         string? path = Take(members, FilenameMember);
         if (driver is not (null or FileDriver))
         {
-            throw refuse($"asks QEMU for its driver '{driver}', and Fleece follows local files only");
+            throw refuseOther($"asks QEMU for its driver '{driver}', and Fleece follows local files only");
         }
 
         if (members.Count != 0)
         {
-            throw refuse($"asks QEMU for '{members.Keys.First()}', which Fleece does not follow");
+            throw refuseOther($"asks QEMU for '{members.Keys.First()}', which Fleece does not follow");
         }
 
         return string.IsNullOrEmpty(path)
-            ? throw refuse("is a JSON object without a file name")
+            ? throw refuseOther("is a JSON object without a file name")
             : (path, formatName);
     }
 
