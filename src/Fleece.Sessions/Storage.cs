@@ -35,7 +35,8 @@ internal static class Storage
         return name[(name.LastIndexOf('/') + 1)..];
     }
 
-    /// <summary>Opens a node, which the caller owns. An export has no format, for its bytes are the disk's, and no file.</summary>
+    /// <summary>Opens a node, which the caller owns. An export has no format, for its bytes are the disk's, and no file.
+    /// A snapshot that another Fleece serves is read-only.</summary>
     /// <param name="address">A path or an NBD URI.</param>
     /// <param name="options">How; an export knows only read-only or not.</param>
     /// <param name="tls">Certificates for nbds.</param>
@@ -58,9 +59,16 @@ internal static class Storage
                 "snapshots. Leave them out.");
         }
 
+        NbdUri uri = NbdUri.Parse(address);
         NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
-        (NbdNode node, ExportIdentity? identity) =
-            await ConnectAsync(NbdUri.Parse(address), connecting, cancellationToken).ConfigureAwait(false);
+        (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, connecting, cancellationToken).ConfigureAwait(false);
+        if (identity is { IsSnapshot: true } && !node.Geometry.IsReadOnly)
+        {
+            // The server announces it as writable, so that a backup can consume it. A disk's discards must not.
+            await node.DisposeAsync().ConfigureAwait(false);
+            (node, identity) = await ConnectAsync(uri, connecting with { IsReadOnly = true }, cancellationToken).ConfigureAwait(false);
+        }
+
         return new OpenedStorage(DiskSectors.Over(node), Format: null, Found: null, identity);
     }
 
