@@ -77,7 +77,7 @@ public readonly record struct BlockRange
         {
             throw new BlockException(
                 BlockErrorKind.Misaligned,
-                $"Cannot {operation} {LengthBytes} bytes at offset {OffsetBytes}: this node takes multiples of " +
+                $"Cannot {operation} {LengthBytes} bytes at offset {OffsetBytes}: the disk, or the export, takes multiples of " +
                 $"{alignmentBytes} bytes.",
                 path,
                 OffsetBytes,

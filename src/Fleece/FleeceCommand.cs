@@ -160,8 +160,15 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     }
 
     /// <summary>The file a user's path means; it need not exist.</summary>
+    /// <exception cref="BlockException">InvalidArgument: it is an NBD URI; NotAFile: it is another provider's; NotFound: no such drive.
+    /// </exception>
     protected string ResolveLiteral(string path)
     {
+        if (NbdUri.IsUri(path))
+        {
+            throw NotAFile(path);
+        }
+
         try
         {
             string resolved = SessionState.Path.GetUnresolvedProviderPathFromPSPath(
@@ -187,13 +194,15 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     protected string ResolveAddress(string address) =>
         NbdUri.IsUri(address) ? ResolveUri(address).ToString() : ResolveLiteral(address);
 
-    /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not, and so is an
-    /// NBD URI.</summary>
+    /// <summary>The files a user's path with wildcards means. A path without wildcards is itself, existing or not, and so is the
+    /// path of a file or folder that exists: its name may hold characters that are wildcards elsewhere.</summary>
+    /// <exception cref="BlockException">As <see cref="ResolveLiteral"/>; NotFound: no file fits the wildcards.</exception>
     protected IReadOnlyList<string> ResolveWildcards(string path)
     {
-        if (NbdUri.IsUri(path))
+        string literal = ResolveLiteral(path);
+        if (System.IO.Path.Exists(literal))
         {
-            return [ResolveAddress(path)];
+            return [literal];
         }
 
         if (!WildcardPattern.ContainsWildcardCharacters(path))
@@ -215,8 +224,25 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         }
     }
 
-    private static BlockException NothingFits(string path) =>
-        new(BlockErrorKind.NotFound, $"No file fits '{path}'.", path, operation: "open");
+    private static BlockException NothingFits(string path) => new(
+        BlockErrorKind.NotFound,
+        $"No file fits '{path}', in which *, ? and [ are wildcards. Give a name that holds such characters with -LiteralPath.",
+        path,
+        operation: "open");
+
+    // Names the parameter that holds the text, and the one that takes a URI where the cmdlet has it.
+    private BlockException NotAFile(string uri)
+    {
+        string? parameter = MyInvocation.BoundParameters
+            .FirstOrDefault(pair => pair.Value is string text ? text == uri : pair.Value is string[] texts && texts.Contains(uri)).Key;
+        string advice = parameter == "DestinationPath" && MyInvocation.MyCommand.Parameters.ContainsKey("DestinationUri")
+            ? "Name an export with -DestinationUri."
+            : "Name a file.";
+        return new BlockException(
+            BlockErrorKind.InvalidArgument,
+            $"'{uri}' is the URI of an NBD export, and {(parameter is null ? "this" : $"-{parameter}")} takes the path of a file. {advice}",
+            uri);
+    }
 
     private static void CheckIsFile(ProviderInfo provider, string path)
     {

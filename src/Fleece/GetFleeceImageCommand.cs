@@ -22,7 +22,8 @@ public sealed class GetFleeceImageCommand : FleeceCommand
     public string[] LiteralPath { get; set; } = [];
 
     /// <summary>The format, where the content must not decide it.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>Treat the images as from a stranger: bound the size that they may claim.</summary>

@@ -29,7 +29,8 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     public string? Name { get; set; }
 
     /// <summary>The format, where the content must not decide it.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>Refuse guest writes.</summary>
@@ -69,7 +70,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             ForItem(path, () =>
             {
                 IReadOnlyList<string> files =
-                    ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveAddress(path)];
+                    ParameterSetName == PathSet && !NbdUri.IsUri(path) ? ResolveWildcards(path) : [ResolveAddress(path)];
                 if (Name is not null && files.Count > 1)
                 {
                     throw new BlockException(

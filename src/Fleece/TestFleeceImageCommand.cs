@@ -23,7 +23,8 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     public string[] LiteralPath { get; set; } = [];
 
     /// <summary>The format, where the content must not decide it.</summary>
-    [Parameter]
+    [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>What may be changed: nothing, leaks, or all that is wrong.</summary>

@@ -65,11 +65,12 @@ public sealed class RepositoryFolder : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            bool isMissing = e is not UnauthorizedAccessException && !Directory.Exists(path);
             throw new BlockException(
-                e is UnauthorizedAccessException ? BlockErrorKind.PermissionDenied
-                    : Directory.Exists(path) ? BlockErrorKind.IoFailed
-                    : BlockErrorKind.NotFound,
-                $"The repository '{path}' can't be read: {e.Message}",
+                isMissing ? BlockErrorKind.NotFound
+                    : e is UnauthorizedAccessException ? BlockErrorKind.PermissionDenied
+                    : BlockErrorKind.IoFailed,
+                isMissing ? $"There is no repository, and no backup, '{path}'." : $"The repository '{path}' can't be read: {e.Message}",
                 path,
                 operation: "open",
                 cause: e);
