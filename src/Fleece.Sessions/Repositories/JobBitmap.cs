@@ -139,8 +139,8 @@ internal sealed class JobBitmap(
     {
         Bitmap? ofParent = disk.Bitmaps.All.FirstOrDefault(bitmap => bitmap.IsOfParent && IsCalled(bitmap, name));
         NoteFull(ofParent is not null
-            ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ImagePath}': the disk is an overlay over that now, and " +
-              "no bitmap of the overlay has recorded what changed since"
+            ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ImagePath}': the disk is an overlay over that now, " +
+              "and no bitmap of the overlay has recorded what changed since"
             : $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
             (disk.Bitmaps.IsPersistent ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
         return disk.Bitmaps.CreateAsync(name, cancellationToken: cancellationToken);
@@ -168,8 +168,8 @@ internal sealed class JobBitmap(
         if (found.BaselineId is null)
         {
             NoteFull(
-                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared, or was disabled for a while, or another program has written to " +
-                "the image while it was not mounted in Fleece");
+                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared, or was disabled for a while, or " +
+                "another program has written to the image while it was not mounted in Fleece");
         }
 
         return found;
@@ -209,8 +209,8 @@ internal sealed class JobBitmap(
         if (!bitmap.IsEnabled)
         {
             notes.Add(
-                $"A full backup is made, because the bitmap '{bitmap.Name}' was disabled, and what changed meanwhile is in no bitmap. It is " +
-                "cleared and records again from now on.");
+                $"A full backup is made, because the bitmap '{bitmap.Name}' was disabled, and what changed meanwhile is in no bitmap. It " +
+                "is cleared and records again from now on.");
             return true;
         }
 
