@@ -27,8 +27,8 @@ public static class PrintableText
     /// <summary>True for text that a terminal shows as it is.</summary>
     public static bool IsPrintable(ReadOnlySpan<char> text) => !text.ContainsAny(Unprintable);
 
-    /// <summary>The text with each other character written as its number, <c>\u001b</c>; the same object where it has none. Null is null.
-    /// </summary>
+    /// <summary>The text with each character that is not printable written as its number, <c>\u001b</c>; the same object where it has none.
+    /// Null for null.</summary>
     [return: NotNullIfNotNull(nameof(text))]
     public static string? Of(string? text)
     {

@@ -147,8 +147,8 @@ public sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrorKind.BitmapOfParent,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}', and nothing changes it " +
-                "through the disk. " +
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}', and nothing " +
+                "changes it through the disk. " +
                 (UntrustedAdvice ?? "Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap."),
                 ExactImagePath);
         }

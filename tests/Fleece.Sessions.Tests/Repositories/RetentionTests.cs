@@ -92,8 +92,9 @@ public sealed class RetentionTests
         }
 
         File.Move(manifest + ".away", manifest);
-        Assert.Equal([1, 2, 3, 4, 5], vm.Read().Points.Select(point => point.Number));
-        await vm.CheckAsync(withQemu: false);
+        Repository repository = vm.Read();
+        Assert.Equal([1, 2, 3, 4, 5], repository.Points.Select(point => point.Number));
+        Assert.Empty((await Nightly.TestAsync(repository, repository.Points[3], isDeep: true)).Findings);
     }
 
     [Fact]
