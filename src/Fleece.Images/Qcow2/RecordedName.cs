@@ -76,8 +76,9 @@ internal sealed record RecordedName
             using JsonDocument document = JsonDocument.Parse(json);
             Collect(document.RootElement, string.Empty, members, refuseFile);
         }
-        catch (JsonException failure)
+        catch (Exception failure) when (failure is JsonException or InvalidOperationException)
         {
+            // The second is half of a surrogate pair, which only comes out when the text is taken.
             throw refuseFile($"is not the JSON object that its 'json:' promises ({failure.Message.TrimEnd('.')})");
         }
 

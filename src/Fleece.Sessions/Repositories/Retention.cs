@@ -79,8 +79,8 @@ public sealed class Retention(RepositoryFolder folder)
     private static BlockException Missing(Repository repository, Manifest orphan) => new(
         BlockErrorKind.BackupChainBroken,
         $"No old backup is taken out while the backup {orphan.Number} builds on one whose manifest is missing. " +
-        $"{repository.DescribeStrays()} Without a copy, move '{orphan.FileName}', what builds on it, and their manifests out of the folder; " +
-        "-Full begins a new chain.",
+        $"{repository.DescribeStrays()} Without a copy, move '{orphan.FileName}', what builds on it, and their manifests out of the " +
+        "folder; -Full begins a new chain.",
         repository.PathOf(orphan),
         operation: "merge");
 
