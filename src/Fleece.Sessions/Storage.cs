@@ -96,17 +96,39 @@ internal static class Storage
         NbdUri uri, NbdNodeOptions options, string advice, CancellationToken cancellationToken)
     {
         (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
-        if (identity is not { GuestCount: not 0 })
+        try
         {
-            return node;
-        }
+            if (identity is not { IsSnapshot: false })
+            {
+                return node;
+            }
 
+            int others = identity.GuestCount;
+            if (others == 0)
+            {
+                // Two that begin at one moment were both told of none. Now the connection counts, so each is told of the other.
+                others = await CountGuestsAsync(uri, options, cancellationToken).ConfigureAwait(false) - 1;
+            }
+
+            return others <= 0 ? node : throw new BlockException(
+                BlockErrorKind.InUse,
+                $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would be " +
+                $"overwritten. {advice}",
+                uri.ToString(),
+                operation: "connect");
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static async ValueTask<int> CountGuestsAsync(NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)
+    {
+        (NbdNode node, ExportIdentity? identity) =
+            await ConnectAsync(uri, options with { IsReadOnly = true }, cancellationToken).ConfigureAwait(false);
         await node.DisposeAsync().ConfigureAwait(false);
-        throw new BlockException(
-            BlockErrorKind.InUse,
-            $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {identity.GuestCount} client(s) use it now, whose " +
-            $"data would be overwritten. {advice}",
-            uri.ToString(),
-            operation: "connect");
+        return identity?.GuestCount ?? 0;
     }
 }

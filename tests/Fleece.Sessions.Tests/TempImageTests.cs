@@ -2,6 +2,8 @@
 using Fleece.Block;
 using Fleece.Images;
 using Fleece.Images.Checking;
+using Fleece.Nbd;
+using Fleece.Sessions.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Sessions.Tests;
@@ -53,6 +55,48 @@ public sealed class TempImageTests
 
         ImageReport report = await Image.CheckAsync(tempPath, ImageFormat.Qcow2, ImageRepair.None, CancellationToken.None);
         Assert.True(report.IsClean);
+    }
+
+    [Fact]
+    public async Task Of_two_sessions_that_begin_at_one_moment_at_most_one_gets_a_live_disk_as_temp()
+    {
+        await using Rig rig = new();
+        Disk[] disks = [await rig.AddDiskAsync("x", rig.Seeds.Bytes(64 * 1024)), await rig.AddDiskAsync("y", rig.Seeds.Bytes(64 * 1024))];
+        string storePath = rig.Folder.File("store.raw");
+        await File.WriteAllBytesAsync(storePath, new byte[64 * 1024]);
+        await using MountedDisks disksOfServer = new();
+        DiskExport export = await disksOfServer.Exports.PublishAsync(
+            await disksOfServer.MountAsync(storePath, "store"),
+            new ExportOptions { ListenUri = NbdUri.Parse($"nbd+unix:///?socket={rig.Folder.File("store.sock")}") });
+        SessionOptions options = new() { TempPath = export.Uri.ToString() };
+
+        for (int round = 0; round < 20; round++)
+        {
+            Session?[] sessions = await Task.WhenAll(disks.Select(disk => Task.Run(() => TryStartAsync(disk, options))));
+            Assert.Contains(null, sessions);
+            await Task.WhenAll(sessions.OfType<Session>().Select(session => session.StopAsync()));
+            await WaitAsync(() => export.GuestCount == 0);
+        }
+    }
+
+    private static async Task<Session?> TryStartAsync(Disk disk, SessionOptions options)
+    {
+        try
+        {
+            return (await Session.StartAsync([disk], options))[0];
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
+        {
+            return null;
+        }
+    }
+
+    private static async Task WaitAsync(Func<bool> hasCome)
+    {
+        while (!hasCome())
+        {
+            await Task.Delay(5, TestContext.Current.CancellationToken);
+        }
     }
 
     private static async Task AssertNeverFlushedAsync(Rig rig, string tempPath, string filePath)
