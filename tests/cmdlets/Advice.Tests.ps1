@@ -8,8 +8,9 @@ BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
 
-    # The only error of a command.
+    # The only error of a command, whether it ends the command or not.
     function Get-OnlyError([scriptblock] $Script) {
+        $ErrorActionPreference = 'Continue'
         $errors = @(& $Script 2>&1 3>$null | Where-Object { $_ -is [Management.Automation.ErrorRecord] })
         $errors | Should -HaveCount 1
         $errors[0]

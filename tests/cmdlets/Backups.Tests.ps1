@@ -43,7 +43,7 @@ Describe 'Backup repositories' {
         { Read-FleeceSnapshot vm -DiscardConsumed | Select-Object -First 1 | Export-Backup ./backups/ } |
             Should -Throw -ErrorId 'BackupIncomplete,Fleece.ExportFleeceBackupCommand'
         Stop-FleeceSession $session
-        Get-FleeceBackup ./backups | Should -BeNullOrEmpty
+        './backups' | Should -Not -Exist
 
         $session = Start-FleeceSession vm -Bitmap daily
         $backup = Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup ./backups/

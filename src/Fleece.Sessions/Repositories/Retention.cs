@@ -46,22 +46,24 @@ public sealed class Retention(RepositoryFolder folder)
                 throw Unknown(repository);
             }
 
-            if (FindOrphan(repository) is { } orphan && repository.Strays.Count != 0)
-            {
-                throw Missing(repository, orphan);
-            }
-
             Manifest[] old = [.. all.Take(all.Count - keep)];
-            if (Array.Find(old, manifest => !repository.ChildrenOf(manifest.Id).Any()) is { } leaf)
+            Manifest[] free = [.. old.Where(manifest => FindHolder(repository, manifest) is null)];
+            if (Array.Find(free, manifest => !repository.ChildrenOf(manifest.Id).Any()) is { } leaf)
             {
                 folder.Remove(leaf);
                 _removed.Add(leaf.Number);
             }
-            else if (Array.Find(old, manifest => FindSuccessor(repository, manifest) is not null) is { } point)
+            else if (Array.Find(free, manifest => FindSuccessor(repository, manifest) is not null) is { } point)
             {
                 Manifest successor = FindSuccessor(repository, point)!;
                 await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
                 _removed.Add(point.Number);
+            }
+            else if (old.Select(manifest => FindHolder(repository, manifest)).OfType<Manifest>().FirstOrDefault() is { } holder)
+            {
+                Note = $"{old.Length} more than {keep} backups are kept, because the backup {holder.Number} builds on one whose manifest is " +
+                    $"missing, and that may build on them. {repository.DescribeStrays()}";
+                return;
             }
             else
             {
@@ -72,23 +74,18 @@ public sealed class Retention(RepositoryFolder folder)
         }
     }
 
-    private static Manifest? FindOrphan(Repository repository) => repository.Manifests
-        .FirstOrDefault(manifest => manifest is { IsSingleFile: false, ParentId: { } parentId } && repository.Find(parentId) is null);
+    // An image without its manifest may be the parent of the one and the child of the other: put back, it makes a chain of them.
+    private static Manifest? FindHolder(Repository repository, Manifest manifest) => repository.Strays.Count == 0 ? null
+        : repository.Manifests.FirstOrDefault(orphan => orphan.Number > manifest.Number && IsOrphan(repository, orphan));
 
-    // The image without its manifest may be the parent, and build on what would be taken out.
-    private static BlockException Missing(Repository repository, Manifest orphan) => new(
-        BlockErrorKind.BackupChainBroken,
-        $"No old backup is taken out while the backup {orphan.Number} builds on one whose manifest is missing. " +
-        $"{repository.DescribeStrays()} Without a copy, move '{orphan.FileName}', what builds on it, and their manifests out of the " +
-        "folder; -Full begins a new chain.",
-        repository.PathOf(orphan),
-        operation: "merge");
+    private static bool IsOrphan(Repository repository, Manifest manifest) =>
+        manifest.ParentId is { } parentId && repository.Find(parentId) is null;
 
     // What builds on what is not known. The way out without a copy costs the backups that can't be restored anyway.
     private static BlockException Unknown(Repository repository)
     {
         BlockException fault = repository.Faults[0];
-        Manifest? orphan = FindOrphan(repository);
+        Manifest? orphan = repository.Manifests.FirstOrDefault(manifest => IsOrphan(repository, manifest));
         return new BlockException(
             fault.Kind,
             $"No old backup is taken out while a manifest can't be used. {fault.Message} Without a copy, move '{fault.Path}' out of the " +

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using System.Net.Sockets;
 using Fleece.Nbd;
 using Fleece.Sessions;
 using Fleece.Sessions.Bitmaps;
@@ -126,7 +127,7 @@ public sealed class ChainTests : IAsyncDisposable
         await Peer.RunAsync("qemu-img", "bitmap", "--add", child, "daily");
         using (Process killed = Peer.Start("qemu-nbd", "-t", "-k", _folder.File("killed.sock"), "-f", "qcow2", child))
         {
-            await Wait.UntilAsync(() => File.Exists(_folder.File("killed.sock")));
+            await Wait.UntilAsync(() => CanConnect(_folder.File("killed.sock")));
             await QemuIo.RunAsync($"nbd+unix:///?socket={_folder.File("killed.sock")}", "write 1M 64k");
             killed.Kill();
             await killed.WaitForExitAsync();
@@ -195,11 +196,28 @@ public sealed class ChainTests : IAsyncDisposable
     {
         string socket = _folder.File("qemu.sock");
         string format = Path.GetExtension(path) switch { ".vhd" => "vpc", ".raw" => "raw", var other => other[1..] };
-        using Process server = Peer.Start("qemu-nbd", ["-r", "-k", socket, "-f", format, .. options, path]);
-        await Wait.UntilAsync(() => File.Exists(socket));
+        using Process server = Peer.Start("qemu-nbd", ["-t", "-r", "-k", socket, "-f", format, .. options, path]);
+        await Wait.UntilAsync(() => CanConnect(socket));
         string map = await Peer.RunAsync("nbdinfo", $"--map={context}", $"nbd+unix:///?socket={socket}");
+        server.Kill();
         await server.WaitForExitAsync();
+        File.Delete(socket);
         return map;
+    }
+
+    // The file is there a moment before the server listens.
+    private static bool CanConnect(string socketPath)
+    {
+        using Socket client = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            client.Connect(new UnixDomainSocketEndPoint(socketPath));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 
     private async Task<string> MapOfFleeceAsync(string path, string context)
