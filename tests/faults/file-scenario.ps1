@@ -43,6 +43,7 @@ foreach ($format in 'raw', 'qcow2', 'vhd', 'vhdx') {
 $results['convert'] = Invoke-Failing 'c.raw.partial' 'c.raw*' { Convert-FleeceImage ./source.raw -DestinationPath ./c.raw } -First 2
 $results['backup-manifest'] = Invoke-Failing 'm.qcow2.json.partial' 'm.qcow2*' { Read-FleeceSnapshot vm | Export-FleeceBackup ./m.qcow2 }
 $results['backup-folder'] = Invoke-Failing "$PWD" 'none' { Read-FleeceSnapshot vm | Export-FleeceBackup ./f.qcow2 }
+$null = New-Item ./repository -ItemType Directory # One that a failed job makes goes with it.
 $results['repository'] = Invoke-Failing '.partial' 'none' { Read-FleeceSnapshot vm | Export-FleeceBackup ./repository/ }
 $results['repository'].Made = @(Get-FleeceBackup ./repository | ForEach-Object Path)
 
