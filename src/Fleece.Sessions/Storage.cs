@@ -112,8 +112,8 @@ internal static class Storage
 
             return others <= 0 ? node : throw new BlockException(
                 BlockErrorKind.InUse,
-                $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would be " +
-                $"overwritten. {advice}",
+                $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would " +
+                $"be overwritten. {advice}",
                 uri.ToString(),
                 operation: "connect");
         }

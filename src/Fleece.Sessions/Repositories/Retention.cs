@@ -61,8 +61,8 @@ public sealed class Retention(RepositoryFolder folder)
             }
             else if (old.Select(manifest => FindHolder(repository, manifest)).OfType<Manifest>().FirstOrDefault() is { } holder)
             {
-                Note = $"{old.Length} more than {keep} backups are kept, because the backup {holder.Number} builds on one whose manifest is " +
-                    $"missing, and that may build on them. {repository.DescribeStrays()}";
+                Note = $"{old.Length} more than {keep} backups are kept, because the backup {holder.Number} builds on one whose manifest " +
+                    $"is missing, and that may build on them. {repository.DescribeStrays()}";
                 return;
             }
             else
