@@ -3,7 +3,7 @@ BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
 
-    # What a script writes as warnings, with nothing else of it.
+    # The warnings of a script, with nothing else of it.
     function Get-Warning([scriptblock] $Script) { & $Script 3>&1 | Where-Object { $_ -is [Management.Automation.WarningRecord] } }
 }
 

@@ -9,7 +9,7 @@ namespace Fleece.Images.Qcow2;
 /// <summary>The other files an image names: its parent and its data file (qcow2.txt, "Header extensions").</summary>
 internal static class Qcow2References
 {
-    // Whoever does not trust the image must not convert it: that would copy the file that it names.
+    // A user who does not trust the image must not convert it: that would copy the file that it names.
     private const string DataFileAdvice = "Its owner can make the image one file with qemu-img convert";
 
     // PowerShell takes the typographic ones for the plain one.

@@ -26,7 +26,7 @@ internal sealed class ContentReader : IAsyncDisposable
         _image = image;
     }
 
-    /// <summary>Opens a backup file, and no other file that it may name. While it is open nobody changes it.</summary>
+    /// <summary>Opens a backup file, and no other file that it may name. While it is open no other program changes it.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why it can't be opened.</exception>
     public static async ValueTask<ContentReader> OpenAsync(
         string path, ImageFormat format, bool isOverlay, long sizeBytes, CancellationToken cancellationToken)

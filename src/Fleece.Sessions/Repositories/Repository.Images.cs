@@ -37,7 +37,7 @@ public sealed partial class Repository
         ? Find(manifest.ParentId!.Value)!.Ranges.With(manifest.Ranges.Ranges)
         : manifest.Ranges;
 
-    /// <summary>Opens a backup of the repository, without its parents. While it is open nobody changes the file.</summary>
+    /// <summary>Opens a backup of the repository, without its parents. While it is open no other program changes the file.</summary>
     /// <exception cref="BlockException">As <see cref="CheckImageAsync"/>, or why the image can't be opened.</exception>
     internal async ValueTask<ContentReader> OpenAsync(Manifest manifest, CancellationToken cancellationToken)
     {

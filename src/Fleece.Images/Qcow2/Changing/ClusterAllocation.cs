@@ -84,7 +84,7 @@ internal sealed class ClusterAllocation(
         return count;
     }
 
-    // A cluster that has a host cluster may be changed there when nobody else uses it.
+    // A cluster that has a host cluster may be changed there when nothing else uses it.
     private int TakeOwn(L2Slice slice, int index, L2Descriptor old, long hostBytes)
     {
         if (hosts.CountOf(hostBytes, _addressing.GuestOffset(slice, index)) != 1)

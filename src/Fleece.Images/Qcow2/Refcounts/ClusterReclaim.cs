@@ -27,7 +27,7 @@ internal sealed class ClusterReclaim(
     /// <summary>Takes a cluster whose entry has just been changed in memory.</summary>
     public void Add(long cluster, bool isShared) => _freed.Add(cluster, epochs.Current, _nextWriteBack, isShared);
 
-    /// <summary>Zeroes freed clusters nobody uses any more and makes those free that the disk has forgotten.</summary>
+    /// <summary>Zeroes freed clusters that nothing uses any more and makes those free that the disk has forgotten.</summary>
     /// <remarks>Not from within a request that is counted in <see cref="Epochs"/>: it would wait for itself.</remarks>
     public void Reclaim()
     {
