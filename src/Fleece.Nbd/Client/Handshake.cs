@@ -134,50 +134,24 @@ internal sealed class Handshake
     private async ValueTask<(uint? Allocation, uint? Access)> SetContextsAsync(
         OptionChannel channel, CancellationToken cancellationToken)
     {
-        byte[] name = Encoding.UTF8.GetBytes(_uri.ExportName);
-        byte[] allocation = Encoding.UTF8.GetBytes(MetaContexts.BaseAllocation);
-        byte[] access = Encoding.UTF8.GetBytes(MetaContexts.FleeceAccess);
-        using MemoryStream data = new();
-        WriteString(data, name);
-        WriteUInt32(data, 2);
-        WriteString(data, allocation);
-        WriteString(data, access);
-        await channel.SendAsync(NbdOption.SetMetaContext, data.ToArray(), cancellationToken).ConfigureAwait(false);
         (uint? Allocation, uint? Access) contexts = default;
-        for (int replies = 0; replies < NbdLimits.MaximumOptionReplies; replies++)
-        {
-            (OptionReply type, byte[] reply) =
-                await channel.ReadReplyAsync(NbdOption.SetMetaContext, cancellationToken).ConfigureAwait(false);
-            if (type == OptionReply.Ack && reply.Length == 0)
-            {
-                return contexts;
-            }
+        string[] queries = [MetaContexts.BaseAllocation, MetaContexts.FleeceAccess];
 
-            if (type.IsError())
-            {
-                // A server without contexts is one without status; an export it does not know is told by GO.
-                return default;
-            }
-
-            if (type != OptionReply.MetaContext)
-            {
-                throw channel.Violation($"reply {(uint)type} to SetMetaContext", "contexts and an empty ACK");
-            }
-
-            AddContext(channel, reply, ref contexts);
-        }
-
-        throw channel.Violation($"more than {NbdLimits.MaximumOptionReplies} replies to SetMetaContext", "fewer");
+        // A server without contexts is one without status; an export it does not know is told by GO.
+        return await ContextQuestion
+            .AskAsync(
+                channel,
+                NbdOption.SetMetaContext,
+                _uri.ExportName,
+                queries,
+                (number, context) => AddContext(channel, number, context, ref contexts),
+                cancellationToken)
+            .ConfigureAwait(false) ? contexts : default;
     }
 
-    private static void AddContext(OptionChannel channel, byte[] reply, ref (uint? Allocation, uint? Access) contexts)
+    private static void AddContext(
+        OptionChannel channel, uint number, string context, ref (uint? Allocation, uint? Access) contexts)
     {
-        WireReader reader = new(reply);
-        if (!reader.TryTakeUInt32(out uint number) || !reader.TryTakeString(reader.Rest.Length, out string context))
-        {
-            throw channel.Violation($"a context of {reply.Length} bytes", "a number and a name");
-        }
-
         switch (context)
         {
             case MetaContexts.BaseAllocation when contexts.Allocation is null && contexts.Access != number:
@@ -195,7 +169,7 @@ internal sealed class Handshake
     private async ValueTask<ExportInfo?> GoAsync(OptionChannel channel, CancellationToken cancellationToken)
     {
         using MemoryStream data = new();
-        WriteString(data, Encoding.UTF8.GetBytes(_uri.ExportName));
+        ContextQuestion.WriteString(data, _uri.ExportName);
         data.Write([0, 1, 0, (byte)InfoType.BlockSize]);
         await channel.SendAsync(NbdOption.Go, data.ToArray(), cancellationToken).ConfigureAwait(false);
         ExportInfo info = new();
@@ -230,19 +204,6 @@ internal sealed class Handshake
             $"when asked for the export '{_uri.ExportName}', which it may not have",
             cancellationToken).ConfigureAwait(false);
         return ExportInfo.ReadNamed(channel, answer);
-    }
-
-    private static void WriteString(MemoryStream data, byte[] text)
-    {
-        WriteUInt32(data, (uint)text.Length);
-        data.Write(text);
-    }
-
-    private static void WriteUInt32(MemoryStream data, uint value)
-    {
-        Span<byte> bytes = stackalloc byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
-        data.Write(bytes);
     }
 
     private BlockException TlsRefused(string reason) =>

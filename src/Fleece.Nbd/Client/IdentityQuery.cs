@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers.Binary;
-using System.Text;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
 
 /// <summary>Asks a server what an export is of (<see cref="IdentityNames"/>).</summary>
 /// <remarks>A server that is none of Fleece, or an older one, lists no such names or does not know the option: it tells nothing, which is
-/// no error. What is told and malformed is one, because it decides what a backup is taken as (rule R5).</remarks>
+/// no error. A malformed answer is one, because it decides which disk a backup is put down to (rule R5).</remarks>
 internal static class IdentityQuery
 {
     /// <summary>What was told, by key; empty for nothing.</summary>
@@ -18,28 +16,12 @@ internal static class IdentityQuery
     public static async ValueTask<IReadOnlyDictionary<string, string>> AskAsync(
         OptionChannel channel, string exportName, CancellationToken cancellationToken)
     {
-        await channel.SendAsync(NbdOption.ListMetaContext, Describe(exportName), cancellationToken).ConfigureAwait(false);
         Dictionary<string, string> told = new(StringComparer.Ordinal);
-        for (int replies = 0; replies < NbdLimits.MaximumOptionReplies; replies++)
-        {
-            (OptionReply type, byte[] reply) =
-                await channel.ReadReplyAsync(NbdOption.ListMetaContext, cancellationToken).ConfigureAwait(false);
-            switch (type)
-            {
-                case OptionReply.Ack when reply.Length == 0:
-                    return told;
-                case OptionReply.MetaContext:
-                    Add(channel, reply, told);
-                    break;
-                case var _ when type.IsError():
-                    // An export that it does not know is told by GO.
-                    return new Dictionary<string, string>();
-                default:
-                    throw channel.Violation($"reply {(uint)type} to ListMetaContext", "contexts and an empty ACK");
-            }
-        }
-
-        throw channel.Violation($"more than {NbdLimits.MaximumOptionReplies} replies to ListMetaContext", "fewer");
+        string[] queries = [MetaContexts.FleeceIdentity];
+        return await ContextQuestion
+            .AskAsync(
+                channel, NbdOption.ListMetaContext, exportName, queries, (_, name) => Add(channel, name, told), cancellationToken)
+            .ConfigureAwait(false) ? told : new Dictionary<string, string>();
     }
 
     /// <summary>True when two connections were told of the same export.</summary>
@@ -52,14 +34,8 @@ internal static class IdentityQuery
             .Where(key => key != IdentityNames.Guests && told.GetValueOrDefault(key) != other.GetValueOrDefault(key))
             .Order(StringComparer.Ordinal)];
 
-    private static void Add(OptionChannel channel, byte[] reply, Dictionary<string, string> told)
+    private static void Add(OptionChannel channel, string name, Dictionary<string, string> told)
     {
-        WireReader reader = new(reply);
-        if (!reader.TryTakeUInt32(out _) || !reader.TryTakeString(reader.Rest.Length, out string name))
-        {
-            throw channel.Violation($"a context of {reply.Length} bytes", "a number and a name");
-        }
-
         if (!name.StartsWith(MetaContexts.FleeceIdentity, StringComparison.Ordinal))
         {
             // A server that lists all it has, whatever is asked.
@@ -76,19 +52,5 @@ internal static class IdentityQuery
             throw channel.Violation(
                 $"{told.Count} pairs of an identity and then '{key}'", $"each key once, and at most {IdentityNames.MaximumCount}");
         }
-    }
-
-    private static byte[] Describe(string exportName)
-    {
-        byte[] name = Encoding.UTF8.GetBytes(exportName);
-        byte[] query = Encoding.UTF8.GetBytes(MetaContexts.FleeceIdentity);
-        byte[] data = new byte[3 * sizeof(uint) + name.Length + query.Length];
-        BinaryPrimitives.WriteUInt32BigEndian(data, (uint)name.Length);
-        name.CopyTo(data, sizeof(uint));
-        Span<byte> queries = data.AsSpan(sizeof(uint) + name.Length);
-        BinaryPrimitives.WriteUInt32BigEndian(queries, 1);
-        BinaryPrimitives.WriteUInt32BigEndian(queries[sizeof(uint)..], (uint)query.Length);
-        query.CopyTo(queries[(2 * sizeof(uint))..]);
-        return data;
     }
 }
