@@ -148,7 +148,7 @@ internal sealed record ExportIdentity
         return [.. pairs.Where(pair => pair.Value is not null).Select(pair => KeyValuePair.Create(pair.Key, pair.Value!))];
     }
 
-    // What counts from a backup can't be a torn copy, nor name itself, nor be without the bitmap that counts.
+    // A snapshot that counts from a backup can't be a torn copy, nor name itself, nor be without the bitmap that counts.
     private ExportIdentity Checked(NbdUri uri, IReadOnlyDictionary<string, string> told) =>
         BaselineId is not null && (BitmapName is null || BaselineId == InstantId || IsShared || IsLimited)
             ? throw Malformed(uri, told, BaselineKey)

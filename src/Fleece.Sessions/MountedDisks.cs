@@ -247,14 +247,18 @@ public sealed class MountedDisks : IAsyncDisposable
     internal static bool IsName(string name) =>
         !string.IsNullOrWhiteSpace(name) && !name.AsSpan().ContainsAny(ReservedInNames) && PrintableText.IsPrintable(name);
 
-    internal static void CheckName(string name)
+    /// <summary>Refuses a name that <see cref="IsName"/> does not let pass.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="parameter">The parameter that gives another one, for the message.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
+    internal static void CheckName(string name, string parameter = "-Name")
     {
         if (!IsName(name))
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
                 $"'{name}' can't be a name: it must not be empty, and must hold none of / \\ * ? [ ], no control characters and none " +
-                "that turn the direction of text. Give another one with -Name.");
+                $"that turn the direction of text. Give another one with {parameter}.");
         }
     }
 }

@@ -24,7 +24,7 @@ internal sealed class TempImage : IAsyncDisposable
 
     private readonly bool _isOurs;
 
-    // What the storage takes at once; the node may take less, at the price of reading first.
+    // The blocks that the storage takes at once; the node may take less, at the price of reading first.
     private readonly int _blockBytes;
 
     private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero, int blockBytes = 1)

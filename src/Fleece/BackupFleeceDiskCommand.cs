@@ -95,10 +95,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
             while (Wait(_job.StepAsync(StopToken)))
             {
                 progress.Report(_job.ArrivedBytes);
-                if (_job.TakeWarning() is { } warning)
-                {
-                    WriteWarning(warning);
-                }
+                TellWarning(_job.TakeWarning());
             }
 
             Backup backup = Wait(_job.CompleteAsync(StopToken));

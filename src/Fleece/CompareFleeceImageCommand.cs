@@ -46,8 +46,8 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         _comparer = new ImageComparer(first, other);
         try
         {
-            TellWarning(first);
-            TellWarning(other);
+            TellWarning(first.TakeWarning());
+            TellWarning(other.TakeWarning());
             ByteProgress progress = new(this, $"Comparing {first.Id}", _comparer.SizeBytes);
             while (Wait(_comparer.StepAsync(StopToken)))
             {
@@ -72,19 +72,6 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         }
 
         base.Dispose(disposing);
-    }
-
-    private void TellWarning(ImageSource image)
-    {
-        if (image.OutsideNote is { } note)
-        {
-            WriteWarning($"{image.Id}: {note}");
-        }
-
-        if (image.TakeWarning() is { } warning)
-        {
-            WriteWarning(warning);
-        }
     }
 
     private ImageSource OpenOther(ImageSource first)

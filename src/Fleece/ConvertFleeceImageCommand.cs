@@ -88,16 +88,7 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
         try
         {
             TellRawByName(source, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
-            if (_conversion.OutsideNote is { } note)
-            {
-                WriteWarning($"{source}: {note}");
-            }
-
-            if (_conversion.TakeWarning() is { } warning)
-            {
-                WriteWarning(warning);
-            }
-
+            TellWarning(_conversion.TakeWarning());
             ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
             while (Wait(_conversion.StepAsync(StopToken)))
             {

@@ -98,20 +98,14 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             if (_writer is null)
             {
                 _writer = Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
-                if (_writer.OtherSourceNote is { } note)
-                {
-                    WriteWarning(note);
-                }
+                TellWarning(_writer.OtherSourceNote);
             }
 
             _progress ??= new ByteProgress(this, $"Backing up to {_options!.Destination}", _writer.SizeBytes);
             Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);
         });
-        if (chunk.TakeWarning() is { } warning)
-        {
-            WriteWarning(warning);
-        }
+        TellWarning(chunk.TakeWarning());
     }
 
     /// <inheritdoc/>

@@ -116,6 +116,15 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     public new bool ShouldProcess(string target, string action) =>
         base.ShouldProcess(PrintableText.Of(target), PrintableText.Of(action));
 
+    /// <summary>Writes a warning, where there is one to write.</summary>
+    protected void TellWarning(string? text)
+    {
+        if (text is not null)
+        {
+            WriteWarning(text);
+        }
+    }
+
     /// <summary>Does something for one input item; its failure is reported and the next item goes on.</summary>
     protected void ForItem(object? target, Action action)
     {

@@ -48,10 +48,7 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
         foreach (Session session in sessions)
         {
             WriteObject(session);
-            if (session.TempWarning is { } warning)
-            {
-                WriteWarning(warning);
-            }
+            TellWarning(session.TempWarning);
         }
     }
 }

@@ -61,11 +61,11 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
             DiscardConsumed = DiscardConsumed,
         };
         _read = new SnapshotRead(source, options);
-        TellWarning(source);
+        TellWarning(source.TakeWarning());
         while (Wait(_read.NextAsync(StopToken)) is { } chunk)
         {
             WriteObject(chunk);
-            TellWarning(source);
+            TellWarning(source.TakeWarning());
         }
 
         Close();
@@ -87,14 +87,6 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
         }
 
         base.Dispose(disposing);
-    }
-
-    private void TellWarning(ISnapshotSource source)
-    {
-        if (source.TakeWarning() is { } warning)
-        {
-            WriteWarning(warning);
-        }
     }
 
     private RemoteSnapshot Connect() => _remote = Wait(RemoteSnapshot.ConnectAsync(

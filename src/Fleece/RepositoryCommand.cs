@@ -22,9 +22,6 @@ public abstract class RepositoryCommand : FleeceCommand
             WriteError(ErrorRecords.From(fault, fault.Path));
         }
 
-        if (repository.DescribeStrays() is { } strays)
-        {
-            WriteWarning(strays);
-        }
+        TellWarning(repository.DescribeStrays());
     }
 }

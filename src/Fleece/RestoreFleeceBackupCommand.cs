@@ -55,10 +55,7 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     {
         Repository repository = Repository.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
         BackupPoint point = named ?? repository.FindNewest(At);
-        if (named is null && repository.DescribeOtherSource(point) is { } otherSource)
-        {
-            WriteWarning(otherSource);
-        }
+        TellWarning(named is null ? repository.DescribeOtherSource(point) : null);
 
         RestoreOptions options = GetOptions();
         string destination = options.DestinationUri?.ToString() ?? options.DestinationPath;

@@ -11,7 +11,7 @@ public readonly record struct DepthRun(int Depth, long LengthBytes);
 /// <summary>Tells which image of a chain the bytes of a range come from, as QEMU counts (nbd.rst, "qemu:allocation-depth").</summary>
 /// <remarks>
 /// <para>A cluster that a qcow2 image says reads as zeros is that image's; one that it does not store is its parent's. A format
-/// without such a hole (raw, an export, a VHD or VHDX without a parent) decides all of its disk, sparse or not. What lies behind the
+/// without such a hole (raw, an export, a VHD or VHDX without a parent) decides all of its disk, sparse or not. The range behind the
 /// end of a parent belongs to that parent.</para>
 /// <para>Threading. Safe from any thread while the image is open.</para>
 /// </remarks>

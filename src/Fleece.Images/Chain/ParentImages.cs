@@ -12,7 +12,7 @@ public sealed record ParentOfImage(string Path, long LengthBytes, IBitmapImage? 
 /// <summary>The parents of an open image.</summary>
 public static class ParentImages
 {
-    /// <summary>From the nearest to the last; none for an image without, and for a node that is no image.</summary>
+    /// <summary>From the nearest to the last; none for an image without parents, and for an export.</summary>
     /// <param name="image">A node that <see cref="Image.OpenAsync"/> gave. The parents belong to it.</param>
     public static IEnumerable<ParentOfImage> Of(IBlockNode image)
     {

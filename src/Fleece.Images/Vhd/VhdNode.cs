@@ -264,7 +264,7 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAban
             return GetStatusBeneath(offsetBytes, runBytes);
         }
 
-        // What was zeroed or discarded is a hole of the file system.
+        // Zeroed and discarded ranges are holes of the file system.
         return VhdExtents.Find(_file, new BlockRange(_metadata.DataOffsetBytes(sector) + InBlock(offsetBytes), runBytes));
     }
 

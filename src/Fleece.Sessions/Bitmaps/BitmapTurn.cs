@@ -86,7 +86,7 @@ internal sealed class BitmapTurn
         pinned?.HoldFor(sessionId);
         successor?.HoldFor(sessionId);
 
-        // What others wrote since the baseline is in no bitmap.
+        // No bitmap has the writes of others since the baseline.
         Guid? baselineId = disk.IsShared ? null : pinned?.BaselineId;
         return new BitmapTurn(bitmaps, pinned, successor)
         {

@@ -74,9 +74,6 @@ public sealed class ImageConversion : IAsyncDisposable
         }
     }
 
-    /// <summary>What the user should hear of files outside the source's folder that it names; null for nothing.</summary>
-    public string? OutsideNote => _source.OutsideNote;
-
     /// <summary>Copies the next piece; false when there was none left.</summary>
     public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
     {

@@ -13,12 +13,14 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
 {
     private string? _untoldWarning;
 
-    private ImageSource(string id, OpenedStorage opened, IBlockNode image)
+    private ImageSource(string id, OpenedStorage opened, IBlockNode image, string? outsideNote)
     {
         Id = id;
         Format = opened.Format;
         Snapshot = new BlockDevice(ByteGranularNode.Over(image), id);
-        _untoldWarning = opened.Identity is { IsTorn: true } told ? RemoteSnapshot.DescribeTorn(id, told) : null;
+        _untoldWarning = outsideNote is not null ? $"{id}: {outsideNote}"
+            : opened.Identity is { IsTorn: true } told ? RemoteSnapshot.DescribeTorn(id, told)
+            : null;
     }
 
     /// <inheritdoc/>
@@ -52,9 +54,6 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     /// <inheritdoc/>
     public BlockDevice Snapshot { get; }
 
-    /// <summary>What the user should hear of files outside the image's folder that it names; null for nothing.</summary>
-    public string? OutsideNote { get; private init; }
-
     /// <summary>Opens an image file, with its parents, or an export, read-only.</summary>
     public static async ValueTask<ImageSource> OpenAsync(
         string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken = default)
@@ -67,11 +66,11 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
         IBlockNode bounded = options.Untrusted is { } limits
             ? Bound(opened.Node, fullAddress, limits, files.StoredBytes)
             : opened.Node;
-        return new ImageSource(fullAddress, opened, bounded) { OutsideNote = files.OutsideNote };
+        return new ImageSource(fullAddress, opened, bounded, files.OutsideNote);
     }
 
     /// <inheritdoc/>
-    /// <remarks>That an export is a live disk, where its server tells that.</remarks>
+    /// <remarks>That an image names files outside its folder, or that an export is a live disk, where its server tells that.</remarks>
     public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>

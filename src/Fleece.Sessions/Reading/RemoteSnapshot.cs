@@ -103,7 +103,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         long storedBytes = _node.Geometry.LengthBytes;
         for (long atBytes = offsetBytes; atBytes < endBytes;)
         {
-            // What fills up the last sector is readable as the byte before it is.
+            // The rest of the last sector is readable where the byte before it is.
             long askedBytes = Math.Min(atBytes, storedBytes - _node.Geometry.RequestAlignmentBytes);
             (AccessFlags refusal, long lengthBytes) = await _node
                 .GetAccessAsync(askedBytes, Math.Min(endBytes, storedBytes) - askedBytes, cancellationToken).ConfigureAwait(false);
@@ -158,7 +158,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         }
     }
 
-    // What the session was limited to at its start: all that is not denied, whether it was consumed since or not.
+    // The session was limited at its start to all that is not denied, whether it was consumed since or not.
     private static async ValueTask<IReadOnlyList<BlockRange>> ReadLimitsAsync(NbdNode node, CancellationToken cancellationToken)
     {
         List<BlockRange> ranges = [];

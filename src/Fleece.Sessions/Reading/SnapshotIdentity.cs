@@ -30,11 +30,9 @@ public sealed record SnapshotIdentity(
     public static SnapshotIdentity Of(ISnapshotSource source, string? diskName = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        if (diskName is not null && !MountedDisks.IsName(diskName))
+        if (diskName is not null)
         {
-            throw new BlockException(
-                BlockErrorKind.InvalidArgument,
-                $"'{diskName}' can't be the name of a disk: it must not be empty and must hold none of / \\ * ? [ ]. Give another -Disk.");
+            MountedDisks.CheckName(diskName, "-Disk");
         }
 
         if (source.Identity is not { } identity)

@@ -195,7 +195,7 @@ public sealed partial class Repository
     private static bool IsOneDisk(Manifest link, Manifest other) =>
         link.Id == other.Id || string.Equals(link.SourceAddress, other.SourceAddress, AddressComparison);
 
-    // What a backup builds on is of the same disk, wherever that was at the time.
+    // The backups that another builds on are of the same disk, wherever that was at the time.
     private IEnumerable<Manifest> LineOf(Manifest tip)
     {
         for (Manifest child = tip; child.ParentId is { } id && Find(id) is { } parent && parent.Number < child.Number; child = parent)

@@ -30,7 +30,7 @@ public sealed class RepositoryFolder : IDisposable
 
     /// <summary>Takes a repository, which is made when it is not there; its parent folder must be.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.NotFound"/>,
-    /// <see cref="BlockErrorKind.Unsupported"/> for one of a newer version, or what the system reports.</exception>
+    /// <see cref="BlockErrorKind.Unsupported"/> for one of a newer version, or the error of the system.</exception>
     public static RepositoryFolder Take(string path)
     {
         string fullPath = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
@@ -40,7 +40,7 @@ public sealed class RepositoryFolder : IDisposable
         {
             (LocalFile lockFile, bool madeLock) = OpenLock(fullPath);
             folder = new RepositoryFolder(fullPath, lockFile, madeFolder, madeLock);
-            _ = RepositoryIdentity.Read(lockFile, out _); // What a newer version has written is not changed.
+            _ = RepositoryIdentity.Read(lockFile, out _); // A repository of a newer version is not changed.
             folder.ClearAway();
             return folder;
         }

@@ -47,7 +47,8 @@ public sealed class Retention(RepositoryFolder folder)
             }
 
             Manifest[] old = [.. all.Take(all.Count - keep)];
-            Manifest[] free = [.. old.Where(manifest => FindHolder(repository, manifest) is null)];
+            Manifest? holder = FindHolder(repository);
+            Manifest[] free = [.. old.Where(manifest => holder is null || manifest.Number >= holder.Number)];
             if (Array.Find(free, manifest => !repository.ChildrenOf(manifest.Id).Any()) is { } leaf)
             {
                 folder.Remove(leaf);
@@ -59,7 +60,7 @@ public sealed class Retention(RepositoryFolder folder)
                 await new PointMerge(folder, repository, point, successor).RunAsync(cancellationToken).ConfigureAwait(false);
                 _removed.Add(point.Number);
             }
-            else if (old.Select(manifest => FindHolder(repository, manifest)).OfType<Manifest>().FirstOrDefault() is { } holder)
+            else if (holder is not null && old.Length != free.Length)
             {
                 Note = $"{old.Length} more than {keep} backups are kept, because the backup {holder.Number} builds on one whose manifest " +
                     $"is missing, and that may build on them. {repository.DescribeStrays()}";
@@ -74,14 +75,17 @@ public sealed class Retention(RepositoryFolder folder)
         }
     }
 
-    // An image without its manifest may be the parent of the one and the child of the other: put back, it makes a chain of them.
-    private static Manifest? FindHolder(Repository repository, Manifest manifest) => repository.Strays.Count == 0 ? null
-        : repository.Manifests.FirstOrDefault(orphan => orphan.Number > manifest.Number && IsOrphan(repository, orphan));
+    // An image without its manifest may be the parent of an orphan and the child of an older backup: put back, it makes a chain of them. So
+    // the newest orphan holds all that are older.
+    private static Manifest? FindHolder(Repository repository) =>
+        repository.Manifests.LastOrDefault(manifest => IsOrphan(repository, manifest)) is { } orphan && repository.Strays.Count != 0
+            ? orphan
+            : null;
 
     private static bool IsOrphan(Repository repository, Manifest manifest) =>
         manifest.ParentId is { } parentId && repository.Find(parentId) is null;
 
-    // What builds on what is not known. The way out without a copy costs the backups that can't be restored anyway.
+    // An unknown backup may be the parent of another. The way out without a copy costs the backups that can't be restored anyway.
     private static BlockException Unknown(Repository repository)
     {
         BlockException fault = repository.Faults[0];

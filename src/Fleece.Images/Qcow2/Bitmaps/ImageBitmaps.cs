@@ -111,7 +111,7 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
         }
         catch (BlockException e) when (e.Kind is BlockErrorKind.Corrupt or BlockErrorKind.InvalidArgument)
         {
-            // What a damaged table names may belong to others, so its clusters are left alone.
+            // The clusters that a damaged table names may belong to others, so they are left alone.
             fault ??= e.Message;
         }
 

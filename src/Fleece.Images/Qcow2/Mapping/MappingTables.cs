@@ -6,7 +6,7 @@ namespace Fleece.Images.Qcow2.Mapping;
 /// <summary>The L1 table, and the slices of L2 tables that are in memory.</summary>
 /// <remarks>
 /// <para>It owns the metadata lock. It finds and loads slices; which of them may be changed, and how, is the matter of
-/// <see cref="Changing.WritableTables"/>. What has changed is kept here until <see cref="MetadataWriteBack"/> captures it.</para>
+/// <see cref="Changing.WritableTables"/>. Changes are kept here until <see cref="MetadataWriteBack"/> captures them.</para>
 /// <para>Threading. <see cref="FindSlice"/> and <see cref="CountEmptyTables"/> from any thread; the rest under
 /// <see cref="Sync"/>.</para>
 /// </remarks>
