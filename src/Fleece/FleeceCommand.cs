@@ -2,9 +2,9 @@
 using System.Collections.ObjectModel;
 using System.Management.Automation;
 using Fleece.Block;
+using Fleece.Disks;
 using Fleece.Images;
 using Fleece.Nbd;
-using Fleece.Sessions;
 
 namespace Fleece;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using System.Management.Automation.Runspaces;
-using Fleece.Sessions;
+using Fleece.Disks;
 
 namespace Fleece;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.InteropServices;
 using Fleece.Block;
-using Fleece.Sessions;
+using Fleece.Disks;
 
 namespace Fleece;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using BenchmarkDotNet.Attributes;
+using Fleece.Backups.Reading;
+using Fleece.Backups.Writing;
 using Fleece.Block;
-using Fleece.Sessions.Backups;
-using Fleece.Sessions.Reading;
 
 namespace Fleece.Benchmarks;
 

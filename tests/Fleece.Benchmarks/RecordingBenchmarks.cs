@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using BenchmarkDotNet.Attributes;
 using Fleece.Block.Files;
-using Fleece.Sessions;
+using Fleece.Disks;
 
 namespace Fleece.Benchmarks;
 

@@ -16,7 +16,7 @@ done
 rm -rf "$folder/bin" "$folder/seeds"
 dotnet publish "$here/Fleece.Fuzz.csproj" -c Release -o "$folder/bin" --nologo -v q
 dotnet "$folder/bin/Fleece.Fuzz.dll" seeds "$target" "$folder/seeds"
-for assembly in Fleece.Block Fleece.Images Fleece.Nbd Fleece.Sessions Fleece.Fuzz; do
+for assembly in Fleece.Block Fleece.Images Fleece.Nbd Fleece.Disks Fleece.Backups Fleece.Fuzz; do
     # Of the harness only the canary counts as code under test.
     only=()
     [[ $assembly == Fleece.Fuzz ]] && only=(Fleece.Fuzz.CanaryTarget)

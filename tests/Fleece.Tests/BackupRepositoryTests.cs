@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Repositories;
+using Fleece.Backups.Writing;
 using Fleece.Images;
-using Fleece.Sessions.Backups;
-using Fleece.Sessions.Repositories;
 
 namespace Fleece.Tests;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Management.Automation;
-using Fleece.Sessions.Bitmaps;
+using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Tests;
 

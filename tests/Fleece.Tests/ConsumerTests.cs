@@ -2,7 +2,7 @@
 using System.Management.Automation;
 using System.Management.Automation.Runspaces;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Sessions;
+using Fleece.Disks;
 
 namespace Fleece.Tests;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using System.Net.Sockets;
-using Fleece.Sessions.Exports;
+using Fleece.Disks.Exports;
 
 namespace Fleece.Tests;
 

@@ -43,8 +43,9 @@ public sealed partial class HouseTests
     [InlineData("Fleece.DiscUtils", "Fleece.Images LTRData.DiscUtils.Vdi LTRData.DiscUtils.Vmdk")]
     [InlineData("Fleece.Images", "Fleece.Block ZstdSharp.Port")]
     [InlineData("Fleece.Nbd", "Fleece.Block")]
-    [InlineData("Fleece.Sessions", "Fleece.Block Fleece.Images Fleece.Nbd")]
-    [InlineData("Fleece", "Fleece.Sessions PowerShellStandard.Library")]
+    [InlineData("Fleece.Disks", "Fleece.Block Fleece.Images Fleece.Nbd")]
+    [InlineData("Fleece.Backups", "Fleece.Disks")]
+    [InlineData("Fleece", "Fleece.Backups PowerShellStandard.Library")]
     public void Projects_know_only_whom_they_may(string project, string mayKnow)
     {
         string text = File.ReadAllText(Path.Combine(Root, "src", project, project + ".csproj"));
@@ -70,7 +71,7 @@ public sealed partial class HouseTests
     [Fact]
     public void No_cmdlet_writes_to_the_terminal_past_the_base()
     {
-        string[] sources = Directory.GetFiles(Path.Combine(Root, "src", "Fleece"), "*.cs");
+        string[] sources = Directory.GetFiles(Path.Combine(Root, "src", "Fleece"), "*.cs", SearchOption.AllDirectories);
 
         Assert.All(
             sources.Where(path => Path.GetFileName(path) is not ("FleeceCommand.cs" or "ErrorRecords.cs")),

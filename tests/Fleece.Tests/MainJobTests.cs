@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Writing;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks;
 using Fleece.Images;
-using Fleece.Sessions;
-using Fleece.Sessions.Backups;
 
 namespace Fleece.Tests;
 

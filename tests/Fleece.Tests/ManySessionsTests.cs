@@ -3,7 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Sessions;
+using Fleece.Disks;
 
 namespace Fleece.Tests;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Offline;
 using Fleece.Images;
 using Fleece.Images.Checking;
-using Fleece.Sessions.Offline;
 
 namespace Fleece.Tests;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Sessions;
+using Fleece.Disks;
 using SessionState = Fleece.Block.CopyBeforeWrite.SessionState;
 
 namespace Fleece.Tests;

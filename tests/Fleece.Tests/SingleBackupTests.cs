@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Sessions.Backups;
-using Fleece.Sessions.Repositories;
+using Fleece.Backups.Repositories;
+using Fleece.Backups.Writing;
 
 namespace Fleece.Tests;
 

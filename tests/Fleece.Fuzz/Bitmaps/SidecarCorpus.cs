@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Sessions.Bitmaps;
+using Fleece.Disks.Bitmaps;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Bitmaps;

@@ -2,8 +2,8 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks.Bitmaps;
 using Fleece.Fuzz.Images;
-using Fleece.Sessions.Bitmaps;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Bitmaps;

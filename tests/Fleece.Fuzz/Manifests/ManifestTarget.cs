@@ -2,9 +2,9 @@
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Images;
-using Fleece.Sessions.Repositories;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Manifests;

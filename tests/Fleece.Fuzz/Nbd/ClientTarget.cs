@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Disks;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
-using Fleece.Sessions;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Nbd;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Disks.Exports;
 using Fleece.Nbd.Wire;
-using Fleece.Sessions;
-using Fleece.Sessions.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
+using Fleece.Disks;
 using Fleece.Images;
-using Fleece.Sessions;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

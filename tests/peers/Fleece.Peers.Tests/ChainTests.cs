@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Net.Sockets;
+using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Exports;
 using Fleece.Nbd;
-using Fleece.Sessions;
-using Fleece.Sessions.Bitmaps;
-using Fleece.Sessions.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Reading;
+using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Disks;
 using Fleece.Images;
-using Fleece.Sessions;
-using Fleece.Sessions.Backups;
-using Fleece.Sessions.Reading;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

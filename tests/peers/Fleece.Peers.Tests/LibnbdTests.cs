@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Sessions;
+using Fleece.Disks;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
-using Fleece.Sessions;
+using Fleece.Disks;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using Fleece.Block;
+using Fleece.Disks;
 using Fleece.Nbd;
-using Fleece.Sessions;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Sessions;
+using Fleece.Disks;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
-using Fleece.Sessions;
+using Fleece.Disks;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Disks;
 using Fleece.Images;
 using Fleece.TestKit;
 
@@ -73,7 +74,7 @@ public sealed class QemuIoTests
         Peer.Need("qemu-io");
         (ServedDisk served, byte[] content) = await ServedDisk.StartFullAsync(DiskBytes);
         await using ServedDisk disposal = served;
-        Sessions.Session session = await served.StartSessionAsync();
+        Session session = await served.StartSessionAsync();
 
         await QemuIo.AssertRefusedAsync(served.UriOf(session), command, QemuIo.NotPermitted);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
+using Fleece.Disks;
+using Fleece.Disks.Exports;
 using Fleece.Images;
 using Fleece.Nbd;
-using Fleece.Sessions;
-using Fleece.Sessions.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Peers.Tests;

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Writing;
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+
+namespace Fleece.Backups.Repositories;
+
+/// <summary>A new image that a point is restored to: "PATH.partial" until it is complete.</summary>
+/// <remarks>Interrupted, it stays, with a note of how far it came; the same restore goes on from there.</remarks>
+internal sealed class RestoreFile : IRestoreTarget
+{
+    private readonly RestoreOptions _options;
+    private readonly RestorePlan _plan;
+    private readonly string _partialPath;
+    private readonly string _fingerprint;
+
+    private RestoreFile(RestoreOptions options, RestorePlan plan, IBlockNode image, int resumedSteps, string? note = null)
+    {
+        _options = options;
+        _plan = plan;
+        _partialPath = PartialPathOf(options);
+        _fingerprint = plan.Fingerprint();
+        Image = image;
+        ResumedSteps = resumedSteps;
+        Note = note;
+    }
+
+    /// <inheritdoc/>
+    public IBlockNode Image { get; }
+
+    /// <inheritdoc/>
+    public bool ReadsAsZero => true;
+
+    /// <inheritdoc/>
+    public int ResumedSteps { get; }
+
+    /// <inheritdoc/>
+    public string? Note { get; }
+
+    /// <summary>Refuses a file that must not be replaced, and one that somebody has open.</summary>
+    public static void CheckDestination(RestoreOptions options) => FileTarget.CheckDestination(
+        new BackupOptions { Path = options.DestinationPath, Overwrite = options.Overwrite, HasManifest = false });
+
+    /// <summary>Makes the partial file, or takes up the one that an interrupted restore left.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/>, or why the file can't be made or opened.</exception>
+    public static async ValueTask<RestoreFile> OpenAsync(RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken)
+    {
+        string partialPath = PartialPathOf(options);
+        ImageCreateOptions layout = options.Image with { SizeBytes = plan.Range.LengthBytes };
+        int? doneSteps = RestoreProgress.Find(partialPath, plan, out bool isDamaged);
+        if (isDamaged)
+        {
+            // No restore can go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
+            LocalFile.Open(partialPath, isReadOnly: false).Dispose();
+            FileNames.Delete(partialPath);
+        }
+
+        if (!File.Exists(partialPath))
+        {
+            RestoreProgress.Delete(partialPath);
+            IBlockNode made = await FileTarget.CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+            return new RestoreFile(options, plan, made, resumedSteps: 0, isDamaged ? BeginsAnew(partialPath) : null);
+        }
+
+        if (doneSteps is null)
+        {
+            throw new BlockException(
+                BlockErrorKind.AlreadyExists,
+                $"'{partialPath}' exists and is not of this restore: another one is being written there, or was interrupted. Delete that " +
+                "file, or restore to another.",
+                partialPath);
+        }
+
+        (IBlockNode image, _) = await Images.Image
+            .OpenAsync(partialPath, new ImageOpenOptions { Format = layout.Format }, cancellationToken).ConfigureAwait(false);
+        return new RestoreFile(options, plan, image, doneSteps.Value);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask MakeDurableAsync(int steps, CancellationToken cancellationToken)
+    {
+        await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
+        RestoreProgress.Write(_partialPath, _plan, _fingerprint, steps);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask CompleteAsync()
+    {
+        await Image.DisposeAsync().ConfigureAwait(false);
+        FileManifest.RemoveStale(_options.DestinationPath);
+        FileNames.Move(_partialPath, _options.DestinationPath, _options.Overwrite);
+        RestoreProgress.Delete(_partialPath);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask AbandonAsync(int steps)
+    {
+        if (steps == 0)
+        {
+            await Images.Image.AbandonAsync(Image).ConfigureAwait(false);
+            FileNames.Delete(_partialPath);
+            return;
+        }
+
+        try
+        {
+            await MakeDurableAsync(steps, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            // What was noted before still holds; the error under way matters more.
+        }
+        finally
+        {
+            await Image.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private static string BeginsAnew(string partialPath) =>
+        $"The restore begins anew: how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged.";
+
+    private static string PartialPathOf(RestoreOptions options) => options.DestinationPath + RepositoryNames.Partial;
+}

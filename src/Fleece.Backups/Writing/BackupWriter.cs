@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Threading.Channels;
+using Fleece.Backups.Reading;
+using Fleece.Backups.Repositories;
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Nbd.Client;
+
+namespace Fleece.Backups.Writing;
+
+/// <summary>Stores the chunks of one snapshot in an image, behind the back of whoever sends them.</summary>
+/// <remarks>
+/// <para>The target (<see cref="IBackupTarget"/>) becomes a backup when all chunks of the read are stored and durable; an
+/// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
+/// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy
+/// of them and is kept; otherwise a file is deleted.</para>
+/// <para>Where a manifest, or reading back, needs digests, chunks pass a <see cref="ContentRecorder"/> before they are stored.</para>
+/// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
+/// given, also when it throws; chunks it could not store are abandoned.</para>
+/// </remarks>
+public sealed class BackupWriter : IAsyncDisposable
+{
+    // Keeps the writing threads fed while the reader works.
+    private const int QueuedChunks = 4;
+
+    private readonly ISnapshotSource _source;
+    private readonly IBackupTarget _target;
+    private readonly long _startedAt = Stopwatch.GetTimestamp();
+    private readonly Dictionary<SnapshotRead, long> _arrivedDataBytes = [];
+    private readonly Channel<SnapshotChunk> _queue =
+        Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks));
+
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly UnflushedChunks? _unflushed;
+    private readonly ContentRecorder? _content;
+    private readonly bool _mustVerify;
+    private readonly Task[] _workers;
+    private BlockException? _failure;
+    private long _dataBytes;
+    private long _zeroBytes;
+    private long _chunkCount;
+    private bool _hasConsumed;
+    private bool _isEnded;
+
+    internal BackupWriter(ISnapshotSource source, IBackupTarget target, bool mustVerify = false)
+    {
+        _source = source;
+        _target = target;
+        _mustVerify = mustVerify;
+        _unflushed = target.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
+        _workers = new Task[target.WritesAtOnce];
+        for (int i = 0; i < _workers.Length; i++)
+        {
+            _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {target.Destination}");
+        }
+
+        _content = mustVerify || target.KeepsManifest
+            ? new ContentRecorder(
+                $"Fleece digests {source.Id}", ContentRecorder.ThreadsFor(Environment.ProcessorCount), QueueAsync, _stopping.Token)
+            : null;
+    }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes => _source.SizeBytes;
+
+    /// <summary>Bytes that have arrived so far, zeros included.</summary>
+    public long ArrivedBytes => _dataBytes + _zeroBytes;
+
+    /// <summary>What tells that the backup may be of another disk than the one before it in its repository; whole sentences, null for
+    /// nothing.</summary>
+    public string? OtherSourceNote => _target.OtherSourceNote;
+
+    /// <summary>Opens the target for the snapshot that a chunk comes from.</summary>
+    /// <inheritdoc cref="CreateAsync(BackupOptions, ISnapshotSource, CancellationToken)" path="/exception"/>
+    public static ValueTask<BackupWriter> CreateAsync(
+        BackupOptions options, SnapshotChunk first, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(first);
+        return CreateAsync(options, first.Source.Source, cancellationToken);
+    }
+
+    /// <summary>Opens the target for a snapshot.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the target can't be used.</exception>
+    public static async ValueTask<BackupWriter> CreateAsync(
+        BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(source);
+        IBackupTarget target = options.Uri is { } uri
+            ? await ExportTarget
+                .ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, options.Overwrite, cancellationToken)
+                .ConfigureAwait(false)
+            : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
+            : options.IsRepository
+                ? await RepositoryTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false)
+                : await FileTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false);
+        return new BackupWriter(source, target, options.MustVerify);
+    }
+
+    /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
+    public static void CheckDestination(BackupOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        if (options is { Uri: null, Stream: null, IsRepository: false })
+        {
+            FileTarget.CheckDestination(options);
+        }
+    }
+
+    /// <summary>Queues a chunk; waits while the queue is full.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ForeignChunk"/>, <see cref="BlockErrorKind.ChunkUsed"/>, or
+    /// the failure of an earlier chunk.</exception>
+    public async ValueTask WriteAsync(SnapshotChunk chunk, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(chunk);
+        if (!chunk.TryTakeOver())
+        {
+            throw new BlockException(
+                BlockErrorKind.ChunkUsed,
+                $"The chunk of {chunk.LengthBytes} bytes was disposed, or sent to a backup, before it came into the backup " +
+                $"of '{_source.Id}'; its bytes are gone. Read the snapshot again.",
+                _target.Destination,
+                chunk.OffsetBytes);
+        }
+
+        try
+        {
+            ThrowIfFailed();
+            if (chunk.Source.Source != _source)
+            {
+                throw new BlockException(
+                    BlockErrorKind.ForeignChunk,
+                    $"A chunk of {Describe(chunk.Source.Source)} came into the backup of {Describe(_source)}. Send each session, " +
+                    "and each of its consumers, to a backup of its own.",
+                    _target.Destination,
+                    chunk.OffsetBytes);
+            }
+
+            long arrived = _arrivedDataBytes.GetValueOrDefault(chunk.Source);
+            _arrivedDataBytes[chunk.Source] = arrived + (chunk.IsZero ? 0 : chunk.LengthBytes);
+            _chunkCount++;
+            _dataBytes += chunk.IsZero ? 0 : chunk.LengthBytes;
+            _zeroBytes += chunk.IsZero ? chunk.LengthBytes : 0;
+            if (chunk.IsZero && chunk.LengthBytes != 0)
+            {
+                _content?.AddZeroes(new BlockRange(chunk.OffsetBytes, chunk.LengthBytes));
+            }
+
+            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero))
+            {
+                Confirm(chunk);
+                return;
+            }
+
+            ChannelWriter<SnapshotChunk> next = _content is null || chunk.IsZero ? _queue.Writer : _content.WriterFor(chunk);
+            while (!next.TryWrite(chunk))
+            {
+                if (!await next.WaitToWriteAsync(cancellationToken).ConfigureAwait(false))
+                {
+                    ThrowIfFailed();
+                }
+            }
+        }
+        catch
+        {
+            chunk.EndTakenOver(isStored: false);
+            throw;
+        }
+    }
+
+    /// <summary>Stores what is queued, makes it durable and gives the file its name. Once cancelled it begins no more requests.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupIncomplete"/> when chunks are missing, or what
+    /// storing failed with.</exception>
+    public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
+    {
+        using (cancellationToken.UnsafeRegister(static writer => ((BackupWriter)writer!).Stop(), this))
+        {
+            await EndThreadsAsync().ConfigureAwait(false);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        ThrowIfFailed();
+        CheckIsWhole();
+        if (_unflushed is not null)
+        {
+            await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        await _target.CompleteAsync(_content?.Finish() ?? [], _mustVerify, cancellationToken).ConfigureAwait(false);
+        _isEnded = true;
+        _content?.Dispose();
+        return new Backup(
+            _target.Destination,
+            _target.Format,
+            _source.Id,
+            _source.Instant,
+            _source.SizeBytes,
+            _dataBytes,
+            _zeroBytes,
+            _chunkCount,
+            Stopwatch.GetElapsedTime(_startedAt))
+        {
+            Point = _target.Point,
+            IsVerified = _mustVerify,
+        };
+    }
+
+    /// <summary>Ends a backup that was not completed. Idempotent.</summary>
+    /// <returns>Nothing; <see cref="KeptAt"/> tells whether something was kept.</returns>
+    public async ValueTask DisposeAsync()
+    {
+        if (_isEnded)
+        {
+            return;
+        }
+
+        _isEnded = true;
+        Stop();
+        await EndThreadsAsync().ConfigureAwait(false);
+        _content?.Dispose();
+        _unflushed?.Abandon();
+        KeptAt = await _target.AbandonAsync(_hasConsumed).ConfigureAwait(false);
+    }
+
+    /// <summary>Where consumed chunks of a backup that failed are kept; null when there are none.</summary>
+    public string? KeptAt { get; private set; }
+
+    private async Task EndThreadsAsync()
+    {
+        if (_content is not null)
+        {
+            _content.Close();
+            await _content.Ended.ConfigureAwait(false);
+        }
+
+        _queue.Writer.TryComplete();
+        await Task.WhenAll(_workers).ConfigureAwait(false);
+    }
+
+    // Called by the threads that digest. A queue that is closed has failed, and then a chunk is not stored.
+    private async ValueTask QueueAsync(SnapshotChunk chunk)
+    {
+        while (!_queue.Writer.TryWrite(chunk))
+        {
+            if (!await _queue.Writer.WaitToWriteAsync().ConfigureAwait(false))
+            {
+                chunk.EndTakenOver(isStored: false);
+                return;
+            }
+        }
+    }
+
+    private async Task StoreAsync()
+    {
+        await foreach (SnapshotChunk chunk in _queue.Reader.ReadAllAsync().ConfigureAwait(false))
+        {
+            if (Volatile.Read(ref _failure) is not null)
+            {
+                chunk.EndTakenOver(isStored: false);
+                continue;
+            }
+
+            try
+            {
+                if (chunk.IsZero)
+                {
+                    await _target.Image
+                        .WriteZeroesAsync(chunk.OffsetBytes, chunk.LengthBytes, WriteFlags.None, _stopping.Token)
+                        .ConfigureAwait(false);
+                }
+                else
+                {
+                    await SparseWrite
+                        .WriteAsync(_target.Image, chunk.OffsetBytes, chunk.Data, _target.ReadsAsZero, _stopping.Token)
+                        .ConfigureAwait(false);
+                }
+            }
+            catch (Exception e) when (e is BlockException or OperationCanceledException)
+            {
+                chunk.EndTakenOver(isStored: false);
+                if (e is BlockException failure)
+                {
+                    Fail(failure);
+                }
+
+                continue;
+            }
+
+            await StoredAsync(chunk).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask StoredAsync(SnapshotChunk chunk)
+    {
+        if (_unflushed is null || !chunk.Consumes)
+        {
+            Confirm(chunk);
+            return;
+        }
+
+        try
+        {
+            await _unflushed.AddAsync(chunk, _stopping.Token).ConfigureAwait(false);
+        }
+        catch (BlockException e)
+        {
+            Fail(e);
+        }
+        catch (OperationCanceledException)
+        {
+            // Chunks that are not durable are not confirmed. The cause of the end has been noted.
+        }
+    }
+
+    private void Confirm(SnapshotChunk chunk)
+    {
+        if (chunk.Consumes)
+        {
+            Volatile.Write(ref _hasConsumed, true);
+        }
+
+        chunk.EndTakenOver(isStored: true);
+    }
+
+    private void Stop() => Fail(
+        new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
+
+    // The first failure stays; the queue is closed so that a producer that waits for room learns of it. A chunk under way is given up
+    // between two of its pieces: the request was given up, and slow storage would take its time for each.
+    private void Fail(BlockException failure)
+    {
+        Interlocked.CompareExchange(ref _failure, failure, null);
+        _content?.Close();
+        _queue.Writer.TryComplete();
+        _stopping.Cancel();
+    }
+
+    private void ThrowIfFailed()
+    {
+        if (Volatile.Read(ref _failure) is { } failure)
+        {
+            throw new BlockException(
+                failure.Kind,
+                $"The backup '{_target.Destination}' could not be written: {failure.Message}",
+                _target.Destination,
+                failure.OffsetBytes,
+                "write",
+                failure);
+        }
+    }
+
+    private static string Describe(ISnapshotSource source) =>
+        source.Consumer is { } consumer ? $"'{source.Id}' for '{consumer}'" : $"'{source.Id}'";
+
+    private void CheckIsWhole()
+    {
+        foreach ((SnapshotRead read, long arrivedBytes) in _arrivedDataBytes)
+        {
+            if (!read.IsPlanned || arrivedBytes != read.PlannedDataBytes)
+            {
+                throw new BlockException(
+                    BlockErrorKind.BackupIncomplete,
+                    $"The backup '{_target.Destination}' was not made: only {arrivedBytes} bytes of data arrived, and the read of " +
+                    $"'{_source.Id}' had more. Something between Read-FleeceSnapshot and Export-FleeceBackup " +
+                    "stopped or dropped chunks.",
+                    _target.Destination);
+            }
+        }
+    }
+}

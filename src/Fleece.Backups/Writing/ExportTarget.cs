@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Repositories;
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+
+namespace Fleece.Backups.Writing;
+
+/// <summary>An export of an NBD server, whose content becomes the backup's.</summary>
+/// <remarks>
+/// There is no name to give at the end: what the export holds is a backup when the writer has returned one, and not before. What
+/// the snapshot refuses is left as it was. Runs of a snapshot end anywhere, so the server's blocks don't matter.
+/// </remarks>
+internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
+{
+    /// <inheritdoc/>
+    public string Destination => uri.ToString();
+
+    /// <inheritdoc/>
+    public ImageFormat? Format => null;
+
+    /// <inheritdoc/>
+    public IBlockNode Image => image;
+
+    /// <inheritdoc/>
+    public bool ReadsAsZero => false;
+
+    /// <inheritdoc/>
+    public bool ConfirmsWhenDurable => true;
+
+    /// <inheritdoc/>
+    /// <remarks>Enough to fill a network's round trip.</remarks>
+    public int WritesAtOnce => 8;
+
+    /// <inheritdoc/>
+    public bool KeepsManifest => false;
+
+    /// <inheritdoc/>
+    public BackupPoint? Point => null;
+
+    /// <inheritdoc/>
+    public string? OtherSourceNote => null;
+
+    /// <summary>Connects and checks that the disk fits.</summary>
+    /// <param name="uri">The export.</param>
+    /// <param name="options">How to connect.</param>
+    /// <param name="sizeBytes">Size of the disk.</param>
+    /// <param name="isForced">True to overwrite a disk that clients use at the moment.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>,
+    /// <see cref="BlockErrorKind.InUse"/>, or why the server can't be reached.</exception>
+    public static async ValueTask<ExportTarget> ConnectAsync(
+        NbdUri uri, NbdNodeOptions options, long sizeBytes, bool isForced, CancellationToken cancellationToken)
+    {
+        NbdNode node = isForced
+            ? await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false)
+            : await Storage.ConnectToOverwriteAsync(
+                uri, options, "Disconnect them first, or use -Force.", cancellationToken).ConfigureAwait(false);
+        IBlockNode image = ByteGranularNode.Over(DiskSectors.Over(node));
+        BlockGeometry geometry = image.Geometry;
+        if (!geometry.IsReadOnly && geometry.LengthBytes >= sizeBytes)
+        {
+            return new ExportTarget(uri, image);
+        }
+
+        await image.DisposeAsync().ConfigureAwait(false);
+        throw geometry.IsReadOnly
+            ? new BlockException(BlockErrorKind.ReadOnly, $"'{uri}' is exported read-only; nothing can be written there.")
+            : new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{uri}' has {geometry.LengthBytes} bytes and the disk {sizeBytes}; the export must be at least as large.");
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
+    {
+        await image.FlushAsync(cancellationToken).ConfigureAwait(false);
+        if (mustVerify)
+        {
+            ContentReader reader = new(Destination, isOverlay: false, image);
+            await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
+        }
+
+        await image.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
+    {
+        await image.DisposeAsync().ConfigureAwait(false);
+        return isOnlyCopy ? Destination : null;
+    }
+}

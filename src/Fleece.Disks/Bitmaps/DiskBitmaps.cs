@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+
+namespace Fleece.Disks.Bitmaps;
+
+/// <summary>The dirty bitmaps of one mounted disk.</summary>
+/// <remarks>
+/// <para>Whatever changes which bitmaps record happens with the disk quiesced, so a change that completed before a call is in the bitmaps
+/// that recorded before it, and one that starts after the call's return in those that record after it.</para>
+/// <para>Threading. All members are safe from any thread; changes take the disk's chain lock. Names are found as they are stored,
+/// or else as <see cref="Bitmap.Name"/> shows them, or else without regard to case.</para>
+/// <para>Errors. <see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapNameInUse"/>,
+/// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>, <see cref="BlockErrorKind.BitmapOfParent"/>,
+/// <see cref="BlockErrorKind.BitmapStoreUnusable"/>, <see cref="BlockErrorKind.ReadOnly"/>,
+/// <see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its
+/// failed flush. A call that fails has changed nothing.</para>
+/// </remarks>
+public sealed partial class DiskBitmaps
+{
+    private readonly Disk _disk;
+    private readonly List<string> _notes = [];
+    private volatile Bitmap[] _bitmaps = [];
+
+    /// <summary>The bitmaps, sorted by name: the disk's own, and those of parent images whose names the disk has not.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    public IReadOnlyList<Bitmap> All
+    {
+        get
+        {
+            CheckStore();
+            return [.. Listed().OrderBy(bitmap => bitmap.Name, StringComparer.OrdinalIgnoreCase)];
+        }
+    }
+
+    /// <summary>What the user should hear of how the bitmaps were found when the disk was mounted; whole sentences,
+    /// printable.</summary>
+    public IReadOnlyList<string> Notes => [.. _notes.Select(note => PrintableText.Of(note))];
+
+    /// <summary>The bitmap of that name.</summary>
+    public Bitmap Find(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        CheckStore();
+        return Find(Listed(), name) ?? throw new BlockException(
+            BlockErrorKind.BitmapUnknown,
+            $"The disk '{_disk.Name}' has no bitmap named '{name}'. Get-FleeceBitmap lists those it has.",
+            _disk.Path);
+    }
+
+    /// <summary>The bitmap whose name is stored or shown exactly so; null for none.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    public Bitmap? FindExact(string name)
+    {
+        CheckStore();
+        return FindExact(Listed(), name);
+    }
+
+    /// <summary>Makes a bitmap that records from now on.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="granularityBytes">512 B to 2 GiB, a power of two.</param>
+    /// <param name="isEnabled">False for one that records nothing until it is enabled.</param>
+    /// <param name="cancellationToken">Ends the wait for the disk's lock.</param>
+    public async ValueTask<Bitmap> CreateAsync(
+        string name,
+        long granularityBytes = DirtyBitmap.DefaultGranularityBytes,
+        bool isEnabled = true,
+        CancellationToken cancellationToken = default)
+    {
+        Bitmap? made = null;
+        await ChangeAsync(
+            () => made = Add(name, granularityBytes, isEnabled, isHidden: false),
+            cancellationToken).ConfigureAwait(false);
+        return made!;
+    }
+
+    /// <summary>Forgets a bitmap.</summary>
+    public ValueTask RemoveAsync(string name, CancellationToken cancellationToken = default) => ChangeAsync(
+        () =>
+        {
+            Bitmap bitmap = FindOwn(name);
+            bitmap.CheckFree();
+            Drop(bitmap);
+        },
+        cancellationToken);
+
+    /// <summary>Empties a bitmap. One that was not trusted is from now on.</summary>
+    public ValueTask ClearAsync(string name, CancellationToken cancellationToken = default) => ChangeAsync(
+        () =>
+        {
+            Bitmap bitmap = FindOwn(name);
+            bitmap.CheckFree();
+            Empty(bitmap);
+        },
+        cancellationToken);
+
+    /// <summary>Lets a bitmap record from now on.</summary>
+    public ValueTask EnableAsync(string name, CancellationToken cancellationToken = default) =>
+        SetEnabledAsync(name, isEnabled: true, cancellationToken);
+
+    /// <summary>Lets a bitmap record nothing from now on; it keeps what it has.</summary>
+    public ValueTask DisableAsync(string name, CancellationToken cancellationToken = default) =>
+        SetEnabledAsync(name, isEnabled: false, cancellationToken);
+
+    /// <summary>Adds to a bitmap what is marked in others, widened to its granularity.</summary>
+    public async ValueTask MergeAsync(
+        string name, IReadOnlyCollection<string> sourceNames, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(sourceNames);
+        CheckMayChange();
+        await _disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _disk.CheckOpen();
+            Bitmap target = FindOwn(name);
+            Bitmap[] all = [target, .. sourceNames.Select(Find)];
+            foreach (Bitmap bitmap in all)
+            {
+                bitmap.CheckFree();
+                bitmap.CheckTrusted();
+            }
+
+            // Bits are only added, which guests' writes do at the same time; so the disk need not wait.
+            foreach (Bitmap source in all.Skip(1).Where(source => source != target))
+            {
+                target.Bits.Merge(source.Bits);
+            }
+        }
+        finally
+        {
+            _disk.UnlockChain();
+        }
+    }
+
+    /// <summary>The bitmap of that name, which is the disk's own.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapOfParent"/></exception>
+    internal Bitmap FindOwn(string name)
+    {
+        Bitmap bitmap = Find(name);
+        bitmap.CheckOwn();
+        return bitmap;
+    }
+
+    /// <summary>The disk's own bitmap of that name; null for none.</summary>
+    internal Bitmap? TryFindOwn(string name)
+    {
+        CheckStore();
+        return Find(Named(), name);
+    }
+
+    private Bitmap[] Named() => Array.FindAll(_bitmaps, bitmap => !bitmap.IsHidden);
+
+    // The name of the top image wins, so a bitmap made now hides a parent's.
+    private Bitmap[] Listed()
+    {
+        Bitmap[] own = Named();
+        return [.. own, .. _ofParents.Where(bitmap => !Array.Exists(own, other => other.ExactName == bitmap.ExactName))];
+    }
+
+    private static Bitmap? Find(Bitmap[] among, string name) =>
+        FindExact(among, name) ??
+        Array.Find(among, bitmap => string.Equals(bitmap.Name, PrintableText.Of(name), StringComparison.OrdinalIgnoreCase));
+
+    private static Bitmap? FindExact(Bitmap[] among, string name) =>
+        Array.Find(among, bitmap => bitmap.ExactName == name) ?? Array.Find(among, bitmap => bitmap.Name == name);
+
+    /// <summary>Adds a bitmap. The chain is locked.</summary>
+    internal Bitmap Add(
+        string name, long granularityBytes, bool isEnabled, bool isHidden, Bitmap? predecessor = null, bool isPending = false)
+    {
+        if (!isHidden)
+        {
+            BitmapNames.Check(name);
+            if (TryFindOwn(name) is not null)
+            {
+                throw new BlockException(
+                    BlockErrorKind.BitmapNameInUse,
+                    $"The disk '{_disk.Name}' has a bitmap named '{name}' already. Give another name, or remove it first.",
+                    _disk.Path);
+            }
+        }
+
+        if (_bitmaps.Length == SidecarDirectory.MaximumBitmaps)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"The disk '{_disk.Name}' has {_bitmaps.Length} bitmaps, those of running sessions included, and takes no more. Remove " +
+                "one.",
+                _disk.Path);
+        }
+
+        (DirtyBitmap bits, SidecarArea? area) = NewBits(granularityBytes);
+        Bitmap bitmap = new(_disk, name, bits, area, isEnabled)
+        {
+            IsHidden = isHidden,
+            IsPending = isPending,
+            IsWaiting = isPending,
+            Predecessor = predecessor,
+        };
+        Bitmap[] before = _bitmaps;
+        _bitmaps = [.. before, bitmap];
+        try
+        {
+            Persist();
+        }
+        catch
+        {
+            _bitmaps = before;
+            FreeArea(area);
+            throw;
+        }
+
+        return bitmap;
+    }
+
+    /// <summary>Forgets a bitmap. The chain is locked and the disk quiesced.</summary>
+    internal void Drop(Bitmap bitmap)
+    {
+        Bitmap[] before = _bitmaps;
+        _bitmaps = Array.FindAll(before, other => other != bitmap);
+        try
+        {
+            Persist();
+        }
+        catch
+        {
+            _bitmaps = before;
+            throw;
+        }
+
+        UpdateRecording();
+        FreeArea(bitmap.Area);
+    }
+
+    /// <summary>As <see cref="Drop"/>; a sidecar that can't follow is given up.</summary>
+    internal void DropOrGiveUp(Bitmap bitmap)
+    {
+        _bitmaps = Array.FindAll(_bitmaps, other => other != bitmap);
+        PersistOrGiveUp();
+        UpdateRecording();
+        FreeArea(bitmap.Area);
+    }
+
+    /// <summary>Gives a bitmap what its successor recorded and forgets the successor, in one step. The chain is locked and the disk
+    /// quiesced.</summary>
+    internal void Replace(Bitmap bitmap, Bitmap successor, Guid? baselineId)
+    {
+        SidecarArea? oldArea = bitmap.Area;
+        bitmap.BaselineId = baselineId;
+        (bitmap.Bits, bitmap.Area) = (successor.Bits, successor.Area);
+        _bitmaps = Array.FindAll(_bitmaps, other => other != successor);
+        PersistOrGiveUp();
+        FreeArea(oldArea);
+    }
+
+    /// <summary>Lets the bitmaps record that are to. The disk is quiesced.</summary>
+    internal void UpdateRecording() =>
+        _disk.Tracking.Recording = [.. _bitmaps.Where(bitmap => bitmap.Records).Select(bitmap => bitmap.Bits)];
+
+    internal void CheckMayChange()
+    {
+        CheckStore();
+        if (_disk.IsReadOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.ReadOnly,
+                $"The disk '{_disk.Name}' is mounted read-only, so its bitmaps can't change. Mount it without -ReadOnly.",
+                _disk.Path);
+        }
+
+        _disk.CheckStorage();
+        _disk.CheckExclusive();
+    }
+
+    private ValueTask SetEnabledAsync(string name, bool isEnabled, CancellationToken cancellationToken) => ChangeAsync(
+        () =>
+        {
+            Bitmap bitmap = FindOwn(name);
+            bitmap.CheckFree();
+            bitmap.CheckTrusted();
+            (bool Is, Guid? BaselineId) before = (bitmap.IsEnabled, bitmap.BaselineId);
+            bitmap.IsEnabled = isEnabled;
+            bitmap.BaselineId = isEnabled ? bitmap.BaselineId : null; // It will have missed changes.
+            try
+            {
+                Persist();
+            }
+            catch
+            {
+                (bitmap.IsEnabled, bitmap.BaselineId) = before;
+                throw;
+            }
+        },
+        cancellationToken);
+
+    // The new, empty bits count from the moment the directory names them; the old ones are given up then.
+    private void Empty(Bitmap bitmap)
+    {
+        (DirtyBitmap oldBits, SidecarArea? oldArea, string? oldReason) = (bitmap.Bits, bitmap.Area, bitmap.Reason);
+        Guid? oldBaselineId = bitmap.BaselineId;
+        (bitmap.Bits, bitmap.Area) = NewBits(bitmap.GranularityBytes);
+        bitmap.Reason = null;
+        bitmap.BaselineId = null;
+        try
+        {
+            Persist();
+        }
+        catch
+        {
+            FreeArea(bitmap.Area);
+            (bitmap.Bits, bitmap.Area, bitmap.Reason) = (oldBits, oldArea, oldReason);
+            bitmap.BaselineId = oldBaselineId;
+            throw;
+        }
+
+        UpdateRecording();
+        FreeArea(oldArea);
+    }
+
+    private async ValueTask ChangeAsync(Action change, CancellationToken cancellationToken)
+    {
+        CheckMayChange();
+        await _disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await _disk.Device.QuiesceAsync().ConfigureAwait(false);
+            try
+            {
+                change();
+                UpdateRecording();
+            }
+            finally
+            {
+                _disk.Device.Resume();
+            }
+        }
+        finally
+        {
+            _disk.UnlockChain();
+        }
+    }
+}

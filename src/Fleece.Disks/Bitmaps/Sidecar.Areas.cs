@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+
+namespace Fleece.Disks.Bitmaps;
+
+/// <content>Which part of the file belongs to which bitmap.</content>
+internal sealed partial class Sidecar
+{
+    private readonly List<BlockRange> _areas = [];
+
+    /// <summary>Reserves room for the bits of a bitmap, none of which is set.</summary>
+    public SidecarArea TakeArea(long bitCount)
+    {
+        long lengthBytes = SidecarArea.LengthFor(bitCount);
+        long atBytes = DataStartBytes;
+        _areas.Sort(static (left, right) => left.OffsetBytes.CompareTo(right.OffsetBytes));
+        foreach (BlockRange area in _areas)
+        {
+            if (area.OffsetBytes - atBytes >= lengthBytes)
+            {
+                break;
+            }
+
+            atBytes = area.EndBytes;
+        }
+
+        if (_file.LengthBytes < atBytes + lengthBytes)
+        {
+            _file.SetLength(atBytes + lengthBytes);
+        }
+
+        // Pages of an earlier area may still be there. They have another id.
+        ulong id = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+        SidecarArea taken = new(this, atBytes, id, bitCount);
+        _areas.Add(taken.Range);
+        taken.Begin();
+        return taken;
+    }
+
+    /// <summary>The bits of a bitmap that the directory names.</summary>
+    /// <param name="entry">The bitmap.</param>
+    /// <param name="diskLengthBytes">Size of the disk.</param>
+    /// <param name="fault">Why none can be trusted; null when each has to be looked at.</param>
+    /// <returns>The bits, or none and why they can't be trusted.</returns>
+    public (DirtyBitmap Bits, string? Reason) Load(SidecarEntry entry, long diskLengthBytes, string? fault)
+    {
+        string? reason = entry.Fault.Length != 0 ? entry.Fault : fault;
+        long granularityBytes = entry.GranularityBytes;
+        while (diskLengthBytes / granularityBytes >= DirtyBitmap.MaximumBitCount)
+        {
+            reason ??= $"Its granularity of {entry.GranularityBytes} bytes is too fine for a disk of {diskLengthBytes} bytes.";
+            granularityBytes *= 2;
+        }
+
+        DirtyBitmap bits = new(diskLengthBytes, granularityBytes);
+        reason ??= FindArea(entry, bits.BitCount) is { } area
+            ? area.Load(bits, _directory.IsInUse ? null : entry.Digest)
+            : $"Its bits do not lie in '{Path}' where the directory says.";
+        return reason is null ? (bits, null) : (new DirtyBitmap(diskLengthBytes, granularityBytes), reason);
+    }
+
+    /// <summary>Gives room back. The directory on disk names it no more, and no change is in flight.</summary>
+    public void FreeArea(SidecarArea area)
+    {
+        area.Close();
+        _areas.Remove(area.Range);
+        try
+        {
+            _file.WriteZeroes(area.Range);
+        }
+        catch (BlockException)
+        {
+            // Only storage is lost: pages that are left there belong to no area any more.
+        }
+    }
+
+    // Null when it does not lie in the file, or on another's.
+    private SidecarArea? FindArea(SidecarEntry entry, long bitCount)
+    {
+        long offsetBytes = entry.DataOffsetBytes;
+        long lengthBytes = SidecarArea.LengthFor(bitCount);
+        if (offsetBytes < DataStartBytes || offsetBytes % SidecarPage.LengthBytes != 0 || offsetBytes > _file.LengthBytes - lengthBytes ||
+            _areas.Exists(new BlockRange(offsetBytes, lengthBytes).Overlaps))
+        {
+            return null;
+        }
+
+        SidecarArea area = new(this, offsetBytes, entry.AreaId, bitCount);
+        _areas.Add(area.Range);
+        return area;
+    }
+}

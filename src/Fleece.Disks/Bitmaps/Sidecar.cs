@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
+
+namespace Fleece.Disks.Bitmaps;
+
+/// <summary>The file beside an image that keeps its bitmaps, and keeps up with them while guests write.</summary>
+/// <remarks>
+/// <para>A new bit is written to the file before the guest's write goes to the image. No flush is needed for that: what a killed
+/// process wrote stays in the system's memory. The directory is kept twice and the copies are written one after the other, so that neither
+/// a half-written one nor a damaged one counts. docs/bitmaps.md has the layout.</para>
+/// <para>When the file can't be written any more, it is made unusable and journaling ends; the bitmaps go on in memory, and
+/// <see cref="Failure"/> says why. Guests notice nothing.</para>
+/// <para>Threading. <see cref="IBitmapJournal"/> and <see cref="IChangeWitness"/> from any thread; the rest under the disk's chain
+/// lock.</para>
+/// </remarks>
+internal sealed partial class Sidecar : IChangeWitness, IDisposable
+{
+    public const string Extension = ".fleece-bitmaps";
+
+    private const string NewExtension = ".new";
+
+    /// <summary>While guests write, the file is written at least this often: its time of modification follows the image's.</summary>
+    public static readonly TimeSpan WitnessInterval = TimeSpan.FromSeconds(1);
+
+    /// <summary>How much later than the sidecar an image may have changed at the end of a killed process: the interval, and what a
+    /// guest's write may be held up between the witness and the image.</summary>
+    public static readonly TimeSpan WitnessTolerance = TimeSpan.FromSeconds(5);
+
+    /// <summary>Where the areas begin.</summary>
+    public const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
+
+    private LocalFile _file;
+    private volatile bool _isClosed;
+    private readonly Lock _writing = new();
+    private SidecarDirectory _directory;
+    private BlockException? _failure;
+    private long _witnessDueMilliseconds;
+
+    private Sidecar(LocalFile file, SidecarDirectory directory)
+    {
+        Path = file.Path;
+        _file = file;
+        _directory = directory;
+    }
+
+    public string Path { get; private set; }
+
+    /// <summary>What the file says now.</summary>
+    public SidecarDirectory Directory => _directory;
+
+    /// <summary>Why the file is not written any more; null while it is.</summary>
+    public BlockException? Failure => Volatile.Read(ref _failure);
+
+    /// <summary>Where the bitmaps of an image are kept, whichever link leads to it.</summary>
+    public static string PathFor(string imagePath) =>
+        (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? imagePath) + Extension;
+
+    /// <summary>Makes a file that is to take the place of the image's, or of none.</summary>
+    public static Sidecar CreateBeside(string imagePath, SidecarDirectory directory)
+    {
+        string path = $"{PathFor(imagePath)}{NewExtension}";
+        try
+        {
+            FileNames.Delete(path);
+            return CreateAt(path, imagePath, directory);
+        }
+        catch (BlockException e) when (
+            e.InnerException is PathTooLongException || System.IO.Path.GetFileName(path).Length > FileNames.MaximumBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.BitmapStoreUnusable,
+                $"The disk's bitmaps can't be kept, because the name of the image '{imagePath}' is too long for a file beside it that is " +
+                $"named after it, with '{Extension}{NewExtension}' at the end. Rename the image: most file systems take names of " +
+                $"{FileNames.MaximumBytes} bytes, so {FileNames.MaximumBytes - Extension.Length - NewExtension.Length} are left for it.",
+                path,
+                operation: "create",
+                cause: e);
+        }
+    }
+
+    /// <summary>Gives the file the name of the one that counts, in one step. Before anything is recorded.</summary>
+    public void TakePlace(string path)
+    {
+        // Closed, because Windows renames no open file. Nothing is lost when it ends here: nothing has been recorded in it yet.
+        _file.Dispose();
+        FileNames.Move(Path, path, overwrite: true);
+        Path = path;
+        _file = LocalFile.Open(path, isReadOnly: false);
+    }
+
+    private static Sidecar CreateAt(string path, string imagePath, SidecarDirectory directory)
+    {
+        LocalFile file = LocalFile.Create(path, 0);
+        Sidecar sidecar = new(file, directory);
+        try
+        {
+            if (!OperatingSystem.IsWindows())
+            {
+                File.SetUnixFileMode(file.Path, File.GetUnixFileMode(imagePath));
+            }
+
+            sidecar.Write(directory);
+            sidecar.Flush();
+            return sidecar;
+        }
+        catch
+        {
+            sidecar.Delete();
+            throw;
+        }
+    }
+
+    /// <summary>Opens the file of an image; null when it has none.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    public static Sidecar? Open(string imagePath, bool isReadOnly)
+    {
+        string path = PathFor(imagePath);
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        try
+        {
+            LocalFile file = LocalFile.Open(path, isReadOnly);
+            try
+            {
+                return new Sidecar(file, ReadDirectory(file));
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
+        }
+        catch (BlockException e) when (e.Kind != BlockErrorKind.BitmapStoreUnusable)
+        {
+            throw new BlockException(
+                BlockErrorKind.BitmapStoreUnusable, $"The disk's bitmaps can't be opened. {e.Message}", path, operation: "open", cause: e);
+        }
+    }
+
+    /// <summary>As <see cref="Distrust(BlockException, string?)"/>, for an image whose file is not open; nothing where it has none.
+    /// </summary>
+    public static void Distrust(string imagePath, BlockException cause, string? fault = null)
+    {
+        try
+        {
+            using Sidecar? sidecar = Open(imagePath, isReadOnly: false);
+            sidecar?.Distrust(cause, fault);
+        }
+        catch (BlockException)
+        {
+            // A file that can't be opened for writing is judged by its times, and the cause matters more.
+        }
+    }
+
+    /// <summary>Makes the file unusable, because its content is or is about to become wrong and no other takes its place.</summary>
+    /// <remarks>Durably, for storage that lost other writes may lose this one with the next unmount. A missing file says the same.
+    /// </remarks>
+    /// <param name="cause">Why.</param>
+    /// <param name="fault">As for <see cref="Fail"/>.</param>
+    public void Distrust(BlockException cause, string? fault = null)
+    {
+        Fail(cause, fault);
+        try
+        {
+            Flush();
+        }
+        catch (BlockException)
+        {
+            TryDelete(Path);
+        }
+    }
+
+    /// <summary>Removes a file, durably where the storage allows it; the failure that led here says more than one of this.</summary>
+    public static void TryDelete(string path)
+    {
+        try
+        {
+            FileNames.DeleteDurably(path);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
+    }
+
+    /// <summary>Writes another directory; the old one counts until that has happened.</summary>
+    /// <param name="directory">What it says; its sequence number is set here.</param>
+    /// <param name="isDurable">Makes each copy durable before the next is written, so that power loss damages one of them at most.</param>
+    /// <exception cref="BlockException">Why it can't be written; the old directory still counts then.</exception>
+    public void Write(SidecarDirectory directory, bool isDurable = false)
+    {
+        lock (_writing)
+        {
+            if (_failure is not null)
+            {
+                throw _failure;
+            }
+
+            directory = directory with { Sequence = _directory.Sequence + 1 };
+            byte[] bytes = directory.Encode();
+            WriteCopy(0, bytes, isDurable);
+            _directory = directory;
+            try
+            {
+                WriteCopy(1, bytes, isDurable);
+            }
+            catch (BlockException e)
+            {
+                // The new one counts, and damage to it would let the old one count again.
+                Fail(e);
+            }
+        }
+    }
+
+    /// <summary>Makes everything durable.</summary>
+    public void Flush() => _file.Flush();
+
+    /// <summary>Closes the file and removes it.</summary>
+    public void Delete()
+    {
+        Dispose();
+        FileNames.Delete(Path);
+    }
+
+    /// <inheritdoc/>
+    public void BeforeChange()
+    {
+        long now = Environment.TickCount64;
+        if (now >= Volatile.Read(ref _witnessDueMilliseconds))
+        {
+            Witness(now);
+        }
+    }
+
+    /// <summary>Closes the file as it is; nothing reaches it any more.</summary>
+    public void Dispose()
+    {
+        _isClosed = true;
+        _file.Dispose();
+    }
+
+    internal void Store(long offsetBytes, ReadOnlySpan<byte> bytes)
+    {
+        if (_isClosed || Failure is not null)
+        {
+            return;
+        }
+
+        try
+        {
+            _file.Write(offsetBytes, bytes);
+        }
+        catch (BlockException e)
+        {
+            Fail(e);
+        }
+    }
+
+    internal void Read(long offsetBytes, Span<byte> bytes) => _file.Read(offsetBytes, bytes);
+
+    /// <summary>Makes the file unusable, because it does not follow the bitmaps any more.</summary>
+    /// <param name="cause">Why.</param>
+    /// <param name="fault">What the bitmaps' users are told; null for that it could not be kept up to date.</param>
+    internal void Fail(BlockException cause, string? fault = null)
+    {
+        lock (_writing)
+        {
+            if (_failure is not null)
+            {
+                return;
+            }
+
+            fault ??= $"It could not be kept up to date: {cause.Message}";
+            try
+            {
+                byte[] bytes = (_directory with
+                {
+                    Sequence = _directory.Sequence + 1,
+                    Entries = [.. _directory.Entries.Select(entry => entry with { Fault = fault })],
+                }).Encode();
+                WriteCopy(0, bytes);
+                WriteCopy(1, bytes);
+            }
+            catch (BlockException)
+            {
+                // A missing file says the same, and so does one without a directory.
+                TryRemove();
+            }
+
+            Volatile.Write(ref _failure, cause);
+        }
+    }
+
+    private void WriteCopy(int copy, byte[] bytes, bool isDurable = false)
+    {
+        _file.Write(copy * (long)SidecarDirectory.MaximumBytes, bytes);
+        if (isDurable)
+        {
+            _file.Flush();
+        }
+    }
+
+    private void TryRemove()
+    {
+        try
+        {
+            File.Delete(Path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            try
+            {
+                _file.SetLength(0);
+            }
+            catch (BlockException)
+            {
+                // Nothing is left to try: the storage takes no change at all, so neither does the image beside it.
+            }
+        }
+    }
+
+    private void Witness(long now)
+    {
+        Volatile.Write(ref _witnessDueMilliseconds, now + (long)WitnessInterval.TotalMilliseconds);
+
+        // Any write sets the file's time; these bytes lie behind the longest directory and mean nothing.
+        Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(now));
+    }
+
+    private static SidecarDirectory ReadDirectory(LocalFile file)
+    {
+        byte[] bytes = new byte[2 * SidecarDirectory.MaximumBytes];
+        int readBytes = file.ReadUpTo(0, bytes);
+        ReadOnlySpan<byte> first = bytes.AsSpan(0, Math.Min(readBytes, SidecarDirectory.MaximumBytes));
+        ReadOnlySpan<byte> second = bytes.AsSpan(first.Length, readBytes - first.Length);
+        return (SidecarDirectory.Decode(first), SidecarDirectory.Decode(second)) switch
+        {
+            (null, null) => throw Unusable(file.Path, Math.Max(SidecarDirectory.VersionOf(first), SidecarDirectory.VersionOf(second))),
+            (null, { } only) => only,
+            ({ } only, null) => only,
+            ({ } left, { } right) => left.Sequence >= right.Sequence ? left : right,
+        };
+    }
+
+    private static BlockException Unusable(string path, uint version) => new(
+        BlockErrorKind.BitmapStoreUnusable,
+        version > SidecarDirectory.Version
+            ? $"'{path}' has version {version}, which a newer Fleece has written; this one knows versions up to " +
+                $"{SidecarDirectory.Version}. Mount the disk with the newer one. Or dismount it, delete the file and mount it again; its " +
+                "bitmaps are lost then, so the next backup must be a full one."
+            : $"'{path}' is no file of bitmaps, or a damaged one. Dismount the disk, delete the file and mount the disk again; its " +
+                "bitmaps are lost, so the next backup must be a full one.",
+        path,
+        operation: "open");
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks.Bitmaps;
+using Fleece.Nbd;
+using Fleece.Nbd.Server;
+
+namespace Fleece.Disks.Exports;
+
+/// <summary><c>qemu:dirty-bitmap:NAME</c> of a disk: 1 where the bitmap is marked now. A live bitmap may be marked further the next
+/// moment.</summary>
+internal sealed class BitmapContext(Bitmap bitmap) : IStatusContext
+{
+    public string Name { get; } = MetaContexts.QemuDirtyBitmap + bitmap.Name;
+
+    public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        // One that was found to be wrong, or removed, after the client connected must not be taken for true. A parent's never changes.
+        bitmap.CheckTrusted();
+        return bitmap.IsOfParent || bitmap.Disk.Bitmaps.Find(bitmap.Name) == bitmap
+            ? new ValueTask<StatusExtent>(DirtyExtents.Find(bitmap.Bits, offsetBytes, lengthBytes))
+            : throw new BlockException(
+                BlockErrorKind.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", bitmap.Disk.Path);
+    }
+}
+
+/// <summary><c>qemu:dirty-bitmap:NAME</c> of a snapshot: 1 where the session's bitmap was marked at its instant.</summary>
+internal sealed class PinnedBitmapContext(string name, DirtyBitmap bits) : IStatusContext
+{
+    public string Name { get; } = MetaContexts.QemuDirtyBitmap + name;
+
+    public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        new(DirtyExtents.Find(bits, offsetBytes, lengthBytes));
+}
+
+/// <summary>How a bitmap answers in extents.</summary>
+internal static class DirtyExtents
+{
+    public static StatusExtent Find(DirtyBitmap bits, long offsetBytes, long lengthBytes)
+    {
+        BlockRange dirty = bits.NextDirty(offsetBytes, offsetBytes + lengthBytes);
+        if (dirty.IsEmpty)
+        {
+            return new StatusExtent(lengthBytes, (uint)DirtyFlags.None);
+        }
+
+        return dirty.OffsetBytes > offsetBytes
+            ? new StatusExtent(dirty.OffsetBytes - offsetBytes, (uint)DirtyFlags.None)
+            : new StatusExtent(dirty.LengthBytes, (uint)DirtyFlags.Dirty);
+    }
+}

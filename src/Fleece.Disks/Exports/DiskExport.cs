@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Bitmaps;
+using Fleece.Nbd;
+using Fleece.Nbd.Server;
+
+namespace Fleece.Disks.Exports;
+
+/// <summary>A disk that is published at an address, with its snapshots: "NAME" is the disk, "NAME/SESSION" a snapshot, and
+/// "NAME/SESSION/CONSUMER" the same for one of the consumers that the session counts.</summary>
+/// <remarks>
+/// Where consumers are counted, only their exports can be discarded from: a client of the other is none of them.
+/// Snapshots come and go with the sessions while clients of the disk stay connected.
+/// Threading. All members are safe from any thread.
+/// </remarks>
+public sealed class DiskExport
+{
+    private readonly Listener _listener;
+    private readonly NbdExport? _disk;
+    private readonly Func<int> _countGuests;
+
+    internal DiskExport(Listener listener, Disk disk, string name, ExportOptions options, Func<int> countGuests)
+    {
+        _listener = listener;
+        _countGuests = countGuests;
+        Disk = disk;
+        Name = name;
+        IsReadOnly = options.IsReadOnly;
+        IsSnapshotOnly = options.IsSnapshotOnly;
+        _disk = options.IsSnapshotOnly ? null : new NbdExport
+        {
+            Name = name,
+            Description = $"disk {disk.Name}",
+            Device = disk.Device,
+            Access = options.IsReadOnly || disk.IsReadOnly ? ExportAccess.Read : ExportAccess.Write,
+            Contexts = [new AllocationContext(disk.Device), new AllocationDepthContext(disk)],
+        };
+    }
+
+    /// <summary>The disk.</summary>
+    public Disk Disk { get; }
+
+    /// <summary>The export's name.</summary>
+    public string Name { get; }
+
+    /// <summary>The address that clients use for the disk; a snapshot's has "/SESSION" behind the name, a consumer's
+    /// "/SESSION/CONSUMER".</summary>
+    public NbdUri Uri => _listener.Uri.WithExport(Name);
+
+    /// <summary>True when clients can't write, nor discard snapshots.</summary>
+    public bool IsReadOnly { get; }
+
+    /// <summary>True when only snapshots are offered.</summary>
+    public bool IsSnapshotOnly { get; }
+
+    /// <summary>What clients can use now: the disk and the snapshots of its running sessions.</summary>
+    public IReadOnlyList<NbdUri> Uris => List().Select(export => _listener.Uri.WithExport(export.Name)).ToArray();
+
+    /// <summary>Clients that use the disk or one of its snapshots now.</summary>
+    public int ConnectionCount => _listener.CountConnections(this);
+
+    /// <summary>Clients that use the disk itself now.</summary>
+    public int GuestCount => _listener.CountConnections(Name);
+
+    /// <summary>The address, as text.</summary>
+    public override string ToString() => Uri.ToString();
+
+    internal Listener Listener => _listener;
+
+    internal bool Owns(string exportName) =>
+        exportName == Name || exportName.StartsWith(Name + "/", StringComparison.Ordinal);
+
+    internal IEnumerable<NbdExport> List()
+    {
+        if (_disk is not null)
+        {
+            yield return ExportDisk(_disk);
+        }
+
+        foreach (Session session in Disk.Sessions)
+        {
+            yield return Export(session);
+            foreach (SessionConsumer consumer in session.Consumers)
+            {
+                yield return Export(consumer);
+            }
+        }
+    }
+
+    internal NbdExport? Find(string exportName)
+    {
+        if (exportName == Name)
+        {
+            return _disk is null ? null : ExportDisk(_disk);
+        }
+
+        // Neither a session's name nor a consumer's holds a slash.
+        string[] names = Owns(exportName) ? exportName[(Name.Length + 1)..].Split('/') : [];
+        if (names.Length is 0 or > 2 || Disk.FindSession(names[0]) is not { } session)
+        {
+            return null;
+        }
+
+        return names.Length == 1 ? Export(session)
+            : session.FindConsumerOrNull(names[1]) is { } consumer ? Export(consumer)
+            : null;
+    }
+
+    // Asked anew by every client, so each sees the bitmaps of its time. Those of a shared disk miss what others write.
+    private NbdExport ExportDisk(NbdExport disk) => disk with
+    {
+        Identity = ExportIdentity.Of(Disk, _countGuests()).ToPairs(),
+        Contexts = Disk is { IsShared: false, Bitmaps.IsUsable: true }
+            ? [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(bitmap))]
+            : disk.Contexts,
+    };
+
+    // The name of a stranger's bitmap would reach the client's terminal as it is.
+    private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.ExactName);
+
+    private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
+        session is { Disk.IsShared: false, PinnedBits: { } bits } && PrintableText.IsPrintable(session.Bitmap!.ExactName)
+            ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)]
+            : [];
+
+    private NbdExport Export(Session session) => Export(
+        session,
+        consumer: null,
+        session.Snapshot,
+        session.Point.Snapshot,
+        session.Consumers.Count == 0 ? session.ClusterDiscard : null);
+
+    private NbdExport Export(SessionConsumer consumer) => Export(
+        consumer.Session,
+        consumer.Name,
+        consumer.Snapshot,
+        consumer.Access,
+        consumer.ClusterDiscard);
+
+    private NbdExport Export(
+        Session session, string? consumer, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard)
+    {
+        return new NbdExport
+        {
+            Name = consumer is null ? $"{Name}/{session.Name}" : $"{Name}/{session.Name}/{consumer}",
+            Description = $"disk {Disk.Name} at {session.StartedAt:O}",
+            Device = snapshot,
+            Discard = discard is null ? null : discard.DiscardAsync,
+            Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
+            Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
+            Identity = ExportIdentity.Of(session, consumer)?.ToPairs() ?? [],
+            Ended = session.Ended,
+        };
+    }
+}

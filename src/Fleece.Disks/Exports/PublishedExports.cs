@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Nbd;
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Disks.Exports;
+
+/// <summary>The disks of this process that are published over NBD.</summary>
+/// <remarks>Threading. All members are safe from any thread. Ownership. It owns the listeners, not the disks.</remarks>
+#pragma warning disable CA1001 // Lives as long as the process; the lock has no handle.
+public sealed class PublishedExports
+{
+    private readonly SemaphoreSlim _lock = new(1, 1);
+    private readonly Dictionary<string, Listener> _listeners = [];
+    private volatile DiskExport[] _all = [];
+
+    /// <summary>All exports, in the order they were published.</summary>
+    public IReadOnlyList<DiskExport> All => _all;
+
+    /// <summary>The exports of one disk, in the order they were published.</summary>
+    public IReadOnlyList<DiskExport> Of(Disk disk) => Array.FindAll(_all, export => export.Disk == disk);
+
+    /// <summary>Publishes a disk; clients can connect when this returns.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ExportNameInUse"/>,
+    /// <see cref="BlockErrorKind.InvalidArgument"/>, <see cref="BlockErrorKind.UriInvalid"/>, or why the address can't be
+    /// used.</exception>
+    public async ValueTask<DiskExport> PublishAsync(
+        Disk disk, ExportOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(disk);
+        ArgumentNullException.ThrowIfNull(options);
+        string name = options.Name ?? (options.ListenUri.ExportName.Length != 0 ? options.ListenUri.ExportName : disk.Name);
+        ExportNames.Check(name, disk.Sessions);
+        CheckName(options.ListenUri.WithExport(name));
+        await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            string address = AddressOf(options.ListenUri);
+            bool isShared = _listeners.TryGetValue(address, out Listener? listener);
+            if (isShared)
+            {
+                CheckShared(listener!, name, options);
+            }
+            else
+            {
+                listener = new Listener(options);
+                _listeners.Add(AddressOf(listener.Uri), listener);
+            }
+
+            DiskExport export = new(listener!, disk, name, options, () => Of(disk).Sum(other => other.GuestCount));
+            listener!.Add(export);
+            _all = [.. _all, export];
+            disk.ExportNames = [.. Of(disk).Select(other => other.Name)];
+            return export;
+        }
+        finally
+        {
+            _lock.Release();
+        }
+    }
+
+    /// <summary>Takes an export away: requests that have arrived finish, then its connections are closed; a listener without
+    /// exports ends. Idempotent.</summary>
+    public async ValueTask UnpublishAsync(DiskExport export)
+    {
+        ArgumentNullException.ThrowIfNull(export);
+        ValueTask closing;
+        await _lock.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            if (!_all.Contains(export))
+            {
+                return;
+            }
+
+            _all = [.. _all.Where(other => other != export)];
+            export.Disk.ExportNames = [.. Of(export.Disk).Select(other => other.Name)];
+            export.Listener.Remove(export);
+            if (export.Listener.Exports.Count != 0)
+            {
+                return;
+            }
+
+            // The address is free when this call returns; the clients are waited for without keeping other exports from ending.
+            _listeners.Remove(AddressOf(export.Listener.Uri));
+            closing = export.Listener.DisposeAsync();
+        }
+        finally
+        {
+            _lock.Release();
+        }
+
+        await closing.ConfigureAwait(false);
+    }
+
+    /// <summary>Takes all exports of a disk away.</summary>
+    public async ValueTask UnpublishAsync(Disk disk)
+    {
+        foreach (DiskExport export in Of(disk))
+        {
+            await UnpublishAsync(export).ConfigureAwait(false);
+        }
+    }
+
+    // A name that comes back from its URI as another one could be published and never be asked for.
+    private static void CheckName(NbdUri uri)
+    {
+        if (NbdUri.Parse(uri.ToString()).ExportName != uri.ExportName)
+        {
+            throw new BlockException(
+                BlockErrorKind.UriInvalid,
+                $"'{uri.ExportName}' can't be the name of an export, because a URI can't hold it. Give another one with -ExportName.");
+        }
+    }
+
+    // Whoever joins a listener gets what it does, which must be no less than what was asked for.
+    private static void CheckShared(Listener listener, string name, ExportOptions options)
+    {
+        if (options.ListenUri.IsTls != listener.Uri.IsTls)
+        {
+            throw new BlockException(
+                BlockErrorKind.TlsFailed,
+                $"'{listener.Uri}' listens {(listener.Uri.IsTls ? "with TLS" : "without TLS")} already. Write its address as it is, or " +
+                "choose another.");
+        }
+
+        if (options.Tls is { } tls && !IsSame(tls, listener.Tls))
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{listener.Uri}' listens with another certificate or other authorities already. Leave them out, or choose another " +
+                "address.");
+        }
+
+        if (listener.Exports.Any(export => export.Owns(name) || export.Name.StartsWith(name + "/", StringComparison.Ordinal)))
+        {
+            throw new BlockException(
+                BlockErrorKind.ExportNameInUse,
+                $"'{listener.Uri}' has an export named '{name}', or one of that name and a slash, already. Give another name with " +
+                "-ExportName.");
+        }
+    }
+
+    private static bool IsSame(TlsServerOptions asked, TlsServerOptions? present) =>
+        asked.Certificate.Thumbprint == present?.Certificate.Thumbprint &&
+        ThumbprintsOf(asked).SetEquals(ThumbprintsOf(present)) &&
+        asked.ClientAuthorities is null == present.ClientAuthorities is null;
+
+    private static HashSet<string> ThumbprintsOf(TlsServerOptions options) =>
+        [.. options.ClientAuthorities?.Select(authority => authority.Thumbprint) ?? []];
+
+    // Two ways of writing one address would make two listeners, and the second finds it in use.
+    private static string AddressOf(NbdUri uri) => uri.IsUnix
+        ? Path.GetFullPath(uri.SocketPath)
+        : $"{uri.Host.ToUpperInvariant()}:{uri.Port}";
+}

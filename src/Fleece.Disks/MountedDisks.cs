@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers;
+using Fleece.Block;
+using Fleece.Disks.Exports;
+using Fleece.Images;
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Disks;
+
+/// <summary>The disks that are mounted in this process, by name. All runspaces of a process share it.</summary>
+/// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
+public sealed class MountedDisks : IAsyncDisposable
+{
+    private static readonly SearchValues<char> ReservedInNames = SearchValues.Create("/\\*?[]\0");
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> _mounting = new(StringComparer.OrdinalIgnoreCase);
+    private readonly Dictionary<Disk, Task> _closing = [];
+    private bool _isEnding;
+
+    /// <summary>The mounted disks, sorted by name.</summary>
+    public IReadOnlyList<Disk> All
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _disks.Values.OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
+            }
+        }
+    }
+
+    /// <summary>What of them is published over NBD.</summary>
+    public PublishedExports Exports { get; } = new();
+
+    /// <summary>All running sessions of all disks.</summary>
+    public IReadOnlyList<Session> Sessions => [.. All.SelectMany(disk => disk.Sessions)];
+
+    /// <summary>Names of the disks that are being closed now.</summary>
+    public IReadOnlyList<string> Closing
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _closing.Keys.Select(disk => disk.Name)];
+            }
+        }
+    }
+
+    /// <summary>Opens an image and adds it under its name.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskNameInUse"/>, or why the image can't be
+    /// opened.</exception>
+    public async ValueTask<Disk> MountAsync(
+        string path,
+        string? name,
+        ImageOpenOptions? options = null,
+        TlsClientOptions? tls = null,
+        bool isShared = false,
+        CancellationToken cancellationToken = default)
+    {
+        string diskName = name ?? Storage.NameOf(path);
+        CheckName(diskName);
+        ExportNames.CheckDisk(diskName);
+        lock (_lock)
+        {
+            if (_disks.ContainsKey(diskName) || !_mounting.Add(diskName))
+            {
+                throw new BlockException(
+                    BlockErrorKind.DiskNameInUse,
+                    $"A disk named '{diskName}' is mounted already. Give another -Name, or dismount it first.",
+                    path);
+            }
+        }
+
+        try
+        {
+            Disk disk = await Disk.OpenAsync(path, diskName, options, tls, isShared, cancellationToken).ConfigureAwait(false);
+            lock (_lock)
+            {
+                if (!_isEnding)
+                {
+                    _disks.Add(diskName, disk);
+                    return disk;
+                }
+            }
+
+            await disk.DisposeAsync().ConfigureAwait(false);
+            throw new BlockException(BlockErrorKind.Closed, $"'{path}' was not mounted, because the process is ending.", path);
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _mounting.Remove(diskName);
+            }
+        }
+    }
+
+    /// <summary>The disk of that name.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/></exception>
+    public Disk Find(string name)
+    {
+        lock (_lock)
+        {
+            return _disks.TryGetValue(name, out Disk? disk)
+                ? disk
+                : throw new BlockException(
+                    BlockErrorKind.DiskUnknown,
+                    $"No disk named '{name}' is mounted. Get-FleeceDisk lists the mounted ones.");
+        }
+    }
+
+    /// <summary>
+    /// The session that a name means: "NAME", or "DISK/NAME" where several disks have a session of that name; null
+    /// means the only one there is.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionUnknown"/> or
+    /// <see cref="BlockErrorKind.SessionAmbiguous"/>.</exception>
+    public Session FindSession(string? name)
+    {
+        Session[] fitting = [.. Sessions.Where(session => name is null || session.IsCalled(name))];
+        return fitting.Length switch
+        {
+            1 => fitting[0],
+            0 => throw NoSuchSession(name),
+            _ => throw new BlockException(
+                BlockErrorKind.SessionAmbiguous,
+                $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),
+        };
+    }
+
+    /// <summary>The error of a name that no running session has; null for "none is running at all".</summary>
+    public static BlockException NoSuchSession(string? name) =>
+        new(
+            BlockErrorKind.SessionUnknown,
+            name is null
+                ? "No session is running. Start-FleeceSession starts one."
+                : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
+
+    /// <summary>Ends its exports, closes a disk and forgets it.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/>, or
+    /// <see cref="BlockErrorKind.DiskBusy"/> when it has sessions or guests and <paramref name="isForced"/> is false.</exception>
+    public async ValueTask DismountAsync(string name, bool isForced)
+    {
+        Disk disk = Find(name);
+        if (!isForced)
+        {
+            CheckIdle(disk);
+        }
+
+        await CloseAsync(disk).ConfigureAwait(false);
+    }
+
+    /// <summary>Stops every session and closes every disk, all at once; one that fails or hangs does not keep the others open.</summary>
+    /// <exception cref="AggregateException">The failures, when all others are closed.</exception>
+    public async ValueTask DisposeAsync()
+    {
+        Task closing;
+        lock (_lock)
+        {
+            closing = Task.WhenAll([.. _disks.Values.ToArray().Select(CloseAsync), .. _closing.Values]);
+        }
+
+        await closing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (closing.Exception is { } failures)
+        {
+            throw failures;
+        }
+    }
+
+    /// <summary>As <see cref="DisposeAsync"/>, and for good: nothing is mounted any more.</summary>
+    /// <inheritdoc cref="DisposeAsync" path="/exception"/>
+    public ValueTask EndAsync()
+    {
+        lock (_lock)
+        {
+            _isEnding = true;
+        }
+
+        return DisposeAsync();
+    }
+
+    // Two that close one disk wait for the same end.
+    private Task CloseAsync(Disk disk)
+    {
+        lock (_lock)
+        {
+            if (!_closing.TryGetValue(disk, out Task? closing))
+            {
+                closing = OwnThread.Start(() => RunCloseAsync(disk), $"Fleece closes {disk.Name}");
+                _closing.Add(disk, closing);
+            }
+
+            return closing;
+        }
+    }
+
+    private async Task RunCloseAsync(Disk disk)
+    {
+        try
+        {
+            await Exports.UnpublishAsync(disk).ConfigureAwait(false);
+            lock (_lock)
+            {
+                if (_disks.GetValueOrDefault(disk.Name) == disk)
+                {
+                    _disks.Remove(disk.Name);
+                }
+            }
+
+            await disk.DisposeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _closing.Remove(disk);
+            }
+        }
+    }
+
+    private void CheckIdle(Disk disk)
+    {
+        if (disk.Sessions.Count != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskBusy,
+                $"The disk '{disk.Name}' has running sessions: {string.Join(", ", disk.Sessions.Select(s => s.Name))}. " +
+                "Stop them first, or use -Force to stop them now.",
+                disk.Path);
+        }
+
+        int guestCount = Exports.Of(disk).Sum(export => export.GuestCount);
+        if (guestCount != 0)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskBusy,
+                $"{guestCount} client(s) are connected to the disk '{disk.Name}'. Disconnect them first, or use -Force to " +
+                "take the disk away from them now.",
+                disk.Path);
+        }
+    }
+
+    /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path, or that a terminal would obey.</summary>
+    internal static bool IsName(string name) =>
+        !string.IsNullOrWhiteSpace(name) && !name.AsSpan().ContainsAny(ReservedInNames) && PrintableText.IsPrintable(name);
+
+    /// <summary>Refuses a name that <see cref="IsName"/> does not let pass.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="parameter">The parameter that gives another one, for the message.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
+    internal static void CheckName(string name, string parameter = "-Name")
+    {
+        if (!IsName(name))
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{name}' can't be a name: it must not be empty, and must hold none of / \\ * ? [ ], no control characters and none " +
+                $"that turn the direction of text. Give another one with {parameter}.");
+        }
+    }
+}

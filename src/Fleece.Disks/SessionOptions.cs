@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Disks;
+
+/// <summary>How a session is started.</summary>
+public sealed record SessionOptions
+{
+    /// <summary>The session's name, unique on its disk; null for the disk's name.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>The ranges the snapshot is limited to, widened to whole granules; null for the whole disk.</summary>
+    public IReadOnlyList<BlockRange>? Ranges { get; init; }
+
+    /// <summary>The bitmap whose dirty ranges the snapshot is limited to; null for none. Not together with <see cref="Ranges"/>.</summary>
+    public string? Bitmap { get; init; }
+
+    /// <summary>
+    /// The bitmap to make, which records from the session's instant on; null for one without a name where <see cref="Bitmap"/> needs it.
+    /// </summary>
+    public string? NextBitmap { get; init; }
+
+    /// <summary>Names of the consumers all of whom must confirm a range before it is discarded; empty for a session that counts
+    /// none.</summary>
+    public IReadOnlyList<string> Consumers { get; init; } = [];
+
+    /// <summary>
+    /// Where old data goes: an existing image, a new file, a folder for a new file, or an NBD URI; null for a file beside the
+    /// disk's image. Files that the session made are deleted when it stops.
+    /// </summary>
+    public string? TempPath { get; init; }
+
+    /// <summary>Certificates for a temp image at an nbds URI.</summary>
+    public TlsClientOptions? Tls { get; init; }
+
+    /// <summary>512 B to 2 MiB, a power of two, and at least what the disk and temp take at once; null for 4 KiB, or more where they
+    /// demand it.</summary>
+    public int? GranuleSizeBytes { get; init; }
+
+    /// <summary>Who loses when a copy fails.</summary>
+    public CopyErrorPolicy OnCopyError { get; init; } = CopyErrorPolicy.BreakSnapshot;
+
+    /// <summary>How long a copy may take, and how much old data temp may hold.</summary>
+    public CopyLimits Limits { get; init; } = new();
+}

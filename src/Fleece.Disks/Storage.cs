@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Disks;
+
+/// <summary>What an address led to.</summary>
+/// <param name="Node">The image, or the export.</param>
+/// <param name="Format">The image's format; null for an export.</param>
+/// <param name="Found">The image's file before it was opened; null for none.</param>
+/// <param name="Identity">What the server tells of the export; null for an image, and for a server that tells nothing.</param>
+internal sealed record OpenedStorage(IBlockNode Node, ImageFormat? Format, FileEvidence? Found, ExportIdentity? Identity);
+
+/// <summary>Opens whatever a user's address means: an image file, or an export of an NBD server.</summary>
+internal static class Storage
+{
+    /// <summary>The address in its full form, so that two ways of writing one are equal.</summary>
+    public static string FullAddress(string address) =>
+        NbdUri.IsUri(address) ? NbdUri.Parse(address).ToString() : Path.GetFullPath(address);
+
+    /// <summary>What a disk is called when nobody names it.</summary>
+    public static string NameOf(string address)
+    {
+        if (!NbdUri.IsUri(address))
+        {
+            return Path.GetFileNameWithoutExtension(address);
+        }
+
+        NbdUri uri = NbdUri.Parse(address);
+        string name = uri.ExportName.Length != 0 ? uri.ExportName : uri.Host;
+        return name[(name.LastIndexOf('/') + 1)..];
+    }
+
+    /// <summary>Opens a node, which the caller owns. An export has no format, for its bytes are the disk's, and no file.
+    /// A snapshot that another Fleece serves is read-only.</summary>
+    /// <param name="address">A path or an NBD URI.</param>
+    /// <param name="options">How; an export knows only read-only or not.</param>
+    /// <param name="tls">Certificates for nbds.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public static async ValueTask<OpenedStorage> OpenAsync(
+        string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken)
+    {
+        if (!NbdUri.IsUri(address))
+        {
+            (IBlockNode image, ImageFormat? format, FileEvidence? found) =
+                await Image.OpenWithEvidenceAsync(address, options, cancellationToken).ConfigureAwait(false);
+            return new OpenedStorage(image, format, found, Identity: null);
+        }
+
+        if (options.Format is not (null or ImageFormat.Raw) || options.SnapshotName is not null || options.IsLayerOnly)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{address}' is an export, whose bytes are the disk's own; it has no format, no parents and no internal " +
+                "snapshots. Leave them out.");
+        }
+
+        NbdUri uri = NbdUri.Parse(address);
+        NbdNodeOptions connecting = new() { IsReadOnly = options.IsReadOnly, Tls = tls };
+        (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, connecting, cancellationToken).ConfigureAwait(false);
+        if (identity is { IsSnapshot: true } && !node.Geometry.IsReadOnly)
+        {
+            // The server announces it as writable, so that a backup can consume it. A disk's discards must not.
+            await node.DisposeAsync().ConfigureAwait(false);
+            (node, identity) = await ConnectAsync(uri, connecting with { IsReadOnly = true }, cancellationToken).ConfigureAwait(false);
+        }
+
+        return new OpenedStorage(DiskSectors.Over(node), Format: null, Found: null, identity);
+    }
+
+    /// <summary>Connects to an export and reads what its server tells of it.</summary>
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/> and <see cref="ExportIdentity.Read"/>.</exception>
+    public static async ValueTask<(NbdNode Node, ExportIdentity? Identity)> ConnectAsync(
+        NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)
+    {
+        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return (node, ExportIdentity.Read(uri, node.Identity));
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Connects to an export in order to overwrite it. A disk that clients use at the moment is refused, as an image in use is.
+    /// </summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InUse"/>, or as <see cref="ConnectAsync"/>.</exception>
+    public static async ValueTask<NbdNode> ConnectToOverwriteAsync(
+        NbdUri uri, NbdNodeOptions options, string advice, CancellationToken cancellationToken)
+    {
+        (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (identity is not { IsSnapshot: false })
+            {
+                return node;
+            }
+
+            int others = identity.GuestCount;
+            if (others == 0)
+            {
+                // Two that begin at one moment were both told of none. Now the connection counts, so each is told of the other.
+                others = await CountGuestsAsync(uri, options, cancellationToken).ConfigureAwait(false) - 1;
+            }
+
+            return others <= 0 ? node : throw new BlockException(
+                BlockErrorKind.InUse,
+                $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would " +
+                $"be overwritten. {advice}",
+                uri.ToString(),
+                operation: "connect");
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static async ValueTask<int> CountGuestsAsync(NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)
+    {
+        (NbdNode node, ExportIdentity? identity) =
+            await ConnectAsync(uri, options with { IsReadOnly = true }, cancellationToken).ConfigureAwait(false);
+        await node.DisposeAsync().ConfigureAwait(false);
+        return identity?.GuestCount ?? 0;
+    }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.Files;
+using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+using Fleece.Nbd.Tls;
+
+namespace Fleece.Disks;
+
+/// <summary>The image that receives old data.</summary>
+/// <remarks>
+/// A session does not survive its process, so the image's format makes nothing durable: else a guest's write would now and then wait for
+/// a flush of all that was copied before it. Ownership. It owns the node; a file that it created is deleted when it is disposed.
+/// </remarks>
+internal sealed class TempImage : IAsyncDisposable
+{
+    // Below this a session would break at its first copies; better to say so before the instant is promised.
+    private const long MinimumFreeBytes = 1024 * 1024;
+
+    // A fresh temp answers in one or a few runs; one with this many holds data.
+    private const int MaximumStatusRuns = 4096;
+
+    private readonly bool _isOurs;
+
+    // The blocks that the storage takes at once; the node may take less, at the price of reading first.
+    private readonly int _blockBytes;
+
+    private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero, int blockBytes = 1)
+    {
+        _blockBytes = blockBytes;
+        Node = node;
+        Path = path;
+        ReadsAsZero = readsAsZero;
+        _isOurs = isOurs;
+    }
+
+    public IBlockNode Node { get; }
+
+    public string Path { get; }
+
+    /// <summary>True when all of it reads as zeros before the session starts.</summary>
+    public bool ReadsAsZero { get; }
+
+    /// <summary>The granule of a session: what was asked for, or the default, grown to what the disk and temp take at once.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: what was asked for is smaller than that.</exception>
+    public int GranuleSizeFor(Disk disk, int? askedBytes)
+    {
+        int blockBytes = Math.Max(disk.Device.Geometry.RequestAlignmentBytes, _blockBytes);
+        if (askedBytes >= blockBytes || blockBytes == 1)
+        {
+            return askedBytes ?? PointInTime.DefaultGranuleSizeBytes;
+        }
+
+        return askedBytes is null
+            ? Math.Max(PointInTime.DefaultGranuleSizeBytes, blockBytes)
+            : throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"The granule of {askedBytes} bytes is smaller than the {blockBytes} bytes that " +
+                $"'{(blockBytes == _blockBytes ? Path : disk.Path)}' takes at once. Choose a larger one, or leave the size out.",
+                disk.Path);
+    }
+
+    public static async ValueTask<TempImage> OpenAsync(
+        Disk disk, string sessionName, string? tempPath, TlsClientOptions? tls, CancellationToken cancellationToken)
+    {
+        if (NbdUri.IsUri(tempPath))
+        {
+            return await ConnectAsync(disk, NbdUri.Parse(tempPath), tls, cancellationToken).ConfigureAwait(false);
+        }
+
+        string path = System.IO.Path.GetFullPath(tempPath ?? FolderOf(disk));
+        if (Directory.Exists(path))
+        {
+            _ = TempFiles.Clear(path, disk);
+            path = TempFiles.NewFile(path, disk, sessionName);
+            CheckFreeSpace(path);
+
+            // Locked and private from its first instant on, so that a process that clears away temp files sees that it is in use.
+            return new TempImage(FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true), path, isOurs: true, readsAsZero: true);
+        }
+
+        bool isOurs = !File.Exists(path);
+        if (isOurs)
+        {
+            CheckFreeSpace(path);
+            await Image
+                .CreateAsync(
+                    path,
+                    new ImageCreateOptions { Format = Image.FormatForNewFile(path, ImageParameters.None), SizeBytes = disk.SizeBytes },
+                    cancellationToken)
+                .ConfigureAwait(false);
+            KeepPrivate(path);
+        }
+        else
+        {
+            CheckIsNotDisk(path, disk);
+        }
+
+        IBlockNode? node = null;
+        try
+        {
+            ImageFormat? format = isOurs ? Image.FormatForNewFile(path, ImageParameters.None) : null;
+            ImageOpenOptions opening = new() { Format = format, IsTransient = true, Parameters = ImageParameters.None };
+            node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
+            bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
+            return new TempImage(node, path, isOurs, readsAsZero);
+        }
+        catch
+        {
+            if (node is not null)
+            {
+                await node.DisposeAsync().ConfigureAwait(false);
+            }
+
+            if (isOurs)
+            {
+                FileNames.Delete(path);
+            }
+
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_isOurs)
+        {
+            await Node.DisposeAsync().ConfigureAwait(false);
+            return;
+        }
+
+        await Image.AbandonAsync(Node).ConfigureAwait(false);
+        FileNames.Delete(Path);
+    }
+
+    // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.
+    // So the connection is not made again: the session breaks, or refuses guest writes, as its policy says.
+    private static async ValueTask<TempImage> ConnectAsync(
+        Disk disk, NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
+    {
+        if (disk.Path == uri.ToString())
+        {
+            throw TempIsDisk(disk.Path);
+        }
+
+        NbdNodeOptions options = new() { Tls = tls, ReconnectTimeout = TimeSpan.Zero };
+        NbdNode node = await Storage
+            .ConnectToOverwriteAsync(uri, options, "Name another one with -TempPath.", cancellationToken).ConfigureAwait(false);
+        try
+        {
+            CheckHoldsData(node, disk);
+            bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
+            int blockBytes = node.Geometry.RequestAlignmentBytes;
+
+            // Granules are whole blocks, but for the last one of a disk that ends within a block.
+            IBlockNode temp = disk.SizeBytes % blockBytes == 0 ? DiskSectors.Over(node) : ByteGranularNode.Over(node);
+            return new TempImage(temp, uri.ToString(), isOurs: false, readsAsZero, blockBytes);
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    // A server has no room behind the end of its export, so the old data of a disk's last sector would find none there.
+    private static void CheckHoldsData(NbdNode node, Disk disk)
+    {
+        long lengthBytes = node.Geometry.LengthBytes;
+        if (lengthBytes < disk.DataEndBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.TempTooSmall,
+                $"The temp image '{node.Uri}' has {lengthBytes} bytes and the disk {disk.DataEndBytes}; temp must be at least as " +
+                "large. It is filled only as far as the guest overwrites data.",
+                disk.Path);
+        }
+    }
+
+    private static string FolderOf(Disk disk) => disk.IsExport
+        ? throw new BlockException(
+            BlockErrorKind.InvalidArgument,
+            $"The disk '{disk.Name}' lies on a server, so there is no folder beside it for old data. Name one, or an image, with " +
+            "-TempPath.",
+            disk.Path)
+        : System.IO.Path.GetDirectoryName(disk.Path)!;
+
+    private static void CheckFreeSpace(string path)
+    {
+        if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
+        {
+            throw new BlockException(
+                BlockErrorKind.NoSpace,
+                $"The file system for the temp image '{path}' has only {freeBytes} bytes free. Free some space, or name " +
+                "another place with -TempPath.",
+                path,
+                operation: "create");
+        }
+    }
+
+    // Old data of the guest gathers here, wherever the file lies; the image's own permissions may be stricter than the folder's.
+    private static void KeepPrivate(string path)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
+    }
+
+    private static void CheckIsNotDisk(string path, Disk disk)
+    {
+        if (!disk.IsExport && ResolveLinks(path) == ResolveLinks(disk.Path))
+        {
+            throw TempIsDisk(path);
+        }
+    }
+
+    private static BlockException TempIsDisk(string path) => new(
+        BlockErrorKind.TempIsDisk, $"The temp image '{path}' is the disk itself. Name another file with -TempPath.", path);
+
+    private static string ResolveLinks(string path) =>
+        File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path;
+
+    private static async ValueTask<bool> ReadsAsZeroAsync(IBlockNode node, CancellationToken cancellationToken)
+    {
+        long lengthBytes = node.Geometry.LengthBytes;
+        long atBytes = 0;
+        for (int runs = 0; atBytes < lengthBytes && runs < MaximumStatusRuns; runs++)
+        {
+            BlockStatusRun run = await node.GetStatusAsync(atBytes, lengthBytes - atBytes, cancellationToken)
+                .ConfigureAwait(false);
+            if (!run.ReadsAsZero)
+            {
+                return false;
+            }
+
+            atBytes += run.LengthBytes;
+        }
+
+        return atBytes == lengthBytes;
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Backups.Repositories;
+using Fleece.Backups.Writing;
+using Fleece.Disks;
+using Fleece.Images;
+
+namespace Fleece;
+
+/// <summary>Backup-FleeceDisk: the whole nightly job in one cmdlet.</summary>
+[Cmdlet(VerbsData.Backup, "FleeceDisk", SupportsShouldProcess = true)]
+[OutputType(typeof(Backup))]
+public sealed class BackupFleeceDiskCommand : PinningCommand
+{
+    private BackupJob? _job;
+    private int _toldNotes;
+
+    /// <summary>The disk's name, or the disk.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string Disk { get; set; } = string.Empty;
+
+    /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not.</summary>
+    [Parameter(Mandatory = true, Position = 1)]
+    public string RepositoryPath { get; set; } = string.Empty;
+
+    /// <summary>How many backups stay. Older ones are merged into those that build on them, or deleted.</summary>
+    [Parameter]
+    [ValidateRange(1, int.MaxValue)]
+    public int? Keep { get; set; }
+
+    /// <summary>The bitmap that says what has changed; it is made when it is not there. By default one named after the
+    /// repository.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    [ArgumentCompleter(typeof(BitmapNameCompleter))]
+    public string? Bitmap { get; set; }
+
+    /// <summary>Make a full backup, which begins a new chain.</summary>
+    [Parameter]
+    public SwitchParameter Full { get; set; }
+
+    /// <summary>Read the backup back, and compare it with what was read of the disk, before it counts as one.</summary>
+    [Parameter]
+    public SwitchParameter Verify { get; set; }
+
+    /// <summary>The format; by default that of the backup it builds on, and qcow2 without one.</summary>
+    [Parameter]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>What the clusters of a qcow2 backup are compressed with; by default zstd.</summary>
+    [Parameter]
+    public ImageCompression? Compression { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Disk, () =>
+    {
+        Disk disk = Disks.Find(Disk);
+        BackupJobOptions options = new()
+        {
+            RepositoryPath = ResolveLiteral(RepositoryPath),
+            Keep = Keep,
+            Bitmap = Bitmap,
+            IsFull = Full,
+            MustVerify = Verify,
+            Format = Format,
+            Compression = Compression,
+            Session = SessionOf(disk),
+        };
+        if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
+        {
+            Run(disk, options);
+        }
+    });
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            Close();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private void Run(Disk disk, BackupJobOptions options)
+    {
+        _job = Wait(BackupJob.StartAsync(disk, options, StopToken));
+        _toldNotes = 0;
+        try
+        {
+            TellNotes(_job);
+            ByteProgress progress = new(this, $"Backing up {disk.Name}", _job.SizeBytes);
+            while (Wait(_job.StepAsync(StopToken)))
+            {
+                progress.Report(_job.ArrivedBytes);
+                TellWarning(_job.TakeWarning());
+            }
+
+            Backup backup = Wait(_job.CompleteAsync(StopToken));
+            progress.Complete();
+            WriteObject(backup);
+            TellNotes(_job);
+
+            // The backup is one whatever becomes of the old ones, so this is an error of its own.
+            ForItem(options.RepositoryPath, () => Wait(_job.RetainAsync(StopToken)));
+            TellNotes(_job);
+        }
+        finally
+        {
+            Close();
+        }
+    }
+
+    // As soon as there are some: a failure later must not keep them back.
+    private void TellNotes(BackupJob job)
+    {
+        while (_toldNotes < job.Notes.Count)
+        {
+            WriteWarning(job.Notes[_toldNotes++]);
+        }
+    }
+
+    private void Close()
+    {
+        if (_job is { } job)
+        {
+            _job = null;
+            Wait(job.DisposeAsync());
+        }
+    }
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Backups.Reading;
+using Fleece.Backups.Writing;
+using Fleece.Block;
+using Fleece.Images;
+
+namespace Fleece;
+
+/// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a repository, a backup file, an NBD export or a stream.</summary>
+[Cmdlet(VerbsData.Export, "FleeceBackup", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
+[Alias("Export-Backup")]
+[OutputType(typeof(Backup))]
+public sealed class ExportFleeceBackupCommand : NetworkCommand
+{
+    private const string PathSet = "Path";
+    private const string UriSet = "Uri";
+    private const string StreamSet = "Stream";
+
+    private BackupOptions? _options;
+    private BackupWriter? _writer;
+    private bool _isRefused;
+    private ByteProgress? _progress;
+
+    /// <summary>The backup's file; it appears when the backup is complete. A folder, or a name that ends with a separator, is a
+    /// repository: the backup becomes its next one, full or incremental by itself.</summary>
+    [Parameter(Mandatory = true, Position = 0, ParameterSetName = PathSet)]
+    public string DestinationPath { get; set; } = string.Empty;
+
+    /// <summary>An NBD export that takes the backup's bytes: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with nbds for
+    /// TLS. It must be at least as large as the disk.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    public string DestinationUri { get; set; } = string.Empty;
+
+    /// <summary>A .NET stream that takes the disk's bytes in order, zeros included, such as [Console]::OpenStandardOutput(). It stays
+    /// open.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = StreamSet)]
+    [ValidateNotNull]
+    public Stream? Stream { get; set; }
+
+    /// <summary>The chunks, from Read-FleeceSnapshot.</summary>
+    [Parameter(Mandatory = true, ValueFromPipeline = true)]
+    public SnapshotChunk? InputObject { get; set; }
+
+    /// <summary>The disk that the snapshot is of. A repository needs it where the snapshot's server does not tell; one that tells another
+    /// disk is refused.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    [ValidateNotNullOrEmpty]
+    public string? Disk { get; set; }
+
+    /// <summary>The format; by default a file's extension decides, and raw where it says nothing. In a repository the backup that
+    /// this one builds on decides, and qcow2 without one.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>What the clusters of a qcow2 backup are compressed with; by default a file's are stored as they are, and a
+    /// repository's compressed with zstd.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    public ImageCompression? Compression { get; set; }
+
+    /// <summary>Read the backup back, and compare it with what was sent, before it counts as one.</summary>
+    [Parameter]
+    public SwitchParameter Verify { get; set; }
+
+    /// <summary>Write no manifest beside the backup's file. It can't be tested then, and only be copied.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    public SwitchParameter NoManifest { get; set; }
+
+    /// <summary>Replace an existing file, and its manifest; overwrite an export that clients use at the moment.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ParameterSetName = UriSet)]
+    public SwitchParameter Force { get; set; }
+
+    /// <inheritdoc/>
+    protected override void BeginProcessing() => OrEnd(Destination, () =>
+    {
+        _options = ParameterSetName switch
+        {
+            UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify, Overwrite = Force },
+            StreamSet => new BackupOptions { Stream = Stream, MustVerify = Verify },
+            _ => ToPath(ResolveLiteral(DestinationPath)),
+        };
+        BackupWriter.CheckDestination(_options);
+        _isRefused = !ShouldProcess(_options.Destination, "Write a backup");
+    });
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        SnapshotChunk chunk = InputObject!;
+        if (_isRefused)
+        {
+            return;
+        }
+
+        OrFail(() =>
+        {
+            if (_writer is null)
+            {
+                _writer = Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
+                TellWarning(_writer.OtherSourceNote);
+            }
+
+            _progress ??= new ByteProgress(this, $"Backing up to {_options!.Destination}", _writer.SizeBytes);
+            Wait(_writer.WriteAsync(chunk, StopToken));
+            _progress.Report(_writer.ArrivedBytes);
+        });
+        TellWarning(chunk.TakeWarning());
+    }
+
+    /// <inheritdoc/>
+    protected override void EndProcessing()
+    {
+        if (_isRefused)
+        {
+            return;
+        }
+
+        OrFail(() =>
+        {
+            if (_writer is null)
+            {
+                throw new BlockException(
+                    BlockErrorKind.BackupIncomplete,
+                    "No chunk arrived, so no backup was made: the snapshot has nothing left to read, or nothing was piped here.",
+                    _options!.Destination);
+            }
+
+            Backup backup = Wait(_writer.CompleteAsync(StopToken));
+            _progress!.Complete();
+            WriteObject(backup);
+            if (backup.Point is null && _options is { HasManifest: true, Uri: null, Stream: null })
+            {
+                WriteWarning(
+                    $"The backup '{backup.Path}' has no manifest, because chunks came twice or overlap and their digests describe no " +
+                    "image. Read each range once.");
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && _writer is { } writer)
+        {
+            _writer = null;
+            Wait(writer.DisposeAsync());
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private BackupOptions ToPath(string path)
+    {
+        bool isRepository = Directory.Exists(path) || Path.EndsInDirectorySeparator(DestinationPath);
+        if (isRepository && NoManifest)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                $"'{path}' is a repository, whose backups are found by their manifests. Leave -NoManifest out, or name a file.",
+                path);
+        }
+
+        return new BackupOptions
+        {
+            Path = path,
+            IsRepository = isRepository,
+            DiskName = Disk,
+            Format = Format,
+            Compression = Compression,
+            Image = isRepository ? null : new ImageCreateOptions
+            {
+                Format = Format ?? Image.FormatForNewFile(path),
+                Compression = Compression ?? ImageCompression.None,
+            },
+            HasManifest = !NoManifest,
+            Overwrite = Force,
+            MustVerify = Verify,
+        };
+    }
+
+    private string Destination => ParameterSetName switch
+    {
+        UriSet => DestinationUri,
+        StreamSet => "(stream)",
+        _ => DestinationPath,
+    };
+
+    // A failed backup ends here, not at disposal, so that the error can say what became of the partial file.
+    private void OrFail(Action action) => OrEnd(Destination, () =>
+    {
+        try
+        {
+            action();
+        }
+        catch (BlockException e) when (_writer is { } writer)
+        {
+            _writer = null;
+            Wait(writer.DisposeAsync());
+            _progress?.Complete();
+            throw writer.KeptAt is not { } kept
+                ? e
+                : new BlockException(
+                    e.Kind,
+                    $"{e.Message} What was consumed before is kept in '{kept}'; the rest is still in the session.",
+                    e.Path,
+                    e.OffsetBytes,
+                    e.Operation,
+                    e);
+        }
+    });
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Backups.Repositories;
+
+namespace Fleece;
+
+/// <summary>Test-FleeceBackup: tells whether backups can be restored.</summary>
+[Cmdlet(VerbsDiagnostic.Test, "FleeceBackup", DefaultParameterSetName = PathSet)]
+[OutputType(typeof(BackupReport))]
+public sealed class TestFleeceBackupCommand : RepositoryCommand
+{
+    private const string PathSet = "Path";
+    private const string LiteralPathSet = "LiteralPath";
+
+    private readonly HashSet<string> _tested = new(StringComparer.Ordinal);
+
+    // The first backup that is not good, of each chain in which one was found, by the repository and the backup that needs it.
+    private readonly Dictionary<(string, Guid), BackupReport> _causes = [];
+    private bool _isWarned;
+    private BackupTest? _test;
+
+    /// <summary>Repositories, all of whose backups are tested, or files of backups, which are tested with those they build on;
+    /// wildcards are expanded.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
+    public string[] Path { get; set; } = [];
+
+    /// <summary>The same, taken as they are.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    [Alias("PSPath", "FullName")]
+    public string[] LiteralPath { get; set; } = [];
+
+    /// <summary>Read all that the backups hold and compare it with the digests of what was backed up.</summary>
+    [Parameter]
+    public SwitchParameter Deep { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
+        {
+            ForItem(path, () =>
+            {
+                foreach (string found in ParameterSetName == PathSet ? ResolveWildcards(path) : [path])
+                {
+                    ForItem(found, () => TestAll(found));
+                }
+            });
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            Close();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private void TestAll(string path)
+    {
+        bool isFile = false;
+        (Repository repository, IReadOnlyList<BackupPoint> points) = FindPoints(path, repository => repository.Points);
+        isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path)) != repository.Path;
+        foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]).Reverse() : points)
+        {
+            // Objects of Get-FleeceBackup come one by one and share what they build on.
+            if (_tested.Add(point.Path))
+            {
+                Test(repository, point);
+            }
+        }
+
+        ReportFaults(repository);
+    }
+
+    private void Test(Repository repository, BackupPoint point)
+    {
+        // Of a chain or a repository they are all alike: the reports say which.
+        if (!point.IsSealed && !_isWarned)
+        {
+            _isWarned = true;
+            WriteWarning(point.DescribeMissingSeal());
+        }
+
+        if (point.IsShared)
+        {
+            WriteWarning(point.DescribeSharing());
+        }
+
+        BackupReport? cause = point.ParentId is { } parentId ? _causes.GetValueOrDefault((repository.Path, parentId)) : null;
+        _test = new BackupTest(repository, point, Deep, cause);
+        try
+        {
+            ByteProgress progress = new(this, $"Testing {point.Path}", _test.DataBytes);
+            while (Wait(_test.StepAsync(StopToken)))
+            {
+                progress.Report(_test.CheckedBytes);
+            }
+
+            progress.Complete();
+            BackupReport report = _test.Report;
+            if (!report.IsGood)
+            {
+                _causes.TryAdd((repository.Path, point.Id), cause ?? report);
+            }
+
+            WriteObject(report);
+        }
+        finally
+        {
+            Close();
+        }
+    }
+
+    private void Close()
+    {
+        if (_test is { } test)
+        {
+            _test = null;
+            Wait(test.DisposeAsync());
+        }
+    }
+}

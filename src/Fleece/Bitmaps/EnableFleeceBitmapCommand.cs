@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Disks.Bitmaps;
+
+namespace Fleece;
+
+/// <summary>Enable-FleeceBitmap: lets dirty bitmaps record.</summary>
+[Cmdlet(VerbsLifecycle.Enable, "FleeceBitmap", SupportsShouldProcess = true)]
+public sealed class EnableFleeceBitmapCommand : BitmapCommand
+{
+    private protected override string Action => "Enable the dirty bitmap";
+
+    private protected override ValueTask ChangeAsync(DiskBitmaps bitmaps, string name) => bitmaps.EnableAsync(name, StopToken);
+}

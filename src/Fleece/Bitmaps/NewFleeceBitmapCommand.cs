@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
+
+namespace Fleece;
+
+/// <summary>New-FleeceBitmap: makes dirty bitmaps that record from now on.</summary>
+[Cmdlet(VerbsCommon.New, "FleeceBitmap", SupportsShouldProcess = true)]
+[OutputType(typeof(Bitmap))]
+public sealed class NewFleeceBitmapCommand : FleeceCommand
+{
+    /// <summary>The disks' names, or the disks; each gets a bitmap of the name.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string[] Disk { get; set; } = [];
+
+    /// <summary>The bitmap's name, unique on its disk, at most 1023 bytes of UTF-8.</summary>
+    [Parameter(Mandatory = true, Position = 1)]
+    public string Name { get; set; } = string.Empty;
+
+    /// <summary>Bytes of the disk for one bit: 512 B to 2 GiB, a power of two.</summary>
+    [Parameter]
+    public long GranularityBytes { get; set; } = DirtyBitmap.DefaultGranularityBytes;
+
+    /// <summary>Record nothing until the bitmap is enabled.</summary>
+    [Parameter]
+    public SwitchParameter Disabled { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string diskName in Disk)
+        {
+            ForItem(diskName, () =>
+            {
+                Disk disk = Disks.Find(diskName);
+                if (ShouldProcess($"{disk.Name}: {Name}", "Make a dirty bitmap"))
+                {
+                    WriteObject(Wait(disk.Bitmaps.CreateAsync(Name, GranularityBytes, !Disabled, StopToken)));
+                    if (disk.Bitmaps.JournalFault is { } fault)
+                    {
+                        WriteWarning($"The bitmap would not survive the end of this process before the disk is dismounted. {fault}");
+                    }
+                }
+            });
+        }
+    }
+}

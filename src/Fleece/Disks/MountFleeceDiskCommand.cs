@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Images;
+using Fleece.Nbd;
+
+namespace Fleece;
+
+/// <summary>Mount-FleeceDisk: opens image files or NBD exports as live disks, and offers them over NBD.</summary>
+[Cmdlet(VerbsData.Mount, "FleeceDisk", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
+[OutputType(typeof(Disk))]
+public sealed class MountFleeceDiskCommand : ListeningCommand
+{
+    private const string PathSet = "Path";
+    private const string LiteralPathSet = "LiteralPath";
+
+    /// <summary>Image files, wildcards allowed, or URIs of NBD exports.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
+    public string[] Path { get; set; } = [];
+
+    /// <summary>Image files or URIs of NBD exports, taken as they are.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    [Alias("PSPath", "FullName")]
+    public string[] LiteralPath { get; set; } = [];
+
+    /// <summary>The disk's name; by default the file's name without its extension. For one file only.</summary>
+    [Parameter]
+    public string? Name { get; set; }
+
+    /// <summary>The format, where the content must not decide it.</summary>
+    [Parameter(ParameterSetName = PathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>Refuse guest writes.</summary>
+    [Parameter]
+    public SwitchParameter ReadOnly { get; set; }
+
+    /// <summary>Others may write to the disk as well: sessions and full backups are allowed though their point in time is not guaranteed.
+    /// </summary>
+    [Parameter]
+    public SwitchParameter Shared { get; set; }
+
+    /// <summary>The internal snapshot of a qcow2 image to mount, by name or id; read-only.</summary>
+    [Parameter]
+    public string? SnapshotName { get; set; }
+
+    /// <summary>Most memory for the image's cached metadata tables, in bytes.</summary>
+    [Parameter]
+    public long? MetadataCacheBytes { get; set; }
+
+    /// <summary>Offer the disk and its snapshots over NBD at these addresses.</summary>
+    [Parameter]
+    public string[] ListenUri { get; set; } = [];
+
+    /// <summary>Use a data file that lies outside the folder of the image that names it.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
+    /// <summary>Treat the images as from a stranger: refuse files that they name outside their folder, and bound sizes and time.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
+        {
+            ForItem(path, () =>
+            {
+                IReadOnlyList<string> files =
+                    ParameterSetName == PathSet && !NbdUri.IsUri(path) ? ResolveWildcards(path) : [ResolveAddress(path)];
+                if (Name is not null && files.Count > 1)
+                {
+                    throw new BlockException(
+                        BlockErrorKind.InvalidArgument,
+                        $"'{path}' fits {files.Count} files, and one -Name can't be given to all of them. Mount them one by one.");
+                }
+
+                foreach (string file in files)
+                {
+                    ForItem(file, () => MountFile(file));
+                }
+            });
+        }
+    }
+
+    private void MountFile(string file)
+    {
+        if (!ShouldProcess(file, "Mount"))
+        {
+            return;
+        }
+
+        ImageOpenOptions options = new()
+        {
+            Format = Format,
+            IsReadOnly = ReadOnly || SnapshotName is not null,
+            SnapshotName = SnapshotName,
+            MetadataCacheBytes = MetadataCacheBytes,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
+            Untrusted = Untrusted ? UntrustedLimits.Default : null,
+        };
+        Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, Shared, StopToken));
+        try
+        {
+            foreach (string uri in ListenUri)
+            {
+                // The certificate may be meant for the disk's server, or for another of the addresses.
+                Publish(disk, uri, NbdUri.Parse(uri).IsTls ? ServerTls : null, disk.IsReadOnly, isSnapshotOnly: false);
+            }
+        }
+        catch
+        {
+            // A disk that was to be served and is not is no use to the one who asked.
+            Wait(Disks.DismountAsync(disk.Name, isForced: true));
+            throw;
+        }
+
+        TellRawByName(file, nameof(Format), Format, disk.Format);
+        foreach (string note in disk.Notes)
+        {
+            WriteWarning($"{disk.Name}: {note}");
+        }
+
+        WriteObject(disk);
+    }
+}

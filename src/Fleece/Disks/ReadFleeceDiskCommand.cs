@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Disks;
+
+namespace Fleece;
+
+/// <summary>Read-FleeceDisk: the guest's reads from a script.</summary>
+[Cmdlet(VerbsCommunications.Read, "FleeceDisk")]
+[OutputType(typeof(byte[]))]
+public sealed class ReadFleeceDiskCommand : FleeceCommand
+{
+    /// <summary>The disk's name, or the disk.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string Disk { get; set; } = string.Empty;
+
+    /// <summary>First byte.</summary>
+    [Parameter(Mandatory = true, Position = 1)]
+    public long OffsetBytes { get; set; }
+
+    /// <summary>Number of bytes.</summary>
+    [Parameter(Mandatory = true, Position = 2)]
+    public long LengthBytes { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Disk, () =>
+    {
+        Disk disk = Disks.Find(Disk);
+        new BlockRange(OffsetBytes, LengthBytes).CheckWithin(disk.SizeBytes, disk.Name, "read");
+        if (LengthBytes > Array.MaxLength)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument, $"One read returns at most {Array.MaxLength} bytes; read in pieces.");
+        }
+
+        byte[] data = GC.AllocateUninitializedArray<byte>((int)LengthBytes);
+        Wait(disk.Device.ReadAsync(OffsetBytes, data, StopToken));
+        WriteObject(data, enumerateCollection: false);
+    });
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Disks;
+
+namespace Fleece;
+
+/// <summary>Write-FleeceDisk: the guest's writes from a script.</summary>
+[Cmdlet(VerbsCommunications.Write, "FleeceDisk")]
+public sealed class WriteFleeceDiskCommand : FleeceCommand
+{
+    /// <summary>The disk's name, or the disk.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string Disk { get; set; } = string.Empty;
+
+    /// <summary>First byte.</summary>
+    [Parameter(Mandatory = true, Position = 1)]
+    public long OffsetBytes { get; set; }
+
+    /// <summary>The bytes to write.</summary>
+    [Parameter(Mandatory = true, Position = 2)]
+    [AllowEmptyCollection]
+    public byte[] Data { get; set; } = [];
+
+    /// <summary>Return only when the bytes are durable (FUA).</summary>
+    [Parameter]
+    public SwitchParameter ForceUnitAccess { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Disk, () =>
+    {
+        Disk disk = Disks.Find(Disk);
+        Wait(disk.Device.WriteAsync(
+            OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
+    });
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Disks.Exports;
+
+namespace Fleece;
+
+/// <summary>Unpublish-FleeceExport: takes exports away; the disks stay mounted.</summary>
+[Cmdlet(VerbsData.Unpublish, "FleeceExport", DefaultParameterSetName = DiskSet, SupportsShouldProcess = true)]
+public sealed class UnpublishFleeceExportCommand : FleeceCommand
+{
+    private const string DiskSet = "Disk";
+    private const string ExportSet = "InputObject";
+
+    /// <summary>The disks' names, or the disks: all their exports.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = DiskSet)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string[] Disk { get; set; } = [];
+
+    /// <summary>Exports, as Publish-FleeceExport and Get-FleeceExport output them.</summary>
+    [Parameter(Mandatory = true, ValueFromPipeline = true, ParameterSetName = ExportSet)]
+    public DiskExport[] InputObject { get; set; } = [];
+
+    /// <summary>Take the disk away from guests that are connected.</summary>
+    [Parameter]
+    public SwitchParameter Force { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        if (ParameterSetName == ExportSet)
+        {
+            foreach (DiskExport export in InputObject)
+            {
+                ForItem(export, () => Unpublish(export));
+            }
+
+            return;
+        }
+
+        foreach (string name in Disk)
+        {
+            ForItem(name, () =>
+            {
+                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(name)))
+                {
+                    ForItem(export, () => Unpublish(export));
+                }
+            });
+        }
+    }
+
+    private void Unpublish(DiskExport export)
+    {
+        int guestCount = export.GuestCount;
+        if (guestCount != 0 && !Force)
+        {
+            throw new BlockException(
+                BlockErrorKind.DiskBusy,
+                $"{guestCount} client(s) use the disk '{export.Disk.Name}' at '{export}'. Disconnect them first, or use -Force.");
+        }
+
+        if (ShouldProcess(export.ToString(), "Unpublish"))
+        {
+            Wait(Disks.Exports.UnpublishAsync(export));
+        }
+    }
+}

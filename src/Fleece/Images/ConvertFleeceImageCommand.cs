@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Backups.Offline;
+using Fleece.Backups.Writing;
+using Fleece.Images;
+using Fleece.Nbd;
+
+namespace Fleece;
+
+/// <summary>Convert-FleeceImage: copies an image, with what its parents hold, into a new image.</summary>
+[Cmdlet(VerbsData.Convert, "FleeceImage", SupportsShouldProcess = true)]
+[OutputType(typeof(ImageInfo))]
+public sealed class ConvertFleeceImageCommand : NetworkCommand
+{
+    private ImageConversion? _conversion;
+
+    /// <summary>The image to copy, or an NBD URI.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
+    [Alias("PSPath", "FullName", "LiteralPath")]
+    public string Path { get; set; } = string.Empty;
+
+    /// <summary>The new image's file; it appears when it is complete.</summary>
+    [Parameter(Mandatory = true, Position = 1)]
+    public string DestinationPath { get; set; } = string.Empty;
+
+    /// <summary>The new image's format; by default the file's extension decides, and raw where it says nothing.</summary>
+    [Parameter]
+    public ImageFormat? Format { get; set; }
+
+    /// <summary>The format of the image to copy, where the content must not decide it.</summary>
+    [Parameter]
+    public ImageFormat? SourceFormat { get; set; }
+
+    /// <summary>The internal snapshot to copy, by name or id.</summary>
+    [Parameter]
+    public string? SnapshotName { get; set; }
+
+    /// <summary>What the clusters of a new qcow2 image are compressed with.</summary>
+    [Parameter]
+    public ImageCompression Compression { get; set; }
+
+    /// <summary>The new image's allocation unit in bytes.</summary>
+    [Parameter]
+    [Alias("ClusterSizeBytes")]
+    public int? BlockSizeBytes { get; set; }
+
+    /// <summary>Logical sector size of a new VHDX, 512 or 4096.</summary>
+    [Parameter]
+    public int? LogicalSectorSizeBytes { get; set; }
+
+    /// <summary>Give every byte of a new VHD or VHDX its place in the file.</summary>
+    [Parameter]
+    public SwitchParameter Fixed { get; set; }
+
+    /// <summary>Replace an existing file.</summary>
+    [Parameter]
+    public SwitchParameter Force { get; set; }
+
+    /// <summary>Use a data file that lies outside the folder of the image that names it.</summary>
+    [Parameter]
+    public SwitchParameter AllowOutsideDataFile { get; set; }
+
+    /// <summary>Treat the image as from a stranger: refuse files that it names outside its folder, and bound sizes and time.</summary>
+    [Parameter]
+    public SwitchParameter Untrusted { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Path, () =>
+    {
+        string source = ResolveAddress(Path);
+        BackupOptions destination = Destination(ResolveLiteral(DestinationPath));
+        if (!ShouldProcess(source, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
+        {
+            return;
+        }
+
+        ImageOpenOptions opening = new()
+        {
+            Format = SourceFormat,
+            Parameters = ImageParameters.Default with { Format = $"-{nameof(SourceFormat)}" },
+            IsReadOnly = true,
+            SnapshotName = SnapshotName,
+            AllowsOutsideDataFile = AllowOutsideDataFile,
+            Untrusted = Untrusted ? UntrustedLimits.Default : null,
+        };
+        _conversion = Wait(ImageConversion.OpenAsync(
+            source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
+        try
+        {
+            TellRawByName(source, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
+            TellWarning(_conversion.TakeWarning());
+            ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
+            while (Wait(_conversion.StepAsync(StopToken)))
+            {
+                progress.Report(_conversion.ArrivedBytes);
+            }
+
+            Wait(_conversion.CompleteAsync(StopToken));
+            progress.Complete();
+        }
+        finally
+        {
+            Close();
+        }
+
+        WriteObject(Wait(Image.GetInfoAsync(destination.Path, destination.Image.Format, StopToken)));
+    });
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            Close();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private BackupOptions Destination(string file) => new()
+    {
+        Path = file,
+        Overwrite = Force,
+        Image = new ImageCreateOptions
+        {
+            Format = Format ?? Image.FormatForNewFile(file),
+            BlockSizeBytes = BlockSizeBytes,
+            LogicalSectorSizeBytes = LogicalSectorSizeBytes,
+            IsFixed = Fixed,
+            Compression = Compression,
+        },
+    };
+
+    private void Close()
+    {
+        if (_conversion is { } conversion)
+        {
+            _conversion = null;
+            Wait(conversion.DisposeAsync());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Disks;
+
+namespace Fleece;
+
+/// <summary>Clear-FleeceSnapshot: discards a range of a snapshot that is no longer needed.</summary>
+[Cmdlet(VerbsCommon.Clear, "FleeceSnapshot", SupportsShouldProcess = true)]
+public sealed class ClearFleeceSnapshotCommand : FleeceCommand
+{
+    private bool _isConsumerNamed;
+
+    /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
+    [Parameter(Position = 0, ValueFromPipelineByPropertyName = true)]
+    [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [Alias("Id")]
+    public string? Session { get; set; }
+
+    /// <summary>First byte; only granules that lie wholly in the range are discarded.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
+    public long OffsetBytes { get; set; }
+
+    /// <summary>Number of bytes.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
+    public long LengthBytes { get; set; }
+
+    /// <summary>Which of the session's consumers no longer needs the range; all of them when left out.</summary>
+    [Parameter(ValueFromPipelineByPropertyName = true)]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [AllowEmptyString]
+    public string? Consumer { get; set; }
+
+    /// <inheritdoc/>
+    protected override void BeginProcessing() => _isConsumerNamed = MyInvocation.BoundParameters.ContainsKey(nameof(Consumer));
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Session, () =>
+    {
+        Session session = Disks.FindSession(Session);
+        BlockRange range = new(OffsetBytes, LengthBytes);
+        range.CheckWithin(session.SizeBytes, session.Id, "discard");
+
+        // A chunk that was read for nobody brings an empty name along; one that a user writes must not mean "all of them".
+        bool isForOne = _isConsumerNamed || !string.IsNullOrEmpty(Consumer);
+        SessionConsumer? consumer = isForOne ? session.FindConsumer(Consumer ?? string.Empty) : null;
+        string whose = consumer is null ? string.Empty : $" for {consumer}";
+        if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}{whose}"))
+        {
+            Wait((consumer?.Snapshot ?? session.Snapshot).DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
+        }
+    });
+}

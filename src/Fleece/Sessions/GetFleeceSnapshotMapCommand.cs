@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks;
+
+namespace Fleece;
+
+/// <summary>Get-FleeceSnapshotMap: the runs of a snapshot with their state.</summary>
+[Cmdlet(VerbsCommon.Get, "FleeceSnapshotMap")]
+[OutputType(typeof(SnapshotRun))]
+public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
+{
+    /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(SessionNameCompleter))]
+    public string? Session { get; set; }
+
+    /// <summary>Which of the session's consumers' view to show: what it has confirmed is consumed for it.</summary>
+    [Parameter]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [ValidateNotNullOrEmpty]
+    public string? Consumer { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => ForItem(Session, () =>
+    {
+        Session session = Disks.FindSession(Session);
+        foreach (SnapshotRun run in Consumer is null ? session.GetRuns() : session.FindConsumer(Consumer).GetRuns())
+        {
+            WriteObject(StopToken.IsCancellationRequested ? throw new PipelineStoppedException() : run);
+        }
+    });
+}

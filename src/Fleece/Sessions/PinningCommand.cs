@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks;
+using Fleece.Disks.Exports;
+
+namespace Fleece;
+
+/// <summary>What the cmdlets share that pin an instant: where its old data goes, and what that may cost.</summary>
+public abstract class PinningCommand : NetworkCommand
+{
+    /// <summary>Where old data goes: an image, a new file, a folder, or an NBD URI; by default a file beside the disk's image.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? TempPath { get; set; }
+
+    /// <summary>The unit of copying: 512 B to 2 MiB, a power of two; by default 4 KiB, or more where the disk or temp demands it.</summary>
+    [Parameter]
+    public int? GranuleSizeBytes { get; set; }
+
+    /// <summary>Who loses when old data can't be kept: the snapshot, or the guest's write.</summary>
+    [Parameter]
+    public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
+
+    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; as long as it takes when left
+    /// out.</summary>
+    [Parameter]
+    public TimeSpan? CopyTimeout { get; set; }
+
+    /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
+    [Parameter]
+    public long? TempLimitBytes { get; set; }
+
+    /// <summary>What these parameters say of a session.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.TempIsDisk"/>.</exception>
+    protected SessionOptions SessionOf(params IEnumerable<Disk> disks) => new()
+    {
+        TempPath = TempPath is null ? null : ResolveTemp(TempPath, disks),
+        Tls = ClientTls,
+        GranuleSizeBytes = GranuleSizeBytes,
+        OnCopyError = OnCopyError,
+        Limits = new CopyLimits { Timeout = CopyTimeout, TempBytes = TempLimitBytes },
+    };
+
+    // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
+    private string ResolveTemp(string tempPath, IEnumerable<Disk> disks)
+    {
+        string address = ResolveAddress(tempPath);
+        foreach (DiskExport export in disks.SelectMany(Disks.Exports.Of).Where(export => !export.IsSnapshotOnly))
+        {
+            if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
+            {
+                throw new BlockException(
+                    BlockErrorKind.TempIsDisk,
+                    $"The temp image '{address}' is the disk '{export.Disk}' itself. Name another one with -TempPath.",
+                    address);
+            }
+        }
+
+        return address;
+    }
+}

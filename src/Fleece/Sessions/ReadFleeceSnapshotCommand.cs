@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Backups.Reading;
+using Fleece.Disks;
+using Fleece.Nbd.Client;
+
+namespace Fleece;
+
+/// <summary>Read-FleeceSnapshot: a snapshot's readable content, chunk by chunk.</summary>
+[Cmdlet(VerbsCommunications.Read, "FleeceSnapshot", DefaultParameterSetName = SessionSet)]
+[OutputType(typeof(SnapshotChunk))]
+public sealed class ReadFleeceSnapshotCommand : NetworkCommand
+{
+    private const string SessionSet = "Session";
+    private const string UriSet = "Uri";
+
+    private SnapshotRead? _read;
+    private RemoteSnapshot? _remote;
+
+    /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true, ParameterSetName = SessionSet)]
+    [ArgumentCompleter(typeof(SessionNameCompleter))]
+    public string? Session { get; set; }
+
+    /// <summary>A snapshot that a server exports: nbd://HOST:PORT/DISK/SESSION, nbd+unix:///DISK/SESSION?socket=PATH, with
+    /// nbds for TLS.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    public string Uri { get; set; } = string.Empty;
+
+    /// <summary>Which of the session's consumers this is: what it has confirmed before is left out, and what it confirms is discarded
+    /// when the others have confirmed it too.</summary>
+    [Parameter(ParameterSetName = SessionSet)]
+    [ArgumentCompleter(typeof(ConsumerNameCompleter))]
+    [ValidateNotNullOrEmpty]
+    public string? Consumer { get; set; }
+
+    /// <summary>Discard each chunk from the snapshot when its consumer has disposed it.</summary>
+    [Parameter]
+    public SwitchParameter DiscardConsumed { get; set; }
+
+    /// <summary>First byte.</summary>
+    [Parameter]
+    public long OffsetBytes { get; set; }
+
+    /// <summary>Number of bytes; the rest of the disk when left out.</summary>
+    [Parameter]
+    public long? LengthBytes { get; set; }
+
+    /// <summary>64 KiB to 64 MiB, a power of two, at least the session's granule.</summary>
+    [Parameter]
+    public int ChunkSizeBytes { get; set; } = SnapshotReadOptions.DefaultChunkSizeBytes;
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session, () =>
+    {
+        ISnapshotSource source = ParameterSetName == UriSet ? Connect() : Disks.FindSession(Session).GetSource(Consumer, DiscardConsumed);
+        SnapshotReadOptions options = new()
+        {
+            OffsetBytes = OffsetBytes,
+            LengthBytes = LengthBytes,
+            ChunkSizeBytes = ChunkSizeBytes,
+            DiscardConsumed = DiscardConsumed,
+        };
+        _read = new SnapshotRead(source, options);
+        TellWarning(source.TakeWarning());
+        while (Wait(_read.NextAsync(StopToken)) is { } chunk)
+        {
+            WriteObject(chunk);
+            TellWarning(source.TakeWarning());
+        }
+
+        Close();
+    });
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            Close();
+
+            // Not before the pipeline's end: chunks that are further down discard through this connection.
+            if (_remote is { } remote)
+            {
+                _remote = null;
+                Wait(remote.DisposeAsync());
+            }
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private RemoteSnapshot Connect() => _remote = Wait(RemoteSnapshot.ConnectAsync(
+        ResolveUri(Uri), new NbdNodeOptions { Tls = ClientTls }, DiscardConsumed, StopToken));
+
+    private void Close()
+    {
+        if (_read is { } read)
+        {
+            _read = null;
+            Wait(read.DisposeAsync());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Block;
+using Fleece.Disks;
+
+namespace Fleece;
+
+/// <summary>Start-FleeceSession: pins one instant on one or several disks.</summary>
+[Cmdlet(VerbsLifecycle.Start, "FleeceSession", SupportsShouldProcess = true)]
+[OutputType(typeof(Session))]
+public sealed class StartFleeceSessionCommand : PinningCommand
+{
+    private readonly List<Disk> _disks = [];
+
+    /// <summary>The disks' names, or the disks. All of them, piped or listed, get a session at the same instant.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(DiskNameCompleter))]
+    public string[] Disk { get; set; } = [];
+
+    /// <summary>The session's name, unique on its disk; by default the disk's name.</summary>
+    [Parameter(Position = 1)]
+    public string? Name { get; set; }
+
+    /// <summary>
+    /// Limits the snapshot to these ranges: objects with OffsetBytes and LengthBytes. They are widened to whole granules; what
+    /// lies outside is never copied and never read.
+    /// </summary>
+    [Parameter]
+    [AllowEmptyCollection]
+    public object[]? Range { get; set; }
+
+    /// <summary>Limits the snapshot to what this bitmap has at the instant; the rest is never copied and never read.</summary>
+    [Parameter]
+    [ArgumentCompleter(typeof(BitmapNameCompleter))]
+    [ValidateNotNullOrEmpty]
+    public string? Bitmap { get; set; }
+
+    /// <summary>A bitmap to make, which records from the instant on. Stop-FleeceSession says what becomes of it.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? NextBitmap { get; set; }
+
+    /// <summary>Names of several consumers, each of which reads at its own pace: a range is discarded when all of them have confirmed
+    /// it.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string[] Consumer { get; set; } = [];
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord() => OrEnd(Disk, () =>
+    {
+        foreach (string name in Disk)
+        {
+            _disks.Add(Disks.Find(name));
+        }
+    });
+
+    /// <inheritdoc/>
+    protected override void EndProcessing() => OrEnd(Name, () =>
+    {
+        SessionOptions options = SessionOf(_disks) with
+        {
+            Name = Name,
+            Ranges = GetRanges(),
+            Bitmap = Bitmap,
+            NextBitmap = NextBitmap,
+            Consumers = Consumer,
+        };
+        if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
+        {
+            WriteObject(Wait(Session.StartAsync(_disks, options, StopToken)), enumerateCollection: true);
+        }
+    });
+
+    // A pipeline without output binds as null. "No range" must not become "the whole disk" by that.
+    private BlockRange[]? GetRanges() =>
+        MyInvocation.BoundParameters.ContainsKey(nameof(Range)) ? Array.ConvertAll(Range ?? [], RangeArgument.Parse) : null;
+}

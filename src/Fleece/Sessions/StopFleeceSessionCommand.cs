@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+using System.Management.Automation;
+using Fleece.Disks;
+
+namespace Fleece;
+
+/// <summary>Stop-FleeceSession: ends sessions and deletes their temp files.</summary>
+[Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true)]
+public sealed class StopFleeceSessionCommand : FleeceCommand
+{
+    /// <summary>Names, "DISK/NAME", or the sessions.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [Alias("Session")]
+    public string[] Name { get; set; } = [];
+
+    /// <summary>
+    /// What was to be read has been read: the session's bitmap then holds what was recorded since the instant, instead of having it
+    /// added.
+    /// </summary>
+    [Parameter]
+    public SwitchParameter Success { get; set; }
+
+    /// <inheritdoc/>
+    protected override void ProcessRecord()
+    {
+        foreach (string name in Name)
+        {
+            ForItem(name, () =>
+            {
+                Session session = Disks.FindSession(name);
+                if (!ShouldProcess(session.Id, "Stop"))
+                {
+                    return;
+                }
+
+                if (Success)
+                {
+                    WarnOf(session);
+                }
+
+                Wait(new ValueTask(session.StopAsync(Success)));
+            });
+        }
+    }
+
+    // Success is the user's word; these say where the session knows otherwise.
+    private void WarnOf(Session session)
+    {
+        if (session.State == Block.CopyBeforeWrite.SessionState.Broken && session.Bitmap is { } bitmap)
+        {
+            WriteWarning(
+                $"The session '{session.Id}' is broken, so the bitmap '{bitmap.Name}' keeps what it had, and what was recorded since is " +
+                "added.");
+        }
+
+        foreach (SessionConsumer consumer in session.Consumers.Where(consumer => consumer.RemainingBytes != 0))
+        {
+            WriteWarning(
+                $"The session '{session.Id}' is stopped with -Success, and its consumer '{consumer}' has not confirmed " +
+                $"{consumer.RemainingBytes} bytes.");
+        }
+    }
+}

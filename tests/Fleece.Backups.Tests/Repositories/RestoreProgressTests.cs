@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Repositories;
+using Fleece.Block;
+
+namespace Fleece.Backups.Tests.Repositories;
+
+/// <summary>How far an interrupted restore came is only believed when its note is whole.</summary>
+public sealed class RestoreProgressTests
+{
+    [Theory]
+    [InlineData("")]
+    [InlineData("cut")]
+    [InlineData("flipped")]
+    [InlineData("of the version without a digest")]
+    public async Task A_restore_whose_note_is_damaged_begins_anew_and_says_so(string damage)
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 2);
+        BackupPoint point = vm.Read().Points[1];
+        string path = vm.Rig.Folder.NewFile();
+        await InterruptAsync(point, path);
+        string notePath = path + ".partial.progress";
+        string note = await File.ReadAllTextAsync(notePath);
+        await File.WriteAllTextAsync(notePath, damage switch
+        {
+            "" => "",
+            "cut" => note[..^1],
+            "flipped" => note.Replace(" 2 ", " 3 ", StringComparison.Ordinal),
+            _ => note[..note.LastIndexOf(' ')],
+        });
+
+        await using BackupRestore again = await BackupRestore.OpenAsync(point, Nightly.ToRaw(path));
+        while (await again.StepAsync())
+        {
+        }
+
+        await again.CompleteAsync();
+        Assert.Equal(0, again.ResumedBytes);
+        Assert.Contains("begins anew", Assert.Single(again.Notes), StringComparison.Ordinal);
+        Assert.Equal(vm.Truth[point.Id], await File.ReadAllBytesAsync(path));
+        Assert.False(File.Exists(notePath));
+    }
+
+    [Fact]
+    public async Task Every_byte_of_the_note_counts()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
+        Repository repository = vm.Read();
+        Manifest manifest = repository.Manifests[0];
+        RestorePlan plan = RestorePlan.Make([manifest], new BlockRange(0, manifest.SizeBytes), "vm");
+        string path = vm.Rig.Folder.NewFile();
+        await File.WriteAllTextAsync(path, "partial");
+        RestoreProgress.Write(path, plan, plan.Fingerprint(), 2);
+        byte[] note = await File.ReadAllBytesAsync(path + ".progress");
+        Assert.Equal(2, RestoreProgress.Find(path, plan, out bool isDamaged));
+        Assert.False(isDamaged);
+
+        for (int at = 0; at < note.Length; at++)
+        {
+            note[at] ^= 1;
+            await File.WriteAllBytesAsync(path + ".progress", note);
+            Assert.Null(RestoreProgress.Find(path, plan, out isDamaged));
+            Assert.True(isDamaged);
+            note[at] ^= 1;
+        }
+    }
+
+    [Fact]
+    public async Task A_partial_file_that_a_restore_still_writes_stays_whatever_its_note_says()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
+        BackupPoint point = vm.Read().Points[0];
+        string path = vm.Rig.Folder.NewFile();
+        await using BackupRestore running = await BackupRestore.OpenAsync(point, Nightly.ToRaw(path));
+        await File.WriteAllTextAsync(path + ".partial.progress", "damaged");
+
+        await Nightly.RefusedAsync(BlockErrorKind.InUse, async () => await BackupRestore.OpenAsync(point, Nightly.ToRaw(path)));
+
+        Assert.True(File.Exists(path + ".partial"));
+    }
+
+    private static async Task InterruptAsync(BackupPoint point, string path)
+    {
+        await using BackupRestore restore = await BackupRestore.OpenAsync(point, Nightly.ToRaw(path));
+        await restore.StepAsync();
+        await restore.StepAsync();
+    }
+}
