@@ -2,104 +2,89 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Chain;
+using Fleece.Disks.Storage;
+using Fleece.Disks.Temp;
 using Fleece.Images;
 using Fleece.Images.Chain;
-using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
-/// <remarks>
-/// <para>The chain under <see cref="Device"/> is: what records changes in bitmaps, filter of the newest session, ..., filter of the
-/// oldest, image. It changes only while the device is quiesced (R6).</para>
-/// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</para>
-/// </remarks>
-public sealed partial class Disk : IAsyncDisposable
+/// <remarks>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</remarks>
+public sealed class Disk : IAsyncDisposable
 {
-    private readonly SemaphoreSlim _chainLock = new(1, 1);
-    private readonly IBlockNode _image;
-    private readonly StorageCondition _storage;
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
-    private bool _isClosed;
 
-    private Disk(
-        string name, string path, OpenedStorage opened, bool isShared, StorageCondition storage, string? outsideNote)
+    private Disk(DiskStorage storage, string? outsideNote)
     {
-        IBlockNode image = opened.Node;
-        _storage = storage;
-        _export = opened.Identity;
-        _isSharingAccepted = isShared;
-        Name = name;
-        Path = path;
-        Format = opened.Format;
-        _image = image;
-        IsReadOnly = image.Geometry.IsReadOnly;
-        SizeBytes = image.Geometry.LengthBytes;
-        Bitmaps = DiskBitmaps.Read(this, image, opened.Found);
-        string[] firstNotes = [.. new[] { outsideNote, DiskSectors.FindNote(image, path) }.OfType<string>()];
-        string[] lastNotes = IsExport
-            ? [.. new[] { NoteOnSharing() }.OfType<string>()]
-            : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, this)];
-        Notes = [.. firstNotes.Concat(Bitmaps.Notes).Concat(lastNotes).Select(note => PrintableText.Of(note))];
-        Tracking = new DirtyTrackingNode(image, Bitmaps);
-        Device = new BlockDevice(Tracking, name);
-        storage.Listen(OnFlushFailed);
+        Storage = storage;
+        BitmapStore store = new(storage);
+        Chain = new DiskChain(storage.Name, storage.Image, store);
+        Bitmaps = new DiskBitmaps(storage, Chain, store);
+        storage.Condition.Listen(OnFlushFailed);
         if (!IsReadOnly)
         {
             Bitmaps.Begin();
         }
+
+        string?[] lastNotes = storage.IsExport
+            ? [storage.SharingNote]
+            : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(storage.Path)!, storage)];
+        string?[] notes = [outsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
+        Notes = [.. notes.Where(note => note is not null).Select(note => PrintableText.Of(note!))];
     }
 
     /// <summary>The name cmdlets and exports use.</summary>
-    public string Name { get; }
+    public string Name => Storage.Name;
 
     /// <summary>The image file, or the export's URI.</summary>
-    public string Path { get; }
+    public string Path => Storage.Path;
 
     /// <summary>The image's format; null for a node that is no image file.</summary>
-    public ImageFormat? Format { get; }
+    public ImageFormat? Format => Storage.Format;
 
     /// <summary>Size of the disk in bytes.</summary>
-    public long SizeBytes { get; }
+    public long SizeBytes => Storage.SizeBytes;
 
     /// <summary>True when the disk refuses writes.</summary>
-    public bool IsReadOnly { get; }
+    public bool IsReadOnly => Storage.IsReadOnly;
+
+    /// <inheritdoc cref="DiskStorage.IsShared"/>
+    public bool IsShared => Storage.IsShared;
 
     /// <summary>Whether the storage keeps what it is given. A disk that has failed is read and written as before; its flushes fail, its
     /// sessions are broken, and its bitmaps are not trusted.</summary>
-    public DiskStatus OperationalStatus => _storage.Failure is null ? DiskStatus.Ok : DiskStatus.Failed;
+    public DiskStatus OperationalStatus => Storage.Condition.Failure is null ? DiskStatus.Ok : DiskStatus.Failed;
 
     /// <summary>The first flush that failed, with its file; null while none has.</summary>
-    public string? FailureReason => _storage.Failure?.Message;
+    public string? FailureReason => Storage.Condition.Failure?.Message;
 
     /// <summary>The running sessions, oldest first.</summary>
     public IReadOnlyList<Session> Sessions => _sessions;
 
     /// <summary>What guests read and write.</summary>
-    public BlockDevice Device { get; }
+    public BlockDevice Device => Chain.Device;
 
     /// <summary>Named records of what guests change.</summary>
     public DiskBitmaps Bitmaps { get; }
 
-    /// <summary>True when <see cref="Path"/> is a URI: the disk has no file on this machine, and nothing can lie beside it.</summary>
-    internal bool IsExport => NbdUri.IsUri(Path);
+    /// <summary>The image, and what the disk may promise over it.</summary>
+    internal DiskStorage Storage { get; }
 
-    /// <summary>Where the bytes end that can be anything but zeros: the disk's end, or less than a sector before it.</summary>
-    internal long DataEndBytes => _image is PaddedNode padded ? padded.StoredBytes : SizeBytes;
+    /// <summary>What requests go through on their way to the image.</summary>
+    internal DiskChain Chain { get; }
 
     /// <summary>The names that the disk is published under.</summary>
     internal IReadOnlyList<string> ExportNames { get; set; } = [];
-
-    /// <summary>The first failed flush of the image's files.</summary>
-    internal StorageCondition Condition => _storage;
 
     /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
     public IReadOnlyList<string> Notes { get; }
 
     /// <summary>The top of the chain.</summary>
-    internal DirtyTrackingNode Tracking { get; }
+    internal DirtyTrackingNode Tracking => Chain.Tracking;
 
     /// <summary>Opens an image, or an export of an NBD server, as a disk.</summary>
     /// <param name="path">The image file, or an NBD URI.</param>
@@ -116,17 +101,18 @@ public sealed partial class Disk : IAsyncDisposable
         bool isShared = false,
         CancellationToken cancellationToken = default)
     {
-        string fullPath = Storage.FullAddress(path);
-        StorageCondition storage = new();
+        string fullPath = StorageAddress.FullAddress(path);
+        StorageCondition condition = new();
         ImageFiles files = new();
-        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = storage.Fail, Files = files };
+        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = condition.Fail, Files = files };
         try
         {
-            OpenedStorage opened = await Storage
+            OpenedStorage opened = await StorageAddress
                 .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
             try
             {
-                return new Disk(name ?? Storage.NameOf(fullPath), fullPath, opened, isShared, storage, files.OutsideNote);
+                DiskStorage storage = new(name ?? StorageAddress.NameOf(fullPath), fullPath, opened, isShared, condition);
+                return new Disk(storage, files.OutsideNote);
             }
             catch
             {
@@ -134,9 +120,9 @@ public sealed partial class Disk : IAsyncDisposable
                 throw;
             }
         }
-        catch when (storage.Failure is not null)
+        catch when (condition.Failure is not null)
         {
-            DiskBitmaps.Distrust(fullPath, storage.Failure);
+            BitmapStore.Distrust(fullPath, condition.Failure);
             throw;
         }
     }
@@ -149,21 +135,22 @@ public sealed partial class Disk : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         // A session that starts meanwhile is stopped too; under the lock none can start, and later ones find the device closed.
-        await LockChainAsync(CancellationToken.None).ConfigureAwait(false);
-        while (_sessions is [Session session, ..])
+        Session? session;
+        do
         {
-            UnlockChain();
-            await session.StopAsync().ConfigureAwait(false);
-            await LockChainAsync(CancellationToken.None).ConfigureAwait(false);
+            session = null;
+            await ChainChange.RunAsync([Chain], CloseOrFindSessionAsync, CancellationToken.None).ConfigureAwait(false);
+            if (session is not null)
+            {
+                await session.StopAsync().ConfigureAwait(false);
+            }
         }
+        while (session is not null);
 
-        try
+        ValueTask CloseOrFindSessionAsync(ChainChange change)
         {
-            await CloseImageAsync().ConfigureAwait(false);
-        }
-        finally
-        {
-            UnlockChain();
+            session = _sessions.FirstOrDefault();
+            return session is null ? CloseImageAsync() : default;
         }
     }
 
@@ -171,16 +158,15 @@ public sealed partial class Disk : IAsyncDisposable
     /// Name of the disk; so a disk object is accepted wherever its name is. A closed one says so, and can't be taken for
     /// another disk that has its name now.
     /// </summary>
-    public override string ToString() => Volatile.Read(ref _isClosed) ? $"{Name} (dismounted)" : Name;
+    public override string ToString() => Storage.ToString();
 
     private async ValueTask CloseImageAsync()
     {
-        if (_isClosed)
+        if (!Storage.TryClose())
         {
             return;
         }
 
-        _isClosed = true;
         await _leftCopies.ConfigureAwait(false);
         bool isFlushed = IsReadOnly;
         try
@@ -206,21 +192,21 @@ public sealed partial class Disk : IAsyncDisposable
         {
             try
             {
-                Bitmaps.SaveToImage();
+                Bitmaps.Store.SaveToImage();
             }
             finally
             {
-                await _image.DisposeAsync().ConfigureAwait(false);
+                await Storage.Image.DisposeAsync().ConfigureAwait(false);
             }
 
             if (isFlushed)
             {
-                Bitmaps.Seal();
+                Bitmaps.Store.Seal();
             }
         }
         finally
         {
-            Bitmaps.Abandon();
+            Bitmaps.Store.Abandon();
         }
     }
 
@@ -229,42 +215,18 @@ public sealed partial class Disk : IAsyncDisposable
         Device.AskAsync(
             offsetBytes,
             lengthBytes,
-            (atBytes, forBytes) => AllocationDepth.FindAsync(_image, Format, atBytes, forBytes, cancellationToken),
+            (atBytes, forBytes) => AllocationDepth.FindAsync(Storage.Image, Format, atBytes, forBytes, cancellationToken),
             cancellationToken);
 
-    internal void CheckOpen()
-    {
-        if (_isClosed)
-        {
-            throw new BlockException(BlockErrorKind.Closed, $"'{Name}' has been dismounted.", Path);
-        }
-    }
+    /// <inheritdoc cref="DiskStorage.CheckExclusive"/>
+    internal void CheckExclusive() => Storage.CheckExclusive();
 
-    /// <summary>Refuses work that a disk must not begin whose storage has lost writes.</summary>
-    internal void CheckStorage()
-    {
-        if (_storage.Failure is { } failure)
-        {
-            throw new BlockException(
-                failure.Kind,
-                $"The disk '{Name}' has failed, and what it shows may not be what its storage has. {failure.Message} Dismount the disk, " +
-                "check the storage and the image, and mount it again.",
-                Path,
-                operation: failure.Operation,
-                cause: failure);
-        }
-    }
-
-    internal Task LockChainAsync(CancellationToken cancellationToken) => _chainLock.WaitAsync(cancellationToken);
-
-    internal void UnlockChain() => _chainLock.Release();
-
-    /// <summary>Puts a session's filter over the others. The chain is locked and the device quiesced.</summary>
+    /// <summary>Puts a session's filter over the others. At an instant of a <see cref="ChainChange"/>.</summary>
     internal void Push(Session session)
     {
         Tracking.Below = session.Point.Filter;
         _sessions = [.. _sessions, session];
-        if (_storage.Failure is { } failure)
+        if (Storage.Condition.Failure is { } failure)
         {
             // It came after the session was prepared, maybe before the session was in the list.
             session.Point.Break(failure);
@@ -274,14 +236,14 @@ public sealed partial class Disk : IAsyncDisposable
     // Of lost writes a snapshot may show the old bytes or the new ones.
     private void OnFlushFailed(BlockException failure)
     {
-        Bitmaps.Distrust(failure);
+        Bitmaps.Store.Distrust(failure);
         foreach (Session session in _sessions)
         {
             session.Point.Break(failure);
         }
     }
 
-    /// <summary>Takes a session's filter out, wherever it stands. The chain is locked and the device quiesced.</summary>
+    /// <summary>Takes a session's filter out, wherever it stands. At an instant of a <see cref="ChainChange"/>.</summary>
     internal void Unlink(Session session)
     {
         Session[] sessions = _sessions;

@@ -3,13 +3,15 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks.Bitmaps;
-using Fleece.Disks.Exports;
+using Fleece.Disks.Chain;
+using Fleece.Disks.Temp;
 
 namespace Fleece.Disks;
 
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
-public sealed partial class Session : ISnapshotSource
+#pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
+public sealed class Session : ISnapshotSource
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -19,7 +21,7 @@ public sealed partial class Session : ISnapshotSource
     private Task? _stopping;
     private string? _untoldWarning;
 
-    private Session(
+    internal Session(
         Disk disk, string name, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn, IReadOnlyList<BlockRange>? ranges)
     {
         _ranges = ranges;
@@ -48,7 +50,7 @@ public sealed partial class Session : ISnapshotSource
     public string Id => $"{Disk.Name}/{Name}";
 
     /// <inheritdoc/>
-    string ISnapshotSource.Address => Disk.SourceAddress;
+    string ISnapshotSource.Address => Disk.Storage.SourceAddress;
 
     /// <inheritdoc/>
     string? ISnapshotSource.Consumer => null;
@@ -146,46 +148,9 @@ public sealed partial class Session : ISnapshotSource
     /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionNameInUse"/>, <see cref="BlockErrorKind.DiskShared"/>,
     /// <see cref="BlockErrorKind.TempTooSmall"/>, <see cref="BlockErrorKind.TempIsDisk"/>, what <see cref="DiskBitmaps"/> says of the
     /// bitmaps, or why temp can't be made.</exception>
-    public static async ValueTask<IReadOnlyList<Session>> StartAsync(
-        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(disks);
-        ArgumentNullException.ThrowIfNull(options);
-
-        // Locks are taken in one order, so that two starts over the same disks cannot wait for each other.
-        Disk[] ordered = [.. disks.Distinct().OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
-        List<Disk> locked = [];
-        List<SessionPlan> prepared = [];
-        bool started = false;
-        try
-        {
-            foreach (Disk disk in ordered)
-            {
-                await disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
-                locked.Add(disk);
-                prepared.Add(await PrepareAsync(disk, options, cancellationToken).ConfigureAwait(false));
-            }
-
-            IReadOnlyList<Session> sessions = await PinAsync(prepared).ConfigureAwait(false);
-            started = true;
-            return sessions;
-        }
-        finally
-        {
-            if (!started)
-            {
-                foreach (SessionPlan plan in prepared)
-                {
-                    await plan.UndoAsync().ConfigureAwait(false);
-                }
-            }
-
-            foreach (Disk disk in locked)
-            {
-                disk.UnlockChain();
-            }
-        }
-    }
+    public static ValueTask<IReadOnlyList<Session>> StartAsync(
+        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default) =>
+        SessionStart.RunAsync(disks, options, cancellationToken);
 
     /// <summary>
     /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrorKind.Stopped"/>, the filter leaves the
@@ -222,96 +187,53 @@ public sealed partial class Session : ISnapshotSource
     /// </summary>
     public override string ToString() => Volatile.Read(ref _stopping) is null ? Id : $"{Id} (stopped)";
 
-    private static async ValueTask<SessionPlan> PrepareAsync(
-        Disk disk, SessionOptions options, CancellationToken cancellationToken)
+    /// <summary>The consumer of that name.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/></exception>
+    public SessionConsumer FindConsumer(string name) =>
+        FindConsumerOrNull(name) ?? throw new BlockException(
+            BlockErrorKind.ConsumerUnknown,
+            Consumers.Count == 0
+                ? $"The session '{Id}' counts no consumers. Leave -Consumer out, or start the session with -Consumer."
+                : $"The session '{Id}' counts no consumer named '{name}'. It counts {ListConsumers()}.");
+
+    /// <summary>The snapshot for a reader.</summary>
+    /// <param name="consumer">Which of the consumers reads; null for one that is not counted.</param>
+    /// <param name="discards">True when the reader discards what it has finished with.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/>, also of a reader that would discard and is none of
+    /// the consumers: it would take their ranges from them.</exception>
+    public ISnapshotSource GetSource(string? consumer, bool discards)
     {
-        string name = options.Name ?? disk.Name;
-        MountedDisks.CheckName(name);
-        disk.CheckStorage();
-        disk.CheckExclusive();
-        if (disk.FindSession(name) is not null)
+        if (consumer is not null)
         {
-            throw new BlockException(
-                BlockErrorKind.SessionNameInUse,
-                $"The disk '{disk.Name}' has a session named '{name}' already. Give another -Name, or stop it first.",
-                disk.Path);
+            return FindConsumer(consumer);
         }
 
-        CheckConsumers(options.Consumers);
-        ExportNames.CheckNewSession(disk, name, options.Consumers);
-        if (options.Ranges is not null && options.Bitmap is not null)
-        {
-            throw new BlockException(
-                BlockErrorKind.InvalidArgument,
-                "A session is limited to ranges or to a bitmap, not to both: what of the bitmap lies outside the ranges would count as " +
-                "backed up. Leave one of them out.",
-                disk.Path);
-        }
-
-        TempImage temp = await TempImage.OpenAsync(disk, name, options.TempPath, options.Tls, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            // Tried out before the disk has to wait for it; with a bitmap the real one follows at the instant.
-            Session session = new(disk, name, temp, Pin(disk, temp, options, options.Ranges), bitmapTurn: null, options.Ranges);
-            BitmapTurn? turn = BitmapTurn.Prepare(disk, session.Id, options.Bitmap, options.NextBitmap);
-            return new SessionPlan(disk, temp, turn, () => turn is null ? session : MakeSession(disk, name, temp, turn, options));
-        }
-        catch
-        {
-            await temp.DisposeAsync().ConfigureAwait(false);
-            throw;
-        }
+        return Consumers.Count == 0 || !discards ? this : throw new BlockException(
+            BlockErrorKind.ConsumerUnknown,
+            $"The session '{Id}' discards what all of its consumers have confirmed, and they are {ListConsumers()}. Say with -Consumer " +
+            "which of them this is, or leave -DiscardConsumed out.");
     }
 
-    private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
-        disk.Tracking.Below,
-        temp.Node,
-        temp.ReadsAsZero,
-        temp.GranuleSizeFor(disk, options.GranuleSizeBytes),
-        options.OnCopyError,
-        ranges,
-        options.Limits,
-        options.Consumers);
+    /// <summary>The consumer of that name; null when the session counts none.</summary>
+    internal SessionConsumer? FindConsumerOrNull(string name) =>
+        Consumers.FirstOrDefault(consumer => string.Equals(consumer.Name, name, StringComparison.OrdinalIgnoreCase));
 
-    // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
-    private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
+    /// <summary>The instant: the session's filter goes over the others, and its bitmaps take turns.</summary>
+    internal void Begin(DateTimeOffset instant)
     {
-        IEnumerable<BlockRange>? ranges = turn.Pinned is null ? options.Ranges : turn.IsLimited ? turn.Pinned.Bits.DirtyRanges() : null;
-        return new Session(disk, name, temp, Pin(disk, temp, options, ranges), turn, turn.Pinned is null ? options.Ranges : null);
+        StartedAt = instant;
+        _bitmapTurn?.Begin();
+        Disk.Push(this);
     }
 
-    // Every disk is held before the first filter goes in and until the last one is in: that is the common instant.
-    private static async ValueTask<IReadOnlyList<Session>> PinAsync(List<SessionPlan> plans)
+    /// <summary>Takes back what <see cref="Begin"/> did, at the same instant.</summary>
+    internal void TakeBack()
     {
-        int held = 0;
-        try
-        {
-            foreach (SessionPlan plan in plans)
-            {
-                await plan.Disk.Device.QuiesceAsync().ConfigureAwait(false);
-                held++;
-            }
-
-            // No bitmap changes any more, so the ranges of one are known now. Nothing is changed before all of this has worked.
-            DateTimeOffset instant = DateTimeOffset.UtcNow;
-            Session[] sessions = [.. plans.Select(plan => plan.MakeSession())];
-            foreach (Session session in sessions)
-            {
-                session.StartedAt = instant;
-                session._bitmapTurn?.Begin();
-                session.Disk.Push(session);
-            }
-
-            return sessions;
-        }
-        finally
-        {
-            foreach (SessionPlan plan in plans.Take(held))
-            {
-                plan.Disk.Device.Resume();
-            }
-        }
+        Disk.Unlink(this);
+        _bitmapTurn?.TakeBack();
     }
+
+    private string ListConsumers() => string.Join(", ", Consumers.Select(consumer => $"'{consumer.Name}'"));
 
     private void OnTempLimitNear(object? sender, TempLimitNearEventArgs e)
     {
@@ -342,33 +264,30 @@ public sealed partial class Session : ISnapshotSource
             await consumer.Snapshot.DisposeAsync().ConfigureAwait(false);
         }
 
-        await Disk.LockChainAsync(CancellationToken.None).ConfigureAwait(false);
         try
         {
-            await Disk.Device.QuiesceAsync().ConfigureAwait(false);
-            try
-            {
-                Disk.Unlink(this);
-                _bitmapTurn?.End(isSuccess, _ranges is null && !Disk.IsShared ? InstantId : null);
-            }
-            finally
-            {
-                Disk.Device.Resume();
-            }
-
-            if (_bitmapTurn?.MergeSuccessor() == true)
-            {
-                await ForgetSuccessorAsync().ConfigureAwait(false);
-            }
+            await ChainChange.RunAsync([Disk.Chain], LeaveAsync, CancellationToken.None).ConfigureAwait(false);
         }
         finally
         {
-            Disk.UnlockChain();
             await _ended.CancelAsync().ConfigureAwait(false);
 
             // Not under the lock: copies that their guests have left may hang, and other sessions come and go meanwhile.
             await Point.CopiesEndedAsync().ConfigureAwait(false);
             await _temp.DisposeAsync().ConfigureAwait(false);
+        }
+
+        async ValueTask LeaveAsync(ChainChange change)
+        {
+            await change.AtInstantAsync(new ChainStep(() =>
+            {
+                Disk.Unlink(this);
+                _bitmapTurn?.End(isSuccess, _ranges is null && !Disk.IsShared ? InstantId : null);
+            })).ConfigureAwait(false);
+            if (_bitmapTurn?.MergeSuccessor() == true)
+            {
+                await change.AtInstantAsync(new ChainStep(_bitmapTurn.Forget)).ConfigureAwait(false);
+            }
         }
     }
 
@@ -384,28 +303,5 @@ public sealed partial class Session : ISnapshotSource
         return [.. bits.DirtyRanges().Select(range => BlockRange.FromEnds(
             range.OffsetBytes / granuleBytes * granuleBytes,
             Math.Min(SizeBytes, (range.EndBytes + granuleBytes - 1) / granuleBytes * granuleBytes)))];
-    }
-
-    private async ValueTask ForgetSuccessorAsync()
-    {
-        await Disk.Device.QuiesceAsync().ConfigureAwait(false);
-        try
-        {
-            _bitmapTurn!.Forget();
-        }
-        finally
-        {
-            Disk.Device.Resume();
-        }
-    }
-
-    /// <summary>A session that is ready to begin on its disk, whose chain is locked.</summary>
-    private sealed record SessionPlan(Disk Disk, TempImage Temp, BitmapTurn? BitmapTurn, Func<Session> MakeSession)
-    {
-        public ValueTask UndoAsync()
-        {
-            BitmapTurn?.Undo();
-            return Temp.DisposeAsync();
-        }
     }
 }

@@ -36,7 +36,7 @@ public sealed class SessionConsumer : ISnapshotSource
     string ISnapshotSource.Id => Session.Id;
 
     /// <inheritdoc/>
-    string ISnapshotSource.Address => Session.Disk.SourceAddress;
+    string ISnapshotSource.Address => Session.Disk.Storage.SourceAddress;
 
     /// <inheritdoc/>
     string? ISnapshotSource.Consumer => Name;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Disks.Names;
+using Fleece.Disks.Storage;
 
 namespace Fleece.Disks;
 
@@ -32,12 +34,12 @@ public sealed record SnapshotIdentity(
         ArgumentNullException.ThrowIfNull(source);
         if (diskName is not null)
         {
-            MountedDisks.CheckName(diskName, "-Disk");
+            ObjectNames.Check(diskName, "-Disk");
         }
 
         if (source.Identity is not { } identity)
         {
-            string name = diskName ?? Storage.NameOf(source.Id);
+            string name = diskName ?? StorageAddress.NameOf(source.Id);
             return new SnapshotIdentity(Guid.NewGuid(), name, source.Id, BitmapName: null, BaselineId: null, Ranges: null);
         }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Disks.Exports;
+using Fleece.Disks.Storage;
 using Fleece.Nbd;
 
 namespace Fleece.Disks.Tests;
@@ -33,7 +35,7 @@ public sealed class ExportIdentityTests
         await first.StopAsync(isSuccess: true);
         Session session = await Rig.StartAsync(disk, new SessionOptions { Name = "nightly", Bitmap = "daily", Consumers = ["here"] });
 
-        ExportIdentity told = ExportIdentity.Of(session, "here")!;
+        ExportIdentity told = ExportIdentities.Of(session, "here")!;
         ExportIdentity? read = ExportIdentity.Read(Uri, told.ToPairs().ToDictionary());
 
         Assert.Equal(told, read);
@@ -50,7 +52,7 @@ public sealed class ExportIdentityTests
         await using Rig rig = new();
         Disk disk = await rig.RemountAsync(await rig.AddDiskAsync("vm", SizeBytes), isReadOnly);
 
-        ExportIdentity told = ExportIdentity.Of(disk, guestCount: 2);
+        ExportIdentity told = ExportIdentities.Of(disk, guestCount: 2);
         ExportIdentity? read = ExportIdentity.Read(Uri, told.ToPairs().ToDictionary());
 
         Assert.Equal(told, read);
@@ -64,7 +66,7 @@ public sealed class ExportIdentityTests
         Session session = await Rig.StartAsync(
             await rig.AddDiskAsync("vm", SizeBytes), new SessionOptions { Ranges = [new BlockRange(0, 4096)] });
 
-        Assert.True(ExportIdentity.Of(session, consumer: null)!.IsLimited);
+        Assert.True(ExportIdentities.Of(session, consumer: null)!.IsLimited);
     }
 
     [Fact]
@@ -76,11 +78,11 @@ public sealed class ExportIdentityTests
         await using Disk disk = await Disk.OpenAsync(path, new string('x', IdentityNames.MaximumValueBytes + 1));
         Session session = await Rig.StartAsync(disk, new SessionOptions { Name = "nightly" });
 
-        ExportIdentity? read = ExportIdentity.Read(Uri, ExportIdentity.Of(disk, 0).ToPairs().ToDictionary());
+        ExportIdentity? read = ExportIdentity.Read(Uri, ExportIdentities.Of(disk, 0).ToPairs().ToDictionary());
 
         Assert.True(read!.IsTorn);
         Assert.Null(read.DiskName);
-        Assert.Null(ExportIdentity.Of(session, consumer: null));
+        Assert.Null(ExportIdentities.Of(session, consumer: null));
     }
 
     [Theory]

@@ -3,7 +3,7 @@ using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
-using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Images;
 using Fleece.TestKit;
 
@@ -50,7 +50,7 @@ internal sealed class Rig : IAsyncDisposable
             image = filter.Active;
         }
 
-        disk.Bitmaps.Abandon();
+        disk.Bitmaps.Store.Abandon();
         await image.DisposeAsync();
         _disks.Remove(disk);
     }

@@ -2,6 +2,7 @@
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
@@ -60,9 +61,9 @@ public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
         string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        string fullAddress = Storage.FullAddress(address);
+        string fullAddress = StorageAddress.FullAddress(address);
         ImageFiles files = new();
-        OpenedStorage opened = await Storage
+        OpenedStorage opened = await StorageAddress
             .OpenAsync(fullAddress, options with { IsReadOnly = true, Files = files }, tls, cancellationToken).ConfigureAwait(false);
         IBlockNode bounded = options.Untrusted is { } limits
             ? Bound(opened.Node, fullAddress, limits, files.StoredBytes)

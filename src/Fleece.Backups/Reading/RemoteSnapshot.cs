@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
+using Fleece.Disks.Storage;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 
@@ -74,7 +75,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         NbdUri uri, NbdNodeOptions options, bool mustConsume, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        (NbdNode node, ExportIdentity? told) = await Storage
+        (NbdNode node, ExportIdentity? told) = await StorageAddress
             .ConnectAsync(uri, options with { IsReadOnly = !mustConsume }, cancellationToken).ConfigureAwait(false);
         try
         {
@@ -134,7 +135,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         {
             IsShared = told.IsShared,
         }
-        : new SnapshotIdentity(Guid.NewGuid(), told.DiskName ?? Storage.NameOf(id), id, BitmapName: null, BaselineId: null, Ranges: null)
+        : new SnapshotIdentity(Guid.NewGuid(), told.DiskName ?? StorageAddress.NameOf(id), id, BitmapName: null, BaselineId: null, Ranges: null)
         {
             IsShared = told.IsTorn,
             IsLive = told.IsTorn,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Repositories;
 using Fleece.Block;
-using Fleece.Disks;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
@@ -56,7 +56,7 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
     {
         NbdNode node = isForced
             ? await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false)
-            : await Storage.ConnectToOverwriteAsync(
+            : await StorageAddress.ConnectToOverwriteAsync(
                 uri, options, "Disconnect them first, or use -Force.", cancellationToken).ConfigureAwait(false);
         IBlockNode image = ByteGranularNode.Over(DiskSectors.Over(node));
         BlockGeometry geometry = image.Geometry;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Bitmaps;
 
@@ -13,7 +15,7 @@ public sealed class Bitmap
     private volatile string? _sessionId;
     private volatile bool _isEnabled;
 
-    internal Bitmap(Disk disk, string name, DirtyBitmap bits, SidecarArea? area = null, bool isEnabled = true, string? reason = null)
+    internal Bitmap(DiskStorage disk, string name, DirtyBitmap bits, SidecarArea? area = null, bool isEnabled = true, string? reason = null)
     {
         Disk = disk;
         ExactName = name;
@@ -27,8 +29,8 @@ public sealed class Bitmap
     /// <summary>Its name, printable. <see cref="DiskBitmaps"/> finds it by this name.</summary>
     public string Name { get; }
 
-    /// <summary>The disk.</summary>
-    public Disk Disk { get; }
+    /// <summary>The disk, by its storage.</summary>
+    public DiskStorage Disk { get; }
 
     /// <summary>The image that keeps it: the disk's own, or the parent that it is a record of. Printable.</summary>
     public string ImagePath => PrintableText.Of(ExactImagePath);
@@ -69,7 +71,7 @@ public sealed class Bitmap
     public Guid? BaselineId { get; internal set; }
 
     /// <summary>True when it survives the dismount; false on a disk of an NBD server, beside which there is no file.</summary>
-    public bool IsPersistent => Disk.Bitmaps.IsPersistent;
+    public bool IsPersistent => !Disk.IsExport;
 
     /// <summary>The ranges that may have changed, in order.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapUntrusted"/></exception>

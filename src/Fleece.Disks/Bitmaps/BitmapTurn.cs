@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Bitmaps;
 
@@ -48,14 +49,14 @@ internal sealed class BitmapTurn
     public bool IsLimited { get; private set; }
 
     /// <summary>Checks the names and makes the successor; nothing records yet. Null when the session has no bitmap.</summary>
-    public static BitmapTurn? Prepare(Disk disk, string sessionId, string? pinnedName, string? nextName)
+    public static BitmapTurn? Prepare(DiskBitmaps bitmaps, string sessionId, string? pinnedName, string? nextName)
     {
         if (pinnedName is null && nextName is null)
         {
             return null;
         }
 
-        DiskBitmaps bitmaps = disk.Bitmaps;
+        DiskStorage disk = bitmaps.Storage;
         Bitmap? pinned = pinnedName is null ? null : bitmaps.Find(pinnedName);
         pinned?.CheckPinnable();
         pinned?.CheckFree();
@@ -106,17 +107,11 @@ internal sealed class BitmapTurn
     public void Begin()
     {
         PinnedBits = Pinned?.Bits;
-        if (_successor is not null)
-        {
-            _successor.IsWaiting = false;
-            if (Pinned is not null)
-            {
-                Pinned.IsFrozen = true;
-            }
-        }
-
-        _bitmaps.UpdateRecording();
+        Turn(isBegun: true);
     }
+
+    /// <summary>Takes back what <see cref="Begin"/> did, at the same instant.</summary>
+    public void TakeBack() => Turn(isBegun: false);
 
     /// <summary>Ends the session's hold. On success the pinned bitmap takes what its successor recorded; else both record, until
     /// <see cref="MergeSuccessor"/> has brought them together.</summary>
@@ -169,6 +164,20 @@ internal sealed class BitmapTurn
         }
     }
 
+    private void Turn(bool isBegun)
+    {
+        if (_successor is not null)
+        {
+            _successor.IsWaiting = !isBegun;
+            if (Pinned is not null)
+            {
+                Pinned.IsFrozen = isBegun;
+            }
+        }
+
+        _bitmaps.UpdateRecording();
+    }
+
     // Without a bitmap to fall back on, a session that failed has made nothing that a later one could build on.
     private void EndFirst(bool isSuccess, Guid? instantId)
     {
@@ -180,6 +189,6 @@ internal sealed class BitmapTurn
 
         _successor!.IsPending = false;
         _successor.BaselineId = instantId;
-        _bitmaps.PersistOrGiveUp();
+        _bitmaps.Store.KeepOrGiveUp(_bitmaps.Store.Bitmaps);
     }
 }

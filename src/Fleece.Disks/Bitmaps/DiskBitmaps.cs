@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Chain;
+using Fleece.Disks.Names;
+using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Bitmaps;
 
@@ -16,11 +20,27 @@ namespace Fleece.Disks.Bitmaps;
 /// <see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its
 /// failed flush. A call that fails has changed nothing.</para>
 /// </remarks>
-public sealed partial class DiskBitmaps
+public sealed class DiskBitmaps
 {
-    private readonly Disk _disk;
-    private readonly List<string> _notes = [];
-    private volatile Bitmap[] _bitmaps = [];
+    private readonly DiskChain _chain;
+    private readonly IReadOnlyList<string> _notes = [];
+    private readonly IReadOnlyList<Bitmap> _ofParents = [];
+
+    /// <summary>Reads the bitmaps of a disk that nobody uses yet.</summary>
+    /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
+    internal DiskBitmaps(DiskStorage disk, DiskChain chain, BitmapStore store)
+    {
+        Storage = disk;
+        Store = store;
+        _chain = chain;
+        if (IsPersistent)
+        {
+            BitmapReader reader = new(disk, store.Image);
+            store.Take(reader.Read(), reader.Fault);
+            _ofParents = reader.OfParents;
+            _notes = reader.Notes;
+        }
+    }
 
     /// <summary>The bitmaps, sorted by name: the disk's own, and those of parent images whose names the disk has not.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
@@ -35,7 +55,22 @@ public sealed partial class DiskBitmaps
 
     /// <summary>What the user should hear of how the bitmaps were found when the disk was mounted; whole sentences,
     /// printable.</summary>
-    public IReadOnlyList<string> Notes => [.. _notes.Select(note => PrintableText.Of(note))];
+    public IReadOnlyList<string> Notes => [.. _notes.Concat(Store.Notes).Select(note => PrintableText.Of(note))];
+
+    /// <summary>True when bitmaps survive the dismount.</summary>
+    public bool IsPersistent => !Storage.IsExport;
+
+    /// <summary>True when the disk can have bitmaps.</summary>
+    public bool IsUsable => Store.Fault is null;
+
+    /// <summary>Why a killed process would lose what is recorded now; null while nothing would be lost.</summary>
+    public string? JournalFault => Store.JournalFault?.Message;
+
+    /// <summary>The disk.</summary>
+    internal DiskStorage Storage { get; }
+
+    /// <summary>How the disk's own bitmaps are kept.</summary>
+    internal BitmapStore Store { get; }
 
     /// <summary>The bitmap of that name.</summary>
     public Bitmap Find(string name)
@@ -44,8 +79,8 @@ public sealed partial class DiskBitmaps
         CheckStore();
         return Find(Listed(), name) ?? throw new BlockException(
             BlockErrorKind.BitmapUnknown,
-            $"The disk '{_disk.Name}' has no bitmap named '{name}'. Get-FleeceBitmap lists those it has.",
-            _disk.Path);
+            $"The disk '{Storage.Name}' has no bitmap named '{name}'. Get-FleeceBitmap lists those it has.",
+            Storage.Path);
     }
 
     /// <summary>The bitmap whose name is stored or shown exactly so; null for none.</summary>
@@ -108,10 +143,11 @@ public sealed partial class DiskBitmaps
     {
         ArgumentNullException.ThrowIfNull(sourceNames);
         CheckMayChange();
-        await _disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
-        try
+        await ChainChange.RunAsync([_chain], _ => Merge(), cancellationToken).ConfigureAwait(false);
+
+        ValueTask Merge()
         {
-            _disk.CheckOpen();
+            Storage.CheckOpen();
             Bitmap target = FindOwn(name);
             Bitmap[] all = [target, .. sourceNames.Select(Find)];
             foreach (Bitmap bitmap in all)
@@ -125,10 +161,8 @@ public sealed partial class DiskBitmaps
             {
                 target.Bits.Merge(source.Bits);
             }
-        }
-        finally
-        {
-            _disk.UnlockChain();
+
+            return default;
         }
     }
 
@@ -148,7 +182,7 @@ public sealed partial class DiskBitmaps
         return Find(Named(), name);
     }
 
-    private Bitmap[] Named() => Array.FindAll(_bitmaps, bitmap => !bitmap.IsHidden);
+    private Bitmap[] Named() => Array.FindAll(Store.Bitmaps, bitmap => !bitmap.IsHidden);
 
     // The name of the top image wins, so a bitmap made now hides a parent's.
     private Bitmap[] Listed()
@@ -175,70 +209,39 @@ public sealed partial class DiskBitmaps
             {
                 throw new BlockException(
                     BlockErrorKind.BitmapNameInUse,
-                    $"The disk '{_disk.Name}' has a bitmap named '{name}' already. Give another name, or remove it first.",
-                    _disk.Path);
+                    $"The disk '{Storage.Name}' has a bitmap named '{name}' already. Give another name, or remove it first.",
+                    Storage.Path);
             }
         }
 
-        if (_bitmaps.Length == SidecarDirectory.MaximumBitmaps)
+        if (Store.Bitmaps.Length == SidecarDirectory.MaximumBitmaps)
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"The disk '{_disk.Name}' has {_bitmaps.Length} bitmaps, those of running sessions included, and takes no more. Remove " +
+                $"The disk '{Storage.Name}' has {Store.Bitmaps.Length} bitmaps, those of running sessions included, and takes no more. Remove " +
                 "one.",
-                _disk.Path);
+                Storage.Path);
         }
 
-        (DirtyBitmap bits, SidecarArea? area) = NewBits(granularityBytes);
-        Bitmap bitmap = new(_disk, name, bits, area, isEnabled)
+        (DirtyBitmap bits, SidecarArea? area) = Store.TakeBits(granularityBytes);
+        Bitmap bitmap = new(Storage, name, bits, area, isEnabled)
         {
             IsHidden = isHidden,
             IsPending = isPending,
             IsWaiting = isPending,
             Predecessor = predecessor,
         };
-        Bitmap[] before = _bitmaps;
-        _bitmaps = [.. before, bitmap];
-        try
-        {
-            Persist();
-        }
-        catch
-        {
-            _bitmaps = before;
-            FreeArea(area);
-            throw;
-        }
-
+        Store.Keep([.. Store.Bitmaps, bitmap], undo: () => Store.FreeArea(area));
         return bitmap;
     }
 
-    /// <summary>Forgets a bitmap. The chain is locked and the disk quiesced.</summary>
-    internal void Drop(Bitmap bitmap)
-    {
-        Bitmap[] before = _bitmaps;
-        _bitmaps = Array.FindAll(before, other => other != bitmap);
-        try
-        {
-            Persist();
-        }
-        catch
-        {
-            _bitmaps = before;
-            throw;
-        }
-
-        UpdateRecording();
-        FreeArea(bitmap.Area);
-    }
-
-    /// <summary>As <see cref="Drop"/>; a sidecar that can't follow is given up.</summary>
+    /// <summary>Forgets a bitmap; a sidecar that can't follow is given up. The chain is locked and the disk quiesced, or the bitmap never
+    /// recorded.</summary>
     internal void DropOrGiveUp(Bitmap bitmap)
     {
-        _bitmaps = Array.FindAll(_bitmaps, other => other != bitmap);
-        PersistOrGiveUp();
+        Store.KeepOrGiveUp(Without(bitmap));
         UpdateRecording();
-        FreeArea(bitmap.Area);
+        Store.FreeArea(bitmap.Area);
     }
 
     /// <summary>Gives a bitmap what its successor recorded and forgets the successor, in one step. The chain is locked and the disk
@@ -248,28 +251,35 @@ public sealed partial class DiskBitmaps
         SidecarArea? oldArea = bitmap.Area;
         bitmap.BaselineId = baselineId;
         (bitmap.Bits, bitmap.Area) = (successor.Bits, successor.Area);
-        _bitmaps = Array.FindAll(_bitmaps, other => other != successor);
-        PersistOrGiveUp();
-        FreeArea(oldArea);
+        Store.KeepOrGiveUp(Without(successor));
+        Store.FreeArea(oldArea);
+    }
+
+    /// <summary>Makes what was read record. Before the first request; for a writable disk.</summary>
+    /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
+    internal void Begin()
+    {
+        Store.Begin();
+        UpdateRecording();
     }
 
     /// <summary>Lets the bitmaps record that are to. The disk is quiesced.</summary>
     internal void UpdateRecording() =>
-        _disk.Tracking.Recording = [.. _bitmaps.Where(bitmap => bitmap.Records).Select(bitmap => bitmap.Bits)];
+        _chain.Tracking.Recording = [.. Store.Bitmaps.Where(bitmap => bitmap.Records).Select(bitmap => bitmap.Bits)];
 
     internal void CheckMayChange()
     {
         CheckStore();
-        if (_disk.IsReadOnly)
+        if (Storage.IsReadOnly)
         {
             throw new BlockException(
                 BlockErrorKind.ReadOnly,
-                $"The disk '{_disk.Name}' is mounted read-only, so its bitmaps can't change. Mount it without -ReadOnly.",
-                _disk.Path);
+                $"The disk '{Storage.Name}' is mounted read-only, so its bitmaps can't change. Mount it without -ReadOnly.",
+                Storage.Path);
         }
 
-        _disk.CheckStorage();
-        _disk.CheckExclusive();
+        Storage.CheckSound();
+        Storage.CheckExclusive();
     }
 
     private ValueTask SetEnabledAsync(string name, bool isEnabled, CancellationToken cancellationToken) => ChangeAsync(
@@ -281,62 +291,54 @@ public sealed partial class DiskBitmaps
             (bool Is, Guid? BaselineId) before = (bitmap.IsEnabled, bitmap.BaselineId);
             bitmap.IsEnabled = isEnabled;
             bitmap.BaselineId = isEnabled ? bitmap.BaselineId : null; // It will have missed changes.
-            try
-            {
-                Persist();
-            }
-            catch
-            {
-                (bitmap.IsEnabled, bitmap.BaselineId) = before;
-                throw;
-            }
+            Store.Keep(Store.Bitmaps, undo: () => (bitmap.IsEnabled, bitmap.BaselineId) = before);
         },
         cancellationToken);
+
+    // The directory names the bitmap no more before its room is given back.
+    private void Drop(Bitmap bitmap)
+    {
+        Store.Keep(Without(bitmap), undo: () => { });
+        UpdateRecording();
+        Store.FreeArea(bitmap.Area);
+    }
 
     // The new, empty bits count from the moment the directory names them; the old ones are given up then.
     private void Empty(Bitmap bitmap)
     {
-        (DirtyBitmap oldBits, SidecarArea? oldArea, string? oldReason) = (bitmap.Bits, bitmap.Area, bitmap.Reason);
-        Guid? oldBaselineId = bitmap.BaselineId;
-        (bitmap.Bits, bitmap.Area) = NewBits(bitmap.GranularityBytes);
+        (DirtyBitmap Bits, SidecarArea? Area, string? Reason, Guid? BaselineId) old =
+            (bitmap.Bits, bitmap.Area, bitmap.Reason, bitmap.BaselineId);
+        (bitmap.Bits, bitmap.Area) = Store.TakeBits(bitmap.GranularityBytes);
         bitmap.Reason = null;
         bitmap.BaselineId = null;
-        try
+        Store.Keep(Store.Bitmaps, undo: () =>
         {
-            Persist();
-        }
-        catch
-        {
-            FreeArea(bitmap.Area);
-            (bitmap.Bits, bitmap.Area, bitmap.Reason) = (oldBits, oldArea, oldReason);
-            bitmap.BaselineId = oldBaselineId;
-            throw;
-        }
-
+            Store.FreeArea(bitmap.Area);
+            (bitmap.Bits, bitmap.Area, bitmap.Reason, bitmap.BaselineId) = old;
+        });
         UpdateRecording();
-        FreeArea(oldArea);
+        Store.FreeArea(old.Area);
     }
 
     private async ValueTask ChangeAsync(Action change, CancellationToken cancellationToken)
     {
         CheckMayChange();
-        await _disk.LockChainAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            await _disk.Device.QuiesceAsync().ConfigureAwait(false);
-            try
+        await _chain.ChangeAsync(
+            () =>
             {
                 change();
                 UpdateRecording();
-            }
-            finally
-            {
-                _disk.Device.Resume();
-            }
-        }
-        finally
+            },
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    private void CheckStore()
+    {
+        if (Store.Fault is { } fault)
         {
-            _disk.UnlockChain();
+            throw new BlockException(fault.Kind, fault.Message, fault.Path, operation: fault.Operation, cause: fault);
         }
     }
+
+    private Bitmap[] Without(Bitmap bitmap) => Array.FindAll(Store.Bitmaps, other => other != bitmap);
 }

@@ -2,6 +2,9 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
+using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Names;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Images.Chain;
 
@@ -14,7 +17,7 @@ namespace Fleece.Disks.Bitmaps;
 /// name beneath. Nothing changes a parent while its child is mounted, so what is read at the mount holds until the dismount.</para>
 /// <para>Threading. One thread, while the disk is being mounted.</para>
 /// </remarks>
-internal sealed class ParentBitmaps(Disk disk)
+internal sealed class ParentBitmaps(DiskStorage disk)
 {
     private const string MountAlone = "Mount that image by itself, read-only is enough, to see what Fleece can make of it.";
 
@@ -27,9 +30,9 @@ internal sealed class ParentBitmaps(Disk disk)
     public IReadOnlyList<string> Notes => _notes;
 
     /// <summary>Reads them, nearest parent first; one name comes once.</summary>
-    public IReadOnlyList<Bitmap> Read(IBlockNode image)
+    public IReadOnlyList<Bitmap> Read()
     {
-        foreach (ParentOfImage parent in ParentImages.Of(image))
+        foreach (ParentOfImage parent in ParentImages.Of(disk.Image))
         {
             try
             {
@@ -81,7 +84,7 @@ internal sealed class ParentBitmaps(Disk disk)
         {
             if (!entry.IsHidden && BitmapNames.IsAllowed(entry.Name))
             {
-                (DirtyBitmap bits, string? reason) = sidecar.Load(entry, parent.LengthBytes, fault);
+                (DirtyBitmap bits, string? reason) = sidecar.Areas.Load(entry, parent.LengthBytes, fault);
                 Add(parent, entry.Name, entry.GranularityBytes, reason is null ? bits : null, reason);
             }
         }

@@ -9,7 +9,7 @@ namespace Fleece.Disks.Exports;
 
 /// <summary><c>qemu:dirty-bitmap:NAME</c> of a disk: 1 where the bitmap is marked now. A live bitmap may be marked further the next
 /// moment.</summary>
-internal sealed class BitmapContext(Bitmap bitmap) : IStatusContext
+internal sealed class BitmapContext(Disk disk, Bitmap bitmap) : IStatusContext
 {
     public string Name { get; } = MetaContexts.QemuDirtyBitmap + bitmap.Name;
 
@@ -17,10 +17,10 @@ internal sealed class BitmapContext(Bitmap bitmap) : IStatusContext
     {
         // One that was found to be wrong, or removed, after the client connected must not be taken for true. A parent's never changes.
         bitmap.CheckTrusted();
-        return bitmap.IsOfParent || bitmap.Disk.Bitmaps.Find(bitmap.Name) == bitmap
+        return bitmap.IsOfParent || disk.Bitmaps.Find(bitmap.Name) == bitmap
             ? new ValueTask<StatusExtent>(DirtyExtents.Find(bitmap.Bits, offsetBytes, lengthBytes))
             : throw new BlockException(
-                BlockErrorKind.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", bitmap.Disk.Path);
+                BlockErrorKind.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", disk.Path);
     }
 }
 

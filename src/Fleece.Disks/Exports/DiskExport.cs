@@ -110,9 +110,9 @@ public sealed class DiskExport
     // Asked anew by every client, so each sees the bitmaps of its time. Those of a shared disk miss what others write.
     private NbdExport ExportDisk(NbdExport disk) => disk with
     {
-        Identity = ExportIdentity.Of(Disk, _countGuests()).ToPairs(),
+        Identity = ExportIdentities.Of(Disk, _countGuests()).ToPairs(),
         Contexts = Disk is { IsShared: false, Bitmaps.IsUsable: true }
-            ? [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(bitmap))]
+            ? [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(Disk, bitmap))]
             : disk.Contexts,
     };
 
@@ -149,7 +149,7 @@ public sealed class DiskExport
             Discard = discard is null ? null : discard.DiscardAsync,
             Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
             Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
-            Identity = ExportIdentity.Of(session, consumer)?.ToPairs() ?? [],
+            Identity = ExportIdentities.Of(session, consumer)?.ToPairs() ?? [],
             Ended = session.Ended,
         };
     }

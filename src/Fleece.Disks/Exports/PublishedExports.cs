@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Disks.Names;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 
@@ -30,7 +31,12 @@ public sealed class PublishedExports
         ArgumentNullException.ThrowIfNull(disk);
         ArgumentNullException.ThrowIfNull(options);
         string name = options.Name ?? (options.ListenUri.ExportName.Length != 0 ? options.ListenUri.ExportName : disk.Name);
-        ExportNames.Check(name, disk.Sessions);
+        ExportNames.Check(name);
+        foreach (Session session in disk.Sessions)
+        {
+            ExportNames.CheckSession(name, session.Name, session.Consumers.Select(consumer => consumer.Name), "-ExportName");
+        }
+
         CheckName(options.ListenUri.WithExport(name));
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try

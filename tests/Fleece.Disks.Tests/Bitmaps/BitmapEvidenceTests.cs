@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Images;
 
 namespace Fleece.Disks.Tests.Bitmaps;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 
 namespace Fleece.Disks.Tests.Bitmaps;
 
@@ -28,7 +29,7 @@ public sealed class BitmapTrustTests
     {
         await using Rig rig = new();
         Disk disk = await MakeAsync(rig);
-        disk.Bitmaps.Sidecar!.Write(disk.Bitmaps.Sidecar.Directory with { BootId = Guid.NewGuid() });
+        disk.Bitmaps.Store.Sidecar!.Write(disk.Bitmaps.Store.Sidecar.Directory with { BootId = Guid.NewGuid() });
 
         await rig.KillAsync(disk);
 
@@ -162,7 +163,7 @@ public sealed class BitmapTrustTests
     {
         await using Rig rig = new();
         Disk disk = await MakeAsync(rig);
-        byte[] good = disk.Bitmaps.Sidecar!.Directory.Encode();
+        byte[] good = disk.Bitmaps.Store.Sidecar!.Directory.Encode();
         SidecarDirectory expected = SidecarDirectory.Decode(good)!;
         Assert.Equal("daily", Assert.Single(expected.Entries).Name);
 

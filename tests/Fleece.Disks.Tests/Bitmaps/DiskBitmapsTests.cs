@@ -2,6 +2,8 @@
 using System.Globalization;
 using Fleece.Block;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Names;
 
 namespace Fleece.Disks.Tests.Bitmaps;
 
@@ -216,7 +218,7 @@ public sealed class DiskBitmapsTests
         await using Rig rig = new();
         Disk disk = await rig.AddDiskAsync("vm", SizeBytes);
         await disk.Bitmaps.CreateAsync("daily");
-        disk.Bitmaps.Sidecar!.Fail(new BlockException(BlockErrorKind.NoSpace, "The file system is full."));
+        disk.Bitmaps.Store.Sidecar!.Fail(new BlockException(BlockErrorKind.NoSpace, "The file system is full."));
 
         await WriteAsync(disk, 7);
 

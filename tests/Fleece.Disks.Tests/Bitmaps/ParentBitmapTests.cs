@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Images;
 
 namespace Fleece.Disks.Tests.Bitmaps;

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Fleece.Block;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Images;
 using Fleece.TestKit;
 

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 
 namespace Fleece.Disks.Tests.Bitmaps;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Bitmaps;
@@ -64,9 +64,9 @@ internal static class SidecarCorpus
         foreach ((long granularityBytes, long every, long from) in bitmaps)
         {
             DirtyBitmap plan = new(DiskBytes, granularityBytes);
-            SidecarArea spare = sidecar.TakeArea(1);
-            SidecarArea area = sidecar.TakeArea(plan.BitCount);
-            sidecar.FreeArea(spare);
+            SidecarArea spare = sidecar.Areas.Take(1);
+            SidecarArea area = sidecar.Areas.Take(plan.BitCount);
+            sidecar.Areas.Free(spare);
             DirtyBitmap bits = new(DiskBytes, granularityBytes, area);
             for (long bit = from; bit < plan.BitCount; bit += every)
             {

@@ -2,7 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Fuzz.Images;
 using Fleece.TestKit;
 
@@ -69,7 +69,7 @@ internal sealed class SidecarTarget(bool isMended) : FuzzTarget
             using Sidecar sidecar = Sidecar.Open(ImagePath.Value, isReadOnly: true)!;
             foreach (SidecarEntry entry in sidecar.Directory.Entries)
             {
-                (DirtyBitmap bits, string? reason) = sidecar.Load(entry, SidecarCorpus.DiskBytes, fault: null);
+                (DirtyBitmap bits, string? reason) = sidecar.Areas.Load(entry, SidecarCorpus.DiskBytes, fault: null);
                 if (reason is null ? !isMended && !SidecarCorpus.Holds(entry.Name, bits) : bits.DirtyBytes != 0)
                 {
                     throw new FuzzFindingException(

@@ -2,12 +2,13 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Tls;
 
-namespace Fleece.Disks;
+namespace Fleece.Disks.Temp;
 
 /// <summary>The image that receives old data.</summary>
 /// <remarks>
@@ -45,9 +46,9 @@ internal sealed class TempImage : IAsyncDisposable
 
     /// <summary>The granule of a session: what was asked for, or the default, grown to what the disk and temp take at once.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: what was asked for is smaller than that.</exception>
-    public int GranuleSizeFor(Disk disk, int? askedBytes)
+    public int GranuleSizeFor(DiskStorage disk, int? askedBytes)
     {
-        int blockBytes = Math.Max(disk.Device.Geometry.RequestAlignmentBytes, _blockBytes);
+        int blockBytes = Math.Max(disk.Image.Geometry.RequestAlignmentBytes, _blockBytes);
         if (askedBytes >= blockBytes || blockBytes == 1)
         {
             return askedBytes ?? PointInTime.DefaultGranuleSizeBytes;
@@ -63,7 +64,7 @@ internal sealed class TempImage : IAsyncDisposable
     }
 
     public static async ValueTask<TempImage> OpenAsync(
-        Disk disk, string sessionName, string? tempPath, TlsClientOptions? tls, CancellationToken cancellationToken)
+        DiskStorage disk, string sessionName, string? tempPath, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
         if (NbdUri.IsUri(tempPath))
         {
@@ -138,7 +139,7 @@ internal sealed class TempImage : IAsyncDisposable
     // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.
     // So the connection is not made again: the session breaks, or refuses guest writes, as its policy says.
     private static async ValueTask<TempImage> ConnectAsync(
-        Disk disk, NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
+        DiskStorage disk, NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
         if (disk.Path == uri.ToString())
         {
@@ -146,7 +147,7 @@ internal sealed class TempImage : IAsyncDisposable
         }
 
         NbdNodeOptions options = new() { Tls = tls, ReconnectTimeout = TimeSpan.Zero };
-        NbdNode node = await Storage
+        NbdNode node = await StorageAddress
             .ConnectToOverwriteAsync(uri, options, "Name another one with -TempPath.", cancellationToken).ConfigureAwait(false);
         try
         {
@@ -166,7 +167,7 @@ internal sealed class TempImage : IAsyncDisposable
     }
 
     // A server has no room behind the end of its export, so the old data of a disk's last sector would find none there.
-    private static void CheckHoldsData(NbdNode node, Disk disk)
+    private static void CheckHoldsData(NbdNode node, DiskStorage disk)
     {
         long lengthBytes = node.Geometry.LengthBytes;
         if (lengthBytes < disk.DataEndBytes)
@@ -179,7 +180,7 @@ internal sealed class TempImage : IAsyncDisposable
         }
     }
 
-    private static string FolderOf(Disk disk) => disk.IsExport
+    private static string FolderOf(DiskStorage disk) => disk.IsExport
         ? throw new BlockException(
             BlockErrorKind.InvalidArgument,
             $"The disk '{disk.Name}' lies on a server, so there is no folder beside it for old data. Name one, or an image, with " +
@@ -209,7 +210,7 @@ internal sealed class TempImage : IAsyncDisposable
         }
     }
 
-    private static void CheckIsNotDisk(string path, Disk disk)
+    private static void CheckIsNotDisk(string path, DiskStorage disk)
     {
         if (!disk.IsExport && ResolveLinks(path) == ResolveLinks(disk.Path))
         {

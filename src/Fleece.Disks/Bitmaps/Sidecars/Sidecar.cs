@@ -3,7 +3,7 @@ using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Bitmaps.Sidecars;
 
 /// <summary>The file beside an image that keeps its bitmaps, and keeps up with them while guests write.</summary>
 /// <remarks>
@@ -15,7 +15,7 @@ namespace Fleece.Disks.Bitmaps;
 /// <para>Threading. <see cref="IBitmapJournal"/> and <see cref="IChangeWitness"/> from any thread; the rest under the disk's chain
 /// lock.</para>
 /// </remarks>
-internal sealed partial class Sidecar : IChangeWitness, IDisposable
+internal sealed class Sidecar : IChangeWitness, IDisposable
 {
     public const string Extension = ".fleece-bitmaps";
 
@@ -43,9 +43,13 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
         Path = file.Path;
         _file = file;
         _directory = directory;
+        Areas = new SidecarAreas(this);
     }
 
     public string Path { get; private set; }
+
+    /// <summary>Where each bitmap's bits are.</summary>
+    public SidecarAreas Areas { get; }
 
     /// <summary>What the file says now.</summary>
     public SidecarDirectory Directory => _directory;
@@ -127,7 +131,7 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
             LocalFile file = LocalFile.Open(path, isReadOnly);
             try
             {
-                return new Sidecar(file, ReadDirectory(file));
+                return new Sidecar(file, SidecarDirectory.Read(file));
             }
             catch
             {
@@ -263,6 +267,12 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
 
     internal void Read(long offsetBytes, Span<byte> bytes) => _file.Read(offsetBytes, bytes);
 
+    internal long LengthBytes => _file.LengthBytes;
+
+    internal void SetLength(long lengthBytes) => _file.SetLength(lengthBytes);
+
+    internal void WriteZeroes(BlockRange range) => _file.WriteZeroes(range);
+
     /// <summary>Makes the file unusable, because it does not follow the bitmaps any more.</summary>
     /// <param name="cause">Why.</param>
     /// <param name="fault">What the bitmaps' users are told; null for that it could not be kept up to date.</param>
@@ -331,30 +341,4 @@ internal sealed partial class Sidecar : IChangeWitness, IDisposable
         // Any write sets the file's time; these bytes lie behind the longest directory and mean nothing.
         Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(now));
     }
-
-    private static SidecarDirectory ReadDirectory(LocalFile file)
-    {
-        byte[] bytes = new byte[2 * SidecarDirectory.MaximumBytes];
-        int readBytes = file.ReadUpTo(0, bytes);
-        ReadOnlySpan<byte> first = bytes.AsSpan(0, Math.Min(readBytes, SidecarDirectory.MaximumBytes));
-        ReadOnlySpan<byte> second = bytes.AsSpan(first.Length, readBytes - first.Length);
-        return (SidecarDirectory.Decode(first), SidecarDirectory.Decode(second)) switch
-        {
-            (null, null) => throw Unusable(file.Path, Math.Max(SidecarDirectory.VersionOf(first), SidecarDirectory.VersionOf(second))),
-            (null, { } only) => only,
-            ({ } only, null) => only,
-            ({ } left, { } right) => left.Sequence >= right.Sequence ? left : right,
-        };
-    }
-
-    private static BlockException Unusable(string path, uint version) => new(
-        BlockErrorKind.BitmapStoreUnusable,
-        version > SidecarDirectory.Version
-            ? $"'{path}' has version {version}, which a newer Fleece has written; this one knows versions up to " +
-                $"{SidecarDirectory.Version}. Mount the disk with the newer one. Or dismount it, delete the file and mount it again; its " +
-                "bitmaps are lost then, so the next backup must be a full one."
-            : $"'{path}' is no file of bitmaps, or a damaged one. Dismount the disk, delete the file and mount the disk again; its " +
-                "bitmaps are lost, so the next backup must be a full one.",
-        path,
-        operation: "open");
 }

@@ -3,7 +3,7 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Nbd.Client;
 
-namespace Fleece.Disks;
+namespace Fleece.Disks.Storage;
 
 /// <summary>The whole sectors that a disk is made of, where the storage of its bytes ends within the last one.</summary>
 internal static class DiskSectors

@@ -2,7 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Bitmaps.Sidecars;
 
 /// <summary>The room of one bitmap in the sidecar: index pages, which say what pages of bits were ever written, and then those.</summary>
 /// <remarks>

@@ -2,7 +2,7 @@
 using System.Globalization;
 using Fleece.Block.Files;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Bitmaps.Sidecars;
 
 /// <summary>Whether what a sidecar says of an image still holds.</summary>
 internal static class SidecarTrust

@@ -2,8 +2,9 @@
 using System.Security.Cryptography;
 using System.Text;
 using Fleece.Block.Files;
+using Fleece.Disks.Storage;
 
-namespace Fleece.Disks;
+namespace Fleece.Disks.Temp;
 
 /// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath. For a disk
 /// on a server IMAGE is the disk's name.</summary>
@@ -21,12 +22,12 @@ internal static class TempFiles
     private const int MaximumPartBytes = 100;
 
     /// <summary>A name that no other session has. It fits into a file system whatever the disk and the session are called.</summary>
-    public static string NewFile(string folder, Disk disk, string sessionName) => Path.Combine(
+    public static string NewFile(string folder, DiskStorage disk, string sessionName) => Path.Combine(
         folder, $"{Shorten(ImageOf(disk))}.{FileNames.Shorten(sessionName, MaximumPartBytes)}.{Guid.NewGuid():N}{Extension}");
 
     /// <summary>Removes what killed processes have left of a disk's sessions.</summary>
     /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>
-    public static IReadOnlyList<string> Clear(string folder, Disk disk)
+    public static IReadOnlyList<string> Clear(string folder, DiskStorage disk)
     {
         string[] files;
         try
@@ -51,7 +52,7 @@ internal static class TempFiles
         ];
     }
 
-    private static string ImageOf(Disk disk) => disk.IsExport ? disk.Name : Path.GetFileName(disk.Path);
+    private static string ImageOf(DiskStorage disk) => disk.IsExport ? disk.Name : Path.GetFileName(disk.Path);
 
     // The same for each session of a disk, and another one for a disk whose name only begins alike.
     private static string Shorten(string image) => Encoding.UTF8.GetByteCount(image) <= MaximumPartBytes ? image

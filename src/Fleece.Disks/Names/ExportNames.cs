@@ -3,7 +3,7 @@ using System.Text;
 using Fleece.Block;
 using Fleece.Nbd;
 
-namespace Fleece.Disks.Exports;
+namespace Fleece.Disks.Names;
 
 /// <summary>What the exports of a disk and its sessions may be called: "NAME", "NAME/SESSION" and "NAME/SESSION/CONSUMER".</summary>
 /// <remarks>A name that a client can't ask for, or that a terminal obeys, is refused where it is given.</remarks>
@@ -12,8 +12,8 @@ internal static class ExportNames
     /// <summary>Refuses a disk's name that is too long for an export.</summary>
     public static void CheckDisk(string diskName) => CheckLength(diskName, "The disk's name", "-Name");
 
-    /// <summary>Refuses a name that a disk can't be published under while it has these sessions.</summary>
-    public static void Check(string name, IEnumerable<Session> sessions)
+    /// <summary>Refuses a name that a disk can't be published under.</summary>
+    public static void Check(string name)
     {
         if (!PrintableText.IsPrintable(name))
         {
@@ -24,22 +24,14 @@ internal static class ExportNames
         }
 
         CheckLength(name, "The export's name", "-ExportName");
-        foreach (Session session in sessions)
-        {
-            CheckSession(name, session.Name, session.Consumers.Select(consumer => consumer.Name), "-ExportName");
-        }
     }
 
-    /// <summary>Refuses the names of a new session and its consumers that are too long together with one of the disk's.</summary>
-    public static void CheckNewSession(Disk disk, string sessionName, IReadOnlyList<string> consumers)
-    {
-        foreach (string name in disk.ExportNames.Prepend(disk.Name))
-        {
-            CheckSession(name, sessionName, consumers, "-Name, -Consumer");
-        }
-    }
-
-    private static void CheckSession(string name, string sessionName, IEnumerable<string> consumers, string parameter)
+    /// <summary>Refuses the names of a session and its consumers that are too long together with one of its disk's.</summary>
+    /// <param name="name">The name that the disk is published under.</param>
+    /// <param name="sessionName">The session's.</param>
+    /// <param name="consumers">Those of its consumers.</param>
+    /// <param name="parameter">The parameter that gives another name, for the message.</param>
+    public static void CheckSession(string name, string sessionName, IEnumerable<string> consumers, string parameter)
     {
         string snapshot = $"{name}/{sessionName}";
         CheckLength(snapshot, $"The name of the snapshot's export, {Shorten(name)}/{Shorten(sessionName)},", parameter);

@@ -4,7 +4,7 @@ using System.Text;
 using System.Text.Unicode;
 using Fleece.Block;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Names;
 
 /// <summary>What a bitmap may be called.</summary>
 internal static class BitmapNames
@@ -30,14 +30,14 @@ internal static class BitmapNames
     public static bool IsAllowed(string name)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(name);
-        return MountedDisks.IsName(name) && bytes.Length <= MaximumBytes && Encoding.UTF8.GetString(bytes) == name;
+        return ObjectNames.IsName(name) && bytes.Length <= MaximumBytes && Encoding.UTF8.GetString(bytes) == name;
     }
 
     /// <summary>Refuses names that an image can't hold, that could be taken for a pattern, or that could not be printed.</summary>
     public static void Check(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        MountedDisks.CheckName(name);
+        ObjectNames.Check(name);
         int lengthBytes = Encoding.UTF8.GetByteCount(name);
         if (!IsAllowed(name))
         {

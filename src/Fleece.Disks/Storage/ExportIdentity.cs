@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Fleece.Block;
+using Fleece.Disks.Names;
 using Fleece.Nbd;
 
-namespace Fleece.Disks;
+namespace Fleece.Disks.Storage;
 
 /// <summary>What an export of Fleece is of, as its server tells clients: a live disk, or a snapshot; docs/nbd.md has the keys.</summary>
 internal sealed record ExportIdentity
@@ -64,34 +65,6 @@ internal sealed record ExportIdentity
 
     /// <summary>True when what is read may change while it is read, or has while its session ran.</summary>
     public bool IsTorn => IsSnapshot ? IsShared : !IsUnchanging;
-
-    /// <summary>The live disk. That it is one is told whatever its name is.</summary>
-    public static ExportIdentity Of(Disk disk, int guestCount) => new()
-    {
-        IsSnapshot = false,
-        DiskName = IdentityNames.CanTell(disk.Name) ? disk.Name : null,
-        IsUnchanging = disk.IsUnchanging,
-        GuestCount = guestCount,
-    };
-
-    /// <summary>The snapshot of a session, or of one of its consumers; null where a name can't be told.</summary>
-    public static ExportIdentity? Of(Session session, string? consumer)
-    {
-        string?[] names = [session.Disk.Name, session.Name, consumer, session.Bitmap?.ExactName];
-        return !names.All(name => name is null || IdentityNames.CanTell(name)) ? null : new ExportIdentity
-        {
-            IsSnapshot = true,
-            DiskName = session.Disk.Name,
-            SessionName = session.Name,
-            Consumer = consumer,
-            Instant = session.StartedAt,
-            InstantId = session.InstantId,
-            BitmapName = session.Bitmap?.ExactName,
-            BaselineId = session.BaselineId,
-            IsLimited = session is { BaselineId: null, IsLimited: true },
-            IsShared = session.Disk.IsShared,
-        };
-    }
 
     /// <summary>What a server told; null where that is nothing, or of a kind that this version does not know.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ProtocolViolated"/>: a value that can't be one.</exception>
@@ -155,7 +128,7 @@ internal sealed record ExportIdentity
             : this;
 
     private static string? NameOrNull(NbdUri uri, IReadOnlyDictionary<string, string> told, string key) =>
-        told.GetValueOrDefault(key) is not { } name ? null : MountedDisks.IsName(name) ? name : throw Malformed(uri, told, key);
+        told.GetValueOrDefault(key) is not { } name ? null : ObjectNames.IsName(name) ? name : throw Malformed(uri, told, key);
 
     private static Guid? IdOrNull(NbdUri uri, IReadOnlyDictionary<string, string> told, string key) =>
         told.GetValueOrDefault(key) is not { } text ? null

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
 using Fleece.Block;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Names;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd.Tls;
 
@@ -11,8 +12,6 @@ namespace Fleece.Disks;
 /// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
 public sealed class MountedDisks : IAsyncDisposable
 {
-    private static readonly SearchValues<char> ReservedInNames = SearchValues.Create("/\\*?[]\0");
-
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
     private readonly HashSet<string> _mounting = new(StringComparer.OrdinalIgnoreCase);
@@ -60,8 +59,8 @@ public sealed class MountedDisks : IAsyncDisposable
         bool isShared = false,
         CancellationToken cancellationToken = default)
     {
-        string diskName = name ?? Storage.NameOf(path);
-        CheckName(diskName);
+        string diskName = name ?? StorageAddress.NameOf(path);
+        ObjectNames.Check(diskName);
         ExportNames.CheckDisk(diskName);
         lock (_lock)
         {
@@ -240,25 +239,6 @@ public sealed class MountedDisks : IAsyncDisposable
                 $"{guestCount} client(s) are connected to the disk '{disk.Name}'. Disconnect them first, or use -Force to " +
                 "take the disk away from them now.",
                 disk.Path);
-        }
-    }
-
-    /// <summary>Refuses names that could not be told from "DISK/NAME" or from a path, or that a terminal would obey.</summary>
-    internal static bool IsName(string name) =>
-        !string.IsNullOrWhiteSpace(name) && !name.AsSpan().ContainsAny(ReservedInNames) && PrintableText.IsPrintable(name);
-
-    /// <summary>Refuses a name that <see cref="IsName"/> does not let pass.</summary>
-    /// <param name="name">The name.</param>
-    /// <param name="parameter">The parameter that gives another one, for the message.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
-    internal static void CheckName(string name, string parameter = "-Name")
-    {
-        if (!IsName(name))
-        {
-            throw new BlockException(
-                BlockErrorKind.InvalidArgument,
-                $"'{name}' can't be a name: it must not be empty, and must hold none of / \\ * ? [ ], no control characters and none " +
-                $"that turn the direction of text. Give another one with {parameter}.");
         }
     }
 }

@@ -5,8 +5,9 @@ using System.Text;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
+using Fleece.Disks.Names;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Bitmaps.Sidecars;
 
 /// <summary>One bitmap as the sidecar's directory has it.</summary>
 internal sealed record SidecarEntry
@@ -114,6 +115,23 @@ internal sealed record SidecarDirectory
         return bytes[..end];
     }
 
+    /// <summary>Reads the directory that counts.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    public static SidecarDirectory Read(LocalFile file)
+    {
+        byte[] bytes = new byte[2 * MaximumBytes];
+        int readBytes = file.ReadUpTo(0, bytes);
+        ReadOnlySpan<byte> first = bytes.AsSpan(0, Math.Min(readBytes, MaximumBytes));
+        ReadOnlySpan<byte> second = bytes.AsSpan(first.Length, readBytes - first.Length);
+        return (Decode(first), Decode(second)) switch
+        {
+            (null, null) => throw Unusable(file.Path, Math.Max(VersionOf(first), VersionOf(second))),
+            (null, { } only) => only,
+            ({ } only, null) => only,
+            ({ } left, { } right) => left.Sequence >= right.Sequence ? left : right,
+        };
+    }
+
     /// <summary>Reads a directory; null when the bytes are none, or a damaged one.</summary>
     public static SidecarDirectory? Decode(ReadOnlySpan<byte> bytes)
     {
@@ -166,6 +184,17 @@ internal sealed record SidecarDirectory
         bytes.Length < HeaderBytes || BinaryPrimitives.ReadUInt64LittleEndian(bytes) != Magic
             ? 0
             : BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
+
+    private static BlockException Unusable(string path, uint version) => new(
+        BlockErrorKind.BitmapStoreUnusable,
+        version > Version
+            ? $"'{path}' has version {version}, which a newer Fleece has written; this one knows versions up to " +
+                $"{Version}. Mount the disk with the newer one. Or dismount it, delete the file and mount it again; its " +
+                "bitmaps are lost then, so the next backup must be a full one."
+            : $"'{path}' is no file of bitmaps, or a damaged one. Dismount the disk, delete the file and mount the disk again; its " +
+                "bitmaps are lost, so the next backup must be a full one.",
+        path,
+        operation: "open");
 
     private static int Encode(SidecarEntry entry, Span<byte> span)
     {

@@ -3,20 +3,21 @@ using System.Security.Cryptography;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Bitmaps.Sidecars;
 
-/// <content>Which part of the file belongs to which bitmap.</content>
-internal sealed partial class Sidecar
+/// <summary>Which part of a sidecar belongs to which bitmap.</summary>
+/// <remarks>Threading. Under the disk's chain lock, or while nobody else has the file.</remarks>
+internal sealed class SidecarAreas(Sidecar sidecar)
 {
-    private readonly List<BlockRange> _areas = [];
+    private readonly List<BlockRange> _taken = [];
 
     /// <summary>Reserves room for the bits of a bitmap, none of which is set.</summary>
-    public SidecarArea TakeArea(long bitCount)
+    public SidecarArea Take(long bitCount)
     {
         long lengthBytes = SidecarArea.LengthFor(bitCount);
-        long atBytes = DataStartBytes;
-        _areas.Sort(static (left, right) => left.OffsetBytes.CompareTo(right.OffsetBytes));
-        foreach (BlockRange area in _areas)
+        long atBytes = Sidecar.DataStartBytes;
+        _taken.Sort(static (left, right) => left.OffsetBytes.CompareTo(right.OffsetBytes));
+        foreach (BlockRange area in _taken)
         {
             if (area.OffsetBytes - atBytes >= lengthBytes)
             {
@@ -26,15 +27,15 @@ internal sealed partial class Sidecar
             atBytes = area.EndBytes;
         }
 
-        if (_file.LengthBytes < atBytes + lengthBytes)
+        if (sidecar.LengthBytes < atBytes + lengthBytes)
         {
-            _file.SetLength(atBytes + lengthBytes);
+            sidecar.SetLength(atBytes + lengthBytes);
         }
 
         // Pages of an earlier area may still be there. They have another id.
         ulong id = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
-        SidecarArea taken = new(this, atBytes, id, bitCount);
-        _areas.Add(taken.Range);
+        SidecarArea taken = new(sidecar, atBytes, id, bitCount);
+        _taken.Add(taken.Range);
         taken.Begin();
         return taken;
     }
@@ -56,19 +57,19 @@ internal sealed partial class Sidecar
 
         DirtyBitmap bits = new(diskLengthBytes, granularityBytes);
         reason ??= FindArea(entry, bits.BitCount) is { } area
-            ? area.Load(bits, _directory.IsInUse ? null : entry.Digest)
-            : $"Its bits do not lie in '{Path}' where the directory says.";
+            ? area.Load(bits, sidecar.Directory.IsInUse ? null : entry.Digest)
+            : $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
         return reason is null ? (bits, null) : (new DirtyBitmap(diskLengthBytes, granularityBytes), reason);
     }
 
     /// <summary>Gives room back. The directory on disk names it no more, and no change is in flight.</summary>
-    public void FreeArea(SidecarArea area)
+    public void Free(SidecarArea area)
     {
         area.Close();
-        _areas.Remove(area.Range);
+        _taken.Remove(area.Range);
         try
         {
-            _file.WriteZeroes(area.Range);
+            sidecar.WriteZeroes(area.Range);
         }
         catch (BlockException)
         {
@@ -81,14 +82,14 @@ internal sealed partial class Sidecar
     {
         long offsetBytes = entry.DataOffsetBytes;
         long lengthBytes = SidecarArea.LengthFor(bitCount);
-        if (offsetBytes < DataStartBytes || offsetBytes % SidecarPage.LengthBytes != 0 || offsetBytes > _file.LengthBytes - lengthBytes ||
-            _areas.Exists(new BlockRange(offsetBytes, lengthBytes).Overlaps))
+        if (offsetBytes < Sidecar.DataStartBytes || offsetBytes % SidecarPage.LengthBytes != 0 || offsetBytes > sidecar.LengthBytes - lengthBytes ||
+            _taken.Exists(new BlockRange(offsetBytes, lengthBytes).Overlaps))
         {
             return null;
         }
 
-        SidecarArea area = new(this, offsetBytes, entry.AreaId, bitCount);
-        _areas.Add(area.Range);
+        SidecarArea area = new(sidecar, offsetBytes, entry.AreaId, bitCount);
+        _taken.Add(area.Range);
         return area;
     }
 }

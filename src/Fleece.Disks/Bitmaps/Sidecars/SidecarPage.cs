@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 
-namespace Fleece.Disks.Bitmaps;
+namespace Fleece.Disks.Bitmaps.Sidecars;
 
 /// <summary>A page of a bitmap's area in the sidecar: bits, the page's number, and a checksum over both and the area's id.</summary>
 /// <remarks>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Disks;
+namespace Fleece.Disks.Storage;
 
 /// <summary>The first failed flush of a disk's files.</summary>
 /// <remarks>

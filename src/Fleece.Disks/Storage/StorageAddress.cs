@@ -6,7 +6,7 @@ using Fleece.Nbd;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Tls;
 
-namespace Fleece.Disks;
+namespace Fleece.Disks.Storage;
 
 /// <summary>What an address led to.</summary>
 /// <param name="Node">The image, or the export.</param>
@@ -16,7 +16,7 @@ namespace Fleece.Disks;
 internal sealed record OpenedStorage(IBlockNode Node, ImageFormat? Format, FileEvidence? Found, ExportIdentity? Identity);
 
 /// <summary>Opens whatever a user's address means: an image file, or an export of an NBD server.</summary>
-internal static class Storage
+internal static class StorageAddress
 {
     /// <summary>The address in its full form, so that two ways of writing one are equal.</summary>
     public static string FullAddress(string address) =>

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
+using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Names;
+using Fleece.Disks.Storage;
+using Fleece.Images;
+
+namespace Fleece.Disks.Bitmaps;
+
+/// <summary>Reads the bitmaps of a disk that is being mounted, from the sidecar and the image itself, and decides which can be trusted.
+/// </summary>
+/// <remarks>Threading. One thread, while the disk is being mounted.</remarks>
+/// <param name="disk">The disk.</param>
+/// <param name="bitmapImage">Its image, where that keeps bitmaps itself; null for any other.</param>
+internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
+{
+    private readonly List<string> _notes = [];
+    private readonly List<Bitmap> _found = [];
+
+    // Those that the process which recorded them gave up. It did not end well, so the image does not know better.
+    private readonly HashSet<string> _givenUp = [];
+    private bool _wasSealed;
+
+    /// <summary>Why the disk can have no bitmaps; null when it can.</summary>
+    public BlockException? Fault { get; private set; }
+
+    /// <summary>The bitmaps of parent images.</summary>
+    public IReadOnlyList<Bitmap> OfParents { get; private set; } = [];
+
+    /// <summary>What the user should hear of how they were found; whole sentences.</summary>
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>Reads the disk's own bitmaps and those of its parents.</summary>
+    /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
+    public Bitmap[] Read()
+    {
+        bool knowsAll = TryReadSidecar();
+        if (bitmapImage is not null)
+        {
+            ReadImage(bitmapImage, knowsAll);
+        }
+
+        EndSessions();
+        foreach (Bitmap bitmap in _found)
+        {
+            bitmap.Reason ??= disk.SharedBitmapFault;
+        }
+
+        ParentBitmaps parents = new(disk);
+        OfParents = parents.Read();
+        _notes.AddRange(parents.Notes);
+        _notes.AddRange(_found.Where(bitmap => bitmap.Reason is not null)
+            .Select(bitmap => $"The bitmap '{bitmap.Name}' can't be trusted. {bitmap.Reason}"));
+        return [.. _found];
+    }
+
+    // True when the sidecar still holds, and so names every bitmap that there is.
+    private bool TryReadSidecar()
+    {
+        try
+        {
+            using Sidecar? sidecar = Sidecar.Open(disk.Path, isReadOnly: true);
+            return sidecar is not null && ReadSidecar(sidecar, disk.FoundImage ?? FileEvidence.Read(disk.Path));
+        }
+        catch (BlockException e) when (e.Kind == BlockErrorKind.BitmapStoreUnusable)
+        {
+            if (bitmapImage is null)
+            {
+                Fault = e;
+            }
+
+            _notes.Add(bitmapImage is null ? e.Message : $"What was recorded since the image was closed last is lost. {e.Message}");
+            return false;
+        }
+    }
+
+    private bool ReadSidecar(Sidecar sidecar, FileEvidence image)
+    {
+        SidecarDirectory directory = sidecar.Directory;
+        string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), disk.SizeBytes);
+        if (fault is null && directory.IsInUse)
+        {
+            fault = FindUnseenFailure(sidecar);
+        }
+
+        foreach (SidecarEntry entry in directory.Entries)
+        {
+            if (directory.IsInUse && entry.Fault.Length != 0)
+            {
+                _givenUp.Add(entry.Name);
+            }
+
+            (DirtyBitmap bits, string? reason) = sidecar.Areas.Load(entry, disk.SizeBytes, fault ?? FindForeignName(entry));
+            _found.Add(new Bitmap(disk, entry.Name, bits, isEnabled: entry.IsEnabled, reason: reason)
+            {
+                IsHidden = entry.IsHidden,
+                IsPending = entry.IsPending,
+                BaselineId = reason is null ? entry.BaselineId : null,
+                Predecessor = entry.PredecessorIndex >= 0 && entry.PredecessorIndex < _found.Count
+                    ? _found[entry.PredecessorIndex]
+                    : null,
+            });
+        }
+
+        _wasSealed = !directory.IsInUse;
+        return fault is null;
+    }
+
+    // An image that keeps bitmaps itself may have names that QEMU gave. To any other, Fleece alone gives names.
+    private string? FindForeignName(SidecarEntry entry) => bitmapImage is not null || entry.IsHidden || BitmapNames.IsAllowed(entry.Name)
+        ? null
+        : "Its name is none that Fleece gives a bitmap, so another program wrote the sidecar.";
+
+    // The process that was killed may have left writes that the system failed to store since, which it tells the next flush.
+    private string? FindUnseenFailure(Sidecar sidecar)
+    {
+        try
+        {
+            FileNames.FlushClosed(sidecar.Path);
+            FileNames.FlushClosed(disk.Path);
+            return null;
+        }
+        catch (BlockException e)
+        {
+            return StorageCondition.DescribeBitmapFault(e);
+        }
+    }
+
+    // What the image says is right where it says so; where it says "in use", the sidecar may know more. A bitmap that only
+    // the sidecar knows was made since the disk was mounted last, and one that it does not know was removed since.
+    private void ReadImage(IBitmapImage image, bool knowsAll)
+    {
+        IReadOnlyList<StoredBitmap> all;
+        try
+        {
+            all = image.ReadBitmaps();
+        }
+        catch (BlockException e) when (disk.IsReadOnly)
+        {
+            // Who only reads the disk may need it all the more; who writes would make the damage final.
+            _notes.Add($"The disk's bitmaps can't be read. {e.Message}");
+            return;
+        }
+
+        foreach (StoredBitmap stored in all)
+        {
+            int index = _found.FindIndex(bitmap => bitmap.ExactName == stored.Name);
+            if (_givenUp.Contains(stored.Name) || (stored.Fault is not null && (index >= 0 || knowsAll)))
+            {
+                continue;
+            }
+
+            DirtyBitmap bits = stored.Bits ?? new DirtyBitmap(disk.SizeBytes, stored.GranularityBytes);
+
+            // The image has no place for the baseline. The sidecar's holds where nobody has changed the image since it was closed.
+            Bitmap bitmap = new(disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault)
+            {
+                BaselineId = index >= 0 && _wasSealed ? _found[index].BaselineId : null,
+            };
+            if (index >= 0)
+            {
+                _found[index] = bitmap;
+            }
+            else
+            {
+                _found.Add(bitmap);
+            }
+        }
+
+        if (image.BitmapsNote is { } note)
+        {
+            _notes.Add(note);
+        }
+
+        if (_found.Count > SidecarDirectory.MaximumBitmaps)
+        {
+            throw new BlockException(
+                BlockErrorKind.Unsupported,
+                $"'{disk.Path}' has {_found.Count} bitmaps, and Fleece keeps {SidecarDirectory.MaximumBitmaps}. Remove some with " +
+                "'qemu-img bitmap --remove'.",
+                disk.Path);
+        }
+    }
+
+    // Sessions that never ended: their bitmaps get back what the successors recorded, so nothing is lost.
+    private void EndSessions()
+    {
+        foreach (Bitmap successor in _found.FindAll(bitmap => bitmap.IsPending))
+        {
+            _found.Remove(successor);
+            string name = successor.IsHidden ? "its successor" : $"'{successor.Name}'";
+            if (_found.Find(bitmap => bitmap.ExactName == successor.Predecessor?.ExactName) is not { } predecessor)
+            {
+                _notes.Add(
+                    $"The session that was to make the bitmap '{successor.Name}' did not end, so it is gone. Make a full backup anew.");
+                continue;
+            }
+
+            predecessor.Reason ??= successor.Reason;
+            if (predecessor.Reason is null)
+            {
+                predecessor.Bits.Merge(successor.Bits);
+                _notes.Add(
+                    $"The session that had pinned the bitmap '{predecessor.Name}' did not end; what {name} recorded since was merged " +
+                    "into it, and nothing is lost.");
+            }
+        }
+    }
+}

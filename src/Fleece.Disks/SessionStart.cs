@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Chain;
+using Fleece.Disks.Names;
+using Fleece.Disks.Temp;
+
+namespace Fleece.Disks;
+
+/// <summary>Starts one session on each of several disks, all at one instant; <see cref="Session.StartAsync"/> says how it can fail.</summary>
+internal static class SessionStart
+{
+    public static async ValueTask<IReadOnlyList<Session>> RunAsync(
+        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(disks);
+        ArgumentNullException.ThrowIfNull(options);
+        Disk[] ordered = [.. disks.Distinct().OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
+        Session[] sessions = [];
+        await ChainChange.RunAsync(ordered.Select(disk => disk.Chain), PinAsync, cancellationToken).ConfigureAwait(false);
+        return sessions;
+
+        async ValueTask PinAsync(ChainChange change)
+        {
+            List<Func<Session>> plans = [];
+            foreach (Disk disk in ordered)
+            {
+                plans.Add(await PrepareAsync(disk, options, change, cancellationToken).ConfigureAwait(false));
+            }
+
+            // No bitmap changes at the instant, so the ranges of one are known then; and no session begins before all are made.
+            DateTimeOffset instant = default;
+            ChainStep making = new(() =>
+            {
+                instant = DateTimeOffset.UtcNow;
+                sessions = [.. plans.Select(make => make())];
+            });
+            IEnumerable<ChainStep> beginning = plans.Select((_, index) => new ChainStep(
+                () => sessions[index].Begin(instant), () => sessions[index].TakeBack()));
+            await change.AtInstantAsync([making, .. beginning]).ConfigureAwait(false);
+        }
+    }
+
+    // What can fail or take time, before the disk is quiesced.
+    private static async ValueTask<Func<Session>> PrepareAsync(
+        Disk disk, SessionOptions options, ChainChange change, CancellationToken cancellationToken)
+    {
+        string name = options.Name ?? disk.Name;
+        Check(disk, name, options);
+        TempImage temp = await TempImage
+            .OpenAsync(disk.Storage, name, options.TempPath, options.Tls, cancellationToken).ConfigureAwait(false);
+        change.OnFailure(temp.DisposeAsync);
+
+        // Tried out before the disk has to wait for it; with a bitmap the real one follows at the instant.
+        Session session = new(disk, name, temp, Pin(disk, temp, options, options.Ranges), bitmapTurn: null, options.Ranges);
+        if (BitmapTurn.Prepare(disk.Bitmaps, session.Id, options.Bitmap, options.NextBitmap) is not { } turn)
+        {
+            return () => session;
+        }
+
+        change.OnFailure(() =>
+        {
+            turn.Undo();
+            return default;
+        });
+        return () => MakeSession(disk, name, temp, turn, options);
+    }
+
+    private static void Check(Disk disk, string name, SessionOptions options)
+    {
+        ObjectNames.Check(name);
+        disk.Storage.CheckSound();
+        disk.CheckExclusive();
+        if (disk.FindSession(name) is not null)
+        {
+            throw new BlockException(
+                BlockErrorKind.SessionNameInUse,
+                $"The disk '{disk.Name}' has a session named '{name}' already. Give another -Name, or stop it first.",
+                disk.Path);
+        }
+
+        CheckConsumers(options.Consumers);
+        foreach (string exportName in disk.ExportNames.Prepend(disk.Name))
+        {
+            ExportNames.CheckSession(exportName, name, options.Consumers, "-Name, -Consumer");
+        }
+
+        if (options.Ranges is not null && options.Bitmap is not null)
+        {
+            throw new BlockException(
+                BlockErrorKind.InvalidArgument,
+                "A session is limited to ranges or to a bitmap, not to both: what of the bitmap lies outside the ranges would count as " +
+                "backed up. Leave one of them out.",
+                disk.Path);
+        }
+    }
+
+    private static void CheckConsumers(IReadOnlyList<string> names)
+    {
+        HashSet<string> seen = new(StringComparer.OrdinalIgnoreCase);
+        foreach (string name in names)
+        {
+            ObjectNames.Check(name);
+            if (!seen.Add(name))
+            {
+                throw new BlockException(
+                    BlockErrorKind.InvalidArgument, $"The consumer '{name}' is named twice. Give each consumer a name of its own.");
+            }
+        }
+    }
+
+    private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
+        disk.Tracking.Below,
+        temp.Node,
+        temp.ReadsAsZero,
+        temp.GranuleSizeFor(disk.Storage, options.GranuleSizeBytes),
+        options.OnCopyError,
+        ranges,
+        options.Limits,
+        options.Consumers);
+
+    // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
+    private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
+    {
+        IEnumerable<BlockRange>? ranges = turn.Pinned is null ? options.Ranges : turn.IsLimited ? turn.Pinned.Bits.DirtyRanges() : null;
+        return new Session(disk, name, temp, Pin(disk, temp, options, ranges), turn, turn.Pinned is null ? options.Ranges : null);
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+using Fleece.Nbd;
+
+namespace Fleece.Disks.Storage;
+
+/// <summary>The image or export that has a mounted disk's bytes, and what the disk may promise over it.</summary>
+/// <remarks>
+/// <para>Sessions and bitmaps see what goes through this mount and nothing else, so what they promise holds only where this process alone
+/// writes to the disk.</para>
+/// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image.</para>
+/// </remarks>
+public sealed class DiskStorage
+{
+    private readonly ExportIdentity? _export;
+    private readonly bool _isSharingAccepted;
+    private volatile bool _isClosed;
+
+    internal DiskStorage(string name, string path, OpenedStorage opened, bool isSharingAccepted, StorageCondition condition)
+    {
+        Name = name;
+        Path = path;
+        Image = opened.Node;
+        SizeBytes = opened.Node.Geometry.LengthBytes;
+        IsReadOnly = opened.Node.Geometry.IsReadOnly;
+        Format = opened.Format;
+        FoundImage = opened.Found;
+        Condition = condition;
+        _export = opened.Identity;
+        _isSharingAccepted = isSharingAccepted;
+    }
+
+    /// <summary>The disk's name.</summary>
+    public string Name { get; }
+
+    /// <summary>The image file, or the export's URI.</summary>
+    public string Path { get; }
+
+    /// <summary>True when others may write to the disk as well: it was mounted with -Shared, or from an export whose server says so,
+    /// because it is a live disk there.</summary>
+    public bool IsShared => _isSharingAccepted || _export is { IsTorn: true };
+
+    /// <summary>The image, or the export.</summary>
+    internal IBlockNode Image { get; }
+
+    /// <summary>The image's format; null for a node that is no image file.</summary>
+    internal ImageFormat? Format { get; }
+
+    /// <summary>The image's file before it was opened, which may have changed it; null for none.</summary>
+    internal FileEvidence? FoundImage { get; }
+
+    /// <summary>The first failed flush of the image's files.</summary>
+    internal StorageCondition Condition { get; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    internal long SizeBytes { get; }
+
+    /// <summary>Where the bytes end that can be anything but zeros: the disk's end, or less than a sector before it.</summary>
+    internal long DataEndBytes => Image is PaddedNode padded ? padded.StoredBytes : SizeBytes;
+
+    /// <summary>True when the disk refuses writes.</summary>
+    internal bool IsReadOnly { get; }
+
+    /// <summary>True when <see cref="Path"/> is a URI: the disk has no file on this machine, and nothing can lie beside it.</summary>
+    internal bool IsExport => NbdUri.IsUri(Path);
+
+    /// <summary>True when nothing changes the disk for as long as it is mounted: it is read-only here, and its image is locked against
+    /// writers, or its server tells that nothing changes the export.</summary>
+    internal bool IsUnchanging => IsReadOnly && !IsShared && (!IsExport || _export is not null);
+
+    /// <summary>Where the disk's bytes come from, the same for each snapshot of one disk of a server: the image, or the URI of the disk's
+    /// export.</summary>
+    internal string SourceAddress => _export?.DiskUri(NbdUri.Parse(Path)).ToString() ?? Path;
+
+    /// <summary>Why the disk's bitmaps can't be trusted when it is mounted again; null when they can. While it is mounted they are of use
+    /// for what goes through that mount.</summary>
+    internal string? SharedBitmapFault => IsShared
+        ? "The disk was mounted with -Shared, and what others may have written to it meanwhile was not recorded."
+        : null;
+
+    /// <summary>What the user should hear of an export that others may write to unnoticed; null for nothing.</summary>
+    internal string? SharingNote => IsExport && _export is null && !_isSharingAccepted
+        ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
+          "bitmaps: snapshots would show no one moment, and bitmaps would miss changes."
+        : null;
+
+    /// <summary>Name of the disk; a closed one says so, and can't be taken for another disk that has its name now.</summary>
+    public override string ToString() => _isClosed ? $"{Name} (dismounted)" : Name;
+
+    /// <summary>Notes that the disk is dismounted.</summary>
+    /// <returns>False when it was already.</returns>
+    internal bool TryClose()
+    {
+        bool wasOpen = !_isClosed;
+        _isClosed = true;
+        return wasOpen;
+    }
+
+    internal void CheckOpen()
+    {
+        if (_isClosed)
+        {
+            throw new BlockException(BlockErrorKind.Closed, $"'{Name}' has been dismounted.", Path);
+        }
+    }
+
+    /// <summary>Refuses work that a disk must not begin whose storage has lost writes.</summary>
+    internal void CheckSound()
+    {
+        if (Condition.Failure is { } failure)
+        {
+            throw new BlockException(
+                failure.Kind,
+                $"The disk '{Name}' has failed, and what it shows may not be what its storage has. {failure.Message} Dismount the disk, " +
+                "check the storage and the image, and mount it again.",
+                Path,
+                operation: failure.Operation,
+                cause: failure);
+        }
+    }
+
+    /// <summary>Refuses what would promise a point in time, or a record of all changes, that a shared disk can't have.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, unless the user has accepted that there is none.
+    /// </exception>
+    internal void CheckExclusive()
+    {
+        if (!IsShared || _isSharingAccepted)
+        {
+            return;
+        }
+
+        string rightWay = _export!.IsSnapshot
+            ? $"'{Path}' is a snapshot of a disk to which others wrote while its session ran, so it shows no one moment. Start the " +
+              "session in the one process through which all writes go."
+            : $"'{Path}' is a live disk of another Fleece, and what others write there does not come through here. Start the session " +
+              $"where the disk is served, with Start-FleeceSession, and read its snapshot: Read-FleeceSnapshot -Uri '{SnapshotUri()}'.";
+        throw new BlockException(
+            BlockErrorKind.DiskShared,
+            $"The disk '{Name}' takes no sessions, bitmaps or backups: {rightWay} Mount-FleeceDisk -Shared allows sessions and full " +
+            "backups whose point in time is not guaranteed.",
+            Path);
+    }
+
+    private NbdUri SnapshotUri()
+    {
+        NbdUri uri = NbdUri.Parse(Path);
+        return uri.WithExport($"{(uri.ExportName.Length == 0 ? _export!.DiskName : uri.ExportName)}/SESSION");
+    }
+}
