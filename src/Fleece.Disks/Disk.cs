@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Storage;
@@ -82,9 +81,6 @@ public sealed class Disk : IAsyncDisposable
 
     /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
     public IReadOnlyList<string> Notes { get; }
-
-    /// <summary>The top of the chain.</summary>
-    internal DirtyTrackingNode Tracking => Chain.Tracking;
 
     /// <summary>Opens an image, or an export of an NBD server, as a disk.</summary>
     /// <param name="path">The image file, or an NBD URI.</param>
@@ -224,7 +220,7 @@ public sealed class Disk : IAsyncDisposable
     /// <summary>Puts a session's filter over the others. At an instant of a <see cref="ChainChange"/>.</summary>
     internal void Push(Session session)
     {
-        Tracking.Below = session.Point.Filter;
+        Chain.Tracking.Below = session.Point.Filter;
         _sessions = [.. _sessions, session];
         if (Storage.Condition.Failure is { } failure)
         {
@@ -251,7 +247,7 @@ public sealed class Disk : IAsyncDisposable
         Invariant.Require(index >= 0, "R6", "a session's filter is in its disk's chain until it stops");
         if (index == sessions.Length - 1)
         {
-            Tracking.Below = session.Point.Filter.Active;
+            Chain.Tracking.Below = session.Point.Filter.Active;
         }
         else
         {

@@ -111,7 +111,7 @@ internal static class SessionStart
     }
 
     private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
-        disk.Tracking.Below,
+        disk.Chain.Tracking.Below,
         temp.Node,
         temp.ReadsAsZero,
         temp.GranuleSizeFor(disk.Storage, options.GranuleSizeBytes),

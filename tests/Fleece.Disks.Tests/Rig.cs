@@ -44,7 +44,7 @@ internal sealed class Rig : IAsyncDisposable
     /// <summary>Leaves a disk as a killed process does: files as they are, nothing stored, nothing said.</summary>
     public async Task KillAsync(Disk disk)
     {
-        IBlockNode image = disk.Tracking.Below;
+        IBlockNode image = disk.Chain.Tracking.Below;
         while (image is CopyBeforeWriteFilter filter)
         {
             image = filter.Active;

@@ -108,7 +108,7 @@ public sealed class SessionChainTests
                 await disk.Device.WriteAsync(range.OffsetBytes, seeds.Bytes(Math.Min(range.LengthBytes, 20_000)));
             }
         }))];
-        IBlockNode image = disk.Tracking.Below;
+        IBlockNode image = disk.Chain.Tracking.Below;
         for (int round = 0; round < 60; round++)
         {
             Session older = await Rig.StartAsync(disk, new SessionOptions { Name = "older" });
@@ -119,7 +119,7 @@ public sealed class SessionChainTests
             await older.StopAsync();
             Assert.Equal(newerContent, await Rig.ReadAllAsync(newer));
             await newer.StopAsync();
-            Assert.Same(image, disk.Tracking.Below);
+            Assert.Same(image, disk.Chain.Tracking.Below);
         }
 
         await stop.CancelAsync();

@@ -302,7 +302,7 @@ internal sealed class BitmapStore : IChangeWitness
         try
         {
             sidecar = Sidecar.CreateBeside(_disk.Path, Describe(isInUse: true));
-            sidecar.TakePlace(Sidecar.PathFor(_disk.Path));
+            sidecar.TakePlace();
             _sidecar = sidecar;
         }
         catch (BlockException e)
@@ -321,16 +321,12 @@ internal sealed class BitmapStore : IChangeWitness
     private void Rewrite()
     {
         Abandon();
-        string path = Sidecar.PathFor(_disk.Path);
         Sidecar sidecar = Sidecar.CreateBeside(_disk.Path, Describe(isInUse: true));
         try
         {
             foreach (Bitmap bitmap in _bitmaps)
             {
-                SidecarArea area = sidecar.Areas.Take(bitmap.Bits.BitCount);
-                DirtyBitmap bits = new(_disk.SizeBytes, bitmap.GranularityBytes, area);
-                Copy(bitmap.Bits, bits, area);
-                (bitmap.Bits, bitmap.Area) = (bits, area);
+                (bitmap.Bits, bitmap.Area) = sidecar.Areas.TakeCopy(bitmap.Bits);
             }
 
             if (sidecar.Failure is { } failure)
@@ -340,7 +336,7 @@ internal sealed class BitmapStore : IChangeWitness
 
             sidecar.Write(Describe(isInUse: true));
             sidecar.Flush();
-            sidecar.TakePlace(path);
+            sidecar.TakePlace();
             _sidecar = sidecar;
         }
         catch
@@ -352,18 +348,6 @@ internal sealed class BitmapStore : IChangeWitness
             }
 
             throw;
-        }
-    }
-
-    private static void Copy(DirtyBitmap from, DirtyBitmap to, SidecarArea area)
-    {
-        for (long firstByte = 0; firstByte < from.LengthInBytes; firstByte += IBitmapJournal.PageBytes)
-        {
-            if (from.CopyTo(firstByte, area.Page))
-            {
-                to.Load(firstByte, area.Page);
-                area.Store(firstByte / IBitmapJournal.PageBytes);
-            }
         }
     }
 

@@ -33,6 +33,7 @@ internal sealed class ChainChange
         [
             .. chains.OrderBy(chain => chain.Name, StringComparer.OrdinalIgnoreCase).ThenBy(chain => chain.Serial),
         ];
+        ChainChange change = new(ordered);
         int lockedCount = 0;
         try
         {
@@ -42,16 +43,12 @@ internal sealed class ChainChange
                 lockedCount++;
             }
 
-            ChainChange change = new(ordered);
-            try
-            {
-                await body(change).ConfigureAwait(false);
-            }
-            catch
-            {
-                await change.UndoAsync().ConfigureAwait(false);
-                throw;
-            }
+            await body(change).ConfigureAwait(false);
+        }
+        catch
+        {
+            await change.UndoAsync().ConfigureAwait(false);
+            throw;
         }
         finally
         {
@@ -72,6 +69,7 @@ internal sealed class ChainChange
     public async ValueTask AtInstantAsync(params IReadOnlyList<ChainStep> steps)
     {
         int quiescedCount = 0;
+        int doneCount = 0;
         try
         {
             foreach (DiskChain chain in _chains)
@@ -80,22 +78,6 @@ internal sealed class ChainChange
                 quiescedCount++;
             }
 
-            Do(steps);
-        }
-        finally
-        {
-            foreach (DiskChain chain in _chains.AsSpan(0, quiescedCount))
-            {
-                chain.Device.Resume();
-            }
-        }
-    }
-
-    private static void Do(IReadOnlyList<ChainStep> steps)
-    {
-        int doneCount = 0;
-        try
-        {
             foreach (ChainStep step in steps)
             {
                 step.Do();
@@ -110,6 +92,13 @@ internal sealed class ChainChange
             }
 
             throw;
+        }
+        finally
+        {
+            foreach (DiskChain chain in _chains.AsSpan(0, quiescedCount))
+            {
+                chain.Device.Resume();
+            }
         }
     }
 

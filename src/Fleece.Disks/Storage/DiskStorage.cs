@@ -14,7 +14,7 @@ namespace Fleece.Disks.Storage;
 /// </remarks>
 public sealed class DiskStorage
 {
-    private readonly ExportIdentity? _export;
+    private readonly OpenedStorage _opened;
     private readonly bool _isSharingAccepted;
     private volatile bool _isClosed;
 
@@ -22,13 +22,10 @@ public sealed class DiskStorage
     {
         Name = name;
         Path = path;
-        Image = opened.Node;
         SizeBytes = opened.Node.Geometry.LengthBytes;
         IsReadOnly = opened.Node.Geometry.IsReadOnly;
-        Format = opened.Format;
-        FoundImage = opened.Found;
         Condition = condition;
-        _export = opened.Identity;
+        _opened = opened;
         _isSharingAccepted = isSharingAccepted;
     }
 
@@ -40,16 +37,16 @@ public sealed class DiskStorage
 
     /// <summary>True when others may write to the disk as well: it was mounted with -Shared, or from an export whose server says so,
     /// because it is a live disk there.</summary>
-    public bool IsShared => _isSharingAccepted || _export is { IsTorn: true };
+    public bool IsShared => _isSharingAccepted || Export is { IsTorn: true };
 
     /// <summary>The image, or the export.</summary>
-    internal IBlockNode Image { get; }
+    internal IBlockNode Image => _opened.Node;
 
     /// <summary>The image's format; null for a node that is no image file.</summary>
-    internal ImageFormat? Format { get; }
+    internal ImageFormat? Format => _opened.Format;
 
     /// <summary>The image's file before it was opened, which may have changed it; null for none.</summary>
-    internal FileEvidence? FoundImage { get; }
+    internal FileEvidence? FoundImage => _opened.Found;
 
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition { get; }
@@ -68,11 +65,11 @@ public sealed class DiskStorage
 
     /// <summary>True when nothing changes the disk for as long as it is mounted: it is read-only here, and its image is locked against
     /// writers, or its server tells that nothing changes the export.</summary>
-    internal bool IsUnchanging => IsReadOnly && !IsShared && (!IsExport || _export is not null);
+    internal bool IsUnchanging => IsReadOnly && !IsShared && (!IsExport || Export is not null);
 
     /// <summary>Where the disk's bytes come from, the same for each snapshot of one disk of a server: the image, or the URI of the disk's
     /// export.</summary>
-    internal string SourceAddress => _export?.DiskUri(NbdUri.Parse(Path)).ToString() ?? Path;
+    internal string SourceAddress => Export?.DiskUri(NbdUri.Parse(Path)).ToString() ?? Path;
 
     /// <summary>Why the disk's bitmaps can't be trusted when it is mounted again; null when they can. While it is mounted they are of use
     /// for what goes through that mount.</summary>
@@ -81,7 +78,7 @@ public sealed class DiskStorage
         : null;
 
     /// <summary>What the user should hear of an export that others may write to unnoticed; null for nothing.</summary>
-    internal string? SharingNote => IsExport && _export is null && !_isSharingAccepted
+    internal string? SharingNote => IsExport && Export is null && !_isSharingAccepted
         ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
           "bitmaps: snapshots would show no one moment, and bitmaps would miss changes."
         : null;
@@ -131,7 +128,7 @@ public sealed class DiskStorage
             return;
         }
 
-        string rightWay = _export!.IsSnapshot
+        string rightWay = Export!.IsSnapshot
             ? $"'{Path}' is a snapshot of a disk to which others wrote while its session ran, so it shows no one moment. Start the " +
               "session in the one process through which all writes go."
             : $"'{Path}' is a live disk of another Fleece, and what others write there does not come through here. Start the session " +
@@ -143,9 +140,11 @@ public sealed class DiskStorage
             Path);
     }
 
+    private ExportIdentity? Export => _opened.Identity;
+
     private NbdUri SnapshotUri()
     {
         NbdUri uri = NbdUri.Parse(Path);
-        return uri.WithExport($"{(uri.ExportName.Length == 0 ? _export!.DiskName : uri.ExportName)}/SESSION");
+        return uri.WithExport($"{(uri.ExportName.Length == 0 ? Export!.DiskName : uri.ExportName)}/SESSION");
     }
 }

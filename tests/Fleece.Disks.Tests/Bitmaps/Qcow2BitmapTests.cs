@@ -189,7 +189,7 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
     {
         string obstacle = await LeaveUnrenewedAsync();
         Disk disk = await _rig.OpenAsync(ImagePath);
-        Assert.Contains("kept in the image alone", Assert.Single(disk.Bitmaps.Notes), StringComparison.Ordinal);
+        Assert.Contains("kept in the image alone", Assert.Single(disk.Notes), StringComparison.Ordinal);
         Directory.Delete(obstacle, recursive: true);
 
         await disk.Bitmaps.CreateAsync("other");

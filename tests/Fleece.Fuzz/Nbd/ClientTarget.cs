@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
-using Fleece.Disks;
+using Fleece.Disks.Storage;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 using Fleece.TestKit;

@@ -84,9 +84,11 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         }
     }
 
-    /// <summary>Gives the file the name of the one that counts, in one step. Before anything is recorded.</summary>
-    public void TakePlace(string path)
+    /// <summary>Gives the file of <see cref="CreateBeside"/> the name of the one that counts, in one step. Before anything is recorded.
+    /// </summary>
+    public void TakePlace()
     {
+        string path = Path[..^NewExtension.Length];
         // Closed, because Windows renames no open file. Nothing is lost when it ends here: nothing has been recorded in it yet.
         _file.Dispose();
         FileNames.Move(Path, path, overwrite: true);

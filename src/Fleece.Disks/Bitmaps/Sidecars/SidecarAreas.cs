@@ -40,6 +40,24 @@ internal sealed class SidecarAreas(Sidecar sidecar)
         return taken;
     }
 
+    /// <summary>Reserves room for the bits of a bitmap and puts them there.</summary>
+    /// <returns>The bits, which the area keeps up with from now on.</returns>
+    public (DirtyBitmap Bits, SidecarArea Area) TakeCopy(DirtyBitmap source)
+    {
+        SidecarArea area = Take(source.BitCount);
+        DirtyBitmap bits = new(source.DiskLengthBytes, source.GranularityBytes, area);
+        for (long firstByte = 0; firstByte < source.LengthInBytes; firstByte += IBitmapJournal.PageBytes)
+        {
+            if (source.CopyTo(firstByte, area.Page))
+            {
+                bits.Load(firstByte, area.Page);
+                area.Store(firstByte / IBitmapJournal.PageBytes);
+            }
+        }
+
+        return (bits, area);
+    }
+
     /// <summary>The bits of a bitmap that the directory names.</summary>
     /// <param name="entry">The bitmap.</param>
     /// <param name="diskLengthBytes">Size of the disk.</param>
