@@ -8,7 +8,7 @@ using Fleece.Disks.Temp;
 
 namespace Fleece.Disks;
 
-/// <summary>Starts one session on each of several disks, all at one instant; <see cref="Session.StartAsync"/> says how it can fail.</summary>
+/// <summary>Starts one session on each of several disks, all at one instant.</summary>
 internal static class SessionStart
 {
     public static async ValueTask<IReadOnlyList<Session>> RunAsync(

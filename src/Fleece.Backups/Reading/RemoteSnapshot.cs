@@ -135,7 +135,8 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         {
             IsShared = told.IsShared,
         }
-        : new SnapshotIdentity(Guid.NewGuid(), told.DiskName ?? StorageAddress.NameOf(id), id, BitmapName: null, BaselineId: null, Ranges: null)
+        : new SnapshotIdentity(
+            Guid.NewGuid(), told.DiskName ?? StorageAddress.NameOf(id), id, BitmapName: null, BaselineId: null, Ranges: null)
         {
             IsShared = told.IsTorn,
             IsLive = told.IsTorn,

@@ -147,12 +147,9 @@ public sealed class Bitmap
     {
         if (IsOfParent)
         {
-            throw new BlockException(
-                BlockErrorKind.BitmapOfParent,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}', and nothing " +
-                "changes it through the disk. " +
-                (UntrustedAdvice ?? "Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap."),
-                ExactImagePath);
+            throw OfParent(
+                ", and nothing changes it through the disk.",
+                "Make a bitmap of the disk with New-FleeceBitmap, and add the record to it with Merge-FleeceBitmap.");
         }
     }
 
@@ -161,20 +158,21 @@ public sealed class Bitmap
     {
         if (IsOfParent)
         {
-            throw new BlockException(
-                BlockErrorKind.BitmapOfParent,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}': it says what changed " +
-                "there before this image was made over it, and misses what changed since, so no snapshot is limited to it. " +
-                (UntrustedAdvice ??
-                    "Make a full backup; or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap " +
-                    "-Disabled, merge both into that with Merge-FleeceBitmap, and pin it."),
-                ExactImagePath);
+            throw OfParent(
+                ": it says what changed there before this image was made over it, and misses what changed since, so no snapshot is " +
+                "limited to it.",
+                "Make a full backup; or, where a bitmap of the disk has recorded ever since, make another one with New-FleeceBitmap " +
+                "-Disabled, merge both into that with Merge-FleeceBitmap, and pin it.");
         }
     }
 
     // A record that can't be trusted can't be merged either.
-    private string? UntrustedAdvice => Reason is not { } reason ? null
-        : $"It can't be trusted either: {reason} Do without it: make a bitmap of the disk with New-FleeceBitmap, and a full backup.";
+    private BlockException OfParent(string consequence, string advice) => new(
+        BlockErrorKind.BitmapOfParent,
+        $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}'{consequence} " +
+        (Reason is not { } reason ? advice
+            : $"It can't be trusted either: {reason} Do without it: make a bitmap of the disk with New-FleeceBitmap, and a full backup."),
+        ExactImagePath);
 
     internal void CheckFree()
     {

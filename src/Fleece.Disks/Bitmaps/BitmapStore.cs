@@ -9,10 +9,10 @@ using Fleece.Nbd;
 
 namespace Fleece.Disks.Bitmaps;
 
-/// <summary>The bitmaps that are a disk's own, and how they outlive a mount and a process: in the sidecar, and in the image itself where its
-/// format has a place for them.</summary>
+/// <summary>The bitmaps that are a disk's own, and how they outlive a mount and a process: in the sidecar, and in the image itself where
+/// its format has a place for them.</summary>
 /// <remarks>Threading. <see cref="IChangeWitness"/>, <see cref="Distrust(BlockException)"/> and the properties from any thread; the rest
-/// under the disk's chain lock, or while nobody else has the disk.</remarks>
+/// under the disk's chain lock, or while the disk is being mounted.</remarks>
 internal sealed class BitmapStore : IChangeWitness
 {
     private readonly DiskStorage _disk;
@@ -46,8 +46,8 @@ internal sealed class BitmapStore : IChangeWitness
     /// <summary>What the user should hear of where the bitmaps are kept; whole sentences.</summary>
     public IReadOnlyList<string> Notes => _notes;
 
-    /// <summary>Writes down that the bitmaps of an image can't be trusted, which could not be mounted because a flush of it failed.</summary>
-    /// <param name="imagePath">The image; nothing happens for the URI of an export.</param>
+    /// <inheritdoc cref="Distrust(BlockException)"/>
+    /// <param name="imagePath">An image that could not be mounted for it; nothing happens for the URI of an export.</param>
     /// <param name="failure">The failed flush.</param>
     public static void Distrust(string imagePath, BlockException failure)
     {
@@ -100,9 +100,9 @@ internal sealed class BitmapStore : IChangeWitness
 
     /// <summary>Makes these the disk's bitmaps, and keeps their present state.</summary>
     /// <param name="bitmaps">The bitmaps.</param>
-    /// <param name="undo">Takes the change back when it can't be kept.</param>
+    /// <param name="undo">Takes back what was changed beside the list, when it can't be kept.</param>
     /// <exception cref="BlockException">The old bitmaps and their old state still count.</exception>
-    public void Keep(Bitmap[] bitmaps, Action undo)
+    public void Keep(Bitmap[] bitmaps, Action? undo = null)
     {
         Bitmap[] before = _bitmaps;
         _bitmaps = bitmaps;
@@ -113,7 +113,7 @@ internal sealed class BitmapStore : IChangeWitness
         catch
         {
             _bitmaps = before;
-            undo();
+            undo?.Invoke();
             throw;
         }
     }

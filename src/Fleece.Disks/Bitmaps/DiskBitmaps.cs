@@ -26,7 +26,7 @@ public sealed class DiskBitmaps
     private readonly IReadOnlyList<string> _notes = [];
     private readonly IReadOnlyList<Bitmap> _ofParents = [];
 
-    /// <summary>Reads the bitmaps of a disk that nobody uses yet.</summary>
+    /// <summary>Reads the bitmaps of a disk that is being mounted.</summary>
     /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
     internal DiskBitmaps(DiskStorage disk, DiskChain chain, BitmapStore store)
     {
@@ -115,7 +115,8 @@ public sealed class DiskBitmaps
         {
             Bitmap bitmap = FindOwn(name);
             bitmap.CheckFree();
-            Drop(bitmap);
+            Store.Keep(Without(bitmap));
+            Store.FreeArea(bitmap.Area);
         },
         cancellationToken);
 
@@ -218,8 +219,8 @@ public sealed class DiskBitmaps
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
-                $"The disk '{Storage.Name}' has {Store.Bitmaps.Length} bitmaps, those of running sessions included, and takes no more. Remove " +
-                "one.",
+                $"The disk '{Storage.Name}' has {Store.Bitmaps.Length} bitmaps, those of running sessions included, and takes no more. " +
+                "Remove one.",
                 Storage.Path);
         }
 
@@ -295,14 +296,6 @@ public sealed class DiskBitmaps
         },
         cancellationToken);
 
-    // The directory names the bitmap no more before its room is given back.
-    private void Drop(Bitmap bitmap)
-    {
-        Store.Keep(Without(bitmap), undo: () => { });
-        UpdateRecording();
-        Store.FreeArea(bitmap.Area);
-    }
-
     // The new, empty bits count from the moment the directory names them; the old ones are given up then.
     private void Empty(Bitmap bitmap)
     {
@@ -316,7 +309,6 @@ public sealed class DiskBitmaps
             Store.FreeArea(bitmap.Area);
             (bitmap.Bits, bitmap.Area, bitmap.Reason, bitmap.BaselineId) = old;
         });
-        UpdateRecording();
         Store.FreeArea(old.Area);
     }
 

@@ -10,9 +10,9 @@ internal readonly record struct ChainStep(Action Do, Action? Undo = null);
 
 /// <summary>A change of the chains of one disk or several: all of it happens, or nothing.</summary>
 /// <remarks>
-/// <para>The chains are locked in one order, so two changes of the same disks can't wait for each other. What can fail or takes time is done
-/// under the locks while guests go on; only the steps of <see cref="AtInstantAsync"/> hold guests up. When the body throws, what it gave to
-/// <see cref="OnFailure"/> runs, last first, before the locks are given back.</para>
+/// <para>The chains are locked in one order, so two changes of the same disks can't wait for each other. The body does under the locks,
+/// while guests go on, all that can fail or takes time; only the steps of <see cref="AtInstantAsync"/> hold guests up. When the body
+/// throws, the actions that it gave to <see cref="OnFailure"/> run, last first, before the locks are given back.</para>
 /// <para>Threading. The body of the change uses it, and nothing else.</para>
 /// </remarks>
 internal sealed class ChainChange
@@ -59,7 +59,7 @@ internal sealed class ChainChange
         }
     }
 
-    /// <summary>Runs when the change fails from here on.</summary>
+    /// <summary>Takes something back when the change fails from here on.</summary>
     public void OnFailure(Func<ValueTask> undo) => _undo.Push(undo);
 
     /// <summary>Does the steps at an instant at which no request runs on any of the disks. When one throws, those before it are taken

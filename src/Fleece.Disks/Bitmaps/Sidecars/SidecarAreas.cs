@@ -6,7 +6,7 @@ using Fleece.Block.DirtyBitmaps;
 namespace Fleece.Disks.Bitmaps.Sidecars;
 
 /// <summary>Which part of a sidecar belongs to which bitmap.</summary>
-/// <remarks>Threading. Under the disk's chain lock, or while nobody else has the file.</remarks>
+/// <remarks>Threading. Under the disk's chain lock, or while the disk is being mounted.</remarks>
 internal sealed class SidecarAreas(Sidecar sidecar)
 {
     private readonly List<BlockRange> _taken = [];
@@ -100,8 +100,8 @@ internal sealed class SidecarAreas(Sidecar sidecar)
     {
         long offsetBytes = entry.DataOffsetBytes;
         long lengthBytes = SidecarArea.LengthFor(bitCount);
-        if (offsetBytes < Sidecar.DataStartBytes || offsetBytes % SidecarPage.LengthBytes != 0 || offsetBytes > sidecar.LengthBytes - lengthBytes ||
-            _taken.Exists(new BlockRange(offsetBytes, lengthBytes).Overlaps))
+        if (offsetBytes < Sidecar.DataStartBytes || offsetBytes % SidecarPage.LengthBytes != 0 ||
+            offsetBytes > sidecar.LengthBytes - lengthBytes || _taken.Exists(new BlockRange(offsetBytes, lengthBytes).Overlaps))
         {
             return null;
         }
