@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Tests.Repositories;
 using Fleece.Block;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Tests.Repositories;
 using Fleece.Backups.Writing;
 using Fleece.Block;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
 using Fleece.Block;
 using Fleece.Images;
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Retaining;
 using Fleece.Block;
 using Fleece.Nbd;
 

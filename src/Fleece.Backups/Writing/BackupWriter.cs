@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Threading.Channels;
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
-using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Nbd.Client;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Threading.Channels;
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;

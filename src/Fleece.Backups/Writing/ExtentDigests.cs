@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
+using Fleece.Backups.Content;
 using Fleece.Block;
 
 namespace Fleece.Backups.Writing;

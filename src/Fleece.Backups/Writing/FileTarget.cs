@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks;

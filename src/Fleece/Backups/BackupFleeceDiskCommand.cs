@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Backups.Repositories;
+using Fleece.Backups.Jobs;
 using Fleece.Backups.Writing;
 using Fleece.Disks;
 using Fleece.Images;

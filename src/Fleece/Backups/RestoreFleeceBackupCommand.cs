@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Images;
 

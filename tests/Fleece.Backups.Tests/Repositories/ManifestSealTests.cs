@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
 using Fleece.Block;
 using Fleece.Images;
 using Fleece.TestKit;

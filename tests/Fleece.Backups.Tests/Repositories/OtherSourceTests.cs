@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;

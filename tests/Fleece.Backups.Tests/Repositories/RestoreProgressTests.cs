@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 
 namespace Fleece.Backups.Tests.Repositories;

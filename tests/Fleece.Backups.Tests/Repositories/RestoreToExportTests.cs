@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.TestKit;

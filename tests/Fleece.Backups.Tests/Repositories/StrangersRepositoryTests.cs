@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
+using Fleece.Backups.Jobs;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.IO.Compression;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks.Tests;

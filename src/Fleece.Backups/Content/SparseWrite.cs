@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Backups.Writing;
+namespace Fleece.Backups.Content;
 
 /// <summary>Stores bytes without storing the zeros among them.</summary>
 /// <remarks>A guest zeroes by writing as often as by trimming, and most formats store what is written.</remarks>

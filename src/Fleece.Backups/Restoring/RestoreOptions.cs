@@ -3,7 +3,7 @@ using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>What a point is restored to.</summary>
 public sealed record RestoreOptions

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>One thing to read in a restore.</summary>
 /// <param name="LayerIndex">Which backup of the chain, the newest first; null for zeros that are read nowhere.</param>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Writing;
 
 /// <summary>The next backup of a repository.</summary>
 /// <remarks>

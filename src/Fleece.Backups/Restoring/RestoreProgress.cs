@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Fleece.Block.Files;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>How far a restore has come, beside its partial file: "PATH.partial.progress".</summary>
 /// <remarks>

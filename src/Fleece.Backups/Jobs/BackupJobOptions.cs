@@ -2,7 +2,7 @@
 using Fleece.Disks;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Jobs;
 
 /// <summary>How a disk is backed up to a repository.</summary>
 public sealed record BackupJobOptions

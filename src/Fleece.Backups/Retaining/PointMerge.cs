@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Retaining;
 
 /// <summary>Takes a backup out of a chain: what its successor holds goes into its file, which then takes the successor's name.</summary>
 /// <remarks>

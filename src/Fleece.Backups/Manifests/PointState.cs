@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>How far a backup is on its way out of the repository.</summary>
 internal enum PointState

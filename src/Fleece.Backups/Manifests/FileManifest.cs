@@ -3,7 +3,7 @@ using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Block.Files;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>The manifest of a backup that is one file and in no repository: "IMAGE.json" beside "IMAGE".</summary>
 /// <remarks>

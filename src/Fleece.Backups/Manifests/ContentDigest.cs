@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
 using System.Text;
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>What a backup shows of its disk through its chain, in one SHA-256 (FIPS 180-4).</summary>
 /// <remarks>

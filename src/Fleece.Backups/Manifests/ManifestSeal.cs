@@ -3,7 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>The seal of a manifest: the SHA-256 (FIPS 180-4) of all its lines but the last two, which are the seal and the closing
 /// brace.</summary>

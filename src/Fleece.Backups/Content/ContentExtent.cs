@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Backups.Writing;
+namespace Fleece.Backups.Content;
 
 /// <summary>A range that a backup holds: data with its digest, or zeros.</summary>
 /// <param name="Range">Where on the disk. Data lies within one extent of <see cref="ExtentBytes"/>; zeros may be longer.</param>

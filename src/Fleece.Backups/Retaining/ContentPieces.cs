@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Retaining;
 
 /// <summary>Keeps manifests small: many small digests of one extent become one.</summary>
 internal static class ContentPieces

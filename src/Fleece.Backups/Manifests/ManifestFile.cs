@@ -2,11 +2,11 @@
 using System.Buffers;
 using System.Text.Json;
 using System.Text.Unicode;
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
 using Fleece.Block;
 using Fleece.Block.Files;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>Writes manifests so that each is there whole or not at all, and reads them.</summary>
 /// <remarks>Threading. All members are safe from any thread; writers hold the repository's lock.</remarks>

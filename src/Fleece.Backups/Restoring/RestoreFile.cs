@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>A new image that a point is restored to: "PATH.partial" until it is complete.</summary>
 /// <remarks>Interrupted, it stays, with a note of how far it came; the same restore goes on from there.</remarks>

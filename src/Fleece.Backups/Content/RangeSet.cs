@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Content;
 
 /// <summary>Ranges of a disk, disjoint and in order.</summary>
 /// <remarks>Threading. Not changed once it is made.</remarks>

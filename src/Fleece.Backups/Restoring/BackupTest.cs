@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>Examines one backup file: whether it is there and the one that was made; deep, whether it holds what was backed up.</summary>
 /// <remarks>

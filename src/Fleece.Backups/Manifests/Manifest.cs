@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>What is known of one backup beside its image; docs/backups.md has the fields.</summary>
 internal sealed record Manifest
@@ -56,11 +56,11 @@ internal sealed record Manifest
     /// <summary>True when a seal covers the manifest; false for one of a version that had none.</summary>
     public bool IsSealed { get; init; } = true;
 
-    /// <summary>What the parent showed when this backup was made on it, as <see cref="Repositories.ContentDigest"/> has it; null without a
+    /// <summary>What the parent showed when this backup was made on it, as <see cref="Manifests.ContentDigest"/> has it; null without a
     /// parent, and for a backup that is one file.</summary>
     public string? ParentContentDigest { get; init; }
 
-    /// <summary>What this backup shows, as <see cref="Repositories.ContentDigest"/> has it; null until it is complete.</summary>
+    /// <summary>What this backup shows, as <see cref="Manifests.ContentDigest"/> has it; null until it is complete.</summary>
     public string? ContentDigest { get; init; }
 
     /// <summary>True once a merge has changed which of the content lies in this backup's file.</summary>
@@ -116,7 +116,7 @@ internal sealed record Manifest
     public Manifest Complete(IReadOnlyList<ContentExtent> content, long fileSizeBytes)
     {
         Manifest complete = this with { Content = content, FileSizeBytes = fileSizeBytes, CompletedAt = DateTimeOffset.UtcNow };
-        return complete with { ContentDigest = Repositories.ContentDigest.Of(complete) };
+        return complete with { ContentDigest = Manifests.ContentDigest.Of(complete) };
     }
 
     /// <summary>Refuses content that is not in order, not disjoint or not on the disk.</summary>

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>Makes an image, or the content of an export, of what a disk was at a backup's instant.</summary>
 /// <remarks>

@@ -3,7 +3,7 @@ using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Nbd.Client;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>An export of an NBD server that a point is restored to.</summary>
 /// <remarks>

@@ -2,11 +2,11 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
 using Fleece.Block;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>Takes a manifest out of its JSON and refuses what can't be one (rule R5).</summary>
 /// <remarks>The list of the content is by far the longest part, so it is read from the bytes straight into extents.</remarks>

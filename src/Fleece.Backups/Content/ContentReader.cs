@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
-using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Images;
 
-namespace Fleece.Backups.Writing;
+namespace Fleece.Backups.Content;
 
 /// <summary>Reads what one backup holds itself, without its parents, and lets nothing through that is not what was backed up.</summary>
 /// <remarks>Threading. One caller at a time. Ownership. It owns the image.</remarks>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Reading;
+using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Jobs;
 
 /// <summary>The nightly job: session, backup, bitmap and retention, so that whatever fails, the next night goes on.</summary>
 /// <remarks>

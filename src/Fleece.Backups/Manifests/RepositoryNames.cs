@@ -5,7 +5,7 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>What the files of a repository are called; docs/backups.md has the table.</summary>
 /// <remarks>Backups are numbered, because a clock can go back and a number can't.</remarks>

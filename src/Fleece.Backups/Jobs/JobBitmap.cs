@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Jobs;
 
 /// <summary>Chooses the bitmap of a job: the one that counts from a backup of this repository, so that no job moves or clears a bitmap
 /// that another repository counts with.</summary>

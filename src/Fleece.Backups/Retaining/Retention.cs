@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Retaining;
 
 /// <summary>Takes the oldest backups out of a repository.</summary>
 /// <remarks>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Images;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Writing;
 
 /// <summary>What the next backup of a repository is to be.</summary>
 /// <param name="Manifest">What its manifest will say, apart from what is only known when it is complete.</param>

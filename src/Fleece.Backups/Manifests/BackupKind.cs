@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Manifests;
 
 /// <summary>What a backup's file holds.</summary>
 public enum BackupKind

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Backups.Repositories;
+namespace Fleece.Backups.Restoring;
 
 /// <summary>Where a restore writes to, and how that becomes the restored disk.</summary>
 /// <remarks>Ownership. The target owns its image and closes it in either way of ending.</remarks>
