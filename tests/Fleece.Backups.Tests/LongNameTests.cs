@@ -118,7 +118,7 @@ public sealed class LongNameTests : IAsyncDisposable
             Assert.Equal(kind, (await job.CompleteAsync()).Point!.Kind);
         }
 
-        Repository repository = Repository.Read(options.RepositoryPath);
+        Repository repository = RepositoryReader.Read(options.RepositoryPath);
         Assert.Equal([name, name], repository.Points.Select(point => point.Disk));
         Assert.Empty((await Nightly.TestAsync(repository, repository.Points[1])).Findings);
     }

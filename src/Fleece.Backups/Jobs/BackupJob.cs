@@ -5,7 +5,6 @@ using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Backups.Jobs;
 
@@ -16,21 +15,22 @@ namespace Fleece.Backups.Jobs;
 /// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="CompleteAsync"/>, then
 /// <see cref="RetainAsync"/>. Ownership. It holds the repository and owns the session until it is disposed.</para>
 /// </remarks>
-public sealed class BackupJob : IAsyncDisposable
+internal sealed class BackupJob : IAsyncDisposable
 {
     private const string KeepWaits =
         "-Keep takes nothing out in this run and goes on with the next one: until then, copy what is to stay of the other disk.";
 
+    private readonly IFleeceable _disk;
     private readonly BackupJobOptions _options;
     private readonly RepositoryFolder _folder;
     private readonly List<string> _notes = [];
-    private Session? _session;
-    private SnapshotRead? _read;
-    private BackupWriter? _writer;
-    private bool _isOtherSource;
+    private IFleeceSession? _session;
+    private SnapshotCopy? _copy;
+    private bool _mayRetain = true;
 
-    private BackupJob(BackupJobOptions options, RepositoryFolder folder)
+    private BackupJob(IFleeceable disk, BackupJobOptions options, RepositoryFolder folder)
     {
+        _disk = disk;
         _options = options;
         _folder = folder;
     }
@@ -39,28 +39,25 @@ public sealed class BackupJob : IAsyncDisposable
     public IReadOnlyList<string> Notes => _notes;
 
     /// <summary>The repository.</summary>
-    internal RepositoryFolder Folder => _folder;
+    public RepositoryFolder Folder => _folder;
 
     /// <summary>Bytes to read, zeros included.</summary>
     public long SizeBytes { get; private set; }
 
     /// <summary>Bytes that have been read.</summary>
-    public long ArrivedBytes => _writer?.ArrivedBytes ?? 0;
+    public long ArrivedBytes => _copy?.ArrivedBytes ?? 0;
 
     /// <summary>Takes the repository, pins the instant and makes the partial file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.RepositoryBusy"/>,
     /// <see cref="BlockErrorKind.BackupParentMissing"/>,
     /// <see cref="BlockErrorKind.BitmapBusy"/>, or what else stands in the way. Nothing is left behind.</exception>
     public static async ValueTask<BackupJob> StartAsync(
-        Disk disk, BackupJobOptions options, CancellationToken cancellationToken = default)
+        IFleeceable disk, BackupJobOptions options, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(disk);
-        ArgumentNullException.ThrowIfNull(options);
-        disk.CheckExclusive();
-        BackupJob job = new(options, RepositoryFolder.Take(options.RepositoryPath));
+        BackupJob job = new(disk, options, RepositoryFolder.Take(options.RepositoryPath));
         try
         {
-            await job.BeginAsync(disk, cancellationToken).ConfigureAwait(false);
+            await job.BeginAsync(cancellationToken).ConfigureAwait(false);
             return job;
         }
         catch
@@ -71,33 +68,23 @@ public sealed class BackupJob : IAsyncDisposable
     }
 
     /// <summary>What the session has to tell and nobody has been told yet, such as that temp is nearly full; null for nothing.</summary>
-    public string? TakeWarning() => ((ISnapshotSource?)_session)?.TakeWarning();
+    public string? TakeWarning() => _session?.TakeWarning();
 
-    /// <summary>Backs up the next piece; false when there was none left.</summary>
-    public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
-    {
-        if (await _read!.NextAsync(cancellationToken).ConfigureAwait(false) is not { } chunk)
-        {
-            return false;
-        }
-
-        await _writer!.WriteAsync(chunk, cancellationToken).ConfigureAwait(false);
-        return true;
-    }
+    /// <inheritdoc cref="SnapshotCopy.StepAsync"/>
+    public ValueTask<bool> StepAsync(CancellationToken cancellationToken = default) => _copy!.StepAsync(cancellationToken);
 
     /// <summary>Makes it a backup, and lets the bitmap count from it.</summary>
     /// <remarks>The disk is flushed first: storage that has lost writes says so then, and what was read of it is no backup.</remarks>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
-        await _session!.Disk.Device.FlushAsync(cancellationToken).ConfigureAwait(false);
-        Backup backup = await _writer!.CompleteAsync(cancellationToken).ConfigureAwait(false);
-        Bitmap? bitmap = _session.Bitmap;
-        await _session.StopAsync(isSuccess: true).ConfigureAwait(false);
-        if (bitmap is not null && bitmap.BaselineId != _session.InstantId)
+        await _disk.FlushAsync(cancellationToken).ConfigureAwait(false);
+        Backup backup = await _copy!.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        if (!await _session!.EndAsync(isSuccess: true).ConfigureAwait(false))
         {
+            _mayRetain = false; // While the bitmap counts from an older backup, that one must stay.
             _notes.Add(
-                $"The backup is good, but the session broke at its end, so the bitmap '{bitmap.Name}' still counts from the backup " +
-                "before: the next one will hold this one's changes again.");
+                $"The backup is good, but the session broke at its end, so the bitmap '{backup.Point!.Bitmap}' still counts from the " +
+                "backup before: the next one will hold this one's changes again.");
         }
 
         return backup;
@@ -108,8 +95,7 @@ public sealed class BackupJob : IAsyncDisposable
     /// <exception cref="BlockException">Why one can't be taken out; the next job tries again.</exception>
     public async ValueTask RetainAsync(CancellationToken cancellationToken = default)
     {
-        // While the bitmap counts from an older backup, that one must stay.
-        if (_options.Keep is not { } keep || _isOtherSource || (_session!.Bitmap is { } bitmap && bitmap.BaselineId != _session.InstantId))
+        if (_options.Keep is not { } keep || !_mayRetain)
         {
             return;
         }
@@ -127,19 +113,14 @@ public sealed class BackupJob : IAsyncDisposable
     {
         try
         {
-            if (_read is not null)
+            if (_copy is not null)
             {
-                await _read.DisposeAsync().ConfigureAwait(false);
-            }
-
-            if (_writer is not null)
-            {
-                await _writer.DisposeAsync().ConfigureAwait(false);
+                await _copy.DisposeAsync().ConfigureAwait(false);
             }
 
             if (_session is not null)
             {
-                await _session.StopAsync().ConfigureAwait(false);
+                _ = await _session.EndAsync(isSuccess: false).ConfigureAwait(false);
             }
         }
         finally
@@ -148,7 +129,7 @@ public sealed class BackupJob : IAsyncDisposable
         }
     }
 
-    private async ValueTask BeginAsync(Disk disk, CancellationToken cancellationToken)
+    private async ValueTask BeginAsync(CancellationToken cancellationToken)
     {
         await FinishMergeAsync(cancellationToken).ConfigureAwait(false);
         Repository repository = _folder.Read();
@@ -158,33 +139,20 @@ public sealed class BackupJob : IAsyncDisposable
             _notes.Add(strays);
         }
 
-        JobBitmap choice = new(disk, _folder, repository, _options, _notes);
-        Bitmap? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
+        JobBitmap choice = new(_disk, _folder, repository, _options, _notes);
+        BitmapDescription? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
         SessionOptions options = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.ExactName };
-        _session = (await Session.StartAsync([disk], options, cancellationToken).ConfigureAwait(false))[0];
-        ISnapshotSource source = _session;
-        SizeBytes = source.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? _session.SizeBytes;
-        _writer = await BackupWriter
-            .CreateAsync(
-                new BackupOptions
-                {
-                    Path = _folder.Path,
-                    IsRepository = true,
-                    Repository = _folder,
-                    Format = _options.Format,
-                    Compression = _options.Compression,
-                    MustVerify = _options.MustVerify,
-                },
-                source,
-                cancellationToken)
-            .ConfigureAwait(false);
-        if (_writer.OtherSourceNote is { } note)
+        _session = await _disk.BeginSessionAsync(options, cancellationToken).ConfigureAwait(false);
+        SizeBytes = _session.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? _session.SizeBytes;
+        RepositoryTarget target =
+            await RepositoryTarget.CreateAsync(_options, _session, _folder, cancellationToken).ConfigureAwait(false);
+        if (target.OtherSourceNote is { } note)
         {
-            _isOtherSource = true;
+            _mayRetain = false;
             _notes.Add(_options.Keep is null ? note : $"{note} {KeepWaits}");
         }
 
-        _read = new SnapshotRead(source, new SnapshotReadOptions { DiscardConsumed = true });
+        _copy = await SnapshotCopy.StartAsync(_session, target, new SnapshotReadOptions { DiscardConsumed = true }).ConfigureAwait(false);
     }
 
     // A merge that can't be finished costs space; tonight's backup matters more.

@@ -3,7 +3,6 @@ using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Backups.Jobs;
 
@@ -22,8 +21,11 @@ namespace Fleece.Backups.Jobs;
 /// <param name="options">The job.</param>
 /// <param name="notes">Takes what the user should hear; whole sentences.</param>
 internal sealed class JobBitmap(
-    Disk disk, RepositoryFolder folder, Repository repository, BackupJobOptions options, List<string> notes)
+    IFleeceable disk, RepositoryFolder folder, Repository repository, BackupJobOptions options, List<string> notes)
 {
+    private BitmapDescription[] _own = [];
+    private BitmapDescription[] _ofParents = [];
+
     /// <summary>What the session is called without a bitmap. No other job uses it.</summary>
     public string SessionName { get; } = RepositoryIdentity.NewAt(folder.Path).BitmapName;
 
@@ -31,7 +33,7 @@ internal sealed class JobBitmap(
     /// <returns>Null for a disk that does not change, or that others change as well, which is backed up in full each time.</returns>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, or why a bitmap or the identity can't be read
     /// or written.</exception>
-    public async ValueTask<Bitmap?> FindAsync(CancellationToken cancellationToken)
+    public async ValueTask<BitmapDescription?> FindAsync(CancellationToken cancellationToken)
     {
         if (disk.IsShared)
         {
@@ -47,6 +49,10 @@ internal sealed class JobBitmap(
             return null;
         }
 
+        ILookup<bool, BitmapDescription> bitmaps =
+            (await disk.ListBitmapsAsync(cancellationToken).ConfigureAwait(false)).ToLookup(bitmap => bitmap.ParentPath is null);
+        _own = [.. bitmaps[true]];
+        _ofParents = [.. bitmaps[false]];
         if (options.Bitmap is not { } name)
         {
             return await FindDefaultAsync(cancellationToken).ConfigureAwait(false);
@@ -64,7 +70,7 @@ internal sealed class JobBitmap(
         Left,
     }
 
-    private async ValueTask<Bitmap> FindDefaultAsync(CancellationToken cancellationToken)
+    private async ValueTask<BitmapDescription> FindDefaultAsync(CancellationToken cancellationToken)
     {
         RepositoryIdentity? identity = RepositoryIdentity.Read(folder.Lock, out string? fault);
         if (FindOwn(identity) is { } own)
@@ -91,30 +97,34 @@ internal sealed class JobBitmap(
         return await MakeAsync(identity.BitmapName, cancellationToken).ConfigureAwait(false);
     }
 
-    private bool CountsFromHere(Bitmap bitmap) =>
+    private bool CountsFromHere(BitmapDescription bitmap) =>
         bitmap.BaselineId is { } id && repository.Find(id) is { State: PointState.Kept };
 
     // Of a folder that was moved or copied nothing tells whether the other one is still there.
-    private bool MayServeAnother(Bitmap bitmap, RepositoryIdentity? identity)
+    private bool MayServeAnother(BitmapDescription bitmap, RepositoryIdentity? identity)
     {
         bool isOurs = identity?.IsFrom(folder.Path) == true && IsCalled(bitmap, identity.BitmapName);
         return bitmap.BaselineId is not null && (!isOurs || !CountsFromHere(bitmap));
     }
 
-    private Bitmap? FindCalled(string name) => disk.Bitmaps.TryFindOwn(name);
+    // By the name that is stored, else by the one that is shown, else without regard to case, as wherever a user names a bitmap.
+    private BitmapDescription? FindCalled(string name) => _own
+        .Where(bitmap => bitmap.ExactName == name || IsCalled(bitmap, name))
+        .MaxBy(bitmap => (bitmap.ExactName == name, bitmap.Name == name));
 
-    private static bool IsCalled(Bitmap bitmap, string name) => string.Equals(bitmap.Name, name, StringComparison.OrdinalIgnoreCase);
+    private static bool IsCalled(BitmapDescription bitmap, string name) =>
+        string.Equals(bitmap.Name, PrintableText.Of(name), StringComparison.OrdinalIgnoreCase);
 
-    private Bitmap? FindOwn(RepositoryIdentity? identity)
+    private BitmapDescription? FindOwn(RepositoryIdentity? identity)
     {
-        Bitmap? named = identity is null ? null : FindCalled(identity.BitmapName);
+        BitmapDescription? named = identity is null ? null : FindCalled(identity.BitmapName);
         if (named is not null && (named.BaselineId is null || CountsFromHere(named)))
         {
             return named;
         }
 
-        return disk.Bitmaps.All
-                .Where(bitmap => !bitmap.IsOfParent && RepositoryIdentity.IsDefaultBitmap(bitmap.Name) && CountsFromHere(bitmap))
+        return _own
+                .Where(bitmap => RepositoryIdentity.IsDefaultBitmap(bitmap.Name) && CountsFromHere(bitmap))
                 .MaxBy(bitmap => repository.Find(bitmap.BaselineId!.Value)!.Number)
             ?? named
             ?? (repository.Manifests is [.., { BitmapName: { } last }] && RepositoryIdentity.IsDefaultBitmap(last) &&
@@ -122,9 +132,9 @@ internal sealed class JobBitmap(
     }
 
     // An empty folder where a repository was: more often a volume that is not mounted than a wish for a new one.
-    private Bitmap? FindLeft() => repository.Manifests.Count + repository.Faults.Count + repository.Strays.Count != 0 ? null
-        : disk.Bitmaps.All.FirstOrDefault(bitmap =>
-            !bitmap.IsOfParent && bitmap.BaselineId is not null && RepositoryIdentity.IsBitmapOfPath(bitmap.Name, folder.Path));
+    private BitmapDescription? FindLeft() => repository.Manifests.Count + repository.Faults.Count + repository.Strays.Count != 0 ? null
+        : Array.Find(_own, bitmap =>
+            bitmap.BaselineId is not null && RepositoryIdentity.IsBitmapOfPath(bitmap.Name, folder.Path));
 
     private RepositoryIdentity TakeIdentity(string? fault)
     {
@@ -138,29 +148,23 @@ internal sealed class JobBitmap(
         return identity;
     }
 
-    private ValueTask<Bitmap> MakeAsync(string name, CancellationToken cancellationToken)
+    private ValueTask<BitmapDescription> MakeAsync(string name, CancellationToken cancellationToken)
     {
-        Bitmap? ofParent = disk.Bitmaps.All.FirstOrDefault(bitmap => bitmap.IsOfParent && IsCalled(bitmap, name));
+        BitmapDescription? ofParent = Array.Find(_ofParents, bitmap => IsCalled(bitmap, name));
         NoteFull(ofParent is not null
-            ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ImagePath}': the disk is an overlay over that now, " +
+            ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ParentPath}': the disk is an overlay over that now, " +
               "and no bitmap of the overlay has recorded what changed since"
             : $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
-            (disk.Bitmaps.IsPersistent ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
-        return disk.Bitmaps.CreateAsync(name, cancellationToken: cancellationToken);
+            (disk.HasPersistentBitmaps ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
+        return disk.CreateBitmapAsync(name, cancellationToken);
     }
 
-    private async ValueTask<Bitmap> UseAsync(Bitmap found, Advice advice, CancellationToken cancellationToken)
+    private async ValueTask<BitmapDescription> UseAsync(BitmapDescription found, Advice advice, CancellationToken cancellationToken)
     {
         bool isElsewhere = found.BaselineId is not null && !CountsFromHere(found);
         if (MustBeginAnew(found) || (options.IsFull && !isElsewhere))
         {
-            await disk.Bitmaps.ClearAsync(found.ExactName, cancellationToken).ConfigureAwait(false);
-            if (!found.IsEnabled)
-            {
-                await disk.Bitmaps.EnableAsync(found.ExactName, cancellationToken).ConfigureAwait(false);
-            }
-
-            return disk.Bitmaps.Find(found.ExactName);
+            return await disk.RestartBitmapAsync(found.ExactName, cancellationToken).ConfigureAwait(false);
         }
 
         if (isElsewhere)
@@ -178,11 +182,11 @@ internal sealed class JobBitmap(
         return found;
     }
 
-    private void NoteStays(Bitmap bitmap) => notes.Add(
+    private void NoteStays(BitmapDescription bitmap) => notes.Add(
         $"The bitmap '{bitmap.Name}' stays as it is, because another repository may count with it, such as a copy of this one. If none " +
         "does, remove it with Remove-FleeceBitmap.");
 
-    private BlockException ParentMissing(Bitmap bitmap, Advice advice) => new(
+    private BlockException ParentMissing(BitmapDescription bitmap, Advice advice) => new(
         BlockErrorKind.BackupParentMissing,
         $"The bitmap '{bitmap.Name}' of '{disk.Name}' counts from the instant {bitmap.BaselineId}, and '{folder.Path}' has no backup of " +
         "it. See that the right folder is named and its volume is mounted. " +
@@ -207,7 +211,7 @@ internal sealed class JobBitmap(
 
     // A bitmap that can't be trusted, or is disabled, can't say what has changed, and waiting for a hand to clear or enable it would cost
     // every night until then.
-    private bool MustBeginAnew(Bitmap bitmap)
+    private bool MustBeginAnew(BitmapDescription bitmap)
     {
         if (!bitmap.IsEnabled)
         {
@@ -217,14 +221,14 @@ internal sealed class JobBitmap(
             return true;
         }
 
-        if (bitmap.State != BitmapState.Untrusted)
+        if (bitmap.Fault is null)
         {
             return false;
         }
 
         if (!options.IsFull)
         {
-            notes.Add($"A full backup is made, because the bitmap '{bitmap.Name}' can't be trusted. {bitmap.Reason}");
+            notes.Add($"A full backup is made, because the bitmap '{bitmap.Name}' can't be trusted. {bitmap.Fault}");
         }
 
         return true;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Block.Files;
 
@@ -21,17 +20,20 @@ internal static class FileManifest
     public static string ImageOf(string path) => path.EndsWith(Extension, StringComparison.Ordinal) ? path[..^Extension.Length] : path;
 
     /// <summary>Refuses a destination beside which a manifest would describe the wrong image, or where none can be written.</summary>
+    /// <param name="imagePath">The image.</param>
+    /// <param name="overwrite">True when the image that is there, and its manifest, are to be replaced.</param>
+    /// <param name="hasManifest">True when the new image is to have a manifest.</param>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/></exception>
-    public static void CheckDestination(BackupOptions options)
+    public static void CheckDestination(string imagePath, bool overwrite, bool hasManifest)
     {
-        string path = PathFor(options.Path);
+        string path = PathFor(imagePath);
         if (!File.Exists(path))
         {
             return;
         }
 
         bool isManifest = IsManifest(path);
-        if (isManifest && !options.Overwrite)
+        if (isManifest && !overwrite)
         {
             throw new BlockException(
                 BlockErrorKind.AlreadyExists,
@@ -40,7 +42,7 @@ internal static class FileManifest
                 path);
         }
 
-        if (!isManifest && options.HasManifest)
+        if (!isManifest && hasManifest)
         {
             throw new BlockException(
                 BlockErrorKind.AlreadyExists,

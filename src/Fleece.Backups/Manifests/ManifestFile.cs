@@ -28,8 +28,12 @@ internal static class ManifestFile
     public static void Write(string path, Manifest manifest)
     {
         WritePartial(path, manifest);
-        FileNames.Move(path + RepositoryNames.Partial, path, overwrite: true);
+        Rename(path, overwrite: true);
     }
+
+    /// <summary>Gives a manifest that <see cref="WritePartial"/> has written its name.</summary>
+    public static void Rename(string path, bool overwrite = false) =>
+        FileNames.Move(path + RepositoryNames.Partial, path, overwrite);
 
     /// <summary>Writes the manifest, durably, under the name it has before its backup is one.</summary>
     public static void WritePartial(string path, Manifest manifest)

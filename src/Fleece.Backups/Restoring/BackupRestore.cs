@@ -63,14 +63,14 @@ public sealed class BackupRestore : IAsyncDisposable
             RestoreFile.CheckDestination(options);
         }
 
-        Repository repository = Repository.ReadFor(point);
+        Repository repository = RepositoryReader.ReadFor(point);
         IReadOnlyList<Manifest> chain = repository.ChainOf(point.Manifest);
         RestorePlan plan = RestorePlan.Make(chain, range, point.Path);
         List<ContentReader> layers = [];
         try
         {
             await OpenLayersAsync(repository, point, chain, layers, cancellationToken).ConfigureAwait(false);
-            CheckUnchanged(Repository.ReadFor(point), chain);
+            CheckUnchanged(RepositoryReader.ReadFor(point), chain);
             await CheckUnsealedAsync(repository, chain, layers, cancellationToken).ConfigureAwait(false);
             IRestoreTarget target = options.DestinationUri is null
                 ? await RestoreFile.OpenAsync(options, plan, cancellationToken).ConfigureAwait(false)
@@ -158,12 +158,12 @@ public sealed class BackupRestore : IAsyncDisposable
         {
             foreach (Manifest manifest in chain)
             {
-                layers.Add(await repository.OpenAsync(manifest, cancellationToken).ConfigureAwait(false));
+                layers.Add(await repository.Images.OpenAsync(manifest, cancellationToken).ConfigureAwait(false));
             }
         }
         catch (BlockException e) when (e.Kind == BlockErrorKind.BackupChainBroken)
         {
-            CheckUnchanged(Repository.ReadFor(point), chain);
+            CheckUnchanged(RepositoryReader.ReadFor(point), chain);
             throw;
         }
     }
@@ -189,7 +189,7 @@ public sealed class BackupRestore : IAsyncDisposable
         {
             if (!chain[layer].IsSealed)
             {
-                await ContentMap.CheckAsync(repository, chain[layer], layers[layer], cancellationToken).ConfigureAwait(false);
+                await repository.Images.CheckMapAsync(chain[layer], layers[layer], cancellationToken).ConfigureAwait(false);
             }
         }
     }

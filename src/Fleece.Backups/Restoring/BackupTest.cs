@@ -84,7 +84,7 @@ public sealed class BackupTest : IAsyncDisposable
             if (_reader is not null && !_isMapCompared)
             {
                 _isMapCompared = true;
-                await ContentMap.CheckAsync(_repository, _point.Manifest, _reader, cancellationToken).ConfigureAwait(false);
+                await _repository.Images.CheckMapAsync(_point.Manifest, _reader, cancellationToken).ConfigureAwait(false);
                 return true;
             }
 
@@ -121,11 +121,11 @@ public sealed class BackupTest : IAsyncDisposable
     {
         Manifest manifest = _point.Manifest;
         IReadOnlyList<Manifest> chain = _repository.ChainOf(manifest);
-        ContentReader reader = await _repository.OpenAsync(manifest, cancellationToken).ConfigureAwait(false);
+        ContentReader reader = await _repository.Images.OpenAsync(manifest, cancellationToken).ConfigureAwait(false);
         bool isKept = false;
         try
         {
-            if (manifest.State == PointState.Kept && !_repository.HoldsItsParent(manifest))
+            if (manifest.State == PointState.Kept && !_repository.Images.HoldsItsParent(manifest))
             {
                 _point.CheckFile(); // During a merge the manifest follows the file.
             }

@@ -12,16 +12,12 @@ namespace Fleece.Backups.Restoring;
 /// </remarks>
 internal sealed class RestoreExport(IBlockNode image) : IRestoreTarget
 {
-    /// <inheritdoc/>
     public IBlockNode Image => image;
 
-    /// <inheritdoc/>
     public bool ReadsAsZero => false;
 
-    /// <inheritdoc/>
     public int ResumedSteps => 0;
 
-    /// <inheritdoc/>
     public string? Note => null;
 
     /// <summary>Connects and checks that the disk fits.</summary>
@@ -29,15 +25,16 @@ internal sealed class RestoreExport(IBlockNode image) : IRestoreTarget
     public static async ValueTask<RestoreExport> ConnectAsync(
         RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken) =>
         new((await ExportTarget.ConnectAsync(
-            options.DestinationUri!, new NbdNodeOptions { Tls = options.Tls }, plan.Range.LengthBytes, options.Overwrite, cancellationToken)
-            .ConfigureAwait(false)).Image);
+            options.DestinationUri!,
+            new NbdNodeOptions { Tls = options.Tls },
+            plan.Range.LengthBytes,
+            options.Overwrite,
+            mustVerify: false,
+            cancellationToken).ConfigureAwait(false)).Image);
 
-    /// <inheritdoc/>
     public ValueTask MakeDurableAsync(int steps, CancellationToken cancellationToken) => Image.FlushAsync(cancellationToken);
 
-    /// <inheritdoc/>
     public ValueTask CompleteAsync() => Image.DisposeAsync();
 
-    /// <inheritdoc/>
     public ValueTask AbandonAsync(int steps) => Image.DisposeAsync();
 }

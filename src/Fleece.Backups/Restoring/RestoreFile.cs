@@ -20,36 +20,35 @@ internal sealed class RestoreFile : IRestoreTarget
     {
         _options = options;
         _plan = plan;
-        _partialPath = PartialPathOf(options);
+        _partialPath = PartialImage.PathFor(options.DestinationPath);
         _fingerprint = plan.Fingerprint();
         Image = image;
         ResumedSteps = resumedSteps;
         Note = note;
     }
 
-    /// <inheritdoc/>
     public IBlockNode Image { get; }
 
-    /// <inheritdoc/>
     public bool ReadsAsZero => true;
 
-    /// <inheritdoc/>
     public int ResumedSteps { get; }
 
-    /// <inheritdoc/>
     public string? Note { get; }
 
-    /// <summary>Refuses a file that must not be replaced, and one that somebody has open.</summary>
-    public static void CheckDestination(RestoreOptions options) => FileTarget.CheckDestination(
-        new BackupOptions { Path = options.DestinationPath, Overwrite = options.Overwrite, HasManifest = false });
+    /// <summary>Refuses a file that must not be replaced, and one that is open.</summary>
+    public static void CheckDestination(RestoreOptions options)
+    {
+        PartialImage.CheckDestination(options.DestinationPath, options.Overwrite);
+        FileManifest.CheckDestination(options.DestinationPath, options.Overwrite, hasManifest: false);
+    }
 
     /// <summary>Makes the partial file, or takes up the one that an interrupted restore left.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/>, or why the file can't be made or opened.</exception>
     public static async ValueTask<RestoreFile> OpenAsync(RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken)
     {
-        string partialPath = PartialPathOf(options);
+        string partialPath = PartialImage.PathFor(options.DestinationPath);
         ImageCreateOptions layout = options.Image with { SizeBytes = plan.Range.LengthBytes };
-        int? doneSteps = RestoreProgress.Find(partialPath, plan, out bool isDamaged);
+        int? doneSteps = RestoreProgress.Find(options.DestinationPath, plan, out bool isDamaged);
         if (isDamaged)
         {
             // No restore can go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
@@ -59,9 +58,8 @@ internal sealed class RestoreFile : IRestoreTarget
 
         if (!File.Exists(partialPath))
         {
-            RestoreProgress.Delete(partialPath);
-            IBlockNode made = await FileTarget.CreateImageAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
-            return new RestoreFile(options, plan, made, resumedSteps: 0, isDamaged ? BeginsAnew(partialPath) : null);
+            PartialImage made = await PartialImage.CreateAsync(options.DestinationPath, layout, cancellationToken).ConfigureAwait(false);
+            return new RestoreFile(options, plan, made.Node, resumedSteps: 0, isDamaged ? BeginsAnew(partialPath) : null);
         }
 
         if (doneSteps is null)
@@ -78,23 +76,20 @@ internal sealed class RestoreFile : IRestoreTarget
         return new RestoreFile(options, plan, image, doneSteps.Value);
     }
 
-    /// <inheritdoc/>
     public async ValueTask MakeDurableAsync(int steps, CancellationToken cancellationToken)
     {
         await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
-        RestoreProgress.Write(_partialPath, _plan, _fingerprint, steps);
+        RestoreProgress.Write(_options.DestinationPath, _plan, _fingerprint, steps);
     }
 
-    /// <inheritdoc/>
     public async ValueTask CompleteAsync()
     {
         await Image.DisposeAsync().ConfigureAwait(false);
         FileManifest.RemoveStale(_options.DestinationPath);
         FileNames.Move(_partialPath, _options.DestinationPath, _options.Overwrite);
-        RestoreProgress.Delete(_partialPath);
+        FileNames.Delete(PartialImage.ProgressPathFor(_options.DestinationPath));
     }
 
-    /// <inheritdoc/>
     public async ValueTask AbandonAsync(int steps)
     {
         if (steps == 0)
@@ -120,6 +115,4 @@ internal sealed class RestoreFile : IRestoreTarget
 
     private static string BeginsAnew(string partialPath) =>
         $"The restore begins anew: how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged.";
-
-    private static string PartialPathOf(RestoreOptions options) => options.DestinationPath + RepositoryNames.Partial;
 }

@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Fleece.Backups.Writing;
 using Fleece.Block.Files;
 
 namespace Fleece.Backups.Restoring;
@@ -13,20 +14,18 @@ namespace Fleece.Backups.Restoring;
 /// </remarks>
 internal static class RestoreProgress
 {
-    private const string Extension = ".progress";
-
     // Two numbers and two digests in hexadecimal.
     private const int MaximumBytes = 256;
 
     /// <summary>The steps that are done already in a partial file; null when it is not of this plan.</summary>
-    /// <param name="partialPath">The partial file.</param>
+    /// <param name="destinationPath">The name that the partial file is to have.</param>
     /// <param name="plan">The plan.</param>
     /// <param name="isDamaged">True when there is a note that can't be believed: no restore can go on with the partial file.</param>
-    public static int? Find(string partialPath, RestorePlan plan, out bool isDamaged)
+    public static int? Find(string destinationPath, RestorePlan plan, out bool isDamaged)
     {
-        string path = partialPath + Extension;
+        string path = PartialImage.ProgressPathFor(destinationPath);
         isDamaged = false;
-        if (!File.Exists(partialPath) || !File.Exists(path))
+        if (!File.Exists(PartialImage.PathFor(destinationPath)) || !File.Exists(path))
         {
             return null;
         }
@@ -41,9 +40,9 @@ internal static class RestoreProgress
     }
 
     /// <summary>Notes the steps that are durable.</summary>
-    public static void Write(string partialPath, RestorePlan plan, string fingerprint, int steps)
+    public static void Write(string destinationPath, RestorePlan plan, string fingerprint, int steps)
     {
-        string path = partialPath + Extension;
+        string path = PartialImage.ProgressPathFor(destinationPath);
         string newPath = path + ".new";
         FileNames.Delete(newPath);
         using (LocalFile file = LocalFile.Create(newPath, 0))
@@ -55,9 +54,6 @@ internal static class RestoreProgress
 
         FileNames.Move(newPath, path, overwrite: true);
     }
-
-    /// <summary>Forgets it.</summary>
-    public static void Delete(string partialPath) => FileNames.Delete(partialPath + Extension);
 
     private static string Read(string path)
     {

@@ -31,31 +31,6 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
 
     private string ManifestPath => folder.InFolder(RepositoryNames.ManifestFor(point.FileName));
 
-    /// <summary>True when the formats let one file take the other's place.</summary>
-    public static bool CanMerge(Manifest point, Manifest successor) => point.Format == successor.Format;
-
-    /// <summary>Refuses a merge that no job can have begun.</summary>
-    /// <param name="point">The backup that is on its way out.</param>
-    /// <param name="successor">The one that its manifest names; null when that is not in the repository.</param>
-    /// <param name="children">Those that build on it.</param>
-    /// <returns>What is wrong with its manifest; null when nothing is.</returns>
-    public static string? FindFault(Manifest point, Manifest? successor, IEnumerable<Manifest> children)
-    {
-        string says = $"its field 'state' is {point.State}, and its field 'successorId' names ";
-        return successor is null ? $"{says}{point.SuccessorId}, a backup that can't be found in the repository"
-            : !Follows(point, successor) ? $"{says}the backup {successor.Number}, which can't take its place"
-            : children.FirstOrDefault(child => child.Id != successor.Id) is { } other
-                ? $"{says}the backup {successor.Number}, but the backup {other.Number} builds on it too"
-            : null;
-    }
-
-    // Once the successor is described, it builds on what the point was built on.
-    private static bool Follows(Manifest point, Manifest successor) =>
-        successor.Number > point.Number && successor.SizeBytes == point.SizeBytes && CanMerge(point, successor) &&
-        (successor.ParentId == point.Id ||
-            (point.State == PointState.Merged && successor.ParentId == point.ParentId && successor.ChainId == point.ChainId &&
-                (successor.HasMerged || !successor.IsSealed)));
-
     /// <summary>Does it, or goes on where a killed job stopped.</summary>
     /// <exception cref="BlockException">What can't be read or written. Before anything was changed, or else the next job goes on.
     /// </exception>
@@ -74,7 +49,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     // every moment of the merge.
     private async ValueTask<Manifest> CheckAsync(CancellationToken cancellationToken)
     {
-        ContentReader newer = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
+        ContentReader newer = await repository.Images.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
         await using (newer.ConfigureAwait(false))
         {
             await CheckUnsealedAsync(successor, newer, cancellationToken).ConfigureAwait(false);
@@ -83,7 +58,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
 
         RangeSet covered = successor.Ranges;
         List<ContentExtent> remaining = [];
-        ContentReader older = await repository.OpenAsync(point, cancellationToken).ConfigureAwait(false);
+        ContentReader older = await repository.Images.OpenAsync(point, cancellationToken).ConfigureAwait(false);
         await using (older.ConfigureAwait(false))
         {
             await CheckUnsealedAsync(point, older, cancellationToken).ConfigureAwait(false);
@@ -102,7 +77,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     {
         if (!manifest.IsSealed)
         {
-            await ContentMap.CheckAsync(repository, manifest, reader, cancellationToken).ConfigureAwait(false);
+            await repository.Images.CheckMapAsync(manifest, reader, cancellationToken).ConfigureAwait(false);
             await reader.CheckAllAsync([.. manifest.Content.Where(extent => extent.IsZero)], cancellationToken).ConfigureAwait(false);
         }
     }
@@ -135,7 +110,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
 
     private async ValueTask<Manifest> CopyAsync(Manifest merging, CancellationToken cancellationToken)
     {
-        ContentReader reader = await repository.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
+        ContentReader reader = await repository.Images.OpenAsync(successor, cancellationToken).ConfigureAwait(false);
         await using (reader.ConfigureAwait(false))
         {
             await CopyAsync(reader, merging, cancellationToken).ConfigureAwait(false);
@@ -151,7 +126,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
     private async ValueTask CopyAsync(ContentReader reader, Manifest merging, CancellationToken cancellationToken)
     {
         // Opened before anything says that the point is gone: whoever reads it, or one that builds on it, has the file open too.
-        IBlockNode image = await repository.OpenToMergeAsync(point, cancellationToken).ConfigureAwait(false);
+        IBlockNode image = await repository.Images.OpenToMergeAsync(point, cancellationToken).ConfigureAwait(false);
         try
         {
             ManifestFile.Write(ManifestPath, merging);

@@ -106,5 +106,5 @@ public sealed class Retention(RepositoryFolder folder)
     }
 
     private static Manifest? FindSuccessor(Repository repository, Manifest manifest) =>
-        repository.ChildrenOf(manifest.Id).ToArray() is [var only] && PointMerge.CanMerge(manifest, only) ? only : null;
+        repository.ChildrenOf(manifest.Id).ToArray() is [var only] && Succession.CanMerge(manifest, only) ? only : null;
 }

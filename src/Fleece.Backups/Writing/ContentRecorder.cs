@@ -95,7 +95,6 @@ internal sealed class ContentRecorder : IDisposable
         return extents;
     }
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (ExtentDigests digests in _digests)

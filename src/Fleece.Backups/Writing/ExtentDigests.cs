@@ -44,7 +44,6 @@ internal sealed class ExtentDigests : IDisposable
         return _extents;
     }
 
-    /// <inheritdoc/>
     public void Dispose() => _hash.Dispose();
 
     private void End()

@@ -18,7 +18,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
     /// <see cref="BlockErrorKind.BackupForeign"/>, <see cref="BlockErrorKind.BackupChainBroken"/>,
     /// <see cref="BlockErrorKind.AlreadyExists"/>,
     /// <see cref="BlockErrorKind.InvalidArgument"/>.</exception>
-    public static RepositoryPlan Make(Repository repository, ISnapshotSource source, BackupOptions options)
+    public static RepositoryPlan Make(Repository repository, ISnapshotSource source, RepositoryTargetOptions options)
     {
         SnapshotIdentity identity = Identify(source, options);
         CheckDisk(repository, identity, source.SizeBytes);
@@ -52,7 +52,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
     /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>: it is a live disk.
     /// <see cref="BlockErrorKind.BackupUnidentified"/>: nothing says which disk it is of. Or as <see cref="SnapshotIdentity.Of"/>.
     /// </exception>
-    public static SnapshotIdentity Identify(ISnapshotSource source, BackupOptions options)
+    public static SnapshotIdentity Identify(ISnapshotSource source, RepositoryTargetOptions options)
     {
         SnapshotIdentity identity = SnapshotIdentity.Of(source, options.DiskName);
         if (identity.IsLive)
@@ -61,14 +61,14 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
                 BlockErrorKind.DiskShared,
                 $"'{source.Id}' is a live disk, which changes while it is read, and a repository takes points in time. Start a session " +
                 "where it is served, and read its snapshot, DISK/SESSION.",
-                options.Path);
+                options.RepositoryPath);
         }
 
         return source.Identity is not null || options.DiskName is not null ? identity : throw new BlockException(
             BlockErrorKind.BackupUnidentified,
             $"The server of '{source.Id}' does not tell which disk it is, and a repository takes one disk. Name the disk with -Disk: the " +
             "backup is a full one then, and its instant the time at which it is read.",
-            options.Path);
+            options.RepositoryPath);
     }
 
     private static void CheckDisk(Repository repository, SnapshotIdentity identity, long sizeBytes)
@@ -129,7 +129,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         // What it builds on must be there as well, or the new backup could never be restored.
         foreach (Manifest link in repository.ChainOf(parent))
         {
-            string path = repository.PathOf(link);
+            string path = repository.Images.PathOf(link);
             if (!File.Exists(path))
             {
                 throw new BlockException(

@@ -9,6 +9,25 @@ using Fleece.Images;
 
 namespace Fleece.Backups.Writing;
 
+/// <summary>What the next backup of a repository is to be; whether it is full or incremental the snapshot decides.</summary>
+internal record RepositoryTargetOptions
+{
+    /// <summary>The repository's folder.</summary>
+    public required string RepositoryPath { get; init; }
+
+    /// <inheritdoc cref="FileTargetOptions.DiskName"/>
+    public string? DiskName { get; init; }
+
+    /// <summary>The format; null for that of the backup it builds on, and qcow2 without one.</summary>
+    public ImageFormat? Format { get; init; }
+
+    /// <summary>The compression; null for zstd, where the format can.</summary>
+    public ImageCompression? Compression { get; init; }
+
+    /// <inheritdoc cref="FileTargetOptions.MustVerify"/>
+    public bool MustVerify { get; init; }
+}
+
 /// <summary>The next backup of a repository.</summary>
 /// <remarks>
 /// <para>It is an overlay on the backup of the instant that the snapshot counts from, or a full one where the snapshot shows the whole
@@ -19,124 +38,101 @@ namespace Fleece.Backups.Writing;
 internal sealed class RepositoryTarget : IBackupTarget
 {
     private readonly RepositoryFolder _folder;
-    private readonly bool _ownsFolder;
+    private readonly RepositoryFolder? _ownFolder;
     private readonly ISnapshotSource _source;
     private readonly RepositoryPlan _planned;
+    private readonly PartialImage _image;
     private readonly BlockRange[] _expected;
 
     private RepositoryTarget(
-        RepositoryFolder folder, bool ownsFolder, ISnapshotSource source, RepositoryPlan planned, IBlockNode image)
+        RepositoryFolder folder,
+        RepositoryFolder? ownFolder,
+        ISnapshotSource source,
+        RepositoryPlan planned,
+        PartialImage image,
+        bool mustVerify)
     {
         _folder = folder;
-        _ownsFolder = ownsFolder;
+        _ownFolder = ownFolder;
         _source = source;
         _planned = planned;
-        Image = image;
+        _image = image;
+        Traits = image.Traits with { KeepsManifest = true, MustVerify = mustVerify };
         _expected = source.Identity is { BaselineId: not null, Ranges: { } ranges }
             ? [.. RangeSet.Of(ranges).Ranges]
             : [new BlockRange(0, source.SizeBytes)];
     }
 
-    /// <inheritdoc/>
-    public string Destination => _folder.InFolder(_planned.Manifest.FileName);
+    public TargetTraits Traits { get; }
 
-    /// <inheritdoc/>
-    public ImageFormat? Format => _planned.Manifest.Format;
+    public IBlockNode Image => _image.Node;
 
-    /// <inheritdoc/>
-    public IBlockNode Image { get; }
-
-    /// <inheritdoc/>
-    public bool ReadsAsZero => _planned.Manifest.ParentId is null;
-
-    /// <inheritdoc/>
-    public bool ConfirmsWhenDurable => false;
-
-    /// <inheritdoc/>
-    public bool KeepsManifest => true;
-
-    /// <inheritdoc/>
-    public int WritesAtOnce => FileTarget.WritesAtOnceFor(_planned.Layout);
-
-    /// <inheritdoc/>
-    public BackupPoint? Point { get; private set; }
-
-    /// <inheritdoc/>
+    /// <summary>What tells that the backup may be of another disk than the one before it; whole sentences, null for nothing.</summary>
     public string? OtherSourceNote => _planned.OtherSourceNote;
 
-    private string PartialPath => Destination + RepositoryNames.Partial;
-
-    private string ManifestPath => _folder.InFolder(RepositoryNames.ManifestFor(_planned.Manifest.FileName));
+    private string ManifestPath => _folder.InFolder(_planned.Manifest.ManifestName);
 
     /// <summary>Chooses full or incremental, and makes the partial file.</summary>
+    /// <param name="options">What the backup is to be.</param>
+    /// <param name="source">What it will be of.</param>
+    /// <param name="taken">The repository, where the caller has taken it and gives it free; null to take it until the target has ended.
+    /// </param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, <see cref="BlockErrorKind.BackupForeign"/>,
     /// <see cref="BlockErrorKind.RepositoryBusy"/>, or why the file can't be made.</exception>
     public static async ValueTask<RepositoryTarget> CreateAsync(
-        BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken)
+        RepositoryTargetOptions options, ISnapshotSource source, RepositoryFolder? taken, CancellationToken cancellationToken)
     {
         _ = RepositoryPlan.Identify(source, options); // Before a folder is made for what it would not take.
-        RepositoryFolder folder = options.Repository ?? RepositoryFolder.Take(options.Path);
-        bool ownsFolder = options.Repository is null;
+        RepositoryFolder? own = taken is null ? RepositoryFolder.Take(options.RepositoryPath) : null;
+        RepositoryFolder folder = taken ?? own!;
         try
         {
             Repository repository = folder.Read();
             RepositoryPlan plan = RepositoryPlan.Make(repository, source, options);
             await CheckChainAsync(repository, plan.Manifest, cancellationToken).ConfigureAwait(false);
-            string partialPath = folder.InFolder(plan.Manifest.FileName) + RepositoryNames.Partial;
-            IBlockNode image = await FileTarget.CreateImageAsync(partialPath, plan.Layout, cancellationToken).ConfigureAwait(false);
-            return new RepositoryTarget(folder, ownsFolder, source, plan, image);
+            PartialImage image = await PartialImage
+                .CreateAsync(folder.InFolder(plan.Manifest.FileName), plan.Layout, cancellationToken).ConfigureAwait(false);
+            return new RepositoryTarget(folder, own, source, plan, image, options.MustVerify);
         }
         catch
         {
-            if (ownsFolder)
-            {
-                folder.Dispose();
-            }
-
+            own?.Dispose();
             throw;
         }
     }
 
-    /// <inheritdoc/>
-    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
+    public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
     {
         CheckCovers(_planned.Manifest with { Content = content });
-        await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
-        await Image.DisposeAsync().ConfigureAwait(false);
-        if (mustVerify)
-        {
-            await FileTarget.VerifyAsync(PartialPath, _planned.Layout, content, cancellationToken).ConfigureAwait(false);
-        }
-
-        Manifest manifest = _planned.Manifest.Complete(content, new FileInfo(PartialPath).Length);
+        await _image.CloseAsync(Traits.MustVerify ? content : null, cancellationToken).ConfigureAwait(false);
+        Manifest manifest = _planned.Manifest.Complete(content, _image.FileSizeBytes);
         _folder.Reached?.Invoke("durable");
         ManifestFile.WritePartial(ManifestPath, manifest);
         _folder.Reached?.Invoke("described");
-        FileNames.Move(PartialPath, Destination, overwrite: false);
+        _image.Rename(overwrite: false);
         _folder.Reached?.Invoke("named");
-        FileNames.Move(ManifestPath + RepositoryNames.Partial, ManifestPath, overwrite: false);
+        ManifestFile.Rename(ManifestPath);
         _folder.Reached?.Invoke("complete");
-        Point = new BackupPoint(_folder.Path, manifest);
-        End();
+        _ownFolder?.Dispose();
+        return new BackupPoint(_folder.Path, manifest);
     }
 
-    /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
         try
         {
-            await FileTarget.CloseFailedAsync(Image, isKept: false).ConfigureAwait(false);
-            FileNames.Delete(PartialPath);
+            _ = await _image.AbandonAsync(isKept: false).ConfigureAwait(false);
             if (!File.Exists(ManifestPath))
             {
-                FileNames.Delete(Destination);
+                FileNames.Delete(Traits.Destination);
             }
 
             FileNames.Delete(ManifestPath + RepositoryNames.Partial);
         }
         finally
         {
-            End();
+            _ownFolder?.Dispose();
         }
 
         return null;
@@ -147,15 +143,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     {
         foreach (Manifest link in plan.ParentId is { } parentId ? repository.ChainOf(repository.Find(parentId)!) : [])
         {
-            _ = await repository.CheckImageAsync(link, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private void End()
-    {
-        if (_ownsFolder)
-        {
-            _folder.Dispose();
+            _ = await repository.Images.CheckImageAsync(link, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -169,9 +157,9 @@ internal sealed class RepositoryTarget : IBackupTarget
 
         throw new BlockException(
             BlockErrorKind.BackupIncomplete,
-            $"The backup '{Destination}' was not made: {manifest.Ranges.Ranges.Sum(range => range.LengthBytes)} bytes of '{_source.Id}' " +
+            $"The backup '{Traits.Destination}' was not made: {manifest.Ranges.Ranges.Sum(range => range.LengthBytes)} bytes of '{_source.Id}' " +
             $"arrived, once or several times, and a repository takes all {_expected.Sum(range => range.LengthBytes)} of them, once. Read " +
             "the whole snapshot, before anything else consumes it.",
-            Destination);
+            Traits.Destination);
     }
 }

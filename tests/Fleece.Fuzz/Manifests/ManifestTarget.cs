@@ -131,7 +131,7 @@ internal sealed class ManifestTarget : FuzzTarget
         string path = Folder.Value.NewFile();
         try
         {
-            BackupPoint point = find(Repository.Read(folder));
+            BackupPoint point = find(RepositoryReader.Read(folder));
             await RestoreAsync(point, path).ConfigureAwait(false);
             if (expected is not null && !File.ReadAllBytes(path).AsSpan().SequenceEqual(
                 File.ReadAllBytes(Path.ChangeExtension(Path.Combine(folder, expected), Truth))))

@@ -6,41 +6,42 @@ using Fleece.Images;
 
 namespace Fleece.Backups.Repositories;
 
-/// <content>The images: which file holds a backup, and the only ways in which one is opened. Its header may come from a stranger, so it
-/// names no other file than the parent that the manifest names, beside it.</content>
-public sealed partial class Repository
+/// <summary>The images of a repository: which file holds a backup, and the only ways in which one is opened.</summary>
+/// <remarks>An image's header may come from a stranger, so it names no other file than the parent that the manifest names, beside it.
+/// </remarks>
+internal sealed class RepositoryImages(Repository repository)
 {
     /// <summary>
     /// The file that holds a backup's content. One that was merged into its successor has the successor's name already when its own is
     /// gone.
     /// </summary>
-    internal string PathOf(Manifest manifest)
+    public string PathOf(Manifest manifest)
     {
-        string path = System.IO.Path.Combine(Path, manifest.FileName);
+        string path = Path.Combine(repository.Path, manifest.FileName);
 
         // A successor has a higher number, so this ends.
-        while (manifest.State == PointState.Merged && !File.Exists(path) && Find(manifest.SuccessorId!.Value) is { } successor)
+        while (manifest.State == PointState.Merged && !File.Exists(path) && repository.Find(manifest.SuccessorId!.Value) is { } successor)
         {
             Invariant.Require(successor.Number > manifest.Number, "R5", "a merge goes into a backup with a higher number");
             manifest = successor;
-            path = System.IO.Path.Combine(Path, manifest.FileName);
+            path = Path.Combine(repository.Path, manifest.FileName);
         }
 
         return path;
     }
 
     /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
-    internal bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number && PathOf(parent) == PathOf(manifest);
+    public bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
+        repository.Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number && PathOf(parent) == PathOf(manifest);
 
     /// <summary>What a backup's file holds of the disk.</summary>
-    internal RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
-        ? Find(manifest.ParentId!.Value)!.Ranges.With(manifest.Ranges.Ranges)
+    public RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)
+        ? repository.Find(manifest.ParentId!.Value)!.Ranges.With(manifest.Ranges.Ranges)
         : manifest.Ranges;
 
     /// <summary>Opens a backup of the repository, without its parents. While it is open no other program changes the file.</summary>
     /// <exception cref="BlockException">As <see cref="CheckImageAsync"/>, or why the image can't be opened.</exception>
-    internal async ValueTask<ContentReader> OpenAsync(Manifest manifest, CancellationToken cancellationToken)
+    public async ValueTask<ContentReader> OpenAsync(Manifest manifest, CancellationToken cancellationToken)
     {
         _ = await CheckImageAsync(manifest, cancellationToken).ConfigureAwait(false);
         return await ContentReader.OpenAsync(
@@ -49,7 +50,7 @@ public sealed partial class Repository
 
     /// <summary>Opens a backup to merge another one into it. Its parents are opened too, as far as they are files of the folder.</summary>
     /// <inheritdoc cref="OpenAsync" path="/exception"/>
-    internal async ValueTask<IBlockNode> OpenToMergeAsync(Manifest manifest, CancellationToken cancellationToken)
+    public async ValueTask<IBlockNode> OpenToMergeAsync(Manifest manifest, CancellationToken cancellationToken)
     {
         _ = await CheckImageAsync(manifest, cancellationToken).ConfigureAwait(false);
         ImageOpenOptions opening = new()
@@ -68,7 +69,7 @@ public sealed partial class Repository
     /// must lead to one file.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, <see cref="BlockErrorKind.NotAFile"/>, or why the
     /// image can't be read.</exception>
-    internal async ValueTask<ImageInfo> CheckImageAsync(Manifest manifest, CancellationToken cancellationToken)
+    public async ValueTask<ImageInfo> CheckImageAsync(Manifest manifest, CancellationToken cancellationToken)
     {
         string path = PathOf(manifest);
         if (!manifest.IsSingleFile) // Of one that is a file of its own, the user names the path.
@@ -93,9 +94,41 @@ public sealed partial class Repository
         return info;
     }
 
+    /// <summary>Compares a manifest with what its image maps of the disk. What a manifest lists and the image does not map, every read
+    /// finds. This is the reverse: an overlay that maps what its manifest does not list has lost a part of the list, and a restore would
+    /// show its parent's content there. Of a cluster that is listed in part, the rest came from the parent.</summary>
+    /// <param name="manifest">The backup; nothing is compared for one that is being merged.</param>
+    /// <param name="reader">Its image.</param>
+    /// <param name="cancellationToken">Ends the work.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/>, <see cref="BlockErrorKind.BackupDigestMismatch"/>,
+    /// or as <see cref="CheckImageAsync"/>.</exception>
+    public async ValueTask CheckMapAsync(Manifest manifest, ContentReader reader, CancellationToken cancellationToken)
+    {
+        if (manifest.State != PointState.Kept)
+        {
+            return;
+        }
+
+        string path = PathOf(manifest);
+        ImageInfo info = await CheckImageAsync(manifest, cancellationToken).ConfigureAwait(false);
+        int unitBytes = manifest.Format == ImageFormat.Qcow2 ? info.BlockSizeBytes!.Value : info.LogicalSectorSizeBytes;
+        RangeSet listed = Outward(RangesIn(manifest), unitBytes, manifest.SizeBytes);
+        if (await reader.FindUnlistedAsync(listed, manifest.SizeBytes, cancellationToken).ConfigureAwait(false) is { } unlisted)
+        {
+            string manifestPath = Path.Combine(repository.Path, manifest.ManifestName);
+            throw new BlockException(
+                BlockErrorKind.ManifestInvalid,
+                $"'{manifestPath}' does not list the disk's {unlisted.LengthBytes} bytes at offset {unlisted.OffsetBytes}, which " +
+                $"'{path}' holds. One of the two files is not the one that was made: put the right one back from a copy.",
+                manifestPath,
+                unlisted.OffsetBytes,
+                "verify");
+        }
+    }
+
     private void CheckParent(Manifest manifest, ImageInfo info)
     {
-        Manifest? parent = IsOverlay(manifest) ? Find(manifest.ParentId!.Value) : null;
+        Manifest? parent = IsOverlay(manifest) ? repository.Find(manifest.ParentId!.Value) : null;
         if (parent is null && IsOverlay(manifest) && info.ParentPath is not null)
         {
             return; // Its manifest is gone, so no other name is known.
@@ -112,6 +145,11 @@ public sealed partial class Repository
         }
     }
 
+    private static RangeSet Outward(RangeSet ranges, int unitBytes, long sizeBytes) => RangeSet.Of(ranges.Ranges.Select(range =>
+        BlockRange.FromEnds(
+            range.OffsetBytes / unitBytes * unitBytes,
+            range.EndBytes > sizeBytes - unitBytes ? sizeBytes : (range.EndBytes + unitBytes - 1) / unitBytes * unitBytes)));
+
     private static string Describe(string? parentPath, ImageFormat? format) =>
         parentPath is null ? "none" : $"'{parentPath}' ({format?.ToString() ?? "no format"})";
 
@@ -123,7 +161,7 @@ public sealed partial class Repository
         // A parent has a lower number, so this ends.
         while (HoldsItsParent(manifest))
         {
-            manifest = Find(manifest.ParentId!.Value)!;
+            manifest = repository.Find(manifest.ParentId!.Value)!;
         }
 
         return manifest;
