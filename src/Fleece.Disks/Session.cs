@@ -11,7 +11,7 @@ namespace Fleece.Disks;
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-public sealed class Session : ISnapshotSource
+public sealed partial class Session : IFleeceSession
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -164,6 +164,12 @@ public sealed class Session : ISnapshotSource
         {
             return _stopping ??= EndAsync(isSuccess && State == SessionState.Active);
         }
+    }
+
+    async ValueTask<bool> IFleeceSession.EndAsync(bool isSuccess)
+    {
+        await StopAsync(isSuccess).ConfigureAwait(false);
+        return Bitmap is not { } bitmap || bitmap.BaselineId == InstantId;
     }
 
     /// <summary>The snapshot's runs from the disk's start to its end.</summary>

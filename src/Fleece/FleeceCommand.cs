@@ -10,8 +10,8 @@ namespace Fleece;
 
 /// <summary>What all cmdlets share: waiting with Ctrl+C, mapped errors, paths as PowerShell means them.</summary>
 /// <remarks>
-/// The pipeline thread is the only place of Fleece that blocks on asynchronous work. Clean-up belongs in
-/// <see cref="Dispose()"/>: it is the only method that runs after Ctrl+C, a throwing neighbour and Select-Object -First alike.
+/// The pipeline thread is the only place of Fleece that blocks on asynchronous work. Clean-up of what outlives a method belongs in
+/// <see cref="Dispose()"/>: it is the only one that runs after Ctrl+C, a throwing neighbour and Select-Object -First alike.
 /// </remarks>
 public abstract class FleeceCommand : PSCmdlet, IDisposable
 {

@@ -31,7 +31,7 @@ public sealed class BackupTests
         Session session = await Rig.StartAsync(disk);
         await disk.Device.WriteZeroesAsync(1000, SizeBytes - 2000);
 
-        Backup backup = await BackUpAsync(session, new BackupOptions { Path = rig.Folder.File(fileName) });
+        Backup backup = await BackUpAsync(session, new FileTargetOptions { Path = rig.Folder.File(fileName) });
 
         Assert.Equal(session.StartedAt, backup.Instant);
         await using Disk opened = await Disk.OpenAsync(backup.Path, options: new ImageOpenOptions { IsReadOnly = true });
@@ -47,7 +47,7 @@ public sealed class BackupTests
         Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
         string path = rig.Folder.File("b.raw");
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
-        BackupWriter writer = await BackupWriter.CreateAsync(new BackupOptions { Path = path }, chunks[0]);
+        BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = path }, session);
         await writer.WriteAsync(chunks[0]);
 
         Assert.False(File.Exists(path));
@@ -66,7 +66,7 @@ public sealed class BackupTests
         string partialPath = rig.Folder.File("b.raw.partial");
         FaultNode failing = new FaultNode(FileNode.Create(partialPath, SizeBytes)).FailNth(BlockOperationKind.Write, 5, BlockErrorKind.NoSpace);
         BackupWriter writer = new(
-            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, failing, manifest: null));
+            session, MakeTarget(rig.Folder.File("b.raw"), failing));
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => FeedAsync(session, writer));
         await writer.DisposeAsync();
@@ -100,8 +100,8 @@ public sealed class BackupTests
         await using Rig rig = new();
         Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session, new SnapshotReadOptions { ChunkSizeBytes = ChunkBytes });
-        BackupOptions options = new() { Path = rig.Folder.File("b.raw") };
-        await using BackupWriter writer = await BackupWriter.CreateAsync(options, chunks[0]);
+        FileTargetOptions options = new() { Path = rig.Folder.File("b.raw") };
+        await using BackupWriter writer = await FileBackup.BeginAsync(options, session);
         foreach (SnapshotChunk chunk in chunks.SkipLast(1))
         {
             await writer.WriteAsync(chunk);
@@ -118,10 +118,10 @@ public sealed class BackupTests
     {
         await using Rig rig = new();
         Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
-        SnapshotChunk mine = (await Rig.ChunksAsync(await Rig.StartAsync(disk, new SessionOptions { Name = "a" })))[0];
+        Session first = await Rig.StartAsync(disk, new SessionOptions { Name = "a" });
         SnapshotChunk foreign = (await Rig.ChunksAsync(await Rig.StartAsync(disk, new SessionOptions { Name = "b" })))[0];
-        await using BackupWriter writer = await BackupWriter.CreateAsync(
-            new BackupOptions { Path = rig.Folder.File("b.raw") }, mine);
+        await using BackupWriter writer = await FileBackup.BeginAsync(
+            new FileTargetOptions { Path = rig.Folder.File("b.raw") }, first);
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.WriteAsync(foreign));
 
@@ -134,8 +134,7 @@ public sealed class BackupTests
         await using Rig rig = new();
         Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
-        await using BackupWriter writer = await BackupWriter.CreateAsync(
-            new BackupOptions { Path = rig.Folder.File("b.raw") }, chunks[0]);
+        await using BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = rig.Folder.File("b.raw") }, session);
         chunks[0].Dispose();
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.WriteAsync(chunks[0]));
@@ -154,7 +153,7 @@ public sealed class BackupTests
         HoldNode target = new(FileNode.Create(partialPath, ChunkBytes));
         Hold storing = target.HoldNext(BlockOperationKind.Write);
         await using BackupWriter writer = new(
-            session, new FileTarget(new BackupOptions { Path = rig.Folder.File("b.raw") }, RawLayout, partialPath, target, manifest: null));
+            session, MakeTarget(rig.Folder.File("b.raw"), target));
         await writer.WriteAsync(chunk);
         await storing.Reached;
 
@@ -179,20 +178,22 @@ public sealed class BackupTests
         await File.WriteAllTextAsync(path + ".partial", "only copy");
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(
-            () => BackUpAsync(session, new BackupOptions { Path = path, Overwrite = true }));
+            () => BackUpAsync(session, new FileTargetOptions { Path = path, Overwrite = true }));
 
         Assert.Equal(BlockErrorKind.AlreadyExists, error.Kind);
         Assert.Equal("only copy", await File.ReadAllTextAsync(path + ".partial"));
     }
 
-    private static async Task<Backup> BackUpAsync(Session session, BackupOptions options)
+    private static FileTarget MakeTarget(string path, IBlockNode node) =>
+        new(new FileTargetOptions { Path = path }, new PartialImage(path, RawLayout, node), manifest: null);
+
+    private static async Task<Backup> BackUpAsync(Session session, FileTargetOptions options)
     {
         await using SnapshotRead read = new(session, Consuming);
-        SnapshotChunk chunk = (await read.NextAsync())!;
-        await using BackupWriter writer = await BackupWriter.CreateAsync(options, chunk);
-        for (SnapshotChunk? next = chunk; next is not null; next = await read.NextAsync())
+        await using BackupWriter writer = await FileBackup.BeginAsync(options, session);
+        while (await read.NextAsync() is { } chunk)
         {
-            await writer.WriteAsync(next);
+            await writer.WriteAsync(chunk);
         }
 
         return await writer.CompleteAsync();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Writing;
 using Fleece.Block;

@@ -63,9 +63,8 @@ public sealed class Ext4Tests
     private static async Task BackUpAsync(Session session, string path)
     {
         await using SnapshotRead read = new(session, new SnapshotReadOptions { DiscardConsumed = true });
-        SnapshotChunk? chunk = await read.NextAsync();
-        await using BackupWriter writer = await BackupWriter.CreateAsync(new BackupOptions { Path = path }, chunk!);
-        for (; chunk is not null; chunk = await read.NextAsync())
+        await using BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = path }, session);
+        while (await read.NextAsync() is { } chunk)
         {
             await writer.WriteAsync(chunk);
         }

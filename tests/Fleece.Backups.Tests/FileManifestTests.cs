@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
@@ -24,7 +25,7 @@ public sealed class FileManifestTests
         await disk.Device.WriteAsync(4096, rig.Seeds.Bytes(4096));
         Session second = await Rig.StartAsync(disk);
         FileTarget target = await FileTarget.CreateAsync(
-            new BackupOptions { Path = path, Overwrite = true }, second, CancellationToken.None);
+            new FileTargetOptions { Path = path, Overwrite = true }, second, CancellationToken.None);
         List<string> seen = [];
         target.Reached = stage => seen.Add($"{stage}: {Examine(path, first)}");
         await using BackupWriter writer = new(second, target);
@@ -41,7 +42,7 @@ public sealed class FileManifestTests
         Assert.Equal(["b.raw", "b.raw.json"], Directory.GetFiles(rig.Folder.Path, "b.*").Select(Path.GetFileName).Order());
 
         static string Examine(string path, Session first) =>
-            !File.Exists(path + ".json") ? "none" : Repository.ReadFile(path).Points[0].Id == first.InstantId ? "first" : "second";
+            !File.Exists(path + ".json") ? "none" : RepositoryReader.ReadFile(path).Points[0].Id == first.InstantId ? "first" : "second";
     }
 
     [Fact]
@@ -54,7 +55,7 @@ public sealed class FileManifestTests
         await BackUpAsync(session, path);
         File.Move(path + ".json", path + ".json.partial");
 
-        BlockException error = Assert.Throws<BlockException>(() => Repository.ReadFile(path));
+        BlockException error = Assert.Throws<BlockException>(() => RepositoryReader.ReadFile(path));
         await BackUpAsync(session, path, overwrite: true);
 
         Assert.Equal(BlockErrorKind.BackupUnknown, error.Kind);
@@ -69,7 +70,7 @@ public sealed class FileManifestTests
         Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(1024 * 1024));
         Session session = await Rig.StartAsync(disk);
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
-        BackupWriter writer = await BackupWriter.CreateAsync(new BackupOptions { Path = rig.Folder.File("b.raw") }, chunks[0]);
+        BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = rig.Folder.File("b.raw") }, session);
         await writer.WriteAsync(chunks[0]);
 
         await writer.DisposeAsync();
@@ -80,8 +81,7 @@ public sealed class FileManifestTests
     private static async Task BackUpAsync(Session session, string path, bool overwrite = false)
     {
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
-        await using BackupWriter writer = await BackupWriter.CreateAsync(
-            new BackupOptions { Path = path, Overwrite = overwrite }, chunks[0]);
+        await using BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = path, Overwrite = overwrite }, session);
         foreach (SnapshotChunk chunk in chunks)
         {
             await writer.WriteAsync(chunk);
@@ -92,7 +92,7 @@ public sealed class FileManifestTests
 
     private static async Task<BackupReport> TestAsync(string path)
     {
-        Repository single = Repository.ReadFile(path);
+        Repository single = RepositoryReader.ReadFile(path);
         await using BackupTest test = new(single, single.Points[0], isDeep: true);
         while (await test.StepAsync())
         {

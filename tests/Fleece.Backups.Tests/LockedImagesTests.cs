@@ -42,7 +42,7 @@ public sealed class LockedImagesTests
         Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
         string path = rig.Folder.File(fileName);
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
-        await using BackupWriter writer = await BackupWriter.CreateAsync(new BackupOptions { Path = path }, chunks[0]);
+        await using BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = path }, session);
 
         await CheckRefusedAsync(format, path + ".partial");
 
@@ -69,7 +69,7 @@ public sealed class LockedImagesTests
         List<SnapshotChunk> chunks = await Rig.ChunksAsync(session);
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(
-            async () => await BackupWriter.CreateAsync(new BackupOptions { Path = path, Overwrite = true }, chunks[0]));
+            async () => await FileBackup.BeginAsync(new FileTargetOptions { Path = path, Overwrite = true }, session));
 
         holder.StandardInput.Close();
         await holder.WaitForExitAsync();

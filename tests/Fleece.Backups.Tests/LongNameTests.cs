@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Tests.Repositories;
 using Fleece.Block;
@@ -116,7 +118,7 @@ public sealed class LongNameTests : IAsyncDisposable
             Assert.Equal(kind, (await job.CompleteAsync()).Point!.Kind);
         }
 
-        Repository repository = Repository.Read(options.RepositoryPath);
+        Repository repository = RepositoryReader.Read(options.RepositoryPath);
         Assert.Equal([name, name], repository.Points.Select(point => point.Disk));
         Assert.Empty((await Nightly.TestAsync(repository, repository.Points[1])).Findings);
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
@@ -6,7 +7,6 @@ using Fleece.Block;
 using Fleece.Block.Memory;
 using Fleece.Disks;
 using Fleece.Disks.Tests;
-using Fleece.Images;
 using Fleece.TestKit;
 
 namespace Fleece.Backups.Tests;
@@ -82,31 +82,25 @@ public sealed class ServerTargetTests
 
     private sealed class ServerTarget(IBlockNode image) : IBackupTarget
     {
-        public string Destination => "nbd://server/backup";
-
-        public ImageFormat? Format => null;
+        public TargetTraits Traits { get; } = new()
+        {
+            Destination = "nbd://server/backup",
+            ConfirmsWhenDurable = true,
+            WritesAtOnce = 2,
+        };
 
         public IBlockNode Image => image;
 
-        public bool ReadsAsZero => false;
-
-        public bool ConfirmsWhenDurable => true;
-
-        public int WritesAtOnce => 2;
-
-        public bool KeepsManifest => false;
-
-        public BackupPoint? Point => null;
-
-        public string? OtherSourceNote => null;
-
-        public ValueTask CompleteAsync(
-            IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken) => image.FlushAsync(cancellationToken);
+        public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
+        {
+            await image.FlushAsync(cancellationToken);
+            return null;
+        }
 
         public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
         {
             await image.DisposeAsync();
-            return isOnlyCopy ? Destination : null;
+            return isOnlyCopy ? Traits.Destination : null;
         }
     }
 }

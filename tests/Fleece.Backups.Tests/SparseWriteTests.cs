@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Content;
 using Fleece.Block;
 using Fleece.Block.Memory;
 using Fleece.TestKit;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Tests.Repositories;
 using Fleece.Backups.Writing;
 using Fleece.Block;
@@ -30,12 +32,10 @@ public sealed class StoppedBackupTests
         HoldNode slow = new(FileNode.Create(partialPath, SizeBytes));
         RecordingNode target = new(slow);
         FileTarget file = new(
-            new BackupOptions { Path = rig.Folder.File("b.raw") },
-            new ImageCreateOptions { Format = ImageFormat.Raw },
-            partialPath,
-            target,
+            new FileTargetOptions { Path = rig.Folder.File("b.raw") },
+            new PartialImage(rig.Folder.File("b.raw"), new ImageCreateOptions { Format = ImageFormat.Raw }, target),
             manifest: null);
-        Hold[] held = [.. Enumerable.Range(0, file.WritesAtOnce).Select(_ => slow.HoldNext(BlockOperationKind.Write))];
+        Hold[] held = [.. Enumerable.Range(0, file.Traits.WritesAtOnce).Select(_ => slow.HoldNext(BlockOperationKind.Write))];
         BackupWriter writer = new(session, file);
         foreach (SnapshotChunk chunk in chunks)
         {
@@ -56,7 +56,7 @@ public sealed class StoppedBackupTests
         await disposing;
         await writer.DisposeAsync();
 
-        Assert.Equal(file.WritesAtOnce, target.Operations.Count);
+        Assert.Equal(file.Traits.WritesAtOnce, target.Operations.Count);
         Assert.Equal(0, session.ConsumedBytes);
         Assert.False(File.Exists(partialPath));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Backups.Repositories;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Writing;
 using Fleece.Images;
 

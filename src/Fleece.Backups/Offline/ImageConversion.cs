@@ -10,21 +10,19 @@ namespace Fleece.Backups.Offline;
 
 /// <summary>Copies the content of an image, parents included, into a new image.</summary>
 /// <remarks>
-/// <para>A conversion is a backup of something that stands still, so it is made of the same parts: a read that is ahead, a
-/// writer that is behind, and a file that gets its name when it is complete.</para>
+/// <para>A conversion is a backup of something that stands still, so it is made of the same parts: a copy, and a file that gets its name
+/// when it is complete.</para>
 /// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="CompleteAsync"/>.</para>
 /// </remarks>
-public sealed class ImageConversion : IAsyncDisposable
+internal sealed class ImageConversion : IAsyncDisposable
 {
     private readonly ImageSource _source;
-    private readonly SnapshotRead _read;
-    private readonly BackupWriter _writer;
+    private readonly SnapshotCopy _copy;
 
-    private ImageConversion(ImageSource source, SnapshotRead read, BackupWriter writer)
+    private ImageConversion(ImageSource source, SnapshotCopy copy)
     {
         _source = source;
-        _read = read;
-        _writer = writer;
+        _copy = copy;
     }
 
     /// <summary>Size of the disk in bytes.</summary>
@@ -34,7 +32,7 @@ public sealed class ImageConversion : IAsyncDisposable
     public ImageFormat? SourceFormat => _source.Format;
 
     /// <summary>Bytes that have been read so far, zeros included.</summary>
-    public long ArrivedBytes => _writer.ArrivedBytes;
+    public long ArrivedBytes => _copy.ArrivedBytes;
 
     /// <inheritdoc cref="ISnapshotSource.TakeWarning"/>
     public string? TakeWarning() => _source.TakeWarning();
@@ -48,54 +46,39 @@ public sealed class ImageConversion : IAsyncDisposable
     public static async ValueTask<ImageConversion> OpenAsync(
         string address,
         ImageOpenOptions source,
-        BackupOptions destination,
+        FileTargetOptions destination,
         TlsClientOptions? tls,
         CancellationToken cancellationToken = default)
     {
         destination = destination with { HasManifest = false };
-        BackupWriter.CheckDestination(destination);
+        FileTarget.CheckDestination(destination);
         source = source with { Untrusted = BoundByDestination(source.Untrusted, destination.Path) };
         ImageSource image = await ImageSource.OpenAsync(address, source, tls, cancellationToken).ConfigureAwait(false);
-        BackupWriter? writer = null;
         try
         {
             CheckFixed(image, source.Untrusted, destination);
-            writer = await BackupWriter.CreateAsync(destination, image, cancellationToken).ConfigureAwait(false);
-            return new ImageConversion(image, new SnapshotRead(image, new SnapshotReadOptions()), writer);
+            FileTarget target = await FileTarget.CreateAsync(destination, image, cancellationToken).ConfigureAwait(false);
+            return new ImageConversion(
+                image, await SnapshotCopy.StartAsync(image, target, new SnapshotReadOptions()).ConfigureAwait(false));
         }
         catch
         {
-            if (writer is not null)
-            {
-                await writer.DisposeAsync().ConfigureAwait(false);
-            }
-
             await image.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
 
-    /// <summary>Copies the next piece; false when there was none left.</summary>
-    public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
-    {
-        if (await _read.NextAsync(cancellationToken).ConfigureAwait(false) is not { } chunk)
-        {
-            return false;
-        }
-
-        await _writer.WriteAsync(chunk, cancellationToken).ConfigureAwait(false);
-        return true;
-    }
+    /// <inheritdoc cref="SnapshotCopy.StepAsync"/>
+    public ValueTask<bool> StepAsync(CancellationToken cancellationToken = default) => _copy.StepAsync(cancellationToken);
 
     /// <summary>Makes the new image durable and gives it its name.</summary>
     public async ValueTask CompleteAsync(CancellationToken cancellationToken = default) =>
-        _ = await _writer.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        _ = await _copy.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
     /// <summary>Closes both sides; what was not completed is deleted. Idempotent.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _read.DisposeAsync().ConfigureAwait(false);
-        await _writer.DisposeAsync().ConfigureAwait(false);
+        await _copy.DisposeAsync().ConfigureAwait(false);
         await _source.DisposeAsync().ConfigureAwait(false);
     }
 
@@ -106,7 +89,7 @@ public sealed class ImageConversion : IAsyncDisposable
             : limits;
 
     // A fixed image takes its whole size, zeros included.
-    private static void CheckFixed(ImageSource image, UntrustedLimits? limits, BackupOptions destination)
+    private static void CheckFixed(ImageSource image, UntrustedLimits? limits, FileTargetOptions destination)
     {
         if (limits is not null && destination.Image is { IsFixed: true } && image.SizeBytes > limits.MaximumReadBytes)
         {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
 using Fleece.Block;
 using Fleece.Nbd;
 
@@ -9,19 +10,39 @@ namespace Fleece.Backups.Repositories;
 /// <para>Reading takes no lock and changes nothing, so the folder may be read-only.</para>
 /// <para>Threading. Not changed once it is read.</para>
 /// </remarks>
-public sealed partial class Repository
+public sealed class Repository
 {
     private static readonly StringComparison AddressComparison =
         OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
 
-    private readonly List<Manifest> _manifests = [];
-    private readonly List<BlockException> _faults = [];
-    private readonly Dictionary<Guid, Manifest> _byId = [];
-    private readonly List<string> _imageNames = [];
-    private int _highestNumber;
-    private string _highestName = string.Empty;
+    private readonly List<Manifest> _manifests;
+    private readonly List<BlockException> _faults;
+    private readonly Dictionary<Guid, Manifest> _byId;
+    private readonly List<string> _imageNames;
+    private readonly int _highestNumber;
+    private readonly string _highestName;
 
-    private Repository(string path) => Path = path;
+    /// <summary>What <see cref="RepositoryReader"/> has found.</summary>
+    /// <param name="path">Full path of the folder.</param>
+    /// <param name="manifests">In the order of their numbers; no two have one identity.</param>
+    /// <param name="faults">What was wrong with the others.</param>
+    /// <param name="imageNames">Images that are named as those of backups.</param>
+    /// <param name="highest">The file with the highest number.</param>
+    internal Repository(
+        string path,
+        List<Manifest> manifests,
+        List<BlockException> faults,
+        List<string> imageNames,
+        (int Number, string FileName) highest)
+    {
+        Path = path;
+        _manifests = manifests;
+        _faults = faults;
+        _imageNames = imageNames;
+        (_highestNumber, _highestName) = highest;
+        _byId = manifests.ToDictionary(manifest => manifest.Id);
+        Images = new RepositoryImages(this);
+    }
 
     /// <summary>Full path of the folder.</summary>
     public string Path { get; }
@@ -32,6 +53,9 @@ public sealed partial class Repository
 
     /// <summary>What was wrong with manifests that could not be read; their backups are not among the points.</summary>
     public IReadOnlyList<BlockException> Faults => _faults;
+
+    /// <summary>The images of its backups.</summary>
+    internal RepositoryImages Images { get; }
 
     /// <summary>All that can be read, on their way out or not.</summary>
     internal IReadOnlyList<Manifest> Manifests => _manifests;
@@ -53,82 +77,6 @@ public sealed partial class Repository
         $"'{System.IO.Path.Combine(Path, _highestName)}' has the highest number that a backup can have, so the next one has none left. " +
         "Move that file out of the folder if it is no backup of the disk; otherwise name another folder, with -Full.",
         System.IO.Path.Combine(Path, _highestName));
-
-    /// <summary>Reads a repository.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.NotFound"/>: there is no such folder; or what the system
-    /// reports.</exception>
-    public static Repository Read(string path)
-    {
-        Repository repository = new(System.IO.Path.GetFullPath(path));
-        foreach (string file in RepositoryFolder.List(repository.Path))
-        {
-            if (!RepositoryNames.TryParse(System.IO.Path.GetFileName(file), out int number, out bool isManifest))
-            {
-                continue;
-            }
-
-            if (number > repository._highestNumber)
-            {
-                repository._highestNumber = number;
-                repository._highestName = System.IO.Path.GetFileName(file);
-            }
-
-            if (isManifest)
-            {
-                repository.Add(file);
-            }
-            else
-            {
-                repository._imageNames.Add(System.IO.Path.GetFileName(file));
-            }
-        }
-
-        repository._manifests.Sort(static (left, right) => left.Number.CompareTo(right.Number));
-        repository.TakeOutLostMerges();
-        repository.AddContentDigests();
-        return repository;
-    }
-
-    /// <summary>Reads a backup that is one file, with the manifest beside it.</summary>
-    /// <param name="path">The image, or its manifest.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>: it has no manifest; or what is wrong with that.
-    /// </exception>
-    public static Repository ReadFile(string path)
-    {
-        string fullPath = System.IO.Path.GetFullPath(path);
-        string imagePath = File.Exists(FileManifest.PathFor(fullPath)) ? fullPath : FileManifest.ImageOf(fullPath);
-        Repository single = new(System.IO.Path.GetDirectoryName(imagePath)!);
-        Manifest manifest = FileManifest.Read(imagePath);
-        single._manifests.Add(manifest);
-        single._byId.Add(manifest.Id, manifest);
-        return single;
-    }
-
-    /// <summary>Reads what a user's path means: a folder, a backup's file in one, or a backup that is a file of its own.</summary>
-    /// <param name="path">Full path.</param>
-    /// <param name="point">The one point that it means; null for a folder, which means all or the newest.</param>
-    /// <exception cref="BlockException">As <see cref="Read"/>, <see cref="ReadFile"/> and <see cref="FindFile"/>.</exception>
-    public static Repository ReadAny(string path, out BackupPoint? point)
-    {
-        point = null;
-        string fullPath = System.IO.Path.TrimEndingDirectorySeparator(path);
-        if (!File.Exists(fullPath) && !File.Exists(FileManifest.PathFor(fullPath)))
-        {
-            return Read(fullPath);
-        }
-
-        string folderPath = System.IO.Path.GetDirectoryName(fullPath)!;
-        string fileName = System.IO.Path.GetFileName(fullPath);
-        bool isInRepository = RepositoryNames.TryParse(fileName, out _, out _) &&
-            File.Exists(System.IO.Path.Combine(folderPath, RepositoryNames.ManifestFor(fileName)));
-        Repository repository = isInRepository ? Read(folderPath) : ReadFile(fullPath);
-        point = isInRepository ? repository.FindFile(fileName) : repository.Points[0];
-        return repository;
-    }
-
-    /// <summary>Reads once more where a point is from.</summary>
-    internal static Repository ReadFor(BackupPoint point) =>
-        point.Manifest.IsSingleFile ? ReadFile(point.Path) : Read(point.RepositoryPath);
 
     /// <summary>The newest point; with a time, the newest at or before it.</summary>
     /// <remarks>"Newest" goes by number: where a clock went back, the later backup is the newer one all the same.</remarks>
@@ -172,21 +120,13 @@ public sealed partial class Repository
     /// </summary>
     /// <remarks>An image that was moved has another path too, and where its bitmap went with it, the backup builds on one that proves that
     /// it is the same disk.</remarks>
-    public string? DescribeOtherSource(BackupPoint point)
-    {
-        ArgumentNullException.ThrowIfNull(point);
-        return DescribeOtherSource(point.Manifest);
-    }
-
-    internal string? DescribeOtherSource(Manifest manifest)
-    {
-        return _manifests.FindLast(other => other.Number < manifest.Number) is { SourceAddress: { } before } last &&
+    internal string? DescribeOtherSource(Manifest manifest) =>
+        _manifests.FindLast(other => other.Number < manifest.Number) is { SourceAddress: { } before } last &&
             manifest.SourceAddress is { } now && AreDifferent(before, now) && !LineOf(manifest).Any(link => IsOneDisk(link, last))
             ? $"In '{Path}', the backup {manifest.Number} is of the disk at '{now}', and the backup {last.Number} before it of the one " +
               $"at '{before}'. If these are two disks, give each a repository of its own, and restore from this one by the names of " +
               "files: the newest backup is of one of them. If the image was moved, nothing is wrong."
             : null;
-    }
 
     // A path and a URI say nothing about each other: one disk has both, in the process that serves it and in those that read there.
     private static bool AreDifferent(string before, string now) =>
@@ -220,24 +160,24 @@ public sealed partial class Repository
                 $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
                 "nor what builds on it can be restored. Put its image and its manifest back, or begin a new chain with -Full." +
                 FaultHint(),
-                PathOf(child));
+                Images.PathOf(child));
             if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
             {
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
                     $"The backup {child.Number} of {child.SizeBytes} bytes says it builds on the backup {parent.Number} of " +
                     $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were, or begin a new chain with -Full.",
-                    PathOf(child));
+                    Images.PathOf(child));
             }
 
             if (child.ParentContentDigest is { } digest && digest != parent.ContentDigest)
             {
                 throw new BlockException(
                     BlockErrorKind.BackupChainBroken,
-                    $"'{PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
+                    $"'{Images.PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
                     $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones " +
                     "back, or begin a new chain with -Full.",
-                    PathOf(parent));
+                    Images.PathOf(parent));
             }
 
             chain.Add(parent);
@@ -262,75 +202,6 @@ public sealed partial class Repository
         string manifestPath = System.IO.Path.Combine(Path, RepositoryNames.ManifestFor(imageName));
         return !File.Exists(manifestPath) && !File.Exists(manifestPath + RepositoryNames.Partial) &&
             !File.Exists(FileManifest.PathFor(System.IO.Path.Combine(Path, imageName)));
-    }
-
-    // A merge that leads nowhere can't be finished, and its backup is none any more: that is a fault of its manifest.
-    private void TakeOutLostMerges()
-    {
-        Manifest[] leaving = [.. _manifests.Where(manifest => manifest.State != PointState.Kept)];
-        if (leaving.Length == 0)
-        {
-            return;
-        }
-
-        ILookup<Guid?, Manifest> children = _manifests.ToLookup(manifest => manifest.ParentId);
-        foreach (Manifest manifest in leaving.Reverse()) // So that a successor that is lost itself is found missing.
-        {
-            string path = System.IO.Path.Combine(Path, manifest.ManifestName);
-            if (PointMerge.FindFault(manifest, Find(manifest.SuccessorId!.Value), children[manifest.Id]) is { } fault)
-            {
-                _byId.Remove(manifest.Id);
-                if (File.Exists(path)) // Otherwise a job has finished the merge meanwhile.
-                {
-                    _faults.Add(ManifestReader.Invalid(path, fault));
-                }
-            }
-        }
-
-        _manifests.RemoveAll(manifest => !_byId.ContainsKey(manifest.Id));
-    }
-
-    private void Add(string file)
-    {
-        try
-        {
-            Manifest manifest = RepositoryFile.ReadManifest(file);
-            if (manifest.IsSingleFile)
-            {
-                return; // Its image is a file of its own, whose name only looks like one of a repository's.
-            }
-
-            if (!_byId.TryAdd(manifest.Id, manifest))
-            {
-                throw ManifestReader.Invalid(file, $"the backup {_byId[manifest.Id].Number} has its field 'id', {manifest.Id}, too");
-            }
-
-            _manifests.Add(manifest);
-        }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.NotFound)
-        {
-            // A job that merges it out has just deleted it.
-        }
-        catch (BlockException e)
-        {
-            _faults.Add(e);
-        }
-    }
-
-    // Those of older versions have none; what they show is computed in the same way, so that what is built on them holds them to it.
-    private void AddContentDigests()
-    {
-        for (int i = 0; i < _manifests.Count; i++)
-        {
-            if (_manifests[i] is { ContentDigest: null } manifest)
-            {
-                manifest = manifest with
-                {
-                    ParentContentDigest = manifest.ParentId is { } parentId ? Find(parentId)?.ContentDigest : null,
-                };
-                _manifests[i] = _byId[manifest.Id] = manifest with { ContentDigest = ContentDigest.Of(manifest) };
-            }
-        }
     }
 
     private static int NumberOf(BlockException fault) =>

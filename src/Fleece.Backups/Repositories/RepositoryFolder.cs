@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
 using Fleece.Block;
 using Fleece.Block.Files;
 
@@ -63,7 +64,7 @@ public sealed class RepositoryFolder : IDisposable
     internal Action<string>? Reached { get; set; }
 
     /// <summary>Reads what is in it now.</summary>
-    public Repository Read() => Repository.Read(Path);
+    public Repository Read() => RepositoryReader.Read(Path);
 
     /// <summary>Gives the repository free. Where it was made here and nothing was stored, nothing of it stays.</summary>
     /// <remarks>The folder may be one in the mount point of a volume that is not mounted, and would hide that the next time.</remarks>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Threading.Channels;
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Nbd.Client;
 
 namespace Fleece.Backups.Writing;
 
@@ -15,11 +15,11 @@ namespace Fleece.Backups.Writing;
 /// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
 /// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy
 /// of them and is kept; otherwise a file is deleted.</para>
-/// <para>Where a manifest, or reading back, needs digests, chunks pass a <see cref="ContentRecorder"/> before they are stored.</para>
+/// <para>Where the target needs to know what it holds, chunks pass a <see cref="ContentRecorder"/> before they are stored.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
 /// </remarks>
-public sealed class BackupWriter : IAsyncDisposable
+internal sealed class BackupWriter : IAsyncDisposable
 {
     // Keeps the writing threads fed while the reader works.
     private const int QueuedChunks = 4;
@@ -34,7 +34,6 @@ public sealed class BackupWriter : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly UnflushedChunks? _unflushed;
     private readonly ContentRecorder? _content;
-    private readonly bool _mustVerify;
     private readonly Task[] _workers;
     private BlockException? _failure;
     private long _dataBytes;
@@ -43,19 +42,22 @@ public sealed class BackupWriter : IAsyncDisposable
     private bool _hasConsumed;
     private bool _isEnded;
 
-    internal BackupWriter(ISnapshotSource source, IBackupTarget target, bool mustVerify = false)
+    /// <summary>Begins a backup.</summary>
+    /// <param name="source">The snapshot.</param>
+    /// <param name="target">What it is written to. The writer owns it from here on.</param>
+    public BackupWriter(ISnapshotSource source, IBackupTarget target)
     {
         _source = source;
         _target = target;
-        _mustVerify = mustVerify;
-        _unflushed = target.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
-        _workers = new Task[target.WritesAtOnce];
+        TargetTraits traits = target.Traits;
+        _unflushed = traits.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
+        _workers = new Task[traits.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
         {
-            _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {target.Destination}");
+            _workers[i] = OwnThread.Start(StoreAsync, $"Fleece writes {traits.Destination}");
         }
 
-        _content = mustVerify || target.KeepsManifest
+        _content = traits.NeedsContent
             ? new ContentRecorder(
                 $"Fleece digests {source.Id}", ContentRecorder.ThreadsFor(Environment.ProcessorCount), QueueAsync, _stopping.Token)
             : null;
@@ -66,47 +68,6 @@ public sealed class BackupWriter : IAsyncDisposable
 
     /// <summary>Bytes that have arrived so far, zeros included.</summary>
     public long ArrivedBytes => _dataBytes + _zeroBytes;
-
-    /// <summary>What tells that the backup may be of another disk than the one before it in its repository; whole sentences, null for
-    /// nothing.</summary>
-    public string? OtherSourceNote => _target.OtherSourceNote;
-
-    /// <summary>Opens the target for the snapshot that a chunk comes from.</summary>
-    /// <inheritdoc cref="CreateAsync(BackupOptions, ISnapshotSource, CancellationToken)" path="/exception"/>
-    public static ValueTask<BackupWriter> CreateAsync(
-        BackupOptions options, SnapshotChunk first, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(first);
-        return CreateAsync(options, first.Source.Source, cancellationToken);
-    }
-
-    /// <summary>Opens the target for a snapshot.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> or why the target can't be used.</exception>
-    public static async ValueTask<BackupWriter> CreateAsync(
-        BackupOptions options, ISnapshotSource source, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentNullException.ThrowIfNull(source);
-        IBackupTarget target = options.Uri is { } uri
-            ? await ExportTarget
-                .ConnectAsync(uri, new NbdNodeOptions { Tls = options.Tls }, source.SizeBytes, options.Overwrite, cancellationToken)
-                .ConfigureAwait(false)
-            : options.Stream is { } stream ? StreamTarget.Create(stream, options, source.SizeBytes)
-            : options.IsRepository
-                ? await RepositoryTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false)
-                : await FileTarget.CreateAsync(options, source, cancellationToken).ConfigureAwait(false);
-        return new BackupWriter(source, target, options.MustVerify);
-    }
-
-    /// <summary>Refuses a folder, a file that must not be replaced, and a file that somebody has open.</summary>
-    public static void CheckDestination(BackupOptions options)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        if (options is { Uri: null, Stream: null, IsRepository: false })
-        {
-            FileTarget.CheckDestination(options);
-        }
-    }
 
     /// <summary>Queues a chunk; waits while the queue is full.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ForeignChunk"/>, <see cref="BlockErrorKind.ChunkUsed"/>, or
@@ -120,7 +81,7 @@ public sealed class BackupWriter : IAsyncDisposable
                 BlockErrorKind.ChunkUsed,
                 $"The chunk of {chunk.LengthBytes} bytes was disposed, or sent to a backup, before it came into the backup " +
                 $"of '{_source.Id}'; its bytes are gone. Read the snapshot again.",
-                _target.Destination,
+                _target.Traits.Destination,
                 chunk.OffsetBytes);
         }
 
@@ -133,7 +94,7 @@ public sealed class BackupWriter : IAsyncDisposable
                     BlockErrorKind.ForeignChunk,
                     $"A chunk of {Describe(chunk.Source.Source)} came into the backup of {Describe(_source)}. Send each session, " +
                     "and each of its consumers, to a backup of its own.",
-                    _target.Destination,
+                    _target.Traits.Destination,
                     chunk.OffsetBytes);
             }
 
@@ -147,7 +108,7 @@ public sealed class BackupWriter : IAsyncDisposable
                 _content?.AddZeroes(new BlockRange(chunk.OffsetBytes, chunk.LengthBytes));
             }
 
-            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.ReadsAsZero))
+            if (chunk.LengthBytes == 0 || (chunk.IsZero && _target.Traits.ReadsAsZero))
             {
                 Confirm(chunk);
                 return;
@@ -187,12 +148,12 @@ public sealed class BackupWriter : IAsyncDisposable
             await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        await _target.CompleteAsync(_content?.Finish() ?? [], _mustVerify, cancellationToken).ConfigureAwait(false);
+        BackupPoint? point = await _target.CompleteAsync(_content?.Finish() ?? [], cancellationToken).ConfigureAwait(false);
         _isEnded = true;
         _content?.Dispose();
         return new Backup(
-            _target.Destination,
-            _target.Format,
+            _target.Traits.Destination,
+            _target.Traits.Format,
             _source.Id,
             _source.Instant,
             _source.SizeBytes,
@@ -201,8 +162,8 @@ public sealed class BackupWriter : IAsyncDisposable
             _chunkCount,
             Stopwatch.GetElapsedTime(_startedAt))
         {
-            Point = _target.Point,
-            IsVerified = _mustVerify,
+            Point = point,
+            IsVerified = _target.Traits.MustVerify,
         };
     }
 
@@ -272,7 +233,7 @@ public sealed class BackupWriter : IAsyncDisposable
                 else
                 {
                     await SparseWrite
-                        .WriteAsync(_target.Image, chunk.OffsetBytes, chunk.Data, _target.ReadsAsZero, _stopping.Token)
+                        .WriteAsync(_target.Image, chunk.OffsetBytes, chunk.Data, _target.Traits.ReadsAsZero, _stopping.Token)
                         .ConfigureAwait(false);
                 }
             }
@@ -324,7 +285,7 @@ public sealed class BackupWriter : IAsyncDisposable
     }
 
     private void Stop() => Fail(
-        new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Destination));
+        new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Traits.Destination));
 
     // The first failure stays; the queue is closed so that a producer that waits for room learns of it. A chunk under way is given up
     // between two of its pieces: the request was given up, and slow storage would take its time for each.
@@ -342,8 +303,8 @@ public sealed class BackupWriter : IAsyncDisposable
         {
             throw new BlockException(
                 failure.Kind,
-                $"The backup '{_target.Destination}' could not be written: {failure.Message}",
-                _target.Destination,
+                $"The backup '{_target.Traits.Destination}' could not be written: {failure.Message}",
+                _target.Traits.Destination,
                 failure.OffsetBytes,
                 "write",
                 failure);
@@ -361,10 +322,10 @@ public sealed class BackupWriter : IAsyncDisposable
             {
                 throw new BlockException(
                     BlockErrorKind.BackupIncomplete,
-                    $"The backup '{_target.Destination}' was not made: only {arrivedBytes} bytes of data arrived, and the read of " +
+                    $"The backup '{_target.Traits.Destination}' was not made: only {arrivedBytes} bytes of data arrived, and the read of " +
                     $"'{_source.Id}' had more. Something between Read-FleeceSnapshot and Export-FleeceBackup " +
                     "stopped or dropped chunks.",
-                    _target.Destination);
+                    _target.Traits.Destination);
             }
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Threading.Channels;
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;
@@ -94,7 +95,6 @@ internal sealed class ContentRecorder : IDisposable
         return extents;
     }
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (ExtentDigests digests in _digests)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks.Storage;
 using Fleece.Images;
+using Fleece.Disks;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 
@@ -13,46 +15,30 @@ namespace Fleece.Backups.Writing;
 /// There is no name to give at the end: what the export holds is a backup when the writer has returned one, and not before. What
 /// the snapshot refuses is left as it was. Runs of a snapshot end anywhere, so the server's blocks don't matter.
 /// </remarks>
-internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
+internal sealed class ExportTarget(NbdUri uri, IBlockNode image, bool mustVerify) : IBackupTarget
 {
-    /// <inheritdoc/>
-    public string Destination => uri.ToString();
+    /// <remarks>Writes enough to fill a network's round trip.</remarks>
+    public TargetTraits Traits { get; } = new()
+    {
+        Destination = uri.ToString(),
+        ConfirmsWhenDurable = true,
+        WritesAtOnce = 8,
+        MustVerify = mustVerify,
+    };
 
-    /// <inheritdoc/>
-    public ImageFormat? Format => null;
-
-    /// <inheritdoc/>
     public IBlockNode Image => image;
-
-    /// <inheritdoc/>
-    public bool ReadsAsZero => false;
-
-    /// <inheritdoc/>
-    public bool ConfirmsWhenDurable => true;
-
-    /// <inheritdoc/>
-    /// <remarks>Enough to fill a network's round trip.</remarks>
-    public int WritesAtOnce => 8;
-
-    /// <inheritdoc/>
-    public bool KeepsManifest => false;
-
-    /// <inheritdoc/>
-    public BackupPoint? Point => null;
-
-    /// <inheritdoc/>
-    public string? OtherSourceNote => null;
 
     /// <summary>Connects and checks that the disk fits.</summary>
     /// <param name="uri">The export.</param>
     /// <param name="options">How to connect.</param>
     /// <param name="sizeBytes">Size of the disk.</param>
     /// <param name="isForced">True to overwrite a disk that clients use at the moment.</param>
+    /// <param name="mustVerify">True to read the backup back, and compare it with what went in, before it counts as one.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>,
     /// <see cref="BlockErrorKind.InUse"/>, or why the server can't be reached.</exception>
     public static async ValueTask<ExportTarget> ConnectAsync(
-        NbdUri uri, NbdNodeOptions options, long sizeBytes, bool isForced, CancellationToken cancellationToken)
+        NbdUri uri, NbdNodeOptions options, long sizeBytes, bool isForced, bool mustVerify, CancellationToken cancellationToken)
     {
         NbdNode node = isForced
             ? await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false)
@@ -62,7 +48,7 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
         BlockGeometry geometry = image.Geometry;
         if (!geometry.IsReadOnly && geometry.LengthBytes >= sizeBytes)
         {
-            return new ExportTarget(uri, image);
+            return new ExportTarget(uri, image, mustVerify);
         }
 
         await image.DisposeAsync().ConfigureAwait(false);
@@ -73,23 +59,22 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image) : IBackupTarget
                 $"'{uri}' has {geometry.LengthBytes} bytes and the disk {sizeBytes}; the export must be at least as large.");
     }
 
-    /// <inheritdoc/>
-    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
+    public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
     {
         await image.FlushAsync(cancellationToken).ConfigureAwait(false);
         if (mustVerify)
         {
-            ContentReader reader = new(Destination, isOverlay: false, image);
+            ContentReader reader = new(Traits.Destination, isOverlay: false, image);
             await reader.CheckAllAsync(content, cancellationToken).ConfigureAwait(false);
         }
 
         await image.DisposeAsync().ConfigureAwait(false);
+        return null;
     }
 
-    /// <inheritdoc/>
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
         await image.DisposeAsync().ConfigureAwait(false);
-        return isOnlyCopy ? Destination : null;
+        return isOnlyCopy ? Traits.Destination : null;
     }
 }

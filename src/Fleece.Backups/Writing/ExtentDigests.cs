@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
+using Fleece.Backups.Content;
 using Fleece.Block;
 
 namespace Fleece.Backups.Writing;
@@ -43,7 +44,6 @@ internal sealed class ExtentDigests : IDisposable
         return _extents;
     }
 
-    /// <inheritdoc/>
     public void Dispose() => _hash.Dispose();
 
     private void End()

@@ -11,10 +11,8 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
 
     private long _atBytes;
 
-    /// <inheritdoc/>
     public BlockGeometry Geometry => new(sizeBytes);
 
-    /// <inheritdoc/>
     public async ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -31,7 +29,6 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
         await SendAsync(data, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <inheritdoc/>
     public ValueTask WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken) =>
         FillToAsync(offsetBytes + lengthBytes, cancellationToken);
 
@@ -45,7 +42,6 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
         }
     }
 
-    /// <inheritdoc/>
     public async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         try
@@ -58,17 +54,13 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
         }
     }
 
-    /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) => throw OnlyWrites();
 
-    /// <inheritdoc/>
     public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => throw OnlyWrites();
 
-    /// <inheritdoc/>
     public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
         throw OnlyWrites();
 
-    /// <inheritdoc/>
     public ValueTask DisposeAsync() => default;
 
     private async ValueTask SendAsync(ReadOnlyMemory<byte> data, CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Images;
@@ -11,55 +12,41 @@ namespace Fleece.Backups.Writing;
 /// Ownership. The stream stays the caller's, who closes it.
 /// </remarks>
 #pragma warning disable CA1001 // The node holds nothing: the stream it writes to is the caller's.
-internal sealed class StreamTarget(Stream stream, long sizeBytes) : IBackupTarget
+internal sealed class StreamTarget : IBackupTarget
 {
-    private readonly StreamNode _node = new(stream, sizeBytes);
+    private readonly StreamNode _node;
 
-    /// <inheritdoc/>
-    public string Destination => "(stream)";
-
-    /// <inheritdoc/>
-    public ImageFormat? Format => ImageFormat.Raw;
-
-    /// <inheritdoc/>
-    public IBlockNode Image => _node;
-
-    /// <inheritdoc/>
-    /// <remarks>What is left out is filled with zeros.</remarks>
-    public bool ReadsAsZero => true;
-
-    /// <inheritdoc/>
-    public bool ConfirmsWhenDurable => true;
-
-    /// <inheritdoc/>
-    public int WritesAtOnce => 1;
-
-    /// <inheritdoc/>
-    public bool KeepsManifest => false;
-
-    /// <inheritdoc/>
-    public BackupPoint? Point => null;
-
-    /// <inheritdoc/>
-    public string? OtherSourceNote => null;
-
-    /// <summary>Refuses what a stream can't do.</summary>
-    public static StreamTarget Create(Stream stream, BackupOptions options, long sizeBytes) =>
-        options.MustVerify || !stream.CanWrite
-            ? throw new BlockException(
-                BlockErrorKind.InvalidArgument,
-                options.MustVerify
-                    ? "What went into a stream can't be read back. Leave the verification to whoever reads it."
-                    : "The stream can't be written to. Open it for writing.")
-            : new StreamTarget(stream, sizeBytes);
-
-    /// <inheritdoc/>
-    public async ValueTask CompleteAsync(IReadOnlyList<ContentExtent> content, bool mustVerify, CancellationToken cancellationToken)
+    /// <summary>Refuses a stream that can't be written to.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="sizeBytes">Size of the disk.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
+    public StreamTarget(Stream stream, long sizeBytes)
     {
-        await _node.FillToAsync(sizeBytes, cancellationToken).ConfigureAwait(false);
-        await _node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        _node = stream.CanWrite ? new StreamNode(stream, sizeBytes) : throw new BlockException(
+            BlockErrorKind.InvalidArgument, "The stream can't be written to. Open it for writing.");
     }
 
-    /// <inheritdoc/>
-    public ValueTask<string?> AbandonAsync(bool isOnlyCopy) => new(isOnlyCopy ? Destination : null);
+    /// <remarks>What is left out is filled with zeros.</remarks>
+    public TargetTraits Traits { get; } = new()
+    {
+        Destination = Name,
+        Format = ImageFormat.Raw,
+        ReadsAsZero = true,
+        ConfirmsWhenDurable = true,
+        WritesAtOnce = 1,
+    };
+
+    /// <summary>What messages call it.</summary>
+    public const string Name = "(stream)";
+
+    public IBlockNode Image => _node;
+
+    public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
+    {
+        await _node.FillToAsync(_node.Geometry.LengthBytes, cancellationToken).ConfigureAwait(false);
+        await _node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        return null;
+    }
+
+    public ValueTask<string?> AbandonAsync(bool isOnlyCopy) => new(isOnlyCopy ? Name : null);
 }

@@ -84,6 +84,8 @@ public sealed class Bitmap
     /// <summary>Its name; so a bitmap is accepted wherever its name is.</summary>
     public override string ToString() => Name;
 
+    internal BitmapDescription Describe() => new(Name, ExactName, IsOfParent ? ImagePath : null, BaselineId, IsEnabled, Reason);
+
     /// <summary>The name as it is stored, unique on its disk.</summary>
     internal string ExactName { get; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Backups.Repositories;
+using Fleece.Backups.Jobs;
 using Fleece.Backups.Writing;
 using Fleece.Disks;
 using Fleece.Images;
@@ -12,7 +12,6 @@ namespace Fleece;
 [OutputType(typeof(Backup))]
 public sealed class BackupFleeceDiskCommand : PinningCommand
 {
-    private BackupJob? _job;
     private int _toldNotes;
 
     /// <summary>The disk's name, or the disk.</summary>
@@ -55,7 +54,9 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk, () =>
     {
-        Disk disk = Disks.Find(Disk);
+#pragma warning disable CA1859 // The job takes any disk that can be fleeced; that this one is of this process only the name tells.
+        IFleeceable disk = Disks.Find(Disk);
+#pragma warning restore CA1859
         BackupJobOptions options = new()
         {
             RepositoryPath = ResolveLiteral(RepositoryPath),
@@ -65,7 +66,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
             MustVerify = Verify,
             Format = Format,
             Compression = Compression,
-            Session = SessionOf(disk),
+            Session = SessionOf(disk.Name),
         };
         if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
         {
@@ -73,43 +74,32 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         }
     });
 
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
+    private void Run(IFleeceable disk, BackupJobOptions options)
     {
-        if (disposing)
-        {
-            Close();
-        }
-
-        base.Dispose(disposing);
-    }
-
-    private void Run(Disk disk, BackupJobOptions options)
-    {
-        _job = Wait(BackupJob.StartAsync(disk, options, StopToken));
+        BackupJob job = Wait(BackupJob.StartAsync(disk, options, StopToken));
         _toldNotes = 0;
         try
         {
-            TellNotes(_job);
-            ByteProgress progress = new(this, $"Backing up {disk.Name}", _job.SizeBytes);
-            while (Wait(_job.StepAsync(StopToken)))
+            TellNotes(job);
+            ByteProgress progress = new(this, $"Backing up {disk.Name}", job.SizeBytes);
+            while (Wait(job.StepAsync(StopToken)))
             {
-                progress.Report(_job.ArrivedBytes);
-                TellWarning(_job.TakeWarning());
+                progress.Report(job.ArrivedBytes);
+                TellWarning(job.TakeWarning());
             }
 
-            Backup backup = Wait(_job.CompleteAsync(StopToken));
+            Backup backup = Wait(job.CompleteAsync(StopToken));
             progress.Complete();
             WriteObject(backup);
-            TellNotes(_job);
+            TellNotes(job);
 
             // The backup is one whatever becomes of the old ones, so this is an error of its own.
-            ForItem(options.RepositoryPath, () => Wait(_job.RetainAsync(StopToken)));
-            TellNotes(_job);
+            ForItem(options.RepositoryPath, () => Wait(job.RetainAsync(StopToken)));
+            TellNotes(job);
         }
         finally
         {
-            Close();
+            Wait(job.DisposeAsync());
         }
     }
 
@@ -119,15 +109,6 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         while (_toldNotes < job.Notes.Count)
         {
             WriteWarning(job.Notes[_toldNotes++]);
-        }
-    }
-
-    private void Close()
-    {
-        if (_job is { } job)
-        {
-            _job = null;
-            Wait(job.DisposeAsync());
         }
     }
 }

@@ -3,7 +3,10 @@ using System.Management.Automation;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Writing;
 using Fleece.Block;
+using Fleece.Disks;
 using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
 
 namespace Fleece;
 
@@ -17,7 +20,9 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private const string UriSet = "Uri";
     private const string StreamSet = "Stream";
 
-    private BackupOptions? _options;
+    private Func<ISnapshotSource, IBackupTarget>? _openTarget;
+    private string _destination = string.Empty;
+    private IBackupTarget? _target;
     private BackupWriter? _writer;
     private bool _isRefused;
     private ByteProgress? _progress;
@@ -74,14 +79,15 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void BeginProcessing() => OrEnd(Destination, () =>
     {
-        _options = ParameterSetName switch
+        (_destination, _openTarget) = ParameterSetName switch
         {
-            UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify, Overwrite = Force },
-            StreamSet => new BackupOptions { Stream = Stream, MustVerify = Verify },
-            _ => ToPath(ResolveLiteral(DestinationPath)),
+            UriSet => ToExport(ResolveUri(DestinationUri), new NbdNodeOptions { Tls = ClientTls }),
+            StreamSet => ToStream(Stream!),
+            _ when Directory.Exists(ResolveLiteral(DestinationPath)) || Path.EndsInDirectorySeparator(DestinationPath) =>
+                ToRepository(ResolveLiteral(DestinationPath)),
+            _ => ToFile(ResolveLiteral(DestinationPath)),
         };
-        BackupWriter.CheckDestination(_options);
-        _isRefused = !ShouldProcess(_options.Destination, "Write a backup");
+        _isRefused = !ShouldProcess(_destination, "Write a backup");
     });
 
     /// <inheritdoc/>
@@ -97,11 +103,12 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         {
             if (_writer is null)
             {
-                _writer = Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
-                TellWarning(_writer.OtherSourceNote);
+                ISnapshotSource source = chunk.Source.Source;
+                _target = _openTarget!(source);
+                _writer = new BackupWriter(source, _target);
             }
 
-            _progress ??= new ByteProgress(this, $"Backing up to {_options!.Destination}", _writer.SizeBytes);
+            _progress ??= new ByteProgress(this, $"Backing up to {_destination}", _writer.SizeBytes);
             Wait(_writer.WriteAsync(chunk, StopToken));
             _progress.Report(_writer.ArrivedBytes);
         });
@@ -123,13 +130,13 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
                 throw new BlockException(
                     BlockErrorKind.BackupIncomplete,
                     "No chunk arrived, so no backup was made: the snapshot has nothing left to read, or nothing was piped here.",
-                    _options!.Destination);
+                    _destination);
             }
 
             Backup backup = Wait(_writer.CompleteAsync(StopToken));
             _progress!.Complete();
             WriteObject(backup);
-            if (backup.Point is null && _options is { HasManifest: true, Uri: null, Stream: null })
+            if (backup.Point is null && _target!.Traits.KeepsManifest)
             {
                 WriteWarning(
                     $"The backup '{backup.Path}' has no manifest, because chunks came twice or overlap and their digests describe no " +
@@ -150,10 +157,17 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         base.Dispose(disposing);
     }
 
-    private BackupOptions ToPath(string path)
+    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToExport(NbdUri uri, NbdNodeOptions options) =>
+        (uri.ToString(), source => Wait(ExportTarget.ConnectAsync(uri, options, source.SizeBytes, Force, Verify, StopToken)));
+
+    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToStream(Stream stream) => Verify
+        ? throw new BlockException(
+            BlockErrorKind.InvalidArgument, "What went into a stream can't be read back. Leave the verification to whoever reads it.")
+        : (StreamTarget.Name, source => new StreamTarget(stream, source.SizeBytes));
+
+    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToRepository(string path)
     {
-        bool isRepository = Directory.Exists(path) || Path.EndsInDirectorySeparator(DestinationPath);
-        if (isRepository && NoManifest)
+        if (NoManifest)
         {
             throw new BlockException(
                 BlockErrorKind.InvalidArgument,
@@ -161,28 +175,45 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
                 path);
         }
 
-        return new BackupOptions
+        RepositoryTargetOptions options = new()
         {
-            Path = path,
-            IsRepository = isRepository,
+            RepositoryPath = path,
             DiskName = Disk,
             Format = Format,
             Compression = Compression,
-            Image = isRepository ? null : new ImageCreateOptions
+            MustVerify = Verify,
+        };
+        return (path, source =>
+        {
+            RepositoryTarget target = Wait(RepositoryTarget.CreateAsync(options, source, taken: null, StopToken));
+            TellWarning(target.OtherSourceNote);
+            return target;
+        });
+    }
+
+    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToFile(string path)
+    {
+        FileTargetOptions options = new()
+        {
+            Path = path,
+            Image = new ImageCreateOptions
             {
                 Format = Format ?? Image.FormatForNewFile(path),
                 Compression = Compression ?? ImageCompression.None,
             },
+            DiskName = Disk,
             HasManifest = !NoManifest,
             Overwrite = Force,
             MustVerify = Verify,
         };
+        FileTarget.CheckDestination(options);
+        return (path, source => Wait(FileTarget.CreateAsync(options, source, StopToken)));
     }
 
     private string Destination => ParameterSetName switch
     {
         UriSet => DestinationUri,
-        StreamSet => "(stream)",
+        StreamSet => StreamTarget.Name,
         _ => DestinationPath,
     };
 

@@ -10,7 +10,7 @@ public abstract class RepositoryCommand : FleeceCommand
     internal (Repository Repository, IReadOnlyList<BackupPoint> Points) FindPoints(
         string path, Func<Repository, IReadOnlyList<BackupPoint>> ofFolder)
     {
-        Repository repository = Repository.ReadAny(ResolveLiteral(path), out BackupPoint? point);
+        Repository repository = RepositoryReader.ReadAny(ResolveLiteral(path), out BackupPoint? point);
         return (repository, point is null ? ofFolder(repository) : [point]);
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Images;
 
@@ -14,7 +15,6 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     private const string PathSet = "Path";
     private const string UriSet = "Uri";
 
-    private BackupRestore? _restore;
 
     /// <summary>A repository, of which the newest backup is restored, or the file of one backup.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
@@ -53,9 +53,9 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
-        Repository repository = Repository.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
+        Repository repository = RepositoryReader.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
         BackupPoint point = named ?? repository.FindNewest(At);
-        TellWarning(named is null ? repository.DescribeOtherSource(point) : null);
+        TellWarning(named is null ? repository.DescribeOtherSource(point.Manifest) : null);
 
         RestoreOptions options = GetOptions();
         string destination = options.DestinationUri?.ToString() ?? options.DestinationPath;
@@ -64,10 +64,10 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
             return;
         }
 
-        _restore = Wait(BackupRestore.OpenAsync(point, options, StopToken));
+        BackupRestore restore = Wait(BackupRestore.OpenAsync(point, options, StopToken));
         try
         {
-            Copy(point, _restore);
+            Copy(point, restore);
         }
         catch (BlockException e) when (options.DestinationUri is not null)
         {
@@ -82,7 +82,7 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
         }
         finally
         {
-            Close();
+            Wait(restore.DisposeAsync());
         }
 
         if (options.DestinationUri is null)
@@ -90,17 +90,6 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
             WriteObject(Wait(Image.GetInfoAsync(destination, options.Image.Format, StopToken)));
         }
     });
-
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            Close();
-        }
-
-        base.Dispose(disposing);
-    }
 
     private RestoreOptions GetOptions()
     {
@@ -139,14 +128,5 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
 
         Wait(restore.CompleteAsync(StopToken));
         progress.Complete();
-    }
-
-    private void Close()
-    {
-        if (_restore is { } restore)
-        {
-            _restore = null;
-            Wait(restore.DisposeAsync());
-        }
     }
 }

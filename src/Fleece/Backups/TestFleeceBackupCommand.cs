@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 
 namespace Fleece;
 
@@ -17,7 +18,6 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     // The first backup that is not good, of each chain in which one was found, by the repository and the backup that needs it.
     private readonly Dictionary<(string, Guid), BackupReport> _causes = [];
     private bool _isWarned;
-    private BackupTest? _test;
 
     /// <summary>Repositories, all of whose backups are tested, or files of backups, which are tested with those they build on;
     /// wildcards are expanded.</summary>
@@ -46,17 +46,6 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
                 }
             });
         }
-    }
-
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            Close();
-        }
-
-        base.Dispose(disposing);
     }
 
     private void TestAll(string path)
@@ -91,17 +80,17 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
         }
 
         BackupReport? cause = point.ParentId is { } parentId ? _causes.GetValueOrDefault((repository.Path, parentId)) : null;
-        _test = new BackupTest(repository, point, Deep, cause);
+        BackupTest test = new(repository, point, Deep, cause);
         try
         {
-            ByteProgress progress = new(this, $"Testing {point.Path}", _test.DataBytes);
-            while (Wait(_test.StepAsync(StopToken)))
+            ByteProgress progress = new(this, $"Testing {point.Path}", test.DataBytes);
+            while (Wait(test.StepAsync(StopToken)))
             {
-                progress.Report(_test.CheckedBytes);
+                progress.Report(test.CheckedBytes);
             }
 
             progress.Complete();
-            BackupReport report = _test.Report;
+            BackupReport report = test.Report;
             if (!report.IsGood)
             {
                 _causes.TryAdd((repository.Path, point.Id), cause ?? report);
@@ -111,15 +100,6 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
         }
         finally
         {
-            Close();
-        }
-    }
-
-    private void Close()
-    {
-        if (_test is { } test)
-        {
-            _test = null;
             Wait(test.DisposeAsync());
         }
     }

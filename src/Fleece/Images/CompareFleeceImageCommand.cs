@@ -11,7 +11,6 @@ namespace Fleece;
 [OutputType(typeof(ImageComparison))]
 public sealed class CompareFleeceImageCommand : NetworkCommand
 {
-    private ImageComparer? _comparer;
 
     /// <summary>The one image, or an NBD URI.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
@@ -43,36 +42,25 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     {
         ImageSource first = Open(Path, nameof(Format), Format);
         ImageSource other = OpenOther(first);
-        _comparer = new ImageComparer(first, other);
+        ImageComparer comparer = new(first, other);
         try
         {
             TellWarning(first.TakeWarning());
             TellWarning(other.TakeWarning());
-            ByteProgress progress = new(this, $"Comparing {first.Id}", _comparer.SizeBytes);
-            while (Wait(_comparer.StepAsync(StopToken)))
+            ByteProgress progress = new(this, $"Comparing {first.Id}", comparer.SizeBytes);
+            while (Wait(comparer.StepAsync(StopToken)))
             {
-                progress.Report(_comparer.ComparedBytes);
+                progress.Report(comparer.ComparedBytes);
             }
 
             progress.Complete();
-            WriteObject(_comparer.Result);
+            WriteObject(comparer.Result);
         }
         finally
         {
-            Close();
+            Wait(comparer.DisposeAsync());
         }
     });
-
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            Close();
-        }
-
-        base.Dispose(disposing);
-    }
 
     private ImageSource OpenOther(ImageSource first)
     {
@@ -100,14 +88,5 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         ImageSource source = Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
         TellRawByName(resolved, parameter, format, source.Format);
         return source;
-    }
-
-    private void Close()
-    {
-        if (_comparer is { } comparer)
-        {
-            _comparer = null;
-            Wait(comparer.DisposeAsync());
-        }
     }
 }

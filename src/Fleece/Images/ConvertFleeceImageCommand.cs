@@ -12,7 +12,6 @@ namespace Fleece;
 [OutputType(typeof(ImageInfo))]
 public sealed class ConvertFleeceImageCommand : NetworkCommand
 {
-    private ImageConversion? _conversion;
 
     /// <summary>The image to copy, or an NBD URI.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
@@ -68,7 +67,7 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
     protected override void ProcessRecord() => ForItem(Path, () =>
     {
         string source = ResolveAddress(Path);
-        BackupOptions destination = Destination(ResolveLiteral(DestinationPath));
+        FileTargetOptions destination = Destination(ResolveLiteral(DestinationPath));
         if (!ShouldProcess(source, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
         {
             return;
@@ -83,41 +82,30 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
-        _conversion = Wait(ImageConversion.OpenAsync(
+        ImageConversion conversion = Wait(ImageConversion.OpenAsync(
             source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
         try
         {
-            TellRawByName(source, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
-            TellWarning(_conversion.TakeWarning());
-            ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
-            while (Wait(_conversion.StepAsync(StopToken)))
+            TellRawByName(source, nameof(SourceFormat), SourceFormat, conversion.SourceFormat);
+            TellWarning(conversion.TakeWarning());
+            ByteProgress progress = new(this, $"Converting {source}", conversion.SizeBytes);
+            while (Wait(conversion.StepAsync(StopToken)))
             {
-                progress.Report(_conversion.ArrivedBytes);
+                progress.Report(conversion.ArrivedBytes);
             }
 
-            Wait(_conversion.CompleteAsync(StopToken));
+            Wait(conversion.CompleteAsync(StopToken));
             progress.Complete();
         }
         finally
         {
-            Close();
+            Wait(conversion.DisposeAsync());
         }
 
         WriteObject(Wait(Image.GetInfoAsync(destination.Path, destination.Image.Format, StopToken)));
     });
 
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            Close();
-        }
-
-        base.Dispose(disposing);
-    }
-
-    private BackupOptions Destination(string file) => new()
+    private FileTargetOptions Destination(string file) => new()
     {
         Path = file,
         Overwrite = Force,
@@ -130,13 +118,4 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             Compression = Compression,
         },
     };
-
-    private void Close()
-    {
-        if (_conversion is { } conversion)
-        {
-            _conversion = null;
-            Wait(conversion.DisposeAsync());
-        }
-    }
 }

@@ -34,9 +34,9 @@ public abstract class PinningCommand : NetworkCommand
 
     /// <summary>What these parameters say of a session.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrorKind.TempIsDisk"/>.</exception>
-    protected SessionOptions SessionOf(params IEnumerable<Disk> disks) => new()
+    protected SessionOptions SessionOf(params IEnumerable<string> diskNames) => new()
     {
-        TempPath = TempPath is null ? null : ResolveTemp(TempPath, disks),
+        TempPath = TempPath is null ? null : ResolveTemp(TempPath, diskNames),
         Tls = ClientTls,
         GranuleSizeBytes = GranuleSizeBytes,
         OnCopyError = OnCopyError,
@@ -44,10 +44,10 @@ public abstract class PinningCommand : NetworkCommand
     };
 
     // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
-    private string ResolveTemp(string tempPath, IEnumerable<Disk> disks)
+    private string ResolveTemp(string tempPath, IEnumerable<string> diskNames)
     {
         string address = ResolveAddress(tempPath);
-        foreach (DiskExport export in disks.SelectMany(Disks.Exports.Of).Where(export => !export.IsSnapshotOnly))
+        foreach (DiskExport export in Disks.Exports.All.Where(export => !export.IsSnapshotOnly && diskNames.Contains(export.Disk.Name)))
         {
             if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
             {

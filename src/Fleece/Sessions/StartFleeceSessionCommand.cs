@@ -58,7 +58,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     /// <inheritdoc/>
     protected override void EndProcessing() => OrEnd(Name, () =>
     {
-        SessionOptions options = SessionOf(_disks) with
+        SessionOptions options = SessionOf(_disks.Select(disk => disk.Name)) with
         {
             Name = Name,
             Ranges = GetRanges(),

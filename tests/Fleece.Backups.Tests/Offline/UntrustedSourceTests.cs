@@ -75,7 +75,7 @@ public sealed class UntrustedSourceTests : IDisposable
     {
         string empty = _folder.File("empty.qcow2");
         await Image.CreateAsync(empty, new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = DiskBytes });
-        BackupOptions destination = new()
+        FileTargetOptions destination = new()
         {
             Path = _folder.File("copy.vhd"),
             Image = new ImageCreateOptions { Format = ImageFormat.Vhd, IsFixed = true },
@@ -108,7 +108,7 @@ public sealed class UntrustedSourceTests : IDisposable
 
     private async Task ConvertAsync(UntrustedLimits? limits)
     {
-        BackupOptions destination = new() { Path = CopyPath, Image = new ImageCreateOptions { Format = ImageFormat.Raw } };
+        FileTargetOptions destination = new() { Path = CopyPath, Image = new ImageCreateOptions { Format = ImageFormat.Raw } };
         await using ImageConversion conversion = await ImageConversion.OpenAsync(
             BombPath, new ImageOpenOptions { Untrusted = limits }, destination, null);
         while (await conversion.StepAsync())

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;

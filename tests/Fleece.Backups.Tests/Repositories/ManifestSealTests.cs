@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
 using Fleece.Block;
 using Fleece.Images;
 using Fleece.TestKit;
@@ -25,7 +27,7 @@ public sealed class ManifestSealTests
         Lose(path, lost, then);
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => vm.RestoreAsync(vm.Read().FindNewest(null)));
-        Repository repository = Repository.ReadAny(vm.RepositoryPath, out _);
+        Repository repository = RepositoryReader.ReadAny(vm.RepositoryPath, out _);
         List<string> told = [.. repository.Faults.Select(fault => fault.Message)];
         foreach (BackupPoint point in repository.Points)
         {
@@ -36,7 +38,7 @@ public sealed class ManifestSealTests
         Assert.Contains($"vm-00000{number}.", error.Message, StringComparison.Ordinal);
         Assert.Contains(told, message => message.Contains($"vm-00000{number}.", StringComparison.Ordinal));
         await Assert.ThrowsAsync<BlockException>(() =>
-            vm.RestoreAsync(Repository.ReadAny(newest.Path, out BackupPoint? named) is null ? newest : named!));
+            vm.RestoreAsync(RepositoryReader.ReadAny(newest.Path, out BackupPoint? named) is null ? newest : named!));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 

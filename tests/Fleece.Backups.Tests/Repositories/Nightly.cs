@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
@@ -67,10 +70,12 @@ internal sealed class Nightly : IAsyncDisposable
     public BackupJobOptions Options(int? keep = null) => new() { RepositoryPath = RepositoryPath, Keep = keep, Format = _format };
 
     /// <summary>One night that goes well.</summary>
-    public async Task<Backup> BackUpAsync(BackupJobOptions? options = null)
+    /// <param name="options">The job.</param>
+    /// <param name="disk">The disk as the job sees it; null for <see cref="Disk"/> itself.</param>
+    public async Task<Backup> BackUpAsync(BackupJobOptions? options = null, IFleeceable? disk = null)
     {
         byte[] now = await ReadDiskAsync();
-        await using BackupJob job = await BackupJob.StartAsync(Disk, options ?? Options());
+        await using BackupJob job = await BackupJob.StartAsync(disk ?? Disk, options ?? Options());
         while (await job.StepAsync())
         {
         }
@@ -81,7 +86,7 @@ internal sealed class Nightly : IAsyncDisposable
         return backup;
     }
 
-    public Repository Read() => Repository.Read(RepositoryPath);
+    public Repository Read() => RepositoryReader.Read(RepositoryPath);
 
     public async Task<byte[]> RestoreAsync(BackupPoint point)
     {

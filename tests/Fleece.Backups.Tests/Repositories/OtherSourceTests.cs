@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
@@ -33,9 +35,9 @@ public sealed class OtherSourceTests
         vm.Disk = first;
         Assert.Contains(await NotesAsync(vm), Says);
         Repository repository = vm.Read();
-        Assert.Contains("'" + firstPath + "'", repository.DescribeOtherSource(repository.Points[2]), StringComparison.Ordinal);
-        Assert.Null(repository.DescribeOtherSource(repository.Points[1]));
-        Assert.Null(repository.DescribeOtherSource(repository.Points[3]));
+        Assert.Contains("'" + firstPath + "'", repository.DescribeOtherSource(repository.Points[2].Manifest), StringComparison.Ordinal);
+        Assert.Null(repository.DescribeOtherSource(repository.Points[1].Manifest));
+        Assert.Null(repository.DescribeOtherSource(repository.Points[3].Manifest));
     }
 
     [Fact]
@@ -54,7 +56,7 @@ public sealed class OtherSourceTests
         Assert.Empty(await NotesAsync(vm));
         BackupPoint point = (await vm.BackUpAsync()).Point!;
         Assert.Equal((BackupKind.Incremental, moved), (point.Kind, point.SourceAddress));
-        Assert.Null(vm.Read().DescribeOtherSource(point));
+        Assert.Null(vm.Read().DescribeOtherSource(point.Manifest));
     }
 
     [Fact]
@@ -106,7 +108,7 @@ public sealed class OtherSourceTests
         await vm.BackUpAsync(vm.Options() with { IsFull = true });
         SetSources(vm, first, second);
 
-        Assert.Equal(isTold, vm.Read().DescribeOtherSource(vm.Read().Points[1]) is not null);
+        Assert.Equal(isTold, vm.Read().DescribeOtherSource(vm.Read().Points[1].Manifest) is not null);
     }
 
     // By turns with full backups of the same disk's snapshots, read through two listeners.
@@ -119,9 +121,9 @@ public sealed class OtherSourceTests
         Assert.Equal(BackupKind.Incremental, vm.Read().Points[2].Kind);
 
         SetSources(vm, "nbd://one/vm", "nbd://one/vm", "nbd://two/vm");
-        Assert.Null(vm.Read().DescribeOtherSource(vm.Read().Points[2]));
+        Assert.Null(vm.Read().DescribeOtherSource(vm.Read().Points[2].Manifest));
         SetSources(vm, "nbd://one/vm", "nbd://two/vm", "nbd://one/vm");
-        Assert.True(Says(vm.Read().DescribeOtherSource(vm.Read().Points[2])!));
+        Assert.True(Says(vm.Read().DescribeOtherSource(vm.Read().Points[2].Manifest)!));
     }
 
     [Fact]
@@ -148,11 +150,12 @@ public sealed class OtherSourceTests
     {
         await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
         Session session = await Rig.StartAsync(await OpenOtherAsync(vm));
-        BackupOptions options = new() { Path = vm.RepositoryPath, IsRepository = true };
+        RepositoryTargetOptions options = new() { RepositoryPath = vm.RepositoryPath };
 
-        await using BackupWriter writer = await BackupWriter.CreateAsync(options, session);
+        RepositoryTarget target = await RepositoryTarget.CreateAsync(options, session, taken: null, CancellationToken.None);
+        await target.AbandonAsync(isOnlyCopy: false);
 
-        Assert.True(Says(writer.OtherSourceNote!));
+        Assert.True(Says(target.OtherSourceNote!));
     }
 
     private static bool Says(string note) => note.Contains("If these are two disks", StringComparison.Ordinal);

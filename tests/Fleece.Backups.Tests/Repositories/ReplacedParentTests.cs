@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
@@ -135,8 +139,8 @@ public sealed class ReplacedParentTests
         await using Nightly vm = await Nightly.MakeAsync();
         Session session = await Rig.StartAsync(vm.Disk);
         string path = vm.Rig.Folder.File("b");
-        await using (BackupWriter writer = await BackupWriter.CreateAsync(
-            new BackupOptions { Path = path, Image = new ImageCreateOptions { Format = format } }, session))
+        await using (BackupWriter writer = await FileBackup.BeginAsync(
+            new FileTargetOptions { Path = path, Image = new ImageCreateOptions { Format = format } }, session))
         {
             foreach (Reading.SnapshotChunk chunk in await Rig.ChunksAsync(session))
             {
@@ -150,7 +154,7 @@ public sealed class ReplacedParentTests
         int lost = manifest.Content.ToList().FindIndex(extent => !extent.IsZero);
         ManifestFile.Write(
             path + ".json", manifest.Complete([.. manifest.Content.Where((_, i) => i != lost)], manifest.FileSizeBytes));
-        Repository single = Repository.ReadFile(path);
+        Repository single = RepositoryReader.ReadFile(path);
 
         BackupFinding finding = Assert.Single((await Nightly.TestAsync(single, single.Points[0])).Findings);
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
 using Fleece.Block;
@@ -314,10 +316,11 @@ public sealed class RepositoryIdentityTests
         await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
         string bitmap = Assert.Single(vm.Disk.Bitmaps.All).Name;
         Session session = await Rig.StartAsync(vm.Disk, new SessionOptions { Bitmap = bitmap });
-        BackupOptions options = new() { Path = MakeFolder(vm, "second"), IsRepository = true };
+        RepositoryTargetOptions options = new() { RepositoryPath = MakeFolder(vm, "second") };
 
         BlockException error = await Nightly.RefusedAsync(
-            BlockErrorKind.BackupParentMissing, async () => await BackupWriter.CreateAsync(options, session));
+            BlockErrorKind.BackupParentMissing,
+            async () => await RepositoryTarget.CreateAsync(options, session, taken: null, CancellationToken.None));
 
         Assert.Contains("use a bitmap of its own", error.Message, StringComparison.Ordinal);
         await session.StopAsync();

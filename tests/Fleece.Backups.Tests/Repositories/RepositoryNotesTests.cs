@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Images;
@@ -130,7 +133,7 @@ public sealed class RepositoryNotesTests
         Assert.Null(vm.Read().DescribeStrays());
         File.Delete(Path.ChangeExtension(path, ".json"));
 
-        BlockException error = Assert.Throws<BlockException>(() => Repository.ReadAny(path, out _));
+        BlockException error = Assert.Throws<BlockException>(() => RepositoryReader.ReadAny(path, out _));
         await using BackupJob job = await BackupJob.StartAsync(vm.Disk, vm.Options() with { IsFull = true });
 
         Assert.Contains("'vm-000003.json'", error.Message, StringComparison.Ordinal);
@@ -145,7 +148,7 @@ public sealed class RepositoryNotesTests
         string path = vm.Rig.Folder.File("web-000001.qcow2");
         await File.WriteAllTextAsync(path, "an image");
 
-        BlockException error = Assert.Throws<BlockException>(() => Repository.ReadAny(path, out _));
+        BlockException error = Assert.Throws<BlockException>(() => RepositoryReader.ReadAny(path, out _));
 
         Assert.Contains("'web-000001.qcow2.json'", error.Message, StringComparison.Ordinal);
     }

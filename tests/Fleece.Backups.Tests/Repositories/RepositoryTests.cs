@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
@@ -81,7 +84,7 @@ public sealed class RepositoryTests
         BlockException error = await Nightly.RefusedAsync(BlockErrorKind.NoSpace, () => vm.BackUpAsync(options));
 
         Assert.Contains("vm-000002.qcow2", error.Message, StringComparison.Ordinal);
-        Repository repository = Repository.Read(options.RepositoryPath);
+        Repository repository = RepositoryReader.Read(options.RepositoryPath);
         Assert.Equal(first.Path, Assert.Single(repository.Points).Path);
         Assert.Equal(3, Directory.GetFiles(options.RepositoryPath).Length);
         await vm.Disk.Device.WriteZeroesAsync(0, 100L * U);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 
 namespace Fleece.Backups.Tests.Repositories;
@@ -48,16 +50,16 @@ public sealed class RestoreProgressTests
         Manifest manifest = repository.Manifests[0];
         RestorePlan plan = RestorePlan.Make([manifest], new BlockRange(0, manifest.SizeBytes), "vm");
         string path = vm.Rig.Folder.NewFile();
-        await File.WriteAllTextAsync(path, "partial");
+        await File.WriteAllTextAsync(path + ".partial", "partial");
         RestoreProgress.Write(path, plan, plan.Fingerprint(), 2);
-        byte[] note = await File.ReadAllBytesAsync(path + ".progress");
+        byte[] note = await File.ReadAllBytesAsync(path + ".partial.progress");
         Assert.Equal(2, RestoreProgress.Find(path, plan, out bool isDamaged));
         Assert.False(isDamaged);
 
         for (int at = 0; at < note.Length; at++)
         {
             note[at] ^= 1;
-            await File.WriteAllBytesAsync(path + ".progress", note);
+            await File.WriteAllBytesAsync(path + ".partial.progress", note);
             Assert.Null(RestoreProgress.Find(path, plan, out isDamaged));
             Assert.True(isDamaged);
             note[at] ^= 1;

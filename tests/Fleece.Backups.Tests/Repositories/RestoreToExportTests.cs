@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.TestKit;
@@ -24,7 +25,7 @@ public sealed class RestoreToExportTests
         string path = nightly.Rig.Folder.File("target.raw");
         await File.WriteAllBytesAsync(path, before);
 
-        foreach (BackupPoint point in Repository.Read(nightly.RepositoryPath).Points)
+        foreach (BackupPoint point in RepositoryReader.Read(nightly.RepositoryPath).Points)
         {
             using (Server serving = Server.Start(nightly.Rig.Folder, server, path))
             {
@@ -47,7 +48,7 @@ public sealed class RestoreToExportTests
         await File.WriteAllBytesAsync(path, nightly.Rig.Seeds.Bytes(Nightly.SizeBytes));
         using Server serving = Server.Start(
             nightly.Rig.Folder, ["nbdkit", "--filter=error", "file"], path, "error-pwrite=EIO", "error-pwrite-rate=100%", $"error-file={failing}");
-        BackupPoint point = Repository.Read(nightly.RepositoryPath).Points[^1];
+        BackupPoint point = RepositoryReader.Read(nightly.RepositoryPath).Points[^1];
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             () => RestoreAsync(point, serving.Uri, afterTheFirstStep: () => File.WriteAllText(failing, string.Empty)));
@@ -69,7 +70,7 @@ public sealed class RestoreToExportTests
         using Server serving = Server.Start(nightly.Rig.Folder, ["nbdkit", "file"], path);
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(
-            () => RestoreAsync(Repository.Read(nightly.RepositoryPath).Points[0], serving.Uri));
+            () => RestoreAsync(RepositoryReader.Read(nightly.RepositoryPath).Points[0], serving.Uri));
 
         Assert.Equal(BlockErrorKind.InvalidArgument, error.Kind);
         Assert.Equal(before, await File.ReadAllBytesAsync(path));

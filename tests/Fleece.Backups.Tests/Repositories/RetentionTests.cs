@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Jobs;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Images;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
+using Fleece.Backups.Jobs;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;
@@ -324,7 +325,7 @@ public sealed class StrangersRepositoryTests
         });
         using LocalFile held = LocalFile.Open(hasDataFile ? outside + ".data" : outside, isReadOnly: false);
         BlockErrorKind kind = hasDataFile ? BlockErrorKind.ReferenceRefused : BlockErrorKind.BackupChainBroken;
-        Repository repository = Repository.ReadFile(path);
+        Repository repository = RepositoryReader.ReadFile(path);
 
         await Nightly.RefusedAsync(kind, () => vm.RestoreAsync(repository.Points[0]));
         Assert.Equal(kind, Assert.Single((await Nightly.TestAsync(repository, repository.Points[0])).Findings).Kind);

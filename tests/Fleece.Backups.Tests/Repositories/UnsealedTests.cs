@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.IO.Compression;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
+using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks.Tests;
@@ -14,7 +16,7 @@ public sealed class UnsealedTests
     public async Task A_repository_without_seals_is_restored_and_told()
     {
         await using Rig rig = new();
-        Repository repository = Repository.Read(Extract(rig));
+        Repository repository = RepositoryReader.Read(Extract(rig));
 
         Assert.Empty(repository.Faults);
         Assert.Equal([1, 2, 3], repository.Points.Select(point => point.Number));
@@ -36,13 +38,13 @@ public sealed class UnsealedTests
     {
         await using Rig rig = new();
         string path = Extract(rig);
-        string before = Repository.Read(path).Manifests[^1].ContentDigest!;
+        string before = RepositoryReader.Read(path).Manifests[^1].ContentDigest!;
         using (RepositoryFolder folder = RepositoryFolder.Take(path))
         {
             await new Retention(folder).KeepAsync(2);
         }
 
-        Repository repository = Repository.Read(path);
+        Repository repository = RepositoryReader.Read(path);
         Assert.Equal([(2, true), (3, false)], repository.Points.Select(point => (point.Number, point.IsSealed)));
         Assert.Equal(before, repository.Manifests[^1].ContentDigest);
         foreach (BackupPoint point in repository.Points)
@@ -72,7 +74,7 @@ public sealed class UnsealedTests
         }
 
         await Assert.ThrowsAsync<BlockException>(async () => await new Retention(folder).KeepAsync(1));
-        Assert.Equal(3, Repository.Read(path).Points.Count);
+        Assert.Equal(3, RepositoryReader.Read(path).Points.Count);
     }
 
     [Fact]

@@ -2,7 +2,9 @@
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Restoring;
 using Fleece.Block;
 using Fleece.Images;
 using Fleece.TestKit;
@@ -129,7 +131,7 @@ internal sealed class ManifestTarget : FuzzTarget
         string path = Folder.Value.NewFile();
         try
         {
-            BackupPoint point = find(Repository.Read(folder));
+            BackupPoint point = find(RepositoryReader.Read(folder));
             await RestoreAsync(point, path).ConfigureAwait(false);
             if (expected is not null && !File.ReadAllBytes(path).AsSpan().SequenceEqual(
                 File.ReadAllBytes(Path.ChangeExtension(Path.Combine(folder, expected), Truth))))

@@ -124,7 +124,8 @@ public sealed class FleecingConformance
         await using (SnapshotRead read = new(session, new SnapshotReadOptions { DiscardConsumed = true }))
         {
             SnapshotChunk? chunk = await read.NextAsync();
-            await using BackupWriter writer = await BackupWriter.CreateAsync(new BackupOptions { Path = target }, chunk!);
+            FileTarget file = await FileTarget.CreateAsync(new FileTargetOptions { Path = target }, session, CancellationToken.None);
+            await using BackupWriter writer = new(session, file);
             await writer.WriteAsync(chunk!);
             await OverwriteAsync(served);
             while ((chunk = await read.NextAsync()) is not null)

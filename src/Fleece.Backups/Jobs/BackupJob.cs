@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Reading;
+using Fleece.Backups.Repositories;
+using Fleece.Backups.Retaining;
+using Fleece.Backups.Writing;
+using Fleece.Block;
+using Fleece.Disks;
+
+namespace Fleece.Backups.Jobs;
+
+/// <summary>The nightly job: session, backup, bitmap and retention, so that whatever fails, the next night goes on.</summary>
+/// <remarks>
+/// <para>The bitmap counts from this backup only when the backup is one. A failure, or the end of the process, at any instant before
+/// merges what was recorded since back into it, so the next backup holds that too.</para>
+/// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="CompleteAsync"/>, then
+/// <see cref="RetainAsync"/>. Ownership. It holds the repository and owns the session until it is disposed.</para>
+/// </remarks>
+internal sealed class BackupJob : IAsyncDisposable
+{
+    private const string KeepWaits =
+        "-Keep takes nothing out in this run and goes on with the next one: until then, copy what is to stay of the other disk.";
+
+    private readonly IFleeceable _disk;
+    private readonly BackupJobOptions _options;
+    private readonly RepositoryFolder _folder;
+    private readonly List<string> _notes = [];
+    private IFleeceSession? _session;
+    private SnapshotCopy? _copy;
+    private bool _mayRetain = true;
+
+    private BackupJob(IFleeceable disk, BackupJobOptions options, RepositoryFolder folder)
+    {
+        _disk = disk;
+        _options = options;
+        _folder = folder;
+    }
+
+    /// <summary>What the user should hear though the backup succeeds; whole sentences.</summary>
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>The repository.</summary>
+    public RepositoryFolder Folder => _folder;
+
+    /// <summary>Bytes to read, zeros included.</summary>
+    public long SizeBytes { get; private set; }
+
+    /// <summary>Bytes that have been read.</summary>
+    public long ArrivedBytes => _copy?.ArrivedBytes ?? 0;
+
+    /// <summary>Takes the repository, pins the instant and makes the partial file.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.RepositoryBusy"/>,
+    /// <see cref="BlockErrorKind.BackupParentMissing"/>,
+    /// <see cref="BlockErrorKind.BitmapBusy"/>, or what else stands in the way. Nothing is left behind.</exception>
+    public static async ValueTask<BackupJob> StartAsync(
+        IFleeceable disk, BackupJobOptions options, CancellationToken cancellationToken = default)
+    {
+        BackupJob job = new(disk, options, RepositoryFolder.Take(options.RepositoryPath));
+        try
+        {
+            await job.BeginAsync(cancellationToken).ConfigureAwait(false);
+            return job;
+        }
+        catch
+        {
+            await job.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>What the session has to tell and nobody has been told yet, such as that temp is nearly full; null for nothing.</summary>
+    public string? TakeWarning() => _session?.TakeWarning();
+
+    /// <inheritdoc cref="SnapshotCopy.StepAsync"/>
+    public ValueTask<bool> StepAsync(CancellationToken cancellationToken = default) => _copy!.StepAsync(cancellationToken);
+
+    /// <summary>Makes it a backup, and lets the bitmap count from it.</summary>
+    /// <remarks>The disk is flushed first: storage that has lost writes says so then, and what was read of it is no backup.</remarks>
+    public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
+    {
+        await _disk.FlushAsync(cancellationToken).ConfigureAwait(false);
+        Backup backup = await _copy!.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        if (!await _session!.EndAsync(isSuccess: true).ConfigureAwait(false))
+        {
+            _mayRetain = false; // While the bitmap counts from an older backup, that one must stay.
+            _notes.Add(
+                $"The backup is good, but the session broke at its end, so the bitmap '{backup.Point!.Bitmap}' still counts from the " +
+                "backup before: the next one will hold this one's changes again.");
+        }
+
+        return backup;
+    }
+
+    /// <summary>Takes the oldest backups out, if there are to be only so many. The new backup stays whatever happens here. Nothing goes in
+    /// a run whose notes say that the backup may be of another disk: the old ones may be all that there is of theirs.</summary>
+    /// <exception cref="BlockException">Why one can't be taken out; the next job tries again.</exception>
+    public async ValueTask RetainAsync(CancellationToken cancellationToken = default)
+    {
+        if (_options.Keep is not { } keep || !_mayRetain)
+        {
+            return;
+        }
+
+        Retention retention = new(_folder);
+        await retention.KeepAsync(keep, cancellationToken).ConfigureAwait(false);
+        if (retention.Note is { } note)
+        {
+            _notes.Add(note);
+        }
+    }
+
+    /// <summary>Ends the session, without success unless it was completed, and gives the repository free.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            if (_copy is not null)
+            {
+                await _copy.DisposeAsync().ConfigureAwait(false);
+            }
+
+            if (_session is not null)
+            {
+                _ = await _session.EndAsync(isSuccess: false).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _folder.Dispose();
+        }
+    }
+
+    private async ValueTask BeginAsync(CancellationToken cancellationToken)
+    {
+        await FinishMergeAsync(cancellationToken).ConfigureAwait(false);
+        Repository repository = _folder.Read();
+        _ = repository.NextNumber; // Before a bitmap is cleared for a backup that has no number.
+        if (repository.DescribeStrays() is { } strays)
+        {
+            _notes.Add(strays);
+        }
+
+        JobBitmap choice = new(_disk, _folder, repository, _options, _notes);
+        BitmapDescription? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
+        SessionOptions options = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.ExactName };
+        _session = await _disk.BeginSessionAsync(options, cancellationToken).ConfigureAwait(false);
+        SizeBytes = _session.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? _session.SizeBytes;
+        RepositoryTarget target =
+            await RepositoryTarget.CreateAsync(_options, _session, _folder, cancellationToken).ConfigureAwait(false);
+        if (target.OtherSourceNote is { } note)
+        {
+            _mayRetain = false;
+            _notes.Add(_options.Keep is null ? note : $"{note} {KeepWaits}");
+        }
+
+        _copy = await SnapshotCopy.StartAsync(_session, target, new SnapshotReadOptions { DiscardConsumed = true }).ConfigureAwait(false);
+    }
+
+    // A merge that can't be finished costs space; tonight's backup matters more.
+    private async ValueTask FinishMergeAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await new Retention(_folder).FinishAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e)
+        {
+            _notes.Add($"A merge that an earlier job has begun could not be finished: {e.Message}");
+        }
+    }
+}

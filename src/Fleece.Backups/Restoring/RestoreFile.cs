@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
+using Fleece.Backups.Writing;
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+
+namespace Fleece.Backups.Restoring;
+
+/// <summary>A new image that a point is restored to: "PATH.partial" until it is complete.</summary>
+/// <remarks>Interrupted, it stays, with a note of how far it came; the same restore goes on from there.</remarks>
+internal sealed class RestoreFile : IRestoreTarget
+{
+    private readonly RestoreOptions _options;
+    private readonly RestorePlan _plan;
+    private readonly string _partialPath;
+    private readonly string _fingerprint;
+
+    private RestoreFile(RestoreOptions options, RestorePlan plan, IBlockNode image, int resumedSteps, string? note = null)
+    {
+        _options = options;
+        _plan = plan;
+        _partialPath = PartialImage.PathFor(options.DestinationPath);
+        _fingerprint = plan.Fingerprint();
+        Image = image;
+        ResumedSteps = resumedSteps;
+        Note = note;
+    }
+
+    public IBlockNode Image { get; }
+
+    public bool ReadsAsZero => true;
+
+    public int ResumedSteps { get; }
+
+    public string? Note { get; }
+
+    /// <summary>Refuses a file that must not be replaced, and one that is open.</summary>
+    public static void CheckDestination(RestoreOptions options)
+    {
+        PartialImage.CheckDestination(options.DestinationPath, options.Overwrite);
+        FileManifest.CheckDestination(options.DestinationPath, options.Overwrite, hasManifest: false);
+    }
+
+    /// <summary>Makes the partial file, or takes up the one that an interrupted restore left.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/>, or why the file can't be made or opened.</exception>
+    public static async ValueTask<RestoreFile> OpenAsync(RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken)
+    {
+        string partialPath = PartialImage.PathFor(options.DestinationPath);
+        ImageCreateOptions layout = options.Image with { SizeBytes = plan.Range.LengthBytes };
+        int? doneSteps = RestoreProgress.Find(options.DestinationPath, plan, out bool isDamaged);
+        if (isDamaged)
+        {
+            // No restore can go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
+            LocalFile.Open(partialPath, isReadOnly: false).Dispose();
+            FileNames.Delete(partialPath);
+        }
+
+        if (!File.Exists(partialPath))
+        {
+            PartialImage made = await PartialImage.CreateAsync(options.DestinationPath, layout, cancellationToken).ConfigureAwait(false);
+            return new RestoreFile(options, plan, made.Node, resumedSteps: 0, isDamaged ? BeginsAnew(partialPath) : null);
+        }
+
+        if (doneSteps is null)
+        {
+            throw new BlockException(
+                BlockErrorKind.AlreadyExists,
+                $"'{partialPath}' exists and is not of this restore: another one is being written there, or was interrupted. Delete that " +
+                "file, or restore to another.",
+                partialPath);
+        }
+
+        (IBlockNode image, _) = await Images.Image
+            .OpenAsync(partialPath, new ImageOpenOptions { Format = layout.Format }, cancellationToken).ConfigureAwait(false);
+        return new RestoreFile(options, plan, image, doneSteps.Value);
+    }
+
+    public async ValueTask MakeDurableAsync(int steps, CancellationToken cancellationToken)
+    {
+        await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
+        RestoreProgress.Write(_options.DestinationPath, _plan, _fingerprint, steps);
+    }
+
+    public async ValueTask CompleteAsync()
+    {
+        await Image.DisposeAsync().ConfigureAwait(false);
+        FileManifest.RemoveStale(_options.DestinationPath);
+        FileNames.Move(_partialPath, _options.DestinationPath, _options.Overwrite);
+        FileNames.Delete(PartialImage.ProgressPathFor(_options.DestinationPath));
+    }
+
+    public async ValueTask AbandonAsync(int steps)
+    {
+        if (steps == 0)
+        {
+            await Images.Image.AbandonAsync(Image).ConfigureAwait(false);
+            FileNames.Delete(_partialPath);
+            return;
+        }
+
+        try
+        {
+            await MakeDurableAsync(steps, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            // What was noted before still holds; the error under way matters more.
+        }
+        finally
+        {
+            await Image.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private static string BeginsAnew(string partialPath) =>
+        $"The restore begins anew: how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged.";
+}

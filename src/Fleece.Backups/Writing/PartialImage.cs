@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Content;
+using Fleece.Backups.Manifests;
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+
+namespace Fleece.Backups.Writing;
+
+/// <summary>A new image, which is "PATH.partial" until it is complete.</summary>
+/// <remarks>Threading. One caller at a time. Ownership. It owns the open image.</remarks>
+/// <param name="path">The name that it is to have.</param>
+/// <param name="layout">What it was made as, with its size.</param>
+/// <param name="node">It, open.</param>
+internal sealed class PartialImage(string path, ImageCreateOptions layout, IBlockNode node)
+{
+    /// <summary>The image.</summary>
+    public IBlockNode Node => node;
+
+    /// <summary>How it is written to: two writes at a time overlap one's system call with the other's; compressing takes all the
+    /// processors there are.</summary>
+    public TargetTraits Traits => new()
+    {
+        Destination = path,
+        Format = layout.Format,
+        ReadsAsZero = layout.ParentPath is null,
+        WritesAtOnce = layout.Compression == ImageCompression.None ? 2 : Math.Max(2, Environment.ProcessorCount),
+    };
+
+    /// <summary>Length of the file in bytes.</summary>
+    public long FileSizeBytes => new FileInfo(PathFor(path)).Length;
+
+    /// <summary>Where an image is until it is complete.</summary>
+    public static string PathFor(string path) => path + RepositoryNames.Partial;
+
+    /// <summary>Where an interrupted restore notes how far it has come with a partial image.</summary>
+    public static string ProgressPathFor(string path) => PathFor(path) + ".progress";
+
+    /// <summary>Makes an image and opens it. A failure leaves nothing behind.</summary>
+    /// <exception cref="BlockException">Why the file can't be made.</exception>
+    public static async ValueTask<PartialImage> CreateAsync(string path, ImageCreateOptions layout, CancellationToken cancellationToken)
+    {
+        string partialPath = PathFor(path);
+        if (!File.Exists(partialPath))
+        {
+            FileNames.Delete(ProgressPathFor(path)); // The note of an earlier partial image does not hold for this one.
+        }
+
+        await Image.CreateAsync(partialPath, layout, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            ImageOpenOptions opening = new()
+            {
+                Format = layout.Format,
+                Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
+                MustStoreZeroes = true,
+                MustStayInFolder = layout.MustStayInFolder,
+            };
+            return new PartialImage(path, layout, (await Image.OpenAsync(partialPath, opening, cancellationToken).ConfigureAwait(false)).Node);
+        }
+        catch
+        {
+            FileNames.Delete(partialPath);
+            throw;
+        }
+    }
+
+    /// <summary>Refuses a folder, a file that must not be replaced, and a file that is open.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.NotAFile"/>, <see cref="BlockErrorKind.AlreadyExists"/>,
+    /// <see cref="BlockErrorKind.InUse"/>.</exception>
+    public static void CheckDestination(string path, bool overwrite)
+    {
+        if (Directory.Exists(path))
+        {
+            throw new BlockException(BlockErrorKind.NotAFile, $"'{path}' is a folder; name the backup's file.", path);
+        }
+
+        if (File.Exists(path) && !overwrite)
+        {
+            throw new BlockException(
+                BlockErrorKind.AlreadyExists, $"'{path}' exists already. Name another file, or use -Force to replace it.", path);
+        }
+
+        CheckNotInUse(path);
+    }
+
+    /// <summary>Refuses a file that is open: a name can be taken from it, and its guest would go on writing to a disk that no name leads
+    /// to any more.</summary>
+    public static void CheckNotInUse(string path)
+    {
+        if (File.Exists(path))
+        {
+            LocalFile.Open(path, isReadOnly: false).Dispose();
+        }
+    }
+
+    /// <summary>Makes what was written durable and closes the image.</summary>
+    /// <param name="toVerify">What is read back then; null for nothing.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupDigestMismatch"/>, or why it can't be written or read.</exception>
+    public async ValueTask CloseAsync(IReadOnlyList<ContentExtent>? toVerify, CancellationToken cancellationToken)
+    {
+        await node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await node.DisposeAsync().ConfigureAwait(false);
+        if (toVerify is null)
+        {
+            return;
+        }
+
+        ContentReader reader = await ContentReader.OpenAsync(
+            PathFor(path), layout.Format, layout.ParentPath is not null, layout.SizeBytes!.Value, cancellationToken).ConfigureAwait(false);
+        await using (reader.ConfigureAwait(false))
+        {
+            await reader.CheckAllAsync(toVerify, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Gives the image its name.</summary>
+    public void Rename(bool overwrite) => FileNames.Move(PathFor(path), path, overwrite);
+
+    /// <summary>Closes an image that is given up. What it could not store any more has been reported, or matters to nobody.</summary>
+    /// <param name="isKept">False to delete its file: nothing of it is made durable then, which could take minutes.</param>
+    /// <returns>The file that is kept; null for none.</returns>
+    public async ValueTask<string?> AbandonAsync(bool isKept)
+    {
+        try
+        {
+            ValueTask closing = isKept ? node.DisposeAsync() : Image.AbandonAsync(node);
+            await closing.ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            // The error under way matters more.
+        }
+
+        if (!isKept)
+        {
+            FileNames.Delete(PathFor(path));
+        }
+
+        return isKept && File.Exists(PathFor(path)) ? PathFor(path) : null;
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece.Disks;
+
+/// <summary>One of a disk's bitmaps, as it was when the disk was asked.</summary>
+/// <param name="Name">Its name, printable.</param>
+/// <param name="ExactName">The name as it is stored, unique on the disk.</param>
+/// <param name="ParentPath">The parent image that keeps it, printable; null for one of the disk's own.</param>
+/// <param name="BaselineId">The instant that its bits count from; null for none.</param>
+/// <param name="IsEnabled">True when it records changes, or its successor does while a session has pinned it.</param>
+/// <param name="Fault">Why it can't be trusted; null when it can.</param>
+internal sealed record BitmapDescription(
+    string Name, string ExactName, string? ParentPath, Guid? BaselineId, bool IsEnabled, string? Fault);
