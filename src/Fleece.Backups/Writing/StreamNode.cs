@@ -15,6 +15,9 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
     public BlockGeometry Geometry => new(sizeBytes);
 
     /// <inheritdoc/>
+    public bool CanReadAhead => false;
+
+    /// <inheritdoc/>
     public async ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -60,6 +63,11 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) => throw OnlyWrites();
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+    }
 
     /// <inheritdoc/>
     public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => throw OnlyWrites();

@@ -54,6 +54,9 @@ public sealed partial class NbdNode : IBlockNode
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
 
+    /// <inheritdoc/>
+    public bool CanReadAhead => false;
+
     /// <summary>The address of the export.</summary>
     public NbdUri Uri => _uri;
 
@@ -95,6 +98,11 @@ public sealed partial class NbdNode : IBlockNode
             buffer.IsEmpty ? default :
             buffer.Length <= _export.MaximumPayloadBytes ? StartReadAsync(offsetBytes, buffer, cancellationToken) :
             ReadInPiecesAsync(offsetBytes, buffer, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
     }
 
     /// <inheritdoc/>
