@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Buffers;
 
 /// <summary>Bounds what one connection has under way beyond its own thread; that thread stops receiving at the bound.</summary>
-/// <remarks>Threading. <see cref="Enter"/> from the connection's own thread, <see cref="Exit"/> from any.</remarks>
+/// <remarks>Threading. <see cref="Exit"/> from any thread, all else from the connection's own.</remarks>
 internal sealed class InFlightLimit
 {
     private const int MaximumRequests = 64;
@@ -35,6 +35,25 @@ internal sealed class InFlightLimit
             _bytes -= bytes;
             Monitor.PulseAll(_lock);
         }
+    }
+
+    /// <summary>Waits for a task that has not completed, and for all that is under way, as the connection's thread does at the
+    /// bound.</summary>
+    public void Await(Task task)
+    {
+        if (task.IsCompleted)
+        {
+            return;
+        }
+
+        Enter(0);
+        _ = task.ContinueWith(
+            static (_, limit) => ((InFlightLimit)limit!).Exit(0),
+            this,
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+        Drain();
     }
 
     /// <summary>Waits until nothing is under way.</summary>

@@ -2,11 +2,12 @@
 using Fleece.Block;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Replies;
 
-/// <summary>What a client gets for a request that failed while it was served.</summary>
-internal static class RequestFailure
+/// <summary>What is wrong with a request; <see cref="NbdError.None"/>, the default, for nothing.</summary>
+internal readonly record struct Refusal(NbdError Error, string Message)
 {
+    /// <summary>What a client gets for a request that failed while it was served.</summary>
     public static Refusal From(Exception failure, in RequestHeader request)
     {
         if (failure is not BlockException e)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
+using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>The receiving side of a connection: one large buffer in which requests are parsed where they arrived.</summary>
 /// <remarks>
@@ -34,6 +36,9 @@ internal sealed class RequestReader : IDisposable
 
     /// <summary>Bytes that are there and not yet taken.</summary>
     public int AvailableBytes => _end - _start;
+
+    /// <summary>True when more than what was taken has come, so that a request may wait behind it.</summary>
+    public bool HasAnother => AvailableBytes >= RequestHeader.CompactBytes;
 
     /// <summary>Makes sure that many bytes are there in one piece; false at the end of the stream.</summary>
     /// <param name="bytes">At most <see cref="SharedBuffer.BaseBytes"/>, or what <see cref="MakeRoom"/> has said.</param>

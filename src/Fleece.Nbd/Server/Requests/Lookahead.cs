@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>Has the storage begin with the reads that wait behind the one that is served next.</summary>
 /// <remarks>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Nbd.Server.Negotiation;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>The payload of a block status request that names its contexts: u64 length, then u32 context ids.</summary>
 /// <remarks>Source: NBD protocol, extended-header branch, "NBD_FLAG_BLOCK_STATUS_PAYLOAD".</remarks>

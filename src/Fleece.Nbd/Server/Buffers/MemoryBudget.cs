@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Buffers;
 
 /// <summary>The bytes that all connections of one server may use for requests and replies beyond their first buffers.</summary>
 /// <remarks>

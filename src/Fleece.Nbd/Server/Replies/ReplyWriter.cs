@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Nbd.Server.Buffers;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Replies;
 
 /// <summary>The sending side of a connection: replies gather in one buffer and leave together.</summary>
 /// <remarks>
@@ -13,7 +14,7 @@ namespace Fleece.Nbd.Server;
 /// the first of those sends them. So no thread of somebody else ever waits for a client that does not read. A posted reply
 /// counts as in flight until it was sent, so a client that does not read can't gather more of them than the limit allows. One
 /// without data needs no buffer: it is written when it is sent.</para>
-/// <para>Threading. <see cref="Reserve"/>, <see cref="Commit"/>, <see cref="TakeBatch"/>, <see cref="RenewBatch"/>,
+/// <para>Threading. <see cref="Reserve"/>, <see cref="Commit"/>, <see cref="Add"/>, <see cref="TakeBatch"/>, <see cref="RenewBatch"/>,
 /// <see cref="SendPart"/> and <see cref="Flush()"/> from the connection's own thread; the two that post from any.</para>
 /// </remarks>
 internal sealed class ReplyWriter : IDisposable
@@ -33,7 +34,6 @@ internal sealed class ReplyWriter : IDisposable
     private readonly Stream _stream;
     private readonly Socket? _socket;
     private readonly int _directBytes;
-    private readonly ReplyFormat _format;
     private readonly MemoryBudget _budget;
     private readonly InFlightLimit _inFlight;
     private readonly CancellationTokenSource _connectionEnded;
@@ -53,7 +53,7 @@ internal sealed class ReplyWriter : IDisposable
         string name)
     {
         _stream = stream;
-        _format = format;
+        Format = format;
         _socket = (stream as NetworkStream)?.Socket;
         _directBytes = _socket is null ? 0 : LongestDirectReply(_socket);
         _budget = budget;
@@ -62,6 +62,9 @@ internal sealed class ReplyWriter : IDisposable
         _name = name;
         _base = _batch = SharedBuffer.RentBase();
     }
+
+    /// <summary>The form of the replies.</summary>
+    public ReplyFormat Format { get; }
 
     /// <summary>Starts the sending thread; tests make it fail as a system without threads does.</summary>
     internal Action<Thread> StartThread { get; init; } = static thread => thread.Start();
@@ -86,6 +89,15 @@ internal sealed class ReplyWriter : IDisposable
 
     /// <summary>Adds the reserved bytes to the batch.</summary>
     public void Commit(int bytes) => _usedBytes += bytes;
+
+    /// <summary>Adds a reply without data to the batch.</summary>
+    /// <param name="request">What is answered.</param>
+    /// <param name="refusal">Why it failed; default for a success.</param>
+    public void Add(in RequestHeader request, Refusal refusal)
+    {
+        Memory<byte> reply = Reserve(ReplyFormat.MaximumShortReplyBytes);
+        Commit(Format.WriteShort(reply.Span, request, refusal));
+    }
 
     /// <summary>
     /// Hands the batch's buffer to a request that goes on filling what it has reserved; what was committed before leaves at
@@ -164,7 +176,7 @@ internal sealed class ReplyWriter : IDisposable
     public void PostShort(in RequestHeader request, Refusal refusal, long inFlightBytes)
     {
         Span<byte> reply = stackalloc byte[ReplyFormat.MaximumShortReplyBytes];
-        if (_directBytes != 0 && TrySendAtOnce(reply[.._format.WriteShort(reply, request, refusal)]))
+        if (_directBytes != 0 && TrySendAtOnce(reply[..Format.WriteShort(reply, request, refusal)]))
         {
             _inFlight.Exit(inFlightBytes);
             return;
@@ -326,7 +338,7 @@ internal sealed class ReplyWriter : IDisposable
 
                 if (reply.Buffer is null)
                 {
-                    gatheredBytes += _format.WriteShort(gathered[gatheredBytes..], reply.Request, reply.Refusal);
+                    gatheredBytes += Format.WriteShort(gathered[gatheredBytes..], reply.Request, reply.Refusal);
                 }
                 else if (reply.Buffer.Bytes.Span.Slice(reply.OffsetBytes, reply.LengthBytes) is var bytes && isSmall)
                 {

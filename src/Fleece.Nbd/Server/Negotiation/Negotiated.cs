@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
+
+namespace Fleece.Nbd.Server.Negotiation;
+
+/// <summary>A metadata context that a client chose, under the id it got.</summary>
+internal readonly record struct ChosenContext(uint Id, IStatusContext Context);
 
 /// <summary>What a handshake came to.</summary>
 /// <param name="Stream">The connection, encrypted when TLS was started.</param>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Negotiation;
 
 /// <summary>What a client asks in LIST_META_CONTEXT and SET_META_CONTEXT: an export and the contexts it wants of it.</summary>
 /// <remarks>
@@ -10,6 +11,9 @@ namespace Fleece.Nbd.Server;
 /// </remarks>
 internal readonly record struct MetaContextQuery(string ExportName, IReadOnlyList<string> Queries)
 {
+    // One bit each in the mask of those that a request's payload names.
+    private const int MaximumContexts = 64;
+
     /// <summary>Reads the option's data; false when its lengths don't fit together.</summary>
     public static bool TryRead(ReadOnlySpan<byte> data, out MetaContextQuery query)
     {
@@ -41,7 +45,7 @@ internal readonly record struct MetaContextQuery(string ExportName, IReadOnlyLis
     public List<ChosenContext> Select(IReadOnlyList<IStatusContext> contexts, bool isChoice)
     {
         List<ChosenContext> found = [];
-        for (int i = 0; i < contexts.Count && found.Count < StatusQuery.MaximumContexts; i++)
+        for (int i = 0; i < contexts.Count && found.Count < MaximumContexts; i++)
         {
             if (IsMeant(contexts[i].Name, isChoice))
             {

@@ -2,7 +2,7 @@
 using Fleece.Block;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Exports;
 
 /// <summary>What clients may do with an export.</summary>
 public enum ExportAccess

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
-using System.Text.Unicode;
-using Fleece.Block;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Negotiation;
 
 /// <summary>The server's side of fixed newstyle negotiation: option by option until the client goes, leaves or breaks a rule.</summary>
 /// <remarks>
@@ -14,10 +12,11 @@ namespace Fleece.Nbd.Server;
 /// TLS handshake and fails it. Source: NBD protocol, "Fixed newstyle negotiation"; docs/nbd.md has the table of answers.</para>
 /// <para>Threading. One thread, which blocks; whoever limits the time of a handshake closes the stream.</para>
 /// </remarks>
-internal sealed partial class ServerHandshake(Stream stream, IExportDirectory directory, Func<Stream, Stream>? startTls)
+internal sealed class ServerHandshake(Stream stream, IExportDirectory directory, Func<Stream, Stream>? startTls)
 {
     private readonly byte[] _header = new byte[OptionReplyHeader.SizeBytes];
-    private readonly ArrayBufferWriter<byte> _replies = new();
+    private readonly OptionReplies _replies = new();
+    private MetaContextChoice _contexts = new(directory);
     private Stream _stream = stream;
     private bool _isEncrypted;
     private bool _isNoZeroes;
@@ -36,7 +35,7 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
 
         for (int count = 0; count < NbdLimits.MaximumOptions; count++)
         {
-            SendReplies();
+            _replies.SendTo(_stream);
             _stream.ReadExactly(_header.AsSpan(0, OptionHeader.SizeBytes));
             if (!OptionHeader.TryRead(_header, out OptionHeader option) || option.Length > NbdLimits.MaximumSkippedOptionBytes)
             {
@@ -51,7 +50,7 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
                 }
 
                 Skip(option.Length);
-                Reply(option.Option, OptionReply.ErrorTooBig, $"An option is at most {NbdLimits.MaximumOptionBytes} bytes long.");
+                _replies.Add(option.Option, OptionReply.ErrorTooBig, $"An option is at most {NbdLimits.MaximumOptionBytes} bytes long.");
                 continue;
             }
 
@@ -60,12 +59,12 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
             (bool isOver, NbdExport? export) = Answer(option.Option, data);
             if (isOver)
             {
-                SendReplies();
-                return export is null ? null : new Negotiated(_stream, export, _isStructured, _isExtended, _contexts);
+                _replies.SendTo(_stream);
+                return export is null ? null : new Negotiated(_stream, export, _isStructured, _isExtended, _contexts.Of(export));
             }
         }
 
-        SendReplies();
+        _replies.SendTo(_stream);
         return null;
     }
 
@@ -93,7 +92,7 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
                 return (true, null);
             }
 
-            Reply(option, OptionReply.ErrorTlsRequired, "This server talks TLS only.");
+            _replies.Add(option, OptionReply.ErrorTlsRequired, "This server talks TLS only.");
             return default;
         }
 
@@ -102,7 +101,7 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
             case NbdOption.ExportName:
                 return (true, SendOldExport(data));
             case NbdOption.Abort:
-                Reply(option, OptionReply.Ack);
+                _replies.Add(option, OptionReply.Ack);
                 return (true, null);
             case NbdOption.List:
                 AnswerList(data);
@@ -117,10 +116,10 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
                 AnswerFormat(option, data);
                 break;
             case NbdOption.ListMetaContext or NbdOption.SetMetaContext:
-                AnswerMetaContext(option, data);
+                _contexts.Answer(option, data, _isStructured, _replies);
                 break;
             default:
-                Reply(option, OptionReply.ErrorUnsupported, "This option is not known here.");
+                _replies.Add(option, OptionReply.ErrorUnsupported, "This option is not known here.");
                 break;
         }
 
@@ -133,12 +132,11 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
     {
         WireReader reader = new(name);
         if (!reader.TryTakeString(name.Length, out string exportName) || directory.Find(exportName) is not { } export ||
-            export.MinimumBlockBytes > NbdLimits.UnnegotiatedAlignmentBytes || IsAnotherThanTold(exportName, export))
+            export.MinimumBlockBytes > NbdLimits.UnnegotiatedAlignmentBytes || _contexts.IsAnotherThanTold(exportName, export))
         {
             return null;
         }
 
-        KeepContextsOf(export);
         byte[] reply = new byte[10 + (_isNoZeroes ? 0 : 124)];
         BinaryPrimitives.WriteUInt64BigEndian(reply, (ulong)export.LengthBytes);
         BinaryPrimitives.WriteUInt16BigEndian(reply.AsSpan(8), (ushort)export.GetFlags(_isStructured, _isExtended));
@@ -150,41 +148,41 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
     {
         if (data.Length != 0)
         {
-            Reply(NbdOption.List, OptionReply.ErrorInvalid, "A list is asked for without data.");
+            _replies.Add(NbdOption.List, OptionReply.ErrorInvalid, "A list is asked for without data.");
             return;
         }
 
         foreach (NbdExport export in directory.List())
         {
             byte[] name = Encoding.UTF8.GetBytes(export.Name);
-            byte[] reply = [.. BigEndian((uint)name.Length), .. name, .. Encoding.UTF8.GetBytes(export.Description)];
-            Reply(NbdOption.List, OptionReply.Server, reply);
+            _replies.AddNumbered(
+                NbdOption.List, OptionReply.Server, (uint)name.Length, [.. name, .. Encoding.UTF8.GetBytes(export.Description)]);
         }
 
-        Reply(NbdOption.List, OptionReply.Ack);
+        _replies.Add(NbdOption.List, OptionReply.Ack);
     }
 
     private void AnswerStartTls(byte[] data)
     {
         if (data.Length != 0)
         {
-            Reply(NbdOption.StartTls, OptionReply.ErrorInvalid, "TLS is started without data.");
+            _replies.Add(NbdOption.StartTls, OptionReply.ErrorInvalid, "TLS is started without data.");
         }
         else if (_isEncrypted)
         {
-            Reply(NbdOption.StartTls, OptionReply.ErrorInvalid, "TLS was started before.");
+            _replies.Add(NbdOption.StartTls, OptionReply.ErrorInvalid, "TLS was started before.");
         }
         else if (startTls is null)
         {
-            Reply(NbdOption.StartTls, OptionReply.ErrorPolicy, "This server has no certificate.");
+            _replies.Add(NbdOption.StartTls, OptionReply.ErrorPolicy, "This server has no certificate.");
         }
         else
         {
-            Reply(NbdOption.StartTls, OptionReply.Ack);
-            SendReplies();
+            _replies.Add(NbdOption.StartTls, OptionReply.Ack);
+            _replies.SendTo(_stream);
             _stream = startTls(_stream);
             _isEncrypted = true;
-            (_isStructured, _isExtended, _contextsExport, _contexts, _told) = (false, false, null, [], null);
+            (_isStructured, _isExtended, _contexts) = (false, false, new MetaContextChoice(directory));
         }
     }
 
@@ -192,24 +190,24 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
     {
         if (data.Length != 0)
         {
-            Reply(option, OptionReply.ErrorInvalid, "This option has no data.");
+            _replies.Add(option, OptionReply.ErrorInvalid, "This option has no data.");
         }
         else if (_isExtended)
         {
-            Reply(
+            _replies.Add(
                 option,
                 option == NbdOption.StructuredReply ? OptionReply.ErrorExtendedHeadersRequired : OptionReply.ErrorInvalid,
                 "Extended headers were chosen before.");
         }
         else if (option == NbdOption.StructuredReply && _isStructured)
         {
-            Reply(option, OptionReply.ErrorInvalid, "Structured replies were chosen before.");
+            _replies.Add(option, OptionReply.ErrorInvalid, "Structured replies were chosen before.");
         }
         else
         {
             _isStructured = true;
             _isExtended = option == NbdOption.ExtendedHeaders;
-            Reply(option, OptionReply.Ack);
+            _replies.Add(option, OptionReply.Ack);
         }
     }
 
@@ -218,7 +216,7 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
         WireReader reader = new(data);
         if (!reader.TryTakeString(out string name) || !reader.TryTakeUInt16(out ushort count) || reader.Rest.Length != count * 2)
         {
-            Reply(option, OptionReply.ErrorInvalid, "The lengths within the option don't fit together.");
+            _replies.Add(option, OptionReply.ErrorInvalid, "The lengths within the option don't fit together.");
             return null;
         }
 
@@ -234,86 +232,49 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
 
         if (directory.Find(name) is not { } export)
         {
-            Reply(option, OptionReply.ErrorUnknown, $"There is no export named '{name}'.");
+            _replies.Add(option, OptionReply.ErrorUnknown, $"There is no export named '{name}'.");
             return null;
         }
 
         if (!wantsBlockSize && export.MinimumBlockBytes > NbdLimits.UnnegotiatedAlignmentBytes)
         {
-            Reply(option, OptionReply.ErrorBlockSizeRequired, $"This export has blocks of {export.MinimumBlockBytes} bytes.");
+            _replies.Add(option, OptionReply.ErrorBlockSizeRequired, $"This export has blocks of {export.MinimumBlockBytes} bytes.");
             return null;
         }
 
-        if (option == NbdOption.Go)
+        if (option == NbdOption.Go && _contexts.IsAnotherThanTold(name, export))
         {
-            if (IsAnotherThanTold(name, export))
-            {
-                Reply(option, OptionReply.ErrorUnknown, "The export that was asked about has ended. Connect again for the next one.");
-                return null;
-            }
-
-            KeepContextsOf(export);
+            _replies.Add(option, OptionReply.ErrorUnknown, "The export that was asked about has ended. Connect again for the next one.");
+            return null;
         }
 
-        SendInfo(option, export, wantsName, wantsDescription);
-        Reply(option, OptionReply.Ack);
+        AddInfo(option, export, wantsName, wantsDescription);
+        _replies.Add(option, OptionReply.Ack);
         return export;
     }
 
-    private void SendInfo(NbdOption option, NbdExport export, bool wantsName, bool wantsDescription)
+    private void AddInfo(NbdOption option, NbdExport export, bool wantsName, bool wantsDescription)
     {
-        byte[] information = new byte[12];
-        BinaryPrimitives.WriteUInt16BigEndian(information, (ushort)InfoType.Export);
-        BinaryPrimitives.WriteUInt64BigEndian(information.AsSpan(2), (ulong)export.LengthBytes);
-        BinaryPrimitives.WriteUInt16BigEndian(information.AsSpan(10), (ushort)export.GetFlags(_isStructured, _isExtended));
-        Reply(option, OptionReply.Info, information);
+        byte[] information = new byte[10];
+        BinaryPrimitives.WriteUInt64BigEndian(information, (ulong)export.LengthBytes);
+        BinaryPrimitives.WriteUInt16BigEndian(information.AsSpan(8), (ushort)export.GetFlags(_isStructured, _isExtended));
+        _replies.AddInfo(option, InfoType.Export, information);
 
-        byte[] sizes = new byte[14];
-        BinaryPrimitives.WriteUInt16BigEndian(sizes, (ushort)InfoType.BlockSize);
-        BinaryPrimitives.WriteUInt32BigEndian(sizes.AsSpan(2), (uint)export.MinimumBlockBytes);
+        byte[] sizes = new byte[12];
+        BinaryPrimitives.WriteUInt32BigEndian(sizes, (uint)export.MinimumBlockBytes);
         BinaryPrimitives.WriteUInt32BigEndian(
-            sizes.AsSpan(6), (uint)Math.Max(NbdLimits.PreferredBlockBytes, export.MinimumBlockBytes));
-        BinaryPrimitives.WriteUInt32BigEndian(sizes.AsSpan(10), NbdLimits.MaximumPayloadBytes);
-        Reply(option, OptionReply.Info, sizes);
+            sizes.AsSpan(4), (uint)Math.Max(NbdLimits.PreferredBlockBytes, export.MinimumBlockBytes));
+        BinaryPrimitives.WriteUInt32BigEndian(sizes.AsSpan(8), NbdLimits.MaximumPayloadBytes);
+        _replies.AddInfo(option, InfoType.BlockSize, sizes);
 
         if (wantsName)
         {
-            Reply(option, OptionReply.Info, [.. BigEndian((ushort)InfoType.Name), .. Encoding.UTF8.GetBytes(export.Name)]);
+            _replies.AddInfo(option, InfoType.Name, Encoding.UTF8.GetBytes(export.Name));
         }
 
         if (wantsDescription && export.Description.Length != 0)
         {
-            Reply(
-                option,
-                OptionReply.Info,
-                [.. BigEndian((ushort)InfoType.Description), .. Encoding.UTF8.GetBytes(export.Description)]);
-        }
-    }
-
-    // The text may repeat a name of the client, which ends up on a terminal, and is a string of the protocol itself.
-    private void Reply(NbdOption option, OptionReply type, string text)
-    {
-        byte[] bytes = new byte[NbdLimits.MaximumStringBytes];
-        _ = Utf8.FromUtf16(PrintableText.Of(text), bytes, out _, out int writtenBytes);
-        Reply(option, type, bytes.AsSpan(0, writtenBytes));
-    }
-
-    private void Reply(NbdOption option, OptionReply type, params ReadOnlySpan<byte> data)
-    {
-        int replyBytes = OptionReplyHeader.SizeBytes + data.Length;
-        Span<byte> reply = _replies.GetSpan(replyBytes);
-        new OptionReplyHeader(option, type, (uint)data.Length).Write(reply);
-        data.CopyTo(reply[OptionReplyHeader.SizeBytes..]);
-        _replies.Advance(replyBytes);
-    }
-
-    // All answers to an option go together, because each send may wake the client.
-    private void SendReplies()
-    {
-        if (_replies.WrittenCount != 0)
-        {
-            _stream.Write(_replies.WrittenSpan);
-            _replies.ResetWrittenCount();
+            _replies.AddInfo(option, InfoType.Description, Encoding.UTF8.GetBytes(export.Description));
         }
     }
 
@@ -326,19 +287,5 @@ internal sealed partial class ServerHandshake(Stream stream, IExportDirectory di
             _stream.ReadExactly(scratch.AsSpan(0, taken));
             rest -= (uint)taken;
         }
-    }
-
-    private static byte[] BigEndian(uint value)
-    {
-        byte[] bytes = new byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
-        return bytes;
-    }
-
-    private static byte[] BigEndian(ushort value)
-    {
-        byte[] bytes = new byte[sizeof(ushort)];
-        BinaryPrimitives.WriteUInt16BigEndian(bytes, value);
-        return bytes;
     }
 }

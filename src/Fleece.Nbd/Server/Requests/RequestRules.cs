@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Nbd.Server.Exports;
+using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
-
-/// <summary>What is wrong with a request, before anything is done for it; <see cref="NbdError.None"/> for nothing.</summary>
-internal readonly record struct Refusal(NbdError Error, string Message);
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>The rules a request must keep, checked before any of its numbers is used (rule R5).</summary>
 /// <remarks>Source: NBD protocol, "Request types", "Command flags" and "Error values"; docs/nbd.md lists the answers.</remarks>

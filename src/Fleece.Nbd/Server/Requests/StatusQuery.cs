@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
-
-/// <summary>A metadata context that a client chose, under the id it got.</summary>
-internal readonly record struct ChosenContext(uint Id, IStatusContext Context);
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>Answers a block status request: one chunk of extents for each context.</summary>
 internal static class StatusQuery
@@ -13,9 +11,6 @@ internal static class StatusQuery
     // A question to the far end of a large disk would be answered from its maps in one piece, at a cost in proportion to the
     // disk, again and again. So the walk asks for this much at a time and joins what is alike.
     private const long MaximumStepBytes = 1L << 40;
-
-    /// <summary>Most contexts a client can choose; one bit each in a request's payload.</summary>
-    public const int MaximumContexts = 64;
 
     /// <summary>Collects the extents of a range in one context into <paramref name="extents"/>.</summary>
     /// <remarks>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
+using Fleece.Nbd.Server.Negotiation;
+using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
-
-/// <summary>The answer to a block status request: extents for each context that was asked.</summary>
-internal sealed record StatusAnswer(IReadOnlyList<(uint ContextId, List<StatusExtent> Extents)> Contexts);
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>Does what a request asks of its export. The request has passed <see cref="RequestRules"/>.</summary>
 /// <remarks>

@@ -2,7 +2,7 @@
 using System.Diagnostics;
 using Fleece.Block;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>Tells whether a connection's storage answers at the speed of memory or makes its thread wait.</summary>
 /// <remarks>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Text;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Replies;
 
 /// <summary>Writes replies in the form that was negotiated: simple, structured, or structured with extended headers.</summary>
 internal sealed class ReplyFormat(bool isStructured, bool isExtended)
@@ -19,21 +20,29 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
 
     public bool IsStructured => isStructured;
 
-    public bool IsExtended => isExtended;
-
     /// <summary>Bytes before the data of a read.</summary>
     public int ReadPrefixBytes => isStructured
         ? ChunkHeader.SizeBytes(isExtended) + ChunkHeader.DataOffsetBytes
         : SimpleReplyHeader.SizeBytes;
 
-    /// <summary>Bytes before the extents of a chunk: header, context id and, with extended headers, their count.</summary>
-    public int StatusPrefixBytes => ChunkHeader.SizeBytes(isExtended) + (isExtended ? 8 : 4);
+    // Header, context id and, with extended headers, the count of extents.
+    private int StatusPrefixBytes => ChunkHeader.SizeBytes(isExtended) + (isExtended ? 8 : 4);
 
-    public int ExtentBytes => isExtended ? 16 : 8;
+    private int ExtentBytes => isExtended ? 16 : 8;
 
-    /// <summary>What precedes all data of a read.</summary>
-    public void WriteReadPrefix(Span<byte> bytes, in RequestHeader request) =>
-        WriteReadPrefix(bytes, request, (long)request.Offset, (long)request.Length, isLast: true);
+    /// <summary>The reply of a read whose data lies behind <see cref="ReadPrefixBytes"/>. Zeros are cheap to see, because the first other
+    /// byte ends the search, and dear to send.</summary>
+    public int WriteRead(Span<byte> bytes, in RequestHeader request)
+    {
+        Span<byte> data = bytes.Slice(ReadPrefixBytes, (int)request.Length);
+        if (isStructured && data.IndexOfAnyExcept((byte)0) < 0)
+        {
+            return WriteHole(bytes, request, (long)request.Offset, data.Length, isLast: true);
+        }
+
+        WriteReadPrefix(bytes, request, (long)request.Offset, data.Length, isLast: true);
+        return ReadPrefixBytes + data.Length;
+    }
 
     /// <summary>What precedes a part of a read's data, in a chunk of its own where replies are structured.</summary>
     public void WriteReadPrefix(Span<byte> bytes, in RequestHeader request, long offsetBytes, long lengthBytes, bool isLast)
@@ -52,10 +61,6 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
         BinaryPrimitives.WriteInt64BigEndian(bytes[ChunkHeader.SizeBytes(isExtended)..], offsetBytes);
     }
 
-    /// <summary>A read of zeros without the zeros; only with structured replies.</summary>
-    public int WriteHole(Span<byte> bytes, in RequestHeader request) =>
-        WriteHole(bytes, request, (long)request.Offset, (int)request.Length, isLast: true);
-
     /// <summary>A part of a read that is zeros, without the zeros; only with structured replies.</summary>
     public int WriteHole(Span<byte> bytes, in RequestHeader request, long offsetBytes, int lengthBytes, bool isLast)
     {
@@ -72,8 +77,8 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
         ? WriteSuccess(bytes, request)
         : WriteError(bytes, request, refusal.Error, refusal.Message);
 
-    /// <summary>The success of a request without data. A read never gets a simple reply where structured ones were negotiated.</summary>
-    public int WriteSuccess(Span<byte> bytes, in RequestHeader request)
+    // A read never gets a simple reply where structured ones were negotiated.
+    private int WriteSuccess(Span<byte> bytes, in RequestHeader request)
     {
         if (isExtended || (isStructured && request.Command == NbdCommand.Read))
         {
@@ -85,8 +90,8 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
         return SimpleReplyHeader.SizeBytes;
     }
 
-    /// <summary>The failure of a request, with its reason where the form has room for one.</summary>
-    public int WriteError(Span<byte> bytes, in RequestHeader request, NbdError error, string message)
+    // With its reason where the form has room for one.
+    private int WriteError(Span<byte> bytes, in RequestHeader request, NbdError error, string message)
     {
         if (!isStructured)
         {
@@ -107,8 +112,25 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
         return ChunkHeader.SizeBytes(isExtended) + 6 + messageBytes;
     }
 
-    /// <summary>What precedes the extents of one context; <see cref="WriteExtent"/> writes those.</summary>
-    public void WriteStatusPrefix(Span<byte> bytes, in RequestHeader request, uint contextId, int extentCount, bool isLast)
+    /// <summary>Bytes that one context of a status takes.</summary>
+    public int StatusBytes(StatusAnswer answer, int index) => StatusPrefixBytes + answer.Contexts[index].Extents.Count * ExtentBytes;
+
+    /// <summary>One context of a status.</summary>
+    public int WriteStatus(Span<byte> bytes, in RequestHeader request, StatusAnswer answer, int index)
+    {
+        (uint contextId, List<StatusExtent> extents) = answer.Contexts[index];
+        WriteStatusPrefix(bytes, request, contextId, extents.Count, index == answer.Contexts.Count - 1);
+        int atBytes = StatusPrefixBytes;
+        foreach (StatusExtent extent in extents)
+        {
+            WriteExtent(bytes[atBytes..], extent);
+            atBytes += ExtentBytes;
+        }
+
+        return atBytes;
+    }
+
+    private void WriteStatusPrefix(Span<byte> bytes, in RequestHeader request, uint contextId, int extentCount, bool isLast)
     {
         ulong lengthBytes = (ulong)(StatusPrefixBytes - ChunkHeader.SizeBytes(isExtended) + extentCount * ExtentBytes);
         Chunk(
@@ -124,7 +146,7 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
         }
     }
 
-    public void WriteExtent(Span<byte> bytes, StatusExtent extent)
+    private void WriteExtent(Span<byte> bytes, StatusExtent extent)
     {
         if (isExtended)
         {

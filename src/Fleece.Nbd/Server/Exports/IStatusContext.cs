@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Exports;
 
 /// <summary>A run of bytes with one set of flags in a metadata context.</summary>
 /// <param name="LengthBytes">At least 1, at most what was asked.</param>

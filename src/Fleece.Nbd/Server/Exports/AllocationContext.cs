@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Exports;
 
 /// <summary><c>base:allocation</c> of a device: flags 0 for data, 2 for stored zeros, 3 for a hole that reads as zeros.</summary>
 /// <remarks>Source: NBD protocol, "base:allocation metadata context".</remarks>

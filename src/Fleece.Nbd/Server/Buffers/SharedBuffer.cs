@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Buffers;
 
-namespace Fleece.Nbd.Server;
+namespace Fleece.Nbd.Server.Buffers;
 
 /// <summary>A buffer from the pool that several requests can use; the last one gives it back.</summary>
 /// <remarks>Threading. Users may be added and released from any thread; adding needs a user that is still there.</remarks>
