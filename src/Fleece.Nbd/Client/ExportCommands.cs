@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.ExceptionServices;
 using Fleece.Block;
+using Fleece.Nbd.Client.Extents;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
 
-/// <content>Requests longer than the server takes, and what stands in for those it does not take at all.</content>
-public sealed partial class NbdNode
+/// <summary>The commands of the protocol, each in as many requests as the server's limits ask for.</summary>
+/// <remarks>Threading. Safe from any thread. Ranges have been checked, and are not empty.</remarks>
+internal sealed class ExportCommands(AgreedExport export, ConnectionSet connections, ExtentMemory extents)
 {
     // Enough to keep a server busy that takes only short requests.
     private const int PiecesAtOnce = 8;
@@ -15,46 +18,108 @@ public sealed partial class NbdNode
 
     private static readonly Lazy<byte[]> Zeroes = new(() => new byte[ZeroesBytes]);
 
+    private readonly RequestPool _requests = new();
+
     private delegate ValueTask StartPiece(long startBytes, long lengthBytes);
 
-    private ValueTask ReadInPiecesAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
-        InPiecesAsync(
-            buffer.Length,
-            _export.MaximumPayloadBytes,
-            (startBytes, lengthBytes) => StartReadAsync(
-                offsetBytes + startBytes, buffer.Slice((int)startBytes, (int)lengthBytes), cancellationToken));
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
+        buffer.Length <= export.MaximumPayloadBytes
+            ? StartReadAsync(offsetBytes, buffer, cancellationToken)
+            : ReadInPiecesAsync(offsetBytes, buffer, cancellationToken);
 
-    private ValueTask WriteDataAsync(
-        long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken) =>
-        data.Length <= _export.MaximumPayloadBytes
+    public ValueTask WriteAsync(long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken) =>
+        data.Length <= export.MaximumPayloadBytes
             ? StartWriteAsync(offsetBytes, data, flags, cancellationToken)
             : WriteInPiecesAsync(offsetBytes, data, flags, cancellationToken);
 
-    // Apart from the short way, which would pay for the delegate too.
+    /// <summary>Zeroes a range; writes zeros where the server has no command for it.</summary>
+    public ValueTask WriteZeroesAsync(long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
+        export.Offers(TransmissionFlags.SendWriteZeroes)
+            ? ChangeRangeAsync(NbdCommand.WriteZeroes, offsetBytes, lengthBytes, flags, cancellationToken)
+            : WriteZeroDataAsync(offsetBytes, lengthBytes, flags, cancellationToken);
+
+    /// <summary>Discards a range; does nothing where the server has no command for it.</summary>
+    public ValueTask TrimAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        export.Offers(TransmissionFlags.SendTrim)
+            ? ChangeRangeAsync(NbdCommand.Trim, offsetBytes, lengthBytes, CommandFlags.None, cancellationToken)
+            : default;
+
+    /// <summary>Flushes.</summary>
+    /// <param name="connection">The connection that must do it if it still lives; null for any.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public ValueTask FlushAsync(NbdConnection? connection, CancellationToken cancellationToken)
+    {
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.Flush, CommandFlags.None, 0, 0, forgets: null);
+        request.Preferred = connection;
+        return request.StartAsync(connections, cancellationToken);
+    }
+
+    /// <summary>Asks for extents.</summary>
+    /// <param name="reply">Where they go; what it asks about is within <see cref="AgreedExport.MaximumRangeBytes"/>.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public ValueTask QueryAsync(StatusReply reply, CancellationToken cancellationToken)
+    {
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.BlockStatus, CommandFlags.None, reply.Asked.OffsetBytes, reply.Asked.LengthBytes, forgets: null);
+        request.Status = reply;
+        return request.StartAsync(connections, cancellationToken);
+    }
+
+    private ValueTask StartReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.Read, CommandFlags.None, offsetBytes, buffer.Length, forgets: null);
+        request.Buffer = buffer;
+        return request.StartAsync(connections, cancellationToken);
+    }
+
+    private ValueTask StartWriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken)
+    {
+        extents.Forget();
+        NbdRequest request = _requests.Rent();
+        request.Describe(NbdCommand.Write, flags, offsetBytes, data.Length, extents);
+        request.Data = data;
+        return request.StartAsync(connections, cancellationToken);
+    }
+
+    private ValueTask StartChangeAsync(
+        NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken)
+    {
+        extents.Forget();
+        NbdRequest request = _requests.Rent();
+        request.Describe(command, flags, offsetBytes, lengthBytes, extents);
+        return request.StartAsync(connections, cancellationToken);
+    }
+
+    // The ways in pieces are apart from the short ones, which would pay for the delegates too.
+    private ValueTask ReadInPiecesAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
+        InPiecesAsync(
+            buffer.Length,
+            export.MaximumPayloadBytes,
+            (startBytes, lengthBytes) => StartReadAsync(
+                offsetBytes + startBytes, buffer.Slice((int)startBytes, (int)lengthBytes), cancellationToken));
+
     private ValueTask WriteInPiecesAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken) =>
         InPiecesAsync(
             data.Length,
-            _export.MaximumPayloadBytes,
+            export.MaximumPayloadBytes,
             (startBytes, lengthBytes) => StartWriteAsync(
                 offsetBytes + startBytes, data.Slice((int)startBytes, (int)lengthBytes), flags, cancellationToken));
-
-    private ValueTask ZeroAsync(long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
-        _export.Offers(TransmissionFlags.SendWriteZeroes)
-            ? ChangeRangeAsync(NbdCommand.WriteZeroes, offsetBytes, lengthBytes, flags, cancellationToken)
-            : WriteZeroDataAsync(offsetBytes, lengthBytes, flags, cancellationToken);
 
     private ValueTask WriteZeroDataAsync(
         long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
         InPiecesAsync(
             lengthBytes,
-            Math.Min(_export.MaximumPayloadBytes, ZeroesBytes),
+            Math.Min(export.MaximumPayloadBytes, ZeroesBytes),
             (startBytes, pieceBytes) => StartWriteAsync(
                 offsetBytes + startBytes, Zeroes.Value.AsMemory(0, (int)pieceBytes), flags, cancellationToken));
 
     private ValueTask ChangeRangeAsync(
         NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
-        lengthBytes <= _export.MaximumRangeBytes
+        lengthBytes <= export.MaximumRangeBytes
             ? StartChangeAsync(command, offsetBytes, lengthBytes, flags, cancellationToken)
             : ChangeInPiecesAsync(command, offsetBytes, lengthBytes, flags, cancellationToken);
 
@@ -62,46 +127,10 @@ public sealed partial class NbdNode
         NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken) =>
         InPiecesAsync(
             lengthBytes,
-            _export.MaximumRangeBytes,
+            export.MaximumRangeBytes,
             (startBytes, pieceBytes) => StartChangeAsync(command, offsetBytes + startBytes, pieceBytes, flags, cancellationToken));
 
-    private async ValueTask WriteDurablyAsync(long offsetBytes, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
-    {
-        long lossesBefore = _connections.Losses.Count;
-        await WriteDataAsync(offsetBytes, data, DurableFlags, cancellationToken).ConfigureAwait(false);
-        await EndDurablyAsync(lossesBefore, "write", cancellationToken).ConfigureAwait(false);
-    }
-
-    private async ValueTask ZeroDurablyAsync(
-        long offsetBytes, long lengthBytes, CommandFlags fast, CancellationToken cancellationToken)
-    {
-        long lossesBefore = _connections.Losses.Count;
-        await ZeroAsync(offsetBytes, lengthBytes, DurableFlags | fast, cancellationToken).ConfigureAwait(false);
-        await EndDurablyAsync(lossesBefore, "write zeros to", cancellationToken).ConfigureAwait(false);
-    }
-
-    private CommandFlags FastFlags(long offsetBytes) => _export.Offers(TransmissionFlags.SendFastZero)
-        ? CommandFlags.FastZero
-        : throw new BlockException(
-            BlockErrorKind.Unsupported,
-            $"The server at '{_name}' does not tell whether zeroing is fast there.",
-            _name,
-            offsetBytes,
-            "write zeros to");
-
-    private CommandFlags DurableFlags => _export.Offers(TransmissionFlags.SendFua) ? CommandFlags.Fua : CommandFlags.None;
-
-    private async ValueTask EndDurablyAsync(long lossesBefore, string operation, CancellationToken cancellationToken)
-    {
-        if (DurableFlags == CommandFlags.None)
-        {
-            await FlushAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        _connections.Losses.ThrowIfLost(lossesBefore, operation);
-    }
-
-    /// <summary>Runs a request in pieces, several at once, and ends when all that were started have ended.</summary>
+    /// <summary>Runs a command in pieces, several at once, and ends when all that were started have ended.</summary>
     private static async ValueTask InPiecesAsync(long lengthBytes, long pieceBytes, StartPiece start)
     {
         Queue<Task> running = new(PiecesAtOnce);

@@ -1,31 +1,26 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Nbd.Wire;
+using Fleece.Nbd.Client.Extents;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Nbd.Client;
 
-/// <content>What the server tells of ranges without reading them.</content>
-public sealed partial class NbdNode
+/// <summary>What the server tells of ranges without reading them.</summary>
+/// <remarks>Threading. Safe from any thread. Ranges have been checked, and are not empty.</remarks>
+internal sealed class ExportStatus(AgreedExport export, int alignmentBytes, ExportCommands commands, ExtentMemory extents)
 {
-    /// <inheritdoc/>
-    public async ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    /// <summary>The status of the run that starts a range, in whole blocks.</summary>
+    public async ValueTask<BlockStatusRun> GetStatusAsync(BlockRange range, CancellationToken cancellationToken)
     {
-        Check(offsetBytes, lengthBytes, "query", cancellationToken);
-        if (lengthBytes == 0)
+        if (!export.AllocationContext.HasValue)
         {
-            return default;
+            return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
         }
 
-        if (!_export.AllocationContext.HasValue)
-        {
-            return new BlockStatusRun(BlockStatus.Data, lengthBytes);
-        }
-
-        BlockRange range = new(offsetBytes, lengthBytes);
-        ExtentRuns runs = _extents.Recall() is { Allocation: { } known } && known.Holds(offsetBytes)
+        ExtentRuns runs = extents.Recall() is { Allocation: { } known } && known.Holds(range.OffsetBytes)
             ? known
             : (await QueryAsync(range, cancellationToken).ConfigureAwait(false)).Allocation!;
-        (long endBytes, ulong flags) = runs.Find(offsetBytes);
+        (long endBytes, ulong flags) = runs.Find(range.OffsetBytes);
         BlockStatus status = (AllocationFlags)flags switch
         {
             var some when (some & AllocationFlags.Zero) == 0 => BlockStatus.Data,
@@ -34,37 +29,27 @@ public sealed partial class NbdNode
         };
         return Cut(range, endBytes, isCautious: status == BlockStatus.Data) is long cutBytes and not 0
             ? new BlockStatusRun(status, cutBytes)
-            : new BlockStatusRun(BlockStatus.Data, Geometry.RequestAlignmentBytes);
+            : new BlockStatusRun(BlockStatus.Data, alignmentBytes);
     }
 
-    /// <summary>Whether the bytes at an offset may be read, or why not, where the server serves a snapshot of which parts are denied or
-    /// consumed.</summary>
-    /// <param name="offsetBytes">Start of the range.</param>
-    /// <param name="lengthBytes">Length of the range, at least 1.</param>
-    /// <param name="cancellationToken">Gives up.</param>
-    /// <returns>The answer, none of the flags for what can be read, and for how many bytes it holds: 1 to the whole range. Without
-    /// <see cref="HasAccessContext"/> all is readable.</returns>
-    /// <exception cref="BlockException">As for <see cref="GetStatusAsync"/>.</exception>
-    public async ValueTask<(AccessFlags Refusal, long LengthBytes)> GetAccessAsync(
-        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    /// <summary>As <see cref="NbdNode.GetAccessAsync"/>.</summary>
+    public async ValueTask<(AccessFlags Refusal, long LengthBytes)> GetAccessAsync(BlockRange range, CancellationToken cancellationToken)
     {
-        Check(offsetBytes, lengthBytes, "query", cancellationToken);
-        if (lengthBytes == 0 || !HasAccessContext)
+        if (!export.AccessContext.HasValue)
         {
-            return (AccessFlags.None, lengthBytes);
+            return (AccessFlags.None, range.LengthBytes);
         }
 
-        BlockRange range = new(offsetBytes, lengthBytes);
-        ExtentRuns runs = _extents.Recall() is { Access: { } known } && known.Holds(offsetBytes)
+        ExtentRuns runs = extents.Recall() is { Access: { } known } && known.Holds(range.OffsetBytes)
             ? known
             : (await QueryAsync(range, cancellationToken).ConfigureAwait(false)).Access!;
-        (long endBytes, ulong flags) = runs.Find(offsetBytes);
+        (long endBytes, ulong flags) = runs.Find(range.OffsetBytes);
         AccessFlags refusal = (AccessFlags)flags & (AccessFlags.Denied | AccessFlags.Consumed);
 
         // A block of which a part is refused was not left out from the start, so that a backup without it is noticed.
         return Cut(range, endBytes, isCautious: refusal != AccessFlags.None) is long cutBytes and not 0
             ? (refusal, cutBytes)
-            : (AccessFlags.Consumed, Geometry.RequestAlignmentBytes);
+            : (AccessFlags.Consumed, alignmentBytes);
     }
 
     /// <summary>Length of a run within what was asked, in whole blocks.</summary>
@@ -72,20 +57,17 @@ public sealed partial class NbdNode
     /// then; the other one ends before it, which may leave nothing.</remarks>
     private long Cut(BlockRange range, long endBytes, bool isCautious)
     {
-        long maskBytes = Geometry.RequestAlignmentBytes - 1;
+        long maskBytes = alignmentBytes - 1;
         long lengthBytes = Math.Min(endBytes, range.EndBytes) - range.OffsetBytes;
         return (isCautious ? lengthBytes + maskBytes : lengthBytes) & ~maskBytes;
     }
 
     private async ValueTask<StatusReply> QueryAsync(BlockRange range, CancellationToken cancellationToken)
     {
-        long generation = _extents.Generation;
-        StatusReply reply = new(new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, _export.MaximumRangeBytes)));
-        NbdRequest request = _requests.Rent();
-        request.Describe(NbdCommand.BlockStatus, CommandFlags.None, reply.Asked.OffsetBytes, reply.Asked.LengthBytes, forgets: null);
-        request.Status = reply;
-        await request.StartAsync(_connections, cancellationToken).ConfigureAwait(false);
-        _extents.Remember(reply, generation);
+        long generation = extents.Generation;
+        StatusReply reply = new(new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, export.MaximumRangeBytes)));
+        await commands.QueryAsync(reply, cancellationToken).ConfigureAwait(false);
+        extents.Remember(reply, generation);
         return reply;
     }
 }

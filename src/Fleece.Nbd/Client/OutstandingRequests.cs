@@ -1,63 +1,111 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
 
-/// <content>Sending: headers and short payloads go out together, as many as have gathered.</content>
-internal sealed partial class NbdConnection
+/// <summary>How a connection took a request.</summary>
+internal enum Submission
 {
-    private const int SendBufferBytes = 128 * 1024;
+    /// <summary>It has ended; the request stays the caller's.</summary>
+    Refused,
 
-    // Up to here it costs less to copy a payload than to send it by itself.
-    private const int CopiedPayloadBytes = 64 * 1024;
+    /// <summary>The request is cancelled, and completing it is the caller's.</summary>
+    Cancelled,
 
-    // Of a longer payload, what goes with the header.
-    private const int LeadingBytes = 4 * 1024;
+    /// <summary>Whoever sends now sends it too.</summary>
+    Queued,
 
+    /// <summary>The caller has the turn to send.</summary>
+    Turn,
+}
+
+/// <summary>The requests of one connection that are not answered, how far each has come, and which writes a flush has covered.</summary>
+/// <remarks>
+/// <para>From the moment the connection fails it takes no more answers. What it has acknowledged is settled then, which is what the
+/// accounting of writes without a flush needs.</para>
+/// <para>Threading. Safe for concurrent use. One caller at a time has the turn to send. The lock may be taken while that of
+/// <see cref="ConnectionSet"/> is held, never the other way round, and no request is completed under it.</para>
+/// </remarks>
+internal sealed class OutstandingRequests
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<ulong, NbdRequest> _unanswered = [];
     private readonly Queue<NbdRequest> _toSend = new();
-    private readonly byte[] _sendBuffer = GC.AllocateUninitializedArray<byte>(SendBufferBytes);
+    private BlockException? _failure;
     private TaskCompletionSource? _sendingEnded;
+    private ulong _nextCookie = 1;
+    private long _acknowledgedWrites;
+    private long _coveredWrites;
+    private int _load;
+    private int _largeReads;
     private bool _isSending;
+    private bool _hasAnswered;
 
-    // Never throws; a failure closes the connection.
-    private async Task SendQueuedAsync()
+    /// <summary>How many there are.</summary>
+    public int Load => Volatile.Read(ref _load);
+
+    /// <summary>True while a long payload may come.</summary>
+    public bool ExpectsLargeReads => Volatile.Read(ref _largeReads) != 0;
+
+    /// <summary>Why the connection ended; null while it lives.</summary>
+    public BlockException? Failure => Volatile.Read(ref _failure);
+
+    /// <summary>True once the server has answered a request.</summary>
+    public bool HasAnswered => Volatile.Read(ref _hasAnswered);
+
+    /// <summary>True when the server has acknowledged writes over this connection that no flush has covered.</summary>
+    public bool HasUnflushedWrites
     {
-        NbdRequest? large = null;
-        try
+        get
         {
-            while (FillSendBuffer(out int filledBytes, out large, out ReadOnlyMemory<byte> rest))
+            lock (_gate)
             {
-                await link.Stream.WriteAsync(_sendBuffer.AsMemory(0, filledBytes)).ConfigureAwait(false);
-                if (large is not null)
-                {
-                    await link.Stream.WriteAsync(rest).ConfigureAwait(false);
-                    EndSending(large);
-                    large = null;
-                }
+                return _acknowledgedWrites > _coveredWrites;
             }
-        }
-        catch (Exception cause)
-        {
-            Close(ServerErrors.ConnectionLost(uri, cause.Message, cause));
-            if (large is not null)
-            {
-                EndSending(large);
-            }
-
-            StopSending();
         }
     }
 
-    /// <summary>Takes what fits from the queue; false, and sending has ended, when there is nothing.</summary>
-    /// <param name="filledBytes">Bytes of the buffer to send.</param>
-    /// <param name="large">The last request of them, when more of its payload must follow.</param>
-    /// <param name="rest">The payload that must follow.</param>
-    private bool FillSendBuffer(out int filledBytes, out NbdRequest? large, out ReadOnlyMemory<byte> rest)
+    /// <summary>Takes a request over for its connection.</summary>
+    public Submission Add(NbdRequest request, NbdConnection connection)
     {
-        filledBytes = 0;
+        lock (_gate)
+        {
+            if (_failure is not null)
+            {
+                return Submission.Refused;
+            }
+
+            request.Place(connection, _nextCookie++);
+            if (request.IsCancelRequested)
+            {
+                return Submission.Cancelled;
+            }
+
+            _unanswered.Add(request.Cookie, request);
+            _load++;
+            _largeReads += request.IsLargeRead ? 1 : 0;
+            request.CoversThrough = _acknowledgedWrites;
+            _toSend.Enqueue(request);
+            if (_isSending)
+            {
+                return Submission.Queued;
+            }
+
+            _isSending = true;
+            return Submission.Turn;
+        }
+    }
+
+    /// <summary>Moves what fits from the queue into an empty buffer; false, and the turn to send has ended, when there is nothing.</summary>
+    /// <param name="buffer">Takes headers and short payloads.</param>
+    /// <param name="large">The last request of them, when more of its payload must follow. <see cref="TryEndSending"/> must, too.</param>
+    /// <param name="rest">The payload that must follow.</param>
+    public bool TryFill(SendBuffer buffer, out NbdRequest? large, out ReadOnlyMemory<byte> rest)
+    {
+        buffer.Clear();
         large = null;
         rest = default;
-        int headerBytes = RequestHeader.SizeBytes(Export.IsExtended);
         while (true)
         {
             NbdRequest? cancelled = null;
@@ -65,8 +113,7 @@ internal sealed partial class NbdConnection
             {
                 while (_failure is null && large is null && cancelled is null && _toSend.TryPeek(out NbdRequest? request))
                 {
-                    int copiedBytes = request.Data.Length <= CopiedPayloadBytes ? request.Data.Length : LeadingBytes;
-                    if (headerBytes + copiedBytes > SendBufferBytes - filledBytes)
+                    if (!buffer.HasRoomFor(request))
                     {
                         return true;
                     }
@@ -79,26 +126,23 @@ internal sealed partial class NbdConnection
                         continue;
                     }
 
-                    WriteHeader(request, _sendBuffer.AsSpan(filledBytes));
-                    request.Data.Span[..copiedBytes].CopyTo(_sendBuffer.AsSpan(filledBytes + headerBytes));
-                    filledBytes += headerBytes + copiedBytes;
+                    rest = buffer.Add(request);
                     request.IsSent = true;
-                    if (copiedBytes != request.Data.Length)
+                    if (!rest.IsEmpty)
                     {
                         request.IsBeingSent = true;
                         large = request;
-                        rest = request.Data[copiedBytes..];
                     }
                 }
 
                 if (cancelled is null)
                 {
-                    if (filledBytes == 0)
+                    if (buffer.Filled.IsEmpty)
                     {
-                        EndSendingTurn();
+                        EndTurn();
                     }
 
-                    return filledBytes != 0;
+                    return !buffer.Filled.IsEmpty;
                 }
             }
 
@@ -106,99 +150,39 @@ internal sealed partial class NbdConnection
         }
     }
 
-    private void WriteHeader(NbdRequest request, Span<byte> destination)
-    {
-        CommandFlags flags = request.Flags;
-        if (Export.IsExtended && request.Command == NbdCommand.Write)
-        {
-            flags |= CommandFlags.PayloadLength;
-        }
-
-        new RequestHeader(flags, request.Command, request.Cookie, (ulong)request.OffsetBytes, (ulong)request.LengthBytes)
-            .Write(destination, Export.IsExtended);
-    }
-
-    private void EndSending(NbdRequest request)
+    /// <summary>All of a long payload was sent, or never will be.</summary>
+    /// <returns>True when the request is answered and the caller is to complete it.</returns>
+    public bool TryEndSending(NbdRequest request)
     {
         lock (_gate)
         {
             request.IsBeingSent = false;
-            if (!request.IsAnswered || _failure is not null)
-            {
-                return;
-            }
-
-            Remove(request);
+            return _failure is null && TryRemove(request);
         }
-
-        Complete(request);
     }
 
-    private void StopSending()
+    /// <summary>Gives the turn to send back.</summary>
+    public void StopSending()
     {
         lock (_gate)
         {
-            EndSendingTurn();
+            EndTurn();
         }
     }
 
-    // Under the lock.
-    private void EndSendingTurn()
-    {
-        _isSending = false;
-        _sendingEnded?.TrySetResult();
-        _sendingEnded = null;
-    }
-
-    private Task SendingEndedAsync()
+    /// <summary>Completes when nobody sends.</summary>
+    public Task SendingEndedAsync()
     {
         lock (_gate)
         {
-            if (!_isSending)
-            {
-                return Task.CompletedTask;
-            }
-
-            _sendingEnded ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return _sendingEnded.Task;
-        }
-    }
-
-    private async ValueTask<bool> TrySendDisconnectAsync(CancellationToken cancellationToken)
-    {
-        try
-        {
-            if (!await TryBeginSendingAsync(cancellationToken).ConfigureAwait(false))
-            {
-                return false;
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            return false;
-        }
-
-        try
-        {
-            Memory<byte> message = _sendBuffer.AsMemory(0, RequestHeader.SizeBytes(Export.IsExtended));
-            new RequestHeader(CommandFlags.None, NbdCommand.Disconnect, 0, 0, 0).Write(message.Span, Export.IsExtended);
-            await link.Stream.WriteAsync(message, cancellationToken).ConfigureAwait(false);
-            return true;
-        }
-        catch (Exception cause) when (cause is IOException or ObjectDisposedException or OperationCanceledException)
-        {
-            return false;
-        }
-        finally
-        {
-            StopSending();
+            return WhenTurnEnds();
         }
     }
 
     /// <summary>Waits until nobody sends, and then has the turn. Whoever sent last may still be about to say that it has ended, although
     /// the replies are there.</summary>
     /// <returns>False when the connection has ended.</returns>
-    private async ValueTask<bool> TryBeginSendingAsync(CancellationToken cancellationToken)
+    public async ValueTask<bool> TryBeginSendingAsync(CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -216,10 +200,130 @@ internal sealed partial class NbdConnection
                     return true;
                 }
 
-                sendingEnded = SendingEndedAsync();
+                sendingEnded = WhenTurnEnds();
             }
 
             await sendingEnded.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>The request of a cookie; null when it was answered or the connection has ended.</summary>
+    public NbdRequest? Find(ulong cookie)
+    {
+        lock (_gate)
+        {
+            return _failure is null ? _unanswered.GetValueOrDefault(cookie) : null;
+        }
+    }
+
+    /// <summary>The request of a cookie, when it was sent and a reply may come.</summary>
+    public NbdRequest? FindSent(ulong cookie)
+    {
+        lock (_gate)
+        {
+            return _unanswered.TryGetValue(cookie, out NbdRequest? request) && request is { IsSent: true, IsAnswered: false }
+                ? request
+                : null;
+        }
+    }
+
+    /// <summary>The reply to a request is complete.</summary>
+    /// <returns>True when the caller is to complete the request; false while its data is being sent, and when the connection has
+    /// ended.</returns>
+    public bool TryFinish(NbdRequest request)
+    {
+        lock (_gate)
+        {
+            if (_failure is not null)
+            {
+                return false;
+            }
+
+            _hasAnswered = true;
+            if (request.Error == NbdError.None && request.NeedsFlush)
+            {
+                _acknowledgedWrites++;
+            }
+            else if (request.Error == NbdError.None && request.Command == NbdCommand.Flush)
+            {
+                _coveredWrites = Math.Max(_coveredWrites, request.CoversThrough);
+            }
+
+            request.IsAnswered = true;
+            return TryRemove(request);
+        }
+    }
+
+    /// <summary>Counts all acknowledged writes as covered, for a server that has no flush.</summary>
+    public void CoverWrites()
+    {
+        lock (_gate)
+        {
+            _coveredWrites = _acknowledgedWrites;
+        }
+    }
+
+    /// <summary>Takes no more requests and no more answers; false when that was so before.</summary>
+    public bool TryFail(BlockException failure)
+    {
+        lock (_gate)
+        {
+            if (_failure is not null)
+            {
+                return false;
+            }
+
+            _failure = failure;
+            return true;
+        }
+    }
+
+    /// <summary>Gives up all that is left after a failure, answered or not.</summary>
+    public NbdRequest[] TakeAll()
+    {
+        lock (_gate)
+        {
+            NbdRequest[] rest = [.. _unanswered.Values];
+            _unanswered.Clear();
+            _toSend.Clear();
+            return rest;
+        }
+    }
+
+    // Under the lock, as all that follow.
+    private bool TryRemove(NbdRequest request)
+    {
+        bool isOver = request is { IsAnswered: true, IsBeingSent: false };
+        if (isOver)
+        {
+            Remove(request);
+        }
+
+        return isOver;
+    }
+
+    private void Remove(NbdRequest request)
+    {
+        _unanswered.Remove(request.Cookie);
+        _load--;
+        _largeReads -= request.IsLargeRead ? 1 : 0;
+    }
+
+    private void EndTurn()
+    {
+        _isSending = false;
+        _sendingEnded?.TrySetResult();
+        _sendingEnded = null;
+    }
+
+    private Task WhenTurnEnds()
+    {
+        if (!_isSending)
+        {
+            return Task.CompletedTask;
+        }
+
+        _sendingEnded ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        return _sendingEnded.Task;
     }
 }

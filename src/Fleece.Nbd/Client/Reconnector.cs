@@ -1,191 +1,112 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Nbd.Wire;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Nbd.Client;
 
-/// <content>What happens when a connection is lost.</content>
-internal sealed partial class ConnectionSet
+/// <summary>Connects again after a loss: how often, how long, and to which exports.</summary>
+/// <remarks>Threading. Safe for concurrent use; one caller at a time dials. Its lock may be taken while that of
+/// <see cref="ConnectionSet"/> is held, never the other way round.</remarks>
+internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options, Dialer dialer)
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
-    private bool _isReconnecting;
+    private readonly Lock _gate = new();
     private int _fruitlessAttempts;
     private BlockException? _lastLoss;
 
     private bool NeverGivesUp => options.ReconnectTimeout == Timeout.InfiniteTimeSpan;
 
-    /// <summary>A connection has ended: it gets no more requests, and its writes that no flush covered count as lost.</summary>
-    public void Retire(NbdConnection connection)
+    /// <summary>A connection was lost.</summary>
+    /// <param name="failure">Why.</param>
+    /// <param name="hadAnswered">True when it had answered a request, so that the next attempt is worth making at once.</param>
+    public void NoteLoss(BlockException failure, bool hadAnswered)
     {
-        NbdConnection[] others = [];
-        BlockException failure = connection.Failure!;
         lock (_gate)
         {
-            if (!_open.Remove(connection) || _isClosed)
-            {
-                return;
-            }
-
-            if (connection.HasUnflushedWrites)
-            {
-                Losses.Add();
-            }
-
             _lastLoss = failure;
-            if (connection.HasAnswered)
-            {
-                _fruitlessAttempts = 0;
-            }
-
-            if (failure.Kind != BlockErrorKind.ConnectionLost || options.ReconnectTimeout == TimeSpan.Zero)
-            {
-                _failure ??= failure;
-                others = [.. _open];
-            }
-        }
-
-        foreach (NbdConnection other in others)
-        {
-            other.Close(failure);
+            _fruitlessAttempts = hadAnswered ? 0 : _fruitlessAttempts;
         }
     }
 
-    /// <summary>Sends a request again whose connection was lost before it was answered.</summary>
-    public void Resubmit(NbdRequest request)
-    {
-        request.InterruptedAt ??= options.Time.GetTimestamp();
-        if (!NeverGivesUp && options.Time.GetElapsedTime(request.InterruptedAt.Value) > options.ReconnectTimeout && Failure() is null)
-        {
-            // A server that comes back each time and dies of the request must not keep it for ever.
-            request.Complete(GaveUp());
-        }
-        else
-        {
-            Submit(request);
-        }
-    }
+    /// <summary>True when a request has waited as long as it may since its connection was first lost.</summary>
+    public bool IsTooLate(long interruptedAt) =>
+        !NeverGivesUp && options.Time.GetElapsedTime(interruptedAt) > options.ReconnectTimeout;
 
-    private async Task ReconnectAsync()
+    /// <summary>Dials until a server answers with the export that there was, for the time that requests may wait.</summary>
+    /// <param name="first">What was agreed for the first connection.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>The connection; null when the time is over.</returns>
+    /// <exception cref="BlockException">Another attempt would meet the same: the server broke the protocol or fails TLS, or has another
+    /// export.</exception>
+    public async ValueTask<NbdLink?> DialAsync(AgreedExport first, CancellationToken cancellationToken)
     {
         long startedAt = options.Time.GetTimestamp();
-        try
+        NbdLink? link = null;
+        while (link is null)
         {
-            while (true)
+            TimeSpan pause = NextPause();
+            TimeSpan left = NeverGivesUp ? TimeSpan.MaxValue : options.ReconnectTimeout - options.Time.GetElapsedTime(startedAt);
+            if (pause >= left)
             {
-                TimeSpan pause = NextPause();
-                TimeSpan left = NeverGivesUp ? TimeSpan.MaxValue : options.ReconnectTimeout - options.Time.GetElapsedTime(startedAt);
-                if (pause >= left)
+                lock (_gate)
                 {
-                    EndWaiting(GaveUp());
-                    return;
+                    _fruitlessAttempts = 0;
                 }
 
-                await Task.Delay(pause, options.Time, _closing.Token).ConfigureAwait(false);
-                if (await TryReconnectAsync(left - pause).ConfigureAwait(false))
-                {
-                    return;
-                }
+                return null;
             }
+
+            await Task.Delay(pause, options.Time, cancellationToken).ConfigureAwait(false);
+            link = await TryDialAsync(left - pause, cancellationToken).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (_closing.IsCancellationRequested)
+
+        if (link.Export.CanStandInFor(first))
         {
-            // Closing has failed those who waited.
+            return link;
         }
-        catch (Exception cause)
-        {
-            // What no attempt expects must not leave requests waiting.
-            EndForGood(ServerErrors.ConnectionLost(uri, cause.Message, cause));
-        }
+
+        await link.DisposeAsync().ConfigureAwait(false);
+        throw new BlockException(
+            BlockErrorKind.ConnectionLost,
+            $"The server at '{uri}' came back with another export: {Describe(link.Export)} in place of {Describe(first)}" +
+            $"{DescribeIdentity(link.Export, first)}. " +
+            "Nothing more is read from it or written to it; open it anew.",
+            uri.ToString());
     }
 
-    /// <summary>True when there is no more to try.</summary>
-    private async ValueTask<bool> TryReconnectAsync(TimeSpan left)
+    /// <summary>The failure of requests that have waited in vain.</summary>
+    public BlockException GaveUp()
     {
-        NbdLink link;
+        BlockException? last;
+        lock (_gate)
+        {
+            last = _lastLoss;
+        }
+
+        return RequestErrors.ConnectionLost(
+            uri,
+            $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}",
+            last);
+    }
+
+    private async ValueTask<NbdLink?> TryDialAsync(TimeSpan left, CancellationToken cancellationToken)
+    {
         try
         {
             TimeSpan timeout = left < options.ConnectTimeout ? left : options.ConnectTimeout;
-            link = await _dialer.DialAsync(timeout, _closing.Token).ConfigureAwait(false);
+            return await dialer.DialAsync(timeout, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException failure) when (IsFinal(failure))
-        {
-            EndForGood(failure);
-            return true;
-        }
-        catch (BlockException failure)
+        catch (BlockException failure) when (!IsFinal(failure))
         {
             lock (_gate)
             {
                 _lastLoss = failure;
             }
 
-            return false;
+            return null;
         }
-
-        if (link.Export.CanStandInFor(_export!))
-        {
-            Use(link);
-            return true;
-        }
-
-        await link.DisposeAsync().ConfigureAwait(false);
-        EndForGood(new BlockException(
-            BlockErrorKind.ConnectionLost,
-            $"The server at '{uri}' came back with another export: {Describe(link.Export)} in place of {Describe(_export!)}" +
-            $"{DescribeIdentity(link.Export, _export!)}. " +
-            "Nothing more is read from it or written to it; open it anew.",
-            uri.ToString()));
-        return true;
-    }
-
-    private void Use(NbdLink link)
-    {
-        NbdConnection connection = new(link, uri, options, this);
-        NbdRequest[] waiting;
-        lock (_gate)
-        {
-            _isReconnecting = false;
-            _mayOpenAnother = link.Export.Offers(TransmissionFlags.CanMultiConn);
-            waiting = TakeWaiting();
-            _open.Add(connection);
-        }
-
-        // After a dispose that came in between, this finds itself retired by the failure that is set.
-        _ = connection.RunAsync();
-        if (Failure() is BlockException failure)
-        {
-            connection.Close(failure);
-        }
-
-        foreach (NbdRequest request in waiting)
-        {
-            Submit(request);
-        }
-    }
-
-    private void EndForGood(BlockException failure)
-    {
-        lock (_gate)
-        {
-            _failure ??= failure;
-        }
-
-        EndWaiting(failure);
-    }
-
-    private void EndWaiting(BlockException failure)
-    {
-        NbdRequest[] waiting;
-        lock (_gate)
-        {
-            _isReconnecting = false;
-            _fruitlessAttempts = 0;
-            waiting = TakeWaiting();
-        }
-
-        FailAll(waiting, failure);
     }
 
     /// <summary>Nothing before the first attempt; then 100 ms, doubling to 5 s, of which up to half is left out by chance so that
@@ -208,28 +129,6 @@ internal sealed partial class ConnectionSet
     private static bool IsFinal(BlockException failure) =>
         failure.Kind == BlockErrorKind.ProtocolViolated ||
         (failure.Kind == BlockErrorKind.TlsFailed && failure.InnerException is not IOException);
-
-    private BlockException? Failure()
-    {
-        lock (_gate)
-        {
-            return _failure;
-        }
-    }
-
-    private BlockException GaveUp()
-    {
-        BlockException? last;
-        lock (_gate)
-        {
-            last = _lastLoss;
-        }
-
-        return ServerErrors.ConnectionLost(
-            uri,
-            $"it did not come back within {options.ReconnectTimeout.TotalSeconds:0.#} seconds. The last attempt: {last?.Message}",
-            last);
-    }
 
     private static string DescribeIdentity(AgreedExport export, AgreedExport first) =>
         IdentityQuery.FindDifference(export.Identity, first.Identity) is { Length: not 0 } keys

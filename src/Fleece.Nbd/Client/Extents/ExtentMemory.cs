@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Extents;
 
 /// <summary>The last reply to a status query, so that a walk over its runs asks the server once.</summary>
 /// <remarks>

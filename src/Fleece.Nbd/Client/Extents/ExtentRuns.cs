@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Extents;
 
 /// <summary>Consecutive runs of bytes with their flags, as one context of one reply tells them; equal neighbours are one.</summary>
 internal sealed class ExtentRuns(BlockRange asked)

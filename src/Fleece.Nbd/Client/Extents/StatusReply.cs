@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd.Client.Negotiation;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Extents;
 
 /// <summary>The extents of one reply to a status query, for both contexts.</summary>
 /// <remarks>Threading. The connection's reader fills it; it does not change once its request has completed.</remarks>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>The form that a server's replies take.</summary>
 internal enum ReplyForm

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>Asks for the contexts of an export that fit queries, by LIST_META_CONTEXT or SET_META_CONTEXT: both have the same form.
 /// </summary>

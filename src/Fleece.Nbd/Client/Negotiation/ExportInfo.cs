@@ -3,7 +3,7 @@ using System.Numerics;
 using Fleece.Block;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>What the handshake has told of an export so far, each number checked (rule R5).</summary>
 internal sealed class ExportInfo

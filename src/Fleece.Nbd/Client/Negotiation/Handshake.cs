@@ -7,7 +7,7 @@ using Fleece.Block;
 using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>The client's side of the handshake: newstyle, with everything the server offers that is of use here.</summary>
 /// <remarks>

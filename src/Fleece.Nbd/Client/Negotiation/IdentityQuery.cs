@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>Asks a server what an export is of (<see cref="IdentityNames"/>).</summary>
 /// <remarks>A server that is none of Fleece, or an older one, lists no such names or does not know the option: it tells nothing, which is

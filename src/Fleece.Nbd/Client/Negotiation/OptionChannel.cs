@@ -6,7 +6,7 @@ using Fleece.Block;
 using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>Options and their replies over a stream that is still shaking hands.</summary>
 /// <remarks>It never reads a byte further than the message it was asked for, so the stream can be handed on at any time.</remarks>

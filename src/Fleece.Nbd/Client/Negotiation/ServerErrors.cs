@@ -4,9 +4,9 @@ using System.Text;
 using Fleece.Block;
 using Fleece.Nbd.Wire;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
-/// <summary>What a server says, or does wrong, as the engine's exceptions.</summary>
+/// <summary>What a server says in its handshake, or does wrong, as the engine's exceptions.</summary>
 internal static class ServerErrors
 {
     /// <summary>The server broke the protocol: what came, and what the specification has there.</summary>
@@ -24,10 +24,6 @@ internal static class ServerErrors
             uri.ToString(),
             operation: "connect",
             cause: cause);
-
-    /// <summary>The connection ended and was not, or may not be, made again.</summary>
-    public static BlockException ConnectionLost(NbdUri uri, string reason, Exception? cause = null) =>
-        new(BlockErrorKind.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
 
     /// <summary>The server refused an option of the handshake.</summary>
     public static BlockException OptionRefused(NbdUri uri, NbdOption option, OptionReply reply, ReadOnlySpan<byte> text)
@@ -48,44 +44,6 @@ internal static class ServerErrors
         return new BlockException(kind, message, uri.ToString(), operation: "connect");
     }
 
-    /// <summary>The server failed a request.</summary>
-    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text)
-    {
-        (BlockErrorKind kind, string number) = error switch
-        {
-            NbdError.NotPermitted => (Denial(request.Command), "EPERM"),
-            NbdError.NoSpace => (BlockErrorKind.NoSpace, "ENOSPC"),
-            NbdError.Shutdown => (BlockErrorKind.Closed, "ESHUTDOWN"),
-            NbdError.NotSupported => (BlockErrorKind.Unsupported, "ENOTSUP"),
-            NbdError.Io => (BlockErrorKind.IoFailed, "EIO"),
-            NbdError.OutOfMemory => (BlockErrorKind.IoFailed, "ENOMEM"),
-            NbdError.Invalid => (BlockErrorKind.IoFailed, "EINVAL"),
-            NbdError.Overflow => (BlockErrorKind.IoFailed, "EOVERFLOW"),
-            _ => (BlockErrorKind.IoFailed, string.Create(CultureInfo.InvariantCulture, $"error {(uint)error}")),
-        };
-        string operation = NameOf(request.Command);
-        string range = request.Command == NbdCommand.Flush
-            ? string.Empty
-            : string.Create(CultureInfo.InvariantCulture, $" {request.LengthBytes} bytes at offset {request.OffsetBytes} of");
-        return new BlockException(
-            kind,
-            $"Cannot {operation}{range} '{uri}': the server answers {number}{Quote(text)}.",
-            uri.ToString(),
-            request.Command == NbdCommand.Flush ? null : request.OffsetBytes,
-            operation);
-    }
-
-    public static string NameOf(NbdCommand command) => command switch
-    {
-        NbdCommand.Read => "read",
-        NbdCommand.Write => "write",
-        NbdCommand.WriteZeroes => "write zeros to",
-        NbdCommand.Trim => "discard",
-        NbdCommand.Flush => "flush",
-        NbdCommand.BlockStatus => "query",
-        _ => command.ToString(),
-    };
-
     /// <summary>A server's text in brackets, or nothing when it said nothing.</summary>
     /// <remarks>The exception makes it printable.</remarks>
     public static string Quote(string text)
@@ -93,13 +51,6 @@ internal static class ServerErrors
         string shown = text.Length <= NbdLimits.MaximumStringBytes ? text : text[..NbdLimits.MaximumStringBytes];
         return shown.Length == 0 ? string.Empty : $" (\"{shown}\")";
     }
-
-    private static BlockErrorKind Denial(NbdCommand command) => command switch
-    {
-        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => BlockErrorKind.ReadOnly,
-        NbdCommand.Flush => BlockErrorKind.IoFailed,
-        _ => BlockErrorKind.Denied,
-    };
 
     private static string NameOf(OptionReply reply) =>
         Enum.IsDefined(reply) ? reply.ToString() : string.Create(CultureInfo.InvariantCulture, $"reply 0x{(uint)reply:x8}");
