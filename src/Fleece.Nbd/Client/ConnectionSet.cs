@@ -7,13 +7,11 @@ namespace Fleece.Nbd.Client;
 
 /// <summary>The connections of a node: which one takes a request, and what happens to requests when one is lost.</summary>
 /// <remarks>Threading. Safe for concurrent use.</remarks>
-internal sealed class ConnectionSet : IAsyncDisposable
+internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsyncDisposable
 {
-    private readonly NbdUri _uri;
-    private readonly NbdNodeOptions _options;
     private readonly Lock _gate = new();
-    private readonly Dialer _dialer;
-    private readonly Reconnector _reconnector;
+    private readonly Dialer _dialer = new(uri, options);
+    private readonly Reconnector _reconnector = new(uri, options);
     private readonly CancellationTokenSource _closing = new();
     private readonly List<NbdConnection> _open = [];
     private readonly List<NbdRequest> _waiting = [];
@@ -24,24 +22,15 @@ internal sealed class ConnectionSet : IAsyncDisposable
     private bool _isOpeningAnother;
     private bool _mayOpenAnother;
 
-    public ConnectionSet(NbdUri uri, NbdNodeOptions options)
-    {
-        _uri = uri;
-        _options = options;
-        _dialer = new Dialer(uri, options);
-        _reconnector = new Reconnector(uri, options, _dialer);
-        Losses = new LossRecord(uri);
-    }
-
     /// <summary>Writes that may have been lost.</summary>
-    public LossRecord Losses { get; }
+    public LossRecord Losses { get; } = new(uri);
 
     /// <summary>Connects for the first time.</summary>
     /// <returns>What was agreed; later connections offer no less.</returns>
     public async ValueTask<AgreedExport> OpenAsync(CancellationToken cancellationToken)
     {
-        NbdLink link = await _dialer.DialAsync(_options.ConnectTimeout, cancellationToken).ConfigureAwait(false);
-        NbdConnection connection = new(link, _uri, _options, this);
+        NbdLink link = await _dialer.DialAsync(options.ConnectTimeout, cancellationToken).ConfigureAwait(false);
+        NbdConnection connection = new(link, uri, options, this);
         lock (_gate)
         {
             _export = link.Export;
@@ -113,7 +102,7 @@ internal sealed class ConnectionSet : IAsyncDisposable
             }
 
             _reconnector.NoteLoss(failure, connection.Requests.HasAnswered);
-            if (failure.Kind != BlockErrorKind.ConnectionLost || _options.ReconnectTimeout == TimeSpan.Zero)
+            if (failure.Kind != BlockErrorKind.ConnectionLost || options.ReconnectTimeout == TimeSpan.Zero)
             {
                 _failure ??= failure;
                 others = [.. _open];
@@ -129,7 +118,7 @@ internal sealed class ConnectionSet : IAsyncDisposable
     /// <summary>Sends a request again whose connection was lost before it was answered.</summary>
     public void Resubmit(NbdRequest request)
     {
-        request.InterruptedAt ??= _options.Time.GetTimestamp();
+        request.InterruptedAt ??= options.Time.GetTimestamp();
         if (_reconnector.IsTooLate(request.InterruptedAt.Value) && Failure() is null)
         {
             // A server that comes back each time and dies of the request must not keep it for ever.
@@ -144,7 +133,7 @@ internal sealed class ConnectionSet : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        BlockException failure = new(BlockErrorKind.Closed, $"The disk '{_uri}' has been closed. Open it again to use it.", _uri.ToString());
+        BlockException failure = new(BlockErrorKind.Closed, $"The disk '{uri}' has been closed. Open it again to use it.", uri.ToString());
         NbdConnection[] open;
         NbdRequest[] waiting;
         lock (_gate)
@@ -181,7 +170,7 @@ internal sealed class ConnectionSet : IAsyncDisposable
             connection = isOver ? null : Choose(request);
             if (connection is not null)
             {
-                beginsAnother = connection.Requests.Load != 0 && _mayOpenAnother && !_isOpeningAnother && _open.Count < _options.MaximumConnections;
+                beginsAnother = connection.Requests.Load != 0 && _mayOpenAnother && !_isOpeningAnother && _open.Count < options.MaximumConnections;
                 _isOpeningAnother |= beginsAnother;
             }
             else if (!isOver)
@@ -257,13 +246,13 @@ internal sealed class ConnectionSet : IAsyncDisposable
         catch (Exception cause)
         {
             // What no attempt expects must not leave requests waiting.
-            EndForGood(RequestErrors.ConnectionLost(_uri, cause.Message, cause));
+            EndForGood(RequestErrors.ConnectionLost(uri, cause.Message, cause));
         }
     }
 
     private void Use(NbdLink link)
     {
-        NbdConnection connection = new(link, _uri, _options, this);
+        NbdConnection connection = new(link, uri, options, this);
         NbdRequest[] waiting;
         lock (_gate)
         {
@@ -321,14 +310,14 @@ internal sealed class ConnectionSet : IAsyncDisposable
         NbdLink? link = null;
         try
         {
-            link = await _dialer.DialAsync(_options.ConnectTimeout, _closing.Token).ConfigureAwait(false);
+            link = await _dialer.DialAsync(options.ConnectTimeout, _closing.Token).ConfigureAwait(false);
         }
         catch (Exception)
         {
             // One connection does all the work then, whatever speaks against another.
         }
 
-        NbdConnection? connection = link is null ? null : new NbdConnection(link, _uri, _options, this);
+        NbdConnection? connection = link is null ? null : new NbdConnection(link, uri, options, this);
         lock (_gate)
         {
             _isOpeningAnother = false;

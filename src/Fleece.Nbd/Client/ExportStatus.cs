@@ -7,7 +7,7 @@ namespace Fleece.Nbd.Client;
 
 /// <summary>What the server tells of ranges without reading them.</summary>
 /// <remarks>Threading. Safe from any thread. Ranges have been checked, and are not empty.</remarks>
-internal sealed class ExportStatus(AgreedExport export, int alignmentBytes, ExportCommands commands, ExtentMemory extents)
+internal sealed class ExportStatus(AgreedExport export, ExportCommands commands, ExtentMemory extents)
 {
     /// <summary>The status of the run that starts a range, in whole blocks.</summary>
     public async ValueTask<BlockStatusRun> GetStatusAsync(BlockRange range, CancellationToken cancellationToken)
@@ -29,7 +29,7 @@ internal sealed class ExportStatus(AgreedExport export, int alignmentBytes, Expo
         };
         return Cut(range, endBytes, isCautious: status == BlockStatus.Data) is long cutBytes and not 0
             ? new BlockStatusRun(status, cutBytes)
-            : new BlockStatusRun(BlockStatus.Data, alignmentBytes);
+            : new BlockStatusRun(BlockStatus.Data, export.AlignmentBytes);
     }
 
     /// <summary>As <see cref="NbdNode.GetAccessAsync"/>.</summary>
@@ -49,7 +49,7 @@ internal sealed class ExportStatus(AgreedExport export, int alignmentBytes, Expo
         // A block of which a part is refused was not left out from the start, so that a backup without it is noticed.
         return Cut(range, endBytes, isCautious: refusal != AccessFlags.None) is long cutBytes and not 0
             ? (refusal, cutBytes)
-            : (AccessFlags.Consumed, alignmentBytes);
+            : (AccessFlags.Consumed, export.AlignmentBytes);
     }
 
     /// <summary>Length of a run within what was asked, in whole blocks.</summary>
@@ -57,7 +57,7 @@ internal sealed class ExportStatus(AgreedExport export, int alignmentBytes, Expo
     /// then; the other one ends before it, which may leave nothing.</remarks>
     private long Cut(BlockRange range, long endBytes, bool isCautious)
     {
-        long maskBytes = alignmentBytes - 1;
+        long maskBytes = export.AlignmentBytes - 1;
         long lengthBytes = Math.Min(endBytes, range.EndBytes) - range.OffsetBytes;
         return (isCautious ? lengthBytes + maskBytes : lengthBytes) & ~maskBytes;
     }

@@ -30,17 +30,13 @@ internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions opt
     /// <returns>False when the connection has ended; the request stays the caller's.</returns>
     public bool TrySubmit(NbdRequest request)
     {
-        Submission submission = _requests.Add(request, this);
-        if (submission == Submission.Turn)
+        bool isTaken = _requests.TryAdd(request, this, out bool hasTurn);
+        if (hasTurn)
         {
             _ = SendQueuedAsync();
         }
-        else if (submission == Submission.Cancelled)
-        {
-            request.Complete(null);
-        }
 
-        return submission != Submission.Refused;
+        return isTaken;
     }
 
     /// <summary>The reply to a request is complete.</summary>

@@ -51,7 +51,7 @@ public sealed class NbdNode : IBlockNode
         _connections = connections;
         ExtentMemory extents = new(options.Time);
         _commands = new ExportCommands(export, connections, extents);
-        _status = new ExportStatus(export, export.AlignmentBytes, _commands, extents);
+        _status = new ExportStatus(export, _commands, extents);
         Geometry = new BlockGeometry(export.LengthBytes, export.AlignmentBytes, options.IsReadOnly || export.IsReadOnly);
     }
 

@@ -4,28 +4,13 @@ using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
 
-/// <summary>How a connection took a request.</summary>
-internal enum Submission
-{
-    /// <summary>It has ended; the request stays the caller's.</summary>
-    Refused,
-
-    /// <summary>The request is cancelled, and completing it is the caller's.</summary>
-    Cancelled,
-
-    /// <summary>Whoever sends now sends it too.</summary>
-    Queued,
-
-    /// <summary>The caller has the turn to send.</summary>
-    Turn,
-}
-
 /// <summary>The requests of one connection that are not answered, how far each has come, and which writes a flush has covered.</summary>
 /// <remarks>
 /// <para>From the moment the connection fails it takes no more answers. What it has acknowledged is settled then, which is what the
 /// accounting of writes without a flush needs.</para>
 /// <para>Threading. Safe for concurrent use. One caller at a time has the turn to send. The lock may be taken while that of
-/// <see cref="ConnectionSet"/> is held, never the other way round, and no request is completed under it.</para>
+/// <see cref="ConnectionSet"/> is held, never the other way round. A request may be completed under it, because its caller goes on
+/// elsewhere.</para>
 /// </remarks>
 internal sealed class OutstandingRequests
 {
@@ -67,19 +52,26 @@ internal sealed class OutstandingRequests
     }
 
     /// <summary>Takes a request over for its connection.</summary>
-    public Submission Add(NbdRequest request, NbdConnection connection)
+    /// <param name="request">The request.</param>
+    /// <param name="connection">The connection, which these are the requests of.</param>
+    /// <param name="hasTurn">True when nobody sends, and the caller has the turn.</param>
+    /// <returns>False when the connection has ended; the request stays the caller's.</returns>
+    public bool TryAdd(NbdRequest request, NbdConnection connection, out bool hasTurn)
     {
         lock (_gate)
         {
+            hasTurn = _failure is null && !_isSending;
             if (_failure is not null)
             {
-                return Submission.Refused;
+                return false;
             }
 
             request.Place(connection, _nextCookie++);
             if (request.IsCancelRequested)
             {
-                return Submission.Cancelled;
+                hasTurn = false;
+                request.Complete(null);
+                return true;
             }
 
             _unanswered.Add(request.Cookie, request);
@@ -87,13 +79,8 @@ internal sealed class OutstandingRequests
             _largeReads += request.IsLargeRead ? 1 : 0;
             request.CoversThrough = _acknowledgedWrites;
             _toSend.Enqueue(request);
-            if (_isSending)
-            {
-                return Submission.Queued;
-            }
-
             _isSending = true;
-            return Submission.Turn;
+            return true;
         }
     }
 
@@ -106,47 +93,33 @@ internal sealed class OutstandingRequests
         buffer.Clear();
         large = null;
         rest = default;
-        while (true)
+        lock (_gate)
         {
-            NbdRequest? cancelled = null;
-            lock (_gate)
+            while (_failure is null && large is null && _toSend.TryPeek(out NbdRequest? request) && buffer.HasRoomFor(request))
             {
-                while (_failure is null && large is null && cancelled is null && _toSend.TryPeek(out NbdRequest? request))
+                _toSend.Dequeue();
+                if (request.IsCancelRequested)
                 {
-                    if (!buffer.HasRoomFor(request))
-                    {
-                        return true;
-                    }
-
-                    _toSend.Dequeue();
-                    if (request.IsCancelRequested)
-                    {
-                        Remove(request);
-                        cancelled = request;
-                        continue;
-                    }
-
-                    rest = buffer.Add(request);
-                    request.IsSent = true;
-                    if (!rest.IsEmpty)
-                    {
-                        request.IsBeingSent = true;
-                        large = request;
-                    }
+                    Remove(request);
+                    request.Complete(null);
+                    continue;
                 }
 
-                if (cancelled is null)
+                rest = buffer.Add(request);
+                request.IsSent = true;
+                if (!rest.IsEmpty)
                 {
-                    if (buffer.Filled.IsEmpty)
-                    {
-                        EndTurn();
-                    }
-
-                    return !buffer.Filled.IsEmpty;
+                    request.IsBeingSent = true;
+                    large = request;
                 }
             }
 
-            cancelled.Complete(null);
+            if (buffer.Filled.IsEmpty)
+            {
+                StopSending();
+            }
+
+            return !buffer.Filled.IsEmpty;
         }
     }
 
@@ -166,7 +139,9 @@ internal sealed class OutstandingRequests
     {
         lock (_gate)
         {
-            EndTurn();
+            _isSending = false;
+            _sendingEnded?.TrySetResult();
+            _sendingEnded = null;
         }
     }
 
@@ -175,7 +150,13 @@ internal sealed class OutstandingRequests
     {
         lock (_gate)
         {
-            return WhenTurnEnds();
+            if (!_isSending)
+            {
+                return Task.CompletedTask;
+            }
+
+            _sendingEnded ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _sendingEnded.Task;
         }
     }
 
@@ -200,7 +181,7 @@ internal sealed class OutstandingRequests
                     return true;
                 }
 
-                sendingEnded = WhenTurnEnds();
+                sendingEnded = SendingEndedAsync();
             }
 
             await sendingEnded.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -290,7 +271,7 @@ internal sealed class OutstandingRequests
         }
     }
 
-    // Under the lock, as all that follow.
+    // Under the lock, as the next.
     private bool TryRemove(NbdRequest request)
     {
         bool isOver = request is { IsAnswered: true, IsBeingSent: false };
@@ -307,23 +288,5 @@ internal sealed class OutstandingRequests
         _unanswered.Remove(request.Cookie);
         _load--;
         _largeReads -= request.IsLargeRead ? 1 : 0;
-    }
-
-    private void EndTurn()
-    {
-        _isSending = false;
-        _sendingEnded?.TrySetResult();
-        _sendingEnded = null;
-    }
-
-    private Task WhenTurnEnds()
-    {
-        if (!_isSending)
-        {
-            return Task.CompletedTask;
-        }
-
-        _sendingEnded ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        return _sendingEnded.Task;
     }
 }

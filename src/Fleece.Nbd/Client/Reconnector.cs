@@ -7,12 +7,13 @@ namespace Fleece.Nbd.Client;
 /// <summary>Connects again after a loss: how often, how long, and to which exports.</summary>
 /// <remarks>Threading. Safe for concurrent use; one caller at a time dials. Its lock may be taken while that of
 /// <see cref="ConnectionSet"/> is held, never the other way round.</remarks>
-internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options, Dialer dialer)
+internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
     private readonly Lock _gate = new();
+    private readonly Dialer _dialer = new(uri, options);
     private int _fruitlessAttempts;
     private BlockException? _lastLoss;
 
@@ -96,7 +97,7 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options, Dialer dia
         try
         {
             TimeSpan timeout = left < options.ConnectTimeout ? left : options.ConnectTimeout;
-            return await dialer.DialAsync(timeout, cancellationToken).ConfigureAwait(false);
+            return await _dialer.DialAsync(timeout, cancellationToken).ConfigureAwait(false);
         }
         catch (BlockException failure) when (!IsFinal(failure))
         {
