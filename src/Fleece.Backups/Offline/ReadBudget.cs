@@ -20,7 +20,7 @@ internal sealed class ReadBudget(IBlockNode image, string path, long budgetBytes
 
     public BlockGeometry Geometry => image.Geometry;
 
-    // What is read ahead would not be counted.
+    // The budget would not count bytes that are read ahead.
     public bool CanReadAhead => false;
 
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>

@@ -170,7 +170,8 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
             connection = isOver ? null : Choose(request);
             if (connection is not null)
             {
-                beginsAnother = connection.Requests.Load != 0 && _mayOpenAnother && !_isOpeningAnother && _open.Count < options.MaximumConnections;
+                beginsAnother = connection.Requests.Load != 0 && _mayOpenAnother && !_isOpeningAnother &&
+                    _open.Count < options.MaximumConnections;
                 _isOpeningAnother |= beginsAnother;
             }
             else if (!isOver)
@@ -237,7 +238,7 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
         }
         catch (OperationCanceledException) when (_closing.IsCancellationRequested)
         {
-            // Closing has failed those who waited.
+            // Closing has failed the requests that waited.
         }
         catch (BlockException failure)
         {
@@ -245,7 +246,7 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
         }
         catch (Exception cause)
         {
-            // What no attempt expects must not leave requests waiting.
+            // A failure that no attempt expects must not leave requests waiting.
             EndForGood(RequestErrors.ConnectionLost(uri, cause.Message, cause));
         }
     }

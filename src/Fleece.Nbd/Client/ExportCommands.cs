@@ -56,7 +56,7 @@ internal sealed class ExportCommands(AgreedExport export, ConnectionSet connecti
     }
 
     /// <summary>Asks for extents.</summary>
-    /// <param name="reply">Where they go; what it asks about is within <see cref="AgreedExport.MaximumRangeBytes"/>.</param>
+    /// <param name="reply">Takes them; its range is within <see cref="AgreedExport.MaximumRangeBytes"/>.</param>
     /// <param name="cancellationToken">Gives up.</param>
     public ValueTask QueryAsync(StatusReply reply, CancellationToken cancellationToken)
     {

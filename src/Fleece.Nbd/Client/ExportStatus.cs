@@ -5,7 +5,7 @@ using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Nbd.Client;
 
-/// <summary>What the server tells of ranges without reading them.</summary>
+/// <summary>The server's answers about ranges, without reading them.</summary>
 /// <remarks>Threading. Safe from any thread. Ranges have been checked, and are not empty.</remarks>
 internal sealed class ExportStatus(AgreedExport export, ExportCommands commands, ExtentMemory extents)
 {
@@ -52,7 +52,7 @@ internal sealed class ExportStatus(AgreedExport export, ExportCommands commands,
             : (AccessFlags.Consumed, export.AlignmentBytes);
     }
 
-    /// <summary>Length of a run within what was asked, in whole blocks.</summary>
+    /// <summary>Length of a run within the range that was asked about, in whole blocks.</summary>
     /// <remarks>Servers tell boundaries within a block now and then. The cautious answer, data or refused, holds for all of a block
     /// then; the other one ends before it, which may leave nothing.</remarks>
     private long Cut(BlockRange range, long endBytes, bool isCautious)

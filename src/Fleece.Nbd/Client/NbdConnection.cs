@@ -6,9 +6,9 @@ namespace Fleece.Nbd.Client;
 
 /// <summary>One connection in its transmission phase: requests go out, replies come back in any order.</summary>
 /// <remarks>
-/// <para>Whoever finds nobody sending sends, for all who come meanwhile; <see cref="RunAsync"/> reads replies until the connection
-/// ends, and only then, with nobody reading or sending, hands back what was not answered. So no buffer is touched after its request
-/// has completed.</para>
+/// <para>A caller that finds no send running sends its request, and those that come meanwhile. <see cref="RunAsync"/> reads replies until
+/// the connection ends. When neither runs any more, it hands back the requests that were not answered, so no buffer is touched after its
+/// request has completed.</para>
 /// <para>Threading. Safe for concurrent use.</para>
 /// </remarks>
 internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions options, ConnectionSet owner)
@@ -20,7 +20,7 @@ internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions opt
     private readonly SendBuffer _toSend = new(link.Export.IsExtended);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>What it has under way.</summary>
+    /// <summary>The requests that it has under way.</summary>
     public OutstandingRequests Requests => _requests;
 
     /// <summary>Why it ended; null while it lives.</summary>
@@ -186,7 +186,7 @@ internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions opt
         }
         catch (TimeoutException)
         {
-            // Whoever waits goes on without the server's goodbye.
+            // The caller goes on without the server's goodbye.
         }
     }
 

@@ -6,8 +6,8 @@ namespace Fleece.Nbd.Client;
 
 /// <summary>The requests of one connection that are not answered, how far each has come, and which writes a flush has covered.</summary>
 /// <remarks>
-/// <para>From the moment the connection fails it takes no more answers. What it has acknowledged is settled then, which is what the
-/// accounting of writes without a flush needs.</para>
+/// <para>A connection that has failed takes no more answers. So the count of its acknowledged writes is final when it is asked which of
+/// them no flush has covered.</para>
 /// <para>Threading. Safe for concurrent use. One caller at a time has the turn to send. The lock may be taken while that of
 /// <see cref="ConnectionSet"/> is held, never the other way round. A request may be completed under it, because its caller goes on
 /// elsewhere.</para>
@@ -54,7 +54,7 @@ internal sealed class OutstandingRequests
     /// <summary>Takes a request over for its connection.</summary>
     /// <param name="request">The request.</param>
     /// <param name="connection">The connection, which these are the requests of.</param>
-    /// <param name="hasTurn">True when nobody sends, and the caller has the turn.</param>
+    /// <param name="hasTurn">True when no send runs, and the caller has the turn to send.</param>
     /// <returns>False when the connection has ended; the request stays the caller's.</returns>
     public bool TryAdd(NbdRequest request, NbdConnection connection, out bool hasTurn)
     {
@@ -84,7 +84,7 @@ internal sealed class OutstandingRequests
         }
     }
 
-    /// <summary>Moves what fits from the queue into an empty buffer; false, and the turn to send has ended, when there is nothing.</summary>
+    /// <summary>Moves requests from the queue into the buffer; false, and the turn to send has ended, when there are none.</summary>
     /// <param name="buffer">Takes headers and short payloads.</param>
     /// <param name="large">The last request of them, when more of its payload must follow. <see cref="TryEndSending"/> must, too.</param>
     /// <param name="rest">The payload that must follow.</param>
@@ -145,7 +145,7 @@ internal sealed class OutstandingRequests
         }
     }
 
-    /// <summary>Completes when nobody sends.</summary>
+    /// <summary>Completes when no send runs.</summary>
     public Task SendingEndedAsync()
     {
         lock (_gate)
@@ -160,8 +160,7 @@ internal sealed class OutstandingRequests
         }
     }
 
-    /// <summary>Waits until nobody sends, and then has the turn. Whoever sent last may still be about to say that it has ended, although
-    /// the replies are there.</summary>
+    /// <summary>Waits for the turn to send. The last sender may still have it, although all replies are there.</summary>
     /// <returns>False when the connection has ended.</returns>
     public async ValueTask<bool> TryBeginSendingAsync(CancellationToken cancellationToken)
     {
@@ -259,7 +258,7 @@ internal sealed class OutstandingRequests
         }
     }
 
-    /// <summary>Gives up all that is left after a failure, answered or not.</summary>
+    /// <summary>Gives up all requests that are left after a failure, answered or not.</summary>
     public NbdRequest[] TakeAll()
     {
         lock (_gate)

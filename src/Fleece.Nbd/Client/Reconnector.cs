@@ -36,7 +36,7 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
         !NeverGivesUp && options.Time.GetElapsedTime(interruptedAt) > options.ReconnectTimeout;
 
     /// <summary>Dials until a server answers with the export that there was, for the time that requests may wait.</summary>
-    /// <param name="first">What was agreed for the first connection.</param>
+    /// <param name="first">The agreement of the first connection.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>The connection; null when the time is over.</returns>
     /// <exception cref="BlockException">Another attempt would meet the same: the server broke the protocol or fails TLS, or has another
@@ -126,7 +126,7 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
             : TimeSpan.FromMilliseconds(Math.Min(longest, LongestPause.TotalMilliseconds) * (0.5 + Random.Shared.NextDouble() / 2));
     }
 
-    // What another attempt would meet again. A connection that ended during TLS may also have met a server that went down.
+    // Another attempt would meet these again. A connection that ended during TLS may also have met a server that went down.
     private static bool IsFinal(BlockException failure) =>
         failure.Kind == BlockErrorKind.ProtocolViolated ||
         (failure.Kind == BlockErrorKind.TlsFailed && failure.InnerException is not IOException);

@@ -4,7 +4,7 @@ using Fleece.Nbd.Wire;
 namespace Fleece.Nbd.Client;
 
 /// <summary>Headers and short payloads that go out together.</summary>
-/// <remarks>Threading. Whoever has the turn to send.</remarks>
+/// <remarks>Threading. Only the caller that has the turn to send.</remarks>
 internal sealed class SendBuffer(bool isExtended)
 {
     private const int LengthBytes = 128 * 1024;
@@ -12,14 +12,14 @@ internal sealed class SendBuffer(bool isExtended)
     // Up to here it costs less to copy a payload than to send it by itself.
     private const int CopiedPayloadBytes = 64 * 1024;
 
-    // Of a longer payload, what goes with the header.
+    // The part of a longer payload that goes with the header.
     private const int LeadingBytes = 4 * 1024;
 
     private readonly byte[] _bytes = GC.AllocateUninitializedArray<byte>(LengthBytes);
     private readonly int _headerBytes = RequestHeader.SizeBytes(isExtended);
     private int _filledBytes;
 
-    /// <summary>What is to be sent.</summary>
+    /// <summary>The bytes to send.</summary>
     public ReadOnlyMemory<byte> Filled => _bytes.AsMemory(0, _filledBytes);
 
     public void Clear() => _filledBytes = 0;

@@ -6,7 +6,7 @@ using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client.Negotiation;
 
-/// <summary>What a server says in its handshake, or does wrong, as the engine's exceptions.</summary>
+/// <summary>Refusals and failures in a handshake, and breaches of the protocol at any time, as the engine's exceptions.</summary>
 internal static class ServerErrors
 {
     /// <summary>The server broke the protocol: what came, and what the specification has there.</summary>

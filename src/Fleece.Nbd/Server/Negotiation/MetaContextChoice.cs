@@ -6,7 +6,7 @@ using Fleece.Nbd.Wire;
 namespace Fleece.Nbd.Server.Negotiation;
 
 /// <summary>The metadata contexts that a client chooses, and the identity of an export, which is told in names of contexts.</summary>
-/// <remarks>What was chosen and told before TLS began does not count behind it: then there is another one of these.</remarks>
+/// <remarks>A choice made before TLS began does not count behind it: a new object takes its place.</remarks>
 internal sealed class MetaContextChoice(IExportDirectory directory)
 {
     private string? _exportName;

@@ -42,7 +42,7 @@ internal sealed class OptionReplies
         information.CopyTo(data[sizeof(ushort)..]);
     }
 
-    /// <summary>Sends what was added.</summary>
+    /// <summary>Sends the replies that were added.</summary>
     public void SendTo(Stream stream)
     {
         if (_bytes.WrittenCount != 0)

@@ -4,10 +4,10 @@ using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Server.Replies;
 
-/// <summary>What is wrong with a request; <see cref="NbdError.None"/>, the default, for nothing.</summary>
+/// <summary>Why a request fails; the default, with <see cref="NbdError.None"/>, says that it succeeds.</summary>
 internal readonly record struct Refusal(NbdError Error, string Message)
 {
-    /// <summary>What a client gets for a request that failed while it was served.</summary>
+    /// <summary>The refusal that answers a request which failed while it was served.</summary>
     public static Refusal From(Exception failure, in RequestHeader request)
     {
         if (failure is not BlockException e)

@@ -91,7 +91,7 @@ internal sealed class ReplyWriter : IDisposable
     public void Commit(int bytes) => _usedBytes += bytes;
 
     /// <summary>Adds a reply without data to the batch.</summary>
-    /// <param name="request">What is answered.</param>
+    /// <param name="request">The request that it answers.</param>
     /// <param name="refusal">Why it failed; default for a success.</param>
     public void Add(in RequestHeader request, Refusal refusal)
     {

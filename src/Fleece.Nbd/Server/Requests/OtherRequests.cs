@@ -7,7 +7,8 @@ using Fleece.Nbd.Wire;
 namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>Serves the requests of one connection that carry no data of the disk: flushes, discards, zeros, status.</summary>
-/// <remarks>Threading. The connection's own thread only, but for <see cref="FlushAsync"/>; what goes on by itself ends on any.</remarks>
+/// <remarks>Threading. The connection's own thread only, but for <see cref="FlushAsync"/>; a request that goes on by itself ends on
+/// any.</remarks>
 internal sealed class OtherRequests(
     ReplyWriter replies, RequestService service, int contextCount, InFlightLimit inFlight, MemoryBudget budget, WorkThreads threads)
 {
@@ -53,7 +54,7 @@ internal sealed class OtherRequests(
 
     /// <summary>Flushes and posts the reply, from any thread.</summary>
     /// <param name="request">A flush.</param>
-    /// <param name="inFlightBytes">What the request counts in the limit.</param>
+    /// <param name="inFlightBytes">The bytes that the request counts in the limit.</param>
     public Task FlushAsync(RequestHeader request, long inFlightBytes) =>
         FinishAsync(request, service.ServeAsync(request, default), null, inFlightBytes);
 
@@ -97,7 +98,7 @@ internal sealed class OtherRequests(
         {
             answer = await serving.ConfigureAwait(false);
         }
-#pragma warning disable CA1031 // Whatever a request ends with goes to its client; nobody else waits for it.
+#pragma warning disable CA1031 // The client gets every failure of its request; no caller waits for it.
         catch (Exception e)
 #pragma warning restore CA1031
         {

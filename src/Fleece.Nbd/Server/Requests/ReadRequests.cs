@@ -7,7 +7,7 @@ using Fleece.Nbd.Wire;
 namespace Fleece.Nbd.Server.Requests;
 
 /// <summary>Serves the reads of one connection: at once, on another thread, or in pieces where no buffer holds one whole.</summary>
-/// <remarks>Threading. The connection's own thread only; what goes on by itself ends on any.</remarks>
+/// <remarks>Threading. The connection's own thread only; a request that goes on by itself ends on any.</remarks>
 internal sealed class ReadRequests(
     RequestReader reader,
     ReplyWriter replies,
@@ -28,14 +28,14 @@ internal sealed class ReadRequests(
     {
         if (_pace.IsSlow && lookahead.IsPossible)
         {
-            // Replies that are ready must not wait for a disk with what comes next.
+            // Replies that are ready must not wait for the disk with the next ones.
             replies.Flush();
             lookahead.Look();
         }
     }
 
     /// <summary>Serves a read.</summary>
-    /// <param name="request">What is read.</param>
+    /// <param name="request">The read.</param>
     /// <param name="isAhead">True when <see cref="LookAhead"/> has seen it.</param>
     /// <returns>False when the connection has to end.</returns>
     public bool TryServe(in RequestHeader request, bool isAhead)
@@ -158,7 +158,7 @@ internal sealed class ReadRequests(
         {
             await reading.ConfigureAwait(false);
         }
-#pragma warning disable CA1031 // Whatever a request ends with goes to its client; nobody else waits for it.
+#pragma warning disable CA1031 // The client gets every failure of its request; no caller waits for it.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -178,7 +178,7 @@ internal sealed class ReadRequests(
         {
             reading = service.ReadAsync(request, reply.Bytes.Slice(_format.ReadPrefixBytes, (int)request.Length));
         }
-#pragma warning disable CA1031 // Goes to the client, as what fails later does.
+#pragma warning disable CA1031 // The client gets it, as it does a later failure.
         catch (Exception e)
 #pragma warning restore CA1031
         {

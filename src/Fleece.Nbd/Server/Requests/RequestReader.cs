@@ -37,7 +37,7 @@ internal sealed class RequestReader : IDisposable
     /// <summary>Bytes that are there and not yet taken.</summary>
     public int AvailableBytes => _end - _start;
 
-    /// <summary>True when more than what was taken has come, so that a request may wait behind it.</summary>
+    /// <summary>True when the bytes that have come and are not taken may hold another request.</summary>
     public bool HasAnother => AvailableBytes >= RequestHeader.CompactBytes;
 
     /// <summary>Makes sure that many bytes are there in one piece; false at the end of the stream.</summary>

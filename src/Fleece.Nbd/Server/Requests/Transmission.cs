@@ -47,8 +47,8 @@ internal sealed class Transmission : IDisposable
     /// <summary>True when no further request is to be taken, although the client may have sent some.</summary>
     public Func<bool> IsOver { get; init; } = static () => false;
 
-    /// <summary>Serves requests until the client leaves, breaks the protocol, or the connection is ended. What was accepted
-    /// is finished and answered.</summary>
+    /// <summary>Serves requests until the client leaves, breaks the protocol, or the connection is ended. Requests that
+    /// were accepted are finished and answered.</summary>
     public void Run()
     {
         while (!_ended.IsCancellationRequested && !IsOver() && TryServeNext())
@@ -56,7 +56,7 @@ internal sealed class Transmission : IDisposable
         }
     }
 
-    /// <summary>Waits for the requests under way and sends what they answer.</summary>
+    /// <summary>Waits for the requests under way and sends their replies.</summary>
     public void Dispose()
     {
         _inFlight.Drain();
@@ -93,7 +93,7 @@ internal sealed class Transmission : IDisposable
             return TryRefuse(request, refusal, payloadBytes);
         }
 
-        // A payload that is not here may be longer than what there is memory for. Only a write's can be.
+        // A payload that has not come may be longer than the memory there is. Only a write's can be.
         if (_reader.AvailableBytes < (int)payloadBytes && _reader.MakeRoom((int)payloadBytes) < (int)payloadBytes)
         {
             return _writes.TryServeInPieces(request);

@@ -10,7 +10,7 @@ namespace Fleece.Nbd.Server.Requests;
 /// <remarks>
 /// <para>A write in pieces is carried out as it arrives, so a client that stops in the middle holds nothing that others need. The protocol
 /// lets a write that was not answered be there in part.</para>
-/// <para>Threading. The connection's own thread only; what goes on by itself ends on any.</para>
+/// <para>Threading. The connection's own thread only; a request that goes on by itself ends on any.</para>
 /// </remarks>
 internal sealed class WriteRequests(
     RequestReader reader,
@@ -25,7 +25,7 @@ internal sealed class WriteRequests(
 
     private readonly Pace _pace = Pace.OfChanges();
 
-    /// <summary>Serves a write whose data is what the reader has given last.</summary>
+    /// <summary>Serves a write whose data the reader has given last.</summary>
     public void Serve(in RequestHeader request, ReadOnlyMemory<byte> payload)
     {
         // A write that is to be durable keeps a thread as long as a flush does.
@@ -93,10 +93,10 @@ internal sealed class WriteRequests(
     }
 
     /// <summary>Writes a request or a piece of one.</summary>
-    /// <param name="request">What the client asked for.</param>
+    /// <param name="request">The client's request.</param>
     /// <param name="part">The part that is written now; all of it, or a piece.</param>
     /// <param name="payload">The part's data.</param>
-    /// <param name="whole">What the part is a piece of; null for all of a request.</param>
+    /// <param name="whole">The write that the part is a piece of; null when the part is all of the request.</param>
     /// <param name="isElsewhere">True to have another thread begin it.</param>
     /// <param name="refusal">How it ended, when it has.</param>
     /// <returns>False when it goes on by itself, and answers when it ends.</returns>
@@ -130,7 +130,7 @@ internal sealed class WriteRequests(
             }
         }
 
-        // What was started before it was counted can't be held back any more, and one beyond the bound is no harm.
+        // A write that has begun before it was counted can't be held back any more, and one beyond the bound is no harm.
         SharedBuffer holder = reader.Share();
         whole?.Begin();
         inFlight.Enter(payload.Length);
@@ -155,7 +155,7 @@ internal sealed class WriteRequests(
         {
             writing = service.WriteAsync(part, payload);
         }
-#pragma warning disable CA1031 // Goes to the client, as what fails later does.
+#pragma warning disable CA1031 // The client gets it, as it does a later failure.
         catch (Exception e)
 #pragma warning restore CA1031
         {
@@ -166,7 +166,7 @@ internal sealed class WriteRequests(
         _ = FinishAsync(request, writing, payload.Length, whole, holder);
     }
 
-    /// <summary>Waits for a write, gives back what it held, and posts the reply when nothing of the request is under way.</summary>
+    /// <summary>Waits for a write, releases its buffer, and posts the reply when no piece of the request is under way.</summary>
     private async Task FinishAsync(
         RequestHeader request, ValueTask writing, int payloadBytes, PiecedWrite? whole, SharedBuffer holder)
     {
@@ -175,7 +175,7 @@ internal sealed class WriteRequests(
         {
             await writing.ConfigureAwait(false);
         }
-#pragma warning disable CA1031 // Whatever a request ends with goes to its client; nobody else waits for it.
+#pragma warning disable CA1031 // The client gets every failure of its request; no caller waits for it.
         catch (Exception e)
 #pragma warning restore CA1031
         {
