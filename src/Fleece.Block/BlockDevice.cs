@@ -37,10 +37,10 @@ public sealed class BlockDevice : IAsyncDisposable
     /// <summary>The topmost node. It changes only under <see cref="QuiesceAsync"/>.</summary>
     public IBlockNode Root => Volatile.Read(ref _root);
 
-    /// <inheritdoc cref="IReadAhead.CanReadAhead"/>
-    public bool CanReadAhead => Root is IReadAhead { CanReadAhead: true };
+    /// <inheritdoc cref="IBlockNode.CanReadAhead"/>
+    public bool CanReadAhead => Root.CanReadAhead;
 
-    /// <summary>As <see cref="IReadAhead.ReadAhead"/>; it does nothing where it can't, and on a device that is quiesced or
+    /// <summary>As <see cref="IBlockNode.ReadAhead"/>; it does nothing where it can't, and on a device that is quiesced or
     /// closed.</summary>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
@@ -49,7 +49,7 @@ public sealed class BlockDevice : IAsyncDisposable
         {
             try
             {
-                (Root as IReadAhead)?.ReadAhead(offsetBytes, lengthBytes);
+                Root.ReadAhead(offsetBytes, lengthBytes);
             }
             catch (BlockException)
             {

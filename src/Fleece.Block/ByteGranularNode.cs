@@ -24,6 +24,9 @@ public sealed class ByteGranularNode : IBlockNode
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
 
+    /// <inheritdoc/>
+    public bool CanReadAhead => _node.CanReadAhead;
+
     /// <summary>Wraps a node; one that takes any range stays as it is.</summary>
     public static IBlockNode Over(IBlockNode node)
     {
@@ -38,6 +41,13 @@ public sealed class ByteGranularNode : IBlockNode
         return IsAligned(range)
             ? _node.ReadAsync(offsetBytes, buffer, cancellationToken)
             : ReadPartialAsync(range, buffer, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        BlockRange blocks = Cover(Check(offsetBytes, lengthBytes, "read"));
+        _node.ReadAhead(blocks.OffsetBytes, blocks.LengthBytes);
     }
 
     /// <inheritdoc/>

@@ -24,8 +24,18 @@ public interface IBlockNode : IAsyncDisposable
     /// <summary>Size and alignment, fixed for the life of the node.</summary>
     BlockGeometry Geometry { get; }
 
+    /// <summary>False when <see cref="ReadAhead"/> does nothing, so that a read waits for all of its I/O.</summary>
+    bool CanReadAhead { get; }
+
     /// <summary>Fills <paramref name="buffer"/> from <paramref name="offsetBytes"/>. There are no short reads.</summary>
     ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken);
+
+    /// <summary>Begins to bring a range into the system's cache and does not wait for it. The range lies within the node.</summary>
+    /// <remarks>A hint, on which speed alone depends: a node that does nothing, or does it for a part, answers the same bytes. A filter
+    /// passes it on to where its reads go.</remarks>
+    /// <exception cref="BlockException">Those of a read, as far as looking a place up meets them. <see cref="BlockDevice"/> drops
+    /// them: the read itself reports what is wrong.</exception>
+    void ReadAhead(long offsetBytes, long lengthBytes);
 
     /// <summary>Stores all of <paramref name="data"/> at <paramref name="offsetBytes"/>.</summary>
     ValueTask WriteAsync(

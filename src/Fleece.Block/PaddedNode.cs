@@ -8,7 +8,7 @@ namespace Fleece.Block;
 /// <para>Their status is that of the node's last byte where that one is data, so that runs end on sectors.</para>
 /// <para>Ownership. It owns the node.</para>
 /// </remarks>
-public sealed class PaddedNode : IBlockNode, IReadAhead
+public sealed class PaddedNode : IBlockNode
 {
     private readonly IBlockNode _node;
     private readonly string _name;
@@ -28,7 +28,7 @@ public sealed class PaddedNode : IBlockNode, IReadAhead
     public long StoredBytes { get; }
 
     /// <inheritdoc/>
-    public bool CanReadAhead => _node is IReadAhead { CanReadAhead: true };
+    public bool CanReadAhead => _node.CanReadAhead;
 
     /// <summary>Pads a node; one of whole sectors stays as it is.</summary>
     /// <param name="node">The node, whose alignment is at most a sector where it does not end on one.</param>
@@ -104,7 +104,7 @@ public sealed class PaddedNode : IBlockNode, IReadAhead
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
         BlockRange stored = Stored(offsetBytes, lengthBytes, "read");
-        (_node as IReadAhead)?.ReadAhead(stored.OffsetBytes, stored.LengthBytes);
+        _node.ReadAhead(stored.OffsetBytes, stored.LengthBytes);
     }
 
     /// <inheritdoc/>

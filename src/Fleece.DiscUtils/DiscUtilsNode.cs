@@ -35,6 +35,8 @@ internal sealed class DiscUtilsNode : IBlockNode
 
     public BlockGeometry Geometry { get; }
 
+    public bool CanReadAhead => false;
+
     /// <summary>Opens a disk; on failure the caller keeps the file, and the folder is closed.</summary>
     /// <param name="file">The file a user named.</param>
     /// <param name="openDisk">Lets DiscUtils open the disk.</param>
@@ -95,6 +97,10 @@ internal sealed class DiscUtilsNode : IBlockNode
         }
 
         return default;
+    }
+
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
     }
 
     public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)

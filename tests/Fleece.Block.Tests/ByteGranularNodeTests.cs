@@ -29,6 +29,18 @@ public sealed class ByteGranularNodeTests
     }
 
     [Fact]
+    public async Task Reading_ahead_reaches_the_node_in_whole_blocks()
+    {
+        RecordingNode recorded = new(new AlignedNode(new MemoryNode(4 * BlockBytes), BlockBytes));
+        await using IBlockNode node = ByteGranularNode.Over(recorded);
+
+        node.ReadAhead(BlockBytes + 1, BlockBytes);
+
+        Assert.True(node.CanReadAhead);
+        Assert.Equal([new BlockRange(BlockBytes, 2 * BlockBytes)], recorded.ReadAheads);
+    }
+
+    [Fact]
     public async Task Writes_at_once_to_one_block_all_arrive()
     {
         // Goal: no write puts back what its block held before its neighbour wrote. Method: each byte of a block is written by itself,

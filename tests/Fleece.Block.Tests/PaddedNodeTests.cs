@@ -41,6 +41,18 @@ public sealed class PaddedNodeTests
     }
 
     [Fact]
+    public async Task The_storage_reads_ahead_as_far_as_it_goes()
+    {
+        RecordingNode storage = new(new MemoryNode(StoredBytes));
+        await using IBlockNode node = PaddedNode.Over(storage, "disk", 512);
+
+        node.ReadAhead(LastSectorBytes, 512);
+
+        Assert.True(node.CanReadAhead);
+        Assert.Equal([BlockRange.FromEnds(LastSectorBytes, StoredBytes)], storage.ReadAheads);
+    }
+
+    [Fact]
     public async Task Zeros_are_written_to_the_end_of_the_last_sector()
     {
         (IBlockNode node, MemoryNode storage, byte[] content) = await CreateAsync();

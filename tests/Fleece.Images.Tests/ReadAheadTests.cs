@@ -41,7 +41,7 @@ public sealed class ReadAheadTests
 
         const int FromBytes = 1000;
         const int LengthBytes = 5 * 1024 * 1024;
-        ((IReadAhead)node).ReadAhead(FromBytes, LengthBytes);
+        node.ReadAhead(FromBytes, LengthBytes);
         container.Reads.Clear();
         await node.ReadAsync(FromBytes, new byte[LengthBytes], CancellationToken.None);
 

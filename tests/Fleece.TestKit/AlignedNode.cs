@@ -26,10 +26,20 @@ public sealed class AlignedNode : IBlockNode
     public BlockGeometry Geometry { get; }
 
     /// <inheritdoc/>
+    public bool CanReadAhead => Inner.CanReadAhead;
+
+    /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Check(offsetBytes, buffer.Length, "read");
         return Inner.ReadAsync(offsetBytes, buffer, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+        Check(offsetBytes, lengthBytes, "read");
+        Inner.ReadAhead(offsetBytes, lengthBytes);
     }
 
     /// <inheritdoc/>

@@ -44,6 +44,19 @@ public abstract partial class BlockNodeConformance
 
     [Theory]
     [MemberData(nameof(AwkwardRanges))]
+    public async Task Reading_ahead_changes_no_byte(long offsetBytes, int lengthBytes)
+    {
+        (IBlockNode node, ReferenceDisk disk) = await CreateFullAsync(Seeds.FromEnvironment());
+        await using IBlockNode owned = node;
+        BlockRange range = Fit(node, offsetBytes, lengthBytes);
+
+        node.ReadAhead(range.OffsetBytes, range.LengthBytes);
+
+        await disk.CheckAllAsync(node);
+    }
+
+    [Theory]
+    [MemberData(nameof(AwkwardRanges))]
     public async Task A_write_changes_its_range_and_nothing_else(long offsetBytes, int lengthBytes)
     {
         Seeds seeds = Seeds.FromEnvironment();

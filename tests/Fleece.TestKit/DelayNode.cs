@@ -18,12 +18,18 @@ public sealed class DelayNode(IBlockNode inner, Seeds seeds, int maximumYields =
     public BlockGeometry Geometry => Inner.Geometry;
 
     /// <inheritdoc/>
+    public bool CanReadAhead => Inner.CanReadAhead;
+
+    /// <inheritdoc/>
     public async ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         await DelayAsync();
         await Inner.ReadAsync(offsetBytes, buffer, cancellationToken);
         await DelayAsync();
     }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => Inner.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public async ValueTask WriteAsync(

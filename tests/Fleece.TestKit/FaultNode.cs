@@ -21,6 +21,9 @@ public sealed class FaultNode(IBlockNode inner) : IBlockNode
     /// <inheritdoc/>
     public BlockGeometry Geometry => Inner.Geometry;
 
+    /// <inheritdoc/>
+    public bool CanReadAhead => Inner.CanReadAhead;
+
     /// <summary>Operations that have arrived, whether they failed or not; the order of the next one.</summary>
     public long OperationCount => Interlocked.Read(ref _nextOrder);
 
@@ -86,6 +89,9 @@ public sealed class FaultNode(IBlockNode inner) : IBlockNode
         ThrowIfFaulty(BlockOperationKind.Read, offsetBytes, buffer.Length);
         await Inner.ReadAsync(offsetBytes, buffer, cancellationToken);
     }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => Inner.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public async ValueTask WriteAsync(

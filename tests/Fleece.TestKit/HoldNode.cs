@@ -21,6 +21,9 @@ public sealed class HoldNode(IBlockNode inner) : IBlockNode
     /// <inheritdoc/>
     public BlockGeometry Geometry => Inner.Geometry;
 
+    /// <inheritdoc/>
+    public bool CanReadAhead => Inner.CanReadAhead;
+
     /// <summary>Holds the next operation that the predicate picks, before it runs; one hold, one operation.</summary>
     /// <param name="predicate">Runs under a lock; null picks any operation.</param>
     public Hold HoldNext(Func<BlockOperation, bool>? predicate = null) => Add(predicate, isAfter: false);
@@ -43,6 +46,9 @@ public sealed class HoldNode(IBlockNode inner) : IBlockNode
         await Inner.ReadAsync(offsetBytes, buffer, cancellationToken);
         await Hold.AfterAsync(hold, cancellationToken);
     }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes) => Inner.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public async ValueTask WriteAsync(

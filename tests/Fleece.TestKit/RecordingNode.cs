@@ -6,7 +6,7 @@ namespace Fleece.TestKit;
 
 /// <summary>Passes everything on and remembers it: each operation with its order, and the bytes that moved.</summary>
 /// <remarks>An operation is remembered when it arrives; its bytes count when it has succeeded.</remarks>
-public sealed class RecordingNode(IBlockNode inner) : IBlockNode, IReadAhead
+public sealed class RecordingNode(IBlockNode inner) : IBlockNode
 {
     private readonly ConcurrentQueue<BlockOperation> _operations = new();
     private readonly ConcurrentQueue<BlockRange> _readAheads = new();

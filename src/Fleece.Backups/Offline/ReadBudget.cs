@@ -20,10 +20,17 @@ internal sealed class ReadBudget(IBlockNode image, string path, long budgetBytes
 
     public BlockGeometry Geometry => image.Geometry;
 
+    // The budget would not count bytes that are read ahead.
+    public bool CanReadAhead => false;
+
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
         Interlocked.Add(ref _readBytes, buffer.Length) <= budgetBytes
             ? image.ReadAsync(offsetBytes, buffer, cancellationToken)
             : throw UntrustedLimits.Exceeded(path, $"its disk shows more than {budgetBytes} bytes of data, {reason}");
+
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+    }
 
     public ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) =>

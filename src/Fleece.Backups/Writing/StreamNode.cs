@@ -13,6 +13,8 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
 
     public BlockGeometry Geometry => new(sizeBytes);
 
+    public bool CanReadAhead => false;
+
     public async ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -55,6 +57,10 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
     }
 
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) => throw OnlyWrites();
+
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+    }
 
     public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) => throw OnlyWrites();
 

@@ -13,7 +13,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <see cref="BlockErrorKind.ReadOnly"/>. The buffer of a failed read holds unspecified bytes.</para>
 /// <para>Ownership. Disposing it does nothing; the session owns active disk and temp.</para>
 /// </remarks>
-public sealed partial class SnapshotAccess : IBlockNode, IReadAhead
+public sealed partial class SnapshotAccess : IBlockNode
 {
     private readonly PointInTime _point;
     private readonly SnapshotConsumer? _consumer;
@@ -86,7 +86,7 @@ public sealed partial class SnapshotAccess : IBlockNode, IReadAhead
             bool isDone = done == rest.Start;
             GranuleRun head = rest with { End = isDone ? _point.Done.FirstNotIn(rest) : done };
             BlockRange bytes = _point.Granules.Bytes(head).Intersect(new BlockRange(offsetBytes, lengthBytes));
-            ((isDone ? _point.Temp : _point.Filter.Active) as IReadAhead)?.ReadAhead(bytes.OffsetBytes, bytes.LengthBytes);
+            (isDone ? _point.Temp : _point.Filter.Active).ReadAhead(bytes.OffsetBytes, bytes.LengthBytes);
             rest = rest with { Start = head.End };
         }
     }

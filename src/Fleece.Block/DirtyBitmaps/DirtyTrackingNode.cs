@@ -9,7 +9,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// such an instant is in the bitmaps that recorded before it, and everything later in those that record after it.</para>
 /// <para>Ownership. Disposing the node does nothing: the disk owns the image.</para>
 /// </remarks>
-public sealed class DirtyTrackingNode : IBlockNode, IReadAhead
+public sealed class DirtyTrackingNode : IBlockNode
 {
     private readonly IChangeWitness? _witness;
     private IBlockNode _below;
@@ -49,10 +49,10 @@ public sealed class DirtyTrackingNode : IBlockNode, IReadAhead
     }
 
     /// <inheritdoc/>
-    public bool CanReadAhead => Below is IReadAhead { CanReadAhead: true };
+    public bool CanReadAhead => Below.CanReadAhead;
 
     /// <inheritdoc/>
-    public void ReadAhead(long offsetBytes, long lengthBytes) => (Below as IReadAhead)?.ReadAhead(offsetBytes, lengthBytes);
+    public void ReadAhead(long offsetBytes, long lengthBytes) => Below.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>

@@ -42,6 +42,9 @@ public sealed class MemoryNode : IBlockNode
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
 
+    /// <inheritdoc/>
+    public bool CanReadAhead => false;
+
     /// <summary>Bytes of memory that hold content; a multiple of the page size, and 0 once closed.</summary>
     public long AllocatedBytes => (Volatile.Read(ref _directory)?.StoredPageCount ?? 0) * PageBytes;
 
@@ -68,6 +71,11 @@ public sealed class MemoryNode : IBlockNode
         }
 
         return default;
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
     }
 
     /// <inheritdoc/>

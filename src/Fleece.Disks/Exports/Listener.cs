@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 

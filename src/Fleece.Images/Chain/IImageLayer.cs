@@ -25,7 +25,7 @@ internal interface IImageLayer : IDisposable
     /// <summary>Fills the buffer; the range lies within the disk.</summary>
     void Read(long offsetBytes, Span<byte> buffer);
 
-    /// <summary>As <see cref="IReadAhead.ReadAhead"/>, its own parents included; the range lies within the disk.</summary>
+    /// <summary>As <see cref="IBlockNode.ReadAhead"/>, its own parents included; the range lies within the disk.</summary>
     void ReadAhead(long offsetBytes, long lengthBytes);
 
     /// <summary>As <see cref="IBlockNode.GetStatusAsync"/>, its own parents included; the range lies within the disk.</summary>

@@ -33,7 +33,7 @@ namespace Fleece.Images.Qcow2;
 /// <para>Ownership. The node owns the file, the parent and the data file. <see cref="DisposeAsync"/> writes metadata back
 /// and reports if it can't.</para>
 /// </remarks>
-internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapImage, IAbandonable
+internal sealed class Qcow2Node : IBlockNode, IImageLayer, IBitmapImage, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly IContainerFile _dataFile;
@@ -135,7 +135,7 @@ internal sealed class Qcow2Node : IBlockNode, IReadAhead, IImageLayer, IBitmapIm
     /// <inheritdoc/>
     public void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
 
-    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
     public void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>

@@ -40,7 +40,7 @@ internal sealed class Qcow2Reader(
         }
     }
 
-    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
         while (lengthBytes > 0)

@@ -13,7 +13,7 @@ namespace Fleece.Images.Vhd;
 /// <para>Threading. Requests from any thread; every one completes on the calling thread.</para>
 /// <para>Ownership. The node owns the file.</para>
 /// </remarks>
-internal sealed class FixedVhdNode : IBlockNode, IReadAhead, IVhdLayer
+internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
 {
     private readonly IContainerFile _file;
     private readonly VhdFooter _footer;
@@ -78,7 +78,7 @@ internal sealed class FixedVhdNode : IBlockNode, IReadAhead, IVhdLayer
     /// <inheritdoc/>
     public bool CanReadAhead => LocalFile.CanReadAhead;
 
-    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
     public void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
 
     /// <inheritdoc/>

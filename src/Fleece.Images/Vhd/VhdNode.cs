@@ -22,7 +22,7 @@ namespace Fleece.Images.Vhd;
 /// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAbandonable
+internal sealed partial class VhdNode : IBlockNode, IVhdLayer, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly VhdFooters _footers;
@@ -127,7 +127,7 @@ internal sealed partial class VhdNode : IBlockNode, IReadAhead, IVhdLayer, IAban
     /// <inheritdoc/>
     public bool CanReadAhead => LocalFile.CanReadAhead;
 
-    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
     /// <remarks>In a block of which the parent still holds sectors, those are left to the read.</remarks>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {

@@ -26,7 +26,7 @@ namespace Fleece.Images.Vhdx;
 /// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> empties the log and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer, IAbandonable
+internal sealed partial class VhdxNode : IBlockNode, IImageLayer, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly VhdxHeaders _headers;
@@ -172,7 +172,7 @@ internal sealed partial class VhdxNode : IBlockNode, IReadAhead, IImageLayer, IA
     /// <inheritdoc/>
     public bool CanReadAhead => LocalFile.CanReadAhead;
 
-    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
+    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
         while (lengthBytes > 0)

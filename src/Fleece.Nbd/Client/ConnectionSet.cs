@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
 
 /// <summary>The connections of a node: which one takes a request, and what happens to requests when one is lost.</summary>
 /// <remarks>Threading. Safe for concurrent use.</remarks>
-internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsyncDisposable
+internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsyncDisposable
 {
     private readonly Lock _gate = new();
     private readonly Dialer _dialer = new(uri, options);
+    private readonly Reconnector _reconnector = new(uri, options);
     private readonly CancellationTokenSource _closing = new();
     private readonly List<NbdConnection> _open = [];
     private readonly List<NbdRequest> _waiting = [];
     private AgreedExport? _export;
     private BlockException? _failure;
     private bool _isClosed;
+    private bool _isReconnecting;
     private bool _isOpeningAnother;
     private bool _mayOpenAnother;
 
@@ -77,7 +80,53 @@ internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) 
     {
         lock (_gate)
         {
-            return [.. _open.Where(connection => connection.HasUnflushedWrites)];
+            return [.. _open.Where(connection => connection.Requests.HasUnflushedWrites)];
+        }
+    }
+
+    /// <summary>A connection has ended: it gets no more requests, and its writes that no flush covered count as lost.</summary>
+    public void Retire(NbdConnection connection)
+    {
+        NbdConnection[] others = [];
+        BlockException failure = connection.Failure!;
+        lock (_gate)
+        {
+            if (!_open.Remove(connection) || _isClosed)
+            {
+                return;
+            }
+
+            if (connection.Requests.HasUnflushedWrites)
+            {
+                Losses.Add();
+            }
+
+            _reconnector.NoteLoss(failure, connection.Requests.HasAnswered);
+            if (failure.Kind != BlockErrorKind.ConnectionLost || options.ReconnectTimeout == TimeSpan.Zero)
+            {
+                _failure ??= failure;
+                others = [.. _open];
+            }
+        }
+
+        foreach (NbdConnection other in others)
+        {
+            other.Close(failure);
+        }
+    }
+
+    /// <summary>Sends a request again whose connection was lost before it was answered.</summary>
+    public void Resubmit(NbdRequest request)
+    {
+        request.InterruptedAt ??= options.Time.GetTimestamp();
+        if (_reconnector.IsTooLate(request.InterruptedAt.Value) && Failure() is null)
+        {
+            // A server that comes back each time and dies of the request must not keep it for ever.
+            request.Complete(_reconnector.GaveUp());
+        }
+        else
+        {
+            Submit(request);
         }
     }
 
@@ -121,7 +170,8 @@ internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) 
             connection = isOver ? null : Choose(request);
             if (connection is not null)
             {
-                beginsAnother = connection.Load != 0 && _mayOpenAnother && !_isOpeningAnother && _open.Count < options.MaximumConnections;
+                beginsAnother = connection.Requests.Load != 0 && _mayOpenAnother && !_isOpeningAnother &&
+                    _open.Count < options.MaximumConnections;
                 _isOpeningAnother |= beginsAnother;
             }
             else if (!isOver)
@@ -160,7 +210,7 @@ internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) 
         NbdConnection? least = null;
         foreach (NbdConnection connection in _open)
         {
-            least = least is null || connection.Load < least.Load ? connection : least;
+            least = least is null || connection.Requests.Load < least.Requests.Load ? connection : least;
         }
 
         return least;
@@ -171,6 +221,89 @@ internal sealed partial class ConnectionSet(NbdUri uri, NbdNodeOptions options) 
         NbdRequest[] waiting = [.. _waiting];
         _waiting.Clear();
         return waiting;
+    }
+
+    private async Task ReconnectAsync()
+    {
+        try
+        {
+            if (await _reconnector.DialAsync(_export!, _closing.Token).ConfigureAwait(false) is { } link)
+            {
+                Use(link);
+            }
+            else
+            {
+                EndWaiting(_reconnector.GaveUp());
+            }
+        }
+        catch (OperationCanceledException) when (_closing.IsCancellationRequested)
+        {
+            // Closing has failed the requests that waited.
+        }
+        catch (BlockException failure)
+        {
+            EndForGood(failure);
+        }
+        catch (Exception cause)
+        {
+            // A failure that no attempt expects must not leave requests waiting.
+            EndForGood(RequestErrors.ConnectionLost(uri, cause.Message, cause));
+        }
+    }
+
+    private void Use(NbdLink link)
+    {
+        NbdConnection connection = new(link, uri, options, this);
+        NbdRequest[] waiting;
+        lock (_gate)
+        {
+            _isReconnecting = false;
+            _mayOpenAnother = link.Export.Offers(TransmissionFlags.CanMultiConn);
+            waiting = TakeWaiting();
+            _open.Add(connection);
+        }
+
+        // After a dispose that came in between, this finds itself retired by the failure that is set.
+        _ = connection.RunAsync();
+        if (Failure() is BlockException failure)
+        {
+            connection.Close(failure);
+        }
+
+        foreach (NbdRequest request in waiting)
+        {
+            Submit(request);
+        }
+    }
+
+    private void EndForGood(BlockException failure)
+    {
+        lock (_gate)
+        {
+            _failure ??= failure;
+        }
+
+        EndWaiting(failure);
+    }
+
+    private void EndWaiting(BlockException failure)
+    {
+        NbdRequest[] waiting;
+        lock (_gate)
+        {
+            _isReconnecting = false;
+            waiting = TakeWaiting();
+        }
+
+        FailAll(waiting, failure);
+    }
+
+    private BlockException? Failure()
+    {
+        lock (_gate)
+        {
+            return _failure;
+        }
     }
 
     private async Task OpenAnotherAsync()

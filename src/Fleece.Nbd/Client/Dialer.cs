@@ -2,6 +2,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Nbd.Client;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Nbd.Client;
 

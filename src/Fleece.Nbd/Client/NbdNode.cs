@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd.Client.Extents;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
@@ -32,14 +34,14 @@ namespace Fleece.Nbd.Client;
 /// <see cref="BlockErrorKind.TlsFailed"/>: as above.</para>
 /// <para>Threading. All members may be called from any thread; nothing blocks one.</para>
 /// </remarks>
-public sealed partial class NbdNode : IBlockNode
+public sealed class NbdNode : IBlockNode
 {
     private readonly NbdUri _uri;
     private readonly string _name;
     private readonly AgreedExport _export;
     private readonly ConnectionSet _connections;
-    private readonly ExtentMemory _extents;
-    private readonly RequestPool _requests = new();
+    private readonly ExportCommands _commands;
+    private readonly ExportStatus _status;
 
     private NbdNode(NbdUri uri, NbdNodeOptions options, AgreedExport export, ConnectionSet connections)
     {
@@ -47,12 +49,17 @@ public sealed partial class NbdNode : IBlockNode
         _name = uri.ToString();
         _export = export;
         _connections = connections;
-        _extents = new ExtentMemory(options.Time);
+        ExtentMemory extents = new(options.Time);
+        _commands = new ExportCommands(export, connections, extents);
+        _status = new ExportStatus(export, _commands, extents);
         Geometry = new BlockGeometry(export.LengthBytes, export.AlignmentBytes, options.IsReadOnly || export.IsReadOnly);
     }
 
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
+
+    /// <inheritdoc/>
+    public bool CanReadAhead => false;
 
     /// <summary>The address of the export.</summary>
     public NbdUri Uri => _uri;
@@ -91,10 +98,12 @@ public sealed partial class NbdNode : IBlockNode
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Check(offsetBytes, buffer.Length, "read", cancellationToken);
-        return
-            buffer.IsEmpty ? default :
-            buffer.Length <= _export.MaximumPayloadBytes ? StartReadAsync(offsetBytes, buffer, cancellationToken) :
-            ReadInPiecesAsync(offsetBytes, buffer, cancellationToken);
+        return buffer.IsEmpty ? default : _commands.ReadAsync(offsetBytes, buffer, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
     }
 
     /// <inheritdoc/>
@@ -104,7 +113,7 @@ public sealed partial class NbdNode : IBlockNode
         return
             data.IsEmpty ? default :
             (flags & WriteFlags.ForceUnitAccess) != 0 ? WriteDurablyAsync(offsetBytes, data, cancellationToken) :
-            WriteDataAsync(offsetBytes, data, CommandFlags.None, cancellationToken);
+            _commands.WriteAsync(offsetBytes, data, CommandFlags.None, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -115,16 +124,14 @@ public sealed partial class NbdNode : IBlockNode
         return
             lengthBytes == 0 ? default :
             (flags & WriteFlags.ForceUnitAccess) != 0 ? ZeroDurablyAsync(offsetBytes, lengthBytes, fast, cancellationToken) :
-            ZeroAsync(offsetBytes, lengthBytes, fast, cancellationToken);
+            _commands.WriteZeroesAsync(offsetBytes, lengthBytes, fast, cancellationToken);
     }
 
     /// <inheritdoc/>
     public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
-        return lengthBytes == 0 || !_export.Offers(TransmissionFlags.SendTrim)
-            ? default
-            : ChangeRangeAsync(NbdCommand.Trim, offsetBytes, lengthBytes, CommandFlags.None, cancellationToken);
+        return lengthBytes == 0 ? default : _commands.TrimAsync(offsetBytes, lengthBytes, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -137,66 +144,90 @@ public sealed partial class NbdNode : IBlockNode
         {
             foreach (NbdConnection connection in unflushed)
             {
-                connection.CoverWrites();
+                connection.Requests.CoverWrites();
             }
         }
         else if (unflushed.Length <= 1)
         {
-            await StartFlushAsync(unflushed.Length == 0 ? null : unflushed[0], cancellationToken).ConfigureAwait(false);
+            await _commands.FlushAsync(unflushed.Length == 0 ? null : unflushed[0], cancellationToken).ConfigureAwait(false);
         }
         else
         {
-            await Task.WhenAll(unflushed.Select(connection => StartFlushAsync(connection, cancellationToken).AsTask()))
+            await Task.WhenAll(unflushed.Select(connection => _commands.FlushAsync(connection, cancellationToken).AsTask()))
                 .ConfigureAwait(false);
         }
 
         _connections.Losses.ThrowIfLost(lossesBefore, "flush");
     }
 
+    /// <inheritdoc/>
+    public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);
+        return range.IsEmpty ? default : _status.GetStatusAsync(range, cancellationToken);
+    }
+
+    /// <summary>Whether the bytes at an offset may be read, or why not, where the server serves a snapshot of which parts are denied or
+    /// consumed.</summary>
+    /// <param name="offsetBytes">Start of the range.</param>
+    /// <param name="lengthBytes">Length of the range, at least 1.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <returns>The answer, none of the flags for what can be read, and for how many bytes it holds: 1 to the whole range. Without
+    /// <see cref="HasAccessContext"/> all is readable.</returns>
+    /// <exception cref="BlockException">As for <see cref="GetStatusAsync"/>.</exception>
+    public ValueTask<(AccessFlags Refusal, long LengthBytes)> GetAccessAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);
+        return range.IsEmpty ? default : _status.GetAccessAsync(range, cancellationToken);
+    }
+
     /// <summary>Tells the server to end the session and closes. Idempotent; takes two seconds at most, whatever the server does.</summary>
     public ValueTask DisposeAsync() => _connections.DisposeAsync();
 
-    private ValueTask StartReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    private async ValueTask WriteDurablyAsync(long offsetBytes, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
-        NbdRequest request = _requests.Rent();
-        request.Describe(NbdCommand.Read, CommandFlags.None, offsetBytes, buffer.Length, forgets: null);
-        request.Buffer = buffer;
-        return request.StartAsync(_connections, cancellationToken);
+        long lossesBefore = _connections.Losses.Count;
+        await _commands.WriteAsync(offsetBytes, data, DurableFlags, cancellationToken).ConfigureAwait(false);
+        await EndDurablyAsync(lossesBefore, "write", cancellationToken).ConfigureAwait(false);
     }
 
-    private ValueTask StartWriteAsync(
-        long offsetBytes, ReadOnlyMemory<byte> data, CommandFlags flags, CancellationToken cancellationToken)
+    private async ValueTask ZeroDurablyAsync(
+        long offsetBytes, long lengthBytes, CommandFlags fast, CancellationToken cancellationToken)
     {
-        _extents.Forget();
-        NbdRequest request = _requests.Rent();
-        request.Describe(NbdCommand.Write, flags, offsetBytes, data.Length, _extents);
-        request.Data = data;
-        return request.StartAsync(_connections, cancellationToken);
+        long lossesBefore = _connections.Losses.Count;
+        await _commands.WriteZeroesAsync(offsetBytes, lengthBytes, DurableFlags | fast, cancellationToken).ConfigureAwait(false);
+        await EndDurablyAsync(lossesBefore, "write zeros to", cancellationToken).ConfigureAwait(false);
     }
 
-    private ValueTask StartChangeAsync(
-        NbdCommand command, long offsetBytes, long lengthBytes, CommandFlags flags, CancellationToken cancellationToken)
+    private CommandFlags FastFlags(long offsetBytes) => _export.Offers(TransmissionFlags.SendFastZero)
+        ? CommandFlags.FastZero
+        : throw new BlockException(
+            BlockErrorKind.Unsupported,
+            $"The server at '{_name}' does not tell whether zeroing is fast there.",
+            _name,
+            offsetBytes,
+            "write zeros to");
+
+    private CommandFlags DurableFlags => _export.Offers(TransmissionFlags.SendFua) ? CommandFlags.Fua : CommandFlags.None;
+
+    private async ValueTask EndDurablyAsync(long lossesBefore, string operation, CancellationToken cancellationToken)
     {
-        _extents.Forget();
-        NbdRequest request = _requests.Rent();
-        request.Describe(command, flags, offsetBytes, lengthBytes, _extents);
-        return request.StartAsync(_connections, cancellationToken);
+        if (DurableFlags == CommandFlags.None)
+        {
+            await FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        _connections.Losses.ThrowIfLost(lossesBefore, operation);
     }
 
-    private ValueTask StartFlushAsync(NbdConnection? connection, CancellationToken cancellationToken)
-    {
-        NbdRequest request = _requests.Rent();
-        request.Describe(NbdCommand.Flush, CommandFlags.None, 0, 0, forgets: null);
-        request.Preferred = connection;
-        return request.StartAsync(_connections, cancellationToken);
-    }
-
-    private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
+    private BlockRange Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         BlockRange range = new(offsetBytes, lengthBytes);
         range.CheckWithin(Geometry.LengthBytes, _name, operation);
         range.CheckAlignment(Geometry.RequestAlignmentBytes, _name, operation);
+        return range;
     }
 
     private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)

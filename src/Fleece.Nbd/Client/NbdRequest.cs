@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Threading.Tasks.Sources;
+using Fleece.Nbd.Client.Extents;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;

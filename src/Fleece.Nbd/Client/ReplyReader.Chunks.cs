@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
+using Fleece.Nbd.Client.Extents;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;

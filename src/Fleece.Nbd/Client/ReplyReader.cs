@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using Fleece.Block;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
@@ -19,7 +20,7 @@ internal sealed partial class ReplyReader(Stream stream, NbdUri uri, AgreedExpor
     public async ValueTask ReadOneAsync()
     {
         int smallestBytes = export.IsExtended ? ChunkHeader.ExtendedBytes : SimpleReplyHeader.SizeBytes;
-        await _buffer.RequireAsync(smallestBytes, connection.ExpectsLargeReads).ConfigureAwait(false);
+        await _buffer.RequireAsync(smallestBytes, connection.Requests.ExpectsLargeReads).ConfigureAwait(false);
         uint magic = BinaryPrimitives.ReadUInt32BigEndian(_buffer.Available);
         if (magic == NbdMagic.SimpleReply && !export.IsExtended)
         {
@@ -65,7 +66,7 @@ internal sealed partial class ReplyReader(Stream stream, NbdUri uri, AgreedExpor
     private async ValueTask ReadChunkAsync()
     {
         int headerBytes = ChunkHeader.SizeBytes(export.IsExtended);
-        await _buffer.RequireAsync(headerBytes, connection.ExpectsLargeReads).ConfigureAwait(false);
+        await _buffer.RequireAsync(headerBytes, connection.Requests.ExpectsLargeReads).ConfigureAwait(false);
         ChunkHeader header = ChunkHeader.ReadAfterMagic(_buffer.Take(headerBytes)[sizeof(uint)..], export.IsExtended);
         NbdRequest request = Find(header.Cookie);
         if (export.IsExtended && header.Offset != (ulong)request.OffsetBytes)
@@ -121,7 +122,8 @@ internal sealed partial class ReplyReader(Stream stream, NbdUri uri, AgreedExpor
     }
 
     private NbdRequest Find(ulong cookie) =>
-        connection.FindSent(cookie) ?? throw Violation($"a reply with cookie {cookie}", "that of a request that is not answered yet");
+        connection.Requests.FindSent(cookie) ??
+        throw Violation($"a reply with cookie {cookie}", "that of a request that is not answered yet");
 
     private static bool IsUntouched(NbdRequest request) =>
         request.Error == NbdError.None && request.Status is null or { Allocation: null, Access: null };

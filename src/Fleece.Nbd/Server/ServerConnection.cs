@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Nbd.Server.Negotiation;
+using Fleece.Nbd.Server.Requests;
 
 namespace Fleece.Nbd.Server;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Buffers;
+using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Nbd.Server;

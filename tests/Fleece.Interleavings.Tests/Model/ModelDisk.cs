@@ -38,6 +38,9 @@ internal sealed class ModelDisk(string name, int granules, int granuleBytes) : I
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; } = new(granules * granuleBytes);
 
+    /// <inheritdoc/>
+    public bool CanReadAhead => false;
+
     public void Fill(int granule, byte value)
     {
         Content.AsSpan(granule * GranuleBytes, GranuleBytes).Fill(value);
@@ -66,6 +69,11 @@ internal sealed class ModelDisk(string name, int granules, int granuleBytes) : I
 
         Reading?.Invoke(first, last, -1);
         return default;
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
     }
 
     /// <inheritdoc/>

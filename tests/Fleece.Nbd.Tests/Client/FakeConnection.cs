@@ -2,7 +2,7 @@
 using System.Buffers.Binary;
 using System.Net.Sockets;
 using System.Text;
-using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Tests.Client;

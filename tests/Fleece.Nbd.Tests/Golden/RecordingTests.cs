@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
+using Fleece.Nbd.Server.Negotiation;
 using Fleece.Nbd.Tests.Server;
 using Fleece.Nbd.Wire;
 

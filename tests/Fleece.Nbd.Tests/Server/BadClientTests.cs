@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block.Memory;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;

@@ -9,11 +9,15 @@ internal abstract class BlockingNode(IBlockNode inner) : IBlockNode
 {
     public BlockGeometry Geometry => inner.Geometry;
 
+    public virtual bool CanReadAhead => inner.CanReadAhead;
+
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Block(BlockOperationKind.Read, new BlockRange(offsetBytes, buffer.Length));
         return inner.ReadAsync(offsetBytes, buffer, cancellationToken);
     }
+
+    public virtual void ReadAhead(long offsetBytes, long lengthBytes) => inner.ReadAhead(offsetBytes, lengthBytes);
 
     public ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)

@@ -8,7 +8,7 @@ namespace Fleece.Nbd.Tests.Server;
 /// <summary>A disk in memory that puts a reader to sleep unless what it reads has been started.</summary>
 /// <param name="lengthBytes">Size of the disk.</param>
 /// <param name="mostSleeps">After so many it is as quick as memory.</param>
-internal sealed class ColdNode(long lengthBytes, int mostSleeps = int.MaxValue) : BlockingNode(new MemoryNode(lengthBytes)), IReadAhead
+internal sealed class ColdNode(long lengthBytes, int mostSleeps = int.MaxValue) : BlockingNode(new MemoryNode(lengthBytes))
 {
     private readonly HashSet<long> _started = [];
     private long _aheadBytes;
@@ -19,9 +19,9 @@ internal sealed class ColdNode(long lengthBytes, int mostSleeps = int.MaxValue) 
 
     public long MostAheadBytes { get; private set; }
 
-    public bool CanReadAhead => true;
+    public override bool CanReadAhead => true;
 
-    public void ReadAhead(long offsetBytes, long aheadBytes)
+    public override void ReadAhead(long offsetBytes, long aheadBytes)
     {
         new BlockRange(offsetBytes, aheadBytes).CheckWithin(Geometry.LengthBytes, null, "read ahead");
         StartedCount++;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Memory;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Negotiation;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Memory;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Fleece.Block;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Requests;
 
 namespace Fleece.Nbd.Tests.Server;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Memory;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

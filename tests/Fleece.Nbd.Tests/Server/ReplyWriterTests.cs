@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

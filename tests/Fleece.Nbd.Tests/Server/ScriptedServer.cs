@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Memory;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
+using Fleece.Nbd.Server.Negotiation;
+using Fleece.Nbd.Server.Requests;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;

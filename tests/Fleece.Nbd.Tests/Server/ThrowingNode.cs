@@ -8,7 +8,11 @@ internal sealed class ThrowingNode(Exception failure) : IBlockNode
 {
     public BlockGeometry Geometry { get; } = new(1024 * 1024);
 
+    public bool CanReadAhead => false;
+
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) => throw failure;
+
+    public void ReadAhead(long offsetBytes, long lengthBytes) => throw failure;
 
     public ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) => throw failure;

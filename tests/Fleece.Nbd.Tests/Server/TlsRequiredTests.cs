@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Tests.Server;

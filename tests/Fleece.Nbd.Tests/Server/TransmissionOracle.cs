@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;

@@ -8,11 +8,15 @@ internal sealed class StoredNode(IBlockNode inner, int granuleSizeBytes) : IBloc
 
     public BlockGeometry Geometry => inner.Geometry;
 
+    public bool CanReadAhead => inner.CanReadAhead;
+
     /// <summary>True when bytes of the granule may take space.</summary>
     public bool Holds(long granule) => Volatile.Read(ref _stored[granule]);
 
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
         inner.ReadAsync(offsetBytes, buffer, cancellationToken);
+
+    public void ReadAhead(long offsetBytes, long lengthBytes) => inner.ReadAhead(offsetBytes, lengthBytes);
 
     public ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Fleece.Block;
+using Fleece.Nbd.Client.Negotiation;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Client;
+
+/// <summary>The ways in which a request fails, as the engine's exceptions.</summary>
+internal static class RequestErrors
+{
+    /// <summary>The connection ended and was not, or may not be, made again.</summary>
+    public static BlockException ConnectionLost(NbdUri uri, string reason, Exception? cause = null) =>
+        new(BlockErrorKind.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
+
+    /// <summary>The server failed a request.</summary>
+    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text)
+    {
+        (BlockErrorKind kind, string number) = error switch
+        {
+            NbdError.NotPermitted => (Denial(request.Command), "EPERM"),
+            NbdError.NoSpace => (BlockErrorKind.NoSpace, "ENOSPC"),
+            NbdError.Shutdown => (BlockErrorKind.Closed, "ESHUTDOWN"),
+            NbdError.NotSupported => (BlockErrorKind.Unsupported, "ENOTSUP"),
+            NbdError.Io => (BlockErrorKind.IoFailed, "EIO"),
+            NbdError.OutOfMemory => (BlockErrorKind.IoFailed, "ENOMEM"),
+            NbdError.Invalid => (BlockErrorKind.IoFailed, "EINVAL"),
+            NbdError.Overflow => (BlockErrorKind.IoFailed, "EOVERFLOW"),
+            _ => (BlockErrorKind.IoFailed, string.Create(CultureInfo.InvariantCulture, $"error {(uint)error}")),
+        };
+        string operation = NameOf(request.Command);
+        string range = request.Command == NbdCommand.Flush
+            ? string.Empty
+            : string.Create(CultureInfo.InvariantCulture, $" {request.LengthBytes} bytes at offset {request.OffsetBytes} of");
+        return new BlockException(
+            kind,
+            $"Cannot {operation}{range} '{uri}': the server answers {number}{ServerErrors.Quote(text)}.",
+            uri.ToString(),
+            request.Command == NbdCommand.Flush ? null : request.OffsetBytes,
+            operation);
+    }
+
+    private static string NameOf(NbdCommand command) => command switch
+    {
+        NbdCommand.Read => "read",
+        NbdCommand.Write => "write",
+        NbdCommand.WriteZeroes => "write zeros to",
+        NbdCommand.Trim => "discard",
+        NbdCommand.Flush => "flush",
+        NbdCommand.BlockStatus => "query",
+        _ => command.ToString(),
+    };
+
+    private static BlockErrorKind Denial(NbdCommand command) => command switch
+    {
+        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => BlockErrorKind.ReadOnly,
+        NbdCommand.Flush => BlockErrorKind.IoFailed,
+        _ => BlockErrorKind.Denied,
+    };
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Nbd.Wire;
+
+namespace Fleece.Nbd.Server.Replies;
+
+/// <summary>Why a request fails; the default, with <see cref="NbdError.None"/>, says that it succeeds.</summary>
+internal readonly record struct Refusal(NbdError Error, string Message)
+{
+    /// <summary>The refusal that answers a request which failed while it was served.</summary>
+    public static Refusal From(Exception failure, in RequestHeader request)
+    {
+        if (failure is not BlockException e)
+        {
+            return new Refusal(NbdError.Io, PrintableText.Of($"Internal error: {failure.Message}"));
+        }
+
+        NbdError error = (NbdError)BlockErrorTable.Find(e.Kind).Errno;
+
+        // The protocol keeps this number for a zeroing that had to be fast.
+        bool mayBeUnsupported = (request.Flags & CommandFlags.FastZero) != 0;
+        return new Refusal(error == NbdError.NotSupported && !mayBeUnsupported ? NbdError.Invalid : error, e.Message);
+    }
+}
