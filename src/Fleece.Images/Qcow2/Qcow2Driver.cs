@@ -7,6 +7,7 @@ using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Checking;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;

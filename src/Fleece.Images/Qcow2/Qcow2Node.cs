@@ -3,10 +3,10 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Changing;
 using Fleece.Images.Qcow2.Checking;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Refcounts;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Vhdx.Blocks;
 
 namespace Fleece.Images.Vhdx;
 

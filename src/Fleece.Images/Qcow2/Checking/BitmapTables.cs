@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Mapping;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Buffers;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
 using Fleece.Images.Qcow2.Refcounts;

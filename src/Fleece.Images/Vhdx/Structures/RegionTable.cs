@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>Where the BAT and the metadata are (MS-VHDX section 2.2.3).</summary>
 /// <remarks>

@@ -2,7 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>Writes entries to the log, one behind the other around the ring.</summary>
 /// <remarks>

@@ -2,8 +2,9 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Structures;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Blocks;
 
 /// <summary>Reads the whole BAT and looks at every entry: what uses which part of the file.</summary>
 /// <remarks>In memory is one bit for each MiB of the file and a piece of the BAT.</remarks>

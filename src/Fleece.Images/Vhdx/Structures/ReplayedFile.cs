@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>A file as it will be when its log is replayed; it is not changed.</summary>
 /// <remarks>

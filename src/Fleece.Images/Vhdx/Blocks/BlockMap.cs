@@ -2,8 +2,9 @@
 using System.Numerics;
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Structures;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Blocks;
 
 /// <summary>Where the bytes of a run come from.</summary>
 internal enum RunKind

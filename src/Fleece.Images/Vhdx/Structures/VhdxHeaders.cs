@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>The two headers: the one with the higher sequence number counts, the other is written next.</summary>
 /// <remarks>

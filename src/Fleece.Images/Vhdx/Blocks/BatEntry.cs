@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Blocks;
 
 /// <summary>What a BAT entry says of its block (MS-VHDX sections 2.5.1.1 and 2.5.1.2).</summary>
 internal enum BlockState

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
 
-namespace Fleece.Images;
+namespace Fleece.Images.Chain;
 
 /// <summary>One image format: what <see cref="Image"/> does with files of it.</summary>
 /// <remarks>

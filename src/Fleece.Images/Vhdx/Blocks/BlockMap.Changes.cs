@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Images.Vhdx;
+using Fleece.Images.Vhdx.Structures;
+namespace Fleece.Images.Vhdx.Blocks;
 
 /// <content>Storing and dropping blocks.</content>
 /// <remarks>

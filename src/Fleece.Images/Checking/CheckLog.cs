@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Images.Checking;
 
-namespace Fleece.Images.Qcow2.Checking;
+namespace Fleece.Images.Checking;
 
 /// <summary>What a finding means for a repair.</summary>
 internal enum FindingCause

@@ -3,9 +3,9 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Foundation;
 
-namespace Fleece.Images.Qcow2;
+namespace Fleece.Images.Qcow2.Headers;
 
 /// <summary>An entry of the snapshot table (qcow2.txt, "Snapshots").</summary>
 /// <remarks>

@@ -4,7 +4,7 @@ using System.Numerics;
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>The metadata items: what disk the image holds (MS-VHDX section 2.6).</summary>
 /// <remarks>

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>The validated structures of an image: what everything else relies on.</summary>
 internal sealed record VhdxStructure

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Images.Chain;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>Where the parent of a differencing image is, and which state of it is meant (MS-VHDX section 2.6.2.6).</summary>
 /// <remarks>

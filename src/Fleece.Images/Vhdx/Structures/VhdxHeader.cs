@@ -2,7 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>One header (MS-VHDX section 2.2.2).</summary>
 /// <remarks>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>Bounds on what a file may make this driver allocate or walk (rule R5), and its own budgets.</summary>
 internal static class VhdxLimits

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>The metadata items Fleece knows, as bytes (MS-VHDX section 2.6.1).</summary>
 internal sealed class MetadataItems

@@ -2,7 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>Places, identifiers and checksums of the format (MS-VHDX section 2). All numbers are little-endian.</summary>
 /// <remarks>

@@ -2,7 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Qcow2;
+namespace Fleece.Images.Qcow2.Foundation;
 
 /// <summary>The container as metadata is written to it: the first failing write or flush poisons the image.</summary>
 /// <remarks>

@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>The log: a ring of sectors of 4 KiB (MS-VHDX section 2.3).</summary>
 internal readonly record struct LogRegion(IContainerFile File, long OffsetBytes, long LengthBytes)

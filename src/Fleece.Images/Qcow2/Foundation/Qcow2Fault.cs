@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 
-namespace Fleece.Images.Qcow2;
+namespace Fleece.Images.Qcow2.Foundation;
 
 /// <summary>The errors of this driver: each names the field, its value, the file and what to do next.</summary>
 internal static class Qcow2Fault

@@ -3,8 +3,9 @@ using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Structures;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Blocks;
 
 /// <summary>A page of 4 KiB of the BAT or of a sector bitmap: what the log changes at once.</summary>
 /// <remarks>Threading. Words are read by any thread without a lock; they are changed under the metadata lock.</remarks>

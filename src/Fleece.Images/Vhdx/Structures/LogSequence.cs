@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Container;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Structures;
 
 /// <summary>The entries that a log asks to be replayed, oldest first (MS-VHDX section 2.3.2).</summary>
 /// <remarks>

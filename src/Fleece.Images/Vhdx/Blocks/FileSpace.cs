@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Structures;
 
-namespace Fleece.Images.Vhdx;
+namespace Fleece.Images.Vhdx.Blocks;
 
 /// <summary>Space of the file for a block.</summary>
 /// <param name="OffsetBytes">A multiple of 1 MiB.</param>

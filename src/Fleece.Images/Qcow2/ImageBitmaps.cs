@@ -2,10 +2,12 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
-namespace Fleece.Images.Qcow2.Bitmaps;
+namespace Fleece.Images.Qcow2;
 
 /// <summary>An image's dirty bitmaps (qcow2.txt, "Bitmaps extension"). Version 2 has none.</summary>
 /// <remarks>
