@@ -31,16 +31,12 @@ internal readonly record struct MappedRun(RunKind Kind, long LengthBytes, long F
 /// <summary>The BAT and the sector bitmaps: what is stored where (MS-VHDX sections 2.4 and 2.5).</summary>
 /// <remarks>
 /// <para>Behind the entries of every chunk of payload blocks stands the entry of the chunk's sector bitmap block, also in images
-/// without a parent. In a bitmap the lowest bit of the first byte is the first sector of the chunk; a set bit
-/// says that the sector is stored here.</para>
-/// <para>Threading. Look-ups from any thread without a lock; changes under the metadata lock (<see cref="MetadataPages.Sync"/>),
-/// which is never held across the guest's own I/O. Who changes what a block stores holds the block's lock
-/// (<see cref="LockOf"/>) around it.</para>
+/// without a parent.</para>
+/// <para>Threading. Look-ups from any thread without a lock; changes (<see cref="BlockChanges"/>) under the metadata lock
+/// (<see cref="MetadataPages.Sync"/>), which is never held across the guest's own I/O.</para>
 /// </remarks>
-internal sealed partial class BlockMap
+internal sealed class BlockMap
 {
-    private const int BlockLocks = 64;
-
     private readonly string _path;
     private readonly VhdxMetadata _metadata;
     private readonly BlockRange[] _ownRanges;
@@ -49,7 +45,7 @@ internal sealed partial class BlockMap
     private readonly int _sectorBits;
     private readonly int _chunkBits;
     private readonly long _viewBytes;
-    private readonly Lock[] _blockLocks = [.. Enumerable.Range(0, BlockLocks).Select(_ => new Lock())];
+    private readonly FileSpace? _space;
 
     /// <param name="view">The file, with its log replayed.</param>
     /// <param name="structure">Its structures.</param>
@@ -67,10 +63,13 @@ internal sealed partial class BlockMap
         _viewBytes = view.GetLength();
         _space = space;
         Pages = new MetadataPages(view, cacheBytes);
+        Bits = new SectorBitmaps(Pages);
         Poison = new Poison(cause => VhdxFault.Stopped(_path, cause));
     }
 
     public MetadataPages Pages { get; }
+
+    public SectorBitmaps Bits { get; }
 
     public Epochs Epochs { get; } = new();
 
@@ -100,9 +99,6 @@ internal sealed partial class BlockMap
         return null;
     }
 
-    /// <summary>The lock for changes of what a block stores. It may be held across I/O on that block.</summary>
-    public Lock LockOf(long block) => _blockLocks[block % BlockLocks];
-
     /// <summary>The entry of a payload block.</summary>
     public BatEntry FindEntry(long block) => Entry(BatIndex(block));
 
@@ -131,25 +127,24 @@ internal sealed partial class BlockMap
         }
     }
 
-    private static bool BitOf(MetadataPage page, long bit) => (page[WordOf(bit)] & (1UL << (int)(bit & 63))) != 0;
+    /// <summary>The index of a payload block's entry.</summary>
+    public long BatIndex(long block) => block + (block >> _chunkBits);
 
-    private static int WordOf(long bit) => (int)((bit / 64) % MetadataPage.WordCount);
+    /// <summary>The index of the entry of the sector bitmap block of a payload block's chunk.</summary>
+    public long BitmapIndex(long block) => (((block >> _chunkBits) + 1) << _chunkBits) + (block >> _chunkBits);
 
-    private long BatIndex(long block) => block + (block >> _chunkBits);
+    /// <summary>Where an entry is in the file.</summary>
+    public long EntryOffsetBytes(long batIndex) => _batOffsetBytes + (batIndex * sizeof(ulong));
 
-    private long BitmapIndex(long block) => (((block >> _chunkBits) + 1) << _chunkBits) + (block >> _chunkBits);
+    public BatEntry Entry(long batIndex) =>
+        new(Pages.Find(EntryOffsetBytes(batIndex))[(int)(batIndex % MetadataPage.WordCount)]);
 
-    private BatEntry Entry(long batIndex)
-    {
-        long atBytes = _batOffsetBytes + (batIndex * sizeof(ulong));
-        return new BatEntry(Pages.Find(atBytes)[(int)(batIndex % MetadataPage.WordCount)]);
-    }
+    /// <summary>The bit of a sector within its chunk's bitmap, by its disk offset.</summary>
+    public long BitOf(long offsetBytes) => (offsetBytes >> _sectorBits) & (VhdxFormat.SectorsPerChunk - 1);
 
-    // The bit of a sector within its chunk's bitmap.
-    private long BitOf(long offsetBytes) => (offsetBytes >> _sectorBits) & (VhdxFormat.SectorsPerChunk - 1);
-
-    // The offset of the chunk's bitmap in the file.
-    private long FindBitmap(long block)
+    /// <summary>The offset of the bitmap of a payload block's chunk in the file.</summary>
+    /// <exception cref="BlockException">Corrupt: it is not there, or where it can't be.</exception>
+    public long FindBitmap(long block)
     {
         long index = BitmapIndex(block);
         BatEntry entry = Entry(index);
@@ -163,35 +158,9 @@ internal sealed partial class BlockMap
             : entry.OffsetBytes;
     }
 
-    private MappedRun MapSectors(long offsetBytes, long lengthBytes, long fileOffsetBytes)
-    {
-        long bitmapBytes = FindBitmap(offsetBytes >> _blockBits);
-        long first = BitOf(offsetBytes);
-        long end = BitOf(offsetBytes + lengthBytes - 1) + 1;
-        bool isStored = BitOf(Pages.Find(bitmapBytes + (first / 8)), first);
-        long bit = first + 1;
-        while (bit < end)
-        {
-            MetadataPage page = Pages.Find(bitmapBytes + (bit / 8));
-            ulong word = page[WordOf(bit)];
-            ulong different = (isStored ? ~word : word) >> (int)(bit & 63);
-            if (different != 0)
-            {
-                bit += BitOperations.TrailingZeroCount(different);
-                break;
-            }
-
-            bit = (bit | 63) + 1;
-        }
-
-        long runEndBytes = (offsetBytes & -_metadata.SectorBytes) + ((Math.Min(bit, end) - first) << _sectorBits);
-        long runBytes = Math.Min(lengthBytes, runEndBytes - offsetBytes);
-        return isStored ? new MappedRun(RunKind.Data, runBytes, fileOffsetBytes) : new MappedRun(RunKind.Parent, runBytes);
-    }
-
-    private long FileBytes => _space?.FileBytes ?? _viewBytes;
-
-    private void CheckPlace(long block, BatEntry entry)
+    /// <summary>Refuses a block that can't be where its entry says.</summary>
+    /// <exception cref="BlockException">Corrupt.</exception>
+    public void CheckPlace(long block, BatEntry entry)
     {
         if (FindMisplacement(entry, LeastBytes(_metadata, block), FileBytes, _ownRanges) is { } misplacement)
         {
@@ -199,6 +168,18 @@ internal sealed partial class BlockMap
         }
     }
 
-    private BlockException Misplaced(long batIndex, BatEntry entry, string what) => VhdxFault.Corrupt(
-        _path, $"BAT entry {batIndex} is 0x{entry.Value:x16}, which {what}", _batOffsetBytes + (batIndex * sizeof(ulong)));
+    private long FileBytes => _space?.FileBytes ?? _viewBytes;
+
+    private MappedRun MapSectors(long offsetBytes, long lengthBytes, long fileOffsetBytes)
+    {
+        long first = BitOf(offsetBytes);
+        long end = BitOf(offsetBytes + lengthBytes - 1) + 1;
+        long count = Bits.CountRun(FindBitmap(offsetBytes >> _blockBits), first, end, out bool isStored);
+        long runEndBytes = (offsetBytes & -_metadata.SectorBytes) + (count << _sectorBits);
+        long runBytes = Math.Min(lengthBytes, runEndBytes - offsetBytes);
+        return isStored ? new MappedRun(RunKind.Data, runBytes, fileOffsetBytes) : new MappedRun(RunKind.Parent, runBytes);
+    }
+
+    private BlockException Misplaced(long batIndex, BatEntry entry, string what) =>
+        VhdxFault.Corrupt(_path, $"BAT entry {batIndex} is 0x{entry.Value:x16}, which {what}", EntryOffsetBytes(batIndex));
 }

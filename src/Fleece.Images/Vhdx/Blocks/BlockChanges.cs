@@ -1,18 +1,32 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using Fleece.Images.Vhdx.Structures;
+
 namespace Fleece.Images.Vhdx.Blocks;
 
-/// <content>Storing and dropping blocks.</content>
+/// <summary>Stores and drops blocks.</summary>
 /// <remarks>
-/// One change takes part in one commit, so all its pages are in one entry of the log and a crash keeps all of them or none. A
-/// change that finds no room in the entry says so and has done nothing; its caller runs a commit and tries again.
+/// <para>One change takes part in one commit, so all its pages are in one entry of the log and a crash keeps all of them or none. A
+/// change that finds no room in the entry says so and has done nothing; its caller runs a commit and tries again.</para>
+/// <para>Threading. Any thread, under the metadata lock; a request that changes what a block stores holds the block's lock
+/// (<see cref="LockOf"/>) around that.</para>
 /// </remarks>
-internal sealed partial class BlockMap
+/// <param name="map">What is stored where.</param>
+/// <param name="metadata">The image's sizes.</param>
+/// <param name="space">The file's space.</param>
+internal sealed class BlockChanges(BlockMap map, VhdxMetadata metadata, FileSpace space)
 {
+    private const int BlockLocks = 64;
+
     // Of one change: the block's bits, in whole pages and one more, and two pages of the BAT.
     private const int PagesBesideBits = 3;
 
-    private readonly FileSpace? _space;
+    private readonly MetadataPages _pages = map.Pages;
+    private readonly Poison _poison = map.Poison;
+    private readonly int _pagesOfChange =
+        (metadata.HasParent ? metadata.BlockBytes / metadata.SectorBytes / 8 / VhdxFormat.PageBytes : 0) + PagesBesideBits;
+
+    private readonly Lock[] _blockLocks = [.. Enumerable.Range(0, BlockLocks).Select(_ => new Lock())];
 
     /// <summary>Most dirty pages; set before the first change.</summary>
     public int MostDirtyPages { get; set; }
@@ -24,27 +38,27 @@ internal sealed partial class BlockMap
     public long FinishedCommit { get; private set; }
 
     /// <summary>True when a request should run a commit before it changes more. Any thread.</summary>
-    public bool NeedsCommit => Pages.Dirty.Count + PagesOfChange > MostDirtyPages || _space!.NeedsCommit;
+    public bool NeedsCommit => _pages.Dirty.Count + _pagesOfChange > MostDirtyPages || space.NeedsCommit;
 
-    private int PagesOfChange =>
-        (_metadata.HasParent ? (_metadata.BlockBytes >> _sectorBits) / 8 / VhdxFormat.PageBytes : 0) + PagesBesideBits;
+    /// <summary>The lock for changes of what a block stores. It may be held across I/O on that block.</summary>
+    public Lock LockOf(long block) => _blockLocks[block % BlockLocks];
 
     /// <summary>Takes space for a block.</summary>
     public FreeSpace TakeSpace()
     {
-        lock (Pages.Sync)
+        lock (_pages.Sync)
         {
-            Poison.ThrowIfSet();
-            return _space!.Take(_metadata.BlockBytes);
+            _poison.ThrowIfSet();
+            return space.Take(metadata.BlockBytes);
         }
     }
 
     /// <summary>Gives space back that <see cref="TakeSpace"/> gave and no entry got.</summary>
-    public void GiveSpace(FreeSpace space)
+    public void GiveSpace(FreeSpace unused)
     {
-        lock (Pages.Sync)
+        lock (_pages.Sync)
         {
-            _space!.Give(space);
+            space.Give(unused);
         }
     }
 
@@ -52,9 +66,9 @@ internal sealed partial class BlockMap
     /// <returns>False when a commit must make room first; then nothing is changed.</returns>
     public bool TryStoreBlock(long block, long fileOffsetBytes)
     {
-        lock (Pages.Sync)
+        lock (_pages.Sync)
         {
-            return HasRoom() && SetEntry(BatIndex(block), new BatEntry(BlockState.FullyPresent, fileOffsetBytes));
+            return HasRoom() && SetEntry(map.BatIndex(block), new BatEntry(BlockState.FullyPresent, fileOffsetBytes));
         }
     }
 
@@ -67,7 +81,7 @@ internal sealed partial class BlockMap
     /// <returns>False when a commit must make room first; then nothing is changed.</returns>
     public bool TryStoreSectors(long block, long fileOffsetBytes, long offsetBytes, long lengthBytes)
     {
-        lock (Pages.Sync)
+        lock (_pages.Sync)
         {
             if (!HasRoom())
             {
@@ -75,18 +89,18 @@ internal sealed partial class BlockMap
             }
 
             long bitmapBytes = FindOrAddBitmap(block);
-            long first = BitOf(block << _blockBits);
-            long count = LeastBytes(_metadata, block) >> _sectorBits;
-            if (FindEntry(block).State != BlockState.PartiallyPresent)
+            long first = map.BitOf(block * metadata.BlockBytes);
+            long count = BlockMap.LeastBytes(metadata, block) / metadata.SectorBytes;
+            if (map.FindEntry(block).State != BlockState.PartiallyPresent)
             {
-                SetBits(bitmapBytes, first, first + count, isSet: false);
+                map.Bits.Set(bitmapBytes, first, first + count, isSet: false);
             }
 
-            long from = BitOf(offsetBytes);
-            SetBits(bitmapBytes, from, from + (lengthBytes >> _sectorBits), isSet: true);
-            bool isFull = HasAllBits(bitmapBytes, first, first + count);
+            long from = map.BitOf(offsetBytes);
+            map.Bits.Set(bitmapBytes, from, from + (lengthBytes / metadata.SectorBytes), isSet: true);
+            bool isFull = map.Bits.HasAll(bitmapBytes, first, first + count);
             return SetEntry(
-                BatIndex(block),
+                map.BatIndex(block),
                 new BatEntry(isFull ? BlockState.FullyPresent : BlockState.PartiallyPresent, fileOffsetBytes));
         }
     }
@@ -97,10 +111,10 @@ internal sealed partial class BlockMap
     /// <returns>False when a commit must make room first; then nothing is changed.</returns>
     public bool TryDropBlock(long block, bool isDiscard)
     {
-        lock (Pages.Sync)
+        lock (_pages.Sync)
         {
-            BatEntry entry = FindEntry(block);
-            bool hidesParent = _metadata.HasParent && entry.State == BlockState.NotPresent;
+            BatEntry entry = map.FindEntry(block);
+            bool hidesParent = metadata.HasParent && entry.State == BlockState.NotPresent;
             if (!entry.IsPresent && !hidesParent)
             {
                 return true;
@@ -112,14 +126,14 @@ internal sealed partial class BlockMap
             }
 
             // Readers differ in whether the parent shows through an unmapped block; zeros are zeros everywhere.
-            BlockState state = isDiscard && !_metadata.HasParent ? BlockState.Unmapped : BlockState.Zero;
+            BlockState state = isDiscard && !metadata.HasParent ? BlockState.Unmapped : BlockState.Zero;
             if (entry.IsPresent)
             {
-                CheckPlace(block, entry);
-                _space!.Free(new FreedBlock(entry.OffsetBytes, _metadata.BlockBytes, Epochs.Current, NextCommit));
+                map.CheckPlace(block, entry);
+                space.Free(new FreedBlock(entry.OffsetBytes, metadata.BlockBytes, map.Epochs.Current, NextCommit));
             }
 
-            return SetEntry(BatIndex(block), new BatEntry(state, 0));
+            return SetEntry(map.BatIndex(block), new BatEntry(state, 0));
         }
     }
 
@@ -130,22 +144,22 @@ internal sealed partial class BlockMap
         while (true)
         {
             FreedBlock block;
-            lock (Pages.Sync)
+            lock (_pages.Sync)
             {
-                if (Poison.IsSet)
+                if (_poison.IsSet)
                 {
                     return;
                 }
 
-                Epochs.Advance();
-                if (!_space!.TryTakeFreed(Epochs, FinishedCommit, out block))
+                map.Epochs.Advance();
+                if (!space.TryTakeFreed(map.Epochs, FinishedCommit, out block))
                 {
                     return;
                 }
             }
 
             // A block that can't be zeroed is left out of use until the image is opened again.
-            _space.Zero(block.OffsetBytes, block.LengthBytes);
+            space.Zero(block.OffsetBytes, block.LengthBytes);
             GiveSpace(new FreeSpace(block.OffsetBytes, block.LengthBytes, IsZero: true));
         }
     }
@@ -158,71 +172,33 @@ internal sealed partial class BlockMap
 
     private bool HasRoom()
     {
-        Poison.ThrowIfSet();
-        return Pages.Dirty.Count + PagesOfChange <= MostDirtyPages;
+        _poison.ThrowIfSet();
+        return _pages.Dirty.Count + _pagesOfChange <= MostDirtyPages;
     }
 
     private bool SetEntry(long batIndex, BatEntry entry)
     {
-        MetadataPage page = Pages.FindLocked(_batOffsetBytes + (batIndex * sizeof(ulong)));
+        MetadataPage page = _pages.FindLocked(map.EntryOffsetBytes(batIndex));
         page[(int)(batIndex % MetadataPage.WordCount)] = entry.Value;
-        Pages.MarkDirty(page);
+        _pages.MarkDirty(page);
         return true;
     }
 
     private long FindOrAddBitmap(long block)
     {
-        long index = BitmapIndex(block);
-        if (Entry(index).State == BlockState.FullyPresent)
+        long index = map.BitmapIndex(block);
+        if (map.Entry(index).State == BlockState.FullyPresent)
         {
-            return FindBitmap(block);
+            return map.FindBitmap(block);
         }
 
-        FreeSpace space = _space!.TakeAtEnd(VhdxFormat.MiB);
-        if (!space.IsZero)
+        FreeSpace bitmap = space.TakeAtEnd(VhdxFormat.MiB);
+        if (!bitmap.IsZero)
         {
-            _space.Zero(space.OffsetBytes, space.LengthBytes);
+            space.Zero(bitmap.OffsetBytes, bitmap.LengthBytes);
         }
 
-        SetEntry(index, new BatEntry(BlockState.FullyPresent, space.OffsetBytes));
-        return space.OffsetBytes;
-    }
-
-    private void SetBits(long bitmapBytes, long first, long end, bool isSet)
-    {
-        for (long bit = first; bit < end; bit = (bit | 63) + 1)
-        {
-            MetadataPage page = Pages.FindLocked(bitmapBytes + (bit / 8));
-            ulong mask = Mask(bit, end);
-            ulong word = page[WordOf(bit)];
-            ulong changed = isSet ? word | mask : word & ~mask;
-            if (changed != word)
-            {
-                page[WordOf(bit)] = changed;
-                Pages.MarkDirty(page);
-            }
-        }
-    }
-
-    private bool HasAllBits(long bitmapBytes, long first, long end)
-    {
-        for (long bit = first; bit < end; bit = (bit | 63) + 1)
-        {
-            ulong mask = Mask(bit, end);
-            if ((Pages.FindLocked(bitmapBytes + (bit / 8))[WordOf(bit)] & mask) != mask)
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
-    // The bits of a word from a bit on, as far as they lie before the end.
-    private static ulong Mask(long bit, long end)
-    {
-        ulong mask = ulong.MaxValue << (int)(bit & 63);
-        long wordEnd = (bit | 63) + 1;
-        return wordEnd <= end ? mask : mask & (ulong.MaxValue >> (int)(wordEnd - end));
+        SetEntry(index, new BatEntry(BlockState.FullyPresent, bitmap.OffsetBytes));
+        return bitmap.OffsetBytes;
     }
 }
