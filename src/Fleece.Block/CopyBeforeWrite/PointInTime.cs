@@ -126,9 +126,6 @@ public sealed class PointInTime
     /// <summary>Bytes that were discarded from the snapshot so far.</summary>
     public long ConsumedBytes => Volatile.Read(ref _consumedBytes);
 
-    /// <summary>How often a guest write waited for a snapshot read of the same granules.</summary>
-    public long FrozenWaitCount => Frozen.WaitCount;
-
     internal Granules Granules { get; }
 
     internal IBlockNode Temp { get; }

@@ -22,28 +22,21 @@ internal abstract class ImageNode(
 {
     private bool _isClosed;
 
-    /// <inheritdoc/>
     public BlockGeometry Geometry { get; } = new(sizeBytes, IsReadOnly: file.IsReadOnly);
 
-    /// <inheritdoc/>
     public bool CanReadAhead => LocalFile.CanReadAhead;
 
-    /// <inheritdoc/>
     string IImageLayer.Path => file.Path;
 
-    /// <inheritdoc/>
     ImageFormat IImageLayer.Format => format;
 
-    /// <inheritdoc/>
     long IImageLayer.LengthBytes => sizeBytes;
 
-    /// <inheritdoc/>
     IImageLayer? IImageLayer.Parent => parent?.Layer;
 
     /// <summary>Has the first failure after which nothing is changed any more; null where no failure forbids that.</summary>
     protected Poison? Poison { get; init; }
 
-    /// <inheritdoc/>
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Check(offsetBytes, buffer.Length, "read", cancellationToken);
@@ -51,34 +44,26 @@ internal abstract class ImageNode(
         return default;
     }
 
-    /// <inheritdoc/>
     public abstract void Read(long offsetBytes, Span<byte> buffer);
 
-    /// <inheritdoc cref="IReadAhead.ReadAhead"/>
     public abstract void ReadAhead(long offsetBytes, long lengthBytes);
 
-    /// <inheritdoc/>
     public abstract ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken);
 
-    /// <inheritdoc/>
     public abstract ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken);
 
-    /// <inheritdoc/>
     public abstract ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken);
 
-    /// <inheritdoc/>
     public abstract ValueTask FlushAsync(CancellationToken cancellationToken);
 
-    /// <inheritdoc/>
     public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, "query", cancellationToken);
         return new ValueTask<BlockStatusRun>(GetStatus(offsetBytes, lengthBytes));
     }
 
-    /// <inheritdoc/>
     public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
     {
         BlockStatus status = BlockStatus.Unallocated;
@@ -98,21 +83,17 @@ internal abstract class ImageNode(
         return new BlockStatusRun(status, doneBytes);
     }
 
-    /// <inheritdoc/>
     public abstract DepthRun GetDepth(long offsetBytes, long lengthBytes);
 
-    /// <inheritdoc/>
     public void Abandon() =>
         Poison?.Set(new BlockException(BlockErrorKind.Closed, $"'{file.Path}' has been given up.", file.Path));
 
-    /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {
         Dispose();
         return default;
     }
 
-    /// <inheritdoc/>
     public void Dispose()
     {
         if (_isClosed)

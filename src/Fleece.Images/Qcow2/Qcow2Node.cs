@@ -62,10 +62,8 @@ internal sealed class Qcow2Node : ImageNode, IBitmapImage
         }
     }
 
-    /// <inheritdoc/>
     public bool HasRoomForBitmaps => _bitmaps.HasRoom;
 
-    /// <inheritdoc/>
     public string? BitmapsNote => _bitmaps.Note;
 
     /// <summary>The tables, for tests.</summary>
@@ -97,16 +95,12 @@ internal sealed class Qcow2Node : ImageNode, IBitmapImage
         return new Qcow2Node(file, header, attachments);
     }
 
-    /// <inheritdoc/>
     public override void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
 
-    /// <inheritdoc/>
     public override void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -114,7 +108,6 @@ internal sealed class Qcow2Node : ImageNode, IBitmapImage
         return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -122,33 +115,26 @@ internal sealed class Qcow2Node : ImageNode, IBitmapImage
         return _zeroing!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
         return _zeroing!.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
         return _metadata.Changes is { } changes ? changes.WriteBack.RunAsync(cancellationToken) : default;
     }
 
-    /// <inheritdoc/>
     public IReadOnlyList<StoredBitmap> ReadBitmaps() => _bitmaps.Read();
 
-    /// <inheritdoc/>
     public void KeepBitmaps() => _bitmaps.Keep();
 
-    /// <inheritdoc/>
     public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps) => _bitmaps.Write(bitmaps);
 
-    /// <inheritdoc/>
     protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) => _reader.GetRun(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     protected override void Close()
     {
         try

@@ -24,7 +24,6 @@ internal sealed class FixedVhdNode : ImageNode, IVhdLayer
         _footer = footer;
     }
 
-    /// <inheritdoc/>
     Guid IVhdLayer.UniqueId => _footer.UniqueId;
 
     /// <summary>Opens an image; on failure the file is left to the caller.</summary>
@@ -47,13 +46,10 @@ internal sealed class FixedVhdNode : ImageNode, IVhdLayer
         }
     }
 
-    /// <inheritdoc/>
     public override void Read(long offsetBytes, Span<byte> buffer) => _file.Read(offsetBytes, buffer);
 
-    /// <inheritdoc/>
     public override void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -63,7 +59,6 @@ internal sealed class FixedVhdNode : ImageNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
     public override ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -73,7 +68,6 @@ internal sealed class FixedVhdNode : ImageNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
     public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
@@ -87,7 +81,6 @@ internal sealed class FixedVhdNode : ImageNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
     public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
@@ -99,14 +92,11 @@ internal sealed class FixedVhdNode : ImageNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
     public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
 
-    /// <inheritdoc/>
     protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) =>
         VhdExtents.Find(_file, new BlockRange(offsetBytes, lengthBytes));
 
-    /// <inheritdoc/>
     protected override void Close()
     {
     }

@@ -44,7 +44,6 @@ internal sealed class VhdNode : ImageNode, IVhdLayer
         }
     }
 
-    /// <inheritdoc/>
     Guid IVhdLayer.UniqueId => _footers.Footer.UniqueId;
 
     /// <summary>The tables, for tests.</summary>
@@ -81,16 +80,12 @@ internal sealed class VhdNode : ImageNode, IVhdLayer
         return new VhdNode(file, footers, header, metadata, hasParent ? openParent!(header) : null, mustStoreZeroes);
     }
 
-    /// <inheritdoc/>
     public override void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
 
-    /// <inheritdoc/>
     public override void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -98,7 +93,6 @@ internal sealed class VhdNode : ImageNode, IVhdLayer
         return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -106,7 +100,6 @@ internal sealed class VhdNode : ImageNode, IVhdLayer
         return _zeroing!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
@@ -114,17 +107,14 @@ internal sealed class VhdNode : ImageNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
     public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
         return _writeBack is null ? default : _writeBack.RunAsync(cancellationToken);
     }
 
-    /// <inheritdoc/>
     protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) => _reader.GetRun(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     protected override void Close()
     {
         try

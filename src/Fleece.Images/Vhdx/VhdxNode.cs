@@ -117,16 +117,12 @@ internal sealed class VhdxNode : ImageNode
         }
     }
 
-    /// <inheritdoc/>
     public override void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
 
-    /// <inheritdoc/>
     public override void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     public override ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -134,7 +130,6 @@ internal sealed class VhdxNode : ImageNode
         return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
@@ -142,24 +137,20 @@ internal sealed class VhdxNode : ImageNode
         return _zeroing!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
         return _zeroing!.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
     }
 
-    /// <inheritdoc/>
     public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
         return _commit is null ? default : _commit.RunAsync(cancellationToken);
     }
 
-    /// <inheritdoc/>
     protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) => _reader.GetRun(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
     protected override void Close()
     {
         try

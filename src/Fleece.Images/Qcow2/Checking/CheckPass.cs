@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Images.Checking;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2.Checking;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
-using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Mapping;
 

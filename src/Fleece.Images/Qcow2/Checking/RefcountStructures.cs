@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
-using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;

@@ -46,12 +46,6 @@ internal static class Qcow2Limits
     /// <summary>Most extra data of a snapshot table entry. Other tools have the same bound.</summary>
     public const int MaxSnapshotExtraBytes = 1024;
 
-    /// <summary>Most bitmaps. Other tools have the same bound.</summary>
-    public const uint MaxBitmaps = 65535;
-
-    /// <summary>Largest bitmap directory, held in memory whole. Other tools have the same bound.</summary>
-    public const ulong MaxBitmapDirectoryBytes = 64 * 1024 * 1024;
-
     /// <summary>Snapshots' L1 entries that are looked at, so that the tables they name are never taken for data.</summary>
     public const long MaxGuardedL1Entries = 4 * 1024 * 1024;
 

@@ -84,6 +84,9 @@ internal sealed record Qcow2Header
     /// <summary>0 for zlib, <see cref="CompressionZstd"/>, or what nobody knows.</summary>
     public required int CompressionType { get; init; }
 
+    /// <summary>The type of an image that can be opened.</summary>
+    public ImageCompression Compression => CompressionType == CompressionZstd ? ImageCompression.Zstd : ImageCompression.Zlib;
+
     public required int RefcountOrder { get; init; }
 
     public required int HeaderLengthBytes { get; init; }

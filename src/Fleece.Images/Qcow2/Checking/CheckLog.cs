@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Checking;
 
-namespace Fleece.Images.Checking;
+namespace Fleece.Images.Qcow2.Checking;
 
 /// <summary>What a finding means for a repair.</summary>
 internal enum FindingCause
