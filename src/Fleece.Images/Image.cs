@@ -48,7 +48,7 @@ public static class Image
         {
             FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format, options.Parameters.Format);
-            ImageChain chain = new(file.Path, ReferencePolicy.From(options));
+            ImageChain chain = new(file.Path, ImageDrivers.Find, ReferencePolicy.From(options));
             chain.AdmitFirst(driver, file);
             return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
                 (driver.Open(file, options, chain), driver.Format, found));
@@ -73,7 +73,7 @@ public static class Image
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
         IImageDriver driver = ImageProbe.Tell(file, format, ImageParameters.Default.Format);
-        new ImageChain(file.Path, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
+        new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
         long fileBytes = file.GetLength();
         return new ValueTask<ImageInfo>(driver.Describe(file, new ImageInfo
         {
@@ -225,7 +225,7 @@ public static class Image
     {
         try
         {
-            new ImageChain(file.Path, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
+            new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
         }
         catch (BlockException failure) when (failure.Kind is not (BlockErrorKind.LimitExceeded or BlockErrorKind.ReferenceRefused))
         {
@@ -253,7 +253,7 @@ public static class Image
             MustStayInFolder = options.MustStayInFolder,
             AllowsOutsideDataFile = options.AllowsOutsideDataFile,
         };
-        ParentImage parent = new ImageChain(path, policy).OpenParent(path, [fullPath], options.ParentFormat!.Value);
+        ParentImage parent = new ImageChain(path, ImageDrivers.Find, policy).OpenParent(path, [fullPath], options.ParentFormat!.Value);
         options = options with { SizeBytes = options.SizeBytes ?? parent.Layer.LengthBytes };
         return parent;
     }

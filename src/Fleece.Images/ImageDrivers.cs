@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Foreign;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Raw;

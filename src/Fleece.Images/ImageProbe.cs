@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
 namespace Fleece.Images;

@@ -41,7 +41,7 @@ public sealed class ForeignImageTests : IDisposable
         ForeignDriver driver = new(ImageFormat.Vmdk, () => adapter);
         LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
 
-        await using IBlockNode node = driver.Open(file, new ImageOpenOptions { IsReadOnly = true }, new ImageChain(path));
+        await using IBlockNode node = driver.Open(file, new ImageOpenOptions { IsReadOnly = true }, new ImageChain(path, ImageDrivers.Find));
 
         Assert.Equal(1024, node.Geometry.LengthBytes);
     }
@@ -65,7 +65,7 @@ public sealed class ForeignImageTests : IDisposable
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
 
         BlockException refusal = Assert.Throws<BlockException>(() =>
-            new ForeignDriver(ImageFormat.Vmdk, () => new FakeAdapter()).Open(file, new ImageOpenOptions(), new ImageChain(path)));
+            new ForeignDriver(ImageFormat.Vmdk, () => new FakeAdapter()).Open(file, new ImageOpenOptions(), new ImageChain(path, ImageDrivers.Find)));
 
         Assert.Equal(BlockErrorKind.ReadOnly, refusal.Kind);
     }

@@ -14,7 +14,7 @@ public sealed partial class HouseTests
 
     private static readonly string[] SourceFolders = ["src", "tests"];
 
-    private static string Root { get; } = FindRoot();
+    internal static string Root { get; } = FindRoot();
 
     [Fact]
     public void The_manifest_exports_every_cmdlet_and_alias_of_the_assembly_and_nothing_else()

@@ -20,7 +20,7 @@ public readonly record struct FileEvidence(ulong FileId, long LengthBytes, long 
                 file = target;
             }
 
-            ulong fileId = OperatingSystem.IsWindows() ? (ulong)file.CreationTimeUtc.Ticks : PosixFile.GetInode(path);
+            ulong fileId = OperatingSystem.IsWindows() ? (ulong)file.CreationTimeUtc.Ticks : PosixStat.GetInode(path);
             return new FileEvidence(fileId, file.Length, file.LastWriteTimeUtc.Ticks);
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))

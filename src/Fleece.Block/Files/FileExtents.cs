@@ -27,9 +27,9 @@ internal sealed class FileExtents
         _handle = handle;
         _path = path;
         _canFree = !isReadOnly
-            && (OperatingSystem.IsWindows() ? WindowsFile.TrySetSparse(handle) : PosixFile.HasPunchHole);
-        _canZero = !isReadOnly && PosixFile.HasPunchHole;
-        _canFind = OperatingSystem.IsWindows() || PosixFile.HasSeekHole;
+            && (OperatingSystem.IsWindows() ? WindowsFile.TrySetSparse(handle) : PosixRanges.HasPunchHole);
+        _canZero = !isReadOnly && PosixRanges.HasPunchHole;
+        _canFind = OperatingSystem.IsWindows() || PosixRanges.HasSeekHole;
     }
 
     /// <summary>Frees a range inside the file; all of it reads as zeros afterwards, and the length stays.</summary>
@@ -52,7 +52,7 @@ internal sealed class FileExtents
         long lengthBytes = endBytes - range.OffsetBytes;
         int code = OperatingSystem.IsWindows()
             ? WindowsFile.FreeRange(_handle, range.OffsetBytes, lengthBytes)
-            : PosixFile.FreeRange(_handle, range.OffsetBytes, lengthBytes);
+            : PosixRanges.FreeRange(_handle, range.OffsetBytes, lengthBytes);
         return _canFree = IsDone(code, range, operation);
     }
 
@@ -70,7 +70,7 @@ internal sealed class FileExtents
             return false;
         }
 
-        int errno = PosixFile.ZeroRange(_handle, range.OffsetBytes, range.LengthBytes);
+        int errno = PosixRanges.ZeroRange(_handle, range.OffsetBytes, range.LengthBytes);
         return _canZero = IsDone(errno, range, operation);
     }
 
@@ -103,14 +103,14 @@ internal sealed class FileExtents
 
         bool isUnknown = OperatingSystem.IsWindows()
             ? WindowsFile.IsNotSupported(code)
-            : PosixFile.IsNotSupported(code);
+            : LibC.IsNotSupported(code);
         return isUnknown ? false : throw FileErrors.FromCode(code, _path, operation, range.OffsetBytes);
     }
 
     private bool TrySeekStored(BlockRange range, out BlockRange stored)
     {
         stored = default;
-        if (!PosixFile.TryFindData(_handle, range.OffsetBytes, out long startBytes))
+        if (!PosixRanges.TryFindData(_handle, range.OffsetBytes, out long startBytes))
         {
             return false;
         }
@@ -123,7 +123,7 @@ internal sealed class FileExtents
         long endBytes = range.EndBytes;
         if (startBytes == range.OffsetBytes)
         {
-            if (!PosixFile.TryFindHole(_handle, startBytes, out endBytes))
+            if (!PosixRanges.TryFindHole(_handle, startBytes, out endBytes))
             {
                 return false;
             }

@@ -19,13 +19,13 @@ internal static class FileFlush
     /// </remarks>
     public static void Data(SafeFileHandle handle, string path) => ThrowIfFailed(
         OperatingSystem.IsWindows() ? WindowsFile.Flush(handle)
-            : OperatingSystem.IsLinux() ? PosixFile.FlushData(handle)
-            : PosixFile.Flush(handle),
+            : OperatingSystem.IsLinux() ? PosixFlush.FlushData(handle)
+            : PosixFlush.Flush(handle),
         path);
 
     /// <summary>As <see cref="Data"/>, and the file's times too.</summary>
     public static void All(SafeFileHandle handle, string path) =>
-        ThrowIfFailed(OperatingSystem.IsWindows() ? WindowsFile.Flush(handle) : PosixFile.Flush(handle), path);
+        ThrowIfFailed(OperatingSystem.IsWindows() ? WindowsFile.Flush(handle) : PosixFlush.Flush(handle), path);
 
     /// <summary>Makes the names in the folder that holds a path durable. Windows journals names by itself.</summary>
     /// <remarks>
@@ -40,7 +40,7 @@ internal static class FileFlush
         }
 
         string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        using SafeFileHandle? handle = PosixFile.OpenForFlush(folder, out int errno);
+        using SafeFileHandle? handle = PosixFlush.OpenForFlush(folder, out int errno);
         if (handle is null)
         {
             if (FileErrors.FromCode(errno, folder, "flush") is { Kind: not BlockErrorKind.PermissionDenied } failure)
@@ -51,8 +51,8 @@ internal static class FileFlush
             return;
         }
 
-        errno = PosixFile.Flush(handle);
-        if (!PosixFile.IsNoSuchFlush(errno))
+        errno = PosixFlush.Flush(handle);
+        if (!PosixFlush.IsNoSuchFlush(errno))
         {
             ThrowIfFailed(errno, folder);
         }
@@ -68,7 +68,7 @@ internal static class FileFlush
             return;
         }
 
-        using SafeFileHandle? handle = PosixFile.OpenForFlush(path, out int errno);
+        using SafeFileHandle? handle = PosixFlush.OpenForFlush(path, out int errno);
         if (handle is null)
         {
             throw FileErrors.FromCode(errno, path, "flush");

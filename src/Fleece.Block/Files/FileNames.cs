@@ -127,7 +127,7 @@ public static class FileNames
         }
 
         // Not the framework's move: where the system refuses to rename, that copies the file, and nothing makes the copy durable.
-        int errno = PosixFile.Rename(Path.GetFullPath(path), Path.GetFullPath(newPath));
+        int errno = PosixFlush.Rename(Path.GetFullPath(path), Path.GetFullPath(newPath));
         if (errno != 0)
         {
             throw FileErrors.FromCode(errno, newPath, "rename");

@@ -53,6 +53,6 @@ public static class FileSystemSpace
         ArgumentNullException.ThrowIfNull(path);
         return OperatingSystem.IsWindows()
             ? WindowsFile.TryGetAllocatedBytes(path, out allocatedBytes)
-            : PosixFile.TryGetAllocatedBytes(path, out allocatedBytes);
+            : PosixStat.TryGetAllocatedBytes(path, out allocatedBytes);
     }
 }

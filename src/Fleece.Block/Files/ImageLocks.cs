@@ -50,15 +50,15 @@ internal static class ImageLocks
     /// <exception cref="BlockException"><see cref="BlockErrorKind.InUse"/>, or what the system reports.</exception>
     public static void Take(SafeFileHandle handle, string path, bool isReadOnly, string operation)
     {
-        PosixFile.ByteLockSupport support = PosixFile.FindByteLockSupport(handle);
-        if (support == PosixFile.ByteLockSupport.Unusable)
+        PosixLocks.ByteLockSupport support = PosixLocks.FindByteLockSupport(handle);
+        if (support == PosixLocks.ByteLockSupport.Unusable)
         {
             return;
         }
 
-        if (support == PosixFile.ByteLockSupport.SharedWithFileLock)
+        if (support == PosixLocks.ByteLockSupport.SharedWithFileLock)
         {
-            PosixFile.ReleaseFileLock(handle);
+            PosixLocks.ReleaseFileLock(handle);
         }
 
         int[] uses = isReadOnly ? ReaderUses : All;
@@ -66,7 +66,7 @@ internal static class ImageLocks
         int errno = Lock(handle, UseBase, uses);
         errno = errno == 0 ? Lock(handle, RefusalBase, refusals) : errno;
         bool isWriter = false;
-        bool isHeld = PosixFile.IsLockedElsewhere(errno);
+        bool isHeld = PosixLocks.IsLockedElsewhere(errno);
         if (errno == 0)
         {
             // First what tells most: one who writes, then one who merely stands in the way.
@@ -92,7 +92,7 @@ internal static class ImageLocks
                 : FileErrors.InUse(path, operation, holder, cause: null);
         }
 
-        if (!PosixFile.HasNoByteLocks(errno))
+        if (!PosixLocks.HasNoByteLocks(errno))
         {
             throw FileErrors.FromCode(errno, path, operation);
         }
@@ -107,7 +107,7 @@ internal static class ImageLocks
     {
         if (OperatingSystem.IsLinux() && Environment.Is64BitProcess && !handle.IsClosed)
         {
-            PosixFile.UnlockBytes(handle, UseBase, RefusalBase + All.Length - UseBase);
+            PosixLocks.UnlockBytes(handle, UseBase, RefusalBase + All.Length - UseBase);
         }
     }
 
@@ -116,7 +116,7 @@ internal static class ImageLocks
         int errno = 0;
         for (int index = 0; index < bytes.Length && errno == 0; index++)
         {
-            errno = PosixFile.LockByte(handle, baseOffset + bytes[index]);
+            errno = PosixLocks.LockByte(handle, baseOffset + bytes[index]);
         }
 
         return errno;
@@ -128,7 +128,7 @@ internal static class ImageLocks
         isLocked = false;
         for (int index = 0; index < bytes.Length && errno == 0 && !isLocked; index++)
         {
-            errno = PosixFile.FindByteLock(handle, baseOffset + bytes[index], out isLocked);
+            errno = PosixLocks.FindByteLock(handle, baseOffset + bytes[index], out isLocked);
         }
 
         return errno;

@@ -20,12 +20,12 @@ public static class LeftFile
             return "On this system it is not certain that no process uses it";
         }
 
-        if (!PosixFile.TryLook(path, out PosixFile.FileLook look))
+        if (!PosixStat.TryLook(path, out PosixStat.FileLook look))
         {
             return null;
         }
 
-        if (!look.IsRegular || look.NameCount != 1 || look.UserId != PosixFile.UserId)
+        if (!look.IsRegular || look.NameCount != 1 || look.UserId != PosixStat.UserId)
         {
             return "It is a link, has several names, or belongs to another user";
         }
@@ -33,12 +33,12 @@ public static class LeftFile
         try
         {
             using LocalFile file = LocalFile.Open(path, isReadOnly: false);
-            if (!PosixFile.HasLocks(file.Handle))
+            if (!PosixLocks.HasLocks(file.Handle))
             {
                 return "Its file system has no locks, so it is not certain that no process uses it";
             }
 
-            if (PosixFile.TryLook(file.Handle, out PosixFile.FileLook opened) && PosixFile.TryLook(path, out look) && look == opened)
+            if (PosixStat.TryLook(file.Handle, out PosixStat.FileLook opened) && PosixStat.TryLook(path, out look) && look == opened)
             {
                 FileNames.Delete(path);
             }

@@ -15,7 +15,7 @@ namespace Fleece.Block.Files;
 /// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after
 /// <see cref="Dispose"/> is <see cref="BlockErrorKind.Closed"/>.</para>
 /// </remarks>
-public sealed partial class LocalFile : IDisposable
+public sealed class LocalFile : IDisposable
 {
     private const int ZeroesBytes = 256 * 1024;
 
@@ -55,9 +55,9 @@ public sealed partial class LocalFile : IDisposable
 
     /// <summary>False once another file, or none, is at <see cref="Path"/>: it was renamed or deleted while it is open. Where the system
     /// does not tell files apart, true while there is one.</summary>
-    public bool HasItsName => !OperatingSystem.IsLinux() || !PosixFile.TryLook(Handle, out PosixFile.FileLook opened)
+    public bool HasItsName => !OperatingSystem.IsLinux() || !PosixStat.TryLook(Handle, out PosixStat.FileLook opened)
         ? File.Exists(Path)
-        : PosixFile.TryLook(Path, out PosixFile.FileLook look) && look == opened;
+        : PosixStat.TryLook(Path, out PosixStat.FileLook look) && look == opened;
 
     /// <summary>The length of the file now.</summary>
     public long LengthBytes
@@ -76,7 +76,55 @@ public sealed partial class LocalFile : IDisposable
     }
 
     /// <summary>False where <see cref="ReadAhead"/> does nothing: the system has no such call.</summary>
-    public static bool CanReadAhead => PosixFile.HasReadAhead;
+    public static bool CanReadAhead => PosixRanges.HasReadAhead;
+
+    /// <summary>Opens a regular file that exists.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
+    /// <param name="isTransient">True for a file that nobody needs any more when the system crashes: nothing makes it durable.</param>
+    /// <param name="flushFailed">Hears once of the first flush that fails, on its thread and before it reports; null for none.</param>
+    /// <remarks>
+    /// What another process, QEMU's too, has open for writing is <see cref="BlockErrorKind.InUse"/> for a reader as well: its
+    /// content can't be trusted.
+    /// </remarks>
+    /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
+    /// </exception>
+    public static LocalFile Open(
+        string path, bool isReadOnly, bool isTransient = false, Action<BlockException>? flushFailed = null)
+    {
+        string fullPath = FileOpening.FullPath(path, "open");
+        SafeFileHandle handle = FileOpening.Open(fullPath, isReadOnly);
+        return new LocalFile(fullPath, handle, isReadOnly, isTransient: isTransient, flushFailed: flushFailed);
+    }
+
+    /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>
+    /// <param name="path">Where; nothing may be there yet.</param>
+    /// <param name="lengthBytes">Its first length, 0 or more.</param>
+    /// <param name="deleteOnDispose">
+    /// True for a file that ends with this object; a killed process leaves it behind. Such a file holds what was on
+    /// somebody's disk, so on Linux and macOS nobody but its owner may read it.
+    /// </param>
+    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), InUse (by who opened it the moment it was
+    /// there), PermissionDenied, NoSpace (also for a length that the file system can't hold), InvalidArgument, InvalidRange,
+    /// IoFailed.</exception>
+    public static LocalFile Create(string path, long lengthBytes, bool deleteOnDispose = false)
+    {
+        _ = new BlockRange(0, lengthBytes);
+        string fullPath = FileOpening.FullPath(path, "create");
+        FileStream creation = FileOpening.Create(fullPath, deleteOnDispose);
+        LocalFile file = new(fullPath, creation.SafeFileHandle, isReadOnly: false, creation);
+        try
+        {
+            ImageLocks.Take(file.Handle, fullPath, isReadOnly: false, "create");
+            file.SetLength(lengthBytes);
+            return file;
+        }
+        catch
+        {
+            FileOpening.Undo(file);
+            throw;
+        }
+    }
 
     /// <summary>Makes the file longer, with zeros and without storage, or shorter.</summary>
     public void SetLength(long lengthBytes)
@@ -134,7 +182,7 @@ public sealed partial class LocalFile : IDisposable
     {
         if (CanReadAhead && !range.IsEmpty)
         {
-            PosixFile.ReadAhead(Handle, range.OffsetBytes, range.LengthBytes);
+            PosixRanges.ReadAhead(Handle, range.OffsetBytes, range.LengthBytes);
         }
     }
 

@@ -18,7 +18,7 @@ internal static class LockHolders
     /// <returns>Null when nobody is found.</returns>
     public static string? Find(string path, SafeFileHandle? own = null)
     {
-        if (!PosixFile.TryGetIdentity(path, out (ulong Device, ulong Inode) wanted))
+        if (!PosixStat.TryLookHere(path, out PosixStat.FileLook wanted))
         {
             return null;
         }
@@ -37,8 +37,8 @@ internal static class LockHolders
                 string number = Path.GetFileName(descriptor);
                 bool isOwn = isThis && number == ownDescriptor.ToString(CultureInfo.InvariantCulture);
                 if (!isOwn
-                    && PosixFile.TryGetIdentity(descriptor, out (ulong Device, ulong Inode) found)
-                    && found == wanted
+                    && PosixStat.TryLookHere(descriptor, out PosixStat.FileLook found)
+                    && found.IsSameFile(wanted)
                     && ReadText(Path.Combine(process, "fdinfo", number)).Contains("lock:", StringComparison.Ordinal))
                 {
                     return isThis ? "another mount in this process" : Name(process, processId);

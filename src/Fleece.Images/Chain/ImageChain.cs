@@ -23,15 +23,18 @@ internal sealed class ImageChain
         new(OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal);
 
     private readonly string _path;
+    private readonly Func<ImageFormat, IImageDriver> _findDriver;
     private readonly ImageHome _home;
     private readonly ReferencePolicy _policy;
 
     /// <summary>Begins with the image a user named.</summary>
     /// <param name="path">Full path of the image.</param>
+    /// <param name="findDriver">Finds the driver of a parent's format.</param>
     /// <param name="policy">The files it may name, and its limits; null for the policy of an image that nothing is known of.</param>
-    public ImageChain(string path, ReferencePolicy? policy = null)
+    public ImageChain(string path, Func<ImageFormat, IImageDriver> findDriver, ReferencePolicy? policy = null)
     {
         _path = path;
+        _findDriver = findDriver;
         _policy = policy ?? new ReferencePolicy();
         _home = new ImageHome(path);
         _paths.Add(FinalPath(path));
@@ -206,7 +209,7 @@ internal sealed class ImageChain
         LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
         try
         {
-            IImageDriver driver = ImageDrivers.Find(format);
+            IImageDriver driver = _findDriver(format);
             _policy.Admit(driver, file);
             _policy.Files?.Add(path, isOutside);
             return new ParentImage(driver.OpenLayer(file, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
+using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;
 

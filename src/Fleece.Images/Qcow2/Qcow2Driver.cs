@@ -7,6 +7,7 @@ using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Checking;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;
@@ -54,7 +55,7 @@ internal sealed class Qcow2Driver : IImageDriver
             DataFilePath = Qcow2References.FindDataFilePath(file.Path, header),
             IsDirty = header.IsDirty,
             IsCorrupt = header.IsCorrupt,
-            Compression = header.CompressionType == Qcow2Header.CompressionZstd ? ImageCompression.Zstd : ImageCompression.Zlib,
+            Compression = header.Compression,
             Features = Qcow2Features.Names(header),
             Snapshots = [.. Qcow2Snapshot.ReadAll(file, header, out _).Select(snapshot => snapshot.Info)],
             Bitmaps = BitmapDirectory.Describe(file, header),

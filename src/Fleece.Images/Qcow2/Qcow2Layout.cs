@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Refcounts;
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Changing;
 using Fleece.Images.Qcow2.Checking;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Refcounts;
 
@@ -30,32 +29,26 @@ namespace Fleece.Images.Qcow2;
 /// thread.</para>
 /// <para>Errors. After the first failed metadata write every change fails with that error (rule R7); reads go on. A
 /// failed write of guest data is the request's own and poisons nothing.</para>
-/// <para>Ownership. The node owns the file, the parent and the data file. <see cref="DisposeAsync"/> writes metadata back
+/// <para>Ownership. The node owns the file, the parent and the data file. <see cref="ImageNode.DisposeAsync"/> writes metadata back
 /// and reports if it can't.</para>
 /// </remarks>
-internal sealed class Qcow2Node : IBlockNode, IImageLayer, IBitmapImage, IAbandonable
+internal sealed class Qcow2Node : ImageNode, IBitmapImage
 {
-    private readonly IContainerFile _file;
-    private readonly IContainerFile _dataFile;
-    private readonly ParentImage? _parent;
-    private readonly Qcow2Header _header;
+    private readonly IContainerFile? _dataFile;
     private readonly Qcow2Metadata _metadata;
-    private readonly Poison _poison;
     private readonly Qcow2Reader _reader;
     private readonly Qcow2Writer? _writer;
     private readonly Qcow2Zeroing? _zeroing;
     private readonly ImageBitmaps _bitmaps;
-    private bool _isClosed;
 
     private Qcow2Node(IContainerFile file, Qcow2Header header, Qcow2Attachments attachments)
+        : base(file, ImageFormat.Qcow2, header.SizeBytes, attachments.Parent, Qcow2Limits.SlicesPerStatusQuery)
     {
-        _file = file;
-        _dataFile = attachments.DataFile ?? file;
-        _parent = attachments.Parent;
-        _header = header;
+        _dataFile = attachments.DataFile;
+        IContainerFile dataFile = _dataFile ?? file;
         _metadata = new Qcow2Metadata(file, header, attachments);
-        _poison = _metadata.File.Poison;
-        _reader = new Qcow2Reader(file, _dataFile, _parent, header, _metadata);
+        Poison = _metadata.File.Poison;
+        _reader = new Qcow2Reader(file, dataFile, attachments.Parent, header, _metadata);
         _bitmaps = new ImageBitmaps(file, header, _metadata);
         if (_metadata.Changes is { } changes)
         {
@@ -63,24 +56,14 @@ internal sealed class Qcow2Node : IBlockNode, IImageLayer, IBitmapImage, IAbando
                 ? new ClusterCompressor(
                     file, header, _metadata.Lookup, changes.Drops, changes.Compressed, ClusterCodecs.Find(file.Path, compression))
                 : null;
-            ClusterCopy copy = new(header, changes.Copies, _dataFile, _reader.ReadMapped);
-            _writer = new Qcow2Writer(_dataFile, _metadata, changes, copy, compressor);
-            _zeroing = new Qcow2Zeroing(_dataFile, _parent, header, _metadata, changes, copy);
+            ClusterCopy copy = new(header, changes.Copies, dataFile, _reader.ReadMapped);
+            _writer = new Qcow2Writer(dataFile, _metadata, changes, copy, compressor);
+            _zeroing = new Qcow2Zeroing(dataFile, attachments.Parent, header, _metadata, changes, copy);
         }
-
-        Geometry = new BlockGeometry(header.SizeBytes, IsReadOnly: file.IsReadOnly);
     }
 
-    /// <inheritdoc/>
-    public BlockGeometry Geometry { get; }
-
-    /// <inheritdoc/>
-    public bool CanReadAhead => LocalFile.CanReadAhead;
-
-    /// <inheritdoc/>
     public bool HasRoomForBitmaps => _bitmaps.HasRoom;
 
-    /// <inheritdoc/>
     public string? BitmapsNote => _bitmaps.Note;
 
     /// <summary>The tables, for tests.</summary>
@@ -112,109 +95,48 @@ internal sealed class Qcow2Node : IBlockNode, IImageLayer, IBitmapImage, IAbando
         return new Qcow2Node(file, header, attachments);
     }
 
-    /// <inheritdoc/>
-    string IImageLayer.Path => _file.Path;
+    public override void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
 
-    /// <inheritdoc/>
-    ImageFormat IImageLayer.Format => ImageFormat.Qcow2;
+    public override void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
-    long IImageLayer.LengthBytes => _header.SizeBytes;
+    public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
-    IImageLayer? IImageLayer.Parent => _parent?.Layer;
-
-    /// <inheritdoc/>
-    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
-    {
-        Check(offsetBytes, buffer.Length, "read", cancellationToken);
-        _reader.Read(offsetBytes, buffer.Span);
-        return default;
-    }
-
-    /// <inheritdoc/>
-    public void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
-
-    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
-    public void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
-
-    /// <inheritdoc/>
-    public ValueTask<BlockStatusRun> GetStatusAsync(
-        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
-    {
-        Check(offsetBytes, lengthBytes, "query", cancellationToken);
-        return new ValueTask<BlockStatusRun>(_reader.GetStatus(offsetBytes, lengthBytes));
-    }
-
-    /// <inheritdoc/>
-    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => _reader.GetStatus(offsetBytes, lengthBytes);
-
-    /// <inheritdoc/>
-    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
-
-    /// <inheritdoc/>
-    public ValueTask WriteAsync(
+    public override ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, data.Length, "write", cancellationToken);
         return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public ValueTask WriteZeroesAsync(
+    public override ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
         return _zeroing!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
         return _zeroing!.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public async ValueTask FlushAsync(CancellationToken cancellationToken)
+    public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
-        if (_metadata.Changes is { } changes)
-        {
-            _poison.ThrowIfSet();
-            await changes.WriteBack.RunAsync(cancellationToken).ConfigureAwait(false);
-        }
+        return _metadata.Changes is { } changes ? changes.WriteBack.RunAsync(cancellationToken) : default;
     }
 
-    /// <inheritdoc/>
     public IReadOnlyList<StoredBitmap> ReadBitmaps() => _bitmaps.Read();
 
-    /// <inheritdoc/>
     public void KeepBitmaps() => _bitmaps.Keep();
 
-    /// <inheritdoc/>
     public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps) => _bitmaps.Write(bitmaps);
 
-    /// <inheritdoc/>
-    public void Abandon() => _poison.Set(
-        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
+    protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) => _reader.GetRun(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    protected override void Close()
     {
-        Dispose();
-        return default;
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        if (_isClosed)
-        {
-            return;
-        }
-
-        _isClosed = true;
         try
         {
             _metadata.Changes?.WriteBack.Finish();
@@ -222,12 +144,7 @@ internal sealed class Qcow2Node : IBlockNode, IImageLayer, IBitmapImage, IAbando
         finally
         {
             _metadata.Changes?.WriteBack.Dispose();
-            _file.Dispose();
-            _parent?.Dispose();
-            if (_dataFile != _file)
-            {
-                _dataFile.Dispose();
-            }
+            _dataFile?.Dispose();
         }
     }
 
@@ -263,33 +180,5 @@ internal sealed class Qcow2Node : IBlockNode, IImageLayer, IBitmapImage, IAbando
                 $"The qcow2 image '{path}' has the backing file '{name}'; without it, it can only be opened read-only.",
                 path);
         }
-    }
-
-    private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
-    {
-        Check(offsetBytes, lengthBytes, operation, cancellationToken);
-        if (_writer is null)
-        {
-            throw new BlockException(
-                BlockErrorKind.ReadOnly,
-                $"Cannot {operation} '{_file.Path}': it is open read-only. Open it for writing first.",
-                _file.Path,
-                offsetBytes,
-                operation);
-        }
-
-        _poison.ThrowIfSet();
-    }
-
-    private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        if (_isClosed)
-        {
-            throw new BlockException(
-                BlockErrorKind.Closed, $"'{_file.Path}' has been closed and takes no more requests.", _file.Path);
-        }
-
-        new BlockRange(offsetBytes, lengthBytes).CheckWithin(_header.SizeBytes, _file.Path, operation);
     }
 }

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Compression;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
 
@@ -65,25 +66,19 @@ internal sealed class Qcow2Reader(
         }
     }
 
-    /// <summary>The status at an offset, and how far it goes. A long run is told in parts.</summary>
+    /// <summary>The status at an offset, as far as one L2 slice or the parent tells it.</summary>
     /// <exception cref="BlockException">Corrupt; read errors.</exception>
-    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
+    public BlockStatusRun GetRun(long offsetBytes, long lengthBytes)
     {
-        BlockStatus status = BlockStatus.Unallocated;
-        long doneBytes = 0;
-        for (int slices = 0; doneBytes < lengthBytes && slices < Qcow2Limits.SlicesPerStatusQuery; slices++)
+        MappedRun run = _lookup.Map(offsetBytes, lengthBytes, isContiguous: false);
+        return run.Kind switch
         {
-            BlockStatusRun next = GetStatusOfRun(offsetBytes + doneBytes, lengthBytes - doneBytes);
-            if (doneBytes != 0 && next.Status != status)
-            {
-                break;
-            }
-
-            status = next.Status;
-            doneBytes += next.LengthBytes;
-        }
-
-        return new BlockStatusRun(status, doneBytes);
+            ClusterKind.Unallocated when parent is not null => parent.GetStatus(offsetBytes, run.LengthBytes),
+            ClusterKind.Unallocated => new BlockStatusRun(BlockStatus.Unallocated, run.LengthBytes),
+            ClusterKind.Zero => new BlockStatusRun(BlockStatus.Zero, run.LengthBytes),
+            ClusterKind.Data or ClusterKind.Compressed => new BlockStatusRun(BlockStatus.Data, run.LengthBytes),
+            _ => throw Qcow2Fault.UnusableEntry(file.Path, offsetBytes),
+        };
     }
 
     /// <inheritdoc cref="IImageLayer.GetDepth"/>
@@ -94,19 +89,6 @@ internal sealed class Qcow2Reader(
         {
             ClusterKind.Unallocated => parent?.GetDepth(offsetBytes, run.LengthBytes) ?? new DepthRun(0, run.LengthBytes),
             ClusterKind.Zero or ClusterKind.Data or ClusterKind.Compressed => new DepthRun(1, run.LengthBytes),
-            _ => throw Qcow2Fault.UnusableEntry(file.Path, offsetBytes),
-        };
-    }
-
-    private BlockStatusRun GetStatusOfRun(long offsetBytes, long lengthBytes)
-    {
-        MappedRun run = _lookup.Map(offsetBytes, lengthBytes, isContiguous: false);
-        return run.Kind switch
-        {
-            ClusterKind.Unallocated when parent is not null => parent.GetStatus(offsetBytes, run.LengthBytes),
-            ClusterKind.Unallocated => new BlockStatusRun(BlockStatus.Unallocated, run.LengthBytes),
-            ClusterKind.Zero => new BlockStatusRun(BlockStatus.Zero, run.LengthBytes),
-            ClusterKind.Data or ClusterKind.Compressed => new BlockStatusRun(BlockStatus.Data, run.LengthBytes),
             _ => throw Qcow2Fault.UnusableEntry(file.Path, offsetBytes),
         };
     }

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;

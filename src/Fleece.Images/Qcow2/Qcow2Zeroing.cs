@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Changing;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
 using Fleece.Images.Qcow2.Refcounts;

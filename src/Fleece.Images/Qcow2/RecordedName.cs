@@ -2,6 +2,7 @@
 using System.Text.Json;
 using Fleece.Block;
 using Fleece.Images.Chain;
+using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2;
 

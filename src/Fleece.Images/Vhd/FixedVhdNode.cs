@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
 
@@ -13,35 +12,18 @@ namespace Fleece.Images.Vhd;
 /// <para>Threading. Requests from any thread; every one completes on the calling thread.</para>
 /// <para>Ownership. The node owns the file.</para>
 /// </remarks>
-internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
+internal sealed class FixedVhdNode : ImageNode, IVhdLayer
 {
     private readonly IContainerFile _file;
     private readonly VhdFooter _footer;
-    private bool _isClosed;
 
     private FixedVhdNode(IContainerFile file, VhdFooter footer)
+        : base(file, ImageFormat.Vhd, footer.SizeBytes, parent: null, mostRunsPerStatus: 1)
     {
         _file = file;
         _footer = footer;
-        Geometry = new BlockGeometry(footer.SizeBytes, IsReadOnly: file.IsReadOnly);
     }
 
-    /// <inheritdoc/>
-    public BlockGeometry Geometry { get; }
-
-    /// <inheritdoc/>
-    string IImageLayer.Path => _file.Path;
-
-    /// <inheritdoc/>
-    ImageFormat IImageLayer.Format => ImageFormat.Vhd;
-
-    /// <inheritdoc/>
-    long IImageLayer.LengthBytes => _footer.SizeBytes;
-
-    /// <inheritdoc/>
-    IImageLayer? IImageLayer.Parent => null;
-
-    /// <inheritdoc/>
     Guid IVhdLayer.UniqueId => _footer.UniqueId;
 
     /// <summary>Opens an image; on failure the file is left to the caller.</summary>
@@ -64,25 +46,11 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
         }
     }
 
-    /// <inheritdoc/>
-    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
-    {
-        Check(offsetBytes, buffer.Length, "read", cancellationToken);
-        _file.Read(offsetBytes, buffer.Span);
-        return default;
-    }
+    public override void Read(long offsetBytes, Span<byte> buffer) => _file.Read(offsetBytes, buffer);
 
-    /// <inheritdoc/>
-    public void Read(long offsetBytes, Span<byte> buffer) => _file.Read(offsetBytes, buffer);
+    public override void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
 
-    /// <inheritdoc/>
-    public bool CanReadAhead => LocalFile.CanReadAhead;
-
-    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
-    public void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
-
-    /// <inheritdoc/>
-    public ValueTask WriteAsync(
+    public override ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, data.Length, "write", cancellationToken);
@@ -91,8 +59,7 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
-    public ValueTask WriteZeroesAsync(
+    public override ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
@@ -101,8 +68,7 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
-    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
         long endBytes = (offsetBytes + lengthBytes) & -VhdLimits.SectorBytes;
@@ -115,8 +81,7 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
-    public ValueTask FlushAsync(CancellationToken cancellationToken)
+    public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         Check(0, 0, "flush", cancellationToken);
         if (!_file.IsReadOnly)
@@ -127,33 +92,13 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
         return default;
     }
 
-    /// <inheritdoc/>
-    public ValueTask<BlockStatusRun> GetStatusAsync(
-        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
-    {
-        Check(offsetBytes, lengthBytes, "query", cancellationToken);
-        return new ValueTask<BlockStatusRun>(GetStatus(offsetBytes, lengthBytes));
-    }
+    public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
 
-    /// <inheritdoc/>
-    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) =>
+    protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) =>
         VhdExtents.Find(_file, new BlockRange(offsetBytes, lengthBytes));
 
-    /// <inheritdoc/>
-    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => new(1, lengthBytes);
-
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    protected override void Close()
     {
-        Dispose();
-        return default;
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        _isClosed = true;
-        _file.Dispose();
     }
 
     private void FlushIfForced(WriteFlags flags)
@@ -162,25 +107,5 @@ internal sealed class FixedVhdNode : IBlockNode, IVhdLayer
         {
             _file.Flush();
         }
-    }
-
-    private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
-    {
-        Check(offsetBytes, lengthBytes, operation, cancellationToken);
-        if (_file.IsReadOnly)
-        {
-            throw VhdFault.ReadOnly(_file.Path, offsetBytes, operation);
-        }
-    }
-
-    private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        if (_isClosed)
-        {
-            throw VhdFault.Closed(_file.Path);
-        }
-
-        new BlockRange(offsetBytes, lengthBytes).CheckWithin(_footer.SizeBytes, _file.Path, operation);
     }
 }

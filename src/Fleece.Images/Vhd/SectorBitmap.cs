@@ -57,6 +57,15 @@ internal sealed class SectorBitmap(int block, int bitmapBytes)
         return Math.Min(count, most);
     }
 
+    /// <summary>Bytes from one of the block on that it holds, or that all lie in sectors it does not hold.</summary>
+    public int CountRunBytes(int inBlock, int mostBytes, out bool isPresent)
+    {
+        int first = inBlock / VhdLimits.SectorBytes;
+        int last = (inBlock + mostBytes - 1) / VhdLimits.SectorBytes;
+        int count = CountRun(first, last - first + 1, out isPresent);
+        return (int)Math.Min(mostBytes, ((long)(first + count) * VhdLimits.SectorBytes) - inBlock);
+    }
+
     /// <summary>True when the block holds all of the sectors.</summary>
     public bool HasAll(int sector, int count) => CountRun(sector, count, out bool isPresent) == count && isPresent;
 

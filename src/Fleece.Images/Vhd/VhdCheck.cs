@@ -15,12 +15,7 @@ namespace Fleece.Images.Vhd;
 /// </remarks>
 internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken)
 {
-    private readonly List<ImageFinding> _findings = [];
-    private long _leaks;
-    private long _corruptions;
-    private long _repairedLeaks;
-    private long _repairedCorruptions;
-    private long _leakedBytes;
+    private readonly FindingList _findings = new();
     private long _allocatedBlocks;
     private long _fragmentedBlocks;
 
@@ -43,7 +38,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         }
         catch (BlockException failure) when (failure.Kind is BlockErrorKind.Corrupt or BlockErrorKind.Truncated)
         {
-            Add(ImageFindingKind.Corruption, failure.Message, failure.OffsetBytes, isRepaired: false);
+            _findings.Add(ImageFindingKind.Corruption, failure.Message, failure.OffsetBytes, isRepaired: false);
             return Report(0);
         }
 
@@ -63,7 +58,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         CheckTable(footers, header, table, isRepairing);
         if (footers.Footer.Type == VhdDiskType.Differencing && VhdParentLocators.ReadCandidates(file, header).Count == 0)
         {
-            Add(
+            _findings.Add(
                 ImageFindingKind.Corruption,
                 "Neither a parent locator nor the parent's name says where the parent is.",
                 header.OffsetBytes,
@@ -84,7 +79,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         {
             bool isDropped = isRepairing && fault.Kind != BlockFaultKind.OnAnotherBlock;
             long entryBytes = header.TableOffsetBytes + ((long)fault.Block * sizeof(uint));
-            Add(
+            _findings.Add(
                 ImageFindingKind.Corruption,
                 Describe(fault, header, footers.ContentEndBytes, isDropped),
                 entryBytes,
@@ -110,7 +105,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
 
     private string Describe(BlockFault fault, VhdHeader header, long contentEndBytes, bool isDropped)
     {
-        if (_findings.Count == ImageReport.MaximumFindings)
+        if (_findings.IsFull)
         {
             return string.Empty;
         }
@@ -156,8 +151,8 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
 
         if (lostBytes != 0)
         {
-            _leakedBytes += lostBytes;
-            Add(
+            _findings.LeakedBytes += lostBytes;
+            _findings.Add(
                 ImageFindingKind.Leak,
                 $"{lostBytes} bytes between blocks are not used. Converting the image gives them back.",
                 null,
@@ -171,7 +166,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         long offsetBytes = footers.ContentEndBytes;
         if (footers.TrailerProblem is { } trailer)
         {
-            Add(
+            _findings.Add(
                 ImageFindingKind.Corruption,
                 $"The footer at the end {trailer}; the copy at the start is whole.",
                 footers.FileLengthBytes,
@@ -187,7 +182,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
 
         if (footers.CopyProblem is { } copy)
         {
-            Add(
+            _findings.Add(
                 ImageFindingKind.Corruption,
                 $"The copy of the footer at the start {copy}; the footer at the end is whole.",
                 0,
@@ -212,8 +207,8 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
             return;
         }
 
-        bool isCut = repair != ImageRepair.None && _corruptions == 0;
-        Add(
+        bool isCut = repair != ImageRepair.None && !_findings.HasCorruption;
+        _findings.Add(
             ImageFindingKind.Leak,
             $"{unusedBytes} bytes between the last block and the end of the file are not used.",
             endBytes,
@@ -224,47 +219,14 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         }
         else
         {
-            _leakedBytes += unusedBytes;
+            _findings.LeakedBytes += unusedBytes;
         }
     }
 
-    private void Add(ImageFindingKind kind, string message, long? offsetBytes, bool isRepaired)
+    private ImageReport Report(int blockCount) => _findings.ToReport(file.Path, ImageFormat.Vhd) with
     {
-        switch (kind, isRepaired)
-        {
-            case (ImageFindingKind.Leak, true):
-                _repairedLeaks++;
-                break;
-            case (ImageFindingKind.Leak, false):
-                _leaks++;
-                break;
-            case (_, true):
-                _repairedCorruptions++;
-                break;
-            default:
-                _corruptions++;
-                break;
-        }
-
-        if (_findings.Count < ImageReport.MaximumFindings)
-        {
-            _findings.Add(new ImageFinding(kind, message, offsetBytes, isRepaired));
-        }
-    }
-
-
-    private ImageReport Report(int blockCount) => new()
-    {
-        Path = file.Path,
-        Format = ImageFormat.Vhd,
-        LeakCount = _leaks,
-        CorruptionCount = _corruptions,
-        RepairedLeakCount = _repairedLeaks,
-        RepairedCorruptionCount = _repairedCorruptions,
-        LeakedBytes = _leakedBytes,
         TotalBlockCount = blockCount,
         AllocatedBlockCount = _allocatedBlocks,
         FragmentedBlockCount = _fragmentedBlocks,
-        Findings = _findings,
     };
 }

@@ -33,17 +33,6 @@ internal static class VhdFault
             "format with -Format, or leave it out.",
             path);
 
-    public static BlockException ReadOnly(string path, long offsetBytes, string operation) =>
-        new(
-            BlockErrorKind.ReadOnly,
-            $"Cannot {operation} '{path}': it is open read-only. Open it for writing first.",
-            path,
-            offsetBytes,
-            operation);
-
-    public static BlockException Closed(string path) =>
-        new(BlockErrorKind.Closed, $"'{path}' has been closed and takes no more requests.", path);
-
     public static BlockException Stopped(string path, BlockException cause) =>
         new(
             cause.Kind,

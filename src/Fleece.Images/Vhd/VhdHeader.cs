@@ -71,6 +71,15 @@ internal sealed record VhdHeader
     /// <summary>Places in the file that no block may overlap.</summary>
     public IReadOnlyList<BlockRange> ReservedRanges { get; private init; } = [];
 
+    /// <summary>The block that holds a disk offset.</summary>
+    public int BlockOf(long offsetBytes) => (int)(offsetBytes >> BlockBits);
+
+    /// <summary>Where a disk offset lies in its block.</summary>
+    public int InBlock(long offsetBytes) => (int)(offsetBytes & (BlockBytes - 1));
+
+    /// <summary>Bytes from a disk offset to the end of its block; at least 1.</summary>
+    public int BytesLeftInBlock(long offsetBytes) => BlockBytes - InBlock(offsetBytes);
+
     public static int BitmapBytesOf(int blockBytes) =>
         ((blockBytes / VhdLimits.SectorBytes / 8) + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes;
 

@@ -17,7 +17,6 @@ internal sealed class VhdMetadata
     private readonly VhdHeader _header;
     private readonly VhdFooters _footers;
     private readonly BlockAllocator? _allocator;
-    private readonly bool _isDifferencing;
     private readonly int _sectorsPerBlock;
     private readonly uint[] _fullBlocks;
     private volatile bool _isPrepared;
@@ -30,7 +29,7 @@ internal sealed class VhdMetadata
         _file = file;
         _header = header;
         _footers = footers;
-        _isDifferencing = footers.Footer.Type == VhdDiskType.Differencing;
+        IsDifferencing = footers.Footer.Type == VhdDiskType.Differencing;
         _sectorsPerBlock = header.BlockBytes / VhdLimits.SectorBytes;
         _fullBlocks = new uint[(header.BlockCount + 31) / 32];
         Poison = new Poison(cause => VhdFault.Stopped(file.Path, cause));
@@ -47,6 +46,9 @@ internal sealed class VhdMetadata
     public Lock Sync { get; } = new();
 
     public Poison Poison { get; }
+
+    /// <summary>True when the image has a parent, which shows through where a sector's bit is not set.</summary>
+    public bool IsDifferencing { get; }
 
     public VhdBlockTable Table { get; }
 
@@ -78,6 +80,9 @@ internal sealed class VhdMetadata
 
     /// <summary>True when the block is known to hold all of its sectors.</summary>
     public bool IsFull(int block) => (Volatile.Read(ref _fullBlocks[block / 32]) & (1u << (block % 32))) != 0;
+
+    /// <summary>True when nothing shows through an allocated block: it holds all of its sectors, or there is no parent.</summary>
+    public bool HoldsAll(int block) => !IsDifferencing || IsFull(block);
 
     /// <summary>The bitmap of an allocated block.</summary>
     public SectorBitmap FindBitmap(int block)
@@ -126,7 +131,7 @@ internal sealed class VhdMetadata
             }
 
             SectorBitmap bitmap = new(block, _header.BitmapBytes);
-            if (_isDifferencing)
+            if (IsDifferencing)
             {
                 sector = _allocator!.Allocate([]);
                 bitmap.IsNew = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx;
 
@@ -22,7 +23,9 @@ internal sealed class MetadataCommit : IDisposable
 {
     private readonly IContainerFile _file;
     private readonly VhdxHeaders _headers;
-    private readonly BlockMap _map;
+    private readonly MetadataPages _tables;
+    private readonly Poison _poison;
+    private readonly BlockChanges _changes;
     private readonly FileSpace _space;
     private readonly bool _mustKeepIdentity;
     private readonly LogWriter _log;
@@ -33,16 +36,19 @@ internal sealed class MetadataCommit : IDisposable
     private readonly byte[] _buffer;
     private volatile bool _hasChanged;
 
-    public MetadataCommit(IContainerFile file, VhdxHeaders headers, BlockMap map, FileSpace space, bool mustKeepIdentity)
+    public MetadataCommit(
+        IContainerFile file, VhdxHeaders headers, BlockMap map, BlockChanges changes, FileSpace space, bool mustKeepIdentity)
     {
         _mustKeepIdentity = mustKeepIdentity;
         _file = file;
         _headers = headers;
-        _map = map;
+        _tables = map.Pages;
+        _poison = map.Poison;
+        _changes = changes;
         _space = space;
         _log = new LogWriter(file, headers.Current);
         _buffer = new byte[_log.MaxPages * VhdxFormat.PageBytes];
-        map.MostDirtyPages = _log.MaxPages;
+        changes.MostDirtyPages = _log.MaxPages;
     }
 
     /// <summary>Before the first change of the file: both headers say that the file (file_write_guid) and the disk's content
@@ -56,7 +62,7 @@ internal sealed class MetadataCommit : IDisposable
 
         lock (_headerLock)
         {
-            _map.Poison.ThrowIfSet();
+            _poison.ThrowIfSet();
             if (!_hasChanged)
             {
                 UpdateHeaders(header => header with
@@ -82,26 +88,26 @@ internal sealed class MetadataCommit : IDisposable
             _turn.Release();
         }
 
-        _map.Reclaim();
+        _changes.Reclaim();
     }
 
     /// <summary>Leaves the file with an empty log and without what it has grown in advance. No request may run.</summary>
     public void Finish()
     {
-        if (!_hasChanged || _map.Poison.IsSet)
+        if (!_hasChanged || _poison.IsSet)
         {
             return;
         }
 
         Run();
-        Guard(_file.Flush);
+        _poison.Guard(_file.Flush);
         if (_headers.Current.LogGuid != Guid.Empty)
         {
             UpdateHeaders(header => header with { LogGuid = Guid.Empty });
         }
 
-        _map.Reclaim();
-        lock (_map.Pages.Sync)
+        _changes.Reclaim();
+        lock (_tables.Sync)
         {
             _space.TrimFile();
         }
@@ -114,15 +120,15 @@ internal sealed class MetadataCommit : IDisposable
     private void Run()
     {
         long number;
-        lock (_map.Pages.Sync)
+        lock (_tables.Sync)
         {
-            _map.Poison.ThrowIfSet();
-            number = _map.BeginCommit();
+            _poison.ThrowIfSet();
+            number = _changes.BeginCommit();
             Capture();
         }
 
-        Guard(WriteCaptured);
-        lock (_map.Pages.Sync)
+        _poison.Guard(WriteCaptured);
+        lock (_tables.Sync)
         {
             foreach (MetadataPage page in _pages)
             {
@@ -130,14 +136,14 @@ internal sealed class MetadataCommit : IDisposable
             }
 
             _pages.Clear();
-            _map.EndCommit(number);
+            _changes.EndCommit(number);
         }
     }
 
     private void Capture()
     {
-        _pages.AddRange(_map.Pages.Dirty);
-        _map.Pages.Dirty.Clear();
+        _pages.AddRange(_tables.Dirty);
+        _tables.Dirty.Clear();
         _offsetsBytes.Clear();
         for (int i = 0; i < _pages.Count; i++)
         {
@@ -172,18 +178,5 @@ internal sealed class MetadataCommit : IDisposable
         }
     }
 
-    private void UpdateHeaders(Func<VhdxHeader, VhdxHeader> change) => Guard(() => _headers.Update(change));
-
-    private void Guard(Action write)
-    {
-        try
-        {
-            write();
-        }
-        catch (BlockException failure)
-        {
-            _map.Poison.Set(failure);
-            throw;
-        }
-    }
+    private void UpdateHeaders(Func<VhdxHeader, VhdxHeader> change) => _poison.Guard(() => _headers.Update(change));
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx;
 
@@ -15,12 +17,7 @@ namespace Fleece.Images.Vhdx;
 /// </remarks>
 internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
 {
-    private readonly List<ImageFinding> _findings = [];
-    private long _corruptions;
-    private long _repairedCorruptions;
-    private long _leaks;
-    private long _repairedLeaks;
-    private long _leakedBytes;
+    private readonly FindingList _findings = new();
 
     public ImageReport Run(CancellationToken cancellationToken)
     {
@@ -28,9 +25,9 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
         BatScan scan = new(
             structure.Replayed ?? file,
             structure,
-            fault => Add(ImageFindingKind.Corruption, fault.Message, fault.OffsetBytes, isRepaired: false),
+            fault => _findings.Add(ImageFindingKind.Corruption, fault.Message, fault.OffsetBytes, isRepaired: false),
             cancellationToken);
-        bool isBatSound = _corruptions == 0;
+        bool isBatSound = !_findings.HasCorruption;
         bool hasDamagedHeader = structure.Headers.HasDamagedCopy;
         if (isBatSound && repair != ImageRepair.None)
         {
@@ -40,19 +37,11 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
         CheckLog(structure, isBatSound);
         CheckEnd(structure, scan, isBatSound);
         CheckCopies(structure, hasDamagedHeader, isBatSound);
-        return new ImageReport
+        return _findings.ToReport(file.Path, ImageFormat.Vhdx) with
         {
-            Path = file.Path,
-            Format = ImageFormat.Vhdx,
-            LeakCount = _leaks,
-            CorruptionCount = _corruptions,
-            RepairedLeakCount = _repairedLeaks,
-            RepairedCorruptionCount = _repairedCorruptions,
-            LeakedBytes = _leakedBytes,
             TotalBlockCount = structure.Metadata.BlockCount,
             AllocatedBlockCount = scan.PresentCount,
             FragmentedBlockCount = scan.FragmentedCount,
-            Findings = _findings,
         };
     }
 
@@ -70,7 +59,7 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
             structure.Headers.Update(current => current with { FileWriteGuid = Guid.NewGuid(), LogGuid = Guid.Empty });
         }
 
-        Add(
+        _findings.Add(
             ImageFindingKind.Corruption,
             $"The header's log_guid {header.LogGuid} says that there is a log to replay, and it holds no whole entry of that name: the " +
             "last changes may be lost.",
@@ -89,7 +78,7 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
                 structure.Headers.Rewrite();
             }
 
-            Add(
+            _findings.Add(
                 ImageFindingKind.Corruption,
                 "One of the two headers does not have the signature 'head' and the right checksum; the other one is good.",
                 structure.Headers.DamagedOffsetBytes,
@@ -103,7 +92,7 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
                 structure.Regions.RepairCopy(file);
             }
 
-            Add(
+            _findings.Add(
                 ImageFindingKind.Corruption,
                 "One of the two region tables does not have the signature 'regi' and the right checksum, or differs from the other, " +
                 "which is in use.",
@@ -130,26 +119,13 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
         }
         else
         {
-            _leakedBytes += leakedBytes;
+            _findings.LeakedBytes += leakedBytes;
         }
 
-        Add(
+        _findings.Add(
             ImageFindingKind.Leak,
             $"{leakedBytes} bytes behind the last block, at {scan.EndBytes}, are used by nothing.",
             scan.EndBytes,
             isRepaired);
-    }
-
-    private void Add(ImageFindingKind kind, string message, long? offsetBytes, bool isRepaired)
-    {
-        bool isLeak = kind == ImageFindingKind.Leak;
-        _leaks += isLeak && !isRepaired ? 1 : 0;
-        _repairedLeaks += isLeak && isRepaired ? 1 : 0;
-        _corruptions += !isLeak && !isRepaired ? 1 : 0;
-        _repairedCorruptions += !isLeak && isRepaired ? 1 : 0;
-        if (_findings.Count < ImageReport.MaximumFindings)
-        {
-            _findings.Add(new ImageFinding(kind, message, offsetBytes, isRepaired));
-        }
     }
 }

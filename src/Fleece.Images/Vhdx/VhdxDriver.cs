@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx;
 

@@ -4,6 +4,8 @@ using System.Numerics;
 using System.Text;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-using System.Numerics;
 using Fleece.Block;
-using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx;
 
@@ -23,56 +23,45 @@ namespace Fleece.Images.Vhdx;
 /// room for changed metadata first, for which they wait without a thread.</para>
 /// <para>Errors. After the first failed metadata write every change fails with that error (rule R7); reads go on. A
 /// failed write of guest data is the request's own and poisons nothing.</para>
-/// <para>Ownership. The node owns the file and the parent. <see cref="DisposeAsync"/> empties the log and reports if it
+/// <para>Ownership. The node owns the file and the parent. <see cref="ImageNode.DisposeAsync"/> empties the log and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed partial class VhdxNode : IBlockNode, IImageLayer, IAbandonable
+internal sealed class VhdxNode : ImageNode
 {
-    private readonly IContainerFile _file;
     private readonly VhdxHeaders _headers;
-    private readonly VhdxMetadata _metadata;
-    private readonly ParentImage? _parent;
     private readonly BlockMap _map;
+    private readonly VhdxReader _reader;
     private readonly MetadataCommit? _commit;
-    private readonly int _blockBits;
-    private bool _isClosed;
+    private readonly VhdxWriter? _writer;
+    private readonly VhdxZeroing? _zeroing;
 
     private VhdxNode(IContainerFile file, VhdxStructure structure, BatScan? scan, ParentImage? parent, ImageOpenOptions options)
+        : base(file, ImageFormat.Vhdx, structure.Metadata.SizeBytes, parent, VhdxLimits.RunsPerStatusQuery)
     {
-        _file = file;
+        VhdxMetadata metadata = structure.Metadata;
+        FileSpace? space = file.IsReadOnly ? null : new FileSpace(file, scan, metadata.BlockBytes);
         _headers = structure.Headers;
-        _metadata = structure.Metadata;
-        _parent = parent;
-        _blockBits = BitOperations.Log2((uint)_metadata.BlockBytes);
-        FileSpace? space = file.IsReadOnly ? null : new FileSpace(file, scan, _metadata.BlockBytes);
         _map = new BlockMap(file, structure, options.MetadataCacheBytes ?? VhdxLimits.MetadataCacheBytes, space);
-        _commit = space is null ? null : new MetadataCommit(file, structure.Headers, _map, space, options.MustKeepIdentity);
-        Geometry = new BlockGeometry(_metadata.SizeBytes, IsReadOnly: file.IsReadOnly);
+        _reader = new VhdxReader(file, _map, parent);
+        Poison = _map.Poison;
+        SectorBytes = metadata.SectorBytes;
+        if (space is not null)
+        {
+            BlockChanges changes = new(_map, metadata, space);
+            _commit = new MetadataCommit(file, _headers, _map, changes, space, options.MustKeepIdentity);
+            _writer = new VhdxWriter(file, metadata, _map, changes, _commit, _reader);
+            _zeroing = new VhdxZeroing(file, metadata, _map, changes, _commit, _writer);
+        }
     }
-
-    /// <inheritdoc/>
-    public BlockGeometry Geometry { get; }
-
-    /// <inheritdoc/>
-    string IImageLayer.Path => _file.Path;
-
-    /// <inheritdoc/>
-    ImageFormat IImageLayer.Format => ImageFormat.Vhdx;
-
-    /// <inheritdoc/>
-    long IImageLayer.LengthBytes => _metadata.SizeBytes;
-
-    /// <inheritdoc/>
-    IImageLayer? IImageLayer.Parent => _parent?.Layer;
 
     /// <summary>What a child records of the state it was made over.</summary>
     public Guid DataWriteGuid => _headers.Current.DataWriteGuid;
 
+    /// <summary>Logical sector size, which a child shares.</summary>
+    public int SectorBytes { get; }
+
     /// <summary>Pages of metadata in memory, for tests.</summary>
     internal int CachedPageCount => _map.Pages.Count;
-
-    /// <summary>Logical sector size, which a child shares.</summary>
-    public int SectorBytes => _metadata.SectorBytes;
 
     /// <summary>Opens an image; on failure the file is left to the caller.</summary>
     /// <param name="file">The container, which the node owns from then on.</param>
@@ -128,126 +117,42 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer, IAbandonable
         }
     }
 
-    /// <inheritdoc/>
-    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    public override void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
+
+    public override void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
+
+    public override DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
+
+    public override ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
-        Check(offsetBytes, buffer.Length, "read", cancellationToken);
-        Read(offsetBytes, buffer.Span);
-        return default;
+        CheckChange(offsetBytes, data.Length, "write", cancellationToken);
+        return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public void Read(long offsetBytes, Span<byte> buffer)
+    public override ValueTask WriteZeroesAsync(
+        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
-        int ticket = _map.Epochs.Enter();
-        try
-        {
-            while (!buffer.IsEmpty)
-            {
-                MappedRun run = _map.Map(offsetBytes, buffer.Length);
-                Span<byte> part = buffer[..(int)run.LengthBytes];
-                if (run.Kind == RunKind.Data)
-                {
-                    _file.Read(run.FileOffsetBytes, part);
-                }
-                else if (run.Kind == RunKind.Parent && _parent is not null)
-                {
-                    _parent.Read(offsetBytes, part);
-                }
-                else
-                {
-                    part.Clear();
-                }
-
-                offsetBytes += run.LengthBytes;
-                buffer = buffer[part.Length..];
-            }
-        }
-        finally
-        {
-            _map.Epochs.Exit(ticket);
-        }
+        CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
+        return _zeroing!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public bool CanReadAhead => LocalFile.CanReadAhead;
-
-    /// <inheritdoc cref="IBlockNode.ReadAhead"/>
-    public void ReadAhead(long offsetBytes, long lengthBytes)
+    public override ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        while (lengthBytes > 0)
-        {
-            MappedRun run = _map.Map(offsetBytes, lengthBytes);
-            if (run.Kind == RunKind.Data)
-            {
-                _file.ReadAhead(run.FileOffsetBytes, run.LengthBytes);
-            }
-            else if (run.Kind == RunKind.Parent)
-            {
-                _parent?.ReadAhead(offsetBytes, run.LengthBytes);
-            }
-
-            offsetBytes += run.LengthBytes;
-            lengthBytes -= run.LengthBytes;
-        }
+        CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
+        return _zeroing!.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    public override ValueTask FlushAsync(CancellationToken cancellationToken)
     {
-        Check(offsetBytes, lengthBytes, "query", cancellationToken);
-        return new ValueTask<BlockStatusRun>(GetStatus(offsetBytes, lengthBytes));
+        Check(0, 0, "flush", cancellationToken);
+        return _commit is null ? default : _commit.RunAsync(cancellationToken);
     }
 
-    /// <inheritdoc/>
-    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
+    protected override BlockStatusRun GetRun(long offsetBytes, long lengthBytes) => _reader.GetRun(offsetBytes, lengthBytes);
+
+    protected override void Close()
     {
-        BlockStatus status = BlockStatus.Unallocated;
-        long doneBytes = 0;
-        for (int runs = 0; doneBytes < lengthBytes && runs < VhdxLimits.RunsPerStatusQuery; runs++)
-        {
-            BlockStatusRun next = GetRun(offsetBytes + doneBytes, lengthBytes - doneBytes);
-            if (doneBytes != 0 && next.Status != status)
-            {
-                break;
-            }
-
-            status = next.Status;
-            doneBytes += next.LengthBytes;
-        }
-
-        return new BlockStatusRun(status, doneBytes);
-    }
-
-    /// <inheritdoc/>
-    public DepthRun GetDepth(long offsetBytes, long lengthBytes)
-    {
-        MappedRun run = _map.Map(offsetBytes, lengthBytes);
-        return run.Kind == RunKind.Parent
-            ? _parent?.GetDepth(offsetBytes, run.LengthBytes) ?? new DepthRun(0, run.LengthBytes)
-            : new DepthRun(1, run.LengthBytes);
-    }
-
-    /// <inheritdoc/>
-    public void Abandon() => _map.Poison.Set(
-        new BlockException(BlockErrorKind.Closed, $"'{_file.Path}' has been given up.", _file.Path));
-
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync()
-    {
-        Dispose();
-        return default;
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        if (_isClosed)
-        {
-            return;
-        }
-
-        _isClosed = true;
         try
         {
             _commit?.Finish();
@@ -255,8 +160,6 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer, IAbandonable
         finally
         {
             _commit?.Dispose();
-            _parent?.Dispose();
-            _file.Dispose();
         }
     }
 
@@ -278,29 +181,5 @@ internal sealed partial class VhdxNode : IBlockNode, IImageLayer, IAbandonable
             $"child's parent_linkage is {locator.Linkage}. The child's content means nothing over it; restore the parent as it was.",
             path,
             operation: "open");
-    }
-
-    private BlockStatusRun GetRun(long offsetBytes, long lengthBytes)
-    {
-        MappedRun run = _map.Map(offsetBytes, lengthBytes);
-        return run.Kind switch
-        {
-            RunKind.Parent when _parent is not null => _parent.GetStatus(offsetBytes, run.LengthBytes),
-            RunKind.Data => new BlockStatusRun(BlockStatus.Data, run.LengthBytes),
-            RunKind.Zero => new BlockStatusRun(BlockStatus.Zero, run.LengthBytes),
-            _ => new BlockStatusRun(BlockStatus.Unallocated, run.LengthBytes),
-        };
-    }
-
-    private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
-    {
-        cancellationToken.ThrowIfCancellationRequested();
-        if (_isClosed)
-        {
-            throw new BlockException(
-                BlockErrorKind.Closed, $"'{_file.Path}' has been closed and takes no more requests.", _file.Path);
-        }
-
-        new BlockRange(offsetBytes, lengthBytes).CheckWithin(_metadata.SizeBytes, _file.Path, operation);
     }
 }

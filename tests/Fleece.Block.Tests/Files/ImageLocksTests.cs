@@ -113,7 +113,7 @@ public sealed partial class ImageLocksTests : IDisposable
     {
         string path = NewFile();
         using FileStream open = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-        PosixFile.ReleaseFileLock(open.SafeFileHandle);
+        PosixLocks.ReleaseFileLock(open.SafeFileHandle);
 
         Assert.Null(LockHolders.Find(path));
         Assert.Null(LockHolders.Find(_folder.File("absent")));

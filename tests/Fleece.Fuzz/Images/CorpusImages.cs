@@ -57,7 +57,7 @@ internal static class CorpusImages
             Create(driver, format, options with { SizeBytes = 512 * 40, IsFixed = true, BlockSizeBytes = fixedBlockBytes }, null));
         string path = $"{Folder}{ParentName}.{format}";
         MemoryFile file = new(path, parent, isReadOnly: true);
-        ImageChain chain = new(Folder + "child." + format);
+        ImageChain chain = new(Folder + "child." + format, ImageDrivers.Find);
         using ParentImage beneath = new(
             driver.OpenLayer(file, new ImageOpenOptions { Format = driver.Format, IsReadOnly = true }, chain));
         byte[] child = Create(driver, format, options with { ParentPath = path }, beneath);
@@ -79,7 +79,7 @@ internal static class CorpusImages
     {
         string path = Folder + "child." + format;
         MemoryFile file = new(path, bytes, isReadOnly: false);
-        IBlockNode node = driver.Open(file, new ImageOpenOptions { Format = driver.Format, IsLayerOnly = true }, new ImageChain(path));
+        IBlockNode node = driver.Open(file, new ImageOpenOptions { Format = driver.Format, IsLayerOnly = true }, new ImageChain(path, ImageDrivers.Find));
         long sizeBytes = node.Geometry.LengthBytes;
         foreach (long at in (long[])[0, sizeBytes / 2 & -512, sizeBytes - 512])
         {

@@ -101,7 +101,7 @@ internal sealed class ImageTarget : FuzzTarget
         new(_path.Value, bytes, isReadOnly);
 
     private IBlockNode Open(MemoryFile file) => _driver.Open(
-        file, new ImageOpenOptions { Format = _driver.Format, IsReadOnly = file.IsReadOnly }, new ImageChain(_path.Value));
+        file, new ImageOpenOptions { Format = _driver.Format, IsReadOnly = file.IsReadOnly }, new ImageChain(_path.Value, ImageDrivers.Find));
 
     private void Describe(byte[] bytes)
     {

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.TestKit;
 using Xunit;
 

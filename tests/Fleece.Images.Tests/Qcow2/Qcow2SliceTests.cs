@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.TestKit;
 using Xunit;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
-using Fleece.Images.Vhdx;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Tests.Vhdx;
 

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhdx;
+using Fleece.Images.Vhdx.Blocks;
 using Fleece.TestKit;
 using Xunit;
 

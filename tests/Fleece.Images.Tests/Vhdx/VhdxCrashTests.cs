@@ -235,5 +235,5 @@ public sealed class VhdxCrashTests : IDisposable
         : VhdxNode.Open(
             new PlacedContainer(file, Path.ChangeExtension(parentPath, ".avhdx")),
             new ImageOpenOptions { IsReadOnly = file.IsReadOnly },
-            new ImageChain(Path.ChangeExtension(parentPath, ".avhdx")));
+            new ImageChain(Path.ChangeExtension(parentPath, ".avhdx"), ImageDrivers.Find));
 }

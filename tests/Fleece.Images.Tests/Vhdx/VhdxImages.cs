@@ -7,6 +7,8 @@ using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.Images.Vhdx;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 using Fleece.TestKit;
 using Xunit;
 
@@ -42,7 +44,7 @@ internal static class VhdxImages
         };
 
     public static VhdxNode Open(IContainerFile file) =>
-        VhdxNode.Open(file, new ImageOpenOptions { IsReadOnly = file.IsReadOnly }, new ImageChain(Environment.ProcessPath!));
+        VhdxNode.Open(file, new ImageOpenOptions { IsReadOnly = file.IsReadOnly }, new ImageChain(Environment.ProcessPath!, ImageDrivers.Find));
 
     public static VhdxNode Open(byte[] content, bool isReadOnly = false) => Open(new MemoryContainer(content, isReadOnly));
 
@@ -52,7 +54,7 @@ internal static class VhdxImages
         try
         {
             return VhdxNode.Open(
-                file, new ImageOpenOptions { IsReadOnly = isReadOnly, IsLayerOnly = isLayerOnly }, new ImageChain(path));
+                file, new ImageOpenOptions { IsReadOnly = isReadOnly, IsLayerOnly = isLayerOnly }, new ImageChain(path, ImageDrivers.Find));
         }
         catch
         {

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Vhdx;
+using Fleece.Images.Vhdx.Blocks;
 using Fleece.TestKit;
 using Xunit;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Vhdx;
+using Fleece.Images.Vhdx.Blocks;
+using Fleece.Images.Vhdx.Structures;
 using Fleece.TestKit;
 using Xunit;
 

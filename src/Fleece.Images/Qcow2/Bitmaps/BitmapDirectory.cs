@@ -6,6 +6,7 @@ using System.Text.Unicode;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Bitmaps;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
 using Fleece.Images.Qcow2.Refcounts;

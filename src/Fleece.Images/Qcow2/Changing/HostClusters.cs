@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
 using Fleece.Images.Qcow2.Refcounts;

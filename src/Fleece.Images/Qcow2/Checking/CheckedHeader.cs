@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Checking;
@@ -22,11 +23,9 @@ internal sealed record CheckedHeader
         | Qcow2Header.CompressionTypeBit | Qcow2Header.ExtendedL2Bit;
 
     private const int ExtensionHeadBytes = 8;
-    private const uint BitmapsExtension = 0x23852875;
     private const int BitmapsExtensionBytes = 24;
     private const uint EncryptionExtension = 0x0537be77;
     private const int EncryptionExtensionBytes = 16;
-    private const int MinClusterBitsWithSubclusters = 14;
 
     public required int Version { get; init; }
 
@@ -147,10 +146,11 @@ internal sealed record CheckedHeader
                 file.Path, $"it needs the incompatible feature bit {ulong.TrailingZeroCount(unknown)}, which Fleece does not know");
         }
 
-        if (HasSubclusters && ClusterBits < MinClusterBitsWithSubclusters)
+        if (HasSubclusters && ClusterBits < Qcow2Limits.MinClusterBitsWithSubclusters)
         {
             throw Qcow2Fault.Corrupt(
-                file.Path, $"the header's cluster_bits is {ClusterBits}, extended L2 entries need {MinClusterBitsWithSubclusters}");
+                file.Path,
+                $"the header's cluster_bits is {ClusterBits}, extended L2 entries need {Qcow2Limits.MinClusterBitsWithSubclusters}");
         }
 
         int tableBits = ClusterBits + ClusterBits - (HasSubclusters ? 4 : 3);
@@ -187,7 +187,7 @@ internal sealed record CheckedHeader
             }
 
             file.Read(atBytes + ExtensionHeadBytes, data);
-            if (type == BitmapsExtension && lengthBytes >= BitmapsExtensionBytes && (AutoclearFeatures & BitmapsBit) != 0)
+            if (type == HeaderExtensions.Bitmaps && lengthBytes >= BitmapsExtensionBytes && (AutoclearFeatures & BitmapsBit) != 0)
             {
                 header = header with { Bitmaps = (Field64(data, 16), Field64(data, 8), Field32(data, 0)) };
             }

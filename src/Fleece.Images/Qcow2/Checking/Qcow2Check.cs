@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Checking;

@@ -6,12 +6,6 @@ namespace Fleece.Images.Qcow2.Compression;
 /// <summary>The codecs by their number in the header's compression_type (qcow2.txt, "Additional fields", byte 104).</summary>
 internal static class ClusterCodecs
 {
-    /// <summary>compression_type of raw deflate; also what an image without the field has.</summary>
-    public const byte DeflateType = 0;
-
-    /// <summary>compression_type of zstd.</summary>
-    public const byte ZstdType = 1;
-
     private static readonly DeflateCodec Deflate = new();
 
     /// <summary>The codec of a compression type.</summary>

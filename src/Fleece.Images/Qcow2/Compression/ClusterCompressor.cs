@@ -28,11 +28,10 @@ internal sealed class ClusterCompressor(
     /// <exception cref="BlockException">InvalidArgument.</exception>
     public static void Check(string path, Qcow2Header header, ImageCompression? compression)
     {
-        ImageCompression own =
-            header.CompressionType == Qcow2Header.CompressionZstd ? ImageCompression.Zstd : ImageCompression.Zlib;
         string? why = compression is null ? null
             : header.HasDataFile ? "its data lies in an external data file, which holds none"
-            : compression != own ? $"all compressed clusters of an image are of one type, and its compression_type is {own}"
+            : compression != header.Compression
+                ? $"all compressed clusters of an image are of one type, and its compression_type is {header.Compression}"
             : null;
         if (why is not null)
         {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Buffers;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
 using Fleece.Images.Qcow2.Refcounts;
@@ -18,9 +19,6 @@ namespace Fleece.Images.Qcow2.Compression;
 internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header, ClusterAllocator? allocator)
 {
     private readonly InflatedClusters _inflated = new(header.ClusterBytes);
-    private readonly ImageCompression _compression = header.CompressionType == Qcow2Header.CompressionZstd
-        ? ImageCompression.Zstd
-        : ImageCompression.Zlib;
 
     /// <summary>Fills the buffer with a part of a cluster's content.</summary>
     /// <param name="extent">Where the compressed bytes are; it begins within the file.</param>
@@ -59,7 +57,7 @@ internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header
 
     private void Inflate(CompressedExtent extent, long guestOffsetBytes, Span<byte> cluster)
     {
-        IClusterCodec codec = ClusterCodecs.Find(file.Path, _compression);
+        IClusterCodec codec = ClusterCodecs.Find(file.Path, header.Compression);
         PageBuffer source = PagePool.Shared.Rent(extent.LengthBytes);
         try
         {
@@ -68,7 +66,7 @@ internal sealed class CompressedClusters(IContainerFile file, Qcow2Header header
             {
                 throw Qcow2Fault.DamagedData(
                     file.Path,
-                    $"the {_compression} data at file offset {extent.OffsetBytes}, of at most {extent.LengthBytes} bytes, does not " +
+                    $"the {header.Compression} data at file offset {extent.OffsetBytes}, of at most {extent.LengthBytes} bytes, does not " +
                     $"make the cluster at disk offset {guestOffsetBytes & -header.ClusterBytes}",
                     guestOffsetBytes);
             }

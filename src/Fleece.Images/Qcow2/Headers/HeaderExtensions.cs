@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2.Headers;
 

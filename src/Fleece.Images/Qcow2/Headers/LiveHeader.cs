@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2.Headers;
 

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2.Headers;
 
@@ -82,6 +83,9 @@ internal sealed record Qcow2Header
 
     /// <summary>0 for zlib, <see cref="CompressionZstd"/>, or what nobody knows.</summary>
     public required int CompressionType { get; init; }
+
+    /// <summary>The type of an image that can be opened.</summary>
+    public ImageCompression Compression => CompressionType == CompressionZstd ? ImageCompression.Zstd : ImageCompression.Zlib;
 
     public required int RefcountOrder { get; init; }
 

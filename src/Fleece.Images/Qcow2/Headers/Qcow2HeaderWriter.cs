@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
+using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2.Headers;
 
@@ -16,12 +17,13 @@ internal static class Qcow2HeaderWriter
     /// bitmap, agrees with the data, which a program that does not maintain the extension must take back before it
     /// writes.
     /// </summary>
-    public static void WriteAutoclear(MetadataFile file, ulong features) =>
-        WriteWord(file, Qcow2Header.AutoclearField, features);
-
-    /// <summary>Sets the incompatible feature bits ("Header", bytes 72-79).</summary>
-    public static void WriteIncompatible(MetadataFile file, ulong features) =>
-        WriteWord(file, Qcow2Header.IncompatibleField, features);
+    public static void WriteAutoclear(MetadataFile file, ulong features)
+    {
+        Span<byte> word = stackalloc byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64BigEndian(word, features);
+        file.Write(Qcow2Header.AutoclearField, word);
+        file.Flush();
+    }
 
     /// <summary>
     /// Writes other extensions behind the header ("Header extensions"), and the backing file's name behind them. All
@@ -51,14 +53,6 @@ internal static class Qcow2HeaderWriter
             bytes.AsSpan(Qcow2Header.BackingOffsetField), name.Length == 0 ? 0 : nameOffsetBytes);
 
         file.Write(0, bytes);
-        file.Flush();
-    }
-
-    private static void WriteWord(MetadataFile file, long offsetBytes, ulong value)
-    {
-        Span<byte> word = stackalloc byte[sizeof(ulong)];
-        BinaryPrimitives.WriteUInt64BigEndian(word, value);
-        file.Write(offsetBytes, word);
         file.Flush();
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Qcow2.Foundation;
 namespace Fleece.Images.Qcow2.Mapping;
 
 /// <summary>What an L2 entry says of its guest cluster.</summary>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Refcounts;
