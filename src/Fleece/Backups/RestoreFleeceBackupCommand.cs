@@ -17,9 +17,11 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     private BackupRestore? _restore;
 
     /// <summary>A repository, of which the newest backup is restored, or the file of one backup.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [Alias("PSPath", "FullName", "LiteralPath")]
-    public string Path { get; set; } = string.Empty;
+    [BackupArgument]
+    [ValidateNotNull]
+    public BackupReference? Path { get; set; }
 
     /// <summary>The new image's file; it appears when it is complete.</summary>
     [Parameter(Mandatory = true, Position = 1, ParameterSetName = PathSet)]
@@ -51,9 +53,10 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Path, () =>
+    protected override void ProcessRecord() => ForItem(Path!.Path, () =>
     {
-        Repository repository = Repository.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
+        Repository repository = Repository.ReadAny(ResolveLiteral(Path.Path), out BackupPoint? named);
+        Path.Check(named);
         BackupPoint point = named ?? repository.FindNewest(At);
         TellWarning(named is null ? repository.DescribeOtherSource(point) : null);
 
