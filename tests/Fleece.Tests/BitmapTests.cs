@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Management.Automation;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece.Tests;
 
@@ -114,7 +115,7 @@ public sealed class BitmapTests
     {
         using ModuleRunspace shell = new();
         shell.Run(Vm + "$null = New-FleeceBitmap vm weekly; Get-FleeceBitmap vm *ly | Disable-FleeceBitmap");
-        Assert.All(shell.Run("Get-FleeceBitmap"), bitmap => Assert.Equal(BitmapState.Disabled, ((Bitmap)bitmap).State));
+        Assert.All(shell.Run("Get-FleeceBitmap"), bitmap => Assert.Equal(BitmapState.Disabled, ((BitmapInfo)bitmap).State));
 
         shell.Run("Enable-FleeceBitmap vm w*; Remove-FleeceBitmap vm d*");
 

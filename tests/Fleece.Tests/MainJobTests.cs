@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Records;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
 using Fleece.Images;
@@ -37,7 +37,7 @@ public sealed class MainJobTests
             Read-FleeceDisk b 0 64KB
             """);
 
-        Backup backup = Assert.IsType<Backup>(output[0]);
+        BackupInfo backup = Assert.IsType<BackupInfo>(output[0]);
         Assert.Equal((byte[])output[1], (byte[])output[2]);
         Assert.Equal(new byte[64 * 1024], (byte[])output[3]);
         Assert.Equal(shell.File($"b.{backupFormat}"), backup.Path);
@@ -152,7 +152,7 @@ public sealed class MainJobTests
         shell.Run(Vm() + "$old = Start-FleeceSession vm; Stop-FleeceSession $old; $null = Start-FleeceSession vm");
 
         Assert.Equal(
-            "SessionNotFound,Fleece.StopFleeceSessionCommand", shell.Reports("Stop-FleeceSession $old").FullyQualifiedErrorId);
+            "RecordStale,Fleece.StopFleeceSessionCommand", shell.Reports("Stop-FleeceSession $old").FullyQualifiedErrorId);
         Assert.Single(shell.Run("Get-FleeceSession"));
     }
 

@@ -110,8 +110,7 @@ internal sealed class BackupArgumentAttribute : ReferenceAttribute
 
     protected override object? FromRecord(PSObject record) =>
         Text(record, "Path") is not { } path ? null
-        : Identity(record, "ChainId") is not null && Identity(record, "Id") is { } id ? new BackupReference(path, id)
-        : Value(record, "Point") is { } point && Identity(PSObject.AsPSObject(point), "Id") is { } ofPoint
-            ? new BackupReference(path, ofPoint)
-        : null;
+        : record.Properties["ChainId"] is not null ? new BackupReference(path, Identity(record, "Id"))
+        : record.Properties["Point"] is null ? null
+        : new BackupReference(path, Value(record, "Point") is { } point ? Identity(PSObject.AsPSObject(point), "Id") : null);
 }
