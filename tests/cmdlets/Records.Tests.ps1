@@ -77,7 +77,7 @@ Describe 'A record' {
 
         ($far | Get-FleeceSession).Id | Should -Be vm/nightly
         (Get-FleeceSession $far).Id | Should -Be vm/nightly
-        ($far | Get-FleeceSnapshotMap).State | Should -Be Denied
+        ($far | Get-FleeceSnapshotMap).State | Should -Be Untouched
         ($far | Get-FleeceDisk).Name | Should -Be vm
         $far | Stop-FleeceSession
         Get-FleeceSession | Should -BeNullOrEmpty
@@ -138,7 +138,7 @@ Describe 'A record' {
 
         $truncated | Should -BeNullOrEmpty
         $json.Disk | Should -BeExactly vm
-        $json.Consumers.RemainingBytes | Should -Be 0, 0
+        $json.Consumers.RemainingBytes | Should -Be 2MB, 2MB
         $json.InstantId | Should -Be $session.InstantId
     }
 }
@@ -272,10 +272,11 @@ Describe 'An argument that names something' {
         $failure.Exception | Should -BeOfType System.Management.Automation.ParameterBindingException
     }
 
-    It 'is a script block that takes it from the piped object' {
-        $records = Get-FleeceDisk vm
+    It 'is what a script block makes of the piped object' {
+        $null = New-FleeceBitmap vm daily
 
-        ($records | Get-FleeceBitmap -Name { $_.Name }) | Should -BeNullOrEmpty
-        ($records | Read-FleeceDisk -OffsetBytes { 0 } -LengthBytes 1 -ErrorAction Ignore) | Should -BeNullOrEmpty
+        Get-FleeceDisk vm | Remove-FleeceBitmap -Name { 'daily' }
+
+        Get-FleeceBitmap | Should -BeNullOrEmpty
     }
 }

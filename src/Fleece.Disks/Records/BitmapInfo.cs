@@ -23,7 +23,7 @@ public sealed record BitmapInfo
         Session = bitmap.Session;
         BaselineId = bitmap.BaselineId;
         IsPersistent = bitmap.IsPersistent;
-        Ranges = withRanges ? [.. bitmap.GetDirtyRanges()] : null;
+        Ranges = withRanges ? Array.AsReadOnly<BlockRange>([.. bitmap.GetDirtyRanges()]) : null;
         MountId = bitmap.Disk.MountId;
     }
 

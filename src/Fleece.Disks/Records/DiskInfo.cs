@@ -16,8 +16,8 @@ public sealed record DiskInfo
         IsShared = disk.IsShared;
         OperationalStatus = disk.OperationalStatus;
         FailureReason = disk.FailureReason;
-        Sessions = [.. disk.Sessions.Select(session => session.Id)];
-        Notes = [.. disk.Notes];
+        Sessions = Array.AsReadOnly<string>([.. disk.Sessions.Select(session => session.Id)]);
+        Notes = Array.AsReadOnly<string>([.. disk.Notes]);
         MountId = disk.MountId;
     }
 

@@ -17,7 +17,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     private int _toldNotes;
 
     /// <summary>The disk's name, or the disk.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]

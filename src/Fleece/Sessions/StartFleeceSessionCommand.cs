@@ -14,7 +14,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     private readonly List<Disk> _disks = [];
 
     /// <summary>The disks' names, or the disks. All of them, piped or listed, get a session at the same instant.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
