@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Records;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks;
+using Fleece.Disks.Records;
 using Fleece.Images;
 
 namespace Fleece.Tests;
@@ -213,7 +213,7 @@ public sealed class MainJobTests
             Dismount-FleeceDisk vm -Force -WhatIf
             """);
 
-        Assert.Equal(0, shell.Run<Session>("Get-FleeceSession").ConsumedBytes);
+        Assert.Equal(0, shell.Run<SessionInfo>("Get-FleeceSession").ConsumedBytes);
         Assert.DoesNotContain(Directory.GetFiles(shell.Folder.Path), path => path.EndsWith("new.raw", StringComparison.Ordinal) ||
             Path.GetFileName(path).StartsWith("b.raw", StringComparison.Ordinal));
     }

@@ -78,9 +78,9 @@ public sealed class RecordTests
     {
         using ModuleRunspace shell = new();
         SessionInfo session = shell.Run<SessionInfo>(
-            "$null = New-FleeceImage ./vm.raw 1MB; $null = Mount-FleeceDisk ./vm.raw; Start-FleeceSession vm");
+            "$null = New-FleeceImage ./vm.raw 1MB; $null = Mount-FleeceDisk ./vm.raw; Write-FleeceDisk vm 0 ([byte[]](1) * 1MB); Start-FleeceSession vm");
 
-        shell.Run("Write-FleeceDisk vm 0 ([byte[]](1) * 1MB)");
+        shell.Run("Write-FleeceDisk vm 0 ([byte[]](2) * 1MB)");
 
         Assert.Equal(0, session.CopiedBytes);
         Assert.Equal(1024 * 1024, shell.Run<SessionInfo>("Get-FleeceSession").CopiedBytes);

@@ -133,6 +133,20 @@ Describe 'A record' {
         $far | Out-String -Width 400 | Should -Be ($record | Out-String -Width 400)
     }
 
+    # A list that the C# compiler makes has no indexer that PowerShell sees: [0] gives the whole list.
+    It 'has lists that are indexed' {
+        $null = New-FleeceImage ./two.qcow2 -SizeBytes 1MB
+        $null = Mount-FleeceDisk ./two.qcow2
+        $null = New-FleeceBitmap two a
+        $null = New-FleeceBitmap two b
+        Dismount-FleeceDisk two
+
+        (Get-FleeceImage ./two.qcow2).Bitmaps[1].Name | Should -Be b
+        $session.Consumers[1].Name | Should -Be offsite
+        $export.Uris[1].ExportName | Should -Be vm/nightly
+        (Get-FleeceDisk).Sessions[0] | Should -Be vm/nightly
+    }
+
     It 'becomes JSON with names and numbers' {
         $json = Get-FleeceSession | ConvertTo-Json -WarningVariable truncated | ConvertFrom-Json
 

@@ -27,25 +27,27 @@ internal abstract class ReferenceAttribute : ArgumentTransformationAttribute
     protected static Guid? Identity(PSObject record, string property) =>
         LanguagePrimitives.TryConvertTo(Value(record, property), out Guid id) ? id : null;
 
-    protected static object? Value(PSObject record, string property)
+    protected static object? Value(PSObject record, string property) => record.Properties[property]?.Value;
+
+    private object? Refer(object? value)
     {
         try
         {
-            return record.Properties[property]?.Value;
+            return Unwrap(value) switch
+            {
+                null => value,
+
+                // A number is a name too: a disk may be called 7. PowerShell keeps how it was written in the wrapper.
+                IConvertible when LanguagePrimitives.TryConvertTo(value, out string name) && name.Length != 0 => FromName(name) ?? value,
+                IConvertible => value,
+                _ => FromRecord(PSObject.AsPSObject(value)) ?? value,
+            };
         }
-        catch (ExtendedTypeSystemException)
+        catch (RuntimeException)
         {
-            return null; // A stranger's property that can't be read.
+            return value; // A property of a stranger's object that can't be read.
         }
     }
-
-    // A number is a name too: a disk may be called 7. PowerShell keeps how it was written in the wrapper.
-    private object? Refer(object? value) => Unwrap(value) switch
-    {
-        null => value,
-        IConvertible => LanguagePrimitives.TryConvertTo(value, out string name) && name.Length != 0 ? FromName(name) ?? value : value,
-        _ => FromRecord(PSObject.AsPSObject(value)) ?? value,
-    };
 
     private static object? Unwrap(object? value) => value is PSObject wrapped ? wrapped.BaseObject : value;
 }

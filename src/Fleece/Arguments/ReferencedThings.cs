@@ -44,8 +44,8 @@ internal static class ReferencedThings
     /// </exception>
     public static string NameOn(this BitmapReference reference, Disk disk) =>
         reference.MountId is null || reference.MountId == disk.MountId ? reference.Name : throw Stale(
-            $"The record of the bitmap '{reference.Name}' is not of the disk '{disk.Name}' as it is mounted: it is of another disk, or of " +
-            "an earlier mount. Get the record anew with Get-FleeceBitmap, or give the name.");
+            $"The record of the bitmap '{reference.Name}' is not of the disk '{disk.Name}' as it is mounted: it is of another disk, or " +
+            "of an earlier mount. Get the record anew with Get-FleeceBitmap, or give the name.");
 
     /// <exception cref="BlockException"><see cref="BlockErrorKind.ExportUnknown"/> or <see cref="BlockErrorKind.RecordStale"/>.</exception>
     public static DiskExport Find(this PublishedExports exports, ExportReference reference)

@@ -42,7 +42,8 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
         {
             ForItem(path.Path, () =>
             {
-                foreach (BackupReference found in ParameterSetName == PathSet && path.Id is null ? Literally(ResolveWildcards(path.Path)) : [path])
+                bool isPattern = ParameterSetName == PathSet && path.Id is null;
+                foreach (BackupReference found in isPattern ? Literally(ResolveWildcards(path.Path)) : [path])
                 {
                     ForItem(found.Path, () => TestAll(found));
                 }

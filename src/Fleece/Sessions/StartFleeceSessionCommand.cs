@@ -74,8 +74,8 @@ public sealed class StartFleeceSessionCommand : PinningCommand
         };
         if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
         {
-            WriteObject(
-                Wait(Session.StartAsync(_disks, options, StopToken)).Select(session => new SessionInfo(session)), enumerateCollection: true);
+            IReadOnlyList<Session> sessions = Wait(Session.StartAsync(_disks, options, StopToken));
+            WriteObject(sessions.Select(session => new SessionInfo(session)), enumerateCollection: true);
         }
     });
 
