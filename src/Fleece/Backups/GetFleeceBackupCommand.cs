@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
 
 namespace Fleece;
 
 /// <summary>Get-FleeceBackup: the backups of a repository, oldest first.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceBackup", DefaultParameterSetName = PathSet)]
-[OutputType(typeof(BackupPoint))]
+[OutputType(typeof(BackupPointInfo))]
 public sealed class GetFleeceBackupCommand : RepositoryCommand
 {
     private const string PathSet = "Path";
@@ -14,7 +15,9 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
 
     /// <summary>Repositories, or files of backups; wildcards are expanded.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
-    public string[] Path { get; set; } = [];
+    [BackupArgument]
+    [ValidateNotNull]
+    public BackupReference[] Path { get; set; } = [];
 
     /// <summary>Repositories, or files of backups, taken as they are.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
@@ -28,19 +31,20 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
+        foreach (BackupReference path in ParameterSetName == PathSet ? Path : Literally(LiteralPath))
         {
-            ForItem(path, () =>
+            ForItem(path.Path, () =>
             {
-                foreach (string found in ParameterSetName == PathSet ? ResolveWildcards(path) : [path])
+                bool isPattern = ParameterSetName == PathSet && path.Id is null;
+                foreach (BackupReference found in isPattern ? Literally(ResolveWildcards(path.Path)) : [path])
                 {
-                    ForItem(found, () => Get(found));
+                    ForItem(found.Path, () => Get(found));
                 }
             });
         }
     }
 
-    private void Get(string path)
+    private void Get(BackupReference path)
     {
         (Repository repository, IReadOnlyList<BackupPoint> points) =
             FindPoints(path, repository => At is null ? repository.Points : [repository.FindNewest(At)]);
@@ -50,7 +54,7 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
             point.CheckFile();
         }
 
-        WriteObject(points, enumerateCollection: true);
+        WriteObject(points.Select(point => new BackupPointInfo(point)), enumerateCollection: true);
         ReportFaults(repository);
     }
 }

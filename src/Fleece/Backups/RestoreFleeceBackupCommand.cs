@@ -15,11 +15,12 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     private const string PathSet = "Path";
     private const string UriSet = "Uri";
 
-
     /// <summary>A repository, of which the newest backup is restored, or the file of one backup.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [Alias("PSPath", "FullName", "LiteralPath")]
-    public string Path { get; set; } = string.Empty;
+    [BackupArgument]
+    [ValidateNotNull]
+    public BackupReference? Path { get; set; }
 
     /// <summary>The new image's file; it appears when it is complete.</summary>
     [Parameter(Mandatory = true, Position = 1, ParameterSetName = PathSet)]
@@ -51,9 +52,10 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Path, () =>
+    protected override void ProcessRecord() => ForItem(Path!.Path, () =>
     {
-        Repository repository = RepositoryReader.ReadAny(ResolveLiteral(Path), out BackupPoint? named);
+        Repository repository = RepositoryReader.ReadAny(ResolveLiteral(Path.Path), out BackupPoint? named);
+        Path.Check(named);
         BackupPoint point = named ?? repository.FindNewest(At);
         TellWarning(named is null ? repository.DescribeOtherSource(point.Manifest) : null);
 

@@ -22,7 +22,9 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     /// <summary>Repositories, all of whose backups are tested, or files of backups, which are tested with those they build on;
     /// wildcards are expanded.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
-    public string[] Path { get; set; } = [];
+    [BackupArgument]
+    [ValidateNotNull]
+    public BackupReference[] Path { get; set; } = [];
 
     /// <summary>The same, taken as they are.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
@@ -36,23 +38,24 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
+        foreach (BackupReference path in ParameterSetName == PathSet ? Path : Literally(LiteralPath))
         {
-            ForItem(path, () =>
+            ForItem(path.Path, () =>
             {
-                foreach (string found in ParameterSetName == PathSet ? ResolveWildcards(path) : [path])
+                bool isPattern = ParameterSetName == PathSet && path.Id is null;
+                foreach (BackupReference found in isPattern ? Literally(ResolveWildcards(path.Path)) : [path])
                 {
-                    ForItem(found, () => TestAll(found));
+                    ForItem(found.Path, () => TestAll(found));
                 }
             });
         }
     }
 
-    private void TestAll(string path)
+    private void TestAll(BackupReference path)
     {
         bool isFile = false;
         (Repository repository, IReadOnlyList<BackupPoint> points) = FindPoints(path, repository => repository.Points);
-        isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path)) != repository.Path;
+        isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path.Path)) != repository.Path;
         foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]).Reverse() : points)
         {
             // Objects of Get-FleeceBackup come one by one and share what they build on.

@@ -11,27 +11,34 @@ public sealed class MergeFleeceBitmapCommand : FleeceCommand
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string Disk { get; set; } = string.Empty;
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <summary>The bitmap that is added to.</summary>
     [Parameter(Mandatory = true, Position = 1)]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
-    public string Name { get; set; } = string.Empty;
+    [BitmapArgument]
+    [ValidateNotNull]
+    public BitmapReference? Name { get; set; }
 
     /// <summary>The bitmaps that are added, wildcards allowed; they stay as they are.</summary>
     [Parameter(Mandatory = true, Position = 2)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
-    public string[] SourceName { get; set; } = [];
+    [BitmapArgument]
+    [ValidateNotNull]
+    public BitmapReference[] SourceName { get; set; } = [];
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Name, () =>
+    protected override void ProcessRecord() => ForItem(Name!.Name, () =>
     {
-        Disk disk = Disks.Find(Disk);
+        Disk disk = Disks.Find(Disk!);
+        string target = Name.NameOn(disk);
         string[] sources = [.. SourceName.SelectMany(name => BitmapSelection.Find(disk, name)).Select(bitmap => bitmap.Name).Distinct()];
-        if (ShouldProcess($"{disk.Name}: {Name}", $"Merge the dirty bitmaps {string.Join(", ", sources)}"))
+        if (ShouldProcess($"{disk.Name}: {target}", $"Merge the dirty bitmaps {string.Join(", ", sources)}"))
         {
-            Wait(disk.Bitmaps.MergeAsync(Name, sources, StopToken));
+            Wait(disk.Bitmaps.MergeAsync(target, sources, StopToken));
         }
     });
 }

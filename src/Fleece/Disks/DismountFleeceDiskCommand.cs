@@ -8,10 +8,12 @@ namespace Fleece;
 public sealed class DismountFleeceDiskCommand : FleeceCommand
 {
     /// <summary>The disks' names, or the disks.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
+    [DiskArgument]
+    [ValidateNotNull]
     [Alias("Disk")]
-    public string[] Name { get; set; } = [];
+    public DiskReference[] Name { get; set; } = [];
 
     /// <summary>Stop the disk's sessions, losing their points in time, and take it away from guests that are connected.</summary>
     [Parameter]
@@ -20,11 +22,11 @@ public sealed class DismountFleeceDiskCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Name)
+        foreach (DiskReference reference in Name)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                _ = Disks.Find(name);
+                string name = Disks.Find(reference).Name;
                 if (ShouldProcess(name, "Dismount"))
                 {
                     Wait(Disks.DismountAsync(name, Force));

@@ -2,6 +2,7 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 using Fleece.Images;
 using Fleece.Nbd;
 
@@ -9,7 +10,7 @@ namespace Fleece;
 
 /// <summary>Mount-FleeceDisk: opens image files or NBD exports as live disks, and offers them over NBD.</summary>
 [Cmdlet(VerbsData.Mount, "FleeceDisk", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
-[OutputType(typeof(Disk))]
+[OutputType(typeof(DiskInfo))]
 public sealed class MountFleeceDiskCommand : ListeningCommand
 {
     private const string PathSet = "Path";
@@ -124,6 +125,6 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             WriteWarning($"{disk.Name}: {note}");
         }
 
-        WriteObject(disk);
+        WriteObject(new DiskInfo(disk));
     }
 }

@@ -12,7 +12,9 @@ public sealed class WriteFleeceDiskCommand : FleeceCommand
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string Disk { get; set; } = string.Empty;
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <summary>First byte.</summary>
     [Parameter(Mandatory = true, Position = 1)]
@@ -28,7 +30,7 @@ public sealed class WriteFleeceDiskCommand : FleeceCommand
     public SwitchParameter ForceUnitAccess { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Disk, () =>
+    protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
         Disk disk = Disks.Find(Disk);
         Wait(disk.Device.WriteAsync(

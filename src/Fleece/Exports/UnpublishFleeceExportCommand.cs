@@ -15,11 +15,15 @@ public sealed class UnpublishFleeceExportCommand : FleeceCommand
     /// <summary>The disks' names, or the disks: all their exports.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = DiskSet)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[] Disk { get; set; } = [];
+    [DiskArgument(OnlyDisks = true)]
+    [ValidateNotNull]
+    public DiskReference[] Disk { get; set; } = [];
 
     /// <summary>Exports, as Publish-FleeceExport and Get-FleeceExport output them.</summary>
     [Parameter(Mandatory = true, ValueFromPipeline = true, ParameterSetName = ExportSet)]
-    public DiskExport[] InputObject { get; set; } = [];
+    [ExportArgument]
+    [ValidateNotNull]
+    public ExportReference[] InputObject { get; set; } = [];
 
     /// <summary>Take the disk away from guests that are connected.</summary>
     [Parameter]
@@ -30,21 +34,21 @@ public sealed class UnpublishFleeceExportCommand : FleeceCommand
     {
         if (ParameterSetName == ExportSet)
         {
-            foreach (DiskExport export in InputObject)
+            foreach (ExportReference reference in InputObject)
             {
-                ForItem(export, () => Unpublish(export));
+                ForItem(reference.Name, () => Unpublish(Disks.Exports.Find(reference)));
             }
 
             return;
         }
 
-        foreach (string name in Disk)
+        foreach (DiskReference reference in Disk)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(name)))
+                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(reference)))
                 {
-                    ForItem(export, () => Unpublish(export));
+                    ForItem(export.Name, () => Unpublish(export));
                 }
             });
         }

@@ -12,10 +12,12 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
     private bool _isConsumerNamed;
 
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
-    [Parameter(Position = 0, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [SessionArgument]
+    [ValidateNotNull]
     [Alias("Id")]
-    public string? Session { get; set; }
+    public SessionReference? Session { get; set; }
 
     /// <summary>First byte; only granules that lie wholly in the range are discarded.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
@@ -35,7 +37,7 @@ public sealed class ClearFleeceSnapshotCommand : FleeceCommand
     protected override void BeginProcessing() => _isConsumerNamed = MyInvocation.BoundParameters.ContainsKey(nameof(Consumer));
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Session, () =>
+    protected override void ProcessRecord() => ForItem(Session?.Name, () =>
     {
         Session session = Disks.FindSession(Session);
         BlockRange range = new(OffsetBytes, LengthBytes);

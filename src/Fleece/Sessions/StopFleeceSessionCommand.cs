@@ -9,10 +9,12 @@ namespace Fleece;
 public sealed class StopFleeceSessionCommand : FleeceCommand
 {
     /// <summary>Names, "DISK/NAME", or the sessions.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [SessionArgument]
+    [ValidateNotNull]
     [Alias("Session")]
-    public string[] Name { get; set; } = [];
+    public SessionReference[] Name { get; set; } = [];
 
     /// <summary>
     /// What was to be read has been read: the session's bitmap then holds what was recorded since the instant, instead of having it
@@ -24,11 +26,11 @@ public sealed class StopFleeceSessionCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Name)
+        foreach (SessionReference reference in Name)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                Session session = Disks.FindSession(name);
+                Session session = Disks.FindSession(reference);
                 if (!ShouldProcess(session.Id, "Stop"))
                 {
                     return;
