@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Backups.Repositories;
 using Fleece.Backups.Records;
+using Fleece.Backups.Repositories;
 using Fleece.Images;
 
 namespace Fleece.Tests;
