@@ -12,7 +12,7 @@ namespace Fleece.Disks;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</remarks>
-public sealed class Disk : IAsyncDisposable
+public sealed partial class Disk : IAsyncDisposable
 {
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
@@ -40,7 +40,7 @@ public sealed class Disk : IAsyncDisposable
     public string Name => Storage.Name;
 
     /// <summary>The identity of this mount, by which a record of an earlier one is told.</summary>
-    internal Guid MountId { get; } = Guid.NewGuid();
+    internal Guid MountId => Storage.MountId;
 
     /// <summary>The image file, or the export's URI.</summary>
     public string Path => Storage.Path;

@@ -101,7 +101,7 @@ Describe 'Text of strangers reaches no terminal as it is' -Skip:($IsWindows) {
         @{ Name = 'bitmaps of an image behind a file'; Times = 1; Script = 'Get-Item x.qcow2; (Get-FleeceImage x.qcow2).Bitmaps' }
         @{ Name = 'snapshots behind a file'; Times = 1; Script = 'Get-Item x.qcow2; (Get-FleeceImage x.qcow2).Snapshots' }
         @{ Name = 'bitmaps of a disk behind the disk'; Times = 1; Script = 'Mount-FleeceDisk x.qcow2; Get-FleeceBitmap x' }
-        @{ Name = 'a session behind its disk'; Times = 2; Script = 'Mount-FleeceDisk x.qcow2; Start-FleeceSession x -Bitmap "d$evil"' }
+        @{ Name = 'a session behind its disk'; Times = 1; Script = 'Mount-FleeceDisk x.qcow2; Start-FleeceSession x -Bitmap "d$evil"' }
         @{ Name = 'Format-List *'; Times = 5; Script = '$i = Get-FleeceImage x.qcow2; $i, $i.Bitmaps, $i.Snapshots | ForEach-Object { $_ | Format-List * }' }
         @{ Name = 'Format-Custom'; Times = 3; Script = 'Get-FleeceImage x.qcow2 | Format-Custom' }
         @{ Name = 'interpolation'; Times = 5; Script = '$i = Get-FleeceImage x.qcow2; "$i $($i.ParentPath) $($i.Bitmaps) $($i.Snapshots)"; $null = Mount-FleeceDisk x.qcow2; "$(Get-FleeceBitmap x)"' }

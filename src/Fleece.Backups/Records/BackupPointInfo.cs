@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Images;
 

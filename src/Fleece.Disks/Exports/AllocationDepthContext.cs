@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Chain;
-using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd;
+using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks.Exports;
 

@@ -2,8 +2,8 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Bitmaps;
-using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd;
+using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks.Exports;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd;
+using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks.Exports;
 

@@ -32,6 +32,9 @@ public sealed class DiskStorage
     /// <summary>The disk's name.</summary>
     public string Name { get; }
 
+    /// <summary>The identity of this mount, by which a record of an earlier one is told.</summary>
+    public Guid MountId { get; } = Guid.NewGuid();
+
     /// <summary>The image file, or the export's URI.</summary>
     public string Path { get; }
 

@@ -58,9 +58,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
-#pragma warning disable CA1859 // The job takes any disk that can be fleeced; that this one is of this process only the name tells.
-        IFleeceable disk = Disks.Find(Disk);
-#pragma warning restore CA1859
+        Disk disk = Disks.Find(Disk);
         BackupJobOptions options = new()
         {
             RepositoryPath = ResolveLiteral(RepositoryPath),
@@ -78,7 +76,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         }
     });
 
-    private void Run(IFleeceable disk, BackupJobOptions options)
+    private void Run(Disk disk, BackupJobOptions options)
     {
         BackupJob job = Wait(BackupJob.StartAsync(disk, options, StopToken));
         _toldNotes = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block.Memory;
-using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

@@ -3,11 +3,11 @@ using System.Diagnostics;
 using System.Reflection;
 using Fleece.Block;
 using Fleece.Block.Memory;
+using Fleece.Nbd.Server;
 using Fleece.Nbd.Server.Buffers;
 using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server.Negotiation;
 using Fleece.Nbd.Server.Requests;
-using Fleece.Nbd.Server;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Memory;
-using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server;
+using Fleece.Nbd.Server.Exports;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Server;
