@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-<<<<<<< .merge_file_R2dpQ9
 using Fleece.Backups.Manifests;
-=======
->>>>>>> .merge_file_tUp529
 using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
 using Fleece.Images;

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-<<<<<<< .merge_file_4svfGi
 using Fleece.Backups.Manifests;
-using Fleece.Backups.Repositories;
-=======
->>>>>>> .merge_file_x3RP8f
 using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
 
