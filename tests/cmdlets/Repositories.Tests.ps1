@@ -82,6 +82,19 @@ Describe 'Repositories of one disk' {
         $null = Restore-FleeceBackup $points[0] ./named.raw -WarningVariable restoring
         $restoring | Should -BeNullOrEmpty
     }
+
+    It 'are free again after an export that its own warning has ended' {
+        Backup-Night ./vms 1 | Should -Be Full
+        $null = New-Item ./other -ItemType Directory
+        Dismount-FleeceDisk vm
+        $null = New-FleeceImage ./other/vm.raw -SizeBytes 2MB
+        $null = Mount-FleeceDisk ./other/vm.raw
+        $null = Start-FleeceSession vm
+        { Read-FleeceSnapshot | Export-FleeceBackup ./vms -WarningAction Stop } | Should -Throw '*If these are two disks*'
+        Stop-FleeceSession vm
+        Get-ChildItem ./vms -Filter *.partial | Should -BeNullOrEmpty
+        Backup-Night ./vms 2 | Should -Be Full
+    }
 }
 
 Describe 'A repository from a stranger' {

@@ -67,7 +67,7 @@ internal sealed class BackupJob : IAsyncDisposable
         }
     }
 
-    /// <summary>What the session has to tell and nobody has been told yet, such as that temp is nearly full; null for nothing.</summary>
+    /// <inheritdoc cref="ISnapshotSource.TakeWarning"/>
     public string? TakeWarning() => _session?.TakeWarning();
 
     /// <inheritdoc cref="SnapshotCopy.StepAsync"/>

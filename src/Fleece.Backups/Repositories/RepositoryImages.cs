@@ -32,7 +32,8 @@ internal sealed class RepositoryImages(Repository repository)
 
     /// <summary>True when a backup's file is that of its parent, which was merged with it, and has taken its name.</summary>
     public bool HoldsItsParent(Manifest manifest) => manifest is { IsSingleFile: false, ParentId: { } parentId } &&
-        repository.Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number && PathOf(parent) == PathOf(manifest);
+        repository.Find(parentId) is { State: PointState.Merged } parent && parent.Number < manifest.Number &&
+        PathOf(parent) == PathOf(manifest);
 
     /// <summary>What a backup's file holds of the disk.</summary>
     public RangeSet RangesIn(Manifest manifest) => HoldsItsParent(manifest)

@@ -122,7 +122,7 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         return complete;
     }
 
-    // It may hold the only copy of consumed chunks, so nobody but its owner deletes it, not even with Overwrite.
+    // It may hold the only copy of consumed chunks, so only its owner deletes it, and Overwrite does not.
     private static void CheckNoPartial(string partialPath)
     {
         if (File.Exists(partialPath))

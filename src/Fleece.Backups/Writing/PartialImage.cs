@@ -56,7 +56,8 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
                 MustStoreZeroes = true,
                 MustStayInFolder = layout.MustStayInFolder,
             };
-            return new PartialImage(path, layout, (await Image.OpenAsync(partialPath, opening, cancellationToken).ConfigureAwait(false)).Node);
+            (IBlockNode node, _) = await Image.OpenAsync(partialPath, opening, cancellationToken).ConfigureAwait(false);
+            return new PartialImage(path, layout, node);
         }
         catch
         {
@@ -118,7 +119,7 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     /// <summary>Gives the image its name.</summary>
     public void Rename(bool overwrite) => FileNames.Move(PathFor(path), path, overwrite);
 
-    /// <summary>Closes an image that is given up. What it could not store any more has been reported, or matters to nobody.</summary>
+    /// <summary>Closes an image that is given up. An error of that is dropped: the one that led here matters more.</summary>
     /// <param name="isKept">False to delete its file: nothing of it is made durable then, which could take minutes.</param>
     /// <returns>The file that is kept; null for none.</returns>
     public async ValueTask<string?> AbandonAsync(bool isKept)
@@ -130,7 +131,7 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
         }
         catch (BlockException)
         {
-            // The error under way matters more.
+            // As the summary says.
         }
 
         if (!isKept)

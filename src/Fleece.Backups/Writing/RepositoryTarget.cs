@@ -157,9 +157,9 @@ internal sealed class RepositoryTarget : IBackupTarget
 
         throw new BlockException(
             BlockErrorKind.BackupIncomplete,
-            $"The backup '{Traits.Destination}' was not made: {manifest.Ranges.Ranges.Sum(range => range.LengthBytes)} bytes of '{_source.Id}' " +
-            $"arrived, once or several times, and a repository takes all {_expected.Sum(range => range.LengthBytes)} of them, once. Read " +
-            "the whole snapshot, before anything else consumes it.",
+            $"The backup '{Traits.Destination}' was not made: {manifest.Ranges.Ranges.Sum(range => range.LengthBytes)} bytes of " +
+            $"'{_source.Id}' arrived, once or several times, and a repository takes all {_expected.Sum(range => range.LengthBytes)} of " +
+            "them, once. Read the whole snapshot, before anything else consumes it.",
             Traits.Destination);
     }
 }

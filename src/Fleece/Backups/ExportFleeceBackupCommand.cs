@@ -24,6 +24,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private Func<ISnapshotSource, IBackupTarget>? _openTarget;
     private string _destination = string.Empty;
     private IBackupTarget? _target;
+    private string? _note;
     private BackupWriter? _writer;
     private bool _isRefused;
     private ByteProgress? _progress;
@@ -107,6 +108,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
                 ISnapshotSource source = chunk.Source.Source;
                 _target = _openTarget!(source);
                 _writer = new BackupWriter(source, _target);
+                TellWarning(_note); // Now, because a warning may end the pipeline, and the writer must be there to end the target.
             }
 
             _progress ??= new ByteProgress(this, $"Backing up to {_destination}", _writer.SizeBytes);
@@ -184,12 +186,14 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             Compression = Compression,
             MustVerify = Verify,
         };
-        return (path, source =>
+        return (path, Open);
+
+        RepositoryTarget Open(ISnapshotSource source)
         {
             RepositoryTarget target = Wait(RepositoryTarget.CreateAsync(options, source, taken: null, StopToken));
-            TellWarning(target.OtherSourceNote);
+            _note = target.OtherSourceNote;
             return target;
-        });
+        }
     }
 
     private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToFile(string path)

@@ -2,7 +2,10 @@
 using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Restoring;
+using Fleece.Backups.Writing;
 using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Disks.Tests;
 
 namespace Fleece.Backups.Tests.Repositories;
 
@@ -64,6 +67,20 @@ public sealed class RestoreProgressTests
             Assert.True(isDamaged);
             note[at] ^= 1;
         }
+    }
+
+    // Beside a new file that is empty yet, the note would say that all of it is there.
+    [Fact]
+    public async Task The_note_of_a_partial_file_that_is_gone_does_not_outlive_the_next_one()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        Session session = await Rig.StartAsync(vm.Disk);
+        string path = vm.Rig.Folder.NewFile();
+        await File.WriteAllTextAsync(path + ".partial.progress", "of a restore");
+
+        await using BackupWriter writer = await FileBackup.BeginAsync(new FileTargetOptions { Path = path }, session);
+
+        Assert.False(File.Exists(path + ".partial.progress"));
     }
 
     [Fact]

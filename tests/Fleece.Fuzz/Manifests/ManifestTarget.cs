@@ -2,7 +2,6 @@
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text;
-using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Restoring;
 using Fleece.Block;
