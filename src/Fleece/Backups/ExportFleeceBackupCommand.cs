@@ -18,18 +18,19 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private const string StreamSet = "Stream";
 
     private BackupOptions? _options;
+    private string _begunFor = string.Empty;
     private BackupWriter? _writer;
     private bool _isRefused;
     private ByteProgress? _progress;
 
     /// <summary>The backup's file; it appears when the backup is complete. A folder, or a name that ends with a separator, is a
     /// repository: the backup becomes its next one, full or incremental by itself.</summary>
-    [Parameter(Mandatory = true, Position = 0, ParameterSetName = PathSet)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
     public string DestinationPath { get; set; } = string.Empty;
 
     /// <summary>An NBD export that takes the backup's bytes: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with nbds for
     /// TLS. It must be at least as large as the disk.</summary>
-    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = UriSet)]
     public string DestinationUri { get; set; } = string.Empty;
 
     /// <summary>A .NET stream that takes the disk's bytes in order, zeros included, such as [Console]::OpenStandardOutput(). It stays
@@ -51,6 +52,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     /// <summary>The format; by default a file's extension decides, and raw where it says nothing. In a repository the backup that
     /// this one builds on decides, and qcow2 without one.</summary>
     [Parameter(ParameterSetName = PathSet)]
+    [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
     /// <summary>What the clusters of a qcow2 backup are compressed with; by default a file's are stored as they are, and a
@@ -72,8 +74,18 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    protected override void BeginProcessing() => OrEnd(Destination, () =>
+    protected override void BeginProcessing()
     {
+        // A destination that a script block names is known with the first chunk.
+        if (Destination.Length != 0)
+        {
+            Begin();
+        }
+    }
+
+    private void Begin() => OrEnd(Destination, () =>
+    {
+        _begunFor = Destination;
         _options = ParameterSetName switch
         {
             UriSet => new BackupOptions { Uri = ResolveUri(DestinationUri), Tls = ClientTls, MustVerify = Verify, Overwrite = Force },
@@ -88,6 +100,11 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     protected override void ProcessRecord()
     {
         SnapshotChunk chunk = InputObject!;
+        if (_options is null)
+        {
+            Begin();
+        }
+
         if (_isRefused)
         {
             return;
@@ -95,6 +112,14 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
         OrFail(() =>
         {
+            if (Destination != _begunFor)
+            {
+                throw new BlockException(
+                    BlockErrorKind.InvalidArgument,
+                    $"The chunks of one pipeline make one backup, and the destination is '{_begunFor}' for the first and '{Destination}' " +
+                    $"for the one at offset {chunk.OffsetBytes}. Name one, or read each snapshot in a pipeline of its own.");
+            }
+
             if (_writer is null)
             {
                 _writer = Wait(BackupWriter.CreateAsync(_options!, chunk, StopToken));
@@ -123,7 +148,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
                 throw new BlockException(
                     BlockErrorKind.BackupIncomplete,
                     "No chunk arrived, so no backup was made: the snapshot has nothing left to read, or nothing was piped here.",
-                    _options!.Destination);
+                    _options?.Destination);
             }
 
             Backup backup = Wait(_writer.CompleteAsync(StopToken));

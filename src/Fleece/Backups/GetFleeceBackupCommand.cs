@@ -9,38 +9,12 @@ namespace Fleece;
 [OutputType(typeof(BackupPoint))]
 public sealed class GetFleeceBackupCommand : RepositoryCommand
 {
-    private const string PathSet = "Path";
-    private const string LiteralPathSet = "LiteralPath";
-
-    /// <summary>Repositories, or files of backups; wildcards are expanded.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
-    public string[] Path { get; set; } = [];
-
-    /// <summary>Repositories, or files of backups, taken as they are.</summary>
-    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
-    [Alias("PSPath", "FullName")]
-    public string[] LiteralPath { get; set; } = [];
-
     /// <summary>Only the newest backup at or before this time.</summary>
     [Parameter]
     public DateTimeOffset? At { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
-    {
-        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
-        {
-            ForItem(path, () =>
-            {
-                foreach (string found in ParameterSetName == PathSet ? ResolveWildcards(path) : [path])
-                {
-                    ForItem(found, () => Get(found));
-                }
-            });
-        }
-    }
-
-    private void Get(string path)
+    private protected override void Process(string path)
     {
         (Repository repository, IReadOnlyList<BackupPoint> points) =
             FindPoints(path, repository => At is null ? repository.Points : [repository.FindNewest(At)]);

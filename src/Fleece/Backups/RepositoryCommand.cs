@@ -4,13 +4,13 @@ using Fleece.Backups.Repositories;
 namespace Fleece;
 
 /// <summary>What the cmdlets share that look at backups, in repositories or in files of their own.</summary>
-public abstract class RepositoryCommand : FleeceCommand
+public abstract class RepositoryCommand : PathCommand
 {
-    /// <summary>The points that a user's path means: of a folder those that the choice takes, of a backup's file that one.</summary>
-    internal (Repository Repository, IReadOnlyList<BackupPoint> Points) FindPoints(
+    /// <summary>The points that a full path means: of a folder those that the choice takes, of a backup's file that one.</summary>
+    internal static (Repository Repository, IReadOnlyList<BackupPoint> Points) FindPoints(
         string path, Func<Repository, IReadOnlyList<BackupPoint>> ofFolder)
     {
-        Repository repository = Repository.ReadAny(ResolveLiteral(path), out BackupPoint? point);
+        Repository repository = Repository.ReadAny(path, out BackupPoint? point);
         return (repository, point is null ? ofFolder(repository) : [point]);
     }
 

@@ -9,9 +9,6 @@ namespace Fleece;
 [OutputType(typeof(BackupReport))]
 public sealed class TestFleeceBackupCommand : RepositoryCommand
 {
-    private const string PathSet = "Path";
-    private const string LiteralPathSet = "LiteralPath";
-
     private readonly HashSet<string> _tested = new(StringComparer.Ordinal);
 
     // The first backup that is not good, of each chain in which one was found, by the repository and the backup that needs it.
@@ -19,34 +16,9 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     private bool _isWarned;
     private BackupTest? _test;
 
-    /// <summary>Repositories, all of whose backups are tested, or files of backups, which are tested with those they build on;
-    /// wildcards are expanded.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
-    public string[] Path { get; set; } = [];
-
-    /// <summary>The same, taken as they are.</summary>
-    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
-    [Alias("PSPath", "FullName")]
-    public string[] LiteralPath { get; set; } = [];
-
     /// <summary>Read all that the backups hold and compare it with the digests of what was backed up.</summary>
     [Parameter]
     public SwitchParameter Deep { get; set; }
-
-    /// <inheritdoc/>
-    protected override void ProcessRecord()
-    {
-        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
-        {
-            ForItem(path, () =>
-            {
-                foreach (string found in ParameterSetName == PathSet ? ResolveWildcards(path) : [path])
-                {
-                    ForItem(found, () => TestAll(found));
-                }
-            });
-        }
-    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -59,11 +31,11 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
         base.Dispose(disposing);
     }
 
-    private void TestAll(string path)
+    /// <inheritdoc/>
+    private protected override void Process(string path)
     {
-        bool isFile = false;
         (Repository repository, IReadOnlyList<BackupPoint> points) = FindPoints(path, repository => repository.Points);
-        isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path)) != repository.Path;
+        bool isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(path) != repository.Path;
         foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]).Reverse() : points)
         {
             // Objects of Get-FleeceBackup come one by one and share what they build on.

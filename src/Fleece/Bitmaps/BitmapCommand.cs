@@ -6,7 +6,8 @@ using Fleece.Disks.Bitmaps;
 namespace Fleece;
 
 /// <summary>What the cmdlets share that change the bitmaps of a disk one by one.</summary>
-public abstract class BitmapCommand : FleeceCommand
+[OutputType(typeof(Bitmap))]
+public abstract class BitmapCommand : SilentCommand
 {
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
@@ -22,6 +23,9 @@ public abstract class BitmapCommand : FleeceCommand
     /// <summary>What -WhatIf says is done.</summary>
     private protected abstract string Action { get; }
 
+    /// <summary>Whether the user wants that of this bitmap, where it may be a mistake.</summary>
+    private protected virtual bool IsWanted(Bitmap bitmap) => true;
+
     /// <summary>Does it.</summary>
     private protected abstract ValueTask ChangeAsync(DiskBitmaps bitmaps, string name);
 
@@ -35,9 +39,10 @@ public abstract class BitmapCommand : FleeceCommand
             {
                 foreach (Bitmap bitmap in BitmapSelection.FindOwn(disk, name))
                 {
-                    if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action))
+                    if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action) && IsWanted(bitmap))
                     {
                         Wait(ChangeAsync(disk.Bitmaps, bitmap.Name));
+                        Pass(bitmap);
                     }
                 }
             });

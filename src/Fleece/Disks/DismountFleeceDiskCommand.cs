@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Disks;
 
 namespace Fleece;
 
 /// <summary>Dismount-FleeceDisk: flushes and closes disks.</summary>
 [Cmdlet(VerbsData.Dismount, "FleeceDisk", SupportsShouldProcess = true)]
-public sealed class DismountFleeceDiskCommand : FleeceCommand
+[OutputType(typeof(Disk))]
+public sealed class DismountFleeceDiskCommand : SilentCommand
 {
     /// <summary>The disks' names, or the disks.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
@@ -24,10 +26,11 @@ public sealed class DismountFleeceDiskCommand : FleeceCommand
         {
             ForItem(name, () =>
             {
-                _ = Disks.Find(name);
+                Disk disk = Disks.Find(name);
                 if (ShouldProcess(name, "Dismount"))
                 {
                     Wait(Disks.DismountAsync(name, Force));
+                    Pass(disk);
                 }
             });
         }

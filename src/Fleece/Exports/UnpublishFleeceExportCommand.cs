@@ -7,7 +7,8 @@ namespace Fleece;
 
 /// <summary>Unpublish-FleeceExport: takes exports away; the disks stay mounted.</summary>
 [Cmdlet(VerbsData.Unpublish, "FleeceExport", DefaultParameterSetName = DiskSet, SupportsShouldProcess = true)]
-public sealed class UnpublishFleeceExportCommand : FleeceCommand
+[OutputType(typeof(DiskExport))]
+public sealed class UnpublishFleeceExportCommand : SilentCommand
 {
     private const string DiskSet = "Disk";
     private const string ExportSet = "InputObject";
@@ -63,6 +64,7 @@ public sealed class UnpublishFleeceExportCommand : FleeceCommand
         if (ShouldProcess(export.ToString(), "Unpublish"))
         {
             Wait(Disks.Exports.UnpublishAsync(export));
+            Pass(export);
         }
     }
 }

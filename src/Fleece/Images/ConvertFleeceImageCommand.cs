@@ -8,23 +8,19 @@ using Fleece.Nbd;
 namespace Fleece;
 
 /// <summary>Convert-FleeceImage: copies an image, with what its parents hold, into a new image.</summary>
-[Cmdlet(VerbsData.Convert, "FleeceImage", SupportsShouldProcess = true)]
+[Cmdlet(VerbsData.Convert, "FleeceImage", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(ImageInfo))]
-public sealed class ConvertFleeceImageCommand : NetworkCommand
+public sealed class ConvertFleeceImageCommand : ImageCommand
 {
     private ImageConversion? _conversion;
 
-    /// <summary>The image to copy, or an NBD URI.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
-    [Alias("PSPath", "FullName", "LiteralPath")]
-    public string Path { get; set; } = string.Empty;
-
     /// <summary>The new image's file; it appears when it is complete.</summary>
-    [Parameter(Mandatory = true, Position = 1)]
+    [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     public string DestinationPath { get; set; } = string.Empty;
 
     /// <summary>The new image's format; by default the file's extension decides, and raw where it says nothing.</summary>
     [Parameter]
+    [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
     /// <summary>The format of the image to copy, where the content must not decide it.</summary>
@@ -42,10 +38,13 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
     /// <summary>The new image's allocation unit in bytes.</summary>
     [Parameter]
     [Alias("ClusterSizeBytes")]
+    [ValidatePowerOfTwo(512, 256 * 1024 * 1024)]
+    [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public int? BlockSizeBytes { get; set; }
 
     /// <summary>Logical sector size of a new VHDX, 512 or 4096.</summary>
     [Parameter]
+    [ValidateSet("512", "4096")]
     public int? LogicalSectorSizeBytes { get; set; }
 
     /// <summary>Give every byte of a new VHD or VHDX its place in the file.</summary>
@@ -64,12 +63,13 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
     [Parameter]
     public SwitchParameter Untrusted { get; set; }
 
+    private protected override string? ForOne => nameof(DestinationPath);
+
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Path, () =>
+    private protected override void Process(string address)
     {
-        string source = ResolveAddress(Path);
         BackupOptions destination = Destination(ResolveLiteral(DestinationPath));
-        if (!ShouldProcess(source, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
+        if (!ShouldProcess(address, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
         {
             return;
         }
@@ -84,12 +84,12 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
         _conversion = Wait(ImageConversion.OpenAsync(
-            source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
+            address, opening, destination, NbdUri.IsUri(address) ? ClientTls : null, StopToken));
         try
         {
-            TellRawByName(source, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
+            TellRawByName(address, nameof(SourceFormat), SourceFormat, _conversion.SourceFormat);
             TellWarning(_conversion.TakeWarning());
-            ByteProgress progress = new(this, $"Converting {source}", _conversion.SizeBytes);
+            ByteProgress progress = new(this, $"Converting {address}", _conversion.SizeBytes);
             while (Wait(_conversion.StepAsync(StopToken)))
             {
                 progress.Report(_conversion.ArrivedBytes);
@@ -104,7 +104,7 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
         }
 
         WriteObject(Wait(Image.GetInfoAsync(destination.Path, destination.Image.Format, StopToken)));
-    });
+    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

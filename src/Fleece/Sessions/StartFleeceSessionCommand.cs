@@ -27,7 +27,8 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     /// </summary>
     [Parameter]
     [AllowEmptyCollection]
-    public object[]? Range { get; set; }
+    [RangeTransformation]
+    public BlockRange[]? Range { get; set; }
 
     /// <summary>Limits the snapshot to what this bitmap has at the instant; the rest is never copied and never read.</summary>
     [Parameter]
@@ -61,7 +62,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
         SessionOptions options = SessionOf(_disks) with
         {
             Name = Name,
-            Ranges = GetRanges(),
+            Ranges = Range,
             Bitmap = Bitmap,
             NextBitmap = NextBitmap,
             Consumers = Consumer,
@@ -71,8 +72,4 @@ public sealed class StartFleeceSessionCommand : PinningCommand
             WriteObject(Wait(Session.StartAsync(_disks, options, StopToken)), enumerateCollection: true);
         }
     });
-
-    // A pipeline without output binds as null. "No range" must not become "the whole disk" by that.
-    private BlockRange[]? GetRanges() =>
-        MyInvocation.BoundParameters.ContainsKey(nameof(Range)) ? Array.ConvertAll(Range ?? [], RangeArgument.Parse) : null;
 }

@@ -6,7 +6,8 @@ namespace Fleece;
 
 /// <summary>Stop-FleeceSession: ends sessions and deletes their temp files.</summary>
 [Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true)]
-public sealed class StopFleeceSessionCommand : FleeceCommand
+[OutputType(typeof(Session))]
+public sealed class StopFleeceSessionCommand : SilentCommand
 {
     /// <summary>Names, "DISK/NAME", or the sessions.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
@@ -40,6 +41,7 @@ public sealed class StopFleeceSessionCommand : FleeceCommand
                 }
 
                 Wait(new ValueTask(session.StopAsync(Success)));
+                Pass(session);
             });
         }
     }
