@@ -85,9 +85,9 @@ public sealed class SessionErrorTests
     [InlineData("Read-FleeceSnapshot", "SessionAmbiguous,Fleece.ReadFleeceSnapshotCommand")]
     [InlineData("Read-FleeceSnapshot a -OffsetBytes 2MB", "RangeBeyondEnd,Fleece.ReadFleeceSnapshotCommand")]
     [InlineData("Read-FleeceSnapshot a -OffsetBytes 1 -LengthBytes 1MB", "RangeBeyondEnd,Fleece.ReadFleeceSnapshotCommand")]
-    [InlineData("Read-FleeceSnapshot a -OffsetBytes -1", "RangeInvalid,Fleece.ReadFleeceSnapshotCommand")]
-    [InlineData("Read-FleeceSnapshot a -ChunkSizeBytes 1000", "ArgumentInvalid,Fleece.ReadFleeceSnapshotCommand")]
-    [InlineData("Read-FleeceSnapshot a -ChunkSizeBytes 32KB", "ArgumentInvalid,Fleece.ReadFleeceSnapshotCommand")]
+    [InlineData("Read-FleeceSnapshot a -OffsetBytes -1", "ParameterArgumentValidationError,Fleece.ReadFleeceSnapshotCommand")]
+    [InlineData("Read-FleeceSnapshot a -ChunkSizeBytes 1000", "ParameterArgumentValidationError,Fleece.ReadFleeceSnapshotCommand")]
+    [InlineData("Read-FleeceSnapshot a -ChunkSizeBytes 32KB", "ParameterArgumentValidationError,Fleece.ReadFleeceSnapshotCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./there.raw", "ImageAlreadyExists,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup ./no/folder/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
     [InlineData("Read-FleeceSnapshot a | Export-Backup nodrive:/b.raw", "ImageNotFound,Fleece.ExportFleeceBackupCommand")]
@@ -116,7 +116,7 @@ public sealed class SessionErrorTests
     [InlineData("Get-FleeceSnapshotMap nobody", "SessionNotFound,Fleece.GetFleeceSnapshotMapCommand")]
     [InlineData("Clear-FleeceSnapshot nobody -OffsetBytes 0 -LengthBytes 1", "SessionNotFound,Fleece.ClearFleeceSnapshotCommand")]
     [InlineData("Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 2MB", "RangeBeyondEnd,Fleece.ClearFleeceSnapshotCommand")]
-    [InlineData("Clear-FleeceSnapshot vm -OffsetBytes -1 -LengthBytes 1", "RangeInvalid,Fleece.ClearFleeceSnapshotCommand")]
+    [InlineData("Clear-FleeceSnapshot vm -OffsetBytes -1 -LengthBytes 1", "ParameterArgumentValidationError,Fleece.ClearFleeceSnapshotCommand")]
     [InlineData("Dismount-FleeceDisk vm", "DiskBusy,Fleece.DismountFleeceDiskCommand")]
     public void A_bad_request_to_a_session_is_reported_and_changes_nothing(string command, string errorId)
     {

@@ -12,6 +12,6 @@ internal sealed class NoScriptBlockAttribute : ArgumentTransformationAttribute
     public override object? Transform(EngineIntrinsics engineIntrinsics, object? inputData) =>
         (inputData is PSObject wrapped ? wrapped.BaseObject : inputData) is ScriptBlock block
             ? throw new ArgumentTransformationMetadataException(
-                $"It takes text, and '{{{block}}}' is a script block, which has no object to work on here. Write the text, or run the block: (& {{...}}).")
+                $"{{{block}}} is a script block, and no object of the pipeline runs it here. Write the text itself.")
             : inputData;
 }
