@@ -13,6 +13,7 @@ public abstract class PathCommand : FleeceCommand
     [Parameter(
         Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
     [SupportsWildcards]
+    [ItemPath]
     public string[] Path { get; set; } = [];
 
     /// <summary>The files, taken as they are.</summary>

@@ -35,6 +35,21 @@ Describe 'Get-FleeceImage' {
         ([pscustomobject]@{ Path = 'x[1].raw' } | Get-FleeceImage).SizeBytes | Should -Be 2MB
     }
 
+    It 'takes no other file for <Kind> that is gone, whose name looks like wildcards' -ForEach @(
+        @{ Kind = 'an image'; Given = { Get-FleeceImage -LiteralPath 'x[1].raw' } }
+        @{ Kind = 'a file'; Given = { Get-Item -LiteralPath 'x[1].raw' } }
+        @{ Kind = 'a file with all its properties selected'; Given = { Get-Item -LiteralPath 'x[1].raw' | Select-Object * } }
+    ) {
+        $null = New-FleeceImage 'x[1].raw' 2MB
+        $null = New-FleeceImage x1.raw 3MB
+        $gone = & $Given
+        Remove-Item -LiteralPath 'x[1].raw'
+
+        { $gone | Get-FleeceImage -ErrorAction Stop } | Should -Throw -ErrorId 'ImageNotFound,*'
+        { Get-FleeceImage $gone -ErrorAction Stop } | Should -Throw -ErrorId 'ImageNotFound,*'
+        { Get-FleeceImage @($gone) -ErrorAction Stop } | Should -Throw -ErrorId 'ImageNotFound,*'
+    }
+
     It 'refuses $null as a binding error' {
         { Get-FleeceImage $null } | Should -Throw -ErrorId 'ParameterArgumentValidationErrorNullNotAllowed,*'
     }

@@ -83,6 +83,20 @@ Describe 'Restore-FleeceBackup' {
             Dismount-FleeceDisk guest
         }
 
+        It 'takes the backup from the pipeline: <Kind>' -ForEach @(
+            @{ Kind = 'a backup'; Given = { Get-FleeceBackup ./backups } }
+            @{ Kind = 'a row'; Given = { [pscustomobject]@{ Path = './backups' } } }
+            @{ Kind = 'a folder'; Given = { Get-Item ./backups } }
+            @{ Kind = 'a row with the destination'; Given = { [pscustomobject]@{ Path = './backups'; DestinationUri = $uri } } }
+        ) {
+            $destination = @{ DestinationUri = $uri }
+            if ($Kind -like '*destination') { $destination = @{} }
+
+            & $Given | Restore-FleeceBackup @destination -Force -ErrorAction Stop
+
+            (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
+        }
+
         It 'overwrites with -Force, and tells of the export with -PassThru' {
             $export = Restore-FleeceBackup ./backups -DestinationUri $uri -Force -PassThru
 

@@ -29,7 +29,7 @@ internal sealed class ValidatePowerOfTwoAttribute(long minimum, long maximum) : 
     }
 }
 
-/// <summary>Offers the sizes that a parameter with <see cref="ValidatePowerOfTwoAttribute"/> takes, as PowerShell writes them: 64KB.</summary>
+/// <summary>Offers what a parameter with <see cref="ValidatePowerOfTwoAttribute"/> takes, as PowerShell writes it: 64KB.</summary>
 public sealed class PowerOfTwoCompleter : IArgumentCompleter
 {
     private static readonly string[] Units = ["", "KB", "MB", "GB"];

@@ -25,6 +25,7 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     [Parameter(
         Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathToUriSet)]
     [SupportsWildcards]
+    [ItemPath]
     public string Path { get; set; } = string.Empty;
 
     /// <summary>The same, taken as it is.</summary>
@@ -152,7 +153,8 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
             return Confirms($"All that the export '{uri}' holds is overwritten.");
         }
 
-        if (!File.Exists(options.DestinationPath) || Ask($"The file '{options.DestinationPath}' exists, and is replaced.") is not { } answer)
+        string path = options.DestinationPath;
+        if (!File.Exists(path) || Ask($"The file '{path}' exists, and is replaced.") is not { } answer)
         {
             return true;
         }

@@ -16,6 +16,6 @@ public abstract class ForgettingBitmapCommand : BitmapCommand
     private protected sealed override bool IsWanted(Bitmap bitmap) =>
         Force || bitmap.BaselineId is null || bitmap.State == BitmapState.Untrusted || bitmap.Session is not null || bitmap.IsOfParent ||
         Confirms(
-            $"A backup counts from the bitmap '{bitmap.Name}' of the disk '{bitmap.Disk}': without what it has recorded the next one is a " +
+            $"A backup counts from the bitmap '{bitmap.Name}' of '{bitmap.Disk.Name}': without what it has recorded the next one is a " +
             "full backup.");
 }

@@ -18,6 +18,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     [Parameter(
         Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
     [SupportsWildcards]
+    [ItemPath]
     public string[] Path { get; set; } = [];
 
     /// <summary>Image files or URIs of NBD exports, taken as they are.</summary>

@@ -52,7 +52,8 @@ public sealed class ClearFleeceSnapshotCommand : SilentCommand
         bool isForOne = _isConsumerNamed || !string.IsNullOrEmpty(Consumer);
         SessionConsumer? consumer = isForOne ? session.FindConsumer(Consumer ?? string.Empty) : null;
         string whose = consumer is null ? string.Empty : $" for {consumer}";
-        if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}{whose}") && IsWanted(session, consumer, range))
+        if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}{whose}") &&
+            IsWanted(session, consumer, range))
         {
             Wait((consumer?.Snapshot ?? session.Snapshot).DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
             Pass(session);
