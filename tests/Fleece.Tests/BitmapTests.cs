@@ -113,7 +113,7 @@ public sealed class BitmapTests
     public void Bitmaps_are_piped_as_they_are_and_patterns_mean_all_that_fit()
     {
         using ModuleRunspace shell = new();
-        shell.Run(Vm + "$null = New-FleeceBitmap vm weekly; Get-FleeceBitmap vm *ly | Disable-FleeceBitmap");
+        shell.Run(Vm + "$null = New-FleeceBitmap vm weekly; Get-FleeceBitmap vm *ly | Disable-FleeceBitmap -Force");
         Assert.All(shell.Run("Get-FleeceBitmap"), bitmap => Assert.Equal(BitmapState.Disabled, ((Bitmap)bitmap).State));
 
         shell.Run("Enable-FleeceBitmap vm w*; Remove-FleeceBitmap vm d*");

@@ -87,12 +87,8 @@ Describe 'Restore-FleeceBackup' {
             @{ Kind = 'a backup'; Given = { Get-FleeceBackup ./backups } }
             @{ Kind = 'a row'; Given = { [pscustomobject]@{ Path = './backups' } } }
             @{ Kind = 'a folder'; Given = { Get-Item ./backups } }
-            @{ Kind = 'a row with the destination'; Given = { [pscustomobject]@{ Path = './backups'; DestinationUri = $uri } } }
         ) {
-            $destination = @{ DestinationUri = $uri }
-            if ($Kind -like '*destination') { $destination = @{} }
-
-            & $Given | Restore-FleeceBackup @destination -Force -ErrorAction Stop
+            & $Given | Restore-FleeceBackup -DestinationUri { $uri } -Force -ErrorAction Stop
 
             (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
         }
