@@ -8,6 +8,20 @@ namespace Fleece.Nbd.Client;
 /// <summary>What the server of an export tells of it.</summary>
 public sealed record NbdImageInfo
 {
+    // Source: NBD protocol, "Transmission flags".
+    private static readonly (TransmissionFlags Flag, string Name)[] Offers =
+    [
+        (TransmissionFlags.SendFlush, "FLUSH"),
+        (TransmissionFlags.SendFua, "FUA"),
+        (TransmissionFlags.SendTrim, "TRIM"),
+        (TransmissionFlags.SendWriteZeroes, "WRITE_ZEROES"),
+        (TransmissionFlags.SendFastZero, "FAST_ZERO"),
+        (TransmissionFlags.SendCache, "CACHE"),
+        (TransmissionFlags.SendDf, "DF"),
+        (TransmissionFlags.CanMultiConn, "MULTI_CONN"),
+        (TransmissionFlags.Rotational, "ROTATIONAL"),
+    ];
+
     /// <summary>The URI.</summary>
     public required string Path { get; init; }
 
@@ -21,10 +35,10 @@ public sealed record NbdImageInfo
     /// </summary>
     public long? MinimumBlockSizeBytes { get; init; }
 
-    /// <summary>The size of requests that suits the server best; null as before.</summary>
+    /// <summary>The size of requests that suits the server best; null likewise.</summary>
     public long? PreferredBlockSizeBytes { get; init; }
 
-    /// <summary>The largest read or write, 4294967295 for no limit; null as before.</summary>
+    /// <summary>The largest read or write, 4294967295 for no limit; null likewise.</summary>
     public long? MaximumBlockSizeBytes { get; init; }
 
     /// <summary>What the server offers beside reading, by the names of the protocol's flags: FLUSH, FUA, TRIM and so on.</summary>
@@ -45,6 +59,12 @@ public sealed record NbdImageInfo
         await using (node.ConfigureAwait(false))
         {
             AgreedExport agreed = node.Agreed;
+            Dictionary<string, string> identity = [];
+            foreach ((string key, string value) in node.Identity)
+            {
+                identity[PrintableText.Of(key)] = PrintableText.Of(value);
+            }
+
             return new NbdImageInfo
             {
                 Path = uri.ToString(),
@@ -55,22 +75,8 @@ public sealed record NbdImageInfo
                 MaximumBlockSizeBytes = agreed.BlockSizesBytes?.Maximum,
                 Features = [.. Offers.Where(offer => agreed.Offers(offer.Flag)).Select(offer => offer.Name)],
                 Contexts = [.. (agreed.Contexts ?? []).Select(name => PrintableText.Of(name))],
-                Identity = node.Identity.ToDictionary(pair => PrintableText.Of(pair.Key), pair => PrintableText.Of(pair.Value)),
+                Identity = identity,
             };
         }
     }
-
-    // Source: NBD protocol, "Transmission flags".
-    private static readonly (TransmissionFlags Flag, string Name)[] Offers =
-    [
-        (TransmissionFlags.SendFlush, "FLUSH"),
-        (TransmissionFlags.SendFua, "FUA"),
-        (TransmissionFlags.SendTrim, "TRIM"),
-        (TransmissionFlags.SendWriteZeroes, "WRITE_ZEROES"),
-        (TransmissionFlags.SendFastZero, "FAST_ZERO"),
-        (TransmissionFlags.SendCache, "CACHE"),
-        (TransmissionFlags.SendDf, "DF"),
-        (TransmissionFlags.CanMultiConn, "MULTI_CONN"),
-        (TransmissionFlags.Rotational, "ROTATIONAL"),
-    ];
 }

@@ -8,7 +8,7 @@ using System.Reflection;
 
 namespace Fleece;
 
-/// <summary>Takes the powers of two within bounds; <see cref="PowerOfTwoCompleter"/> offers them.</summary>
+/// <summary>Takes the powers of two within bounds, and null for none; <see cref="PowerOfTwoCompleter"/> offers them.</summary>
 /// <param name="minimum">The smallest of them.</param>
 /// <param name="maximum">The largest of them.</param>
 [AttributeUsage(AttributeTargets.Property)]
@@ -19,12 +19,12 @@ internal sealed class ValidatePowerOfTwoAttribute(long minimum, long maximum) : 
     public long Maximum => maximum;
 
     /// <inheritdoc/>
-    protected override void Validate(object arguments, EngineIntrinsics engineIntrinsics)
+    protected override void Validate(object? arguments, EngineIntrinsics engineIntrinsics)
     {
-        long value = Convert.ToInt64(arguments, CultureInfo.InvariantCulture);
-        if (value < minimum || value > maximum || !BitOperations.IsPow2(value))
+        if (arguments is not null && Convert.ToInt64(arguments, CultureInfo.InvariantCulture) is var value &&
+            (value < minimum || value > maximum || !BitOperations.IsPow2(value)))
         {
-            throw new ValidationMetadataException($"{value} is no power of two from {minimum} to {maximum}.");
+            throw new ValidationMetadataException($"A power of two from {minimum} to {maximum} is needed, and {value} is none.");
         }
     }
 }
