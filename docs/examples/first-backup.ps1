@@ -133,7 +133,7 @@ try {
     # A backup of a small disk takes so little time that the guests may need a moment more to change it.
     while ((Measure-Written $control) -lt $writtenBefore + 100) { [Threading.Thread]::Sleep(1) }
     'Copied   {0} of old data kept for the session, {1} guest writes since the instant' -f
-        (Format-MiB $session.CopiedBytes), ((Measure-Written $control) - $writtenBefore)
+        (Format-MiB (Get-FleeceSession $session).CopiedBytes), ((Measure-Written $control) - $writtenBefore)
     Stop-FleeceSession $session
     $control.Stop = $true
     foreach ($writer in $writers) { $null = $writer.Shell.EndInvoke($writer.Running) }

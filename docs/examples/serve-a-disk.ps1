@@ -88,6 +88,7 @@ try {
     $path = [IO.Path]::Combine($folder, 'backup.qcow2')
     $backup = Read-FleeceSnapshot -Uri "nbd+unix:///vm/nightly?socket=$socket" -DiscardConsumed | Export-Backup -DestinationPath $path
     Wait-Written ($control.Written + 100)
+    $session = Get-FleeceSession $session # What an object says is of the moment at which it was asked for.
     'Backup   {0:N1} MiB of data in {1:N2} s, {2:N1} MiB of old data kept meanwhile, {3:N1} MiB consumed' -f
         ($backup.DataBytes / 1MB), $backup.Duration.TotalSeconds, ($session.CopiedBytes / 1MB), ($session.ConsumedBytes / 1MB)
     Stop-FleeceSession $session

@@ -145,6 +145,9 @@ public enum BlockErrorKind
     /// <summary>The file that keeps a disk's bitmaps, or the image's own table of them, can't be used.</summary>
     BitmapStoreUnusable,
 
+    /// <summary>A record is of an earlier thing than the one that has its name now.</summary>
+    RecordStale,
+
     /// <summary>Chunks of another snapshot were sent to a backup that had begun.</summary>
     ForeignChunk,
 

@@ -62,6 +62,7 @@ public static class BlockErrorTable
         new(BlockErrorKind.BitmapUntrusted, "BitmapUntrusted", "InvalidData", WireErrno.Io),
         new(BlockErrorKind.BitmapOfParent, "BitmapOfParent", "InvalidOperation", WireErrno.Io),
         new(BlockErrorKind.BitmapStoreUnusable, "BitmapStoreUnusable", "InvalidData", WireErrno.Io),
+        new(BlockErrorKind.RecordStale, "RecordStale", "InvalidOperation", WireErrno.Io),
         new(BlockErrorKind.ForeignChunk, "ChunkOfAnotherSnapshot", "InvalidData", WireErrno.Io),
         new(BlockErrorKind.ChunkUsed, "ChunkAlreadyUsed", "InvalidOperation", WireErrno.Io),
         new(BlockErrorKind.BackupIncomplete, "BackupIncomplete", "InvalidData", WireErrno.Io),

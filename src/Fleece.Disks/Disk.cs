@@ -55,6 +55,9 @@ public sealed partial class Disk : IAsyncDisposable
     /// <summary>The name cmdlets and exports use.</summary>
     public string Name { get; }
 
+    /// <summary>The identity of this mount, by which a record of an earlier one is told.</summary>
+    internal Guid MountId { get; } = Guid.NewGuid();
+
     /// <summary>The image file, or the export's URI.</summary>
     public string Path { get; }
 

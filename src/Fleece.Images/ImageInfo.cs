@@ -66,13 +66,13 @@ public sealed record ImageInfo
     public ImageCompression? Compression { get; init; }
 
     /// <summary>The optional features the image uses, by the names of its specification.</summary>
-    public IReadOnlyList<string> Features { get; init; } = [];
+    public IReadOnlyList<string> Features { get; init => field = Array.AsReadOnly<string>([.. value]); } = [];
 
     /// <summary>The internal snapshots, oldest first.</summary>
-    public IReadOnlyList<ImageSnapshot> Snapshots { get; init; } = [];
+    public IReadOnlyList<ImageSnapshot> Snapshots { get; init => field = Array.AsReadOnly<ImageSnapshot>([.. value]); } = [];
 
     /// <summary>The persistent dirty bitmaps in the image.</summary>
-    public IReadOnlyList<ImageBitmap> Bitmaps { get; init; } = [];
+    public IReadOnlyList<ImageBitmap> Bitmaps { get; init => field = Array.AsReadOnly<ImageBitmap>([.. value]); } = [];
 
     /// <summary>True when the image names exactly this file as its parent; of null, when it names none.</summary>
     public bool HasParent(string? path) => _parentPath == path;

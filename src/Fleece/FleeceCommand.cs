@@ -306,7 +306,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     private BlockException NotAFile(string uri)
     {
         string? parameter = MyInvocation.BoundParameters
-            .FirstOrDefault(pair => pair.Value is string text ? text == uri : pair.Value is string[] texts && texts.Contains(uri)).Key;
+            .FirstOrDefault(pair => (pair.Value as Array ?? new[] { pair.Value }).Cast<object?>().Any(item => item?.ToString() == uri)).Key;
         string advice = parameter == "DestinationPath" && MyInvocation.MyCommand.Parameters.ContainsKey("DestinationUri")
             ? "Name an export with -DestinationUri."
             : "Name a file.";

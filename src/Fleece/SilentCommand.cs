@@ -11,11 +11,11 @@ public abstract class SilentCommand : FleeceCommand
     public SwitchParameter PassThru { get; set; }
 
     /// <summary>Writes it where -PassThru asks for it.</summary>
-    private protected void Pass(object changed)
+    private protected void Pass(Func<object> changed)
     {
         if (PassThru)
         {
-            WriteObject(changed);
+            WriteObject(changed());
         }
     }
 }

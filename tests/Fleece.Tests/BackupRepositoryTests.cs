@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
-using Fleece.Backups.Writing;
 using Fleece.Images;
 
 namespace Fleece.Tests;
@@ -44,7 +44,7 @@ public sealed class BackupRepositoryTests
             }
             """);
 
-        Backup[] backups = Array.ConvertAll(output, item => (Backup)item);
+        BackupInfo[] backups = Array.ConvertAll(output, item => (BackupInfo)item);
         Assert.Equal([BackupKind.Full, BackupKind.Incremental, BackupKind.Incremental], backups.Select(backup => backup.Point!.Kind));
         Assert.Equal([1 << 20, 65536, 65536], backups.Select(backup => backup.DataBytes + (backup.Point!.Kind == BackupKind.Full ? 0 : backup.ZeroBytes)));
         Assert.All(backups, backup => Assert.True(backup.IsVerified));
@@ -56,7 +56,7 @@ public sealed class BackupRepositoryTests
     {
         using ModuleRunspace shell = new();
 
-        Backup backup = shell.Run<Backup>(Vm +
+        BackupInfo backup = shell.Run<BackupInfo>(Vm +
             """
             $null = New-FleeceBitmap vm daily
             $null = Start-FleeceSession vm -Bitmap daily

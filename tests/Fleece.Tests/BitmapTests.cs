@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Management.Automation;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece.Tests;
 
@@ -30,9 +31,9 @@ public sealed class BitmapTests
         {
             shell.Run($"{Tonight}; Write-FleeceDisk vm {128 + 64 * night}KB ([byte[]] 1); Stop-FleeceSession vm -Success");
 
-            Bitmap bitmap = shell.Run<Bitmap>("Get-FleeceBitmap vm");
+            BitmapInfo bitmap = shell.Run<BitmapInfo>("Get-FleeceBitmap vm -Ranges");
             Assert.Equal(("daily", 65536), (bitmap.Name, bitmap.DirtyBytes));
-            Assert.Equal((128 + 64 * night) * 1024, Assert.Single(bitmap.GetDirtyRanges()).OffsetBytes);
+            Assert.Equal((128 + 64 * night) * 1024, Assert.Single(bitmap.Ranges!).OffsetBytes);
         }
     }
 
@@ -67,7 +68,7 @@ public sealed class BitmapTests
         ErrorRecord error = shell.Reports(command);
 
         Assert.Equal(errorId, error.FullyQualifiedErrorId);
-        Assert.Equal(65536, shell.Run<Bitmap>("Get-FleeceBitmap vm daily").DirtyBytes);
+        Assert.Equal(65536, shell.Run<BitmapInfo>("Get-FleeceBitmap vm daily").DirtyBytes);
     }
 
     [Theory]
@@ -84,7 +85,7 @@ public sealed class BitmapTests
         ErrorRecord error = shell.Ends(command);
 
         Assert.Equal($"{errorId},Fleece.StartFleeceSessionCommand", error.FullyQualifiedErrorId);
-        Bitmap bitmap = shell.Run<Bitmap>("Get-FleeceBitmap");
+        BitmapInfo bitmap = shell.Run<BitmapInfo>("Get-FleeceBitmap");
         Assert.Equal(("daily", BitmapState.Recording, 65536), (bitmap.Name, bitmap.State, bitmap.DirtyBytes));
         Assert.Empty(shell.Run("Get-FleeceSession"));
         Assert.Empty(Directory.GetFiles(shell.Folder.Path, "*.fleece-temp"));
@@ -99,13 +100,14 @@ public sealed class BitmapTests
 
         string warning = shell.Run<string>(
             "$null = Mount-FleeceDisk ./vm.raw -WarningVariable warned -WarningAction SilentlyContinue; \"$warned\"");
-        Bitmap bitmap = shell.Run<Bitmap>("Get-FleeceBitmap");
+        BitmapInfo bitmap = shell.Run<BitmapInfo>("Get-FleeceBitmap");
 
         Assert.Contains("vm: The bitmap 'daily' can't be trusted.", warning, StringComparison.Ordinal);
         Assert.Equal(BitmapState.Untrusted, bitmap.State);
         Assert.Equal(
             "BitmapUntrusted,Fleece.StartFleeceSessionCommand", shell.Ends("Start-FleeceSession vm -Bitmap daily").FullyQualifiedErrorId);
         shell.Run("Get-FleeceBitmap | Clear-FleeceBitmap; $null = Start-FleeceSession vm -Bitmap daily");
+        bitmap = shell.Run<BitmapInfo>("Get-FleeceBitmap");
         Assert.Equal((BitmapState.Frozen, null), (bitmap.State, bitmap.Reason));
     }
 
@@ -114,11 +116,11 @@ public sealed class BitmapTests
     {
         using ModuleRunspace shell = new();
         shell.Run(Vm + "$null = New-FleeceBitmap vm weekly; Get-FleeceBitmap vm *ly | Disable-FleeceBitmap -Force");
-        Assert.All(shell.Run("Get-FleeceBitmap"), bitmap => Assert.Equal(BitmapState.Disabled, ((Bitmap)bitmap).State));
+        Assert.All(shell.Run("Get-FleeceBitmap"), bitmap => Assert.Equal(BitmapState.Disabled, ((BitmapInfo)bitmap).State));
 
         shell.Run("Enable-FleeceBitmap vm w*; Remove-FleeceBitmap vm d*");
 
-        Assert.Equal(BitmapState.Recording, shell.Run<Bitmap>("Get-FleeceBitmap").State);
+        Assert.Equal(BitmapState.Recording, shell.Run<BitmapInfo>("Get-FleeceBitmap").State);
     }
 
     [Fact]

@@ -2,7 +2,6 @@
 using System.Management.Automation;
 using System.Management.Automation.Runspaces;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks;
 
 namespace Fleece.Tests;
 
@@ -22,7 +21,7 @@ public sealed class ConsumerTests
     public async Task Two_jobs_back_up_one_session_at_their_own_pace_while_the_guest_writes()
     {
         using ModuleRunspace shell = new();
-        Session session = shell.Run<Session>(Vm + "Write-FleeceDisk vm 0 ([byte[]](8) * 4MB); $session");
+        shell.Run(Vm + "Write-FleeceDisk vm 0 ([byte[]](8) * 4MB)");
         InitialSessionState state = InitialSessionState.CreateDefault2();
         state.ImportPSModule([Path.Combine(AppContext.BaseDirectory, "Fleece.psd1")]);
         using Runspace other = RunspaceFactory.CreateRunspace(state);
@@ -40,8 +39,8 @@ public sealed class ConsumerTests
         await running;
 
         Assert.Empty(offsite.Streams.Error);
-        Assert.Equal([new SnapshotRun(0, 4 * 1024 * 1024, SnapshotRunState.Consumed)], session.GetRuns());
-        Assert.Equal(0, session.TempUsedBytes);
+        Assert.Equal([new SnapshotRun(0, 4 * 1024 * 1024, SnapshotRunState.Consumed)], shell.Run("Get-FleeceSnapshotMap vm"));
+        Assert.Equal(0, shell.Run<long>("(Get-FleeceSession vm).TempUsedBytes"));
         Assert.True(shell.Run<bool>("(Compare-FleeceImage ./local.raw ./offsite.qcow2).AreEqual"));
         Assert.All(await File.ReadAllBytesAsync(shell.File("local.raw")), value => Assert.Equal((byte)7, value));
         other.Close();
@@ -56,11 +55,11 @@ public sealed class ConsumerTests
             """
             Write-FleeceDisk vm 0 ([byte[]](8) * 4MB)
             $null = Read-FleeceSnapshot vm -Consumer local -DiscardConsumed | Export-Backup ./local.raw
-            $session.ConsumedBytes, $session.TempUsedBytes
-            $session.Consumers | & { process { "$_ $($_.ConfirmedBytes) $($_.RemainingBytes)" } }
+            (Get-FleeceSession $session).ConsumedBytes, (Get-FleeceSession $session).TempUsedBytes
+            (Get-FleeceSession $session).Consumers | & { process { "$_ $($_.ConfirmedBytes) $($_.RemainingBytes)" } }
             @(Read-FleeceSnapshot vm -Consumer local).Count
             $null = Read-FleeceSnapshot vm -Consumer offsite -DiscardConsumed -LengthBytes 1MB | & { process { $_.Dispose() } }
-            $session.ConsumedBytes, $session.TempUsedBytes
+            (Get-FleeceSession $session).ConsumedBytes, (Get-FleeceSession $session).TempUsedBytes
             """);
 
         Assert.Equal(
@@ -79,7 +78,7 @@ public sealed class ConsumerTests
         object[] rest = shell.Run($"{Read} | & {{ process {{ $_.OffsetBytes; $_.Data[0] }} }}");
 
         Assert.Equal([2L << 20, (byte)7, 3L << 20, (byte)7], rest);
-        Assert.Equal(0L, shell.Run<long>("$session.ConsumedBytes"));
+        Assert.Equal(0L, shell.Run<long>("(Get-FleeceSession $session).ConsumedBytes"));
     }
 
     [Fact]
@@ -94,7 +93,7 @@ public sealed class ConsumerTests
             "$(Get-FleeceSnapshotMap vm -Consumer local | & { process { "$($_.State) $($_.LengthBytes)" } })"
             "$(Get-FleeceSnapshotMap vm | & { process { "$($_.State) $($_.LengthBytes)" } })"
             Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 2MB -Force
-            $session.Consumers.ConfirmedBytes
+            (Get-FleeceSession $session).Consumers.ConfirmedBytes
             """);
 
         Assert.Equal(["Consumed 1048576 Untouched 3145728", "Consumed 524288 Untouched 3670016", 2L << 20, 2L << 20], told);
@@ -112,7 +111,7 @@ public sealed class ConsumerTests
         shell.Run(Vm + "$null = Start-FleeceSession vm plain");
 
         Assert.Equal(id, shell.Ends(command).FullyQualifiedErrorId);
-        Assert.Equal(0L, shell.Run<long>("$session.ConsumedBytes"));
+        Assert.Equal(0L, shell.Run<long>("(Get-FleeceSession $session).ConsumedBytes"));
     }
 
     // An undefined variable must not mean "for all of them".
@@ -128,7 +127,7 @@ public sealed class ConsumerTests
         ErrorRecord error = shell.Reports($"Clear-FleeceSnapshot vm -Consumer {consumer} -OffsetBytes 0 -LengthBytes 1MB");
 
         Assert.Equal("ConsumerNotFound,Fleece.ClearFleeceSnapshotCommand", error.FullyQualifiedErrorId);
-        Assert.Equal(0L, shell.Run<long>("$session.ConsumedBytes"));
+        Assert.Equal(0L, shell.Run<long>("(Get-FleeceSession $session).ConsumedBytes"));
     }
 
     [Fact]
@@ -144,8 +143,8 @@ public sealed class ConsumerTests
             $null = Read-FleeceSnapshot -Uri $uri -DiscardConsumed -LengthBytes 1MB | & { process { $_.Dispose() } }
             @(Read-FleeceSnapshot -Uri $uri)[0].OffsetBytes
             @(Read-FleeceSnapshot -Uri ('nbd+unix:///vm/vm?socket=' + "$folder/s"))[0].OffsetBytes
-            $session.Consumers.ConfirmedBytes
-            $session.ConsumedBytes
+            (Get-FleeceSession $session).Consumers.ConfirmedBytes
+            (Get-FleeceSession $session).ConsumedBytes
             """);
 
         Assert.Equal(["vm", "vm/vm", "vm/vm/local", "vm/vm/offsite", 1L << 20, 0L, 0L, 1L << 20, 0L], told);

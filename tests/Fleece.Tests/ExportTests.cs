@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using System.Net.Sockets;
-using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
 
 namespace Fleece.Tests;
 
@@ -20,7 +20,7 @@ public sealed class ExportTests
     public void A_disk_is_mounted_and_served_in_one_go()
     {
         using ModuleRunspace shell = new();
-        DiskExport export = shell.Run<DiskExport>(Vm + "Get-FleeceExport");
+        ExportInfo export = shell.Run<ExportInfo>(Vm + "Get-FleeceExport");
 
         Assert.Equal($"nbd+unix:///vm?socket={shell.File("s")}", Uri.UnescapeDataString(export.ToString()));
     }
@@ -233,7 +233,7 @@ public sealed class ExportTests
     public void What_is_published_is_served_to_whoever_connects()
     {
         using ModuleRunspace shell = new();
-        DiskExport export = shell.Run<DiskExport>(
+        ExportInfo export = shell.Run<ExportInfo>(
             "$null = New-FleeceImage ./vm.raw 1MB; Mount-FleeceDisk ./vm.raw | Publish-FleeceExport -ListenUri 'nbd://localhost:0'");
 
         using TcpClient client = new("localhost", export.Uri.Port);

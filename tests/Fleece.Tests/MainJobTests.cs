@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Backups.Writing;
+using Fleece.Backups.Records;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks;
+using Fleece.Disks.Records;
 using Fleece.Images;
 
 namespace Fleece.Tests;
@@ -37,7 +37,7 @@ public sealed class MainJobTests
             Read-FleeceDisk b 0 64KB
             """);
 
-        Backup backup = Assert.IsType<Backup>(output[0]);
+        BackupInfo backup = Assert.IsType<BackupInfo>(output[0]);
         Assert.Equal((byte[])output[1], (byte[])output[2]);
         Assert.Equal(new byte[64 * 1024], (byte[])output[3]);
         Assert.Equal(shell.File($"b.{backupFormat}"), backup.Path);
@@ -152,7 +152,7 @@ public sealed class MainJobTests
         shell.Run(Vm() + "$old = Start-FleeceSession vm; Stop-FleeceSession $old; $null = Start-FleeceSession vm");
 
         Assert.Equal(
-            "SessionNotFound,Fleece.StopFleeceSessionCommand", shell.Reports("Stop-FleeceSession $old").FullyQualifiedErrorId);
+            "RecordStale,Fleece.StopFleeceSessionCommand", shell.Reports("Stop-FleeceSession $old").FullyQualifiedErrorId);
         Assert.Single(shell.Run("Get-FleeceSession"));
     }
 
@@ -213,7 +213,7 @@ public sealed class MainJobTests
             Dismount-FleeceDisk vm -Force -WhatIf
             """);
 
-        Assert.Equal(0, shell.Run<Session>("Get-FleeceSession").ConsumedBytes);
+        Assert.Equal(0, shell.Run<SessionInfo>("Get-FleeceSession").ConsumedBytes);
         Assert.DoesNotContain(Directory.GetFiles(shell.Folder.Path), path => path.EndsWith("new.raw", StringComparison.Ordinal) ||
             Path.GetFileName(path).StartsWith("b.raw", StringComparison.Ordinal));
     }

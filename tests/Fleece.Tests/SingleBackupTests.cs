@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
-using Fleece.Backups.Writing;
 
 namespace Fleece.Tests;
 
@@ -230,7 +230,7 @@ public sealed class SingleBackupTests
             Write-FleeceDisk vm 1MB ([byte[]](7) * 1MB)
             """ + $"\n$null = Start-FleeceSession vm {limit}; $null = Read-FleeceSnapshot | Export-Backup ./b.qcow2");
 
-        Assert.Equal(kind, shell.Run<BackupPoint>("Get-FleeceBackup ./b.qcow2").Kind.ToString());
+        Assert.Equal(kind, shell.Run<BackupPointInfo>("Get-FleeceBackup ./b.qcow2").Kind.ToString());
         Assert.True(shell.Run<BackupReport>("Test-FleeceBackup ./b.qcow2 -Deep").IsGood);
         ErrorRecord error = shell.Reports("Restore-FleeceBackup ./b.qcow2 ./r.raw");
         shell.Run("$null = Restore-FleeceBackup ./b.qcow2 ./part.raw -OffsetBytes 1MB -LengthBytes 1MB");
@@ -246,7 +246,7 @@ public sealed class SingleBackupTests
         shell.Run(Vm);
         using PowerShell run = PowerShell.Create(shell.Runspace);
 
-        Backup backup = Assert.IsType<Backup>(run
+        BackupInfo backup = Assert.IsType<BackupInfo>(run
             .AddScript("@(Read-FleeceSnapshot) + @(Read-FleeceSnapshot -OffsetBytes 1MB) | Export-Backup ./b.raw").Invoke().Single().BaseObject);
 
         Assert.Null(backup.Point);

@@ -20,7 +20,7 @@ Describe 'Dirty bitmaps' {
         $null = Mount-FleeceDisk "./other.$_" -WarningVariable warned
 
         $warned | Should -BeNullOrEmpty
-        $ranges = @((Get-FleeceBitmap other daily).GetDirtyRanges())
+        $ranges = @((Get-FleeceBitmap other daily -Ranges).Ranges)
         $ranges.OffsetBytes | Should -Be 1MB
         $ranges.LengthBytes | Should -Be 4KB
     }
@@ -33,7 +33,7 @@ Describe 'Dirty bitmaps' {
             Stop-FleeceSession $session -Success
 
             (Get-FleeceBitmap vm).Name | Should -Be daily
-            (Get-FleeceBitmap vm daily).GetDirtyRanges().OffsetBytes | Should -Be ($night * 64KB)
+            (Get-FleeceBitmap vm daily -Ranges).Ranges.OffsetBytes | Should -Be ($night * 64KB)
         }
     }
 
@@ -43,7 +43,7 @@ Describe 'Dirty bitmaps' {
         Write-FleeceDisk vm 1MB ([byte[]] 1)
         Stop-FleeceSession $session
 
-        (Get-FleeceBitmap vm).GetDirtyRanges().OffsetBytes | Should -Be 0, 1MB
+        (Get-FleeceBitmap vm -Ranges).Ranges.OffsetBytes | Should -Be 0, 1MB
     }
 
     It 'are merged, disabled and removed through the pipeline' {
@@ -93,7 +93,7 @@ Describe 'Dirty bitmaps' {
 
         $null = New-FleeceBitmap top all -Disabled
         Merge-FleeceBitmap top all daily
-        (Get-FleeceBitmap top all).GetDirtyRanges().OffsetBytes | Should -Be 1MB
+        (Get-FleeceBitmap top all -Ranges).Ranges.OffsetBytes | Should -Be 1MB
         (Start-FleeceSession top -Bitmap all).State | Should -Be Active
     }
 

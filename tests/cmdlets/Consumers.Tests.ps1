@@ -25,7 +25,7 @@ Describe 'Two consumers of one session' {
 
         $backups.Session | Should -Be 'vm/vm', 'vm/vm'
         (Get-FleeceSnapshotMap vm).State | Should -Be 'Consumed'
-        $session.TempUsedBytes | Should -Be 0
+        (Get-FleeceSession $session).TempUsedBytes | Should -Be 0
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/local.raw")) $instant | Should -BeTrue
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/offsite.raw")) $instant | Should -BeTrue
     }
@@ -33,9 +33,9 @@ Describe 'Two consumers of one session' {
     It 'the session keeps what one of them still needs' {
         Read-FleeceSnapshot vm -Consumer local -DiscardConsumed | ForEach-Object Dispose
 
-        $session.ConsumedBytes | Should -Be 0
-        $session.TempUsedBytes | Should -Be 2MB
-        $session.Consumers.RemainingBytes | Should -Be 0, 2MB
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 0
+        (Get-FleeceSession $session).TempUsedBytes | Should -Be 2MB
+        (Get-FleeceSession $session).Consumers.RemainingBytes | Should -Be 0, 2MB
         Read-FleeceSnapshot vm -Consumer local | Should -BeNullOrEmpty
         (Read-FleeceSnapshot vm -Consumer offsite)[0].Data[0] | Should -Be $instant[0]
         (Get-FleeceSnapshotMap vm -Consumer local).State | Should -Be 'Consumed'
@@ -46,7 +46,7 @@ Describe 'Two consumers of one session' {
 
         Clear-FleeceSnapshot vm -Consumer offsite -OffsetBytes 0 -LengthBytes $session.SizeBytes -ErrorAction Stop
 
-        $session.TempUsedBytes | Should -Be 0
+        (Get-FleeceSession $session).TempUsedBytes | Should -Be 0
     }
 
     It 'the table shows how far each is' {

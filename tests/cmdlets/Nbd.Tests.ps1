@@ -41,7 +41,7 @@ $null = Mount-FleeceDisk ./store.qcow2 -ListenUri 'nbd+unix:///?socket=other.soc
 Set-Content ready.new 'ready'
 Move-Item ready.new ready
 while (-not (Test-Path stop) -and (Get-Process -Id $Parent -ErrorAction Ignore)) { Start-Sleep -Milliseconds 50 }
-Set-Content consumed $session.ConsumedBytes
+Set-Content consumed (Get-FleeceSession $session).ConsumedBytes
 '@
         $program, $first = @(Get-PowerShellCommand)
         $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', 'server.ps1', "`"$(Get-ModuleUnderTest)`"", $PID | Where-Object { $_ }
@@ -86,10 +86,10 @@ Describe 'An export' {
         $export.Uris.ExportName | Should -Be 'vm'
 
         $null = Start-FleeceSession vm -Name nightly
-        $export.Uris.ExportName | Should -Be 'vm', 'vm/nightly'
+        (Get-FleeceExport vm).Uris.ExportName | Should -Be 'vm', 'vm/nightly'
         Stop-FleeceSession nightly
 
-        $export.Uris.ExportName | Should -Be 'vm'
+        (Get-FleeceExport vm).Uris.ExportName | Should -Be 'vm'
     }
 
     It 'comes from piped disks, which share an address' {
@@ -166,12 +166,12 @@ Describe 'An export' {
         @{ Case = 'unpublishing'; Command = 'Unpublish-FleeceExport vm'; Id = 'DiskBusy,Fleece.UnpublishFleeceExportCommand' }
         @{ Case = 'dismounting'; Command = 'Dismount-FleeceDisk vm'; Id = 'DiskBusy,Fleece.DismountFleeceDiskCommand' }
     ) {
-        $export = Publish-FleeceExport vm (Get-SocketUri)
+        $null = Publish-FleeceExport vm (Get-SocketUri)
         $null = Mount-FleeceDisk (Get-SocketUri vm) -Name guest
 
         { & ([scriptblock]::Create("$Command -ErrorAction Stop")) } | Should -Throw -ErrorId $Id
 
-        $export.GuestCount | Should -Be 1
+        (Get-FleeceExport vm).GuestCount | Should -Be 1
         (Read-FleeceDisk guest 0 1) | Should -Be $old[0]
         Dismount-FleeceDisk guest
         & ([scriptblock]::Create("$Command -ErrorAction Stop"))
@@ -189,9 +189,10 @@ Describe 'An export' {
     }
 
     It 'does not wait for readers of snapshots' {
-        $export = Publish-FleeceExport vm (Get-SocketUri)
+        $null = Publish-FleeceExport vm (Get-SocketUri)
         $null = Start-FleeceSession vm -Name nightly
         $null = Mount-FleeceDisk (Get-SocketUri vm/nightly) -Name reader -ReadOnly
+        $export = Get-FleeceExport vm
         $export.ConnectionCount | Should -Be 1
         $export.GuestCount | Should -Be 0
 
@@ -319,7 +320,7 @@ Describe 'A mount with addresses' {
 
         $LASTEXITCODE | Should -Be 0
         Read-FleeceDisk data 64KB 1 | Should -Be 7
-        $session.CopiedBytes | Should -Be 4KB
+        (Get-FleeceSession $session).CopiedBytes | Should -Be 4KB
     }
 }
 
@@ -364,7 +365,7 @@ Describe 'A URI' {
 
         $null = Read-FleeceSnapshot live | Export-Backup ./b.raw
 
-        $session.CopiedBytes | Should -Be 1MB
+        (Get-FleeceSession $session).CopiedBytes | Should -Be 1MB
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")[0..(1MB - 1)]) $old | Should -BeTrue
     }
 
@@ -377,7 +378,7 @@ Describe 'A URI' {
         $backup.Session | Should -BeLike 'nbd+unix:///vm/nightly?socket=*vm.sock'
         $backup.Instant | Should -Be $session.StartedAt
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")[0..(1MB - 1)]) $old | Should -BeTrue
-        $session.ConsumedBytes | Should -Be 4MB
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 4MB
         Read-FleeceSnapshot -Uri (Get-SocketUri vm/nightly) | Should -BeNullOrEmpty
     }
 
@@ -459,7 +460,7 @@ Describe 'A URI' {
         { Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup -DestinationUri (Get-SocketUri $Name target.sock) } |
             Should -Throw -ErrorId "$Id,Fleece.ExportFleeceBackupCommand"
 
-        $session.ConsumedBytes | Should -Be 0
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 0
     }
 
     It 'of a listener that is in use by another is refused, and a stale socket is replaced' {
@@ -590,7 +591,7 @@ Describe 'TLS' {
             Should -Be 'TlsFailed,Fleece.MountFleeceDiskCommand'
 
         (Get-FleeceDisk).Name | Should -Be 'vm'
-        $export.ConnectionCount | Should -Be 0
+        (Get-FleeceExport vm).ConnectionCount | Should -Be 0
     }
 
     It 'is refused as TlsFailed: a client that <Case>' -ForEach @(

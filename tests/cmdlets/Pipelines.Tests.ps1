@@ -52,7 +52,7 @@ Describe 'Objects in the pipeline' {
 
         Get-FleeceSnapshotMap vm | Where-Object State -EQ Copied | Clear-FleeceSnapshot vm -Force
 
-        $session.ConsumedBytes | Should -Be 4KB
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 4KB
         (Get-FleeceSnapshotMap vm).State | Should -Be 'Untouched', 'Consumed', 'Untouched'
     }
 

@@ -58,7 +58,7 @@ Describe 'A session limited to ranges' {
 
         Write-FleeceDisk vm 0 ([byte[]]::new(2MB))
 
-        $session.CopiedBytes | Should -Be 4KB
+        (Get-FleeceSession $session).CopiedBytes | Should -Be 4KB
     }
 
     It 'is refused when a range is <Kind>' -ForEach @(

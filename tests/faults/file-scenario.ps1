@@ -56,7 +56,7 @@ $null = Mount-FleeceDisk ./target.raw -ListenUri "nbd+unix:///target?socket=$PWD
 $results['discard'] = Invoke-Failing 'target.raw' 'none' {
     Read-FleeceSnapshot vm -DiscardConsumed | Export-FleeceBackup -DestinationUri "nbd+unix:///target?socket=$PWD/s"
 }
-$results['discard'].ConsumedBytes = $session.ConsumedBytes
+$results['discard'].ConsumedBytes = (Get-FleeceSession $session).ConsumedBytes
 $null = Get-Failure { Dismount-FleeceDisk target -Force }
 Stop-FleeceSession vm
 

@@ -44,5 +44,5 @@ public sealed record BackupReport
     public bool IsGood => Findings.Count == 0;
 
     /// <summary>The first <see cref="MaximumFindings"/> findings.</summary>
-    public IReadOnlyList<BackupFinding> Findings { get; init; } = [];
+    public IReadOnlyList<BackupFinding> Findings { get; init => field = Array.AsReadOnly<BackupFinding>([.. value]); } = [];
 }

@@ -38,6 +38,9 @@ public sealed class DiskExport
         };
     }
 
+    /// <summary>The identity of this export, by which a record of an earlier one is told.</summary>
+    internal Guid Id { get; } = Guid.NewGuid();
+
     /// <summary>The disk.</summary>
     public Disk Disk { get; }
 

@@ -47,5 +47,5 @@ public sealed record ImageReport
     public long CompressedBlockCount { get; init; }
 
     /// <summary>The first <see cref="MaximumFindings"/> findings.</summary>
-    public IReadOnlyList<ImageFinding> Findings { get; init; } = [];
+    public IReadOnlyList<ImageFinding> Findings { get; init => field = Array.AsReadOnly<ImageFinding>([.. value]); } = [];
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
 using Fleece.Disks;
@@ -9,16 +10,18 @@ namespace Fleece;
 
 /// <summary>Backup-FleeceDisk: the whole nightly job in one cmdlet.</summary>
 [Cmdlet(VerbsData.Backup, "FleeceDisk", SupportsShouldProcess = true)]
-[OutputType(typeof(Backup))]
+[OutputType(typeof(BackupInfo))]
 public sealed class BackupFleeceDiskCommand : PinningCommand
 {
     private BackupJob? _job;
     private int _toldNotes;
 
     /// <summary>The disk's name, or the disk.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string Disk { get; set; } = string.Empty;
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not.</summary>
     [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
@@ -32,9 +35,10 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     /// <summary>The bitmap that says what has changed; it is made when it is not there. By default one named after the
     /// repository.</summary>
     [Parameter]
-    [ValidateNotNullOrEmpty]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
-    public string? Bitmap { get; set; }
+    [BitmapArgument]
+    [ValidateNotNull]
+    public BitmapReference? Bitmap { get; set; }
 
     /// <summary>Make a full backup, which begins a new chain.</summary>
     [Parameter]
@@ -54,14 +58,14 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     public ImageCompression? Compression { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Disk, () =>
+    protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
         Disk disk = Disks.Find(Disk);
         BackupJobOptions options = new()
         {
             RepositoryPath = ResolveLiteral(RepositoryPath),
             Keep = Keep,
-            Bitmap = Bitmap,
+            Bitmap = Bitmap?.NameOn(disk),
             IsFull = Full,
             MustVerify = Verify,
             Format = Format,
@@ -101,7 +105,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
 
             Backup backup = Wait(_job.CompleteAsync(StopToken));
             progress.Complete();
-            WriteObject(backup);
+            WriteObject(new BackupInfo(backup));
             TellNotes(_job);
 
             // The backup is one whatever becomes of the old ones, so this is an error of its own.

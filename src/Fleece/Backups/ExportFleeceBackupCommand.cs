@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Reading;
+using Fleece.Backups.Records;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Images;
@@ -10,7 +11,7 @@ namespace Fleece;
 /// <summary>Export-FleeceBackup: stores the chunks of a snapshot in a repository, a backup file, an NBD export or a stream.</summary>
 [Cmdlet(VerbsData.Export, "FleeceBackup", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [Alias("Export-Backup")]
-[OutputType(typeof(Backup))]
+[OutputType(typeof(BackupInfo))]
 public sealed class ExportFleeceBackupCommand : NetworkCommand
 {
     private const string PathSet = "Path";
@@ -153,7 +154,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
             Backup backup = Wait(_writer.CompleteAsync(StopToken));
             _progress!.Complete();
-            WriteObject(backup);
+            WriteObject(new BackupInfo(backup));
             if (backup.Point is null && _options is { HasManifest: true, Uri: null, Stream: null })
             {
                 WriteWarning(

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
 
 namespace Fleece;
 
 /// <summary>Get-FleeceBackup: the backups of a repository, oldest first.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceBackup", DefaultParameterSetName = PathSet)]
-[OutputType(typeof(BackupPoint))]
+[OutputType(typeof(BackupPointInfo))]
 public sealed class GetFleeceBackupCommand : RepositoryCommand
 {
     /// <summary>Only the newest backup at or before this time.</summary>
@@ -14,7 +15,7 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
     public DateTimeOffset? At { get; set; }
 
     /// <inheritdoc/>
-    private protected override void Process(string path)
+    private protected override void Process(BackupReference path)
     {
         (Repository repository, IReadOnlyList<BackupPoint> points) =
             FindPoints(path, repository => At is null ? repository.Points : [repository.FindNewest(At)]);
@@ -24,7 +25,7 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
             point.CheckFile();
         }
 
-        WriteObject(points, enumerateCollection: true);
+        WriteObject(points.Select(point => new BackupPointInfo(point)), enumerateCollection: true);
         ReportFaults(repository);
     }
 }

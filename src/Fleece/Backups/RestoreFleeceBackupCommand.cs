@@ -25,8 +25,9 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     [Parameter(
         Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathToUriSet)]
     [SupportsWildcards]
-    [ItemPath]
-    public string Path { get; set; } = string.Empty;
+    [BackupArgument]
+    [ValidateNotNull]
+    public BackupReference? Path { get; set; }
 
     /// <summary>The same, taken as it is.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
@@ -81,8 +82,12 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
     protected override void ProcessRecord()
     {
         bool isLiteral = ParameterSetName is LiteralPathSet or LiteralPathToUriSet;
+        BackupReference backup = isLiteral ? new BackupReference(LiteralPath) : Path!;
         ForEachFile(
-            [isLiteral ? LiteralPath : Path], isLiteral, Restore, forOne: IsToUri ? nameof(DestinationUri) : nameof(DestinationPath));
+            [backup.Path],
+            isLiteral || backup.Id is not null,
+            path => Restore(backup with { Path = path }),
+            forOne: IsToUri ? nameof(DestinationUri) : nameof(DestinationPath));
     }
 
     /// <inheritdoc/>
@@ -96,9 +101,10 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
         base.Dispose(disposing);
     }
 
-    private void Restore(string path)
+    private void Restore(BackupReference backup)
     {
-        Repository repository = Repository.ReadAny(path, out BackupPoint? named);
+        Repository repository = Repository.ReadAny(backup.Path, out BackupPoint? named);
+        backup.Check(named);
         BackupPoint point = named ?? repository.FindNewest(At);
         TellWarning(named is null ? repository.DescribeOtherSource(point) : null);
 

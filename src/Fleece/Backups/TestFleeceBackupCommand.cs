@@ -32,10 +32,10 @@ public sealed class TestFleeceBackupCommand : RepositoryCommand
     }
 
     /// <inheritdoc/>
-    private protected override void Process(string path)
+    private protected override void Process(BackupReference path)
     {
         (Repository repository, IReadOnlyList<BackupPoint> points) = FindPoints(path, repository => repository.Points);
-        bool isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(path) != repository.Path;
+        bool isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path.Path)) != repository.Path;
         foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]).Reverse() : points)
         {
             // Objects of Get-FleeceBackup come one by one and share what they build on.

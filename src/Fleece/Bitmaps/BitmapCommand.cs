@@ -2,23 +2,28 @@
 using System.Management.Automation;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>What the cmdlets share that change the bitmaps of a disk one by one.</summary>
-[OutputType(typeof(Bitmap))]
+[OutputType(typeof(BitmapInfo))]
 public abstract class BitmapCommand : SilentCommand
 {
-    /// <summary>The disk's name, or the disk.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The disk's name, or the disk; of bitmaps that are piped, theirs.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string Disk { get; set; } = string.Empty;
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <summary>The bitmaps' names, wildcards allowed.</summary>
     [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
-    public string[] Name { get; set; } = [];
+    [BitmapArgument]
+    [ValidateNotNull]
+    public BitmapReference[] Name { get; set; } = [];
 
     /// <summary>What -WhatIf says is done.</summary>
     private protected abstract string Action { get; }
@@ -30,19 +35,19 @@ public abstract class BitmapCommand : SilentCommand
     private protected abstract ValueTask ChangeAsync(DiskBitmaps bitmaps, string name);
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Disk, () =>
+    protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
         Disk disk = Disks.Find(Disk);
-        foreach (string name in Name)
+        foreach (BitmapReference reference in Name)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                foreach (Bitmap bitmap in BitmapSelection.FindOwn(disk, name))
+                foreach (Bitmap bitmap in BitmapSelection.FindOwn(disk, reference))
                 {
                     if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action) && IsWanted(bitmap))
                     {
                         Wait(ChangeAsync(disk.Bitmaps, bitmap.Name));
-                        Pass(bitmap);
+                        Pass(() => new BitmapInfo(bitmap));
                     }
                 }
             });
@@ -54,12 +59,18 @@ public abstract class BitmapCommand : SilentCommand
 internal static class BitmapSelection
 {
     /// <summary>As <see cref="Find"/>; a pattern means the disk's own bitmaps alone, because no other can be changed.</summary>
-    public static IEnumerable<Bitmap> FindOwn(Disk disk, string name) =>
-        FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name).Where(bitmap => !bitmap.IsOfParent);
+    public static IEnumerable<Bitmap> FindOwn(Disk disk, BitmapReference reference)
+    {
+        string name = reference.NameOn(disk);
+        return FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name).Where(bitmap => !bitmap.IsOfParent);
+    }
 
     /// <summary>The bitmap of that name, or those that fit a pattern.</summary>
-    public static IEnumerable<Bitmap> Find(Disk disk, string name) =>
-        FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name);
+    public static IEnumerable<Bitmap> Find(Disk disk, BitmapReference reference)
+    {
+        string name = reference.NameOn(disk);
+        return FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name);
+    }
 
     // A name from another program may look like a pattern, and is still a name.
     private static Bitmap? FindNamed(Disk disk, string name) => disk.Bitmaps.FindExact(name) ??

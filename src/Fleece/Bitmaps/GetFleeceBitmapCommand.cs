@@ -2,36 +2,51 @@
 using System.Management.Automation;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Get-FleeceBitmap: the dirty bitmaps of mounted disks.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceBitmap")]
-[OutputType(typeof(Bitmap))]
+[OutputType(typeof(BitmapInfo))]
 public sealed class GetFleeceBitmapCommand : FleeceCommand
 {
     /// <summary>The disks' names, or the disks; all when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[]? Disk { get; set; }
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference[]? Disk { get; set; }
 
     /// <summary>The bitmaps' names, wildcards allowed; all when left out.</summary>
     [Parameter(Position = 1)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
-    public string[] Name { get; set; } = ["*"];
+    [BitmapArgument]
+    [ValidateNotNull]
+    public BitmapReference[] Name { get; set; } = [new("*")];
+
+    /// <summary>Tell the ranges that may have changed too.</summary>
+    [Parameter]
+    public SwitchParameter Ranges { get; set; }
 
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string diskName in Disk ?? [.. Disks.All.Select(disk => disk.Name)])
+        foreach (DiskReference reference in Disk ?? [.. Disks.All.Select(disk => new DiskReference(disk.Name))])
         {
-            ForItem(diskName, () =>
+            ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(diskName);
-                foreach (string name in Name)
+                Disk disk = Disks.Find(reference);
+                foreach (BitmapReference name in Name)
                 {
-                    ForItem(name, () => WriteObject(BitmapSelection.Find(disk, name), enumerateCollection: true));
+                    ForItem(name.Name, () =>
+                    {
+                        foreach (Bitmap bitmap in BitmapSelection.Find(disk, name))
+                        {
+                            ForItem(bitmap.Name, () => WriteObject(new BitmapInfo(bitmap, Ranges)));
+                        }
+                    });
                 }
             });
         }

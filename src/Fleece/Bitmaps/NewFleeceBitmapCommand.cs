@@ -2,19 +2,21 @@
 using System.Management.Automation;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks;
-using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>New-FleeceBitmap: makes dirty bitmaps that record from now on.</summary>
 [Cmdlet(VerbsCommon.New, "FleeceBitmap", SupportsShouldProcess = true)]
-[OutputType(typeof(Bitmap))]
+[OutputType(typeof(BitmapInfo))]
 public sealed class NewFleeceBitmapCommand : FleeceCommand
 {
     /// <summary>The disks' names, or the disks; each gets a bitmap of the name.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[] Disk { get; set; } = [];
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference[] Disk { get; set; } = [];
 
     /// <summary>The bitmap's name, unique on its disk, at most 1023 bytes of UTF-8.</summary>
     [Parameter(Mandatory = true, Position = 1)]
@@ -33,14 +35,14 @@ public sealed class NewFleeceBitmapCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string diskName in Disk)
+        foreach (DiskReference reference in Disk)
         {
-            ForItem(diskName, () =>
+            ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(diskName);
+                Disk disk = Disks.Find(reference);
                 if (ShouldProcess($"{disk.Name}: {Name}", "Make a dirty bitmap"))
                 {
-                    WriteObject(Wait(disk.Bitmaps.CreateAsync(Name, GranularityBytes, !Disabled, StopToken)));
+                    WriteObject(new BitmapInfo(Wait(disk.Bitmaps.CreateAsync(Name, GranularityBytes, !Disabled, StopToken))));
                     if (disk.Bitmaps.JournalFault is { } fault)
                     {
                         WriteWarning($"The bitmap would not survive the end of this process before the disk is dismounted. {fault}");

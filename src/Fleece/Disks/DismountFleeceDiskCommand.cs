@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Dismount-FleeceDisk: flushes and closes disks.</summary>
 [Cmdlet(VerbsData.Dismount, "FleeceDisk", SupportsShouldProcess = true)]
-[OutputType(typeof(Disk))]
+[OutputType(typeof(DiskInfo))]
 public sealed class DismountFleeceDiskCommand : SilentCommand
 {
     /// <summary>The disks' names, or the disks.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
+    [DiskArgument]
+    [ValidateNotNull]
     [Alias("Disk")]
-    public string[] Name { get; set; } = [];
+    public DiskReference[] Name { get; set; } = [];
 
     /// <summary>Stop the disk's sessions, losing their points in time, and take it away from guests that are connected.</summary>
     [Parameter]
@@ -22,15 +24,16 @@ public sealed class DismountFleeceDiskCommand : SilentCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Name)
+        foreach (DiskReference reference in Name)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(name);
+                DiskInfo before = new(Disks.Find(reference));
+                string name = before.Name;
                 if (ShouldProcess(name, "Dismount"))
                 {
                     Wait(Disks.DismountAsync(name, Force));
-                    Pass(disk);
+                    Pass(() => before);
                 }
             });
         }

@@ -1,38 +1,40 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Get-FleeceDisk: the mounted disks.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceDisk")]
-[OutputType(typeof(Disk))]
+[OutputType(typeof(DiskInfo))]
 public sealed class GetFleeceDiskCommand : FleeceCommand
 {
-    /// <summary>Names, wildcards allowed; all disks when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true)]
+    /// <summary>Names, wildcards allowed, or the disks; all disks when left out.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[] Name { get; set; } = ["*"];
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference[] Name { get; set; } = [new("*")];
 
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Name)
+        foreach (DiskReference disk in Name)
         {
-            ForItem(name, () => WriteMatching(name));
+            ForItem(disk.Name, () => WriteMatching(disk));
         }
     }
 
-    private void WriteMatching(string name)
+    private void WriteMatching(DiskReference reference)
     {
-        if (!WildcardPattern.ContainsWildcardCharacters(name))
+        if (!WildcardPattern.ContainsWildcardCharacters(reference.Name))
         {
-            WriteObject(Disks.Find(name));
+            WriteObject(new DiskInfo(Disks.Find(reference)));
             return;
         }
 
-        WildcardPattern pattern = NamePattern.Parse(name);
-        WriteObject(Disks.All.Where(disk => pattern.IsMatch(disk.Name)), enumerateCollection: true);
+        WildcardPattern pattern = NamePattern.Parse(reference.Name);
+        WriteObject(Disks.All.Where(disk => pattern.IsMatch(disk.Name)).Select(disk => new DiskInfo(disk)), enumerateCollection: true);
     }
 }

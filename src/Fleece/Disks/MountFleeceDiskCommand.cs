@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 using Fleece.Images;
 using Fleece.Nbd;
 
@@ -8,7 +9,7 @@ namespace Fleece;
 
 /// <summary>Mount-FleeceDisk: opens image files or NBD exports as live disks, and offers them over NBD.</summary>
 [Cmdlet(VerbsData.Mount, "FleeceDisk", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
-[OutputType(typeof(Disk))]
+[OutputType(typeof(DiskInfo))]
 public sealed class MountFleeceDiskCommand : ListeningCommand
 {
     private const string PathSet = "Path";
@@ -110,6 +111,6 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             WriteWarning($"{disk.Name}: {note}");
         }
 
-        WriteObject(disk);
+        WriteObject(new DiskInfo(disk));
     }
 }

@@ -13,7 +13,9 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string Disk { get; set; } = string.Empty;
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <summary>First byte.</summary>
     [Parameter(Mandatory = true, Position = 1)]
@@ -26,7 +28,7 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
     public long LengthBytes { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Disk, () =>
+    protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
         Disk disk = Disks.Find(Disk);
         new BlockRange(OffsetBytes, LengthBytes).CheckWithin(disk.SizeBytes, disk.Name, "read");

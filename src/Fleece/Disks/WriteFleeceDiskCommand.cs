@@ -2,18 +2,21 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Write-FleeceDisk: the guest's writes from a script.</summary>
 [Cmdlet(VerbsCommunications.Write, "FleeceDisk", SupportsShouldProcess = true, ConfirmImpact = ConfirmImpact.Low)]
-[OutputType(typeof(Disk))]
+[OutputType(typeof(DiskInfo))]
 public sealed class WriteFleeceDiskCommand : SilentCommand
 {
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string Disk { get; set; } = string.Empty;
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <summary>First byte.</summary>
     [Parameter(Mandatory = true, Position = 1)]
@@ -30,14 +33,14 @@ public sealed class WriteFleeceDiskCommand : SilentCommand
     public SwitchParameter ForceUnitAccess { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Disk, () =>
+    protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
         Disk disk = Disks.Find(Disk);
         if (ShouldProcess(disk.Name, $"Write {Data.Length} bytes at offset {OffsetBytes}"))
         {
             Wait(disk.Device.WriteAsync(
                 OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
-            Pass(disk);
+            Pass(() => new DiskInfo(disk));
         }
     });
 }

@@ -1,31 +1,37 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Get-FleeceExport: what is offered over NBD, and who is connected.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceExport")]
-[OutputType(typeof(DiskExport))]
+[OutputType(typeof(ExportInfo))]
 public sealed class GetFleeceExportCommand : FleeceCommand
 {
     /// <summary>The disks' names, or the disks; all when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[]? Disk { get; set; }
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference[]? Disk { get; set; }
 
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
         if (Disk is null)
         {
-            WriteObject(Disks.Exports.All, enumerateCollection: true);
+            Write(Disks.Exports.All);
             return;
         }
 
-        foreach (string name in Disk)
+        foreach (DiskReference disk in Disk)
         {
-            ForItem(name, () => WriteObject(Disks.Exports.Of(Disks.Find(name)), enumerateCollection: true));
+            ForItem(disk.Name, () => Write(Disks.Exports.Of(Disks.Find(disk))));
         }
     }
+
+    private void Write(IEnumerable<DiskExport> exports) =>
+        WriteObject(exports.Select(export => new ExportInfo(export)), enumerateCollection: true);
 }

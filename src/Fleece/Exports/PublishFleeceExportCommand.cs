@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks;
-using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Publish-FleeceExport: offers disks and their snapshots over NBD.</summary>
 [Cmdlet(VerbsData.Publish, "FleeceExport", SupportsShouldProcess = true)]
-[OutputType(typeof(DiskExport))]
+[OutputType(typeof(ExportInfo))]
 public sealed class PublishFleeceExportCommand : ListeningCommand
 {
     /// <summary>The disks' names, or the disks.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[] Disk { get; set; } = [];
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference[] Disk { get; set; } = [];
 
     /// <summary>Where to listen: nbd://HOST:PORT or nbd+unix:///?socket=PATH, with nbds for TLS.</summary>
     [Parameter(Mandatory = true, Position = 1)]
@@ -30,14 +32,14 @@ public sealed class PublishFleeceExportCommand : ListeningCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Disk)
+        foreach (DiskReference reference in Disk)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(name);
+                Disk disk = Disks.Find(reference);
                 if (ShouldProcess(disk.Name, $"Publish at {ListenUri}"))
                 {
-                    WriteObject(Publish(disk, ListenUri, ServerTls, ReadOnly, SnapshotOnly));
+                    WriteObject(new ExportInfo(Publish(disk, ListenUri, ServerTls, ReadOnly, SnapshotOnly)));
                 }
             });
         }

@@ -2,12 +2,13 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Unpublish-FleeceExport: takes exports away; the disks stay mounted.</summary>
 [Cmdlet(VerbsData.Unpublish, "FleeceExport", DefaultParameterSetName = DiskSet, SupportsShouldProcess = true)]
-[OutputType(typeof(DiskExport))]
+[OutputType(typeof(ExportInfo))]
 public sealed class UnpublishFleeceExportCommand : SilentCommand
 {
     private const string DiskSet = "Disk";
@@ -16,11 +17,15 @@ public sealed class UnpublishFleeceExportCommand : SilentCommand
     /// <summary>The disks' names, or the disks: all their exports.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = DiskSet)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[] Disk { get; set; } = [];
+    [DiskArgument(OnlyDisks = true)]
+    [ValidateNotNull]
+    public DiskReference[] Disk { get; set; } = [];
 
     /// <summary>Exports, as Publish-FleeceExport and Get-FleeceExport output them.</summary>
     [Parameter(Mandatory = true, ValueFromPipeline = true, ParameterSetName = ExportSet)]
-    public DiskExport[] InputObject { get; set; } = [];
+    [ExportArgument]
+    [ValidateNotNull]
+    public ExportReference[] InputObject { get; set; } = [];
 
     /// <summary>Take the disk away from guests that are connected.</summary>
     [Parameter]
@@ -31,21 +36,21 @@ public sealed class UnpublishFleeceExportCommand : SilentCommand
     {
         if (ParameterSetName == ExportSet)
         {
-            foreach (DiskExport export in InputObject)
+            foreach (ExportReference reference in InputObject)
             {
-                ForItem(export, () => Unpublish(export));
+                ForItem(reference.Name, () => Unpublish(Disks.Exports.Find(reference)));
             }
 
             return;
         }
 
-        foreach (string name in Disk)
+        foreach (DiskReference reference in Disk)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(name)))
+                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(reference)))
                 {
-                    ForItem(export, () => Unpublish(export));
+                    ForItem(export.Name, () => Unpublish(export));
                 }
             });
         }
@@ -63,8 +68,9 @@ public sealed class UnpublishFleeceExportCommand : SilentCommand
 
         if (ShouldProcess(export.ToString(), "Unpublish"))
         {
+            ExportInfo before = new(export);
             Wait(Disks.Exports.UnpublishAsync(export));
-            Pass(export);
+            Pass(() => before);
         }
     }
 }

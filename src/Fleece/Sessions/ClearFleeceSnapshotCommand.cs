@@ -2,21 +2,24 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Clear-FleeceSnapshot: discards a range of a snapshot that is no longer needed.</summary>
 [Cmdlet(VerbsCommon.Clear, "FleeceSnapshot", SupportsShouldProcess = true)]
-[OutputType(typeof(Session))]
+[OutputType(typeof(SessionInfo))]
 public sealed class ClearFleeceSnapshotCommand : SilentCommand
 {
     private bool _isConsumerNamed;
 
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
-    [Parameter(Position = 0, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [SessionArgument]
+    [ValidateNotNull]
     [Alias("Id")]
-    public string? Session { get; set; }
+    public SessionReference? Session { get; set; }
 
     /// <summary>First byte; only granules that lie wholly in the range are discarded.</summary>
     [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true)]
@@ -42,7 +45,7 @@ public sealed class ClearFleeceSnapshotCommand : SilentCommand
     protected override void BeginProcessing() => _isConsumerNamed = MyInvocation.BoundParameters.ContainsKey(nameof(Consumer));
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Session, () =>
+    protected override void ProcessRecord() => ForItem(Session?.Name, () =>
     {
         Session session = Disks.FindSession(Session);
         BlockRange range = new(OffsetBytes, LengthBytes);
@@ -56,7 +59,7 @@ public sealed class ClearFleeceSnapshotCommand : SilentCommand
             IsWanted(session, consumer, range))
         {
             Wait((consumer?.Snapshot ?? session.Snapshot).DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
-            Pass(session);
+            Pass(() => new SessionInfo(session));
         }
     });
 

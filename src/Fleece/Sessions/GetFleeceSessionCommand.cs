@@ -1,40 +1,47 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Get-FleeceSession: the running sessions.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceSession")]
-[OutputType(typeof(Session))]
+[OutputType(typeof(SessionInfo))]
 public sealed class GetFleeceSessionCommand : FleeceCommand
 {
-    /// <summary>Names or "DISK/NAME", wildcards allowed; all sessions when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true)]
+    /// <summary>Names or "DISK/NAME", wildcards allowed, or the sessions; all sessions when left out.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
-    public string[] Name { get; set; } = ["*"];
+    [SessionArgument]
+    [ValidateNotNull]
+    public SessionReference[] Name { get; set; } = [new("*")];
 
     /// <summary>Only the sessions of this disk.</summary>
     [Parameter]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string? Disk { get; set; }
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference? Disk { get; set; }
 
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Name)
+        foreach (SessionReference session in Name)
         {
-            ForItem(name, () => WriteMatching(name));
+            ForItem(session.Name, () => WriteMatching(session));
         }
     }
 
-    private void WriteMatching(string name)
+    private void WriteMatching(SessionReference reference)
     {
+        string name = reference.Name;
         IReadOnlyList<Session> sessions = Disk is null ? Disks.Sessions : Disks.Find(Disk).Sessions;
         if (!WildcardPattern.ContainsWildcardCharacters(name))
         {
             Session[] called = [.. sessions.Where(session => session.IsCalled(name))];
+            Array.ForEach(called, reference.Check);
             Write(called.Length != 0 ? called : throw MountedDisks.NoSuchSession(name));
             return;
         }
@@ -47,7 +54,7 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
     {
         foreach (Session session in sessions)
         {
-            WriteObject(session);
+            WriteObject(new SessionInfo(session));
             TellWarning(session.TempWarning);
         }
     }

@@ -13,7 +13,9 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
     [Parameter(Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
-    public string? Session { get; set; }
+    [SessionArgument]
+    [ValidateNotNull]
+    public SessionReference? Session { get; set; }
 
     /// <summary>Which of the session's consumers' view to show: what it has confirmed is consumed for it.</summary>
     [Parameter]
@@ -22,7 +24,7 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
     public string? Consumer { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Session, () =>
+    protected override void ProcessRecord() => ForItem(Session?.Name, () =>
     {
         Session session = Disks.FindSession(Session);
         foreach (SnapshotRun run in Consumer is null ? session.GetRuns() : session.FindConsumer(Consumer).GetRuns())

@@ -20,7 +20,9 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
     [Parameter(Position = 0, ValueFromPipeline = true, ParameterSetName = SessionSet)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
-    public string? Session { get; set; }
+    [SessionArgument]
+    [ValidateNotNull]
+    public SessionReference? Session { get; set; }
 
     /// <summary>A snapshot that a server exports: nbd://HOST:PORT/DISK/SESSION, nbd+unix:///DISK/SESSION?socket=PATH, with
     /// nbds for TLS.</summary>
@@ -55,7 +57,7 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     public int ChunkSizeBytes { get; set; } = SnapshotReadOptions.DefaultChunkSizeBytes;
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session, () =>
+    protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session?.Name, () =>
     {
         ISnapshotSource source = ParameterSetName == UriSet ? Connect() : Disks.FindSession(Session).GetSource(Consumer, DiscardConsumed);
         SnapshotReadOptions options = new()

@@ -2,20 +2,23 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Start-FleeceSession: pins one instant on one or several disks.</summary>
 [Cmdlet(VerbsLifecycle.Start, "FleeceSession", SupportsShouldProcess = true)]
-[OutputType(typeof(Session))]
+[OutputType(typeof(SessionInfo))]
 public sealed class StartFleeceSessionCommand : PinningCommand
 {
     private readonly List<Disk> _disks = [];
 
     /// <summary>The disks' names, or the disks. All of them, piped or listed, get a session at the same instant.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    public string[] Disk { get; set; } = [];
+    [DiskArgument]
+    [ValidateNotNull]
+    public DiskReference[] Disk { get; set; } = [];
 
     /// <summary>The session's name, unique on its disk; by default the disk's name.</summary>
     [Parameter(Position = 1)]
@@ -33,8 +36,9 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     /// <summary>Limits the snapshot to what this bitmap has at the instant; the rest is never copied and never read.</summary>
     [Parameter]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
-    [ValidateNotNullOrEmpty]
-    public string? Bitmap { get; set; }
+    [BitmapArgument]
+    [ValidateNotNull]
+    public BitmapReference? Bitmap { get; set; }
 
     /// <summary>A bitmap to make, which records from the instant on. Stop-FleeceSession says what becomes of it.</summary>
     [Parameter]
@@ -48,11 +52,13 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     public string[] Consumer { get; set; } = [];
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => OrEnd(Disk, () =>
+    protected override void ProcessRecord() => OrEnd(Array.ConvertAll(Disk, disk => disk.Name), () =>
     {
-        foreach (string name in Disk)
+        foreach (DiskReference reference in Disk)
         {
-            _disks.Add(Disks.Find(name));
+            Disk disk = Disks.Find(reference);
+            _ = Bitmap?.NameOn(disk);
+            _disks.Add(disk);
         }
     });
 
@@ -63,13 +69,14 @@ public sealed class StartFleeceSessionCommand : PinningCommand
         {
             Name = Name,
             Ranges = Range,
-            Bitmap = Bitmap,
+            Bitmap = Bitmap?.Name,
             NextBitmap = NextBitmap,
             Consumers = Consumer,
         };
         if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
         {
-            WriteObject(Wait(Session.StartAsync(_disks, options, StopToken)), enumerateCollection: true);
+            IReadOnlyList<Session> sessions = Wait(Session.StartAsync(_disks, options, StopToken));
+            WriteObject(sessions.Select(session => new SessionInfo(session)), enumerateCollection: true);
         }
     });
 }

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Stop-FleeceSession: ends sessions and deletes their temp files.</summary>
 [Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true)]
-[OutputType(typeof(Session))]
+[OutputType(typeof(SessionInfo))]
 public sealed class StopFleeceSessionCommand : SilentCommand
 {
     /// <summary>Names, "DISK/NAME", or the sessions.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
+    [SessionArgument]
+    [ValidateNotNull]
     [Alias("Session")]
-    public string[] Name { get; set; } = [];
+    public SessionReference[] Name { get; set; } = [];
 
     /// <summary>
     /// What was to be read has been read: the session's bitmap then holds what was recorded since the instant, instead of having it
@@ -25,11 +28,11 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string name in Name)
+        foreach (SessionReference reference in Name)
         {
-            ForItem(name, () =>
+            ForItem(reference.Name, () =>
             {
-                Session session = Disks.FindSession(name);
+                Session session = Disks.FindSession(reference);
                 if (!ShouldProcess(session.Id, "Stop"))
                 {
                     return;
@@ -41,7 +44,7 @@ public sealed class StopFleeceSessionCommand : SilentCommand
                 }
 
                 Wait(new ValueTask(session.StopAsync(Success)));
-                Pass(session);
+                Pass(() => new SessionInfo(session));
             });
         }
     }

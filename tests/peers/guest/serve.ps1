@@ -19,13 +19,12 @@ while ($line = [Console]::In.ReadLine()) {
         backup {
             $backup = Read-FleeceSnapshot -Session nightly | Export-Backup -DestinationPath $path
             'backup {0} bytes of data in {1:N0} ms, {2} bytes copied for the session' -f $backup.DataBytes,
-                $backup.Duration.TotalMilliseconds, $session.CopiedBytes
+                $backup.Duration.TotalMilliseconds, (Get-FleeceSession $session).CopiedBytes
         }
         stop {
-            $state = $session.State
-            $copied = $session.CopiedBytes
-            Stop-FleeceSession nightly
-            "stopped, $copied bytes copied for the session, it was $state"
+            $session = Get-FleeceSession $session
+            Stop-FleeceSession $session
+            "stopped, $($session.CopiedBytes) bytes copied for the session, it was $($session.State)"
         }
         quit {
             Dismount-FleeceDisk vm -Force

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images;
+
+namespace Fleece.Disks.Records;
+
+/// <summary>A mounted disk as it was when it was asked for.</summary>
+public sealed record DiskInfo
+{
+    internal DiskInfo(Disk disk)
+    {
+        Name = disk.Name;
+        Path = disk.Path;
+        Format = disk.Format;
+        SizeBytes = disk.SizeBytes;
+        IsReadOnly = disk.IsReadOnly;
+        IsShared = disk.IsShared;
+        OperationalStatus = disk.OperationalStatus;
+        FailureReason = disk.FailureReason;
+        Sessions = Array.AsReadOnly<string>([.. disk.Sessions.Select(session => session.Id)]);
+        Notes = Array.AsReadOnly<string>([.. disk.Notes]);
+        MountId = disk.MountId;
+    }
+
+    /// <summary>The name that cmdlets and exports use.</summary>
+    public string Name { get; }
+
+    /// <summary>The image file, or the export's URI.</summary>
+    public string Path { get; }
+
+    /// <summary>The image's format; null for an export.</summary>
+    public ImageFormat? Format { get; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes { get; }
+
+    /// <summary>True when the disk refuses writes.</summary>
+    public bool IsReadOnly { get; }
+
+    /// <summary>True when others may write to the disk as well.</summary>
+    public bool IsShared { get; }
+
+    /// <summary>Whether the storage keeps what it is given.</summary>
+    public DiskStatus OperationalStatus { get; }
+
+    /// <summary>The first flush that failed, with its file; null while none has.</summary>
+    public string? FailureReason { get; }
+
+    /// <summary>The running sessions as "DISK/NAME", oldest first.</summary>
+    public IReadOnlyList<string> Sessions { get; }
+
+    /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
+    public IReadOnlyList<string> Notes { get; }
+
+    /// <summary>The identity of this mount; another one when the disk is mounted again.</summary>
+    public Guid MountId { get; }
+
+    /// <summary>The name.</summary>
+    public override string ToString() => Name;
+}

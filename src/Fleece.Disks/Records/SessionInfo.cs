@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block.CopyBeforeWrite;
+
+namespace Fleece.Disks.Records;
+
+/// <summary>A session as it was when it was asked for.</summary>
+public sealed record SessionInfo
+{
+    internal SessionInfo(Session session)
+    {
+        Name = session.Name;
+        Disk = session.Disk.Name;
+        Id = session.Id;
+        State = session.State;
+        BrokenBy = session.BrokenBy;
+        StartedAt = session.StartedAt;
+        InstantId = session.InstantId;
+        SizeBytes = session.SizeBytes;
+        GranuleSizeBytes = session.GranuleSizeBytes;
+        OnCopyError = session.OnCopyError;
+        CopyTimeout = session.CopyTimeout;
+        TempLimitBytes = session.TempLimitBytes;
+        TempUsedBytes = session.TempUsedBytes;
+        TempWarning = session.TempWarning;
+        CopiedBytes = session.CopiedBytes;
+        ConsumedBytes = session.ConsumedBytes;
+        TempPath = session.TempPath;
+        Bitmap = session.Bitmap?.Name;
+        NextBitmap = session.NextBitmap?.Name;
+        Consumers = Array.AsReadOnly<ConsumerInfo>([.. session.Consumers.Select(consumer => new ConsumerInfo(consumer))]);
+        MountId = session.Disk.MountId;
+    }
+
+    /// <summary>The session's name, unique on its disk.</summary>
+    public string Name { get; }
+
+    /// <summary>The disk's name.</summary>
+    public string Disk { get; }
+
+    /// <summary>"DISK/NAME", unique in the process.</summary>
+    public string Id { get; }
+
+    /// <summary>Whether the point in time can still be read.</summary>
+    public SessionState State { get; }
+
+    /// <summary>Why the session broke; null while it is whole.</summary>
+    public string? BrokenBy { get; }
+
+    /// <summary>The instant.</summary>
+    public DateTimeOffset StartedAt { get; }
+
+    /// <summary>The identity of the instant, which its backups are known by.</summary>
+    public Guid InstantId { get; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long SizeBytes { get; }
+
+    /// <summary>The unit of copying in bytes.</summary>
+    public int GranuleSizeBytes { get; }
+
+    /// <summary>Who loses when a copy fails.</summary>
+    public CopyErrorPolicy OnCopyError { get; }
+
+    /// <summary>Longest time a guest's write waits for its old data to be copied; null for no limit.</summary>
+    public TimeSpan? CopyTimeout { get; }
+
+    /// <summary>Most old data kept in temp at a time, in bytes; null for no limit.</summary>
+    public long? TempLimitBytes { get; }
+
+    /// <summary>Old data in temp, in bytes; consumed granules don't count.</summary>
+    public long TempUsedBytes { get; }
+
+    /// <summary>What to say of temp where its limit is near; null where it is not.</summary>
+    public string? TempWarning { get; }
+
+    /// <summary>Old data kept so far, in bytes.</summary>
+    public long CopiedBytes { get; }
+
+    /// <summary>Snapshot data that was consumed so far, in bytes.</summary>
+    public long ConsumedBytes { get; }
+
+    /// <summary>The temp image.</summary>
+    public string TempPath { get; }
+
+    /// <summary>The name of the bitmap whose ranges the snapshot is limited to; null for none.</summary>
+    public string? Bitmap { get; }
+
+    /// <summary>The name of the bitmap that records from the instant on; null for none, and for one without a name.</summary>
+    public string? NextBitmap { get; }
+
+    /// <summary>The consumers that must confirm a range before it is discarded; empty for a session that counts none.</summary>
+    public IReadOnlyList<ConsumerInfo> Consumers { get; }
+
+    /// <summary>The identity of the disk's mount.</summary>
+    public Guid MountId { get; }
+
+    /// <summary>The id.</summary>
+    public override string ToString() => Id;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+namespace Fleece;
+
+/// <summary>A disk as a parameter takes it: a name, with the identity of the mount where a record gave it.</summary>
+/// <param name="Name">The disk's name; where a cmdlet lists disks, a pattern.</param>
+/// <param name="MountId">The mount that is meant; null for whichever disk has the name.</param>
+public sealed record DiskReference(string Name, Guid? MountId = null)
+{
+    /// <summary>The name.</summary>
+    public override string ToString() => Name;
+}
+
+/// <summary>A session as a parameter takes it: a name, with the identity of the instant where a record gave it.</summary>
+/// <param name="Name">"NAME" or "DISK/NAME"; where a cmdlet lists sessions, a pattern.</param>
+/// <param name="InstantId">The instant that is meant; null for whichever session has the name.</param>
+public sealed record SessionReference(string Name, Guid? InstantId = null)
+{
+    /// <summary>The name.</summary>
+    public override string ToString() => Name;
+}
+
+/// <summary>A bitmap as a parameter takes it: a name, with the identity of its disk's mount where a record gave it.</summary>
+/// <param name="Name">The bitmap's name on its disk; where several can be meant, a pattern.</param>
+/// <param name="MountId">The mount of the disk that is meant; null for whichever disk the cmdlet works on.</param>
+public sealed record BitmapReference(string Name, Guid? MountId = null)
+{
+    /// <summary>The name.</summary>
+    public override string ToString() => Name;
+}
+
+/// <summary>An export as a parameter takes it: only a record names one.</summary>
+/// <param name="Disk">The disk's name.</param>
+/// <param name="Name">The export's name.</param>
+/// <param name="ExportId">The export that is meant.</param>
+public sealed record ExportReference(string Disk, string Name, Guid ExportId)
+{
+    /// <summary>The export's name.</summary>
+    public override string ToString() => Name;
+}
+
+/// <summary>A backup as a parameter takes it: a path, with the backup's identity where a record gave it.</summary>
+/// <param name="Path">A repository, or the file of a backup; that of a record is taken as it is.</param>
+/// <param name="Id">The backup that is meant; null for whichever lies at the path.</param>
+public sealed record BackupReference(string Path, Guid? Id = null)
+{
+    /// <summary>The path.</summary>
+    public override string ToString() => Path;
+}
