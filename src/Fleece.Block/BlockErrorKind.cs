@@ -58,6 +58,9 @@ public enum BlockErrorKind
     /// <summary>A parameter has a value that can't be used.</summary>
     InvalidArgument,
 
+    /// <summary>It can lose data, and the user was not asked and has not said -Force.</summary>
+    Unconfirmed,
+
     /// <summary>A write to something opened or published read-only.</summary>
     ReadOnly,
 

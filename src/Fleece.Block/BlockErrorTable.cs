@@ -33,6 +33,7 @@ public static class BlockErrorTable
         new(BlockErrorKind.InvalidRange, "RangeInvalid", "InvalidArgument", WireErrno.Invalid),
         new(BlockErrorKind.Misaligned, "RangeMisaligned", "InvalidArgument", WireErrno.Invalid),
         new(BlockErrorKind.InvalidArgument, "ArgumentInvalid", "InvalidArgument", WireErrno.Invalid),
+        new(BlockErrorKind.Unconfirmed, "ConfirmationNeeded", "InvalidOperation", WireErrno.Io),
         new(BlockErrorKind.ReadOnly, "DiskReadOnly", "WriteError", WireErrno.NotPermitted),
         new(BlockErrorKind.NoSpace, "StorageFull", "ResourceUnavailable", WireErrno.NoSpace),
         new(BlockErrorKind.IoFailed, "IoFailed", "DeviceError", WireErrno.Io),

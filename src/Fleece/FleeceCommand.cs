@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Collections.ObjectModel;
 using System.Management.Automation;
+using System.Management.Automation.Host;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Images;
@@ -19,6 +20,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         CancellationTokenSource.CreateLinkedTokenSource(FleeceModule.Commands.Stopping);
 
     private bool _isDisposed;
+    private bool _yesToAll;
+    private bool _noToAll;
 
     /// <summary>Notes that a cmdlet runs.</summary>
     protected FleeceCommand() => FleeceModule.Commands.Enter();
@@ -122,6 +125,66 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         if (text is not null)
         {
             WriteWarning(text);
+        }
+    }
+
+    /// <summary>Asks before something that can lose data, where the user has not said -Force.</summary>
+    /// <param name="loss">What is lost; a whole sentence.</param>
+    /// <returns>Whether to go on.</returns>
+    /// <exception cref="BlockException"><see cref="BlockErrorKind.Unconfirmed"/>: no question can be asked.</exception>
+    protected bool Confirms(string loss) => Ask(loss) ?? throw new BlockException(
+        BlockErrorKind.Unconfirmed,
+        $"{loss} This PowerShell can't ask whether that is wanted; say so with -Force.");
+
+    /// <summary>Asks as <see cref="Confirms"/>; null where no question can be asked.</summary>
+    protected bool? Ask(string loss)
+    {
+        // The console takes an empty line of a pipe, and its end, for a yes.
+        if (Host.Name == "ConsoleHost" && Console.IsInputRedirected)
+        {
+            return null;
+        }
+
+        try
+        {
+            return ShouldContinue(PrintableText.Of($"{loss} Go on?"), "Confirm", ref _yesToAll, ref _noToAll);
+        }
+        catch (Exception e) when (e is HostException or InvalidOperationException or NotImplementedException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Does something for each file that the parameters -Path and -LiteralPath mean.</summary>
+    /// <param name="paths">What the user wrote.</param>
+    /// <param name="isLiteral">True takes the paths as they are.</param>
+    /// <param name="action">Gets the full path of a file, or the URI of an export.</param>
+    /// <param name="takesUris">True where the URI of an NBD export stands for an image.</param>
+    /// <param name="forOne">A parameter whose value suits one file only.</param>
+    private protected void ForEachFile(
+        string[] paths, bool isLiteral, Action<string> action, bool takesUris = false, string? forOne = null)
+    {
+        foreach (string path in paths)
+        {
+            ForItem(path, () =>
+            {
+                IReadOnlyList<string> files =
+                    takesUris && NbdUri.IsUri(path) ? [ResolveUri(path).ToString()] :
+                    isLiteral ? [ResolveLiteral(path)] :
+                    ResolveWildcards(path);
+                if (forOne is not null && files.Count * paths.Length > 1)
+                {
+                    throw new BlockException(
+                        BlockErrorKind.InvalidArgument,
+                        $"'{path}' is one of several files, and one -{forOne} can't be given to all of them. Name them one by one.",
+                        path);
+                }
+
+                foreach (string file in files)
+                {
+                    ForItem(file, () => action(file));
+                }
+            });
         }
     }
 

@@ -137,7 +137,7 @@ public sealed class BackupRepositoryTests
     [InlineData("Get-FleeceBackup ./backups -At 2001-01-01", "BackupNotFound,Fleece.GetFleeceBackupCommand")]
     [InlineData("Get-FleeceBackup ./vm.raw", "BackupNotFound,Fleece.GetFleeceBackupCommand")]
     [InlineData("Restore-FleeceBackup ./backups ./vm.raw", "ImageAlreadyExists,Fleece.RestoreFleeceBackupCommand")]
-    [InlineData("Restore-FleeceBackup ./backups ./r.raw -LengthBytes 1000", "ImageSizeInvalid,Fleece.RestoreFleeceBackupCommand")]
+    [InlineData("Restore-FleeceBackup ./backups ./r.raw -LengthBytes 1000", "ParameterArgumentValidationError,Fleece.RestoreFleeceBackupCommand")]
     [InlineData("Restore-FleeceBackup ./backups ./r.raw -OffsetBytes 9MB", "RangeBeyondEnd,Fleece.RestoreFleeceBackupCommand")]
     [InlineData("Backup-FleeceDisk nobody ./backups", "DiskNotFound,Fleece.BackupFleeceDiskCommand")]
     [InlineData("Backup-FleeceDisk vm ./no/backups", "ImageNotFound,Fleece.BackupFleeceDiskCommand")]

@@ -52,7 +52,7 @@ public sealed class BitmapTests
     [Theory]
     [InlineData("New-FleeceBitmap vm DAILY", "BitmapNameInUse,Fleece.NewFleeceBitmapCommand")]
     [InlineData("New-FleeceBitmap vm 'a/b'", "ArgumentInvalid,Fleece.NewFleeceBitmapCommand")]
-    [InlineData("New-FleeceBitmap vm x -GranularityBytes 1000", "ArgumentInvalid,Fleece.NewFleeceBitmapCommand")]
+    [InlineData("New-FleeceBitmap vm x -GranularityBytes 1000", "ParameterArgumentValidationError,Fleece.NewFleeceBitmapCommand")]
     [InlineData("New-FleeceBitmap nobody x", "DiskNotFound,Fleece.NewFleeceBitmapCommand")]
     [InlineData("Get-FleeceBitmap vm nothing", "BitmapNotFound,Fleece.GetFleeceBitmapCommand")]
     [InlineData("Remove-FleeceBitmap vm nothing", "BitmapNotFound,Fleece.RemoveFleeceBitmapCommand")]
@@ -75,7 +75,7 @@ public sealed class BitmapTests
     [InlineData("Start-FleeceSession vm -Bitmap nothing", "BitmapNotFound")]
     [InlineData("Start-FleeceSession vm -Bitmap daily -NextBitmap daily", "BitmapNameInUse")]
     [InlineData("Start-FleeceSession vm -Bitmap daily -Range @{ OffsetBytes = 0; LengthBytes = 1 }", "ArgumentInvalid")]
-    [InlineData("Start-FleeceSession vm -Bitmap daily -GranuleSizeBytes 1000", "ArgumentInvalid")]
+    [InlineData("Start-FleeceSession vm -Bitmap daily -GranuleSizeBytes 1000", "ParameterArgumentValidationError")]
     [InlineData("Start-FleeceSession vm -NextBitmap 'a*'", "ArgumentInvalid")]
     public void A_session_that_can_not_have_its_bitmaps_is_refused_and_leaves_them_alone(string command, string errorId)
     {
@@ -115,7 +115,7 @@ public sealed class BitmapTests
     public void Bitmaps_are_piped_as_they_are_and_patterns_mean_all_that_fit()
     {
         using ModuleRunspace shell = new();
-        shell.Run(Vm + "$null = New-FleeceBitmap vm weekly; Get-FleeceBitmap vm *ly | Disable-FleeceBitmap");
+        shell.Run(Vm + "$null = New-FleeceBitmap vm weekly; Get-FleeceBitmap vm *ly | Disable-FleeceBitmap -Force");
         Assert.All(shell.Run("Get-FleeceBitmap"), bitmap => Assert.Equal(BitmapState.Disabled, ((BitmapInfo)bitmap).State));
 
         shell.Run("Enable-FleeceBitmap vm w*; Remove-FleeceBitmap vm d*");

@@ -88,11 +88,11 @@ public sealed class ConsumerTests
 
         object[] told = shell.Run(Vm +
             """
-            Clear-FleeceSnapshot vm -Consumer local -OffsetBytes 0 -LengthBytes 1MB
-            Read-FleeceSnapshot vm -Consumer offsite -LengthBytes 512KB | Clear-FleeceSnapshot
+            Clear-FleeceSnapshot vm -Consumer local -OffsetBytes 0 -LengthBytes 1MB -Force
+            Read-FleeceSnapshot vm -Consumer offsite -LengthBytes 512KB | Clear-FleeceSnapshot -Force
             "$(Get-FleeceSnapshotMap vm -Consumer local | & { process { "$($_.State) $($_.LengthBytes)" } })"
             "$(Get-FleeceSnapshotMap vm | & { process { "$($_.State) $($_.LengthBytes)" } })"
-            Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 2MB
+            Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 2MB -Force
             (Get-FleeceSession $session).Consumers.ConfirmedBytes
             """);
 
@@ -157,7 +157,7 @@ public sealed class ConsumerTests
     public void Success_with_a_consumer_that_has_not_confirmed_all_comes_with_a_warning()
     {
         using ModuleRunspace shell = new();
-        shell.Run(Vm + "Clear-FleeceSnapshot vm -Consumer local -OffsetBytes 0 -LengthBytes 4MB");
+        shell.Run(Vm + "Clear-FleeceSnapshot vm -Consumer local -OffsetBytes 0 -LengthBytes 4MB -Force");
         using PowerShell run = PowerShell.Create(shell.Runspace);
 
         run.AddScript("Stop-FleeceSession vm -Success").Invoke();

@@ -132,7 +132,7 @@ public sealed class ExportTests
     [InlineData("Publish-FleeceExport vm 'http://localhost/'", "UriInvalid,Fleece.PublishFleeceExportCommand")]
     [InlineData("Publish-FleeceExport vm 'nbd://0.0.0.0:0'", "InsecureListener,Fleece.PublishFleeceExportCommand")]
     [InlineData("Publish-FleeceExport vm 'nbds://localhost:0'", "TlsFailed,Fleece.PublishFleeceExportCommand")]
-    [InlineData("Publish-FleeceExport vm 'nbds://localhost:0' -TlsCertificate ./no.pem", "ImageNotFound,Fleece.PublishFleeceExportCommand")]
+    [InlineData("Publish-FleeceExport vm 'nbds://localhost:0' -TlsCertificate ./no.pem", "ParameterArgumentTransformationError,Fleece.PublishFleeceExportCommand")]
     [InlineData("Publish-FleeceExport vm 'nbd+unix:///?socket=./s'", "ExportNameInUse,Fleece.PublishFleeceExportCommand")]
     [InlineData("Publish-FleeceExport vm 'nbd+unix:///?socket=./vm.raw'", "AddressInUse,Fleece.PublishFleeceExportCommand")]
     [InlineData("Publish-FleeceExport vm 'nbd://203.0.113.7:0' -AllowInsecure", "UriInvalid,Fleece.PublishFleeceExportCommand")]
@@ -220,7 +220,7 @@ public sealed class ExportTests
             """
             $null = Start-FleeceSession vm
             $reader = Mount-FleeceDisk 'nbd+unix:///vm/vm?socket=./s' -Name snapshot -ReadOnly
-            Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 64KB
+            Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 64KB -Force
             """);
 
         ErrorRecord error = shell.Ends("Read-FleeceDisk snapshot 0 4KB -ErrorAction Stop");

@@ -112,10 +112,10 @@ public sealed class ImageErrorTests
     }
 
     [Theory]
-    [InlineData("New-FleeceImage ./new.raw 0", "ImageEmpty")]
-    [InlineData("New-FleeceImage ./new.raw 1000", "ImageSizeInvalid")]
-    [InlineData("New-FleeceImage ./new.raw -SizeBytes -512", "ImageSizeInvalid")]
-    [InlineData("New-FleeceImage ./new.qcow2 1MB -BlockSizeBytes 1000", "ArgumentInvalid")]
+    [InlineData("New-FleeceImage ./new.raw 0", "ParameterArgumentValidationError")]
+    [InlineData("New-FleeceImage ./new.raw 1000", "ParameterArgumentValidationError")]
+    [InlineData("New-FleeceImage ./new.raw -SizeBytes -512", "ParameterArgumentValidationError")]
+    [InlineData("New-FleeceImage ./new.qcow2 1MB -BlockSizeBytes 1000", "ParameterArgumentValidationError")]
     [InlineData("New-FleeceImage ./no/folder/new.raw 1MB", "ImageNotFound")]
     [InlineData("New-FleeceImage ./new.vmdk 1MB", "ImageUnsupported")]
     public void An_image_that_can_not_be_made_leaves_no_file(string command, string errorId)
@@ -142,11 +142,11 @@ public sealed class ImageErrorTests
 
     [Theory]
     [InlineData("Read-FleeceDisk vm 1MB 1", "RangeBeyondEnd,Fleece.ReadFleeceDiskCommand")]
-    [InlineData("Read-FleeceDisk vm -OffsetBytes -1 -LengthBytes 1", "RangeInvalid,Fleece.ReadFleeceDiskCommand")]
-    [InlineData("Read-FleeceDisk vm 0 -LengthBytes -1", "RangeInvalid,Fleece.ReadFleeceDiskCommand")]
+    [InlineData("Read-FleeceDisk vm -OffsetBytes -1 -LengthBytes 1", "ParameterArgumentValidationError,Fleece.ReadFleeceDiskCommand")]
+    [InlineData("Read-FleeceDisk vm 0 -LengthBytes -1", "ParameterArgumentValidationError,Fleece.ReadFleeceDiskCommand")]
     [InlineData("Read-FleeceDisk vm ([long]::MaxValue) 2", "RangeInvalid,Fleece.ReadFleeceDiskCommand")]
     [InlineData("Write-FleeceDisk vm (1MB - 1) ([byte[]](1, 2))", "RangeBeyondEnd,Fleece.WriteFleeceDiskCommand")]
-    [InlineData("Write-FleeceDisk vm -OffsetBytes -1 -Data ([byte[]](1, 2))", "RangeInvalid,Fleece.WriteFleeceDiskCommand")]
+    [InlineData("Write-FleeceDisk vm -OffsetBytes -1 -Data ([byte[]](1, 2))", "ParameterArgumentValidationError,Fleece.WriteFleeceDiskCommand")]
     [InlineData("Write-FleeceDisk vm ([long]::MaxValue) ([byte[]](1, 2))", "RangeInvalid,Fleece.WriteFleeceDiskCommand")]
     [InlineData("Read-FleeceDisk nobody 0 1", "DiskNotFound,Fleece.ReadFleeceDiskCommand")]
     [InlineData("Write-FleeceDisk nobody 0 ([byte[]](1))", "DiskNotFound,Fleece.WriteFleeceDiskCommand")]

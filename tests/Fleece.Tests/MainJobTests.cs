@@ -102,8 +102,8 @@ public sealed class MainJobTests
         object[] output = shell.Run(Vm() +
             """
             $null = Start-FleeceSession vm
-            Clear-FleeceSnapshot -OffsetBytes 1 -LengthBytes 8191
-            Clear-FleeceSnapshot vm -OffsetBytes (2MB - 5000) -LengthBytes 5000
+            Clear-FleeceSnapshot -OffsetBytes 1 -LengthBytes 8191 -Force
+            Clear-FleeceSnapshot vm -OffsetBytes (2MB - 5000) -LengthBytes 5000 -Force
             Get-FleeceSnapshotMap
             """);
 
@@ -129,7 +129,7 @@ public sealed class MainJobTests
         using ModuleRunspace shell = new();
 
         object[] output = shell.Run(Vm() +
-            "$null = Start-FleeceSession vm; Get-FleeceSnapshotMap | Clear-FleeceSnapshot; (Get-FleeceSnapshotMap).State");
+            "$null = Start-FleeceSession vm; Get-FleeceSnapshotMap | Clear-FleeceSnapshot -Force; (Get-FleeceSnapshotMap).State");
 
         Assert.Equal([SnapshotRunState.Consumed], output);
     }

@@ -77,10 +77,10 @@ public sealed class PipingTests
     }
 
     [Theory]
-    [InlineData("Get-FleeceSnapshotMap vm | Clear-FleeceSnapshot -Session vm")]
-    [InlineData("Read-FleeceSnapshot vm | Clear-FleeceSnapshot")]
-    [InlineData("Get-FleeceSession vm | Clear-FleeceSnapshot -OffsetBytes 0 -LengthBytes 1MB")]
-    [InlineData("[pscustomobject]@{ Session = 'vm'; OffsetBytes = 0; LengthBytes = 1MB } | Clear-FleeceSnapshot")]
+    [InlineData("Get-FleeceSnapshotMap vm | Clear-FleeceSnapshot -Session vm -Force")]
+    [InlineData("Read-FleeceSnapshot vm | Clear-FleeceSnapshot -Force")]
+    [InlineData("Get-FleeceSession vm | Clear-FleeceSnapshot -OffsetBytes 0 -LengthBytes 1MB -Force")]
+    [InlineData("[pscustomobject]@{ Session = 'vm'; OffsetBytes = 0; LengthBytes = 1MB } | Clear-FleeceSnapshot -Force")]
     public void A_range_of_a_snapshot_is_cleared_by_whatever_names_it(string pipeline)
     {
         using ModuleRunspace shell = new();

@@ -31,7 +31,7 @@ public sealed class RestoreToExportTests
 
         object[] told = shell.Run(Prepared +
             $$"""
-            Restore-FleeceBackup {{backup}} -DestinationUri $uri
+            Restore-FleeceBackup {{backup}} -DestinationUri $uri -Force
             $same = [Linq.Enumerable]::SequenceEqual([byte[]](Read-FleeceDisk vm 0 4MB), [byte[]](Read-FleeceDisk target 0 4MB))
             $behind = (Read-FleeceDisk target 4MB 1)[0]
             $same, $behind
@@ -47,7 +47,7 @@ public sealed class RestoreToExportTests
 
         object[] told = shell.Run(Prepared +
             """
-            Get-FleeceBackup ./b.qcow2 | Restore-FleeceBackup -DestinationUri $uri -OffsetBytes 1.5MB -LengthBytes 1MB
+            Get-FleeceBackup ./b.qcow2 | Restore-FleeceBackup -DestinationUri $uri -Force -OffsetBytes 1.5MB -LengthBytes 1MB
             (Read-FleeceDisk target 0 1)[0], (Read-FleeceDisk target 512KB 1)[0], (Read-FleeceDisk target 1MB 1)[0]
             """);
 
@@ -55,9 +55,9 @@ public sealed class RestoreToExportTests
     }
 
     [Theory]
-    [InlineData("Restore-FleeceBackup ./b.qcow2 -DestinationUri 'nbd+unix:///nobody?socket=./s'", "ExportNotFound")]
+    [InlineData("Restore-FleeceBackup ./b.qcow2 -DestinationUri 'nbd+unix:///nobody?socket=./s' -Force", "ExportNotFound")]
     [InlineData("Restore-FleeceBackup ./b.qcow2 -DestinationUri ./target.raw", "UriInvalid")]
-    [InlineData("$null = Publish-FleeceExport vm $uri -ExportName small -ReadOnly; Restore-FleeceBackup ./b.qcow2 -DestinationUri 'nbd+unix:///small?socket=./s'", "DiskReadOnly")]
+    [InlineData("$null = Publish-FleeceExport vm $uri -ExportName small -ReadOnly; Restore-FleeceBackup ./b.qcow2 -DestinationUri 'nbd+unix:///small?socket=./s' -Force", "DiskReadOnly")]
     public void What_can_not_be_is_reported_and_writes_nothing(string script, string id)
     {
         using ModuleRunspace shell = new();
@@ -79,7 +79,7 @@ public sealed class RestoreToExportTests
             image.WriteByte(1);
         }
 
-        ErrorRecord error = shell.Reports("Restore-FleeceBackup ./c.raw -DestinationUri $uri");
+        ErrorRecord error = shell.Reports("Restore-FleeceBackup ./c.raw -DestinationUri $uri -Force");
 
         Assert.Equal("BackupDigestMismatch,Fleece.RestoreFleeceBackupCommand", error.FullyQualifiedErrorId);
         Assert.Contains("restore to it once more, from the beginning", error.Exception.Message, StringComparison.Ordinal);

@@ -101,7 +101,7 @@ Describe 'Backup repositories' {
 
     It 'that are full without being asked for say why' {
         $null = Backup-FleeceDisk vm ./backups -WarningVariable first
-        $null = Get-FleeceBitmap vm | Clear-FleeceBitmap
+        $null = Get-FleeceBitmap vm | Clear-FleeceBitmap -Force
         $null = Backup-FleeceDisk vm ./backups -WarningVariable second -WarningAction Ignore
 
         $first | Should -BeNullOrEmpty
@@ -220,7 +220,7 @@ Describe 'A backup by itself' {
         New-MountedDisk -Name target -Data (Get-RandomData 2MB -Seed 9)
         $null = Publish-FleeceExport target "nbd+unix:///?socket=$PWD/s"
 
-        Restore-FleeceBackup ./b.qcow2 -DestinationUri "nbd+unix:///target?socket=$PWD/s" | Should -BeNullOrEmpty
+        Restore-FleeceBackup ./b.qcow2 -DestinationUri "nbd+unix:///target?socket=$PWD/s" -Force | Should -BeNullOrEmpty
 
         Test-SameData (Read-FleeceDisk target 0 2MB) $instant | Should -BeTrue
     }

@@ -47,8 +47,8 @@ Describe 'Tab completion' {
         Get-Completion $Line | Should -Be $Offered
     }
 
-    It 'offers the formats and policies' {
-        Get-Completion 'New-FleeceImage ./x 1MB -Format ' | Should -Be 'Qcow2', 'Raw', 'Vdi', 'Vhd', 'Vhdx', 'Vmdk'
+    It 'offers the formats that can be read, and the policies' {
+        Get-Completion 'Get-FleeceImage ./x -Format ' | Should -Be 'Qcow2', 'Raw', 'Vdi', 'Vhd', 'Vhdx', 'Vmdk'
         Get-Completion 'Start-FleeceSession web -OnCopyError ' | Should -Be 'BreakGuestWrite', 'BreakSnapshot'
     }
 }

@@ -44,13 +44,13 @@ Describe 'Two consumers of one session' {
     It 'one that will not come any more is let go' {
         Read-FleeceSnapshot vm -Consumer local -DiscardConsumed | ForEach-Object Dispose
 
-        Clear-FleeceSnapshot vm -Consumer offsite -OffsetBytes 0 -LengthBytes $session.SizeBytes
+        Clear-FleeceSnapshot vm -Consumer offsite -OffsetBytes 0 -LengthBytes $session.SizeBytes -ErrorAction Stop
 
         (Get-FleeceSession $session).TempUsedBytes | Should -Be 0
     }
 
     It 'the table shows how far each is' {
-        Clear-FleeceSnapshot vm -Consumer local -OffsetBytes 0 -LengthBytes 1MB
+        Clear-FleeceSnapshot vm -Consumer local -OffsetBytes 0 -LengthBytes 1MB -Force
 
         $table = Get-FleeceSession | Format-Table | Out-String -Width 200
 

@@ -17,7 +17,7 @@ Describe 'A bad request' {
 
     It 'has an error id of its own: <Command>' -ForEach @(
         @{ Command = 'New-FleeceImage ./vm.raw 1MB'; Id = 'ImageAlreadyExists,Fleece.NewFleeceImageCommand' }
-        @{ Command = 'New-FleeceImage ./new.raw 1000'; Id = 'ImageSizeInvalid,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.raw 1000'; Id = 'ParameterArgumentValidationError,Fleece.NewFleeceImageCommand' }
         @{ Command = 'New-FleeceImage ./new.vmdk 1MB'; Id = 'ImageUnsupported,Fleece.NewFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage ./nothing.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
         @{ Command = 'Get-FleeceImage ./nothing*.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
@@ -32,20 +32,20 @@ Describe 'A bad request' {
         @{ Command = 'Mount-FleeceDisk ./small.raw -Format Qcow2'; Id = 'ImageWrongFormat,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Get-FleeceDisk nobody'; Id = 'DiskNotFound,Fleece.GetFleeceDiskCommand' }
         @{ Command = 'Read-FleeceDisk vm 1MB 1'; Id = 'RangeBeyondEnd,Fleece.ReadFleeceDiskCommand' }
-        @{ Command = 'Read-FleeceDisk vm -1 1'; Id = 'RangeInvalid,Fleece.ReadFleeceDiskCommand' }
+        @{ Command = 'Read-FleeceDisk vm -1 1'; Id = 'ParameterArgumentValidationError,Fleece.ReadFleeceDiskCommand' }
         @{ Command = 'Write-FleeceDisk vm (1MB - 1) (1, 2)'; Id = 'RangeBeyondEnd,Fleece.WriteFleeceDiskCommand' }
         @{ Command = 'Dismount-FleeceDisk vm'; Id = 'DiskBusy,Fleece.DismountFleeceDiskCommand' }
         @{ Command = 'Start-FleeceSession nobody'; Id = 'DiskNotFound,Fleece.StartFleeceSessionCommand' }
         @{ Command = 'Start-FleeceSession vm -Name A'; Id = 'SessionNameInUse,Fleece.StartFleeceSessionCommand' }
         @{ Command = 'Start-FleeceSession vm -TempPath ./small.raw'; Id = 'TempTooSmall,Fleece.StartFleeceSessionCommand' }
         @{ Command = 'Start-FleeceSession vm -TempPath ./vm.raw'; Id = 'TempIsDisk,Fleece.StartFleeceSessionCommand' }
-        @{ Command = 'Start-FleeceSession vm -GranuleSizeBytes 1000'; Id = 'ArgumentInvalid,Fleece.StartFleeceSessionCommand' }
+        @{ Command = 'Start-FleeceSession vm -GranuleSizeBytes 1000'; Id = 'ParameterArgumentValidationError,Fleece.StartFleeceSessionCommand' }
         @{ Command = 'Get-FleeceSession nobody'; Id = 'SessionNotFound,Fleece.GetFleeceSessionCommand' }
         @{ Command = 'Stop-FleeceSession nobody'; Id = 'SessionNotFound,Fleece.StopFleeceSessionCommand' }
         @{ Command = 'Get-FleeceSnapshotMap'; Id = 'SessionAmbiguous,Fleece.GetFleeceSnapshotMapCommand' }
         @{ Command = 'Clear-FleeceSnapshot a -OffsetBytes 0 -LengthBytes 2MB'; Id = 'RangeBeyondEnd,Fleece.ClearFleeceSnapshotCommand' }
         @{ Command = 'Read-FleeceSnapshot'; Id = 'SessionAmbiguous,Fleece.ReadFleeceSnapshotCommand' }
-        @{ Command = 'Read-FleeceSnapshot a -ChunkSizeBytes 1000'; Id = 'ArgumentInvalid,Fleece.ReadFleeceSnapshotCommand' }
+        @{ Command = 'Read-FleeceSnapshot a -ChunkSizeBytes 1000'; Id = 'ParameterArgumentValidationError,Fleece.ReadFleeceSnapshotCommand' }
         @{ Command = 'Read-FleeceSnapshot a | Export-Backup ./small.raw'; Id = 'ImageAlreadyExists,Fleece.ExportFleeceBackupCommand' }
         @{ Command = '@() | Export-Backup ./b.raw'; Id = 'BackupIncomplete,Fleece.ExportFleeceBackupCommand' }
     ) {
@@ -77,7 +77,7 @@ Describe 'A bad request' {
     It 'for a backup of a snapshot that was consumed gives no chunk and no file' {
         $null = Mount-FleeceDisk ./small.raw
         $session = Start-FleeceSession small
-        Clear-FleeceSnapshot $session -OffsetBytes 0 -LengthBytes 512KB
+        Clear-FleeceSnapshot $session -OffsetBytes 0 -LengthBytes 512KB -Force
 
         Read-FleeceSnapshot $session | Should -BeNullOrEmpty
         { Read-FleeceSnapshot $session | Export-Backup ./b.raw } |

@@ -44,7 +44,7 @@ Describe 'What a session may cost' {
         Write-FleeceDisk vm 0 (Get-RandomData 64KB -Seed 8)
         { Write-FleeceDisk vm 1MB ([byte[]] (1, 2, 3)) -ErrorAction Stop } | Should -Throw -ErrorId 'TempLimitReached,*'
 
-        Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 64KB
+        Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 64KB -Force
         Write-FleeceDisk vm 1MB ([byte[]] (1, 2, 3)) -ErrorAction Stop
 
         (Get-FleeceSession $session).State | Should -Be Active
@@ -77,12 +77,12 @@ Describe 'What a session may cost' {
     }
 
     It 'a limit that cannot be is refused and starts nothing' -ForEach @(
-        @{ Limits = @{ CopyTimeout = [timespan]::Zero } }
-        @{ Limits = @{ CopyTimeout = [timespan]::FromSeconds(-1) } }
-        @{ Limits = @{ TempLimitBytes = 4095 } }
-        @{ Limits = @{ TempLimitBytes = -1 } }
+        @{ Limits = @{ CopyTimeout = [timespan]::Zero }; Id = 'ArgumentInvalid' }
+        @{ Limits = @{ CopyTimeout = [timespan]::FromSeconds(-1) }; Id = 'ArgumentInvalid' }
+        @{ Limits = @{ TempLimitBytes = 4095 }; Id = 'ArgumentInvalid' }
+        @{ Limits = @{ TempLimitBytes = -1 }; Id = 'ParameterArgumentValidationError' }
     ) {
-        { Start-FleeceSession vm @Limits } | Should -Throw -ErrorId 'ArgumentInvalid,*'
+        { Start-FleeceSession vm @Limits } | Should -Throw -ErrorId "$Id,*"
 
         Get-FleeceSession | Should -BeNullOrEmpty
         Get-ChildItem ./*.fleece-temp | Should -BeNullOrEmpty

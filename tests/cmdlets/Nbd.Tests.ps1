@@ -614,11 +614,11 @@ Describe 'TLS' {
             Command = { Publish-FleeceExport vm nbds://localhost:0 -ErrorAction Stop } }
         @{ Case = 'authorities without a certificate'; Id = 'ArgumentInvalid'
             Command = { Publish-FleeceExport vm nbd://localhost:0 -TlsAuthority $authority -ErrorAction Stop } }
-        @{ Case = 'a certificate without its key'; Id = 'TlsFailed'
+        @{ Case = 'a certificate without its key'; Id = 'ParameterArgumentTransformationError'
             Command = { Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate ./ca.pem -ErrorAction Stop } }
-        @{ Case = 'what is no certificate'; Id = 'ArgumentInvalid'
+        @{ Case = 'what is no certificate'; Id = 'ParameterArgumentTransformationError'
             Command = { Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate 7 -ErrorAction Stop } }
-        @{ Case = 'a file that is not there'; Id = 'ImageNotFound'
+        @{ Case = 'a file that is not there'; Id = 'ParameterArgumentTransformationError'
             Command = { Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate ./no.pem -ErrorAction Stop } }
     ) {
         Set-Content ca.pem $authority.ExportCertificatePem()

@@ -50,7 +50,7 @@ Describe 'Objects in the pipeline' {
         $session = Start-FleeceSession vm
         Write-FleeceDisk vm 1MB ([byte[]] (1, 2, 3))
 
-        Get-FleeceSnapshotMap vm | Where-Object State -EQ Copied | Clear-FleeceSnapshot vm
+        Get-FleeceSnapshotMap vm | Where-Object State -EQ Copied | Clear-FleeceSnapshot vm -Force
 
         (Get-FleeceSession $session).ConsumedBytes | Should -Be 4KB
         (Get-FleeceSnapshotMap vm).State | Should -Be 'Untouched', 'Consumed', 'Untouched'

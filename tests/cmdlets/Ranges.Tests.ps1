@@ -62,11 +62,11 @@ Describe 'A session limited to ranges' {
     }
 
     It 'is refused when a range is <Kind>' -ForEach @(
-        @{ Kind = 'incomplete'; Range = @{ OffsetBytes = 1 }; Id = 'ArgumentInvalid' }
-        @{ Kind = 'no number'; Range = @{ OffsetBytes = 'x'; LengthBytes = 1 }; Id = 'RangeInvalid' }
-        @{ Kind = 'negative'; Range = @{ OffsetBytes = -1; LengthBytes = 1 }; Id = 'RangeInvalid' }
+        @{ Kind = 'incomplete'; Range = @{ OffsetBytes = 1 }; Id = 'ParameterArgumentTransformationError' }
+        @{ Kind = 'no number'; Range = @{ OffsetBytes = 'x'; LengthBytes = 1 }; Id = 'ParameterArgumentTransformationError' }
+        @{ Kind = 'negative'; Range = @{ OffsetBytes = -1; LengthBytes = 1 }; Id = 'ParameterArgumentTransformationError' }
         @{ Kind = 'too long'; Range = @{ OffsetBytes = 1MB; LengthBytes = 2MB }; Id = 'RangeBeyondEnd' }
-        @{ Kind = 'of another type'; Range = 'everything'; Id = 'ArgumentInvalid' }
+        @{ Kind = 'of another type'; Range = 'everything'; Id = 'ParameterArgumentTransformationError' }
     ) {
         { Start-FleeceSession vm -Range $Range } | Should -Throw -ErrorId "$Id,Fleece.StartFleeceSessionCommand"
 

@@ -223,8 +223,6 @@ Describe 'A live disk in another process' {
     }
 
     It 'is not overwritten while a client uses it: <Case>' -ForEach @(
-        @{ Case = 'restore'; Force = $true
-            Command = { param($more) Restore-FleeceBackup ./b.qcow2 -DestinationUri (Get-ServedUri vm) -ErrorAction Stop @more } }
         @{ Case = 'backup'; Force = $true
             Command = { param($more) Read-FleeceSnapshot first | Export-Backup -DestinationUri (Get-ServedUri vm) @more } }
         @{ Case = 'temp'; Force = $false

@@ -60,7 +60,7 @@ Describe 'Repositories of one disk' {
 
     It 'go on in full when their bitmap was disabled, and say so' {
         Backup-Night ./vms 1 | Should -Be Full
-        Disable-FleeceBitmap vm (Get-FleeceBitmap vm).Name
+        Disable-FleeceBitmap vm (Get-FleeceBitmap vm).Name -Force
         Backup-Night ./vms 2 | Should -Be Full
         "$said" | Should -BeLike '*was disabled*records again from now on*'
         Backup-Night ./vms 3 | Should -Be Incremental

@@ -224,7 +224,7 @@ Describe 'An export whose length is no multiple of 512' -Skip:(-not $hasnbdkit) 
         $null = Backup-FleeceDisk vm ./backups -TempPath ./temp -Verify
         $short = Start-Server 'memory', "$oddBytes"
 
-        $null = Restore-FleeceBackup ./backups -DestinationUri $short
+        $null = Restore-FleeceBackup ./backups -DestinationUri $short -Force
 
         (Get-FleeceBackup ./backups).Kind | Should -Be Full, Incremental
         (Compare-FleeceImage $short $uri).AreEqual | Should -BeTrue
@@ -346,7 +346,7 @@ Describe 'An export with a minimum block of 64 KiB' -Skip:(-not $hasnbdkit) {
         $null = Mount-FleeceDisk ./small.raw
         $null = Backup-FleeceDisk small ./backups
         Dismount-FleeceDisk small
-        $null = Restore-FleeceBackup ./backups -DestinationUri $other
+        $null = Restore-FleeceBackup ./backups -DestinationUri $other -Force
 
         (Compare-FleeceImage $other ./small.raw).AreEqual | Should -BeTrue
         $differs = (Compare-FleeceImage $uri ./small.raw).OffsetBytes

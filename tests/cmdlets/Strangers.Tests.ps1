@@ -55,7 +55,7 @@ Describe 'A data file in another folder' {
 
         (Get-FleeceImage ./uploads/evil.qcow2).DataFilePath | Should -Be "$PWD/elsewhere/victim"
         (Test-FleeceImage ./uploads/evil.qcow2 -Untrusted).IsClean | Should -BeTrue
-        (Test-FleeceImage ./uploads/evil.qcow2 -Repair All).IsClean | Should -BeTrue
+        (Test-FleeceImage ./uploads/evil.qcow2 -Repair All -Force).IsClean | Should -BeTrue
     }
 
     It 'is not allowed to an image that is untrusted' {

@@ -44,7 +44,7 @@ Describe 'WhatIf' {
                 'Backup-FleeceDisk', 'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap'
                 'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Merge-FleeceBitmap', 'Mount-FleeceDisk'
                 'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap', 'Restore-FleeceBackup'
-                'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage', 'Unpublish-FleeceExport'
+                'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage', 'Unpublish-FleeceExport', 'Write-FleeceDisk'
             )
     }
 }

@@ -66,7 +66,7 @@ Write-FleeceDisk vm 1MB ([byte[]] (1..255) * 16)
 $results['sidecar-always'] = Invoke-Failing 'vm.raw.fleece-bitmaps' 'none' { Dismount-FleeceDisk vm }
 $null = Mount-FleeceDisk ./vm.raw -WarningAction Ignore
 $results['sidecar-always'].Bitmaps = @(Get-FleeceBitmap vm | ForEach-Object { "$($_.State)" })
-if (-not $results['sidecar-always'].Bitmaps) { $null = New-FleeceBitmap vm daily } else { Clear-FleeceBitmap vm daily }
+if (-not $results['sidecar-always'].Bitmaps) { $null = New-FleeceBitmap vm daily } else { Clear-FleeceBitmap vm daily -Force }
 Write-FleeceDisk vm 1MB ([byte[]] (1..255) * 16)
 Set-Fault 'vm.raw.fleece-bitmaps' -Times 1
 $results['sidecar-once'] = @{ Failure = Get-Failure { Dismount-FleeceDisk vm } }

@@ -26,7 +26,7 @@ internal sealed class Dialer(NbdUri uri, NbdNodeOptions options)
         try
         {
             await socket.ConnectAsync(EndPoint(), limit.Token).ConfigureAwait(false);
-            handshake = new Handshake(socket, uri, options.Tls);
+            handshake = new Handshake(socket, uri, options);
             AgreedExport export = await handshake.RunAsync(limit.Token).ConfigureAwait(false);
             isDone = true;
             return new NbdLink(socket, handshake.Stream, export);

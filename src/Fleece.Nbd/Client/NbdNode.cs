@@ -71,6 +71,9 @@ public sealed class NbdNode : IBlockNode
     /// is told the same, or is not used.</summary>
     public IReadOnlyDictionary<string, string> Identity => _export.Identity;
 
+    /// <summary>What client and server have agreed on.</summary>
+    internal AgreedExport Agreed => _export;
+
     /// <summary>Connects to an export.</summary>
     /// <param name="uri">Where it is.</param>
     /// <param name="options">How to connect.</param>

@@ -25,6 +25,9 @@ public sealed record NbdNodeOptions
     /// node; <see cref="Timeout.InfiniteTimeSpan"/> waits for ever.</summary>
     public TimeSpan ReconnectTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>True asks for the names of all contexts as well, which a description shows and no request needs.</summary>
+    internal bool ListsContexts { get; init; }
+
     /// <summary>How long a cancelled request may stay unanswered before its connection is given up.</summary>
     internal TimeSpan CancelGrace { get; init; } = TimeSpan.FromSeconds(2);
 

@@ -111,6 +111,9 @@ internal sealed class BackupArgumentAttribute : ReferenceAttribute
     protected override object FromName(string name) => new BackupReference(name);
 
     protected override object? FromRecord(PSObject record) =>
+        FromFile(record) ?? (Text(record, "PSPath") is { } item ? new BackupReference(WildcardPattern.Escape(item)) : null);
+
+    private static BackupReference? FromFile(PSObject record) =>
         Text(record, "Path") is not { } path ? null
         : record.Properties["ChainId"] is not null ? new BackupReference(path, Identity(record, "Id"))
         : record.Properties["Point"] is null ? null

@@ -23,7 +23,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     public DiskReference? Disk { get; set; }
 
     /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not.</summary>
-    [Parameter(Mandatory = true, Position = 1)]
+    [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     public string RepositoryPath { get; set; } = string.Empty;
 
     /// <summary>How many backups stay. Older ones are merged into those that build on them, or deleted.</summary>
@@ -49,6 +49,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
 
     /// <summary>The format; by default that of the backup it builds on, and qcow2 without one.</summary>
     [Parameter]
+    [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
     /// <summary>What the clusters of a qcow2 backup are compressed with; by default zstd.</summary>

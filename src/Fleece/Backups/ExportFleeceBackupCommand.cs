@@ -25,18 +25,19 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private string _destination = string.Empty;
     private IBackupTarget? _target;
     private string? _note;
+    private string _begunFor = string.Empty;
     private BackupWriter? _writer;
     private bool _isRefused;
     private ByteProgress? _progress;
 
     /// <summary>The backup's file; it appears when the backup is complete. A folder, or a name that ends with a separator, is a
     /// repository: the backup becomes its next one, full or incremental by itself.</summary>
-    [Parameter(Mandatory = true, Position = 0, ParameterSetName = PathSet)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
     public string DestinationPath { get; set; } = string.Empty;
 
     /// <summary>An NBD export that takes the backup's bytes: nbd://HOST:PORT/EXPORT, nbd+unix:///EXPORT?socket=PATH, with nbds for
     /// TLS. It must be at least as large as the disk.</summary>
-    [Parameter(Mandatory = true, ParameterSetName = UriSet)]
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = UriSet)]
     public string DestinationUri { get; set; } = string.Empty;
 
     /// <summary>A .NET stream that takes the disk's bytes in order, zeros included, such as [Console]::OpenStandardOutput(). It stays
@@ -58,6 +59,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     /// <summary>The format; by default a file's extension decides, and raw where it says nothing. In a repository the backup that
     /// this one builds on decides, and qcow2 without one.</summary>
     [Parameter(ParameterSetName = PathSet)]
+    [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
     /// <summary>What the clusters of a qcow2 backup are compressed with; by default a file's are stored as they are, and a
@@ -79,8 +81,18 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    protected override void BeginProcessing() => OrEnd(Destination, () =>
+    protected override void BeginProcessing()
     {
+        // A destination that a script block names is known with the first chunk.
+        if (Destination.Length != 0)
+        {
+            Begin();
+        }
+    }
+
+    private void Begin() => OrEnd(Destination, () =>
+    {
+        _begunFor = Destination;
         (_destination, _openTarget) = ParameterSetName switch
         {
             UriSet => ToExport(ResolveUri(DestinationUri), new NbdNodeOptions { Tls = ClientTls }),
@@ -96,6 +108,11 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     protected override void ProcessRecord()
     {
         SnapshotChunk chunk = InputObject!;
+        if (_openTarget is null)
+        {
+            Begin();
+        }
+
         if (_isRefused)
         {
             return;
@@ -103,6 +120,14 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
         OrFail(() =>
         {
+            if (Destination != _begunFor)
+            {
+                throw new BlockException(
+                    BlockErrorKind.InvalidArgument,
+                    $"The chunks of one pipeline make one backup, and the destination is '{_begunFor}' for the first and '{Destination}' " +
+                    $"for the one at offset {chunk.OffsetBytes}. Name one, or read each snapshot in a pipeline of its own.");
+            }
+
             if (_writer is null)
             {
                 ISnapshotSource source = chunk.Source.Source;

@@ -10,52 +10,21 @@ namespace Fleece;
 [OutputType(typeof(BackupReport))]
 public sealed class TestFleeceBackupCommand : RepositoryCommand
 {
-    private const string PathSet = "Path";
-    private const string LiteralPathSet = "LiteralPath";
-
     private readonly HashSet<string> _tested = new(StringComparer.Ordinal);
 
     // The first backup that is not good, of each chain in which one was found, by the repository and the backup that needs it.
     private readonly Dictionary<(string, Guid), BackupReport> _causes = [];
     private bool _isWarned;
 
-    /// <summary>Repositories, all of whose backups are tested, or files of backups, which are tested with those they build on;
-    /// wildcards are expanded.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
-    [BackupArgument]
-    [ValidateNotNull]
-    public BackupReference[] Path { get; set; } = [];
-
-    /// <summary>The same, taken as they are.</summary>
-    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
-    [Alias("PSPath", "FullName")]
-    public string[] LiteralPath { get; set; } = [];
-
     /// <summary>Read all that the backups hold and compare it with the digests of what was backed up.</summary>
     [Parameter]
     public SwitchParameter Deep { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    private protected override void Process(BackupReference path)
     {
-        foreach (BackupReference path in ParameterSetName == PathSet ? Path : Literally(LiteralPath))
-        {
-            ForItem(path.Path, () =>
-            {
-                bool isPattern = ParameterSetName == PathSet && path.Id is null;
-                foreach (BackupReference found in isPattern ? Literally(ResolveWildcards(path.Path)) : [path])
-                {
-                    ForItem(found.Path, () => TestAll(found));
-                }
-            });
-        }
-    }
-
-    private void TestAll(BackupReference path)
-    {
-        bool isFile = false;
         (Repository repository, IReadOnlyList<BackupPoint> points) = FindPoints(path, repository => repository.Points);
-        isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(ResolveLiteral(path.Path)) != repository.Path;
+        bool isFile = points.Count == 1 && System.IO.Path.TrimEndingDirectorySeparator(path.Path) != repository.Path;
         foreach (BackupPoint point in isFile ? BackupTest.ChainOf(repository, points[0]).Reverse() : points)
         {
             // Objects of Get-FleeceBackup come one by one and share what they build on.

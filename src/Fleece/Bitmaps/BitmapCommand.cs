@@ -2,11 +2,13 @@
 using System.Management.Automation;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>What the cmdlets share that change the bitmaps of a disk one by one.</summary>
-public abstract class BitmapCommand : FleeceCommand
+[OutputType(typeof(BitmapInfo))]
+public abstract class BitmapCommand : SilentCommand
 {
     /// <summary>The disk's name, or the disk; of bitmaps that are piped, theirs.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
@@ -26,6 +28,9 @@ public abstract class BitmapCommand : FleeceCommand
     /// <summary>What -WhatIf says is done.</summary>
     private protected abstract string Action { get; }
 
+    /// <summary>Whether the user wants that of this bitmap, where it may be a mistake.</summary>
+    private protected virtual bool IsWanted(Bitmap bitmap) => true;
+
     /// <summary>Does it.</summary>
     private protected abstract ValueTask ChangeAsync(DiskBitmaps bitmaps, string name);
 
@@ -39,9 +44,10 @@ public abstract class BitmapCommand : FleeceCommand
             {
                 foreach (Bitmap bitmap in BitmapSelection.FindOwn(disk, reference))
                 {
-                    if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action))
+                    if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action) && IsWanted(bitmap))
                     {
                         Wait(ChangeAsync(disk.Bitmaps, bitmap.Name));
+                        Pass(() => new BitmapInfo(bitmap));
                     }
                 }
             });

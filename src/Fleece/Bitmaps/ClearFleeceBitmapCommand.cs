@@ -6,7 +6,7 @@ namespace Fleece;
 
 /// <summary>Clear-FleeceBitmap: empties dirty bitmaps.</summary>
 [Cmdlet(VerbsCommon.Clear, "FleeceBitmap", SupportsShouldProcess = true)]
-public sealed class ClearFleeceBitmapCommand : BitmapCommand
+public sealed class ClearFleeceBitmapCommand : ForgettingBitmapCommand
 {
     private protected override string Action => "Clear the dirty bitmap";
 

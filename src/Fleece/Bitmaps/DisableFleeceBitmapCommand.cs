@@ -6,7 +6,7 @@ namespace Fleece;
 
 /// <summary>Disable-FleeceBitmap: lets dirty bitmaps record nothing.</summary>
 [Cmdlet(VerbsLifecycle.Disable, "FleeceBitmap", SupportsShouldProcess = true)]
-public sealed class DisableFleeceBitmapCommand : BitmapCommand
+public sealed class DisableFleeceBitmapCommand : ForgettingBitmapCommand
 {
     private protected override string Action => "Disable the dirty bitmap";
 

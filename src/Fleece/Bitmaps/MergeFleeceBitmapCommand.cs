@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Merge-FleeceBitmap: adds to a dirty bitmap what others have.</summary>
 [Cmdlet(VerbsData.Merge, "FleeceBitmap", SupportsShouldProcess = true)]
-public sealed class MergeFleeceBitmapCommand : FleeceCommand
+[OutputType(typeof(BitmapInfo))]
+public sealed class MergeFleeceBitmapCommand : SilentCommand
 {
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0)]
@@ -39,6 +41,7 @@ public sealed class MergeFleeceBitmapCommand : FleeceCommand
         if (ShouldProcess($"{disk.Name}: {target}", $"Merge the dirty bitmaps {string.Join(", ", sources)}"))
         {
             Wait(disk.Bitmaps.MergeAsync(target, sources, StopToken));
+            Pass(() => new BitmapInfo(disk.Bitmaps.Find(target)));
         }
     });
 }

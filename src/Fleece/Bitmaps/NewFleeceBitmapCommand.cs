@@ -24,6 +24,8 @@ public sealed class NewFleeceBitmapCommand : FleeceCommand
 
     /// <summary>Bytes of the disk for one bit: 512 B to 2 GiB, a power of two.</summary>
     [Parameter]
+    [ValidatePowerOfTwo(512, 2L * 1024 * 1024 * 1024)]
+    [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public long GranularityBytes { get; set; } = DirtyBitmap.DefaultGranularityBytes;
 
     /// <summary>Record nothing until the bitmap is enabled.</summary>

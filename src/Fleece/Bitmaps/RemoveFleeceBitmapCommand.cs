@@ -6,7 +6,7 @@ namespace Fleece;
 
 /// <summary>Remove-FleeceBitmap: forgets dirty bitmaps.</summary>
 [Cmdlet(VerbsCommon.Remove, "FleeceBitmap", SupportsShouldProcess = true)]
-public sealed class RemoveFleeceBitmapCommand : BitmapCommand
+public sealed class RemoveFleeceBitmapCommand : ForgettingBitmapCommand
 {
     private protected override string Action => "Remove the dirty bitmap";
 

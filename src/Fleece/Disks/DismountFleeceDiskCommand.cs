@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Dismount-FleeceDisk: flushes and closes disks.</summary>
 [Cmdlet(VerbsData.Dismount, "FleeceDisk", SupportsShouldProcess = true)]
-public sealed class DismountFleeceDiskCommand : FleeceCommand
+[OutputType(typeof(DiskInfo))]
+public sealed class DismountFleeceDiskCommand : SilentCommand
 {
     /// <summary>The disks' names, or the disks.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
@@ -26,10 +28,12 @@ public sealed class DismountFleeceDiskCommand : FleeceCommand
         {
             ForItem(reference.Name, () =>
             {
-                string name = Disks.Find(reference).Name;
+                DiskInfo before = new(Disks.Find(reference));
+                string name = before.Name;
                 if (ShouldProcess(name, "Dismount"))
                 {
                     Wait(Disks.DismountAsync(name, Force));
+                    Pass(() => before);
                 }
             });
         }

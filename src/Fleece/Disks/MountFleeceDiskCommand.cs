@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Images;
@@ -17,7 +16,10 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     private const string LiteralPathSet = "LiteralPath";
 
     /// <summary>Image files, wildcards allowed, or URIs of NBD exports.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
+    [Parameter(
+        Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
+    [SupportsWildcards]
+    [ItemPath]
     public string[] Path { get; set; } = [];
 
     /// <summary>Image files or URIs of NBD exports, taken as they are.</summary>
@@ -30,8 +32,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     public string? Name { get; set; }
 
     /// <summary>The format, where the content must not decide it.</summary>
-    [Parameter(ParameterSetName = PathSet)]
-    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>Refuse guest writes.</summary>
@@ -49,6 +50,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
 
     /// <summary>Most memory for the image's cached metadata tables, in bytes.</summary>
     [Parameter]
+    [ValidateRange(1, long.MaxValue)]
     public long? MetadataCacheBytes { get; set; }
 
     /// <summary>Offer the disk and its snapshots over NBD at these addresses.</summary>
@@ -66,25 +68,9 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
-        {
-            ForItem(path, () =>
-            {
-                IReadOnlyList<string> files =
-                    ParameterSetName == PathSet && !NbdUri.IsUri(path) ? ResolveWildcards(path) : [ResolveAddress(path)];
-                if (Name is not null && files.Count > 1)
-                {
-                    throw new BlockException(
-                        BlockErrorKind.InvalidArgument,
-                        $"'{path}' fits {files.Count} files, and one -Name can't be given to all of them. Mount them one by one.");
-                }
-
-                foreach (string file in files)
-                {
-                    ForItem(file, () => MountFile(file));
-                }
-            });
-        }
+        bool isLiteral = ParameterSetName == LiteralPathSet;
+        ForEachFile(
+            isLiteral ? LiteralPath : Path, isLiteral, MountFile, takesUris: true, forOne: Name is null ? null : nameof(Name));
     }
 
     private void MountFile(string file)

@@ -19,10 +19,12 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
 
     /// <summary>First byte.</summary>
     [Parameter(Mandatory = true, Position = 1)]
+    [ValidateRange(0, long.MaxValue)]
     public long OffsetBytes { get; set; }
 
     /// <summary>Number of bytes.</summary>
     [Parameter(Mandatory = true, Position = 2)]
+    [ValidateRange(0, long.MaxValue)]
     public long LengthBytes { get; set; }
 
     /// <inheritdoc/>

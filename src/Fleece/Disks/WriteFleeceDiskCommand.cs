@@ -2,12 +2,14 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Write-FleeceDisk: the guest's writes from a script.</summary>
-[Cmdlet(VerbsCommunications.Write, "FleeceDisk")]
-public sealed class WriteFleeceDiskCommand : FleeceCommand
+[Cmdlet(VerbsCommunications.Write, "FleeceDisk", SupportsShouldProcess = true, ConfirmImpact = ConfirmImpact.Low)]
+[OutputType(typeof(DiskInfo))]
+public sealed class WriteFleeceDiskCommand : SilentCommand
 {
     /// <summary>The disk's name, or the disk.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
@@ -18,6 +20,7 @@ public sealed class WriteFleeceDiskCommand : FleeceCommand
 
     /// <summary>First byte.</summary>
     [Parameter(Mandatory = true, Position = 1)]
+    [ValidateRange(0, long.MaxValue)]
     public long OffsetBytes { get; set; }
 
     /// <summary>The bytes to write.</summary>
@@ -33,7 +36,11 @@ public sealed class WriteFleeceDiskCommand : FleeceCommand
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
         Disk disk = Disks.Find(Disk);
-        Wait(disk.Device.WriteAsync(
-            OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
+        if (ShouldProcess(disk.Name, $"Write {Data.Length} bytes at offset {OffsetBytes}"))
+        {
+            Wait(disk.Device.WriteAsync(
+                OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
+            Pass(() => new DiskInfo(disk));
+        }
     });
 }

@@ -2,12 +2,14 @@
 using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Unpublish-FleeceExport: takes exports away; the disks stay mounted.</summary>
 [Cmdlet(VerbsData.Unpublish, "FleeceExport", DefaultParameterSetName = DiskSet, SupportsShouldProcess = true)]
-public sealed class UnpublishFleeceExportCommand : FleeceCommand
+[OutputType(typeof(ExportInfo))]
+public sealed class UnpublishFleeceExportCommand : SilentCommand
 {
     private const string DiskSet = "Disk";
     private const string ExportSet = "InputObject";
@@ -66,7 +68,9 @@ public sealed class UnpublishFleeceExportCommand : FleeceCommand
 
         if (ShouldProcess(export.ToString(), "Unpublish"))
         {
+            ExportInfo before = new(export);
             Wait(Disks.Exports.UnpublishAsync(export));
+            Pass(() => before);
         }
     }
 }

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Offline;
+using Fleece.Block;
 using Fleece.Images;
 using Fleece.Nbd;
 
 namespace Fleece;
 
 /// <summary>Compare-FleeceImage: tells whether two images hold the same bytes.</summary>
-[Cmdlet(VerbsData.Compare, "FleeceImage")]
+[Cmdlet(VerbsData.Compare, "FleeceImage", DefaultParameterSetName = PathSet)]
 [OutputType(typeof(ImageComparison))]
-public sealed class CompareFleeceImageCommand : NetworkCommand
+public sealed class CompareFleeceImageCommand : ImageCommand
 {
 
-    /// <summary>The one image, or an NBD URI.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
-    [Alias("PSPath", "FullName", "LiteralPath")]
-    public string Path { get; set; } = string.Empty;
-
-    /// <summary>The other image, or an NBD URI.</summary>
+    /// <summary>The other image, with wildcards that fit one file, or an NBD URI.</summary>
     [Parameter(Mandatory = true, Position = 1)]
+    [SupportsWildcards]
+    [NoScriptBlock]
     public string DifferencePath { get; set; } = string.Empty;
 
     /// <summary>The format of the one, where the content must not decide it.</summary>
@@ -38,9 +36,9 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
     public SwitchParameter Untrusted { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Path, () =>
+    private protected override void Process(string address)
     {
-        ImageSource first = Open(Path, nameof(Format), Format);
+        ImageSource first = Open(address, nameof(Format), Format);
         ImageSource other = OpenOther(first);
         ImageComparer comparer = new(first, other);
         try
@@ -60,13 +58,13 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         {
             Wait(comparer.DisposeAsync());
         }
-    });
+    }
 
     private ImageSource OpenOther(ImageSource first)
     {
         try
         {
-            return Open(DifferencePath, nameof(DifferenceFormat), DifferenceFormat);
+            return Open(ResolveOne(DifferencePath), nameof(DifferenceFormat), DifferenceFormat);
         }
         catch
         {
@@ -75,9 +73,17 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
         }
     }
 
+    private string ResolveOne(string address)
+    {
+        IReadOnlyList<string> found = NbdUri.IsUri(address) ? [ResolveAddress(address)] : ResolveWildcards(address);
+        return found is [string one] ? one : throw new BlockException(
+            BlockErrorKind.InvalidArgument,
+            $"'{address}' fits {found.Count} files, and each image is compared with one. Name it with -{nameof(DifferencePath)}.",
+            address);
+    }
+
     private ImageSource Open(string address, string parameter, ImageFormat? format)
     {
-        string resolved = ResolveAddress(address);
         ImageOpenOptions options = new()
         {
             Format = format,
@@ -85,8 +91,8 @@ public sealed class CompareFleeceImageCommand : NetworkCommand
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
-        ImageSource source = Wait(ImageSource.OpenAsync(resolved, options, NbdUri.IsUri(resolved) ? ClientTls : null, StopToken));
-        TellRawByName(resolved, parameter, format, source.Format);
+        ImageSource source = Wait(ImageSource.OpenAsync(address, options, NbdUri.IsUri(address) ? ClientTls : null, StopToken));
+        TellRawByName(address, parameter, format, source.Format);
         return source;
     }
 }

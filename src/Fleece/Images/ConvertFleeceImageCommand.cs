@@ -8,22 +8,18 @@ using Fleece.Nbd;
 namespace Fleece;
 
 /// <summary>Convert-FleeceImage: copies an image, with what its parents hold, into a new image.</summary>
-[Cmdlet(VerbsData.Convert, "FleeceImage", SupportsShouldProcess = true)]
+[Cmdlet(VerbsData.Convert, "FleeceImage", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(ImageInfo))]
-public sealed class ConvertFleeceImageCommand : NetworkCommand
+public sealed class ConvertFleeceImageCommand : ImageCommand
 {
 
-    /// <summary>The image to copy, or an NBD URI.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipelineByPropertyName = true)]
-    [Alias("PSPath", "FullName", "LiteralPath")]
-    public string Path { get; set; } = string.Empty;
-
     /// <summary>The new image's file; it appears when it is complete.</summary>
-    [Parameter(Mandatory = true, Position = 1)]
+    [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     public string DestinationPath { get; set; } = string.Empty;
 
     /// <summary>The new image's format; by default the file's extension decides, and raw where it says nothing.</summary>
     [Parameter]
+    [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
     /// <summary>The format of the image to copy, where the content must not decide it.</summary>
@@ -41,10 +37,13 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
     /// <summary>The new image's allocation unit in bytes.</summary>
     [Parameter]
     [Alias("ClusterSizeBytes")]
+    [ValidatePowerOfTwo(512, 256 * 1024 * 1024)]
+    [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public int? BlockSizeBytes { get; set; }
 
     /// <summary>Logical sector size of a new VHDX, 512 or 4096.</summary>
     [Parameter]
+    [ValidateSet("512", "4096")]
     public int? LogicalSectorSizeBytes { get; set; }
 
     /// <summary>Give every byte of a new VHD or VHDX its place in the file.</summary>
@@ -63,12 +62,13 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
     [Parameter]
     public SwitchParameter Untrusted { get; set; }
 
+    private protected override string? ForOne => nameof(DestinationPath);
+
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Path, () =>
+    private protected override void Process(string address)
     {
-        string source = ResolveAddress(Path);
         FileTargetOptions destination = Destination(ResolveLiteral(DestinationPath));
-        if (!ShouldProcess(source, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
+        if (!ShouldProcess(address, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
         {
             return;
         }
@@ -83,12 +83,12 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
         ImageConversion conversion = Wait(ImageConversion.OpenAsync(
-            source, opening, destination, NbdUri.IsUri(source) ? ClientTls : null, StopToken));
+            address, opening, destination, NbdUri.IsUri(address) ? ClientTls : null, StopToken));
         try
         {
-            TellRawByName(source, nameof(SourceFormat), SourceFormat, conversion.SourceFormat);
+            TellRawByName(address, nameof(SourceFormat), SourceFormat, conversion.SourceFormat);
             TellWarning(conversion.TakeWarning());
-            ByteProgress progress = new(this, $"Converting {source}", conversion.SizeBytes);
+            ByteProgress progress = new(this, $"Converting {address}", conversion.SizeBytes);
             while (Wait(conversion.StepAsync(StopToken)))
             {
                 progress.Report(conversion.ArrivedBytes);
@@ -103,7 +103,7 @@ public sealed class ConvertFleeceImageCommand : NetworkCommand
         }
 
         WriteObject(Wait(Image.GetInfoAsync(destination.Path, destination.Image.Format, StopToken)));
-    });
+    }
 
     private FileTargetOptions Destination(string file) => new()
     {

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
 
 namespace Fleece;
 
-/// <summary>Get-FleeceImage: what an image file is.</summary>
+/// <summary>Get-FleeceImage: what an image is, or an NBD export.</summary>
 [Cmdlet(VerbsCommon.Get, "FleeceImage", DefaultParameterSetName = PathSet)]
-[OutputType(typeof(ImageInfo))]
-public sealed class GetFleeceImageCommand : FleeceCommand
+[OutputType(typeof(ImageInfo), typeof(NbdImageInfo))]
+public sealed class GetFleeceImageCommand : ImageCommand
 {
-    private const string PathSet = "Path";
-    private const string LiteralPathSet = "LiteralPath";
-
-    /// <summary>Image files; wildcards are expanded.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = PathSet)]
-    public string[] Path { get; set; } = [];
-
-    /// <summary>Image files, taken as they are.</summary>
-    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
-    [Alias("PSPath", "FullName")]
-    public string[] LiteralPath { get; set; } = [];
-
     /// <summary>The format, where the content must not decide it.</summary>
-    [Parameter(ParameterSetName = PathSet)]
-    [Parameter(ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
 
     /// <summary>Treat the images as from a stranger: bound the size that they may claim.</summary>
@@ -31,24 +20,16 @@ public sealed class GetFleeceImageCommand : FleeceCommand
     public SwitchParameter Untrusted { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
+    private protected override void Process(string address)
     {
-        foreach (string path in ParameterSetName == PathSet ? Path : LiteralPath)
+        if (NbdUri.IsUri(address))
         {
-            ForItem(path, () =>
-            {
-                foreach (string file in ParameterSetName == PathSet ? ResolveWildcards(path) : [ResolveLiteral(path)])
-                {
-                    ForItem(file, () => Describe(file));
-                }
-            });
+            WriteObject(Wait(NbdImageInfo.ReadAsync(NbdUri.Parse(address), ClientTls, StopToken)));
+            return;
         }
-    }
 
-    private void Describe(string file)
-    {
-        ImageInfo info = Wait(Image.GetInfoAsync(file, Format, StopToken, Untrusted ? UntrustedLimits.Default : null));
-        TellRawByName(file, nameof(Format), Format, info.Format);
+        ImageInfo info = Wait(Image.GetInfoAsync(address, Format, StopToken, Untrusted ? UntrustedLimits.Default : null));
+        TellRawByName(address, nameof(Format), Format, info.Format);
         WriteObject(info);
     }
 }

@@ -15,14 +15,17 @@ public sealed class NewFleeceImageCommand : FleeceCommand
 
     /// <summary>Size of the disk in bytes, a multiple of 512; by default the parent's.</summary>
     [Parameter(Position = 1, ValueFromPipelineByPropertyName = true)]
+    [ValidateMultiple(512)]
     public long? SizeBytes { get; set; }
 
     /// <summary>The format; by default the file's extension decides, and raw where it says nothing.</summary>
     [Parameter]
+    [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
     /// <summary>The image that is read where the new one stores nothing.</summary>
     [Parameter]
+    [NoScriptBlock]
     public string? ParentPath { get; set; }
 
     /// <summary>The parent's format, where its content must not decide it.</summary>
@@ -32,10 +35,13 @@ public sealed class NewFleeceImageCommand : FleeceCommand
     /// <summary>Allocation unit in bytes: qcow2's cluster, the block of VHD and VHDX.</summary>
     [Parameter]
     [Alias("ClusterSizeBytes")]
+    [ValidatePowerOfTwo(512, 256 * 1024 * 1024)]
+    [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public int? BlockSizeBytes { get; set; }
 
     /// <summary>Logical sector size of a VHDX, 512 or 4096.</summary>
     [Parameter]
+    [ValidateSet("512", "4096")]
     public int? LogicalSectorSizeBytes { get; set; }
 
     /// <summary>Give every byte its place in the file at once; VHD and VHDX.</summary>
@@ -48,6 +54,7 @@ public sealed class NewFleeceImageCommand : FleeceCommand
 
     /// <summary>Bits of a refcount of a qcow2 image, a power of two from 1 to 64.</summary>
     [Parameter]
+    [ValidateSet("1", "2", "4", "8", "16", "32", "64")]
     public int? RefcountBits { get; set; }
 
     /// <summary>Allocate the clusters of a qcow2 image in 32 parts.</summary>
@@ -56,6 +63,7 @@ public sealed class NewFleeceImageCommand : FleeceCommand
 
     /// <summary>A raw file of its own for the data of a qcow2 image.</summary>
     [Parameter]
+    [NoScriptBlock]
     public string? DataFilePath { get; set; }
 
     /// <summary>Use data files of the parents that lie outside the folder of the image that names them, and do not warn of the new
@@ -65,6 +73,7 @@ public sealed class NewFleeceImageCommand : FleeceCommand
 
     /// <summary>The version of a qcow2 image, 2 or 3.</summary>
     [Parameter]
+    [ValidateSet("2", "3")]
     public int? FormatVersion { get; set; }
 
     /// <inheritdoc/>

@@ -13,10 +13,13 @@ public abstract class PinningCommand : NetworkCommand
     /// <summary>Where old data goes: an image, a new file, a folder, or an NBD URI; by default a file beside the disk's image.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
     public string? TempPath { get; set; }
 
     /// <summary>The unit of copying: 512 B to 2 MiB, a power of two; by default 4 KiB, or more where the disk or temp demands it.</summary>
     [Parameter]
+    [ValidatePowerOfTwo(512, 2 * 1024 * 1024)]
+    [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public int? GranuleSizeBytes { get; set; }
 
     /// <summary>Who loses when old data can't be kept: the snapshot, or the guest's write.</summary>
@@ -30,6 +33,7 @@ public abstract class PinningCommand : NetworkCommand
 
     /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
     [Parameter]
+    [ValidateRange(512, long.MaxValue)]
     public long? TempLimitBytes { get; set; }
 
     /// <summary>What these parameters say of a session.</summary>

@@ -42,14 +42,18 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
 
     /// <summary>First byte.</summary>
     [Parameter]
+    [ValidateRange(0, long.MaxValue)]
     public long OffsetBytes { get; set; }
 
     /// <summary>Number of bytes; the rest of the disk when left out.</summary>
     [Parameter]
+    [ValidateRange(0, long.MaxValue)]
     public long? LengthBytes { get; set; }
 
     /// <summary>64 KiB to 64 MiB, a power of two, at least the session's granule.</summary>
     [Parameter]
+    [ValidatePowerOfTwo(SnapshotReadOptions.MinimumChunkSizeBytes, SnapshotReadOptions.MaximumChunkSizeBytes)]
+    [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public int ChunkSizeBytes { get; set; } = SnapshotReadOptions.DefaultChunkSizeBytes;
 
     /// <inheritdoc/>

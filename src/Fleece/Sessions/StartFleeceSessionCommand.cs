@@ -30,7 +30,8 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     /// </summary>
     [Parameter]
     [AllowEmptyCollection]
-    public object[]? Range { get; set; }
+    [RangeTransformation]
+    public BlockRange[]? Range { get; set; }
 
     /// <summary>Limits the snapshot to what this bitmap has at the instant; the rest is never copied and never read.</summary>
     [Parameter]
@@ -67,7 +68,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
         SessionOptions options = SessionOf(_disks.Select(disk => disk.Name)) with
         {
             Name = Name,
-            Ranges = GetRanges(),
+            Ranges = Range,
             Bitmap = Bitmap?.Name,
             NextBitmap = NextBitmap,
             Consumers = Consumer,
@@ -78,8 +79,4 @@ public sealed class StartFleeceSessionCommand : PinningCommand
             WriteObject(sessions.Select(session => new SessionInfo(session)), enumerateCollection: true);
         }
     });
-
-    // A pipeline without output binds as null. "No range" must not become "the whole disk" by that.
-    private BlockRange[]? GetRanges() =>
-        MyInvocation.BoundParameters.ContainsKey(nameof(Range)) ? Array.ConvertAll(Range ?? [], RangeArgument.Parse) : null;
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
 /// <summary>Stop-FleeceSession: ends sessions and deletes their temp files.</summary>
 [Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true)]
-public sealed class StopFleeceSessionCommand : FleeceCommand
+[OutputType(typeof(SessionInfo))]
+public sealed class StopFleeceSessionCommand : SilentCommand
 {
     /// <summary>Names, "DISK/NAME", or the sessions.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
@@ -42,6 +44,7 @@ public sealed class StopFleeceSessionCommand : FleeceCommand
                 }
 
                 Wait(new ValueTask(session.StopAsync(Success)));
+                Pass(() => new SessionInfo(session));
             });
         }
     }

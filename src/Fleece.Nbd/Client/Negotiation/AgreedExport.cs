@@ -37,6 +37,12 @@ internal sealed record AgreedExport(
     private const TransmissionFlags NeededFlags =
         TransmissionFlags.SendFlush | TransmissionFlags.SendFua | TransmissionFlags.SendTrim | TransmissionFlags.SendWriteZeroes;
 
+    /// <summary>The smallest, the preferred and the largest request in bytes; null where the server announces none.</summary>
+    public (uint Minimum, uint Preferred, uint Maximum)? BlockSizesBytes { get; init; }
+
+    /// <summary>The names of all contexts; null where they were not asked for (<see cref="NbdNodeOptions.ListsContexts"/>).</summary>
+    public IReadOnlyList<string>? Contexts { get; init; }
+
     public bool IsExtended => Form == ReplyForm.Extended;
 
     public bool IsReadOnly => Offers(TransmissionFlags.ReadOnly);

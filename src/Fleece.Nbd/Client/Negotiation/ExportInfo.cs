@@ -73,7 +73,10 @@ internal sealed class ExportInfo
 
         long maximumBytes = Math.Min(_blockSize?.MaximumPayload ?? uint.MaxValue, NbdLimits.MaximumPayloadBytes);
         int payloadBytes = (int)(maximumBytes - maximumBytes % alignmentBytes);
-        return new AgreedExport(lengthBytes, _flags, form, alignmentBytes, payloadBytes, allocationContext, accessContext, identity);
+        return new AgreedExport(lengthBytes, _flags, form, alignmentBytes, payloadBytes, allocationContext, accessContext, identity)
+        {
+            BlockSizesBytes = _blockSize,
+        };
     }
 
     private void AddExport(OptionChannel channel, ref WireReader reader)

@@ -24,14 +24,14 @@ internal sealed class Handshake
 
     private readonly Socket _socket;
     private readonly NbdUri _uri;
-    private readonly TlsClientOptions? _tls;
+    private readonly NbdNodeOptions _options;
 
     /// <summary>Begins over a connected socket, which <see cref="Stream"/> owns.</summary>
-    public Handshake(Socket socket, NbdUri uri, TlsClientOptions? tls)
+    public Handshake(Socket socket, NbdUri uri, NbdNodeOptions options)
     {
         _socket = socket;
         _uri = uri;
-        _tls = tls;
+        _options = options;
         Stream = new NetworkStream(socket, ownsSocket: true);
     }
 
@@ -60,9 +60,12 @@ internal sealed class Handshake
         IReadOnlyDictionary<string, string> identity = form == ReplyForm.Simple
             ? new Dictionary<string, string>()
             : await IdentityQuery.AskAsync(channel, _uri.ExportName, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string>? all = _options.ListsContexts && form != ReplyForm.Simple
+            ? await ListContextsAsync(channel, cancellationToken).ConfigureAwait(false)
+            : null;
         ExportInfo? info = isFixed ? await GoAsync(channel, cancellationToken).ConfigureAwait(false) : null;
         info ??= await NameExportAsync(channel, (flags & HandshakeFlags.NoZeroes) != 0, cancellationToken).ConfigureAwait(false);
-        return info.ToExport(_uri, form, contexts.Allocation, contexts.Access, identity);
+        return info.ToExport(_uri, form, contexts.Allocation, contexts.Access, identity) with { Contexts = all };
     }
 
     private static async ValueTask<HandshakeFlags> GreetAsync(OptionChannel channel, CancellationToken cancellationToken)
@@ -110,7 +113,7 @@ internal sealed class Handshake
             throw channel.Violation($"{data.Length + _socket.Available} plain bytes after it agreed to TLS", "none");
         }
 
-        Stream = await TlsHandshake.AuthenticateAsClientAsync(Stream, _uri, _tls, cancellationToken).ConfigureAwait(false);
+        Stream = await TlsHandshake.AuthenticateAsClientAsync(Stream, _uri, _options.Tls, cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask<ReplyForm> ChooseFormAsync(OptionChannel channel, CancellationToken cancellationToken) =>
@@ -147,6 +150,17 @@ internal sealed class Handshake
                 (number, context) => AddContext(channel, number, context, ref contexts),
                 cancellationToken)
             .ConfigureAwait(false) ? contexts : default;
+    }
+
+    // Without a query a server lists all it has.
+    private async ValueTask<List<string>> ListContextsAsync(OptionChannel channel, CancellationToken cancellationToken)
+    {
+        List<string> names = [];
+        _ = await ContextQuestion
+            .AskAsync(
+                channel, NbdOption.ListMetaContext, _uri.ExportName, [], (_, context) => names.Add(context), cancellationToken)
+            .ConfigureAwait(false);
+        return names;
     }
 
     private static void AddContext(

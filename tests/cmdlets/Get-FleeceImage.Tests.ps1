@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    Import-ModuleUnderTest
+}
+
+Describe 'Get-FleeceImage' {
+    BeforeEach {
+        Enter-TestFolder
+        $null = New-FleeceImage ./a.raw 1MB
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'takes <Kind>' -ForEach @(
+        @{ Kind = 'an object with a Path'; Given = { [pscustomobject]@{ Path = 'a.raw' } } }
+        @{ Kind = 'an object with a FullName'; Given = { [pscustomobject]@{ FullName = "$PWD/a.raw" } } }
+        @{ Kind = 'a hashtable turned object with a path and a format'; Given = { [pscustomobject]@{ Path = 'a.raw'; Format = 'Raw' } } }
+        @{ Kind = 'a row of CSV'; Given = { 'Path,Format', './a.raw,Raw' | ConvertFrom-Csv } }
+        @{ Kind = 'a file'; Given = { Get-Item a.raw } }
+        @{ Kind = 'a file with all its properties selected'; Given = { Get-ChildItem a.raw | Select-Object * } }
+        @{ Kind = 'a name'; Given = { Get-ChildItem -Name } }
+        @{ Kind = 'an image'; Given = { Get-FleeceImage a.raw } }
+        @{ Kind = 'an image from JSON'; Given = { Get-FleeceImage a.raw | ConvertTo-Json | ConvertFrom-Json } }
+    ) {
+        $image = & $Given | Get-FleeceImage -ErrorAction Stop
+
+        $image.Path | Should -Be (Get-Item a.raw).FullName
+        $image.SizeBytes | Should -Be 1MB
+    }
+
+    It 'takes the name of an existing file as it is, also where a property holds it' {
+        $null = New-FleeceImage 'x[1].raw' 2MB
+        $null = New-FleeceImage x1.raw 3MB
+
+        ([pscustomobject]@{ Path = 'x[1].raw' } | Get-FleeceImage).SizeBytes | Should -Be 2MB
+    }
+
+    It 'takes no other file for <Kind> that is gone, whose name looks like wildcards' -ForEach @(
+        @{ Kind = 'an image'; Given = { Get-FleeceImage -LiteralPath 'x[1].raw' } }
+        @{ Kind = 'a file'; Given = { Get-Item -LiteralPath 'x[1].raw' } }
+        @{ Kind = 'a file with all its properties selected'; Given = { Get-Item -LiteralPath 'x[1].raw' | Select-Object * } }
+    ) {
+        $null = New-FleeceImage 'x[1].raw' 2MB
+        $null = New-FleeceImage x1.raw 3MB
+        $gone = & $Given
+        Remove-Item -LiteralPath 'x[1].raw'
+
+        { $gone | Get-FleeceImage -ErrorAction Stop } | Should -Throw -ErrorId 'ImageNotFound,*'
+        { Get-FleeceImage $gone -ErrorAction Stop } | Should -Throw -ErrorId 'ImageNotFound,*'
+        { Get-FleeceImage @($gone) -ErrorAction Stop } | Should -Throw -ErrorId 'ImageNotFound,*'
+    }
+
+    It 'refuses $null as a binding error' {
+        { Get-FleeceImage $null } | Should -Throw -ErrorId 'ParameterArgumentValidationErrorNullNotAllowed,*'
+    }
+
+    It 'tells of an export what its server tells' {
+        $null = New-FleeceImage ./vm.qcow2 2MB
+        $null = Mount-FleeceDisk ./vm.qcow2 -ListenUri 'nbd+unix:///?socket=./s'
+        $null = New-FleeceBitmap vm daily
+
+        $export = Get-FleeceImage 'nbd+unix:///vm?socket=./s'
+
+        $export.Path | Should -Be "nbd+unix:///vm?socket=$PWD/s"
+        $export.SizeBytes | Should -Be 2MB
+        $export.IsReadOnly | Should -BeFalse
+        $export.MinimumBlockSizeBytes | Should -Be 1
+        $export.PreferredBlockSizeBytes | Should -BeGreaterOrEqual 512
+        $export.MaximumBlockSizeBytes | Should -Be 32MB
+        $export.Features | Should -Contain 'WRITE_ZEROES'
+        $export.Contexts | Should -Be 'base:allocation', 'qemu:allocation-depth', 'qemu:dirty-bitmap:daily'
+        $export.Identity['disk'] | Should -Be 'vm'
+        (Get-FleeceExport).GuestCount | Should -Be 0
+    }
+
+    It 'says that an export is read-only' {
+        $null = Mount-FleeceDisk ./a.raw -ReadOnly -ListenUri 'nbd+unix:///?socket=./s'
+
+        (Get-FleeceImage -LiteralPath 'nbd+unix:///a?socket=./s').IsReadOnly | Should -BeTrue
+    }
+
+    It 'hands an export on to cmdlets that read images' {
+        $null = Mount-FleeceDisk ./a.raw -ReadOnly -ListenUri 'nbd+unix:///?socket=./s'
+
+        $copy = Get-FleeceImage 'nbd+unix:///a?socket=./s' | Convert-FleeceImage -DestinationPath ./b.qcow2 -WarningAction Ignore
+
+        $copy.SizeBytes | Should -Be 1MB
+    }
+
+    It 'tells of a server that announces nothing only what it has' -Skip:(-not (Get-Command nbdkit -ErrorAction Ignore)) {
+        $server = Start-Process nbdkit '-f', '-U', "$PWD/k", '--no-sr', 'memory', '1001001' -PassThru
+        try {
+            while (-not (Test-Path k)) { Start-Sleep -Milliseconds 20 }
+
+            $export = Get-FleeceImage "nbd+unix:///?socket=$PWD/k"
+
+            $export.SizeBytes | Should -Be 1001001
+            $export.Contexts | Should -BeNullOrEmpty
+            $export.Identity.Count | Should -Be 0
+        } finally {
+            $server.Kill()
+        }
+    }
+
+    It 'says why there is no export' {
+        { Get-FleeceImage "nbd+unix:///x?socket=$PWD/none" -ErrorAction Stop } | Should -Throw -ErrorId 'ServerUnreachable,*'
+    }
+}

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Answers.ps1"
+    Import-ModuleUnderTest
+}
+
+Describe 'Restore-FleeceBackup' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -Data ([byte[]] (1, 2, 3))
+        $null = Backup-FleeceDisk vm ./backups
+    }
+    AfterEach { Exit-TestFolder }
+
+    Context 'over a file' {
+        BeforeEach { Set-Content ./old.raw 'old' -NoNewline }
+
+        It 'asks, and replaces the file after Yes' {
+            $done = Invoke-Answering 'Yes' 'Restore-FleeceBackup ./backups ./old.raw'
+
+            $done.Questions | Should -BeLike "*$PWD/old.raw*"
+            $done.Output.SizeBytes | Should -Be 2MB
+        }
+
+        It 'leaves the file alone after No, without an error' {
+            $done = Invoke-Answering 'No' 'Restore-FleeceBackup ./backups ./old.raw'
+
+            $done.Output + $done.Errors | Should -BeNullOrEmpty
+            Get-Content ./old.raw | Should -Be 'old'
+        }
+
+        It 'names -Force where no question can be asked' {
+            { Restore-FleeceBackup ./backups ./old.raw -ErrorAction Stop } | Should -Throw '*-Force*' -ErrorId 'ImageAlreadyExists,*'
+
+            Get-Content ./old.raw | Should -Be 'old'
+        }
+    }
+
+    Context 'onto an export' {
+        BeforeEach {
+            $script:uri = "nbd+unix:///target?socket=$PWD/s"
+            $null = New-FleeceImage ./target.raw 2MB
+            $null = Mount-FleeceDisk ./target.raw -ListenUri "nbd+unix:///?socket=$PWD/s"
+            Write-FleeceDisk target 0 ([byte[]] (9, 9, 9))
+        }
+
+        It 'asks, and overwrites after Yes' {
+            $done = Invoke-Answering 'Yes' "Restore-FleeceBackup ./backups -DestinationUri '$uri'"
+
+            $done.Questions | Should -BeLike "*$uri*"
+            $done.Output + $done.Errors | Should -BeNullOrEmpty
+            (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
+        }
+
+        It 'leaves the export alone, and asks nothing: <Case>' -ForEach @(
+            @{ Case = 'after No'; Answer = 'No'; More = ''; Questions = 1 }
+            @{ Case = 'with -WhatIf'; Answer = 'Yes'; More = '-WhatIf'; Questions = 0 }
+        ) {
+            $done = Invoke-Answering $Answer "Restore-FleeceBackup ./backups -DestinationUri '$uri' $More"
+
+            $done.Questions | Should -HaveCount $Questions
+            $done.Errors | Should -BeNullOrEmpty
+            (Read-FleeceDisk target 0 3) | Should -Be 9, 9, 9
+        }
+
+        It 'names -Force where no question can be asked' {
+            { Restore-FleeceBackup ./backups -DestinationUri $uri -ErrorAction Stop } |
+                Should -Throw '*-Force*' -ErrorId 'ConfirmationNeeded,*'
+
+            (Read-FleeceDisk target 0 3) | Should -Be 9, 9, 9
+        }
+
+        It 'refuses an export that clients use, whatever the answer, and -Force overwrites it' {
+            $null = Mount-FleeceDisk $uri -Name guest
+
+            $done = Invoke-Answering 'Yes' "Restore-FleeceBackup ./backups -DestinationUri '$uri'"
+            $done.Errors.FullyQualifiedErrorId | Should -Be 'ImageInUse,Fleece.RestoreFleeceBackupCommand'
+            (Read-FleeceDisk target 0 3) | Should -Be 9, 9, 9
+
+            Restore-FleeceBackup ./backups -DestinationUri $uri -Force -ErrorAction Stop
+            (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
+            Dismount-FleeceDisk guest
+        }
+
+        It 'takes the backup from the pipeline: <Kind>' -ForEach @(
+            @{ Kind = 'a backup'; Given = { Get-FleeceBackup ./backups } }
+            @{ Kind = 'a row'; Given = { [pscustomobject]@{ Path = './backups' } } }
+            @{ Kind = 'a folder'; Given = { Get-Item ./backups } }
+        ) {
+            & $Given | Restore-FleeceBackup -DestinationUri { $uri } -Force -ErrorAction Stop
+
+            (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
+        }
+
+        It 'overwrites with -Force, and tells of the export with -PassThru' {
+            $export = Restore-FleeceBackup ./backups -DestinationUri $uri -Force -PassThru
+
+            $export.SizeBytes | Should -Be 2MB
+            $export.Path | Should -Be $uri
+            (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
+        }
+    }
+
+    It 'takes <Kind>' -ForEach @(
+        @{ Kind = 'a script block for the destination'
+            Given = { Get-FleeceBackup ./backups | Restore-FleeceBackup -DestinationPath { "./$($_.Disk)-$($_.Number).raw" } } }
+        @{ Kind = 'wildcards that fit one repository'; Given = { Restore-FleeceBackup ./back* ./vm-1.raw } }
+        @{ Kind = 'a literal path'; Given = { Restore-FleeceBackup -LiteralPath ./backups -DestinationPath ./vm-1.raw } }
+        @{ Kind = 'a folder'; Given = { Get-Item ./backups | Restore-FleeceBackup -DestinationPath ./vm-1.raw } }
+        @{ Kind = 'a name'; Given = { './backups' | Restore-FleeceBackup -DestinationPath ./vm-1.raw } }
+        @{ Kind = 'a row'; Given = { [pscustomobject]@{ Path = './backups'; DestinationPath = './vm-1.raw' } | Restore-FleeceBackup } }
+    ) {
+        $image = & $Given
+
+        $image.Path | Should -Be (Get-Item ./vm-1.raw).FullName
+        (Get-ChildItem -File).Name | Should -Be 'vm-1.raw', 'vm.raw', 'vm.raw.fleece-bitmaps'
+    }
+
+    It 'refuses wildcards that fit several' {
+        $null = Backup-FleeceDisk vm ./backups2
+
+        { Restore-FleeceBackup ./back* ./r.raw -ErrorAction Stop } | Should -Throw '*-DestinationPath*' -ErrorId 'ArgumentInvalid,*'
+        { Restore-FleeceBackup ./back* -DestinationUri 'nbd://localhost:1' -Force -ErrorAction Stop } |
+            Should -Throw '*-DestinationUri*' -ErrorId 'ArgumentInvalid,*'
+    }
+}
+
+# A job of cron has no terminal, and PowerShell's console takes an empty line for a yes.
+Describe 'A PowerShell whose input is <Kind>' -ForEach @(
+    @{ Kind = 'empty'; Given = '' }
+    @{ Kind = 'an empty line'; Given = "`n" }
+    @{ Kind = 'a yes'; Given = "y`n" }
+) {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'overwrites nothing that it can''t ask about' {
+        New-MountedDisk
+        $null = Backup-FleeceDisk vm ./backups
+        Set-Content ./old.raw 'old' -NoNewline
+        Set-Content ./script.ps1 'param($Module) Import-Module $Module; Restore-FleeceBackup ./backups ./old.raw'
+        [IO.File]::WriteAllText("$PWD/input", $Given)
+        $program, $first = @(Get-PowerShellCommand)
+
+        $arguments = @($first) + '-NoProfile', '-File', './script.ps1', (Get-ModuleUnderTest) | Where-Object { $_ }
+        $process = Start-Process $program $arguments -PassThru -Wait -RedirectStandardInput ./input -RedirectStandardError ./errors `
+            -RedirectStandardOutput ./output
+
+        $process.ExitCode | Should -Not -Be $null
+        Get-Content ./errors -Raw | Should -BeLike '*-Force*'
+        Get-Content ./old.raw | Should -Be 'old'
+    }
+}
