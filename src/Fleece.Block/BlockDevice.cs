@@ -13,7 +13,7 @@ public sealed class BlockDevice : IAsyncDisposable
 {
     private readonly RequestGate _gate = new();
     private readonly string _name;
-    private readonly BlockErrorKind _closedKind;
+    private readonly string _closedKind;
     private readonly BlockGeometry _geometry;
     private IBlockNode _root;
     private Task? _disposal;
@@ -22,7 +22,7 @@ public sealed class BlockDevice : IAsyncDisposable
     /// <param name="root">The topmost node.</param>
     /// <param name="name">What messages call it: a path or a disk's name.</param>
     /// <param name="closedKind">The error of requests after disposal.</param>
-    public BlockDevice(IBlockNode root, string name, BlockErrorKind closedKind = BlockErrorKind.Closed)
+    public BlockDevice(IBlockNode root, string name, string closedKind = BlockErrors.Closed)
     {
         ArgumentNullException.ThrowIfNull(root);
         _root = root;
@@ -206,7 +206,7 @@ public sealed class BlockDevice : IAsyncDisposable
     /// Holds new requests back and waits for those in flight. Until <see cref="Resume"/> no request runs and
     /// <see cref="ReplaceRoot"/> may be called. One quiescing party at a time.
     /// </summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.Closed"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.Closed"/></exception>
     public async ValueTask QuiesceAsync()
     {
         if (!await _gate.HoldAsync().ConfigureAwait(false))
@@ -315,7 +315,7 @@ public sealed class BlockDevice : IAsyncDisposable
         if (_geometry.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrorKind.ReadOnly,
+                BlockErrors.ReadOnly,
                 $"Cannot {operation} '{_name}': it is open read-only. Mount it without -ReadOnly to write.",
                 _name,
                 operation: operation);

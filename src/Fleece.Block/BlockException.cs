@@ -15,7 +15,7 @@ public sealed class BlockException : Exception
     /// <param name="operation">The operation that failed ("read", "open"), or null.</param>
     /// <param name="cause">The exception beneath, or null.</param>
     public BlockException(
-        BlockErrorKind kind,
+        string kind,
         string message,
         string? path = null,
         long? offsetBytes = null,
@@ -30,7 +30,7 @@ public sealed class BlockException : Exception
     }
 
     /// <summary>What happened.</summary>
-    public BlockErrorKind Kind { get; }
+    public string Kind { get; }
 
     /// <summary>The file concerned, or null.</summary>
     public string? Path { get; }
@@ -42,10 +42,10 @@ public sealed class BlockException : Exception
     public string? Operation { get; }
 
     /// <summary>
-    /// The kind of the innermost engine exception: for <see cref="BlockErrorKind.Broken"/>,
-    /// <see cref="BlockErrorKind.CopyFailed"/> and <see cref="BlockErrorKind.TempFull"/> that is the reason behind it.
+    /// The kind of the innermost engine exception: for <see cref="BlockErrors.Broken"/>,
+    /// <see cref="BlockErrors.CopyFailed"/> and <see cref="BlockErrors.TempFull"/> that is the reason behind it.
     /// </summary>
-    public BlockErrorKind RootKind => (InnerException as BlockException)?.RootKind ?? Kind;
+    public string RootKind => (InnerException as BlockException)?.RootKind ?? Kind;
 
     private static string WithPath(string message, string? path) =>
         path is null || message.Contains(path, StringComparison.Ordinal) ? message : $"{message} File: '{path}'.";

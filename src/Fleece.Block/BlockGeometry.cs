@@ -6,6 +6,6 @@ namespace Fleece.Block;
 /// <param name="RequestAlignmentBytes">
 /// Offsets and lengths of requests are multiples of this power of two; 1 means any byte range.
 /// </param>
-/// <param name="IsReadOnly">Writes, zeroes and discards fail with <see cref="BlockErrorKind.ReadOnly"/>.</param>
+/// <param name="IsReadOnly">Writes, zeroes and discards fail with <see cref="BlockErrors.ReadOnly"/>.</param>
 public readonly record struct BlockGeometry(
     long LengthBytes, int RequestAlignmentBytes = 1, bool IsReadOnly = false);

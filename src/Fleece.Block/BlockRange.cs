@@ -5,17 +5,17 @@ namespace Fleece.Block;
 
 /// <summary>A checked, half-open byte range. All range arithmetic of the engine lives here (rule R3).</summary>
 /// <remarks>Construction refuses negative numbers and ends beyond <see cref="long.MaxValue"/> with
-/// <see cref="BlockErrorKind.InvalidRange"/>, so every other member can add without overflow.</remarks>
+/// <see cref="BlockErrors.InvalidRange"/>, so every other member can add without overflow.</remarks>
 public readonly record struct BlockRange
 {
     /// <summary>Makes a range of <paramref name="lengthBytes"/> bytes at <paramref name="offsetBytes"/>.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidRange"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidRange"/></exception>
     public BlockRange(long offsetBytes, long lengthBytes)
     {
         if (offsetBytes < 0 || lengthBytes < 0 || offsetBytes > long.MaxValue - lengthBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidRange,
+                BlockErrors.InvalidRange,
                 $"The range of {lengthBytes} bytes at offset {offsetBytes} is not a range: offset and length must be " +
                 "0 or more and their sum must fit 63 bits.",
                 offsetBytes: offsetBytes);
@@ -56,13 +56,13 @@ public readonly record struct BlockRange
     public BlockRange Intersect(BlockRange other) =>
         FromEnds(Math.Max(OffsetBytes, other.OffsetBytes), Math.Min(EndBytes, other.EndBytes));
 
-    /// <summary>Throws <see cref="BlockErrorKind.OutOfRange"/> unless the range lies within a disk of that size.</summary>
+    /// <summary>Throws <see cref="BlockErrors.OutOfRange"/> unless the range lies within a disk of that size.</summary>
     public void CheckWithin(long diskLengthBytes, string? path, string operation)
     {
         if (EndBytes > diskLengthBytes)
         {
             throw new BlockException(
-                BlockErrorKind.OutOfRange,
+                BlockErrors.OutOfRange,
                 $"Cannot {operation} {LengthBytes} bytes at offset {OffsetBytes}: the disk ends at {diskLengthBytes} bytes.",
                 path,
                 OffsetBytes,
@@ -70,13 +70,13 @@ public readonly record struct BlockRange
         }
     }
 
-    /// <summary>Throws <see cref="BlockErrorKind.Misaligned"/> unless both ends are multiples of the alignment.</summary>
+    /// <summary>Throws <see cref="BlockErrors.Misaligned"/> unless both ends are multiples of the alignment.</summary>
     public void CheckAlignment(int alignmentBytes, string? path, string operation)
     {
         if (((OffsetBytes | LengthBytes) & (alignmentBytes - 1)) != 0)
         {
             throw new BlockException(
-                BlockErrorKind.Misaligned,
+                BlockErrors.Misaligned,
                 $"Cannot {operation} {LengthBytes} bytes at offset {OffsetBytes}: the disk, or the export, takes multiples of " +
                 $"{alignmentBytes} bytes.",
                 path,
@@ -85,13 +85,13 @@ public readonly record struct BlockRange
         }
     }
 
-    /// <summary>Throws <see cref="BlockErrorKind.InvalidArgument"/> unless the value is a power of two in the bounds.</summary>
+    /// <summary>Throws <see cref="BlockErrors.InvalidArgument"/> unless the value is a power of two in the bounds.</summary>
     public static void CheckPowerOfTwo(long valueBytes, long minimumBytes, long maximumBytes, string name)
     {
         if (!BitOperations.IsPow2(valueBytes) || valueBytes < minimumBytes || valueBytes > maximumBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"{name} is {valueBytes}; it must be a power of two from {minimumBytes} to {maximumBytes} bytes.");
         }
     }

@@ -12,7 +12,7 @@ namespace Fleece.Block;
 /// no operation is in flight, which <see cref="BlockDevice"/> guarantees.</para>
 /// <para>Errors. Failures are <see cref="BlockException"/>; a cancelled token is
 /// <see cref="OperationCanceledException"/>. A request outside the node's own size fails with
-/// <see cref="BlockErrorKind.OutOfRange"/> and changes nothing. After a failed write the range holds old, new or mixed
+/// <see cref="BlockErrors.OutOfRange"/> and changes nothing. After a failed write the range holds old, new or mixed
 /// bytes, and nothing outside it has changed.</para>
 /// <para>Ownership. The caller keeps its buffers and must not change them until the operation completes. A node owns the
 /// nodes it was built over unless its documentation says otherwise.</para>

@@ -6,7 +6,7 @@ namespace Fleece.Block;
 /// <summary>Checks that stay on in release builds (rule R7): they throw, and never end the process.</summary>
 public static class Invariant
 {
-    /// <summary>Throws <see cref="BlockErrorKind.InvariantBroken"/> when the condition does not hold.</summary>
+    /// <summary>Throws <see cref="BlockErrors.InvariantBroken"/> when the condition does not hold.</summary>
     /// <param name="condition">What must hold.</param>
     /// <param name="rule">The rule or invariant, as the design numbers it.</param>
     /// <param name="text">What the rule says here.</param>
@@ -15,7 +15,7 @@ public static class Invariant
         if (!condition)
         {
             throw new BlockException(
-                BlockErrorKind.InvariantBroken,
+                BlockErrors.InvariantBroken,
                 $"Internal rule {rule} did not hold: {text}. This is a defect of Fleece; no further request is accepted " +
                 "here. Please report it.");
         }

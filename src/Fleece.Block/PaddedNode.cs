@@ -3,7 +3,7 @@ namespace Fleece.Block;
 
 /// <summary>A disk of whole sectors over a node that ends within its last one: the bytes behind that end read as zeros.</summary>
 /// <remarks>
-/// <para>They can't be stored, so a write that has anything but zeros for them fails with <see cref="BlockErrorKind.NoSpace"/>
+/// <para>They can't be stored, so a write that has anything but zeros for them fails with <see cref="BlockErrors.NoSpace"/>
 /// and changes nothing. Zeroing and discarding them succeeds.</para>
 /// <para>Their status is that of the node's last byte where that one is data, so that runs end on sectors.</para>
 /// <para>Ownership. It owns the node.</para>
@@ -59,7 +59,7 @@ public sealed class PaddedNode : IBlockNode
         {
             long lostBytes = offsetBytes + storedBytes + zeroBytes;
             throw new BlockException(
-                BlockErrorKind.NoSpace,
+                BlockErrors.NoSpace,
                 $"'{_name}' ends at {StoredBytes} bytes, and the write has data for offset {lostBytes}, which is in the disk's last " +
                 "sector and has no storage. Only zeros can be written there: make the storage longer.",
                 _name,

@@ -12,7 +12,7 @@ public enum WriteFlags
     ForceUnitAccess = 1,
 
     /// <summary>
-    /// Only for zeroing: fail with <see cref="BlockErrorKind.Unsupported"/>, changing nothing, where that costs as much as
+    /// Only for zeroing: fail with <see cref="BlockErrors.Unsupported"/>, changing nothing, where that costs as much as
     /// writing the zeros. Other operations ignore it.
     /// </summary>
     OnlyIfFast = 2,

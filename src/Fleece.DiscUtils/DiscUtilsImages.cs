@@ -45,7 +45,7 @@ public sealed class DiscUtilsImages : IForeignImages
     }
 
     private static BlockException Unknown(LocalFile file, ImageFormat format) =>
-        new(BlockErrorKind.Unsupported, $"The adapter does not read the format {format}.", file.Path);
+        new(BlockErrors.Unsupported, $"The adapter does not read the format {format}.", file.Path);
 
     private static ImageType TypeOf(VdiHeader header) => header.IsFixed ? ImageType.Fixed : ImageType.Dynamic;
 
@@ -77,7 +77,7 @@ public sealed class DiscUtilsImages : IForeignImages
     {
         SparseExtent extent = new(file);
         return extent.HasDescriptor ? extent : throw new BlockException(
-            BlockErrorKind.Unsupported,
+            BlockErrors.Unsupported,
             $"'{file.Path}' is one extent of a VMDK image. Open the image by its descriptor.",
             file.Path);
     }

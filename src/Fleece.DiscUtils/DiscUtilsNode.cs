@@ -3,6 +3,7 @@ using DiscUtils;
 using DiscUtils.Streams;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.DiscUtils;
 
@@ -54,7 +55,7 @@ internal sealed class DiscUtilsNode : IBlockNode
             if (disk.Capacity != lengthBytes || disk.Content.Length != lengthBytes)
             {
                 throw new BlockException(
-                    BlockErrorKind.Corrupt,
+                    ImageErrors.Corrupt,
                     $"'{file.Path}' says that its disk has {disk.Capacity} bytes, and its extents hold {lengthBytes}. Restore it from a " +
                     "copy.",
                     file.Path);
@@ -143,12 +144,12 @@ internal sealed class DiscUtilsNode : IBlockNode
             return ours;
         }
 
-        BlockErrorKind kind = failure switch
+        string kind = failure switch
         {
-            EndOfStreamException => BlockErrorKind.Truncated,
-            NotSupportedException or NotImplementedException => BlockErrorKind.Unsupported,
-            _ when failure.GetType() == typeof(ArgumentException) => BlockErrorKind.Unsupported,
-            _ => BlockErrorKind.Corrupt,
+            EndOfStreamException => BlockErrors.Truncated,
+            NotSupportedException or NotImplementedException => BlockErrors.Unsupported,
+            _ when failure.GetType() == typeof(ArgumentException) => BlockErrors.Unsupported,
+            _ => ImageErrors.Corrupt,
         };
         string place = offsetBytes is long at ? $" at offset {at}" : "";
         return new BlockException(
@@ -171,7 +172,7 @@ internal sealed class DiscUtilsNode : IBlockNode
     }
 
     private BlockException ReadOnly(string operation) => new(
-        BlockErrorKind.ReadOnly,
+        BlockErrors.ReadOnly,
         $"Cannot {operation} '{_file.Path}': images of this format are only read. Convert it with Convert-FleeceImage to change it.",
         _file.Path,
         operation: operation);

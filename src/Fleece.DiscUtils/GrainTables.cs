@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.DiscUtils;
 
@@ -69,7 +70,7 @@ internal sealed class GrainTables(LocalFile file, long directoryOffsetBytes, lon
             if (sizeBytes == 0 || sizeBytes > 2 * UnitBytes)
             {
                 throw new BlockException(
-                    BlockErrorKind.Corrupt,
+                    ImageErrors.Corrupt,
                     $"The image '{file.Path}' has a compressed grain of {sizeBytes} bytes at offset {grainOffsetBytes}, and a grain " +
                     $"holds {UnitBytes}. Restore it from a copy.",
                     file.Path,

@@ -3,6 +3,7 @@ using DiscUtils;
 using DiscUtils.Streams;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.DiscUtils;
 
@@ -52,7 +53,7 @@ internal sealed class ImageFolder : NativeFileSystem
     {
         LocalFile file = path == Path.GetFileName(_image.Path) ? _image
             : _files.TryGetValue(path, out LocalFile? found) ? found
-            : throw new BlockException(BlockErrorKind.Corrupt, $"'{_image.Path}' does not name '{path}' as an extent.", _image.Path);
+            : throw new BlockException(ImageErrors.Corrupt, $"'{_image.Path}' does not name '{path}' as an extent.", _image.Path);
         return SparseStream.FromStream(new LocalFileStream(file), Ownership.None);
     }
 
@@ -75,7 +76,7 @@ internal sealed class ImageFolder : NativeFileSystem
         if (extent.Name.AsSpan().IndexOfAny('/', '\\', ':') >= 0)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"'{_image.Path}' has its data in '{extent.Name}', and only files of its own folder are read. Put them together, and " +
                 "write the names without folders into the descriptor.",
                 _image.Path);
@@ -91,14 +92,14 @@ internal sealed class ImageFolder : NativeFileSystem
         if (sparse is { Tables.IsCompressed: true })
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"'{_image.Path}' has the compressed extent '{extent.Name}'; only images that are one file are read compressed.",
                 file.Path);
         }
 
         long foundBytes = sparse is null ? file.LengthBytes : sparse.CapacitySectors * ImageHeader.SectorBytes;
         return foundBytes == extent.LengthBytes ? new DiskPart(range, BlockStatus.Data, sparse?.Tables) : throw new BlockException(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"'{_image.Path}' says that '{extent.Name}' holds {extent.LengthBytes} bytes, and it holds {foundBytes}. Restore both from a " +
             "copy.",
             file.Path);

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.DiscUtils;
 
@@ -36,12 +37,12 @@ internal sealed class ImageHeader(LocalFile file, long offsetBytes)
     {
         if (!isMet)
         {
-            throw Fault(BlockErrorKind.Corrupt, $"has {field} {value}, which can't be", fieldOffsetBytes);
+            throw Fault(ImageErrors.Corrupt, $"has {field} {value}, which can't be", fieldOffsetBytes);
         }
     }
 
     /// <summary>The error that names the file and the place.</summary>
-    public BlockException Fault(BlockErrorKind kind, string what, int fieldOffsetBytes) => new(
+    public BlockException Fault(string kind, string what, int fieldOffsetBytes) => new(
         kind,
         $"The image '{file.Path}' {what} (offset {offsetBytes + fieldOffsetBytes}). Check it with 'qemu-img info', or restore it " +
         "from a copy.",

@@ -2,6 +2,7 @@
 using System.Numerics;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.DiscUtils;
 
@@ -89,7 +90,7 @@ internal sealed class SparseExtent
     {
         if (!HasMagic(header))
         {
-            throw header.Fault(BlockErrorKind.Corrupt, "does not have the magic of a sparse extent", 0);
+            throw header.Fault(ImageErrors.Corrupt, "does not have the magic of a sparse extent", 0);
         }
     }
 
@@ -101,13 +102,13 @@ internal sealed class SparseExtent
         if ((flags & ZeroedGrains) != 0)
         {
             // DiscUtils would take the entry that says zeros for a place in the file.
-            throw header.Fault(BlockErrorKind.Unsupported, "can mark grains as zeros, and such an image is not read", 8);
+            throw header.Fault(BlockErrors.Unsupported, "can mark grains as zeros, and such an image is not read", 8);
         }
 
         if (compression > Deflate || isCompressed != (compression == Deflate) || isCompressed != ((flags & Markers) != 0))
         {
             throw header.Fault(
-                BlockErrorKind.Unsupported, $"has flags 0x{flags:x} with compression {compression}, which is not read", 8);
+                BlockErrors.Unsupported, $"has flags 0x{flags:x} with compression {compression}, which is not read", 8);
         }
     }
 }

@@ -29,7 +29,7 @@ internal sealed class VdiHeader
         if (version != Version || type is not (DynamicType or FixedType) || extraBytes != 0)
         {
             throw header.Fault(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"has version {version >> 16}.{version & 0xffff}, type {type} and {extraBytes} extra bytes in a block; version 1.1 of " +
                 "type 1 (dynamic) or 2 (fixed) without extra bytes is read",
                 68);

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.DiscUtils;
 
@@ -31,7 +32,7 @@ internal sealed partial class VmdkDescriptor
         if (file.LengthBytes > MaximumBytes)
         {
             throw Fault(
-                BlockErrorKind.Corrupt,
+                ImageErrors.Corrupt,
                 $"has {file.LengthBytes} bytes, and a descriptor has {MaximumBytes} at most. If it is a raw disk that only looks like " +
                 "one, name Raw as its format.");
         }
@@ -42,13 +43,13 @@ internal sealed partial class VmdkDescriptor
         if (ValueOf(lines, "parentCID") is { } parent && !parent.Equals("ffffffff", StringComparison.OrdinalIgnoreCase))
         {
             // DiscUtils would not notice that the parent was changed, and read wrong data.
-            throw Fault(BlockErrorKind.Unsupported, "is a differencing image, which is not read. Merge it with its parent first.");
+            throw Fault(BlockErrors.Unsupported, "is a differencing image, which is not read. Merge it with its parent first.");
         }
 
         if (ValueOf(lines, "createType") is not { } kind || !Kinds.Contains(kind))
         {
             throw Fault(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"has the createType '{ValueOf(lines, "createType")}'; {string.Join(", ", Kinds)} are read from a descriptor.");
         }
 
@@ -57,12 +58,12 @@ internal sealed partial class VmdkDescriptor
             .Select(ReadExtent)];
         if (Extents.Count == 0)
         {
-            throw Fault(BlockErrorKind.Corrupt, "is a descriptor without an extent. Restore it from a copy.");
+            throw Fault(ImageErrors.Corrupt, "is a descriptor without an extent. Restore it from a copy.");
         }
 
         if (Extents.Sum(extent => extent.LengthBytes) > ImageHeader.MaximumDiskBytes)
         {
-            throw Fault(BlockErrorKind.Unsupported, $"has more than the {ImageHeader.MaximumDiskBytes} bytes that are read.");
+            throw Fault(BlockErrors.Unsupported, $"has more than the {ImageHeader.MaximumDiskBytes} bytes that are read.");
         }
     }
 
@@ -80,23 +81,23 @@ internal sealed partial class VmdkDescriptor
             || !long.TryParse(match.Groups["sectors"].Value, NumberStyles.None, CultureInfo.InvariantCulture, out long sectors)
             || sectors is <= 0 or > ImageHeader.MaximumDiskBytes / ImageHeader.SectorBytes)
         {
-            throw Fault(BlockErrorKind.Corrupt, $"has the extent '{line}', which can't be. Restore it from a copy.");
+            throw Fault(ImageErrors.Corrupt, $"has the extent '{line}', which can't be. Restore it from a copy.");
         }
 
         VmdkExtent extent = new(sectors * ImageHeader.SectorBytes, match.Groups["type"].Value, match.Groups["name"].Value);
         if (!extent.IsFlat && !extent.IsSparse && !extent.IsZero)
         {
-            throw Fault(BlockErrorKind.Unsupported, $"has an extent of type '{extent.Type}'; FLAT, VMFS, SPARSE and ZERO are read.");
+            throw Fault(BlockErrors.Unsupported, $"has an extent of type '{extent.Type}'; FLAT, VMFS, SPARSE and ZERO are read.");
         }
 
         // Where the data begins within a flat file is something that DiscUtils does not heed.
         string offset = match.Groups["offset"].Value;
         return offset.Trim('0').Length == 0 ? extent : throw Fault(
-            BlockErrorKind.Unsupported,
+            BlockErrors.Unsupported,
             $"has its data from sector {offset} of '{extent.Name}' on; only files that are the extent's alone are read.");
     }
 
-    private BlockException Fault(BlockErrorKind kind, string what) => new(kind, $"The VMDK image '{_path}' {what}", _path);
+    private BlockException Fault(string kind, string what) => new(kind, $"The VMDK image '{_path}' {what}", _path);
 
     [GeneratedRegex("""^(?:RW|RDONLY|NOACCESS) +(?<sectors>\d+) +(?<type>\w+) +"(?<name>[^"]*)"(?: +(?<offset>\d+))?$""")]
     private static partial Regex ExtentLine();

@@ -28,7 +28,7 @@ public sealed partial class Session : IFleeceSession
         Disk = disk;
         Name = name;
         Point = point;
-        Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrorKind.Stopped);
+        Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrors.Stopped);
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
         _temp = temp;
@@ -145,15 +145,15 @@ public sealed partial class Session : IFleeceSession
     /// Everything that can fail or take time happens before the disks are quiesced. When anything fails, no disk has a new
     /// session and no file is left behind.
     /// </remarks>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionNameInUse"/>, <see cref="BlockErrorKind.DiskShared"/>,
-    /// <see cref="BlockErrorKind.TempTooSmall"/>, <see cref="BlockErrorKind.TempIsDisk"/>, what <see cref="DiskBitmaps"/> says of the
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionNameInUse"/>, <see cref="DiskErrors.DiskShared"/>,
+    /// <see cref="BlockErrors.TempTooSmall"/>, <see cref="DiskErrors.TempIsDisk"/>, what <see cref="DiskBitmaps"/> says of the
     /// bitmaps, or why temp can't be made.</exception>
     public static ValueTask<IReadOnlyList<Session>> StartAsync(
         IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default) =>
         SessionStart.RunAsync(disks, options, cancellationToken);
 
     /// <summary>
-    /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrorKind.Stopped"/>, the filter leaves the
+    /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrors.Stopped"/>, the filter leaves the
     /// guest's chain, temp is closed and, when the session made it, deleted. Idempotent; the first call decides.
     /// </summary>
     /// <param name="isSuccess">True when what was to be read has been read: <see cref="Bitmap"/> then holds what was recorded since the
@@ -194,10 +194,10 @@ public sealed partial class Session : IFleeceSession
     public override string ToString() => Volatile.Read(ref _stopping) is null ? Id : $"{Id} (stopped)";
 
     /// <summary>The consumer of that name.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.ConsumerUnknown"/></exception>
     public SessionConsumer FindConsumer(string name) =>
         FindConsumerOrNull(name) ?? throw new BlockException(
-            BlockErrorKind.ConsumerUnknown,
+            DiskErrors.ConsumerUnknown,
             Consumers.Count == 0
                 ? $"The session '{Id}' counts no consumers. Leave -Consumer out, or start the session with -Consumer."
                 : $"The session '{Id}' counts no consumer named '{name}'. It counts {ListConsumers()}.");
@@ -205,7 +205,7 @@ public sealed partial class Session : IFleeceSession
     /// <summary>The snapshot for a reader.</summary>
     /// <param name="consumer">Which of the consumers reads; null for one that is not counted.</param>
     /// <param name="discards">True when the reader discards what it has finished with.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ConsumerUnknown"/>, also of a reader that would discard and is none of
+    /// <exception cref="BlockException"><see cref="DiskErrors.ConsumerUnknown"/>, also of a reader that would discard and is none of
     /// the consumers: it would take their ranges from them.</exception>
     public ISnapshotSource GetSource(string? consumer, bool discards)
     {
@@ -215,7 +215,7 @@ public sealed partial class Session : IFleeceSession
         }
 
         return Consumers.Count == 0 || !discards ? this : throw new BlockException(
-            BlockErrorKind.ConsumerUnknown,
+            DiskErrors.ConsumerUnknown,
             $"The session '{Id}' discards what all of its consumers have confirmed, and they are {ListConsumers()}. Say with -Consumer " +
             "which of them this is, or leave -DiscardConsumed out.");
     }

@@ -16,7 +16,7 @@ public sealed class SessionConsumer : ISnapshotSource
     {
         _counted = counted;
         Session = session;
-        Snapshot = new BlockDevice(counted.Snapshot, $"{session.Id}/{counted.Name}", BlockErrorKind.Stopped);
+        Snapshot = new BlockDevice(counted.Snapshot, $"{session.Id}/{counted.Name}", BlockErrors.Stopped);
         _clusterDiscard = new Lazy<WholeClusterDiscard>(() => new WholeClusterDiscard(session.Point, Snapshot));
     }
 

@@ -75,7 +75,7 @@ internal static class SessionStart
         if (disk.FindSession(name) is not null)
         {
             throw new BlockException(
-                BlockErrorKind.SessionNameInUse,
+                DiskErrors.SessionNameInUse,
                 $"The disk '{disk.Name}' has a session named '{name}' already. Give another -Name, or stop it first.",
                 disk.Path);
         }
@@ -89,7 +89,7 @@ internal static class SessionStart
         if (options.Ranges is not null && options.Bitmap is not null)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 "A session is limited to ranges or to a bitmap, not to both: what of the bitmap lies outside the ranges would count as " +
                 "backed up. Leave one of them out.",
                 disk.Path);
@@ -105,7 +105,7 @@ internal static class SessionStart
             if (!seen.Add(name))
             {
                 throw new BlockException(
-                    BlockErrorKind.InvalidArgument, $"The consumer '{name}' is named twice. Give each consumer a name of its own.");
+                    BlockErrors.InvalidArgument, $"The consumer '{name}' is named twice. Give each consumer a name of its own.");
             }
         }
     }

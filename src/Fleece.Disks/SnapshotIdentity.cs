@@ -27,8 +27,8 @@ public sealed record SnapshotIdentity(
     /// <summary>The identity of a snapshot; a new one for what does not tell its own.</summary>
     /// <param name="source">The snapshot.</param>
     /// <param name="diskName">The disk that the user says it is of; null for none.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupForeign"/>: it tells that it is of another disk.
-    /// <see cref="BlockErrorKind.InvalidArgument"/>: the user's name can't be one.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BackupForeign"/>: it tells that it is of another disk.
+    /// <see cref="BlockErrors.InvalidArgument"/>: the user's name can't be one.</exception>
     public static SnapshotIdentity Of(ISnapshotSource source, string? diskName = null)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -46,7 +46,7 @@ public sealed record SnapshotIdentity(
         return diskName is null || string.Equals(diskName, identity.DiskName, StringComparison.OrdinalIgnoreCase)
             ? identity
             : throw new BlockException(
-                BlockErrorKind.BackupForeign,
+                DiskErrors.BackupForeign,
                 $"'{source.Id}' is of the disk '{identity.DiskName}', and -Disk says '{diskName}'. Leave -Disk out, or read a snapshot " +
                 $"of '{diskName}'.",
                 source.Id);

@@ -204,7 +204,7 @@ public static class Image
         if (!options.IsReadOnly && (options.IsLayerOnly || options.SnapshotName is not null))
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"A single layer, or an internal snapshot, of '{path}' can only be opened read-only.",
                 path,
                 operation: "open");
@@ -213,7 +213,7 @@ public static class Image
         if (options is { Untrusted: not null, AllowsOutsideDataFile: true })
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"-Untrusted refuses every data file of '{path}', so -AllowOutsideDataFile contradicts it. Leave one of them out.",
                 path,
                 operation: "open");
@@ -227,7 +227,7 @@ public static class Image
         {
             new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
         }
-        catch (BlockException failure) when (failure.Kind is not (BlockErrorKind.LimitExceeded or BlockErrorKind.ReferenceRefused))
+        catch (BlockException failure) when (failure.Kind is not (ImageErrors.LimitExceeded or ImageErrors.ReferenceRefused))
         {
             return;
         }
@@ -276,7 +276,7 @@ public static class Image
         if (sizeBytes is null or 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage,
+                ImageErrors.EmptyImage,
                 $"Cannot create '{path}' with 0 bytes: a disk has at least one sector. Name a size, or a parent.",
                 path);
         }
@@ -284,7 +284,7 @@ public static class Image
         if (sizeBytes < 0 || sizeBytes % SectorBytes != 0)
         {
             throw new BlockException(
-                BlockErrorKind.BadImageSize,
+                ImageErrors.BadImageSize,
                 $"Cannot create '{path}' with {sizeBytes} bytes: the size must be a positive multiple of 512.",
                 path);
         }

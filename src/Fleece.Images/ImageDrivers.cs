@@ -30,5 +30,5 @@ internal static class ImageDrivers
     public static IImageDriver Find(ImageFormat format) => format == ImageFormat.Raw
         ? Raw
         : Array.Find(WithMagic, driver => driver.Format == format) ?? throw new BlockException(
-            BlockErrorKind.Unsupported, $"Fleece has no driver for the format {format}.");
+            BlockErrors.Unsupported, $"Fleece has no driver for the format {format}.");
 }

@@ -36,7 +36,7 @@ internal static class ImageNames
     {
         null => ImageFormat.Raw,
         ImageFormat.Vmdk or ImageFormat.Vdi => throw new BlockException(
-            BlockErrorKind.Unsupported,
+            BlockErrors.Unsupported,
             $"Fleece does not write {Path.GetExtension(path)[1..].ToUpperInvariant()} images. Give '{path}' the extension .qcow2, .vhdx, " +
             $".vhd or .raw{(parameter is null ? "" : $", or name the format with {parameter}")}.",
             path),

@@ -39,7 +39,7 @@ internal static class ImageProbe
         if (IsQcowVersion1(head))
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"'{file.Path}' is a qcow (version 1) image, which Fleece does not open. Convert it with 'qemu-img convert " +
                 (parameter is null
                     ? "-O qcow2'."
@@ -50,7 +50,7 @@ internal static class ImageProbe
         if (named is { } format)
         {
             throw new BlockException(
-                BlockErrorKind.WrongFormat,
+                ImageErrors.WrongFormat,
                 $"'{file.Path}' is not a {format} image: it does not have the format's magic. " +
                 (parameter is null ? "Name another image." : $"Name the right format with {parameter}, or leave it out."),
                 file.Path);
@@ -60,7 +60,7 @@ internal static class ImageProbe
         if (all.Length > 1)
         {
             throw new BlockException(
-                BlockErrorKind.AmbiguousFormat,
+                ImageErrors.AmbiguousFormat,
                 $"'{file.Path}' begins like a {all[0].Format} image and ends like a {all[1].Format} one. A guest can write the one " +
                 "into the other, so Fleece does not guess. " +
                 (parameter is null
@@ -76,7 +76,7 @@ internal static class ImageProbe
         ImageNames.Find(path) != ImageFormat.Raw
             ? found
             : throw new BlockException(
-                BlockErrorKind.AmbiguousFormat,
+                ImageErrors.AmbiguousFormat,
                 $"'{path}' looks like a {found.Format} image and is named like a raw one. The guest of a raw disk can write those bytes " +
                 "itself, so Fleece does not guess. " +
                 (parameter is null
@@ -91,13 +91,13 @@ internal static class ImageProbe
         ImageFormat.Raw => ImageDrivers.Find(ImageFormat.Raw),
         _ when file.GetLength() == 0 => ImageDrivers.Find(ImageFormat.Raw),
         { } named => throw new BlockException(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"'{file.Path}' is named like a {named} image and does not have the format's magic: it is damaged, or its name is wrong. " +
             "Restore it from a backup, or, if it is a raw disk, " +
             (parameter is null ? "give it the extension .raw." : $"name the format with {parameter} Raw."),
             file.Path),
         null => throw new BlockException(
-            BlockErrorKind.AmbiguousFormat,
+            ImageErrors.AmbiguousFormat,
             $"'{file.Path}' has the magic of no image format, and its name does not say that it is a raw disk, so Fleece does not guess. " +
             (parameter is null ? "Give the file" : $"Name the format with {parameter} Raw, or give the file") +
             " the extension .raw or .img.",

@@ -66,7 +66,7 @@ public sealed record NbdUri
         Schemes.Contains(text[..end], StringComparer.OrdinalIgnoreCase);
 
     /// <summary>Reads a URI.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.UriInvalid"/></exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.UriInvalid"/></exception>
     public static NbdUri Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
@@ -177,5 +177,5 @@ public sealed record NbdUri
     }
 
     private static BlockException Invalid(string text, string reason) =>
-        new(BlockErrorKind.UriInvalid, $"The URI '{text}' can't be used: {reason}. Its form is {Forms}.");
+        new(NbdErrors.UriInvalid, $"The URI '{text}' can't be used: {reason}. Its form is {Forms}.");
 }

@@ -131,9 +131,9 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     /// <summary>Asks before something that can lose data, where the user has not said -Force.</summary>
     /// <param name="loss">What is lost; a whole sentence.</param>
     /// <returns>Whether to go on.</returns>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.Unconfirmed"/>: no question can be asked.</exception>
+    /// <exception cref="BlockException"><see cref="CmdletErrors.Unconfirmed"/>: no question can be asked.</exception>
     protected bool Confirms(string loss) => Ask(loss) ?? throw new BlockException(
-        BlockErrorKind.Unconfirmed,
+        CmdletErrors.Unconfirmed,
         $"{loss} This PowerShell can't ask whether that is wanted; say so with -Force.");
 
     /// <summary>Asks as <see cref="Confirms"/>; null where no question can be asked.</summary>
@@ -175,7 +175,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
                 if (forOne is not null && files.Count * paths.Length > 1)
                 {
                     throw new BlockException(
-                        BlockErrorKind.InvalidArgument,
+                        BlockErrors.InvalidArgument,
                         $"'{path}' is one of several files, and one -{forOne} can't be given to all of them. Name them one by one.",
                         path);
                 }
@@ -251,7 +251,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         catch (SessionStateException e)
         {
             // An unknown drive or provider: as for any other input that is not there, the next one goes on.
-            throw new BlockException(BlockErrorKind.NotFound, e.Message, path, operation: "open", cause: e);
+            throw new BlockException(BlockErrors.NotFound, e.Message, path, operation: "open", cause: e);
         }
     }
 
@@ -297,7 +297,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     }
 
     private static BlockException NothingFits(string path) => new(
-        BlockErrorKind.NotFound,
+        BlockErrors.NotFound,
         $"No file fits '{path}', in which *, ? and [ are wildcards. Give a name that holds such characters with -LiteralPath.",
         path,
         operation: "open");
@@ -311,7 +311,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
             ? "Name an export with -DestinationUri."
             : "Name a file.";
         return new BlockException(
-            BlockErrorKind.InvalidArgument,
+            BlockErrors.InvalidArgument,
             $"'{uri}' is the URI of an NBD export, and {(parameter is null ? "this" : $"-{parameter}")} takes the path of a file. {advice}",
             uri);
     }
@@ -321,7 +321,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         if (provider.Name != "FileSystem")
         {
             throw new BlockException(
-                BlockErrorKind.NotAFile, $"'{path}' is a path of the provider {provider.Name}; images are files.", path);
+                BlockErrors.NotAFile, $"'{path}' is a path of the provider {provider.Name}; images are files.", path);
         }
     }
 }

@@ -64,14 +64,14 @@ public sealed class BackupTests
         byte[] instant = rig.Seeds.Bytes(SizeBytes);
         Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", instant));
         string partialPath = rig.Folder.File("b.raw.partial");
-        FaultNode failing = new FaultNode(FileNode.Create(partialPath, SizeBytes)).FailNth(BlockOperationKind.Write, 5, BlockErrorKind.NoSpace);
+        FaultNode failing = new FaultNode(FileNode.Create(partialPath, SizeBytes)).FailNth(BlockOperationKind.Write, 5, BlockErrors.NoSpace);
         BackupWriter writer = new(
             session, MakeTarget(rig.Folder.File("b.raw"), failing));
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => FeedAsync(session, writer));
         await writer.DisposeAsync();
 
-        Assert.Equal(BlockErrorKind.NoSpace, error.Kind);
+        Assert.Equal(BlockErrors.NoSpace, error.Kind);
         Assert.Equal(partialPath, writer.KeptAt);
         byte[] stored = await File.ReadAllBytesAsync(partialPath);
         long consumedBytes = 0;
@@ -109,7 +109,7 @@ public sealed class BackupTests
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.CompleteAsync());
 
-        Assert.Equal(BlockErrorKind.BackupIncomplete, error.Kind);
+        Assert.Equal(BackupErrors.BackupIncomplete, error.Kind);
         Assert.False(File.Exists(options.Path));
     }
 
@@ -125,7 +125,7 @@ public sealed class BackupTests
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.WriteAsync(foreign));
 
-        Assert.Equal(BlockErrorKind.ForeignChunk, error.Kind);
+        Assert.Equal(BackupErrors.ForeignChunk, error.Kind);
     }
 
     [Fact]
@@ -139,7 +139,7 @@ public sealed class BackupTests
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.WriteAsync(chunks[0]));
 
-        Assert.Equal(BlockErrorKind.ChunkUsed, error.Kind);
+        Assert.Equal(BackupErrors.ChunkUsed, error.Kind);
     }
 
     // I8: a sender that disposes what it has just sent must not recycle or discard bytes that are not stored yet.
@@ -180,7 +180,7 @@ public sealed class BackupTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             () => BackUpAsync(session, new FileTargetOptions { Path = path, Overwrite = true }));
 
-        Assert.Equal(BlockErrorKind.AlreadyExists, error.Kind);
+        Assert.Equal(BlockErrors.AlreadyExists, error.Kind);
         Assert.Equal("only copy", await File.ReadAllTextAsync(path + ".partial"));
     }
 

@@ -93,7 +93,7 @@ public sealed class ConsumerModelTests
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             async () => await session.Consumers[1].Snapshot.ReadAsync(0, new byte[1]));
-        Assert.Equal(BlockErrorKind.Stopped, error.Kind);
+        Assert.Equal(BlockErrors.Stopped, error.Kind);
     }
 
     [Fact]
@@ -108,7 +108,7 @@ public sealed class ConsumerModelTests
         BlockException unnamed = Assert.Throws<BlockException>(() => session.GetSource(consumer: null, discards: true));
         BlockException unknown = Assert.Throws<BlockException>(() => session.GetSource("nobody", discards: false));
 
-        Assert.Equal([BlockErrorKind.ConsumerUnknown, BlockErrorKind.ConsumerUnknown], [unnamed.Kind, unknown.Kind]);
+        Assert.Equal([DiskErrors.ConsumerUnknown, DiskErrors.ConsumerUnknown], [unnamed.Kind, unknown.Kind]);
         Assert.Contains("'local', 'offsite'", unnamed.Message, StringComparison.Ordinal);
         Assert.Contains("'local', 'offsite'", unknown.Message, StringComparison.Ordinal);
     }
@@ -126,7 +126,7 @@ public sealed class ConsumerModelTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             () => Rig.StartAsync(disk, new SessionOptions { Consumers = [first, second] }));
 
-        Assert.Equal(BlockErrorKind.InvalidArgument, error.Kind);
+        Assert.Equal(BlockErrors.InvalidArgument, error.Kind);
         Assert.Empty(disk.Sessions);
     }
 

@@ -58,7 +58,7 @@ public sealed class FileManifestTests
         BlockException error = Assert.Throws<BlockException>(() => RepositoryReader.ReadFile(path));
         await BackUpAsync(session, path, overwrite: true);
 
-        Assert.Equal(BlockErrorKind.BackupUnknown, error.Kind);
+        Assert.Equal(BackupErrors.BackupUnknown, error.Kind);
         Assert.True((await TestAsync(path)).IsGood);
         Assert.False(File.Exists(path + ".json.partial"));
     }

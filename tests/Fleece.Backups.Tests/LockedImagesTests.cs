@@ -73,7 +73,7 @@ public sealed class LockedImagesTests
 
         holder.StandardInput.Close();
         await holder.WaitForExitAsync();
-        Assert.Equal(BlockErrorKind.InUse, error.Kind);
+        Assert.Equal(BlockErrors.InUse, error.Kind);
         Assert.Contains("qemu-io", error.Message, StringComparison.Ordinal);
     }
 

@@ -92,7 +92,7 @@ public sealed class LongNameTests : IAsyncDisposable
         }
 
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(() => disk.Bitmaps.CreateAsync("daily").AsTask());
-        Assert.Equal(BlockErrorKind.BitmapStoreUnusable, refusal.Kind);
+        Assert.Equal(DiskErrors.BitmapStoreUnusable, refusal.Kind);
         Assert.Contains("too long for a file beside it", refusal.Message, StringComparison.Ordinal);
         Assert.Empty(disk.Bitmaps.All);
     }

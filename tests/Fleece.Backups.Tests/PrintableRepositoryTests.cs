@@ -61,6 +61,6 @@ public sealed class PrintableRepositoryTests
         ImageInfo info = await Image.GetInfoAsync(point.Path, null, CancellationToken.None);
         Assert.Equal((parent, true), (info.ParentPath, info.HasParent(parent)));
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => vm.RestoreAsync(vm.Read().Points[1]));
-        Assert.Equal(BlockErrorKind.BackupChainBroken, error.Kind);
+        Assert.Equal(BackupErrors.BackupChainBroken, error.Kind);
     }
 }

@@ -142,7 +142,7 @@ public sealed class ReadingTests
             {
             }
         });
-        Assert.Equal(BlockErrorKind.Stopped, error.Kind);
+        Assert.Equal(BlockErrors.Stopped, error.Kind);
     }
 
     private static async Task<(Disk Disk, byte[] Instant)> SparseDiskAsync(Rig rig, int sizeBytes)

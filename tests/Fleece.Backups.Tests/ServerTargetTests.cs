@@ -44,14 +44,14 @@ public sealed class ServerTargetTests
         await using Rig rig = new();
         byte[] instant = rig.Seeds.Bytes(SizeBytes);
         Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", instant));
-        FaultNode image = new FaultNode(new MemoryNode(SizeBytes)).FailNth(BlockOperationKind.Flush, 1, BlockErrorKind.IoFailed);
+        FaultNode image = new FaultNode(new MemoryNode(SizeBytes)).FailNth(BlockOperationKind.Flush, 1, BlockErrors.IoFailed);
         BackupWriter writer = new(session, new ServerTarget(image));
         await FeedAsync(session, writer);
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () => await writer.CompleteAsync());
         await writer.DisposeAsync();
 
-        Assert.Equal(BlockErrorKind.IoFailed, error.Kind);
+        Assert.Equal(BlockErrors.IoFailed, error.Kind);
         Assert.Equal(0, session.ConsumedBytes);
         Assert.Equal(instant, await Rig.ReadAllAsync(session));
     }

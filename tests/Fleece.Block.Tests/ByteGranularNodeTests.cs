@@ -66,7 +66,7 @@ public sealed class ByteGranularNodeTests
     {
         byte[] content = Seeds.FromEnvironment().Bytes(4 * BlockBytes);
         FaultNode slow = new FaultNode(new MemoryNode(4 * BlockBytes))
-            .FailNth(BlockOperationKind.WriteZeroes, 1, BlockErrorKind.Unsupported);
+            .FailNth(BlockOperationKind.WriteZeroes, 1, BlockErrors.Unsupported);
         await using IBlockNode node = ByteGranularNode.Over(new AlignedNode(slow, BlockBytes));
         await node.WriteAsync(0, content, WriteFlags.None, CancellationToken.None);
 

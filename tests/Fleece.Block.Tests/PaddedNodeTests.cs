@@ -78,7 +78,7 @@ public sealed class PaddedNodeTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () =>
             await node.WriteAsync(LastSectorBytes, sector, WriteFlags.None, CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.NoSpace, error.Kind);
+        Assert.Equal(BlockErrors.NoSpace, error.Kind);
         Assert.Equal(DiskBytes - 1, error.OffsetBytes);
         await AssertHoldsAsync(storage, content);
     }
@@ -122,7 +122,7 @@ public sealed class PaddedNodeTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () =>
             await node.ReadAsync(DiskBytes - 1, new byte[2], CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.OutOfRange, error.Kind);
+        Assert.Equal(BlockErrors.OutOfRange, error.Kind);
     }
 
     private static async Task<(IBlockNode Node, MemoryNode Storage, byte[] Content)> CreateAsync()

@@ -32,7 +32,7 @@ public sealed class PrintableTextTests
     [Fact]
     public void The_message_of_an_exception_is_printable_and_its_path_exact()
     {
-        BlockException failure = new(BlockErrorKind.NotFound, "There is no '\u001b]0;x\u0007'.", "/tmp/\u001b[2J");
+        BlockException failure = new(BlockErrors.NotFound, "There is no '\u001b]0;x\u0007'.", "/tmp/\u001b[2J");
 
         Assert.Equal("There is no '\\u001b]0;x\\u0007'. File: '/tmp/\\u001b[2J'.", failure.Message);
         Assert.Equal("/tmp/\u001b[2J", failure.Path);

@@ -99,7 +99,7 @@ public sealed class RequestGateTests
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await _gate.HoldAsync());
 
-        Assert.Equal(BlockErrorKind.InvariantBroken, exception.Kind);
+        Assert.Equal(BlockErrors.InvariantBroken, exception.Kind);
     }
 
     [Fact]

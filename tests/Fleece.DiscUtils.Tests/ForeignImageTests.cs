@@ -127,21 +127,21 @@ public sealed class ForeignImageTests : IDisposable
 
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(async () => await Image.OpenAsync(path));
 
-        Assert.Equal(BlockErrorKind.ReadOnly, refusal.Kind);
+        Assert.Equal(BlockErrors.ReadOnly, refusal.Kind);
     }
 
     [Theory]
-    [InlineData("\"disk-flat.vmdk\" 0", "\"../disk-flat.vmdk\" 0", BlockErrorKind.Unsupported)]
-    [InlineData("\"disk-flat.vmdk\" 0", "\"/etc/passwd\" 0", BlockErrorKind.Unsupported)]
-    [InlineData("\"disk-flat.vmdk\" 0", "\"disk-flat.vmdk\" 8", BlockErrorKind.Unsupported)]
-    [InlineData("\"disk-flat.vmdk\" 0", "\"missing.vmdk\" 0", BlockErrorKind.NotFound)]
-    [InlineData("RW 18560 ", "RW 18559 ", BlockErrorKind.Corrupt)]
-    [InlineData("parentCID=ffffffff", "parentCID=12345678", BlockErrorKind.Unsupported)]
-    [InlineData("FLAT", "SPARSE", BlockErrorKind.Corrupt)]
-    [InlineData("monolithicFlat", "monolithicSparse", BlockErrorKind.Unsupported)]
-    [InlineData("# The Disk Data Base", "\rRW 8 FLAT \"/etc/passwd\" 0", BlockErrorKind.Unsupported)]
-    [InlineData("# The Disk Data Base", "\rRW 8\tFLAT \"disk-flat.vmdk\" 0", BlockErrorKind.Corrupt)]
-    public async Task A_descriptor_that_leads_elsewhere_is_refused(string line, string changed, BlockErrorKind kind)
+    [InlineData("\"disk-flat.vmdk\" 0", "\"../disk-flat.vmdk\" 0", BlockErrors.Unsupported)]
+    [InlineData("\"disk-flat.vmdk\" 0", "\"/etc/passwd\" 0", BlockErrors.Unsupported)]
+    [InlineData("\"disk-flat.vmdk\" 0", "\"disk-flat.vmdk\" 8", BlockErrors.Unsupported)]
+    [InlineData("\"disk-flat.vmdk\" 0", "\"missing.vmdk\" 0", BlockErrors.NotFound)]
+    [InlineData("RW 18560 ", "RW 18559 ", ImageErrors.Corrupt)]
+    [InlineData("parentCID=ffffffff", "parentCID=12345678", BlockErrors.Unsupported)]
+    [InlineData("FLAT", "SPARSE", ImageErrors.Corrupt)]
+    [InlineData("monolithicFlat", "monolithicSparse", BlockErrors.Unsupported)]
+    [InlineData("# The Disk Data Base", "\rRW 8 FLAT \"/etc/passwd\" 0", BlockErrors.Unsupported)]
+    [InlineData("# The Disk Data Base", "\rRW 8\tFLAT \"disk-flat.vmdk\" 0", ImageErrors.Corrupt)]
+    public async Task A_descriptor_that_leads_elsewhere_is_refused(string line, string changed, string kind)
     {
         (string path, _) = await MakeAsync("vmdk", "subformat=monolithicFlat");
         string descriptor = await File.ReadAllTextAsync(path);
@@ -164,7 +164,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             async () => await Image.OpenAsync(child, new ImageOpenOptions { IsReadOnly = true }));
 
-        Assert.Equal(BlockErrorKind.Unsupported, refusal.Kind);
+        Assert.Equal(BlockErrors.Unsupported, refusal.Kind);
     }
 
     [Fact]
@@ -181,8 +181,8 @@ public sealed class ForeignImageTests : IDisposable
         BlockException first = await Assert.ThrowsAsync<BlockException>(() => ReadAsync(node, DiskBytes - 4096, 4096));
         BlockException second = await Assert.ThrowsAsync<BlockException>(() => ReadAsync(node, 0, 4096));
 
-        Assert.Equal(BlockErrorKind.Truncated, first.Kind);
-        Assert.Equal(BlockErrorKind.Truncated, second.Kind);
+        Assert.Equal(BlockErrors.Truncated, first.Kind);
+        Assert.Equal(BlockErrors.Truncated, second.Kind);
     }
 
     [Fact]
@@ -206,7 +206,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             async () => await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true }));
 
-        Assert.Equal((BlockErrorKind.Corrupt, footerOffsetBytes + GrainSizeOffsetBytes), (refusal.Kind, refusal.OffsetBytes));
+        Assert.Equal((ImageErrors.Corrupt, footerOffsetBytes + GrainSizeOffsetBytes), (refusal.Kind, refusal.OffsetBytes));
     }
 
     // DiscUtils would read the descriptor as the grain's data.
@@ -220,7 +220,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             async () => await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true }));
 
-        Assert.Equal((BlockErrorKind.Unsupported, FlagsOffsetBytes), (refusal.Kind, refusal.OffsetBytes));
+        Assert.Equal((BlockErrors.Unsupported, FlagsOffsetBytes), (refusal.Kind, refusal.OffsetBytes));
     }
 
     [Theory]
@@ -242,7 +242,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException failure = await Assert.ThrowsAsync<BlockException>(() => ReadAsync(node, 0, 512));
         allocatedBytes = GC.GetAllocatedBytesForCurrentThread() - allocatedBytes;
 
-        Assert.Equal((BlockErrorKind.Corrupt, grainOffsetBytes), (failure.Kind, failure.OffsetBytes));
+        Assert.Equal((ImageErrors.Corrupt, grainOffsetBytes), (failure.Kind, failure.OffsetBytes));
         Assert.InRange(allocatedBytes, 0, 1024 * 1024);
     }
 
@@ -255,7 +255,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             async () => await Image.OpenAsync(extent, new ImageOpenOptions { IsReadOnly = true }));
 
-        Assert.Equal(BlockErrorKind.Unsupported, refusal.Kind);
+        Assert.Equal(BlockErrors.Unsupported, refusal.Kind);
     }
 
     private static async Task<byte[]> ReadHeadAsync(string path)

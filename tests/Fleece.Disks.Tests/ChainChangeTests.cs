@@ -55,7 +55,7 @@ public sealed class ChainChangeTests
     public async Task A_change_that_fails_undoes_what_it_prepared_last_first_and_gives_the_locks_back()
     {
         List<int> undone = [];
-        BlockException cause = new(BlockErrorKind.NoSpace, "Full.");
+        BlockException cause = new(BlockErrors.NoSpace, "Full.");
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => ChainChange.RunAsync(
             [_a, _b],
@@ -63,7 +63,7 @@ public sealed class ChainChangeTests
             {
                 change.OnFailure(() => Undo(1));
                 change.OnFailure(() => Undo(2));
-                change.OnFailure(() => throw new BlockException(BlockErrorKind.Closed, "The undo fails."));
+                change.OnFailure(() => throw new BlockException(BlockErrors.Closed, "The undo fails."));
                 throw cause;
             },
             CancellationToken.None).AsTask());
@@ -88,7 +88,7 @@ public sealed class ChainChangeTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => ChainChange.RunAsync(
             [_a, _b], change => change.AtInstantAsync(new ChainStep(() => Assert.Fail("It was done."))), CancellationToken.None).AsTask());
 
-        Assert.Equal(BlockErrorKind.Closed, error.Kind);
+        Assert.Equal(BlockErrors.Closed, error.Kind);
         Assert.True(WriteAsync(_a).IsCompletedSuccessfully);
     }
 

@@ -119,7 +119,7 @@ public sealed class ExportIdentityTests
 
         BlockException failure = Assert.Throws<BlockException>(() => ExportIdentity.Read(Uri, told));
 
-        Assert.Equal(BlockErrorKind.ProtocolViolated, failure.Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, failure.Kind);
     }
 
     [Theory]

@@ -86,7 +86,7 @@ public sealed class FleeceableTests : IAsyncDisposable
         await WriteAsync(disk, 2);
         if (isBroken)
         {
-            disk.Sessions[0].Point.Break(new BlockException(BlockErrorKind.NoSpace, "Temp is full."));
+            disk.Sessions[0].Point.Break(new BlockException(BlockErrors.NoSpace, "Temp is full."));
         }
 
         bool told = await session.EndAsync(isSuccess);

@@ -97,7 +97,7 @@ public sealed class NameTests : IAsyncDisposable
     private static async Task<BlockException> RefusedAsync(Func<Task> work)
     {
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(work);
-        Assert.Equal(BlockErrorKind.InvalidArgument, refusal.Kind);
+        Assert.Equal(BlockErrors.InvalidArgument, refusal.Kind);
         Assert.True(PrintableText.IsPrintable(refusal.Message));
         return refusal;
     }

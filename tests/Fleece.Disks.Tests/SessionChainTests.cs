@@ -85,7 +85,7 @@ public sealed class SessionChainTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             async () => await Session.StartAsync([a, b], new SessionOptions { Name = "nightly" }));
 
-        Assert.Equal(BlockErrorKind.SessionNameInUse, error.Kind);
+        Assert.Equal(DiskErrors.SessionNameInUse, error.Kind);
         Assert.Empty(a.Sessions);
         Assert.Equal([taken], b.Sessions);
         Assert.Equal(filesBefore.Order(), Directory.GetFiles(rig.Folder.Path).Order());
@@ -139,7 +139,7 @@ public sealed class SessionChainTests
 
         Assert.False(File.Exists(session.TempPath));
         BlockException error = await Assert.ThrowsAsync<BlockException>(() => Rig.ReadAllAsync(session));
-        Assert.Equal(BlockErrorKind.Stopped, error.Kind);
+        Assert.Equal(BlockErrors.Stopped, error.Kind);
     }
 
     [Fact]

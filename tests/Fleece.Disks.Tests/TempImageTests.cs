@@ -85,7 +85,7 @@ public sealed class TempImageTests
         {
             return (await Session.StartAsync([disk], options))[0];
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
+        catch (BlockException e) when (e.Kind == BlockErrors.InUse)
         {
             return null;
         }

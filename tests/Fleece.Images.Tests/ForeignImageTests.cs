@@ -27,7 +27,7 @@ public sealed class ForeignImageTests : IDisposable
 
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(async () => await Image.OpenAsync(path));
 
-        Assert.Equal(BlockErrorKind.Unsupported, refusal.Kind);
+        Assert.Equal(BlockErrors.Unsupported, refusal.Kind);
         Assert.Contains(ForeignAdapter.ExpectedPath, refusal.Message, StringComparison.Ordinal);
     }
 
@@ -67,7 +67,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException refusal = Assert.Throws<BlockException>(() =>
             new ForeignDriver(ImageFormat.Vmdk, () => new FakeAdapter()).Open(file, new ImageOpenOptions(), new ImageChain(path, ImageDrivers.Find)));
 
-        Assert.Equal(BlockErrorKind.ReadOnly, refusal.Kind);
+        Assert.Equal(BlockErrors.ReadOnly, refusal.Kind);
     }
 
     [Theory]
@@ -85,7 +85,7 @@ public sealed class ForeignImageTests : IDisposable
         BlockException child = await Assert.ThrowsAsync<BlockException>(
             async () => await Image.CreateAsync(created, new ImageCreateOptions { Format = ImageFormat.Qcow2, ParentPath = path }));
 
-        Assert.All([creation, check, child], refusal => Assert.Equal(BlockErrorKind.Unsupported, refusal.Kind));
+        Assert.All([creation, check, child], refusal => Assert.Equal(BlockErrors.Unsupported, refusal.Kind));
         Assert.False(File.Exists(created));
     }
 
@@ -98,7 +98,7 @@ public sealed class ForeignImageTests : IDisposable
 
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(async () => await Image.OpenAsync(path));
 
-        Assert.Equal(BlockErrorKind.AmbiguousFormat, refusal.Kind);
+        Assert.Equal(ImageErrors.AmbiguousFormat, refusal.Kind);
     }
 
     [Fact]

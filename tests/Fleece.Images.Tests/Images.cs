@@ -80,7 +80,7 @@ internal static class Images
         }
     }
 
-    public static async Task<BlockException> FailsAsync(BlockErrorKind kind, Func<Task> action)
+    public static async Task<BlockException> FailsAsync(string kind, Func<Task> action)
     {
         BlockException failure = await Assert.ThrowsAsync<BlockException>(action);
         Assert.True(kind == failure.Kind, $"Expected {kind}: {failure}");

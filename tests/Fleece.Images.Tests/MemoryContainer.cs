@@ -147,7 +147,7 @@ internal sealed class MemoryContainer : IContainerFile
     {
         if (ChangeCount++ >= FailFrom)
         {
-            throw new BlockException(BlockErrorKind.IoFailed, $"Made to fail: {operation}.", Path);
+            throw new BlockException(BlockErrors.IoFailed, $"Made to fail: {operation}.", Path);
         }
     }
 

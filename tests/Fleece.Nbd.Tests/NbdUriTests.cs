@@ -65,7 +65,7 @@ public sealed class NbdUriTests
     [InlineData("nbd://store/a%00b")]
     [InlineData("nbd+unix:///vm?socket=")]
     public void What_is_no_address_is_refused(string text) =>
-        Assert.Equal(BlockErrorKind.UriInvalid, Assert.Throws<BlockException>(() => NbdUri.Parse(text)).Kind);
+        Assert.Equal(NbdErrors.UriInvalid, Assert.Throws<BlockException>(() => NbdUri.Parse(text)).Kind);
 
     [Theory]
     [InlineData("nbd://x", true)]

@@ -4,7 +4,7 @@ using Fleece.Block;
 namespace Fleece.TestKit;
 
 /// <summary>Demands aligned requests, like a disk with sectors, and refuses others with
-/// <see cref="BlockErrorKind.Misaligned"/>.</summary>
+/// <see cref="BlockErrors.Misaligned"/>.</summary>
 public sealed class AlignedNode : IBlockNode
 {
     private readonly int _alignmentBytes;

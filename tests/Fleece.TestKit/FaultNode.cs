@@ -35,7 +35,7 @@ public sealed class FaultNode(IBlockNode inner) : IBlockNode
     /// <param name="kind">What the failure says.</param>
     /// <param name="isTorn">True to let the first half of a failing write through.</param>
     public FaultNode FailWhen(
-        Func<BlockOperation, bool> predicate, BlockErrorKind kind = BlockErrorKind.IoFailed, bool isTorn = false)
+        Func<BlockOperation, bool> predicate, string kind = BlockErrors.IoFailed, bool isTorn = false)
     {
         lock (_lock)
         {
@@ -46,12 +46,12 @@ public sealed class FaultNode(IBlockNode inner) : IBlockNode
     }
 
     /// <summary>Fails one operation: the one with that order, counted from 0 over all kinds.</summary>
-    public FaultNode FailAt(long order, BlockErrorKind kind = BlockErrorKind.IoFailed, bool isTorn = false) =>
+    public FaultNode FailAt(long order, string kind = BlockErrors.IoFailed, bool isTorn = false) =>
         FailWhen(operation => operation.Order == order, kind, isTorn);
 
     /// <summary>Fails one operation: the nth of its kind from now on, counted from 1.</summary>
     public FaultNode FailNth(
-        BlockOperationKind operationKind, int nth, BlockErrorKind kind = BlockErrorKind.IoFailed, bool isTorn = false)
+        BlockOperationKind operationKind, int nth, string kind = BlockErrors.IoFailed, bool isTorn = false)
     {
         int seen = 0;
         return FailWhen(operation => operation.Kind == operationKind && ++seen == nth, kind, isTorn);
@@ -65,7 +65,7 @@ public sealed class FaultNode(IBlockNode inner) : IBlockNode
     public FaultNode FailRandomly(
         Seeds seeds,
         int percent,
-        BlockErrorKind kind = BlockErrorKind.IoFailed,
+        string kind = BlockErrors.IoFailed,
         params BlockOperationKind[] operationKinds)
     {
         Seeds own = seeds.Fork();
@@ -184,5 +184,5 @@ public sealed class FaultNode(IBlockNode inner) : IBlockNode
             fault.Kind, $"A test made {operation} fail.", null, operation.OffsetBytes, operation.Kind.ToString());
     }
 
-    private sealed record Fault(Func<BlockOperation, bool> Predicate, BlockErrorKind Kind, bool IsTorn);
+    private sealed record Fault(Func<BlockOperation, bool> Predicate, string Kind, bool IsTorn);
 }

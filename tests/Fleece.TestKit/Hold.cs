@@ -31,7 +31,7 @@ public sealed class Hold
     public void Release() => _released.TrySetResult();
 
     /// <summary>Ends the operation with a failure instead.</summary>
-    public void Fail(BlockErrorKind kind = BlockErrorKind.IoFailed) =>
+    public void Fail(string kind = BlockErrors.IoFailed) =>
         _released.TrySetException(new BlockException(kind, "A test made a held operation fail."));
 
     internal static Task BeforeAsync(Hold? hold, CancellationToken cancellationToken) =>

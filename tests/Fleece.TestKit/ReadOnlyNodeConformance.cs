@@ -54,7 +54,7 @@ public abstract class ReadOnlyNodeConformance
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await node.ReadAsync(DiskBytes - 4096, new byte[8192], CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.OutOfRange, exception.Kind);
+        Assert.Equal(BlockErrors.OutOfRange, exception.Kind);
     }
 
     [Fact]
@@ -72,6 +72,6 @@ public abstract class ReadOnlyNodeConformance
     private static async Task RefusesAsync(Func<ValueTask> operation)
     {
         BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await operation());
-        Assert.Equal(BlockErrorKind.ReadOnly, exception.Kind);
+        Assert.Equal(BlockErrors.ReadOnly, exception.Kind);
     }
 }

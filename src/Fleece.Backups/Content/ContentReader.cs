@@ -26,7 +26,7 @@ internal sealed class ContentReader : IAsyncDisposable
     }
 
     /// <summary>Opens a backup file, and no other file that it may name. While it is open no other program changes it.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, or why it can't be opened.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/>, or why it can't be opened.</exception>
     public static async ValueTask<ContentReader> OpenAsync(
         string path, ImageFormat format, bool isOverlay, long sizeBytes, CancellationToken cancellationToken)
     {
@@ -40,13 +40,13 @@ internal sealed class ContentReader : IAsyncDisposable
         long foundBytes = image.Geometry.LengthBytes;
         await image.DisposeAsync().ConfigureAwait(false);
         throw new BlockException(
-            BlockErrorKind.BackupChainBroken,
+            BackupErrors.BackupChainBroken,
             $"'{path}' holds a disk of {foundBytes} bytes, and its manifest describes one of {sizeBytes}. Put the right file back.",
             path);
     }
 
     /// <summary>Reads an extent that holds data, and checks it. The bytes are good until the next call.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupDigestMismatch"/>, or why it can't be read.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupDigestMismatch"/>, or why it can't be read.</exception>
     public async ValueTask<ReadOnlyMemory<byte>> ReadAsync(ContentExtent extent, CancellationToken cancellationToken)
     {
         Memory<byte> data = _buffer.AsMemory(0, (int)extent.Range.LengthBytes);
@@ -154,7 +154,7 @@ internal sealed class ContentReader : IAsyncDisposable
     }
 
     private BlockException Mismatch(BlockRange range, string fault) => new(
-        BlockErrorKind.BackupDigestMismatch,
+        BackupErrors.BackupDigestMismatch,
         $"In '{_path}', what is to be the disk's content of {range.LengthBytes} bytes at offset {range.OffsetBytes} {fault}. Look at the " +
         "storage; points that do not need the range can still be restored.",
         _path,

@@ -48,9 +48,9 @@ internal sealed class BackupJob : IAsyncDisposable
     public long ArrivedBytes => _copy?.ArrivedBytes ?? 0;
 
     /// <summary>Takes the repository, pins the instant and makes the partial file.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.RepositoryBusy"/>,
-    /// <see cref="BlockErrorKind.BackupParentMissing"/>,
-    /// <see cref="BlockErrorKind.BitmapBusy"/>, or what else stands in the way. Nothing is left behind.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskShared"/>, <see cref="BackupErrors.RepositoryBusy"/>,
+    /// <see cref="BackupErrors.BackupParentMissing"/>,
+    /// <see cref="DiskErrors.BitmapBusy"/>, or what else stands in the way. Nothing is left behind.</exception>
     public static async ValueTask<BackupJob> StartAsync(
         IFleeceable disk, BackupJobOptions options, CancellationToken cancellationToken = default)
     {

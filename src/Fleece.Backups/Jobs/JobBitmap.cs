@@ -31,7 +31,7 @@ internal sealed class JobBitmap(
 
     /// <summary>Finds or makes the bitmap.</summary>
     /// <returns>Null for a disk that does not change, or that others change as well, which is backed up in full each time.</returns>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, or why a bitmap or the identity can't be read
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupParentMissing"/>, or why a bitmap or the identity can't be read
     /// or written.</exception>
     public async ValueTask<BitmapDescription?> FindAsync(CancellationToken cancellationToken)
     {
@@ -187,7 +187,7 @@ internal sealed class JobBitmap(
         "does, remove it with Remove-FleeceBitmap.");
 
     private BlockException ParentMissing(BitmapDescription bitmap, Advice advice) => new(
-        BlockErrorKind.BackupParentMissing,
+        BackupErrors.BackupParentMissing,
         $"The bitmap '{bitmap.Name}' of '{disk.Name}' counts from the instant {bitmap.BaselineId}, and '{folder.Path}' has no backup of " +
         "it. See that the right folder is named and its volume is mounted. " +
         advice switch

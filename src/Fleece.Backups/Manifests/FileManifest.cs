@@ -23,7 +23,7 @@ internal static class FileManifest
     /// <param name="imagePath">The image.</param>
     /// <param name="overwrite">True when the image that is there, and its manifest, are to be replaced.</param>
     /// <param name="hasManifest">True when the new image is to have a manifest.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.AlreadyExists"/></exception>
     public static void CheckDestination(string imagePath, bool overwrite, bool hasManifest)
     {
         string path = PathFor(imagePath);
@@ -36,7 +36,7 @@ internal static class FileManifest
         if (isManifest && !overwrite)
         {
             throw new BlockException(
-                BlockErrorKind.AlreadyExists,
+                BlockErrors.AlreadyExists,
                 $"'{path}' exists already and describes another backup than the one that would lie beside it. Name another file, or use " +
                 "-Force to replace it.",
                 path);
@@ -45,7 +45,7 @@ internal static class FileManifest
         if (!isManifest && hasManifest)
         {
             throw new BlockException(
-                BlockErrorKind.AlreadyExists,
+                BlockErrors.AlreadyExists,
                 $"'{path}', which is to be the backup's manifest, exists already and is none, or is damaged. Delete it or move it " +
                 "away, or name another file.",
                 path);
@@ -63,7 +63,7 @@ internal static class FileManifest
     }
 
     /// <summary>Reads the manifest of an image.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>: there is none; or what is wrong with it.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupUnknown"/>: there is none; or what is wrong with it.</exception>
     public static Manifest Read(string imagePath)
     {
         string path = PathFor(imagePath);
@@ -73,7 +73,7 @@ internal static class FileManifest
                 ? RepositoryNames.ManifestFor(Path.GetFileName(imagePath))
                 : Path.GetFileName(path);
             throw new BlockException(
-                BlockErrorKind.BackupUnknown,
+                BackupErrors.BackupUnknown,
                 $"Nothing says what '{imagePath}' is a backup of: its manifest '{manifestName}' is not beside it. Put that " +
                 "back; or copy the image as it is, unchecked, with Convert-FleeceImage.",
                 imagePath,
@@ -92,7 +92,7 @@ internal static class FileManifest
         {
             return ManifestFile.Read(path).IsSingleFile;
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.ManifestInvalid)
+        catch (BlockException e) when (e.Kind == BackupErrors.ManifestInvalid)
         {
             return false;
         }

@@ -46,7 +46,7 @@ internal static class ManifestFile
     }
 
     /// <summary>Reads a manifest.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/>, or why it can't be read.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.ManifestInvalid"/>, or why it can't be read.</exception>
     public static Manifest Read(string path)
     {
         try
@@ -68,7 +68,7 @@ internal static class ManifestFile
     }
 
     /// <summary>Reads the bytes of a manifest's file.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/></exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.ManifestInvalid"/></exception>
     public static Manifest Parse(string path, ReadOnlyMemory<byte> bytes)
     {
         if (bytes.IsEmpty)
@@ -158,7 +158,7 @@ internal static class ManifestFile
         if (length > MaximumBytes)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"The manifest of '{imageName}' would be longer than {MaximumBytes} bytes, so it can't be written. " +
                 "Back the disk up with Export-FleeceBackup -NoManifest, or divide it into smaller disks.",
                 imageName,

@@ -34,7 +34,7 @@ internal sealed class ManifestReader(string path, ReadOnlyMemory<byte> bytes, bo
 
     /// <summary>The error of a manifest that is none.</summary>
     public static BlockException Invalid(string path, string fault) => new(
-        BlockErrorKind.ManifestInvalid,
+        BackupErrors.ManifestInvalid,
         $"'{path}' does not describe a backup: {fault}. Put the file back from a copy; until then its backup can't be used.",
         path,
         operation: "read");

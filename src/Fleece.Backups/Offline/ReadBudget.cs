@@ -7,7 +7,7 @@ namespace Fleece.Backups.Offline;
 /// <summary>An untrusted image whose reads end after so many bytes: a small file can show an endless disk.</summary>
 /// <remarks>
 /// <para>Ranges that the image says are zeros are not read, and so cost nothing here.</para>
-/// <para>Threading. As <see cref="IBlockNode"/>. Errors: <see cref="BlockErrorKind.LimitExceeded"/>, and those of the image. Ownership. It
+/// <para>Threading. As <see cref="IBlockNode"/>. Errors: <see cref="ImageErrors.LimitExceeded"/>, and those of the image. Ownership. It
 /// owns the image.</para>
 /// </remarks>
 /// <param name="image">The image, open read-only.</param>

@@ -67,9 +67,9 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     public BlockDevice Snapshot { get; }
 
     /// <summary>Connects to an export.</summary>
-    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>, and <see cref="BlockErrorKind.ProtocolViolated"/> for an
-    /// identity that can't be one; when it is to be consumed, <see cref="BlockErrorKind.ReadOnly"/> where the server does not let, and
-    /// <see cref="BlockErrorKind.InvalidArgument"/> for what does not say that it is a snapshot: discarding from a live disk erases it.
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>, and <see cref="NbdErrors.ProtocolViolated"/> for an
+    /// identity that can't be one; when it is to be consumed, <see cref="BlockErrors.ReadOnly"/> where the server does not let, and
+    /// <see cref="BlockErrors.InvalidArgument"/> for what does not say that it is a snapshot: discarding from a live disk erases it.
     /// </exception>
     public static async ValueTask<RemoteSnapshot> ConnectAsync(
         NbdUri uri, NbdNodeOptions options, bool mustConsume, CancellationToken cancellationToken = default)
@@ -147,7 +147,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         if (!node.HasAccessContext)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{uri}' does not say that it is a snapshot of Fleece, and on a disk discarding would erase what was read. Name the " +
                 "snapshot, DISK/SESSION, or leave -DiscardConsumed out.");
         }
@@ -155,7 +155,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
         if (node.Geometry.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrorKind.ReadOnly,
+                BlockErrors.ReadOnly,
                 $"'{uri}' is exported read-only, so what was read can't be discarded there. Leave -DiscardConsumed out, or have it " +
                 "published without -ReadOnly; of a session that counts consumers name one, DISK/SESSION/CONSUMER.");
         }
@@ -183,7 +183,7 @@ public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
                 else
                 {
                     throw new BlockException(
-                        BlockErrorKind.Unsupported,
+                        BlockErrors.Unsupported,
                         $"The snapshot at '{node.Uri}' is limited to more than {MaximumRanges} ranges, which is the limit. Start its " +
                         "session without a bitmap or ranges.",
                         node.Uri.ToString(),

@@ -30,8 +30,8 @@ public sealed class SnapshotRead : IAsyncDisposable
     private volatile bool _isPlanned;
 
     /// <summary>Starts reading ahead.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.OutOfRange"/>,
-    /// <see cref="BlockErrorKind.InvalidRange"/> or <see cref="BlockErrorKind.InvalidArgument"/>.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.OutOfRange"/>,
+    /// <see cref="BlockErrors.InvalidRange"/> or <see cref="BlockErrors.InvalidArgument"/>.</exception>
     public SnapshotRead(ISnapshotSource source, SnapshotReadOptions options)
     {
         ArgumentNullException.ThrowIfNull(source);

@@ -90,14 +90,14 @@ public sealed class BackupPoint
     internal Manifest Manifest { get; }
 
     /// <summary>Refuses a file that can't be the one that the manifest describes: it is not there, or has another length.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/></exception>
     public void CheckFile()
     {
         FileInfo file = new(Path);
         if (!file.Exists || file.Length != FileSizeBytes)
         {
             throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
+                BackupErrors.BackupChainBroken,
                 file.Exists
                     ? $"'{Path}' has {file.Length} bytes, and its manifest describes a file of {FileSizeBytes}. Somebody has changed or " +
                       "replaced it, or a copy was cut short; put the right file back."

@@ -8,7 +8,7 @@ namespace Fleece.Backups.Repositories;
 /// <param name="Kind">What, as the error that a restore would end with.</param>
 /// <param name="Message">Whole sentences with the file and the range.</param>
 /// <param name="OffsetBytes">Where on the disk; null when it has no one place.</param>
-public sealed record BackupFinding(BlockErrorKind Kind, string Message, long? OffsetBytes)
+public sealed record BackupFinding(string Kind, string Message, long? OffsetBytes)
 {
     /// <summary>Whole sentences with the file and the range; printable.</summary>
     public string Message { get; init; } = PrintableText.Of(Message);

@@ -71,16 +71,16 @@ public sealed class Repository
 
     /// <summary>The number of the next backup: behind every one there is a file of, because a manifest may be put back beside its image.
     /// </summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: there are no more numbers.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: there are no more numbers.</exception>
     internal int NextNumber => _highestNumber < RepositoryNames.MaximumNumber ? _highestNumber + 1 : throw new BlockException(
-        BlockErrorKind.InvalidArgument,
+        BlockErrors.InvalidArgument,
         $"'{System.IO.Path.Combine(Path, _highestName)}' has the highest number that a backup can have, so the next one has none left. " +
         "Move that file out of the folder if it is no backup of the disk; otherwise name another folder, with -Full.",
         System.IO.Path.Combine(Path, _highestName));
 
     /// <summary>The newest point; with a time, the newest at or before it.</summary>
     /// <remarks>"Newest" goes by number: where a clock went back, the later backup is the newer one all the same.</remarks>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>; or why a manifest can't be read that may describe a
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupUnknown"/>; or why a manifest can't be read that may describe a
     /// newer one, for which an older one is no substitute.</exception>
     public BackupPoint FindNewest(DateTimeOffset? at)
     {
@@ -97,20 +97,20 @@ public sealed class Repository
         }
 
         return newest ?? throw new BlockException(
-            BlockErrorKind.BackupUnknown,
+            BackupErrors.BackupUnknown,
             points.Count == 0 ? $"'{Path}' holds no backup."
                 : $"'{Path}' holds no backup of {at:u} or before; the oldest is of {points.Min(point => point.Instant):u}.",
             Path);
     }
 
     /// <summary>The point of an image file, or of its manifest.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>, or what is wrong with its manifest.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupUnknown"/>, or what is wrong with its manifest.</exception>
     public BackupPoint FindFile(string fileName)
     {
         string manifestName = RepositoryNames.ManifestFor(fileName);
         return Points.FirstOrDefault(point => RepositoryNames.ManifestFor(point.Manifest.FileName) == manifestName)
             ?? throw (_faults.Find(fault => System.IO.Path.GetFileName(fault.Path) == manifestName) ?? new BlockException(
-                BlockErrorKind.BackupUnknown,
+                BackupErrors.BackupUnknown,
                 $"'{System.IO.Path.Combine(Path, fileName)}' is no backup of a repository: '{manifestName}' is not beside it, or says " +
                 "that it is on its way out.",
                 System.IO.Path.Combine(Path, fileName)));
@@ -148,7 +148,7 @@ public sealed class Repository
     internal Manifest? Find(Guid id) => _byId.GetValueOrDefault(id);
 
     /// <summary>A backup and those it builds on, down to the full one.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/></exception>
     internal IReadOnlyList<Manifest> ChainOf(Manifest tip)
     {
         List<Manifest> chain = [tip];
@@ -156,7 +156,7 @@ public sealed class Repository
         {
             Manifest child = chain[^1];
             Manifest parent = Find(parentId) ?? throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
+                BackupErrors.BackupChainBroken,
                 $"The backup {child.Number} builds on the one of the instant {parentId}, which is not in the repository, so neither it " +
                 "nor what builds on it can be restored. Put its image and its manifest back, or begin a new chain with -Full." +
                 FaultHint(),
@@ -164,7 +164,7 @@ public sealed class Repository
             if (parent.Number >= child.Number || parent.SizeBytes != child.SizeBytes)
             {
                 throw new BlockException(
-                    BlockErrorKind.BackupChainBroken,
+                    BackupErrors.BackupChainBroken,
                     $"The backup {child.Number} of {child.SizeBytes} bytes says it builds on the backup {parent.Number} of " +
                     $"{parent.SizeBytes} bytes, which can't be. Put the manifests back as they were, or begin a new chain with -Full.",
                     Images.PathOf(child));
@@ -173,7 +173,7 @@ public sealed class Repository
             if (child.ParentContentDigest is { } digest && digest != parent.ContentDigest)
             {
                 throw new BlockException(
-                    BlockErrorKind.BackupChainBroken,
+                    BackupErrors.BackupChainBroken,
                     $"'{Images.PathOf(parent)}' and its manifest '{parent.ManifestName}' describe another content than the one that the " +
                     $"backup {child.Number} was made on, so they were replaced by others, such as an older copy. Put the right ones " +
                     "back, or begin a new chain with -Full.",

@@ -17,13 +17,13 @@ internal static class RepositoryFile
     /// <summary>Refuses a symbolic link. All else that is no regular file <see cref="LocalFile.Open"/> refuses, without opening it.
     /// </summary>
     /// <param name="path">The file; it need not exist.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.NotAFile"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.NotAFile"/></exception>
     public static void CheckIsNoLink(string path)
     {
         if (new FileInfo(path).LinkTarget is { } target)
         {
             throw new BlockException(
-                BlockErrorKind.NotAFile,
+                BlockErrors.NotAFile,
                 $"'{path}' is a symbolic link to '{target}', and Fleece follows no links in a repository. Put the file itself in its " +
                 "place; to have a repository on another volume, move the whole folder and make a link to that.",
                 path,

@@ -30,8 +30,8 @@ public sealed class RepositoryFolder : IDisposable
     public string Path { get; }
 
     /// <summary>Takes a repository, which is made when it is not there; its parent folder must be.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RepositoryBusy"/>, <see cref="BlockErrorKind.NotFound"/>,
-    /// <see cref="BlockErrorKind.Unsupported"/> for one of a newer version, or the error of the system.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.RepositoryBusy"/>, <see cref="BlockErrors.NotFound"/>,
+    /// <see cref="BlockErrors.Unsupported"/> for one of a newer version, or the error of the system.</exception>
     public static RepositoryFolder Take(string path)
     {
         string fullPath = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
@@ -105,9 +105,9 @@ public sealed class RepositoryFolder : IDisposable
         {
             bool isMissing = e is not UnauthorizedAccessException && !Directory.Exists(path);
             throw new BlockException(
-                isMissing ? BlockErrorKind.NotFound
-                    : e is UnauthorizedAccessException ? BlockErrorKind.PermissionDenied
-                    : BlockErrorKind.IoFailed,
+                isMissing ? BlockErrors.NotFound
+                    : e is UnauthorizedAccessException ? BlockErrors.PermissionDenied
+                    : BlockErrors.IoFailed,
                 isMissing ? $"There is no repository, and no backup, '{path}'." : $"The repository '{path}' can't be read: {e.Message}",
                 path,
                 operation: "open",
@@ -158,13 +158,13 @@ public sealed class RepositoryFolder : IDisposable
     {
         if (File.Exists(path))
         {
-            throw new BlockException(BlockErrorKind.AlreadyExists, $"'{path}' is a file; a repository is a folder.", path);
+            throw new BlockException(BlockErrors.AlreadyExists, $"'{path}' is a file; a repository is a folder.", path);
         }
 
         if (!Directory.Exists(path) && !Directory.Exists(System.IO.Path.GetDirectoryName(path)))
         {
             throw new BlockException(
-                BlockErrorKind.NotFound,
+                BlockErrors.NotFound,
                 $"Cannot make the repository '{path}': the folder that is to hold it does not exist. Check the path, and whether its " +
                 "volume is mounted.",
                 path,
@@ -180,7 +180,7 @@ public sealed class RepositoryFolder : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new BlockException(
-                e is UnauthorizedAccessException ? BlockErrorKind.PermissionDenied : BlockErrorKind.IoFailed,
+                e is UnauthorizedAccessException ? BlockErrors.PermissionDenied : BlockErrors.IoFailed,
                 $"Cannot make the repository '{path}': {e.Message}",
                 path,
                 operation: "create",
@@ -199,7 +199,7 @@ public sealed class RepositoryFolder : IDisposable
                 LocalFile.Create(lockPath, 0).Dispose();
                 isNew = true;
             }
-            catch (BlockException e) when (e.Kind == BlockErrorKind.AlreadyExists)
+            catch (BlockException e) when (e.Kind == BlockErrors.AlreadyExists)
             {
                 // Another job was faster; whose it is comes out below.
             }
@@ -217,14 +217,14 @@ public sealed class RepositoryFolder : IDisposable
             opened.Dispose();
             throw Busy(path, cause: null);
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.InUse)
+        catch (BlockException e) when (e.Kind == BlockErrors.InUse)
         {
             throw Busy(path, e);
         }
     }
 
     private static BlockException Busy(string path, BlockException? cause) => new(
-        BlockErrorKind.RepositoryBusy,
+        BackupErrors.RepositoryBusy,
         $"Another job works in the repository '{path}'. Wait until it has ended, or give each job a repository of its own.",
         path,
         cause: cause);
@@ -256,7 +256,7 @@ public sealed class RepositoryFolder : IDisposable
         {
             FileNames.Delete(InFolder(RepositoryFile.ReadManifest(partialManifestPath).FileName));
         }
-        catch (BlockException e) when (e.Kind is BlockErrorKind.ManifestInvalid or BlockErrorKind.NotAFile)
+        catch (BlockException e) when (e.Kind is BackupErrors.ManifestInvalid or BlockErrors.NotAFile)
         {
             // Half written, or of no job, so its image never got its name.
         }

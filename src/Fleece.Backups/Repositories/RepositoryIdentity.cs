@@ -60,7 +60,7 @@ internal sealed record RepositoryIdentity(Guid Id)
     /// <param name="file">The repository's lock, which is held.</param>
     /// <param name="fault">Why what is there can't be used; null when it can, and when there is none.</param>
     /// <returns>The identity; null when there is none.</returns>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.Unsupported"/>: a newer version of Fleece has written it; or why the
+    /// <exception cref="BlockException"><see cref="BlockErrors.Unsupported"/>: a newer version of Fleece has written it; or why the
     /// file can't be read.</exception>
     public static RepositoryIdentity? Read(LocalFile file, out string? fault)
     {
@@ -106,7 +106,7 @@ internal sealed record RepositoryIdentity(Guid Id)
             if (version > Version)
             {
                 throw new BlockException(
-                    BlockErrorKind.Unsupported,
+                    BlockErrors.Unsupported,
                     $"'{path}' says that the repository is of version {version}, and this version of Fleece knows {Version}. Use the " +
                     "version of Fleece that wrote it, or name another repository.",
                     path,

@@ -68,7 +68,7 @@ internal sealed class RepositoryImages(Repository repository)
     /// <summary>Describes a backup's image, and refuses one that can't be the backup's: not there, a link, of another format, or with
     /// another parent than the manifest says. Other programs find the parent by the name in the image, and Fleece by the manifest; both
     /// must lead to one file.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, <see cref="BlockErrorKind.NotAFile"/>, or why the
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/>, <see cref="BlockErrors.NotAFile"/>, or why the
     /// image can't be read.</exception>
     public async ValueTask<ImageInfo> CheckImageAsync(Manifest manifest, CancellationToken cancellationToken)
     {
@@ -81,7 +81,7 @@ internal sealed class RepositoryImages(Repository repository)
         if (!File.Exists(path))
         {
             throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
+                BackupErrors.BackupChainBroken,
                 manifest.IsSingleFile
                     ? $"'{path}', which its manifest describes, does not exist. Put it back."
                     : $"'{path}', which holds the backup {manifest.Number}, does not exist, so neither it nor what builds on it can be " +
@@ -101,7 +101,7 @@ internal sealed class RepositoryImages(Repository repository)
     /// <param name="manifest">The backup; nothing is compared for one that is being merged.</param>
     /// <param name="reader">Its image.</param>
     /// <param name="cancellationToken">Ends the work.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ManifestInvalid"/>, <see cref="BlockErrorKind.BackupDigestMismatch"/>,
+    /// <exception cref="BlockException"><see cref="BackupErrors.ManifestInvalid"/>, <see cref="BackupErrors.BackupDigestMismatch"/>,
     /// or as <see cref="CheckImageAsync"/>.</exception>
     public async ValueTask CheckMapAsync(Manifest manifest, ContentReader reader, CancellationToken cancellationToken)
     {
@@ -118,7 +118,7 @@ internal sealed class RepositoryImages(Repository repository)
         {
             string manifestPath = Path.Combine(repository.Path, manifest.ManifestName);
             throw new BlockException(
-                BlockErrorKind.ManifestInvalid,
+                BackupErrors.ManifestInvalid,
                 $"'{manifestPath}' does not list the disk's {unlisted.LengthBytes} bytes at offset {unlisted.OffsetBytes}, which " +
                 $"'{path}' holds. One of the two files is not the one that was made: put the right one back from a copy.",
                 manifestPath,
@@ -139,7 +139,7 @@ internal sealed class RepositoryImages(Repository repository)
         if (!info.HasParent(expected) || (parent is not null && info.ParentFormat != parent.Format))
         {
             throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
+                BackupErrors.BackupChainBroken,
                 $"'{info.Path}' names {Describe(info.ParentPath, info.ParentFormat)} as its parent, and its manifest " +
                 $"{Describe(expected, parent?.Format)}. Put the right file back.",
                 info.Path);

@@ -18,7 +18,7 @@ internal sealed class RepositoryReader
     private RepositoryReader(string path) => _path = path;
 
     /// <summary>Reads a repository.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.NotFound"/>: there is no such folder; or what the system
+    /// <exception cref="BlockException"><see cref="BlockErrors.NotFound"/>: there is no such folder; or what the system
     /// reports.</exception>
     public static Repository Read(string path)
     {
@@ -36,7 +36,7 @@ internal sealed class RepositoryReader
 
     /// <summary>Reads a backup that is one file, with the manifest beside it.</summary>
     /// <param name="path">The image, or its manifest.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupUnknown"/>: it has no manifest; or what is wrong with that.
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupUnknown"/>: it has no manifest; or what is wrong with that.
     /// </exception>
     public static Repository ReadFile(string path)
     {
@@ -107,7 +107,7 @@ internal sealed class RepositoryReader
 
             _manifests.Add(manifest);
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.NotFound)
+        catch (BlockException e) when (e.Kind == BlockErrors.NotFound)
         {
             // A job that merges it out has just deleted it.
         }

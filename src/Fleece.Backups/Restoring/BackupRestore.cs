@@ -49,8 +49,8 @@ public sealed class BackupRestore : IAsyncDisposable
     public long ResumedBytes { get; }
 
     /// <summary>Opens the point's chain and the new file, or connects to the export.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>, <see cref="BlockErrorKind.AlreadyExists"/>,
-    /// <see cref="BlockErrorKind.RepositoryBusy"/>, or why a file can't be opened or made.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/>, <see cref="BlockErrors.AlreadyExists"/>,
+    /// <see cref="BackupErrors.RepositoryBusy"/>, or why a file can't be opened or made.</exception>
     public static async ValueTask<BackupRestore> OpenAsync(
         BackupPoint point, RestoreOptions options, CancellationToken cancellationToken = default)
     {
@@ -90,7 +90,7 @@ public sealed class BackupRestore : IAsyncDisposable
     }
 
     /// <summary>Restores the next piece; false when there was none left.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupDigestMismatch"/>, or why it can't be read or written.
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupDigestMismatch"/>, or why it can't be read or written.
     /// </exception>
     public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
     {
@@ -161,7 +161,7 @@ public sealed class BackupRestore : IAsyncDisposable
                 layers.Add(await repository.Images.OpenAsync(manifest, cancellationToken).ConfigureAwait(false));
             }
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.BackupChainBroken)
+        catch (BlockException e) when (e.Kind == BackupErrors.BackupChainBroken)
         {
             CheckUnchanged(RepositoryReader.ReadFor(point), chain);
             throw;
@@ -175,7 +175,7 @@ public sealed class BackupRestore : IAsyncDisposable
         if (chain.Any(before => now.Find(before.Id) is not { } found || found.State != before.State || found.ParentId != before.ParentId))
         {
             throw new BlockException(
-                BlockErrorKind.RepositoryBusy,
+                BackupErrors.RepositoryBusy,
                 $"A job has just changed backups in '{now.Path}'. Try again.",
                 now.Path);
         }

@@ -59,7 +59,7 @@ public sealed class BackupTest : IAsyncDisposable
     };
 
     /// <summary>The points that must be good for one to be: itself and those it builds on, newest first.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/></exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/></exception>
     public static IReadOnlyList<BackupPoint> ChainOf(Repository repository, BackupPoint point)
     {
         ArgumentNullException.ThrowIfNull(repository);

@@ -43,7 +43,7 @@ internal sealed class RestoreFile : IRestoreTarget
     }
 
     /// <summary>Makes the partial file, or takes up the one that an interrupted restore left.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/>, or why the file can't be made or opened.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.AlreadyExists"/>, or why the file can't be made or opened.</exception>
     public static async ValueTask<RestoreFile> OpenAsync(RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken)
     {
         string partialPath = PartialImage.PathFor(options.DestinationPath);
@@ -65,7 +65,7 @@ internal sealed class RestoreFile : IRestoreTarget
         if (doneSteps is null)
         {
             throw new BlockException(
-                BlockErrorKind.AlreadyExists,
+                BlockErrors.AlreadyExists,
                 $"'{partialPath}' exists and is not of this restore: another one is being written there, or was interrupted. Delete that " +
                 "file, or restore to another.",
                 partialPath);

@@ -43,7 +43,7 @@ internal sealed class RestorePlan
     /// <param name="chain">The point and those it builds on, newest first.</param>
     /// <param name="range">What is wanted of the disk.</param>
     /// <param name="path">What messages call the point.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupChainBroken"/>: no backup of the chain holds some of it.
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/>: no backup of the chain holds some of it.
     /// </exception>
     public static RestorePlan Make(IReadOnlyList<Manifest> chain, BlockRange range, string path)
     {
@@ -72,7 +72,7 @@ internal sealed class RestorePlan
         foreach (BlockRange hole in covered.Without(range))
         {
             throw chain[0].IsSingleFile ? NotHeld(chain[0], hole, path) : new BlockException(
-                BlockErrorKind.BackupChainBroken,
+                BackupErrors.BackupChainBroken,
                 $"No backup that '{path}' builds on holds the disk's {hole.LengthBytes} bytes at offset {hole.OffsetBytes}. Put the " +
                 "manifests back as they were.",
                 path,
@@ -120,7 +120,7 @@ internal sealed class RestorePlan
     }
 
     private static BlockException NotHeld(Manifest manifest, BlockRange hole, string path) => new(
-        BlockErrorKind.BackupParentMissing,
+        BackupErrors.BackupParentMissing,
         $"'{path}' does not hold the disk's {hole.LengthBytes} bytes at offset {hole.OffsetBytes}: " +
         (manifest.ParentId is { } parentId
             ? $"it has what changed since the instant {parentId}, and only in a repository a backup builds on another one. "

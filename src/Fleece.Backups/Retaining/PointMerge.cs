@@ -182,7 +182,7 @@ internal sealed class PointMerge(RepositoryFolder folder, Repository repository,
         if ((info.ParentPath is null) != (merged.ParentId is null))
         {
             throw new BlockException(
-                BlockErrorKind.BackupChainBroken,
+                BackupErrors.BackupChainBroken,
                 $"'{PointPath}', which was to take the name of '{successorPath}', is gone, and that file is still the one that builds " +
                 "on it. Put it back.",
                 PointPath);

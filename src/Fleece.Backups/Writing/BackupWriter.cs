@@ -70,7 +70,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     public long ArrivedBytes => _dataBytes + _zeroBytes;
 
     /// <summary>Queues a chunk; waits while the queue is full.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ForeignChunk"/>, <see cref="BlockErrorKind.ChunkUsed"/>, or
+    /// <exception cref="BlockException"><see cref="BackupErrors.ForeignChunk"/>, <see cref="BackupErrors.ChunkUsed"/>, or
     /// the failure of an earlier chunk.</exception>
     public async ValueTask WriteAsync(SnapshotChunk chunk, CancellationToken cancellationToken = default)
     {
@@ -78,7 +78,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         if (!chunk.TryTakeOver())
         {
             throw new BlockException(
-                BlockErrorKind.ChunkUsed,
+                BackupErrors.ChunkUsed,
                 $"The chunk of {chunk.LengthBytes} bytes was disposed, or sent to a backup, before it came into the backup " +
                 $"of '{_source.Id}'; its bytes are gone. Read the snapshot again.",
                 _target.Traits.Destination,
@@ -91,7 +91,7 @@ internal sealed class BackupWriter : IAsyncDisposable
             if (chunk.Source.Source != _source)
             {
                 throw new BlockException(
-                    BlockErrorKind.ForeignChunk,
+                    BackupErrors.ForeignChunk,
                     $"A chunk of {Describe(chunk.Source.Source)} came into the backup of {Describe(_source)}. Send each session, " +
                     "and each of its consumers, to a backup of its own.",
                     _target.Traits.Destination,
@@ -131,7 +131,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     }
 
     /// <summary>Stores what is queued, makes it durable and gives the file its name. Once cancelled it begins no more requests.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupIncomplete"/> when chunks are missing, or what
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupIncomplete"/> when chunks are missing, or what
     /// storing failed with.</exception>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
@@ -285,7 +285,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     }
 
     private void Stop() => Fail(
-        new BlockException(BlockErrorKind.BackupIncomplete, "The backup was ended before it was complete.", _target.Traits.Destination));
+        new BlockException(BackupErrors.BackupIncomplete, "The backup was ended before it was complete.", _target.Traits.Destination));
 
     // The first failure stays; the queue is closed so that a producer that waits for room learns of it. A chunk under way is given up
     // between two of its pieces: the request was given up, and slow storage would take its time for each.
@@ -321,7 +321,7 @@ internal sealed class BackupWriter : IAsyncDisposable
             if (!read.IsPlanned || arrivedBytes != read.PlannedDataBytes)
             {
                 throw new BlockException(
-                    BlockErrorKind.BackupIncomplete,
+                    BackupErrors.BackupIncomplete,
                     $"The backup '{_target.Traits.Destination}' was not made: only {arrivedBytes} bytes of data arrived, and the read of " +
                     $"'{_source.Id}' had more. Something between Read-FleeceSnapshot and Export-FleeceBackup " +
                     "stopped or dropped chunks.",

@@ -35,8 +35,8 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image, bool mustVerify
     /// <param name="isForced">True to overwrite a disk that clients use at the moment.</param>
     /// <param name="mustVerify">True to read the backup back, and compare it with what went in, before it counts as one.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/>,
-    /// <see cref="BlockErrorKind.InUse"/>, or why the server can't be reached.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.ReadOnly"/>, <see cref="BlockErrors.InvalidArgument"/>,
+    /// <see cref="BlockErrors.InUse"/>, or why the server can't be reached.</exception>
     public static async ValueTask<ExportTarget> ConnectAsync(
         NbdUri uri, NbdNodeOptions options, long sizeBytes, bool isForced, bool mustVerify, CancellationToken cancellationToken)
     {
@@ -53,9 +53,9 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image, bool mustVerify
 
         await image.DisposeAsync().ConfigureAwait(false);
         throw geometry.IsReadOnly
-            ? new BlockException(BlockErrorKind.ReadOnly, $"'{uri}' is exported read-only; nothing can be written there.")
+            ? new BlockException(BlockErrors.ReadOnly, $"'{uri}' is exported read-only; nothing can be written there.")
             : new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{uri}' has {geometry.LengthBytes} bytes and the disk {sizeBytes}; the export must be at least as large.");
     }
 

@@ -128,7 +128,7 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         if (File.Exists(partialPath))
         {
             throw new BlockException(
-                BlockErrorKind.AlreadyExists,
+                BlockErrors.AlreadyExists,
                 $"'{partialPath}' exists: another backup is being written there, or an earlier one failed and left what it had " +
                 "consumed. Move (rename) or delete that file, then try again.",
                 partialPath);

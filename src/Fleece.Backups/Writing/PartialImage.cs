@@ -67,19 +67,19 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     }
 
     /// <summary>Refuses a folder, a file that must not be replaced, and a file that is open.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.NotAFile"/>, <see cref="BlockErrorKind.AlreadyExists"/>,
-    /// <see cref="BlockErrorKind.InUse"/>.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.NotAFile"/>, <see cref="BlockErrors.AlreadyExists"/>,
+    /// <see cref="BlockErrors.InUse"/>.</exception>
     public static void CheckDestination(string path, bool overwrite)
     {
         if (Directory.Exists(path))
         {
-            throw new BlockException(BlockErrorKind.NotAFile, $"'{path}' is a folder; name the backup's file.", path);
+            throw new BlockException(BlockErrors.NotAFile, $"'{path}' is a folder; name the backup's file.", path);
         }
 
         if (File.Exists(path) && !overwrite)
         {
             throw new BlockException(
-                BlockErrorKind.AlreadyExists, $"'{path}' exists already. Name another file, or use -Force to replace it.", path);
+                BlockErrors.AlreadyExists, $"'{path}' exists already. Name another file, or use -Force to replace it.", path);
         }
 
         CheckNotInUse(path);
@@ -98,7 +98,7 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     /// <summary>Makes what was written durable and closes the image.</summary>
     /// <param name="toVerify">What is read back then; null for nothing.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupDigestMismatch"/>, or why it can't be written or read.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupDigestMismatch"/>, or why it can't be written or read.</exception>
     public async ValueTask CloseAsync(IReadOnlyList<ContentExtent>? toVerify, CancellationToken cancellationToken)
     {
         await node.FlushAsync(cancellationToken).ConfigureAwait(false);

@@ -14,10 +14,10 @@ namespace Fleece.Backups.Writing;
 internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layout, string? OtherSourceNote)
 {
     /// <summary>Chooses.</summary>
-    /// <exception cref="BlockException">As <see cref="Identify"/>; <see cref="BlockErrorKind.BackupParentMissing"/>,
-    /// <see cref="BlockErrorKind.BackupForeign"/>, <see cref="BlockErrorKind.BackupChainBroken"/>,
-    /// <see cref="BlockErrorKind.AlreadyExists"/>,
-    /// <see cref="BlockErrorKind.InvalidArgument"/>.</exception>
+    /// <exception cref="BlockException">As <see cref="Identify"/>; <see cref="BackupErrors.BackupParentMissing"/>,
+    /// <see cref="DiskErrors.BackupForeign"/>, <see cref="BackupErrors.BackupChainBroken"/>,
+    /// <see cref="BlockErrors.AlreadyExists"/>,
+    /// <see cref="BlockErrors.InvalidArgument"/>.</exception>
     public static RepositoryPlan Make(Repository repository, ISnapshotSource source, RepositoryTargetOptions options)
     {
         SnapshotIdentity identity = Identify(source, options);
@@ -49,8 +49,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
     }
 
     /// <summary>What a repository takes a snapshot as.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>: it is a live disk.
-    /// <see cref="BlockErrorKind.BackupUnidentified"/>: nothing says which disk it is of. Or as <see cref="SnapshotIdentity.Of"/>.
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskShared"/>: it is a live disk.
+    /// <see cref="BackupErrors.BackupUnidentified"/>: nothing says which disk it is of. Or as <see cref="SnapshotIdentity.Of"/>.
     /// </exception>
     public static SnapshotIdentity Identify(ISnapshotSource source, RepositoryTargetOptions options)
     {
@@ -58,14 +58,14 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         if (identity.IsLive)
         {
             throw new BlockException(
-                BlockErrorKind.DiskShared,
+                DiskErrors.DiskShared,
                 $"'{source.Id}' is a live disk, which changes while it is read, and a repository takes points in time. Start a session " +
                 "where it is served, and read its snapshot, DISK/SESSION.",
                 options.RepositoryPath);
         }
 
         return source.Identity is not null || options.DiskName is not null ? identity : throw new BlockException(
-            BlockErrorKind.BackupUnidentified,
+            BackupErrors.BackupUnidentified,
             $"The server of '{source.Id}' does not tell which disk it is, and a repository takes one disk. Name the disk with -Disk: the " +
             "backup is a full one then, and its instant the time at which it is read.",
             options.RepositoryPath);
@@ -76,7 +76,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         if (identity is { BaselineId: null, Ranges: not null })
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The session of '{identity.DiskName}' is limited to ranges, and a repository takes whole disks, or what a bitmap says " +
                 "has changed since a backup. Name a file for the backup, or start the session with -Bitmap.",
                 repository.Path);
@@ -85,7 +85,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         if (repository.Find(identity.Id) is { } same)
         {
             throw new BlockException(
-                BlockErrorKind.AlreadyExists,
+                BlockErrors.AlreadyExists,
                 $"The backup {same.Number} in '{repository.Path}' shows the same instant. Start a new session for another backup.",
                 repository.Path);
         }
@@ -94,7 +94,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
                 !string.Equals(manifest.DiskName, identity.DiskName, StringComparison.OrdinalIgnoreCase)) is { } other)
         {
             throw new BlockException(
-                BlockErrorKind.BackupForeign,
+                DiskErrors.BackupForeign,
                 $"'{repository.Path}' holds backups of the disk '{other.DiskName}', and this one is of '{identity.DiskName}' " +
                 $"({sizeBytes} bytes). Give each disk a repository of its own, and mount it under the same name each time.",
                 repository.Path);
@@ -110,7 +110,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
 
         Manifest? found = repository.Find(baselineId);
         Manifest parent = found is { State: PointState.Kept, IsShared: false } ? found : throw new BlockException(
-            BlockErrorKind.BackupParentMissing,
+            BackupErrors.BackupParentMissing,
             $"The bitmap '{identity.BitmapName}' counts from the instant {baselineId}, and '{repository.Path}' has no backup of it, so " +
             "there is nothing to build on. Name the repository that has it, and see that its volume is mounted. For a second repository " +
             "use a bitmap of its own: to clear this one, which makes the next backup a full one, ends the increments of the repository " +
@@ -120,7 +120,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         if (parent.SizeBytes != sizeBytes)
         {
             throw new BlockException(
-                BlockErrorKind.BackupForeign,
+                DiskErrors.BackupForeign,
                 $"The disk '{identity.DiskName}' has {sizeBytes} bytes, and the backup {parent.Number} in '{repository.Path}' is of " +
                 $"one of {parent.SizeBytes}. Clear the bitmap '{identity.BitmapName}', which makes the next backup a full one.",
                 repository.Path);
@@ -133,7 +133,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             if (!File.Exists(path))
             {
                 throw new BlockException(
-                    BlockErrorKind.BackupChainBroken,
+                    BackupErrors.BackupChainBroken,
                     $"'{path}', on which the next backup would build, does not exist. Put it back, or clear the bitmap " +
                     $"'{identity.BitmapName}', which makes the next backup a full one.",
                     path);
@@ -151,7 +151,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         }
 
         throw new BlockException(
-            BlockErrorKind.InvalidArgument,
+            BlockErrors.InvalidArgument,
             $"A {format} backup can't build on the backup {parent.Number}, which is {parent.Format}. Leave the format out, or clear the " +
             "bitmap, which makes the next backup a full one.",
             path);

@@ -78,8 +78,8 @@ internal sealed class RepositoryTarget : IBackupTarget
     /// <param name="taken">The repository, where the caller has taken it and gives it free; null to take it until the target has ended.
     /// </param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BackupParentMissing"/>, <see cref="BlockErrorKind.BackupForeign"/>,
-    /// <see cref="BlockErrorKind.RepositoryBusy"/>, or why the file can't be made.</exception>
+    /// <exception cref="BlockException"><see cref="BackupErrors.BackupParentMissing"/>, <see cref="DiskErrors.BackupForeign"/>,
+    /// <see cref="BackupErrors.RepositoryBusy"/>, or why the file can't be made.</exception>
     public static async ValueTask<RepositoryTarget> CreateAsync(
         RepositoryTargetOptions options, ISnapshotSource source, RepositoryFolder? taken, CancellationToken cancellationToken)
     {
@@ -156,7 +156,7 @@ internal sealed class RepositoryTarget : IBackupTarget
         }
 
         throw new BlockException(
-            BlockErrorKind.BackupIncomplete,
+            BackupErrors.BackupIncomplete,
             $"The backup '{Traits.Destination}' was not made: {manifest.Ranges.Ranges.Sum(range => range.LengthBytes)} bytes of " +
             $"'{_source.Id}' arrived, once or several times, and a repository takes all {_expected.Sum(range => range.LengthBytes)} of " +
             "them, once. Read the whole snapshot, before anything else consumes it.",

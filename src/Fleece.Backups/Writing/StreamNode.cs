@@ -21,7 +21,7 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
         if (offsetBytes < _atBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"A stream takes a disk in order, and {data.Length} bytes of offset {offsetBytes} came behind offset {_atBytes}. Send " +
                 "the chunks as Read-FleeceSnapshot reads them, or name a file.",
                 offsetBytes: offsetBytes);
@@ -83,11 +83,11 @@ internal sealed class StreamNode(Stream stream, long sizeBytes) : IBlockNode
     }
 
     private BlockException Failed(Exception cause) => new(
-        BlockErrorKind.IoFailed,
+        BlockErrors.IoFailed,
         $"The stream failed at offset {_atBytes}: {cause.Message}",
         offsetBytes: _atBytes,
         operation: "write",
         cause: cause);
 
-    private static BlockException OnlyWrites() => new(BlockErrorKind.Unsupported, "A stream is only written to.");
+    private static BlockException OnlyWrites() => new(BlockErrors.Unsupported, "A stream is only written to.");
 }

@@ -19,11 +19,11 @@ internal sealed class StreamTarget : IBackupTarget
     /// <summary>Refuses a stream that can't be written to.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="sizeBytes">Size of the disk.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
     public StreamTarget(Stream stream, long sizeBytes)
     {
         _node = stream.CanWrite ? new StreamNode(stream, sizeBytes) : throw new BlockException(
-            BlockErrorKind.InvalidArgument, "The stream can't be written to. Open it for writing.");
+            BlockErrors.InvalidArgument, "The stream can't be written to. Open it for writing.");
     }
 
     /// <remarks>What is left out is filled with zeros.</remarks>

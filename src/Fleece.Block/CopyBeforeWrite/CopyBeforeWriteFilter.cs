@@ -16,8 +16,8 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <para>With a time limit the copy is done by another thread (<see cref="Copiers"/>), and the guest waits for it as for the copy of
 /// another request. A guest that leaves has not written, so the copy that goes on without it still reads the instant's data, and
 /// its granules are done when it ends.</para>
-/// <para>Errors. <see cref="BlockErrorKind.CopyFailed"/>, <see cref="BlockErrorKind.CopyTimedOut"/>,
-/// <see cref="BlockErrorKind.TempFull"/> and <see cref="BlockErrorKind.TempLimitReached"/> under
+/// <para>Errors. <see cref="BlockErrors.CopyFailed"/>, <see cref="BlockErrors.CopyTimedOut"/>,
+/// <see cref="BlockErrors.TempFull"/> and <see cref="BlockErrors.TempLimitReached"/> under
 /// <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
@@ -213,7 +213,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         {
             long offsetBytes = _point.Granules.Bytes(run).OffsetBytes;
             throw new BlockException(
-                BlockErrorKind.CopyTimedOut,
+                BlockErrors.CopyTimedOut,
                 $"Copying the old data at offset {offsetBytes} to temp timed out: it took longer than the {_point.CopyTimeout} of " +
                 "-CopyTimeout.",
                 offsetBytes: offsetBytes,
@@ -275,7 +275,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
                     if (storedBytes == 0 && !_point.TryReserveTemp(copy, bytes.LengthBytes))
                     {
                         throw new BlockException(
-                            BlockErrorKind.TempLimitReached,
+                            BlockErrors.TempLimitReached,
                             $"Temp holds {_point.TempUsedBytes} bytes of old data and may hold no more than the {_point.TempLimitBytes} " +
                             "of -TempLimitBytes. Consuming the snapshot makes room.",
                             offsetBytes: atBytes,
@@ -347,7 +347,7 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         long offsetBytes = _point.Granules.Bytes(run).OffsetBytes;
         string? path = (error as BlockException)?.Path;
         BlockException cause = error as BlockException ??
-            new BlockException(BlockErrorKind.IoFailed, error.Message, path, offsetBytes, "copy", error);
+            new BlockException(BlockErrors.IoFailed, error.Message, path, offsetBytes, "copy", error);
         if (_point.Policy == CopyErrorPolicy.BreakSnapshot)
         {
             _point.Break(cause);
@@ -355,13 +355,13 @@ public sealed class CopyBeforeWriteFilter : IBlockNode
         }
 
         // Only temp is written to by a copy, so no room means that temp is full: a guest can be stopped until there is some.
-        BlockErrorKind kind = cause.Kind switch
+        string kind = cause.Kind switch
         {
-            BlockErrorKind.CopyTimedOut or BlockErrorKind.TempLimitReached => cause.Kind,
-            BlockErrorKind.NoSpace => BlockErrorKind.TempFull,
-            _ => BlockErrorKind.CopyFailed,
+            BlockErrors.CopyTimedOut or BlockErrors.TempLimitReached => cause.Kind,
+            BlockErrors.NoSpace => BlockErrors.TempFull,
+            _ => BlockErrors.CopyFailed,
         };
-        string reason = kind == BlockErrorKind.TempFull ? $"temp is full. {cause.Message}" : cause.Message;
+        string reason = kind == BlockErrors.TempFull ? $"temp is full. {cause.Message}" : cause.Message;
         throw new BlockException(
             kind,
             $"The write was refused because the old data at offset {offsetBytes} could not be kept for the session: " +

@@ -7,7 +7,7 @@ public enum CopyErrorPolicy
     /// <summary>The guest's write goes on, the session loses its point in time.</summary>
     BreakSnapshot,
 
-    /// <summary>The guest's write fails with <see cref="BlockErrorKind.CopyFailed"/>, <see cref="BlockErrorKind.CopyTimedOut"/>,
-    /// <see cref="BlockErrorKind.TempFull"/> or <see cref="BlockErrorKind.TempLimitReached"/>, and the session stays whole.</summary>
+    /// <summary>The guest's write fails with <see cref="BlockErrors.CopyFailed"/>, <see cref="BlockErrors.CopyTimedOut"/>,
+    /// <see cref="BlockErrors.TempFull"/> or <see cref="BlockErrors.TempLimitReached"/>, and the session stays whole.</summary>
     BreakGuestWrite,
 }

@@ -18,14 +18,14 @@ public sealed record CopyLimits
         if (Timeout <= TimeSpan.Zero)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The time limit for copies is {Timeout}; it must be more than zero. Leave it out for none.");
         }
 
         if (TempBytes < granuleSizeBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The limit for temp is {TempBytes} bytes, in which not one granule of {granuleSizeBytes} bytes fits. Leave it out for " +
                 "none.");
         }

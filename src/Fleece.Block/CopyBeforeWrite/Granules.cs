@@ -37,7 +37,7 @@ internal sealed class Granules
         if (Count > MaximumCount)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"A disk of {diskLengthBytes} bytes has more than {MaximumCount} granules of {sizeBytes} bytes; choose a " +
                 "larger granule size.");
         }

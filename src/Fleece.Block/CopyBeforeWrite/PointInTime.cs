@@ -37,9 +37,9 @@ public sealed class PointInTime
     /// <param name="ranges">The ranges the snapshot is limited to, widened to whole granules; null for everything.</param>
     /// <param name="limits">How long copies may take and how much they may store; null for no limits.</param>
     /// <param name="consumers">Names of the readers all of whom must confirm what is to be consumed, no two alike; null for none.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.TempTooSmall"/>,
-    /// <see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.InvalidArgument"/> or
-    /// <see cref="BlockErrorKind.OutOfRange"/>.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.TempTooSmall"/>,
+    /// <see cref="BlockErrors.ReadOnly"/>, <see cref="BlockErrors.InvalidArgument"/> or
+    /// <see cref="BlockErrors.OutOfRange"/>.</exception>
     public PointInTime(
         IBlockNode active,
         IBlockNode temp,
@@ -148,7 +148,7 @@ public sealed class PointInTime
     private RunningCopies Copies { get; } = new();
 
     /// <summary>
-    /// Ends the point in time: snapshot requests in flight and later fail with <see cref="BlockErrorKind.Stopped"/>, and
+    /// Ends the point in time: snapshot requests in flight and later fail with <see cref="BlockErrors.Stopped"/>, and
     /// guest writes copy nothing any more.
     /// </summary>
     public void Stop()
@@ -340,13 +340,13 @@ public sealed class PointInTime
     {
         if (temp.IsReadOnly)
         {
-            throw new BlockException(BlockErrorKind.ReadOnly, "The temp image is read-only; old data can't be stored there.");
+            throw new BlockException(BlockErrors.ReadOnly, "The temp image is read-only; old data can't be stored there.");
         }
 
         if (temp.LengthBytes < active.LengthBytes)
         {
             throw new BlockException(
-                BlockErrorKind.TempTooSmall,
+                BlockErrors.TempTooSmall,
                 $"The temp image has {temp.LengthBytes} bytes and the disk {active.LengthBytes}; temp must be at least as " +
                 "large. It is filled only as far as the guest overwrites data.");
         }
@@ -355,7 +355,7 @@ public sealed class PointInTime
         if (granuleSizeBytes < alignmentBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The granule of {granuleSizeBytes} bytes is smaller than the alignment of {alignmentBytes} bytes that the " +
                 "disk or the temp image demands; choose a larger granule.");
         }
@@ -363,7 +363,7 @@ public sealed class PointInTime
         if (active.LengthBytes % temp.RequestAlignmentBytes != 0)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The disk has {active.LengthBytes} bytes, which is no multiple of the {temp.RequestAlignmentBytes} bytes that the " +
                 "temp image takes at once, so the disk's end could not be kept; use another temp image.");
         }

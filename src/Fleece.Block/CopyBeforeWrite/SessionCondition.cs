@@ -44,13 +44,13 @@ internal sealed class SessionCondition
         if (_stopped)
         {
             throw new BlockException(
-                BlockErrorKind.Stopped, "The session has been stopped. Start a new one to get a new point in time.");
+                BlockErrors.Stopped, "The session has been stopped. Start a new one to get a new point in time.");
         }
 
         if (Cause is { } cause)
         {
             throw new BlockException(
-                BlockErrorKind.Broken,
+                BlockErrors.Broken,
                 $"The session lost its point in time and can't be read any more: {cause.Message} Stop it, mend the cause " +
                 "and start a new one.",
                 cause.Path,

@@ -8,9 +8,9 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <para>A read is split where the done map changes. What is done comes from temp; the rest comes from the active disk while
 /// a frozen read holds guest writes back. Reads never wait for guests or copies (I3). When all bytes are there the state
 /// and the access map are tested once more, and only then the read succeeds (I6).</para>
-/// <para>Errors. <see cref="BlockErrorKind.Denied"/>, <see cref="BlockErrorKind.Consumed"/>,
-/// <see cref="BlockErrorKind.Broken"/>, <see cref="BlockErrorKind.Stopped"/>; for writes
-/// <see cref="BlockErrorKind.ReadOnly"/>. The buffer of a failed read holds unspecified bytes.</para>
+/// <para>Errors. <see cref="BlockErrors.Denied"/>, <see cref="BlockErrors.Consumed"/>,
+/// <see cref="BlockErrors.Broken"/>, <see cref="BlockErrors.Stopped"/>; for writes
+/// <see cref="BlockErrors.ReadOnly"/>. The buffer of a failed read holds unspecified bytes.</para>
 /// <para>Ownership. Disposing it does nothing; the session owns active disk and temp.</para>
 /// </remarks>
 public sealed partial class SnapshotAccess : IBlockNode
@@ -199,7 +199,7 @@ public sealed partial class SnapshotAccess : IBlockNode
         if (_point.IsDenied(refused))
         {
             throw new BlockException(
-                BlockErrorKind.Denied,
+                BlockErrors.Denied,
                 $"The snapshot does not include offset {offsetBytes}: the session was limited to other ranges when it " +
                 "started. Get-FleeceSnapshotMap shows what can be read.",
                 offsetBytes: offsetBytes,
@@ -209,7 +209,7 @@ public sealed partial class SnapshotAccess : IBlockNode
         if (_consumer is not null && !_point.Refused.Contains(refused))
         {
             throw new BlockException(
-                BlockErrorKind.Consumed,
+                BlockErrors.Consumed,
                 $"The consumer '{_consumer.Name}' has confirmed the snapshot at offset {offsetBytes}, so it does not get it again. The " +
                 "session keeps it until its other consumers have confirmed it too.",
                 offsetBytes: offsetBytes,
@@ -217,7 +217,7 @@ public sealed partial class SnapshotAccess : IBlockNode
         }
 
         throw new BlockException(
-            BlockErrorKind.Consumed,
+            BlockErrors.Consumed,
             $"The snapshot at offset {offsetBytes} was consumed: it was read, confirmed and discarded. Start a new session " +
             "to read the range again.",
             offsetBytes: offsetBytes,
@@ -262,7 +262,7 @@ public sealed partial class SnapshotAccess : IBlockNode
 
     private static BlockException WriteRefused(long offsetBytes, string operation) =>
         new(
-            BlockErrorKind.ReadOnly,
+            BlockErrors.ReadOnly,
             $"Cannot {operation} at offset {offsetBytes}: a snapshot can be read and discarded, not written.",
             offsetBytes: offsetBytes,
             operation: operation);

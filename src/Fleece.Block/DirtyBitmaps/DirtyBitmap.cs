@@ -12,7 +12,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// regions cost a directory entry, and marking what is marked already costs one load without a lock. A new bit goes to the journal
 /// first and into the map then, so whoever finds it in the map may rely on the journal.</para>
 /// <para>Threading. All members are safe from any thread; searches see every bit whose marking has returned.</para>
-/// <para>Errors. <see cref="BlockErrorKind.OutOfRange"/>. Marking never fails otherwise.</para>
+/// <para>Errors. <see cref="BlockErrors.OutOfRange"/>. Marking never fails otherwise.</para>
 /// </remarks>
 public sealed class DirtyBitmap
 {
@@ -40,7 +40,7 @@ public sealed class DirtyBitmap
     /// <param name="diskLengthBytes">Size of the disk, more than 0.</param>
     /// <param name="granularityBytes">512 B to 2 GiB, a power of two.</param>
     /// <param name="journal">Where bits survive the process; null for nowhere. It holds no bit yet.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
     public DirtyBitmap(long diskLengthBytes, long granularityBytes, IBitmapJournal? journal = null)
     {
         BitCount = CountBits(diskLengthBytes, granularityBytes);
@@ -75,7 +75,7 @@ public sealed class DirtyBitmap
     }
 
     /// <summary>How many bits a disk needs.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: no power of two in the bounds, or too many
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: no power of two in the bounds, or too many
     /// bits.</exception>
     public static long CountBits(long diskLengthBytes, long granularityBytes)
     {
@@ -84,7 +84,7 @@ public sealed class DirtyBitmap
         return count <= MaximumBitCount
             ? count
             : throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"A bitmap with a granularity of {granularityBytes} bytes needs {count} bits for a disk of {diskLengthBytes} bytes, and " +
                 $"{MaximumBitCount} is the limit. Choose a larger granularity.");
     }

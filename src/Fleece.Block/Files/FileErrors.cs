@@ -22,17 +22,17 @@ internal static class FileErrors
     /// <summary>The engine's exception for one of the framework's.</summary>
     public static BlockException From(Exception cause, string path, string operation, long? offsetBytes = null)
     {
-        BlockErrorKind kind = cause switch
+        string kind = cause switch
         {
-            FileNotFoundException or DirectoryNotFoundException => BlockErrorKind.NotFound,
-            UnauthorizedAccessException or SecurityException => BlockErrorKind.PermissionDenied,
-            PathTooLongException => BlockErrorKind.InvalidArgument,
+            FileNotFoundException or DirectoryNotFoundException => BlockErrors.NotFound,
+            UnauthorizedAccessException or SecurityException => BlockErrors.PermissionDenied,
+            PathTooLongException => BlockErrors.InvalidArgument,
             IOException => KindOf(cause.HResult),
-            ObjectDisposedException => BlockErrorKind.Closed,
+            ObjectDisposedException => BlockErrors.Closed,
             // How the framework reports EFBIG: offsets are checked before, so it can mean nothing else.
-            ArgumentOutOfRangeException => BlockErrorKind.NoSpace,
-            ArgumentException or NotSupportedException => BlockErrorKind.InvalidArgument,
-            _ => BlockErrorKind.IoFailed,
+            ArgumentOutOfRangeException => BlockErrors.NoSpace,
+            ArgumentException or NotSupportedException => BlockErrors.InvalidArgument,
+            _ => BlockErrors.IoFailed,
         };
         return Make(kind, cause.Message, path, operation, offsetBytes, cause);
     }
@@ -51,7 +51,7 @@ internal static class FileErrors
     /// <param name="holder">Who, or null when that can't be told.</param>
     /// <param name="cause">The system's exception, or null.</param>
     public static BlockException InUse(string path, string operation, string? holder, Exception? cause) => new(
-        BlockErrorKind.InUse,
+        BlockErrors.InUse,
         $"Cannot {operation} '{path}': {holder ?? UnknownHolder} holds it. Close that first.",
         path,
         operation: operation,
@@ -60,7 +60,7 @@ internal static class FileErrors
     /// <summary>The error for reading a file that somebody else is writing to.</summary>
     /// <inheritdoc cref="InUse"/>
     public static BlockException BeingWritten(string path, string operation, string? holder) => new(
-        BlockErrorKind.InUse,
+        BlockErrors.InUse,
         $"Cannot {operation} '{path}': {holder ?? UnknownHolder} has it open for writing, so its content can't be trusted. " +
         "QEMU keeps part of what a guest has written in its own memory, where no other process sees it. Close that first, or " +
         "read the disk through an NBD export of that process.",
@@ -69,14 +69,14 @@ internal static class FileErrors
 
     /// <summary>The error for a folder, device or pipe where a file is needed.</summary>
     public static BlockException NotAFile(string path) => new(
-        BlockErrorKind.NotAFile,
+        BlockErrors.NotAFile,
         $"Cannot open '{path}': it is a folder, a device or a pipe. Name a regular file.",
         path,
         operation: "open");
 
     /// <summary>The error for a file that ends inside the bytes it should hold.</summary>
     public static BlockException Truncated(string path, long offsetBytes, long missingBytes) => new(
-        BlockErrorKind.Truncated,
+        BlockErrors.Truncated,
         $"Cannot read '{path}': the file ends at offset {offsetBytes}, {missingBytes} bytes before the data that was " +
         "asked for does. Something has shortened it; restore it from a copy, or mount it again at its present size.",
         path,
@@ -85,7 +85,7 @@ internal static class FileErrors
 
     /// <summary>The error for a new file whose name is taken.</summary>
     public static BlockException AlreadyExists(string path) =>
-        Make(BlockErrorKind.AlreadyExists, "", path, "create", null, null);
+        Make(BlockErrors.AlreadyExists, "", path, "create", null, null);
 
     /// <summary>The error for a flush after one that failed.</summary>
     public static BlockException FlushFailedBefore(string path, BlockException first) => new(
@@ -98,58 +98,58 @@ internal static class FileErrors
 
     /// <summary>The error for a change to a file that was opened for reading.</summary>
     public static BlockException ReadOnly(string path, string operation) => new(
-        BlockErrorKind.ReadOnly,
+        BlockErrors.ReadOnly,
         $"Cannot {operation} '{path}': it is open read-only. Open it for writing to change it.",
         path,
         operation: operation);
 
     private static BlockException Make(
-        BlockErrorKind kind, string systemText, string path, string operation, long? offsetBytes, Exception? cause)
+        string kind, string systemText, string path, string operation, long? offsetBytes, Exception? cause)
     {
         string place = offsetBytes is long at ? $" at offset {at}" : "";
         string what = kind switch
         {
-            BlockErrorKind.NotFound => "the file or its folder does not exist. Check the path.",
-            BlockErrorKind.NotAFile => "it is a folder, a device or a pipe. Name a regular file.",
-            BlockErrorKind.AlreadyExists => "something is there already. Choose another name, or remove it first.",
-            BlockErrorKind.InUse => $"{UnknownHolder} holds it. Close that first.",
-            BlockErrorKind.PermissionDenied => "access is denied. Check the permissions of the file and its folder.",
-            BlockErrorKind.ReadOnly => "its file system is read-only. A system makes it so when the storage fails: look at its log, and " +
+            BlockErrors.NotFound => "the file or its folder does not exist. Check the path.",
+            BlockErrors.NotAFile => "it is a folder, a device or a pipe. Name a regular file.",
+            BlockErrors.AlreadyExists => "something is there already. Choose another name, or remove it first.",
+            BlockErrors.InUse => $"{UnknownHolder} holds it. Close that first.",
+            BlockErrors.PermissionDenied => "access is denied. Check the permissions of the file and its folder.",
+            BlockErrors.ReadOnly => "its file system is read-only. A system makes it so when the storage fails: look at its log, and " +
                 "make the file system writable again.",
-            BlockErrorKind.NoSpace => "the file system has no room for it. Free some space, or use another volume.",
-            BlockErrorKind.Closed => "it has been closed. Open it again to use it.",
-            BlockErrorKind.InvalidArgument => $"the path can't be used ({systemText}). Check the path.",
+            BlockErrors.NoSpace => "the file system has no room for it. Free some space, or use another volume.",
+            BlockErrors.Closed => "it has been closed. Open it again to use it.",
+            BlockErrors.InvalidArgument => $"the path can't be used ({systemText}). Check the path.",
             _ => $"the system reports: {systemText.TrimEnd('.')}. Check the storage and the system's log.",
         };
         return new BlockException(
             kind, $"Cannot {operation} '{path}'{place}: {what}", path, offsetBytes, operation, cause);
     }
 
-    private static BlockErrorKind KindOf(int resultCode) => resultCode switch
+    private static string KindOf(int resultCode) => resultCode switch
     {
         _ when resultCode >> 16 == Win32Facility >> 16 => KindOfWin32(resultCode & 0xFFFF),
-        2 or 20 => BlockErrorKind.NotFound, // ENOENT, ENOTDIR: a file stands where a folder of the path should be
-        1 or 13 => BlockErrorKind.PermissionDenied, // EPERM, EACCES
-        30 => BlockErrorKind.ReadOnly, // EROFS
-        17 => BlockErrorKind.AlreadyExists, // EEXIST
-        21 => BlockErrorKind.NotAFile, // EISDIR
-        26 => BlockErrorKind.InUse, // ETXTBSY
-        27 or 28 => BlockErrorKind.NoSpace, // EFBIG, ENOSPC
-        11 when OperatingSystem.IsLinux() => BlockErrorKind.InUse, // EWOULDBLOCK: flock
-        35 when OperatingSystem.IsMacOS() => BlockErrorKind.InUse,
-        122 when OperatingSystem.IsLinux() => BlockErrorKind.NoSpace, // EDQUOT
-        69 when OperatingSystem.IsMacOS() => BlockErrorKind.NoSpace,
-        _ => BlockErrorKind.IoFailed,
+        2 or 20 => BlockErrors.NotFound, // ENOENT, ENOTDIR: a file stands where a folder of the path should be
+        1 or 13 => BlockErrors.PermissionDenied, // EPERM, EACCES
+        30 => BlockErrors.ReadOnly, // EROFS
+        17 => BlockErrors.AlreadyExists, // EEXIST
+        21 => BlockErrors.NotAFile, // EISDIR
+        26 => BlockErrors.InUse, // ETXTBSY
+        27 or 28 => BlockErrors.NoSpace, // EFBIG, ENOSPC
+        11 when OperatingSystem.IsLinux() => BlockErrors.InUse, // EWOULDBLOCK: flock
+        35 when OperatingSystem.IsMacOS() => BlockErrors.InUse,
+        122 when OperatingSystem.IsLinux() => BlockErrors.NoSpace, // EDQUOT
+        69 when OperatingSystem.IsMacOS() => BlockErrors.NoSpace,
+        _ => BlockErrors.IoFailed,
     };
 
-    private static BlockErrorKind KindOfWin32(int error) => error switch
+    private static string KindOfWin32(int error) => error switch
     {
-        2 or 3 or 15 or 53 or 67 => BlockErrorKind.NotFound, // file, path, drive, network path, share
-        5 => BlockErrorKind.PermissionDenied, // access denied
-        19 => BlockErrorKind.ReadOnly, // write-protected medium
-        32 or 33 => BlockErrorKind.InUse, // sharing violation, lock violation
-        39 or 112 or 223 or 1295 => BlockErrorKind.NoSpace, // full, full, file too large, quota
-        80 or 183 => BlockErrorKind.AlreadyExists,
-        _ => BlockErrorKind.IoFailed,
+        2 or 3 or 15 or 53 or 67 => BlockErrors.NotFound, // file, path, drive, network path, share
+        5 => BlockErrors.PermissionDenied, // access denied
+        19 => BlockErrors.ReadOnly, // write-protected medium
+        32 or 33 => BlockErrors.InUse, // sharing violation, lock violation
+        39 or 112 or 223 or 1295 => BlockErrors.NoSpace, // full, full, file too large, quota
+        80 or 183 => BlockErrors.AlreadyExists,
+        _ => BlockErrors.IoFailed,
     };
 }

@@ -43,7 +43,7 @@ internal static class FileFlush
         using SafeFileHandle? handle = PosixFlush.OpenForFlush(folder, out int errno);
         if (handle is null)
         {
-            if (FileErrors.FromCode(errno, folder, "flush") is { Kind: not BlockErrorKind.PermissionDenied } failure)
+            if (FileErrors.FromCode(errno, folder, "flush") is { Kind: not BlockErrors.PermissionDenied } failure)
             {
                 throw failure;
             }

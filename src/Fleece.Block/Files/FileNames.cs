@@ -33,7 +33,7 @@ public static class FileNames
     /// <summary>Moves a file to another name of the same file system, at once and durably.</summary>
     /// <remarks>The folder is flushed (<see cref="FileFlush.Folder"/>), because a name that a crash forgets is a file that is lost.
     /// </remarks>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AlreadyExists"/> when there is one and
+    /// <exception cref="BlockException"><see cref="BlockErrors.AlreadyExists"/> when there is one and
     /// <paramref name="overwrite"/> is false, or what the system reports.</exception>
     public static void Move(string path, string newPath, bool overwrite)
     {
@@ -135,7 +135,7 @@ public static class FileNames
     }
 
     private static BlockException AlreadyExists(string path, string newPath) => new(
-        BlockErrorKind.AlreadyExists,
+        BlockErrors.AlreadyExists,
         $"'{newPath}' exists already, so '{path}' keeps its name. Move one of them away.",
         newPath,
         operation: "rename");

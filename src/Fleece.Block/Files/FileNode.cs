@@ -4,7 +4,7 @@ namespace Fleece.Block.Files;
 /// <summary>A local file as a disk: byte n of the disk is byte n of the file, holes are unallocated.</summary>
 /// <remarks>
 /// <para>Every operation completes, or throws, on the calling thread. The length is fixed when the file is opened; a
-/// file that something else shortens afterwards fails its reads with <see cref="BlockErrorKind.Truncated"/>.</para>
+/// file that something else shortens afterwards fails its reads with <see cref="BlockErrors.Truncated"/>.</para>
 /// <para>A disk may be longer than its file, to be made of whole sectors: what lies behind the file's end reads as zeros, and the
 /// file grows when something else is written there. Zeroing and discarding never make it longer.</para>
 /// <para>Zeroing punches holes where the file system can and writes zeros elsewhere, and on macOS. Discarding frees

@@ -26,7 +26,7 @@ internal static class FileOpening
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
             BlockException failure = FileErrors.From(exception, fullPath, "open");
-            throw failure.Kind == BlockErrorKind.InUse
+            throw failure.Kind == BlockErrors.InUse
                 ? FileErrors.InUse(fullPath, "open", LockHolders.Find(fullPath), exception)
                 : failure;
         }

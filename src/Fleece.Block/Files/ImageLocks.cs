@@ -47,7 +47,7 @@ internal static class ImageLocks
     /// <param name="path">Its path, for messages.</param>
     /// <param name="isReadOnly">True for a reader.</param>
     /// <param name="operation">What the error message calls this.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InUse"/>, or what the system reports.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/>, or what the system reports.</exception>
     public static void Take(SafeFileHandle handle, string path, bool isReadOnly, string operation)
     {
         PosixLocks.ByteLockSupport support = PosixLocks.FindByteLockSupport(handle);

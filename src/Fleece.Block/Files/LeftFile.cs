@@ -45,7 +45,7 @@ public static class LeftFile
 
             return null;
         }
-        catch (BlockException e) when (e.Kind is BlockErrorKind.InUse or BlockErrorKind.NotFound)
+        catch (BlockException e) when (e.Kind is BlockErrors.InUse or BlockErrors.NotFound)
         {
             return null;
         }

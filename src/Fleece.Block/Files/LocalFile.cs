@@ -13,7 +13,7 @@ namespace Fleece.Block.Files;
 /// <para>Threading. All members are safe from any thread, and calls run in parallel as far as the system lets them;
 /// <see cref="Dispose"/> only when no call is running.</para>
 /// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after
-/// <see cref="Dispose"/> is <see cref="BlockErrorKind.Closed"/>.</para>
+/// <see cref="Dispose"/> is <see cref="BlockErrors.Closed"/>.</para>
 /// </remarks>
 public sealed class LocalFile : IDisposable
 {
@@ -84,7 +84,7 @@ public sealed class LocalFile : IDisposable
     /// <param name="isTransient">True for a file that nobody needs any more when the system crashes: nothing makes it durable.</param>
     /// <param name="flushFailed">Hears once of the first flush that fails, on its thread and before it reports; null for none.</param>
     /// <remarks>
-    /// What another process, QEMU's too, has open for writing is <see cref="BlockErrorKind.InUse"/> for a reader as well: its
+    /// What another process, QEMU's too, has open for writing is <see cref="BlockErrors.InUse"/> for a reader as well: its
     /// content can't be trusted.
     /// </remarks>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, InvalidArgument, IoFailed.
@@ -167,7 +167,7 @@ public sealed class LocalFile : IDisposable
         }
     }
 
-    /// <summary>Fills the buffer; a file that ends before is <see cref="BlockErrorKind.Truncated"/>.</summary>
+    /// <summary>Fills the buffer; a file that ends before is <see cref="BlockErrors.Truncated"/>.</summary>
     public void Read(long offsetBytes, Span<byte> buffer)
     {
         int doneBytes = ReadUpTo(offsetBytes, buffer);
@@ -282,7 +282,7 @@ public sealed class LocalFile : IDisposable
         if ((flags & WriteFlags.OnlyIfFast) != 0)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"The file system of '{Path}' has no call for zeros, so they would be written one by one.",
                 Path,
                 range.OffsetBytes,

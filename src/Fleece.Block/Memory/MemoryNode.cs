@@ -7,8 +7,8 @@ namespace Fleece.Block.Memory;
 /// that covers a whole page. Pages are also the unit of <see cref="GetStatusAsync"/> and of a discard.</para>
 /// <para>Every operation completes, or throws, on the calling thread. Flushing does nothing: nothing here outlives the
 /// process.</para>
-/// <para>Errors. <see cref="BlockErrorKind.OutOfRange"/>, <see cref="BlockErrorKind.InvalidRange"/>,
-/// <see cref="BlockErrorKind.Closed"/>.</para>
+/// <para>Errors. <see cref="BlockErrors.OutOfRange"/>, <see cref="BlockErrors.InvalidRange"/>,
+/// <see cref="BlockErrors.Closed"/>.</para>
 /// </remarks>
 public sealed class MemoryNode : IBlockNode
 {
@@ -23,14 +23,14 @@ public sealed class MemoryNode : IBlockNode
     /// <summary>Makes a node that reads as zeros.</summary>
     /// <param name="lengthBytes">From 0 to <see cref="MaximumLengthBytes"/>.</param>
     /// <param name="name">What messages call it.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: the length is out of bounds.
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: the length is out of bounds.
     /// </exception>
     public MemoryNode(long lengthBytes, string name = "memory")
     {
         if (lengthBytes is < 0 or > MaximumLengthBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"A disk in memory can't have {lengthBytes} bytes; give it 0 to {MaximumLengthBytes}.");
         }
 
@@ -179,7 +179,7 @@ public sealed class MemoryNode : IBlockNode
         cancellationToken.ThrowIfCancellationRequested();
         new BlockRange(offsetBytes, lengthBytes).CheckWithin(Geometry.LengthBytes, _name, operation);
         return Volatile.Read(ref _directory) ?? throw new BlockException(
-            BlockErrorKind.Closed,
+            BlockErrors.Closed,
             $"Cannot {operation} the disk in memory '{_name}': it has been closed. Make a new one to use it.",
             operation: operation);
     }

@@ -74,7 +74,7 @@ public sealed class Bitmap
     public bool IsPersistent => !Disk.IsExport;
 
     /// <summary>The ranges that may have changed, in order.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapUntrusted"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUntrusted"/></exception>
     public IEnumerable<BlockRange> GetDirtyRanges()
     {
         CheckTrusted();
@@ -135,7 +135,7 @@ public sealed class Bitmap
         if (Reason is { } reason)
         {
             throw new BlockException(
-                BlockErrorKind.BitmapUntrusted,
+                DiskErrors.BitmapUntrusted,
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} " +
                 (IsOfParent
                     ? $"It is a record of the parent image '{ExactImagePath}'; do without it, and make the next backup a full one."
@@ -170,7 +170,7 @@ public sealed class Bitmap
 
     // A record that can't be trusted can't be merged either.
     private BlockException OfParent(string consequence, string advice) => new(
-        BlockErrorKind.BitmapOfParent,
+        DiskErrors.BitmapOfParent,
         $"The bitmap '{Name}' of the disk '{Disk.Name}' is a record of its parent image '{ExactImagePath}'{consequence} " +
         (Reason is not { } reason ? advice
             : $"It can't be trusted either: {reason} Do without it: make a bitmap of the disk with New-FleeceBitmap, and a full backup."),
@@ -181,7 +181,7 @@ public sealed class Bitmap
         if (_sessionId is { } sessionId)
         {
             throw new BlockException(
-                BlockErrorKind.BitmapBusy,
+                DiskErrors.BitmapBusy,
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' belongs to the session '{sessionId}' until that ends. Stop it first.",
                 Disk.Path);
         }

@@ -64,7 +64,7 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
             using Sidecar? sidecar = Sidecar.Open(disk.Path, isReadOnly: true);
             return sidecar is not null && ReadSidecar(sidecar, disk.FoundImage ?? FileEvidence.Read(disk.Path));
         }
-        catch (BlockException e) when (e.Kind == BlockErrorKind.BitmapStoreUnusable)
+        catch (BlockException e) when (e.Kind == DiskErrors.BitmapStoreUnusable)
         {
             if (bitmapImage is null)
             {
@@ -177,7 +177,7 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
         if (_found.Count > SidecarDirectory.MaximumBitmaps)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"'{disk.Path}' has {_found.Count} bitmaps, and Fleece keeps {SidecarDirectory.MaximumBitmaps}. Remove some with " +
                 "'qemu-img bitmap --remove'.",
                 disk.Path);

@@ -67,7 +67,7 @@ internal sealed class BitmapTurn
             if (pinned is { IsEnabled: false })
             {
                 throw new BlockException(
-                    BlockErrorKind.InvalidArgument,
+                    BlockErrors.InvalidArgument,
                     $"The bitmap '{pinned.Name}' is disabled, so it has missed changes already and '{nextName}' can't succeed it. Enable " +
                     "it, or leave -NextBitmap out.",
                     disk.Path);

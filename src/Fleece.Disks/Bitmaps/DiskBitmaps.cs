@@ -14,10 +14,10 @@ namespace Fleece.Disks.Bitmaps;
 /// that recorded before it, and one that starts after the call's return in those that record after it.</para>
 /// <para>Threading. All members are safe from any thread; changes take the disk's chain lock. Names are found as they are stored,
 /// or else as <see cref="Bitmap.Name"/> shows them, or else without regard to case.</para>
-/// <para>Errors. <see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapNameInUse"/>,
-/// <see cref="BlockErrorKind.BitmapBusy"/>, <see cref="BlockErrorKind.BitmapUntrusted"/>, <see cref="BlockErrorKind.BitmapOfParent"/>,
-/// <see cref="BlockErrorKind.BitmapStoreUnusable"/>, <see cref="BlockErrorKind.ReadOnly"/>,
-/// <see cref="BlockErrorKind.DiskShared"/>, <see cref="BlockErrorKind.InvalidArgument"/>; on a disk that has failed, the kind of its
+/// <para>Errors. <see cref="DiskErrors.BitmapUnknown"/>, <see cref="DiskErrors.BitmapNameInUse"/>,
+/// <see cref="DiskErrors.BitmapBusy"/>, <see cref="DiskErrors.BitmapUntrusted"/>, <see cref="DiskErrors.BitmapOfParent"/>,
+/// <see cref="DiskErrors.BitmapStoreUnusable"/>, <see cref="BlockErrors.ReadOnly"/>,
+/// <see cref="DiskErrors.DiskShared"/>, <see cref="BlockErrors.InvalidArgument"/>; on a disk that has failed, the kind of its
 /// failed flush. A call that fails has changed nothing.</para>
 /// </remarks>
 public sealed class DiskBitmaps
@@ -43,7 +43,7 @@ public sealed class DiskBitmaps
     }
 
     /// <summary>The bitmaps, sorted by name: the disk's own, and those of parent images whose names the disk has not.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapStoreUnusable"/></exception>
     public IReadOnlyList<Bitmap> All
     {
         get
@@ -78,13 +78,13 @@ public sealed class DiskBitmaps
         ArgumentNullException.ThrowIfNull(name);
         CheckStore();
         return Find(Listed(), name) ?? throw new BlockException(
-            BlockErrorKind.BitmapUnknown,
+            DiskErrors.BitmapUnknown,
             $"The disk '{Storage.Name}' has no bitmap named '{name}'. Get-FleeceBitmap lists those it has.",
             Storage.Path);
     }
 
     /// <summary>The bitmap whose name is stored or shown exactly so; null for none.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapStoreUnusable"/></exception>
     public Bitmap? FindExact(string name)
     {
         CheckStore();
@@ -168,7 +168,7 @@ public sealed class DiskBitmaps
     }
 
     /// <summary>The bitmap of that name, which is the disk's own.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapUnknown"/>, <see cref="BlockErrorKind.BitmapOfParent"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/>, <see cref="DiskErrors.BitmapOfParent"/></exception>
     internal Bitmap FindOwn(string name)
     {
         Bitmap bitmap = Find(name);
@@ -209,7 +209,7 @@ public sealed class DiskBitmaps
             if (TryFindOwn(name) is not null)
             {
                 throw new BlockException(
-                    BlockErrorKind.BitmapNameInUse,
+                    DiskErrors.BitmapNameInUse,
                     $"The disk '{Storage.Name}' has a bitmap named '{name}' already. Give another name, or remove it first.",
                     Storage.Path);
             }
@@ -218,7 +218,7 @@ public sealed class DiskBitmaps
         if (Store.Bitmaps.Length == SidecarDirectory.MaximumBitmaps)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The disk '{Storage.Name}' has {Store.Bitmaps.Length} bitmaps, those of running sessions included, and takes no more. " +
                 "Remove one.",
                 Storage.Path);
@@ -274,7 +274,7 @@ public sealed class DiskBitmaps
         if (Storage.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrorKind.ReadOnly,
+                BlockErrors.ReadOnly,
                 $"The disk '{Storage.Name}' is mounted read-only, so its bitmaps can't change. Mount it without -ReadOnly.",
                 Storage.Path);
         }

@@ -64,7 +64,7 @@ internal sealed class ChainChange
 
     /// <summary>Does the steps at an instant at which no request runs on any of the disks. When one throws, those before it are taken
     /// back at the same instant.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.Closed"/>: one of the disks is, and nothing was done. Or what a step
+    /// <exception cref="BlockException"><see cref="BlockErrors.Closed"/>: one of the disks is, and nothing was done. Or what a step
     /// throws.</exception>
     public async ValueTask AtInstantAsync(params IReadOnlyList<ChainStep> steps)
     {

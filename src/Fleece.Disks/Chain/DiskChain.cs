@@ -41,7 +41,7 @@ internal sealed class DiskChain
     /// <summary>One change at one instant, in which no request runs.</summary>
     /// <param name="change">The change; one that throws has changed nothing.</param>
     /// <param name="cancellationToken">Ends the wait for the lock.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.Closed"/>, or what the change throws.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.Closed"/>, or what the change throws.</exception>
     public ValueTask ChangeAsync(Action change, CancellationToken cancellationToken) => ChainChange.RunAsync(
         [this], running => running.AtInstantAsync(new ChainStep(change)), cancellationToken);
 }

@@ -20,7 +20,7 @@ internal sealed class BitmapContext(Disk disk, Bitmap bitmap) : IStatusContext
         return bitmap.IsOfParent || disk.Bitmaps.Find(bitmap.Name) == bitmap
             ? new ValueTask<StatusExtent>(DirtyExtents.Find(bitmap.Bits, offsetBytes, lengthBytes))
             : throw new BlockException(
-                BlockErrorKind.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", disk.Path);
+                DiskErrors.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", disk.Path);
     }
 }
 

@@ -22,8 +22,8 @@ public sealed class PublishedExports
     public IReadOnlyList<DiskExport> Of(Disk disk) => Array.FindAll(_all, export => export.Disk == disk);
 
     /// <summary>Publishes a disk; clients can connect when this returns.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ExportNameInUse"/>,
-    /// <see cref="BlockErrorKind.InvalidArgument"/>, <see cref="BlockErrorKind.UriInvalid"/>, or why the address can't be
+    /// <exception cref="BlockException"><see cref="DiskErrors.ExportNameInUse"/>,
+    /// <see cref="BlockErrors.InvalidArgument"/>, <see cref="NbdErrors.UriInvalid"/>, or why the address can't be
     /// used.</exception>
     public async ValueTask<DiskExport> PublishAsync(
         Disk disk, ExportOptions options, CancellationToken cancellationToken = default)
@@ -114,7 +114,7 @@ public sealed class PublishedExports
         if (NbdUri.Parse(uri.ToString()).ExportName != uri.ExportName)
         {
             throw new BlockException(
-                BlockErrorKind.UriInvalid,
+                NbdErrors.UriInvalid,
                 $"'{uri.ExportName}' can't be the name of an export, because a URI can't hold it. Give another one with -ExportName.");
         }
     }
@@ -125,7 +125,7 @@ public sealed class PublishedExports
         if (options.ListenUri.IsTls != listener.Uri.IsTls)
         {
             throw new BlockException(
-                BlockErrorKind.TlsFailed,
+                NbdErrors.TlsFailed,
                 $"'{listener.Uri}' listens {(listener.Uri.IsTls ? "with TLS" : "without TLS")} already. Write its address as it is, or " +
                 "choose another.");
         }
@@ -133,7 +133,7 @@ public sealed class PublishedExports
         if (options.Tls is { } tls && !IsSame(tls, listener.Tls))
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{listener.Uri}' listens with another certificate or other authorities already. Leave them out, or choose another " +
                 "address.");
         }
@@ -141,7 +141,7 @@ public sealed class PublishedExports
         if (listener.Exports.Any(export => export.Owns(name) || export.Name.StartsWith(name + "/", StringComparison.Ordinal)))
         {
             throw new BlockException(
-                BlockErrorKind.ExportNameInUse,
+                DiskErrors.ExportNameInUse,
                 $"'{listener.Uri}' has an export named '{name}', or one of that name and a slash, already. Give another name with " +
                 "-ExportName.");
         }

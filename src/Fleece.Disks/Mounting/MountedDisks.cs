@@ -49,7 +49,7 @@ public sealed class MountedDisks : IAsyncDisposable
     }
 
     /// <summary>Opens an image and adds it under its name.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskNameInUse"/>, or why the image can't be
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskNameInUse"/>, or why the image can't be
     /// opened.</exception>
     public async ValueTask<Disk> MountAsync(
         string path,
@@ -67,7 +67,7 @@ public sealed class MountedDisks : IAsyncDisposable
             if (_disks.ContainsKey(diskName) || !_mounting.Add(diskName))
             {
                 throw new BlockException(
-                    BlockErrorKind.DiskNameInUse,
+                    DiskErrors.DiskNameInUse,
                     $"A disk named '{diskName}' is mounted already. Give another -Name, or dismount it first.",
                     path);
             }
@@ -86,7 +86,7 @@ public sealed class MountedDisks : IAsyncDisposable
             }
 
             await disk.DisposeAsync().ConfigureAwait(false);
-            throw new BlockException(BlockErrorKind.Closed, $"'{path}' was not mounted, because the process is ending.", path);
+            throw new BlockException(BlockErrors.Closed, $"'{path}' was not mounted, because the process is ending.", path);
         }
         finally
         {
@@ -98,7 +98,7 @@ public sealed class MountedDisks : IAsyncDisposable
     }
 
     /// <summary>The disk of that name.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/></exception>
     public Disk Find(string name)
     {
         lock (_lock)
@@ -106,7 +106,7 @@ public sealed class MountedDisks : IAsyncDisposable
             return _disks.TryGetValue(name, out Disk? disk)
                 ? disk
                 : throw new BlockException(
-                    BlockErrorKind.DiskUnknown,
+                    DiskErrors.DiskUnknown,
                     $"No disk named '{name}' is mounted. Get-FleeceDisk lists the mounted ones.");
         }
     }
@@ -115,8 +115,8 @@ public sealed class MountedDisks : IAsyncDisposable
     /// The session that a name means: "NAME", or "DISK/NAME" where several disks have a session of that name; null
     /// means the only one there is.
     /// </summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionUnknown"/> or
-    /// <see cref="BlockErrorKind.SessionAmbiguous"/>.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/> or
+    /// <see cref="DiskErrors.SessionAmbiguous"/>.</exception>
     public Session FindSession(string? name)
     {
         Session[] fitting = [.. Sessions.Where(session => name is null || session.IsCalled(name))];
@@ -125,7 +125,7 @@ public sealed class MountedDisks : IAsyncDisposable
             1 => fitting[0],
             0 => throw NoSuchSession(name),
             _ => throw new BlockException(
-                BlockErrorKind.SessionAmbiguous,
+                DiskErrors.SessionAmbiguous,
                 $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),
         };
     }
@@ -133,14 +133,14 @@ public sealed class MountedDisks : IAsyncDisposable
     /// <summary>The error of a name that no running session has; null for "none is running at all".</summary>
     public static BlockException NoSuchSession(string? name) =>
         new(
-            BlockErrorKind.SessionUnknown,
+            DiskErrors.SessionUnknown,
             name is null
                 ? "No session is running. Start-FleeceSession starts one."
                 : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
 
     /// <summary>Ends its exports, closes a disk and forgets it.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/>, or
-    /// <see cref="BlockErrorKind.DiskBusy"/> when it has sessions or guests and <paramref name="isForced"/> is false.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/>, or
+    /// <see cref="DiskErrors.DiskBusy"/> when it has sessions or guests and <paramref name="isForced"/> is false.</exception>
     public async ValueTask DismountAsync(string name, bool isForced)
     {
         Disk disk = Find(name);
@@ -225,7 +225,7 @@ public sealed class MountedDisks : IAsyncDisposable
         if (disk.Sessions.Count != 0)
         {
             throw new BlockException(
-                BlockErrorKind.DiskBusy,
+                DiskErrors.DiskBusy,
                 $"The disk '{disk.Name}' has running sessions: {string.Join(", ", disk.Sessions.Select(s => s.Name))}. " +
                 "Stop them first, or use -Force to stop them now.",
                 disk.Path);
@@ -235,7 +235,7 @@ public sealed class MountedDisks : IAsyncDisposable
         if (guestCount != 0)
         {
             throw new BlockException(
-                BlockErrorKind.DiskBusy,
+                DiskErrors.DiskBusy,
                 $"{guestCount} client(s) are connected to the disk '{disk.Name}'. Disconnect them first, or use -Force to " +
                 "take the disk away from them now.",
                 disk.Path);

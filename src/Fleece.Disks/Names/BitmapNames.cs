@@ -42,7 +42,7 @@ internal static class BitmapNames
         if (!IsAllowed(name))
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"A bitmap's name has at most {MaximumBytes} bytes of UTF-8, and no halves of surrogate pairs; " +
                 $"this one has {lengthBytes} bytes. Give another one.");
         }

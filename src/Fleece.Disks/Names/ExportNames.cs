@@ -18,7 +18,7 @@ internal static class ExportNames
         if (!PrintableText.IsPrintable(name))
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{name}' can't be the name of an export: it holds control characters, or some that turn the direction of text. Give " +
                 "another one with -ExportName.");
         }
@@ -50,7 +50,7 @@ internal static class ExportNames
         if (lengthBytes > NbdUri.MaximumExportNameBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"{what} has {lengthBytes} bytes of UTF-8, and NBD allows {NbdUri.MaximumExportNameBytes}. Give a shorter one with " +
                 $"{parameter}.");
         }

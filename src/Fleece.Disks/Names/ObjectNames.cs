@@ -16,13 +16,13 @@ internal static class ObjectNames
     /// <summary>Refuses a name that <see cref="IsName"/> does not let pass.</summary>
     /// <param name="name">The name.</param>
     /// <param name="parameter">The parameter that gives another one, for the message.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/></exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
     public static void Check(string name, string parameter = "-Name")
     {
         if (!IsName(name))
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{name}' can't be a name: it must not be empty, and must hold none of / \\ * ? [ ], no control characters and none " +
                 $"that turn the direction of text. Give another one with {parameter}.");
         }

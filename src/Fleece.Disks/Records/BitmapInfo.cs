@@ -7,7 +7,7 @@ namespace Fleece.Disks.Records;
 /// <summary>A dirty bitmap as it was when it was asked for.</summary>
 public sealed record BitmapInfo
 {
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapUntrusted"/>: the ranges are asked for, and may miss changes.
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUntrusted"/>: the ranges are asked for, and may miss changes.
     /// </exception>
     internal BitmapInfo(Bitmap bitmap, bool withRanges = false)
     {

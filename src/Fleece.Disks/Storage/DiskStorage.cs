@@ -102,7 +102,7 @@ public sealed class DiskStorage
     {
         if (_isClosed)
         {
-            throw new BlockException(BlockErrorKind.Closed, $"'{Name}' has been dismounted.", Path);
+            throw new BlockException(BlockErrors.Closed, $"'{Name}' has been dismounted.", Path);
         }
     }
 
@@ -122,7 +122,7 @@ public sealed class DiskStorage
     }
 
     /// <summary>Refuses what would promise a point in time, or a record of all changes, that a shared disk can't have.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskShared"/>, unless the user has accepted that there is none.
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskShared"/>, unless the user has accepted that there is none.
     /// </exception>
     internal void CheckExclusive()
     {
@@ -137,7 +137,7 @@ public sealed class DiskStorage
             : $"'{Path}' is a live disk of another Fleece, and what others write there does not come through here. Start the session " +
               $"where the disk is served, with Start-FleeceSession, and read its snapshot: Read-FleeceSnapshot -Uri '{SnapshotUri()}'.";
         throw new BlockException(
-            BlockErrorKind.DiskShared,
+            DiskErrors.DiskShared,
             $"The disk '{Name}' takes no sessions, bitmaps or backups: {rightWay} Mount-FleeceDisk -Shared allows sessions and full " +
             "backups whose point in time is not guaranteed.",
             Path);

@@ -67,7 +67,7 @@ internal sealed record ExportIdentity
     public bool IsTorn => IsSnapshot ? IsShared : !IsUnchanging;
 
     /// <summary>What a server told; null where that is nothing, or of a kind that this version does not know.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ProtocolViolated"/>: a value that can't be one.</exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.ProtocolViolated"/>: a value that can't be one.</exception>
     public static ExportIdentity? Read(NbdUri uri, IReadOnlyDictionary<string, string> told) => told.GetValueOrDefault(KindKey) switch
     {
         DiskKind => new ExportIdentity
@@ -155,7 +155,7 @@ internal sealed record ExportIdentity
         };
 
     private static BlockException Malformed(NbdUri uri, IReadOnlyDictionary<string, string> told, string key) => new(
-        BlockErrorKind.ProtocolViolated,
+        NbdErrors.ProtocolViolated,
         $"The server at '{uri}' tells no valid identity of the export: its '{key}' is " +
         (told.TryGetValue(key, out string? value) ? $"'{value}'" : "missing") +
         ". Nothing is read from it or written to it, because a backup would be put down to the wrong disk or instant.",

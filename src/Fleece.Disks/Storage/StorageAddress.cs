@@ -54,7 +54,7 @@ internal static class StorageAddress
         if (options.Format is not (null or ImageFormat.Raw) || options.SnapshotName is not null || options.IsLayerOnly)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{address}' is an export, whose bytes are the disk's own; it has no format, no parents and no internal " +
                 "snapshots. Leave them out.");
         }
@@ -91,7 +91,7 @@ internal static class StorageAddress
 
     /// <summary>Connects to an export in order to overwrite it. A disk that clients use at the moment is refused, as an image in use is.
     /// </summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InUse"/>, or as <see cref="ConnectAsync"/>.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/>, or as <see cref="ConnectAsync"/>.</exception>
     public static async ValueTask<NbdNode> ConnectToOverwriteAsync(
         NbdUri uri, NbdNodeOptions options, string advice, CancellationToken cancellationToken)
     {
@@ -111,7 +111,7 @@ internal static class StorageAddress
             }
 
             return others <= 0 ? node : throw new BlockException(
-                BlockErrorKind.InUse,
+                BlockErrors.InUse,
                 $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would " +
                 $"be overwritten. {advice}",
                 uri.ToString(),

@@ -45,7 +45,7 @@ internal sealed class TempImage : IAsyncDisposable
     public bool ReadsAsZero { get; }
 
     /// <summary>The granule of a session: what was asked for, or the default, grown to what the disk and temp take at once.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: what was asked for is smaller than that.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: what was asked for is smaller than that.</exception>
     public int GranuleSizeFor(DiskStorage disk, int? askedBytes)
     {
         int blockBytes = Math.Max(disk.Image.Geometry.RequestAlignmentBytes, _blockBytes);
@@ -57,7 +57,7 @@ internal sealed class TempImage : IAsyncDisposable
         return askedBytes is null
             ? Math.Max(PointInTime.DefaultGranuleSizeBytes, blockBytes)
             : throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The granule of {askedBytes} bytes is smaller than the {blockBytes} bytes that " +
                 $"'{(blockBytes == _blockBytes ? Path : disk.Path)}' takes at once. Choose a larger one, or leave the size out.",
                 disk.Path);
@@ -173,7 +173,7 @@ internal sealed class TempImage : IAsyncDisposable
         if (lengthBytes < disk.DataEndBytes)
         {
             throw new BlockException(
-                BlockErrorKind.TempTooSmall,
+                BlockErrors.TempTooSmall,
                 $"The temp image '{node.Uri}' has {lengthBytes} bytes and the disk {disk.DataEndBytes}; temp must be at least as " +
                 "large. It is filled only as far as the guest overwrites data.",
                 disk.Path);
@@ -182,7 +182,7 @@ internal sealed class TempImage : IAsyncDisposable
 
     private static string FolderOf(DiskStorage disk) => disk.IsExport
         ? throw new BlockException(
-            BlockErrorKind.InvalidArgument,
+            BlockErrors.InvalidArgument,
             $"The disk '{disk.Name}' lies on a server, so there is no folder beside it for old data. Name one, or an image, with " +
             "-TempPath.",
             disk.Path)
@@ -193,7 +193,7 @@ internal sealed class TempImage : IAsyncDisposable
         if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
         {
             throw new BlockException(
-                BlockErrorKind.NoSpace,
+                BlockErrors.NoSpace,
                 $"The file system for the temp image '{path}' has only {freeBytes} bytes free. Free some space, or name " +
                 "another place with -TempPath.",
                 path,
@@ -219,7 +219,7 @@ internal sealed class TempImage : IAsyncDisposable
     }
 
     private static BlockException TempIsDisk(string path) => new(
-        BlockErrorKind.TempIsDisk, $"The temp image '{path}' is the disk itself. Name another file with -TempPath.", path);
+        DiskErrors.TempIsDisk, $"The temp image '{path}' is the disk itself. Name another file with -TempPath.", path);
 
     private static string ResolveLinks(string path) =>
         File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path;

@@ -52,7 +52,7 @@ internal sealed class ImageChain
         if (_policy.Limits is not null && _home.IsElsewhere)
         {
             throw new BlockException(
-                BlockErrorKind.ReferenceRefused,
+                ImageErrors.ReferenceRefused,
                 $"'{_path}' is a symbolic link to a file in another folder, which -Untrusted does not follow. Name the file itself, if " +
                 "you mean that one.",
                 _path,
@@ -104,7 +104,7 @@ internal sealed class ImageChain
         }
 
         throw refusal ?? firstMismatch ?? new BlockException(
-            BlockErrorKind.NotFound,
+            BlockErrors.NotFound,
             $"The parent of '{childPath}' is not at {string.Join(" nor ", candidates.Select(candidate => $"'{candidate}'"))}" +
             (!_policy.MustStayInFolder ? ". Put it back there."
                 : $", or is no regular file of the folder '{Path.GetDirectoryName(_path)}'. Put it there."),
@@ -141,7 +141,7 @@ internal sealed class ImageChain
         if (FinalPath(image.Path) == FinalPath(path))
         {
             throw new BlockException(
-                BlockErrorKind.Corrupt, $"'{image.Path}' is damaged: it names itself as its external data file.", image.Path);
+                ImageErrors.Corrupt, $"'{image.Path}' is damaged: it names itself as its external data file.", image.Path);
         }
 
         return new LocalContainer(OpenNoted(image.Path, path, image.IsReadOnly, options));
@@ -177,10 +177,10 @@ internal sealed class ImageChain
             _policy.Files?.Add(path, !_home.Contains(path));
             return file;
         }
-        catch (BlockException failure) when (failure.Kind == BlockErrorKind.NotFound)
+        catch (BlockException failure) when (failure.Kind == BlockErrors.NotFound)
         {
             throw new BlockException(
-                BlockErrorKind.NotFound,
+                BlockErrors.NotFound,
                 $"'{imagePath}' has its data in '{path}', and that file is not there. Put it back.",
                 path,
                 operation: "open",
@@ -193,7 +193,7 @@ internal sealed class ImageChain
         if (!_paths.Add(FinalPath(path)))
         {
             throw new BlockException(
-                BlockErrorKind.Corrupt,
+                ImageErrors.Corrupt,
                 $"'{childPath}' names '{path}' as its parent, which is among its own children: the chain is a loop.",
                 childPath);
         }
@@ -201,7 +201,7 @@ internal sealed class ImageChain
         if (_paths.Count > MaximumImages)
         {
             throw new BlockException(
-                BlockErrorKind.Corrupt,
+                ImageErrors.Corrupt,
                 $"'{childPath}' belongs to a chain of more than {MaximumImages} images, which is the limit. Merge some of them.",
                 childPath);
         }

@@ -86,7 +86,7 @@ internal abstract class ImageNode(
     public abstract DepthRun GetDepth(long offsetBytes, long lengthBytes);
 
     public void Abandon() =>
-        Poison?.Set(new BlockException(BlockErrorKind.Closed, $"'{file.Path}' has been given up.", file.Path));
+        Poison?.Set(new BlockException(BlockErrors.Closed, $"'{file.Path}' has been given up.", file.Path));
 
     public ValueTask DisposeAsync()
     {
@@ -127,7 +127,7 @@ internal abstract class ImageNode(
         if (file.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrorKind.ReadOnly,
+                BlockErrors.ReadOnly,
                 $"Cannot {operation} '{file.Path}': it is open read-only. Open it for writing first.",
                 file.Path,
                 offsetBytes,
@@ -145,7 +145,7 @@ internal abstract class ImageNode(
         if (_isClosed)
         {
             throw new BlockException(
-                BlockErrorKind.Closed, $"'{file.Path}' has been closed and takes no more requests.", file.Path);
+                BlockErrors.Closed, $"'{file.Path}' has been closed and takes no more requests.", file.Path);
         }
 
         new BlockRange(offsetBytes, lengthBytes).CheckWithin(sizeBytes, file.Path, operation);

@@ -74,7 +74,7 @@ internal sealed class ReferencePolicy
     /// <param name="parentPath">The parent.</param>
     /// <param name="imagePath">The image that the user named.</param>
     public static BlockException RefuseParent(string childPath, string parentPath, string imagePath) => new(
-        BlockErrorKind.ReferenceRefused,
+        ImageErrors.ReferenceRefused,
         $"'{childPath}' names the parent '{parentPath}', which lies outside the folder of '{imagePath}', and -Untrusted refuses that: " +
         "its content would show through the disk. Leave -Untrusted out if you trust the image, or put a copy of the parent into the " +
         "folder and record that one.",
@@ -83,7 +83,7 @@ internal sealed class ReferencePolicy
 
     /// <summary>The error of a data file outside the folder of its image.</summary>
     public BlockException RefuseDataFile(string imagePath, string dataPath, bool isReadOnly) => new(
-        BlockErrorKind.ReferenceRefused,
+        ImageErrors.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', which lies outside its folder. " +
         (isReadOnly ? "The content of that file would be shown as the disk's" : "What guests write to the disk would go into that file") +
         ", so an image can't choose it. " +
@@ -94,14 +94,14 @@ internal sealed class ReferencePolicy
 
     /// <summary>The error of an image of a repository that has a data file.</summary>
     public static BlockException RefuseDataFileOfRepository(string imagePath, string dataPath) => new(
-        BlockErrorKind.ReferenceRefused,
+        ImageErrors.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', and an image of a repository is one file. Put back the one that Fleece has written.",
         imagePath,
         operation: "open");
 
     /// <summary>The error of an untrusted image that has a data file, wherever it lies.</summary>
     public static BlockException RefuseAnyDataFile(string imagePath, string dataPath) => new(
-        BlockErrorKind.ReferenceRefused,
+        ImageErrors.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', and -Untrusted refuses data files: nothing in such a file says that it belongs to " +
         "the image, so any file could be named. Leave -Untrusted out if you trust the image. If you do not, let its sender make it one " +
         "file: 'qemu-img convert' on this machine would copy the file that it names.",

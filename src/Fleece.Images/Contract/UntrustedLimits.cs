@@ -40,7 +40,7 @@ public sealed record UntrustedLimits
     /// <param name="path">The image.</param>
     /// <param name="what">What is beyond it, with the limit; a part of a sentence.</param>
     public static BlockException Exceeded(string path, string what) => new(
-        BlockErrorKind.LimitExceeded,
+        ImageErrors.LimitExceeded,
         $"'{path}' is beyond a limit of -Untrusted: {what}. Leave -Untrusted out if you trust the image.",
         path,
         operation: "open");

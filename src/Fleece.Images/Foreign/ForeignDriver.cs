@@ -41,7 +41,7 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
         if (!options.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrorKind.ReadOnly,
+                BlockErrors.ReadOnly,
                 $"'{file.Path}' is a {Name} image, which Fleece does not write. Open it read-only, or convert it with " +
                 "Convert-FleeceImage first.",
                 file.Path,
@@ -70,13 +70,13 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
         throw Refuse(file, "can't be checked", "Use 'qemu-img check'");
 
     private BlockException Refuse(IContainerFile file, string what, string instead) => new(
-        BlockErrorKind.Unsupported, $"'{file.Path}' is a {Name} image, which {what}. {instead}.", file.Path);
+        BlockErrors.Unsupported, $"'{file.Path}' is a {Name} image, which {what}. {instead}.", file.Path);
 
     private IForeignImages FindAdapter(IContainerFile file)
     {
         object found = findAdapter();
         return found as IForeignImages ?? throw new BlockException(
-            BlockErrorKind.Unsupported,
+            BlockErrors.Unsupported,
             $"'{file.Path}' is a {Name} image, which Fleece does not open by itself: the adapter '{ForeignAdapter.ExpectedPath}' " +
             $"would read it, and that can't be loaded: {((Exception)found).Message} Install the adapter, convert the image with " +
             "'qemu-img convert -O qcow2', or, if it is a raw disk that only looks like one, name Raw as its format.",

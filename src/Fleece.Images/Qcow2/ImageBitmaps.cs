@@ -111,7 +111,7 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
             bits = BitmapTable.Read(file, header, entry, clusters);
             _clusters.AddRange(clusters);
         }
-        catch (BlockException e) when (e.Kind is BlockErrorKind.Corrupt or BlockErrorKind.InvalidArgument)
+        catch (BlockException e) when (e.Kind is ImageErrors.Corrupt or BlockErrors.InvalidArgument)
         {
             // The clusters that a damaged table names may belong to others, so they are left alone.
             fault ??= e.Message;

@@ -121,7 +121,7 @@ internal sealed class Qcow2Layout
     }
 
     private static BlockException TooLarge(string path, string why) => new(
-        BlockErrorKind.InvalidArgument,
+        BlockErrors.InvalidArgument,
         $"Cannot create the qcow2 image '{path}' with such small clusters: {why}. Choose larger clusters.",
         path);
 

@@ -93,7 +93,7 @@ internal sealed record Qcow2LayoutOptions
         if (isRefused)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument, $"Cannot create the qcow2 image '{path}' with {what}: {why}.", path);
+                BlockErrors.InvalidArgument, $"Cannot create the qcow2 image '{path}' with {what}: {why}.", path);
         }
     }
 }

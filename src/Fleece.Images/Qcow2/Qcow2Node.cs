@@ -167,7 +167,7 @@ internal sealed class Qcow2Node : ImageNode, IBitmapImage
         if (header.IsCorrupt)
         {
             throw new BlockException(
-                BlockErrorKind.Corrupt,
+                ImageErrors.Corrupt,
                 $"The qcow2 image '{path}' is marked corrupt in its incompatible_features (bit 1), so it can only be " +
                 "opened read-only. Repair it with 'Test-FleeceImage -Repair All', then open it for writing.",
                 path);
@@ -176,7 +176,7 @@ internal sealed class Qcow2Node : ImageNode, IBitmapImage
         if (header.BackingName is { } name && attachments.Parent is null)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The qcow2 image '{path}' has the backing file '{name}'; without it, it can only be opened read-only.",
                 path);
         }

@@ -35,7 +35,7 @@ internal static class Qcow2References
         {
             return ReadParent(path, header)?.Path;
         }
-        catch (BlockException failure) when (failure.Kind == BlockErrorKind.Unsupported)
+        catch (BlockException failure) when (failure.Kind == BlockErrors.Unsupported)
         {
             return null;
         }

@@ -66,7 +66,7 @@ internal sealed class RawDriver : IImageDriver
     private static LocalFile LocalFileOf(IContainerFile file) => ((LocalContainer)file).File;
 
     private static BlockException Invalid(IContainerFile file, string what, string instead) => new(
-        BlockErrorKind.InvalidArgument,
+        BlockErrors.InvalidArgument,
         $"Cannot create '{file.Path}' with {what}: a raw image has none. {instead}, or choose another format.",
         file.Path);
 
@@ -75,7 +75,7 @@ internal sealed class RawDriver : IImageDriver
         if (file.GetLength() == 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage, $"'{file.Path}' is empty: a disk has at least one byte.", file.Path);
+                ImageErrors.EmptyImage, $"'{file.Path}' is empty: a disk has at least one byte.", file.Path);
         }
     }
 }

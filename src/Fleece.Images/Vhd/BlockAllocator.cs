@@ -89,7 +89,7 @@ internal sealed class BlockAllocator
         if (endBytes / VhdLimits.SectorBytes >= VhdBlockTable.Invalid)
         {
             throw new BlockException(
-                BlockErrorKind.NoSpace,
+                BlockErrors.NoSpace,
                 $"The VHD image '{_file.Path}' can't grow beyond {_endBytes} bytes, where the 32-bit sector numbers of its block " +
                 "allocation table end. Convert it to VHDX.",
                 _file.Path);

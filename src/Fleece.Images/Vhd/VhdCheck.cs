@@ -36,7 +36,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
                 header = VhdHeader.Read(file, footers);
             }
         }
-        catch (BlockException failure) when (failure.Kind is BlockErrorKind.Corrupt or BlockErrorKind.Truncated)
+        catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or BlockErrors.Truncated)
         {
             _findings.Add(ImageFindingKind.Corruption, failure.Message, failure.OffsetBytes, isRepaired: false);
             return Report(0);

@@ -144,7 +144,7 @@ internal sealed class VhdDriver : IImageDriver
     {
         Guid parentId = VhdFooters.Read(parent).Footer.UniqueId;
         return parentId == header.ParentId ? null : new BlockException(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The parent '{parent.Path}' of '{path}' was changed after the child was made, or another image stands in its place: " +
             $"the child's parent unique id is {header.ParentId}, and the parent's unique id is {parentId}. Put the right parent back.",
             path,

@@ -8,7 +8,7 @@ internal static class VhdFault
 {
     public static BlockException Corrupt(string path, string what, long? offsetBytes = null) =>
         new(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The VHD image '{path}' is damaged: {what}. Look at it with Test-FleeceImage, and restore it from a backup if " +
             "that can't repair it.",
             path,
@@ -16,19 +16,19 @@ internal static class VhdFault
 
     public static BlockException Truncated(string path, string what) =>
         new(
-            BlockErrorKind.Truncated,
+            BlockErrors.Truncated,
             $"The VHD image '{path}' is cut short: {what}. Copy it again from where it came, or restore it.",
             path);
 
     public static BlockException Unsupported(string path, string what) =>
-        new(BlockErrorKind.Unsupported, $"The VHD image '{path}' can't be used: {what}.", path);
+        new(BlockErrors.Unsupported, $"The VHD image '{path}' can't be used: {what}.", path);
 
     public static BlockException CannotCreate(string path, string what) =>
-        new(BlockErrorKind.InvalidArgument, $"Cannot create the VHD image '{path}': {what}.", path);
+        new(BlockErrors.InvalidArgument, $"Cannot create the VHD image '{path}': {what}.", path);
 
     public static BlockException WrongFormat(string path) =>
         new(
-            BlockErrorKind.WrongFormat,
+            ImageErrors.WrongFormat,
             $"'{path}' is not a VHD image: neither its first nor its last sector holds the cookie 'conectix'. Name the right " +
             "format with -Format, or leave it out.",
             path);

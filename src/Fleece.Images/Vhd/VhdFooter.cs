@@ -200,7 +200,7 @@ internal sealed record VhdFooter
         if (SizeBytes == 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage,
+                ImageErrors.EmptyImage,
                 $"'{path}' holds a disk of 0 bytes: the footer of creator '{PrintableCreator}' has the current size " +
                 $"{CurrentSizeBytes} and the geometry {Geometry.Cylinders}/{Geometry.Heads}/{Geometry.SectorsPerTrack}. Use an " +
                 "image with at least one sector.",

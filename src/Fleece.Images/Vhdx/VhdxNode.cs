@@ -176,7 +176,7 @@ internal sealed class VhdxNode : ImageNode
     {
         Guid guid = VhdxStructure.ReadHeaders(parent).Current.DataWriteGuid;
         return locator.Means(guid) ? null : new BlockException(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The parent '{parent.Path}' of '{path}' was changed after the child was made: its data_write_guid is {{{guid}}}, the " +
             $"child's parent_linkage is {locator.Linkage}. The child's content means nothing over it; restore the parent as it was.",
             path,

@@ -42,7 +42,7 @@ internal sealed class VhdxZeroing(
         if (metadata.HasParent && (flags & WriteFlags.OnlyIfFast) != 0 && !range.IsEmpty && whole != range)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"'{file.Path}' has a parent, so zeros for parts of its blocks of {metadata.BlockBytes} bytes would be written one " +
                 "by one.",
                 file.Path,

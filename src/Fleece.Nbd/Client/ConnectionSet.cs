@@ -102,7 +102,7 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
             }
 
             _reconnector.NoteLoss(failure, connection.Requests.HasAnswered);
-            if (failure.Kind != BlockErrorKind.ConnectionLost || options.ReconnectTimeout == TimeSpan.Zero)
+            if (failure.Kind != NbdErrors.ConnectionLost || options.ReconnectTimeout == TimeSpan.Zero)
             {
                 _failure ??= failure;
                 others = [.. _open];
@@ -133,7 +133,7 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        BlockException failure = new(BlockErrorKind.Closed, $"The disk '{uri}' has been closed. Open it again to use it.", uri.ToString());
+        BlockException failure = new(BlockErrors.Closed, $"The disk '{uri}' has been closed. Open it again to use it.", uri.ToString());
         NbdConnection[] open;
         NbdRequest[] waiting;
         lock (_gate)

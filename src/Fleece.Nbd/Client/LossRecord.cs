@@ -40,7 +40,7 @@ internal sealed class LossRecord(NbdUri uri)
     /// <summary>Ends a flush, or a write that is durable by itself.</summary>
     /// <param name="countAtStart"><see cref="Count"/> when it began.</param>
     /// <param name="operation">Its name, for the message.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.IoFailed"/>: there was a loss since, or one that nobody has been
+    /// <exception cref="BlockException"><see cref="BlockErrors.IoFailed"/>: there was a loss since, or one that nobody has been
     /// told of.</exception>
     public void ThrowIfLost(long countAtStart, string operation)
     {
@@ -55,7 +55,7 @@ internal sealed class LossRecord(NbdUri uri)
         }
 
         throw new BlockException(
-            BlockErrorKind.IoFailed,
+            BlockErrors.IoFailed,
             $"The connection to '{uri}' was lost after the server had acknowledged writes and before they were flushed, so it may have " +
             "lost them. Write again what was written since the last flush that succeeded. This is told once.",
             uri.ToString(),

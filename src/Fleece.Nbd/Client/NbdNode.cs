@@ -19,19 +19,19 @@ namespace Fleece.Nbd.Client;
 /// write to the same place. If the export has another size or another identity or offers less afterwards, or the server breaks the
 /// protocol or fails TLS, the node fails for good.</para>
 /// <para>Durability. A server that went down may have lost writes that it had acknowledged and not flushed. When a connection is lost
-/// with such writes, the flushes that are on their way fail with <see cref="BlockErrorKind.IoFailed"/> and a message that says so; if
+/// with such writes, the flushes that are on their way fail with <see cref="BlockErrors.IoFailed"/> and a message that says so; if
 /// there are none, the next flush or the next write with <see cref="WriteFlags.ForceUnitAccess"/> does, once. A write counts as flushed
 /// when it was acknowledged before a flush began that succeeded.</para>
 /// <para>Status. The extents of the last reply are kept for up to one second, so that a walk asks seldom; every change
 /// through this node drops them.</para>
 /// <para>Cancelling. A cancelled request ends when its reply comes, because its buffer belongs to the connection until then. After two
 /// seconds without one the connection is given up, as if it were lost.</para>
-/// <para>Errors. <see cref="BlockErrorKind.Denied"/>: a snapshot's server refuses the range.
-/// <see cref="BlockErrorKind.ReadOnly"/>, <see cref="BlockErrorKind.NoSpace"/>, <see cref="BlockErrorKind.Unsupported"/> and
-/// <see cref="BlockErrorKind.IoFailed"/>: the server refuses or fails a request, with its text.
-/// <see cref="BlockErrorKind.Closed"/>: the node was disposed, or the server is going down.
-/// <see cref="BlockErrorKind.ConnectionLost"/>, <see cref="BlockErrorKind.ProtocolViolated"/>,
-/// <see cref="BlockErrorKind.TlsFailed"/>: as above.</para>
+/// <para>Errors. <see cref="BlockErrors.Denied"/>: a snapshot's server refuses the range.
+/// <see cref="BlockErrors.ReadOnly"/>, <see cref="BlockErrors.NoSpace"/>, <see cref="BlockErrors.Unsupported"/> and
+/// <see cref="BlockErrors.IoFailed"/>: the server refuses or fails a request, with its text.
+/// <see cref="BlockErrors.Closed"/>: the node was disposed, or the server is going down.
+/// <see cref="NbdErrors.ConnectionLost"/>, <see cref="NbdErrors.ProtocolViolated"/>,
+/// <see cref="NbdErrors.TlsFailed"/>: as above.</para>
 /// <para>Threading. All members may be called from any thread; nothing blocks one.</para>
 /// </remarks>
 public sealed class NbdNode : IBlockNode
@@ -80,12 +80,12 @@ public sealed class NbdNode : IBlockNode
     /// <param name="cancellationToken">Gives up.</param>
     /// <returns>A node that the caller disposes.</returns>
     /// <exception cref="BlockException">
-    /// <see cref="BlockErrorKind.ConnectFailed"/>: nobody answers, or not in time. <see cref="BlockErrorKind.ExportUnknown"/>: no export of
-    /// that name. <see cref="BlockErrorKind.TlsFailed"/>: TLS is refused, demanded or fails its checks.
-    /// <see cref="BlockErrorKind.PermissionDenied"/>: the server refuses this client.
-    /// <see cref="BlockErrorKind.ProtocolViolated"/>: what answers is no NBD server, or a wrong one.
-    /// <see cref="BlockErrorKind.Unsupported"/>: the export's size is no multiple of its blocks.
-    /// <see cref="BlockErrorKind.InvalidArgument"/>: an option is out of its bounds.
+    /// <see cref="NbdErrors.ConnectFailed"/>: nobody answers, or not in time. <see cref="NbdErrors.ExportUnknown"/>: no export of
+    /// that name. <see cref="NbdErrors.TlsFailed"/>: TLS is refused, demanded or fails its checks.
+    /// <see cref="BlockErrors.PermissionDenied"/>: the server refuses this client.
+    /// <see cref="NbdErrors.ProtocolViolated"/>: what answers is no NBD server, or a wrong one.
+    /// <see cref="BlockErrors.Unsupported"/>: the export's size is no multiple of its blocks.
+    /// <see cref="BlockErrors.InvalidArgument"/>: an option is out of its bounds.
     /// </exception>
     public static async ValueTask<NbdNode> ConnectAsync(NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)
     {
@@ -206,7 +206,7 @@ public sealed class NbdNode : IBlockNode
     private CommandFlags FastFlags(long offsetBytes) => _export.Offers(TransmissionFlags.SendFastZero)
         ? CommandFlags.FastZero
         : throw new BlockException(
-            BlockErrorKind.Unsupported,
+            BlockErrors.Unsupported,
             $"The server at '{_name}' does not tell whether zeroing is fast there.",
             _name,
             offsetBytes,
@@ -239,7 +239,7 @@ public sealed class NbdNode : IBlockNode
         if (Geometry.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrorKind.ReadOnly,
+                BlockErrors.ReadOnly,
                 $"Cannot {operation} '{_name}': {(_export.IsReadOnly ? "the server says that it is" : "it was opened")} read-only.",
                 _name,
                 offsetBytes,

@@ -21,7 +21,7 @@ public sealed record NbdNodeOptions
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How long requests wait for a lost connection to come back before they fail with
-    /// <see cref="BlockErrorKind.ConnectionLost"/>; <see cref="TimeSpan.Zero"/> never reconnects, and the first loss ends the
+    /// <see cref="NbdErrors.ConnectionLost"/>; <see cref="TimeSpan.Zero"/> never reconnects, and the first loss ends the
     /// node; <see cref="Timeout.InfiniteTimeSpan"/> waits for ever.</summary>
     public TimeSpan ReconnectTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
@@ -52,5 +52,5 @@ public sealed record NbdNodeOptions
         }
     }
 
-    private static BlockException Invalid(string message) => new(BlockErrorKind.InvalidArgument, message);
+    private static BlockException Invalid(string message) => new(BlockErrors.InvalidArgument, message);
 }

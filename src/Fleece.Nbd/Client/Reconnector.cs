@@ -70,7 +70,7 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
 
         await link.DisposeAsync().ConfigureAwait(false);
         throw new BlockException(
-            BlockErrorKind.ConnectionLost,
+            NbdErrors.ConnectionLost,
             $"The server at '{uri}' came back with another export: {Describe(link.Export)} in place of {Describe(first)}" +
             $"{DescribeIdentity(link.Export, first)}. " +
             "Nothing more is read from it or written to it; open it anew.",
@@ -128,8 +128,8 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
 
     // Another attempt would meet these again. A connection that ended during TLS may also have met a server that went down.
     private static bool IsFinal(BlockException failure) =>
-        failure.Kind == BlockErrorKind.ProtocolViolated ||
-        (failure.Kind == BlockErrorKind.TlsFailed && failure.InnerException is not IOException);
+        failure.Kind == NbdErrors.ProtocolViolated ||
+        (failure.Kind == NbdErrors.TlsFailed && failure.InnerException is not IOException);
 
     private static string DescribeIdentity(AgreedExport export, AgreedExport first) =>
         IdentityQuery.FindDifference(export.Identity, first.Identity) is { Length: not 0 } keys

@@ -10,7 +10,7 @@ namespace Fleece.Nbd.Client;
 
 /// <summary>Reads the replies of one connection, checks them, and puts what they bring where their requests want it.</summary>
 /// <remarks>Every number is compared with what was asked before it is used (rule R5); what does not fit is
-/// <see cref="BlockErrorKind.ProtocolViolated"/>. Source: NBD protocol, "Transmission phase".</remarks>
+/// <see cref="NbdErrors.ProtocolViolated"/>. Source: NBD protocol, "Transmission phase".</remarks>
 internal sealed partial class ReplyReader(Stream stream, NbdUri uri, AgreedExport export, NbdConnection connection)
 {
     private readonly ReceiveBuffer _buffer = new(stream);

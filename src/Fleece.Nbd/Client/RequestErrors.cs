@@ -11,22 +11,22 @@ internal static class RequestErrors
 {
     /// <summary>The connection ended and was not, or may not be, made again.</summary>
     public static BlockException ConnectionLost(NbdUri uri, string reason, Exception? cause = null) =>
-        new(BlockErrorKind.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
+        new(NbdErrors.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
 
     /// <summary>The server failed a request.</summary>
     public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text)
     {
-        (BlockErrorKind kind, string number) = error switch
+        (string kind, string number) = error switch
         {
             NbdError.NotPermitted => (Denial(request.Command), "EPERM"),
-            NbdError.NoSpace => (BlockErrorKind.NoSpace, "ENOSPC"),
-            NbdError.Shutdown => (BlockErrorKind.Closed, "ESHUTDOWN"),
-            NbdError.NotSupported => (BlockErrorKind.Unsupported, "ENOTSUP"),
-            NbdError.Io => (BlockErrorKind.IoFailed, "EIO"),
-            NbdError.OutOfMemory => (BlockErrorKind.IoFailed, "ENOMEM"),
-            NbdError.Invalid => (BlockErrorKind.IoFailed, "EINVAL"),
-            NbdError.Overflow => (BlockErrorKind.IoFailed, "EOVERFLOW"),
-            _ => (BlockErrorKind.IoFailed, string.Create(CultureInfo.InvariantCulture, $"error {(uint)error}")),
+            NbdError.NoSpace => (BlockErrors.NoSpace, "ENOSPC"),
+            NbdError.Shutdown => (BlockErrors.Closed, "ESHUTDOWN"),
+            NbdError.NotSupported => (BlockErrors.Unsupported, "ENOTSUP"),
+            NbdError.Io => (BlockErrors.IoFailed, "EIO"),
+            NbdError.OutOfMemory => (BlockErrors.IoFailed, "ENOMEM"),
+            NbdError.Invalid => (BlockErrors.IoFailed, "EINVAL"),
+            NbdError.Overflow => (BlockErrors.IoFailed, "EOVERFLOW"),
+            _ => (BlockErrors.IoFailed, string.Create(CultureInfo.InvariantCulture, $"error {(uint)error}")),
         };
         string operation = NameOf(request.Command);
         string range = request.Command == NbdCommand.Flush
@@ -51,10 +51,10 @@ internal static class RequestErrors
         _ => command.ToString(),
     };
 
-    private static BlockErrorKind Denial(NbdCommand command) => command switch
+    private static string Denial(NbdCommand command) => command switch
     {
-        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => BlockErrorKind.ReadOnly,
-        NbdCommand.Flush => BlockErrorKind.IoFailed,
-        _ => BlockErrorKind.Denied,
+        NbdCommand.Write or NbdCommand.WriteZeroes or NbdCommand.Trim => BlockErrors.ReadOnly,
+        NbdCommand.Flush => BlockErrors.IoFailed,
+        _ => BlockErrors.Denied,
     };
 }

@@ -73,7 +73,7 @@ internal sealed class ListenSocket : IDisposable
         if (!IPAddress.IsLoopback(address) && !uri.IsTls && !allowInsecure)
         {
             throw new BlockException(
-                BlockErrorKind.InsecureListener,
+                NbdErrors.InsecureListener,
                 $"'{uri}' would offer the disk to everybody who can reach this machine, unencrypted. Use nbds with -TlsCertificate, " +
                 "listen on localhost, or accept that with -AllowInsecure.");
         }
@@ -119,7 +119,7 @@ internal sealed class ListenSocket : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             socket.Dispose();
-            throw new BlockException(BlockErrorKind.PermissionDenied, $"Cannot listen at '{path}': {e.Message}", path, cause: e);
+            throw new BlockException(BlockErrors.PermissionDenied, $"Cannot listen at '{path}': {e.Message}", path, cause: e);
         }
         catch
         {
@@ -152,7 +152,7 @@ internal sealed class ListenSocket : IDisposable
         }
 
         throw new BlockException(
-            BlockErrorKind.AddressInUse,
+            NbdErrors.AddressInUse,
             $"'{path}' is in use: another server listens there, or it is no socket. Choose another path.",
             path);
     }
@@ -185,7 +185,7 @@ internal sealed class ListenSocket : IDisposable
         catch (ArgumentException e)
         {
             throw new BlockException(
-                BlockErrorKind.UriInvalid, $"The socket path of '{uri}' is too long for the system. Choose a shorter one.", path, cause: e);
+                NbdErrors.UriInvalid, $"The socket path of '{uri}' is too long for the system. Choose a shorter one.", path, cause: e);
         }
     }
 
@@ -203,12 +203,12 @@ internal sealed class ListenSocket : IDisposable
     private static BlockException From(SocketException e, NbdUri uri) => e.SocketErrorCode switch
     {
         SocketError.AddressAlreadyInUse => new BlockException(
-            BlockErrorKind.AddressInUse, $"'{uri}' is in use by another program. Choose another port.", cause: e),
+            NbdErrors.AddressInUse, $"'{uri}' is in use by another program. Choose another port.", cause: e),
         SocketError.AccessDenied => new BlockException(
-            BlockErrorKind.PermissionDenied, $"The system does not allow to listen at '{uri}': {e.Message}", cause: e),
+            BlockErrors.PermissionDenied, $"The system does not allow to listen at '{uri}': {e.Message}", cause: e),
         SocketError.HostNotFound or SocketError.AddressNotAvailable or SocketError.TryAgain or SocketError.NoData =>
             new BlockException(
-                BlockErrorKind.UriInvalid, $"'{uri}' is no address of this machine: {e.Message}. Use one that it has.", cause: e),
-        _ => new BlockException(BlockErrorKind.IoFailed, $"Cannot listen at '{uri}': {e.Message}.", cause: e),
+                NbdErrors.UriInvalid, $"'{uri}' is no address of this machine: {e.Message}. Use one that it has.", cause: e),
+        _ => new BlockException(BlockErrors.IoFailed, $"Cannot listen at '{uri}': {e.Message}.", cause: e),
     };
 }

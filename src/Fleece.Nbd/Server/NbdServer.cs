@@ -41,10 +41,10 @@ public sealed class NbdServer : IAsyncDisposable
     /// <param name="uri">The address; its export name has no meaning here.</param>
     /// <param name="directory">Where clients' export names lead.</param>
     /// <param name="options">Limits and TLS.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.AddressInUse"/>,
-    /// <see cref="BlockErrorKind.InsecureListener"/>, <see cref="BlockErrorKind.TlsFailed"/>,
-    /// <see cref="BlockErrorKind.PermissionDenied"/>, <see cref="BlockErrorKind.UriInvalid"/> or
-    /// <see cref="BlockErrorKind.IoFailed"/>.</exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.AddressInUse"/>,
+    /// <see cref="NbdErrors.InsecureListener"/>, <see cref="NbdErrors.TlsFailed"/>,
+    /// <see cref="BlockErrors.PermissionDenied"/>, <see cref="NbdErrors.UriInvalid"/> or
+    /// <see cref="BlockErrors.IoFailed"/>.</exception>
     public static NbdServer Listen(NbdUri uri, IExportDirectory directory, NbdServerOptions options)
     {
         ArgumentNullException.ThrowIfNull(uri);
@@ -53,7 +53,7 @@ public sealed class NbdServer : IAsyncDisposable
         if (uri.IsTls != options.Tls is not null)
         {
             throw new BlockException(
-                BlockErrorKind.TlsFailed,
+                NbdErrors.TlsFailed,
                 uri.IsTls
                     ? $"'{uri}' asks for TLS, and that needs a certificate. Give one with -TlsCertificate."
                     : $"A certificate was given for '{uri}', which does not ask for TLS. Write nbds instead of nbd.");

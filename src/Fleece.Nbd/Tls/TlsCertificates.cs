@@ -14,7 +14,7 @@ public static class TlsCertificates
     /// <param name="password">What the key is encrypted with, or null.</param>
     /// <returns>A certificate that the caller disposes.</returns>
     /// <exception cref="BlockException">
-    /// <see cref="BlockErrorKind.NotFound"/>: there is no such file. <see cref="BlockErrorKind.TlsFailed"/>: it can't be read, holds
+    /// <see cref="BlockErrors.NotFound"/>: there is no such file. <see cref="NbdErrors.TlsFailed"/>: it can't be read, holds
     /// no certificate or no key, or the password is wrong.
     /// </exception>
     public static X509Certificate2 LoadWithKey(string path, string? keyPath = null, string? password = null)
@@ -41,7 +41,7 @@ public static class TlsCertificates
     /// <summary>Loads the certificates of authorities, of which a .pem file may hold any number.</summary>
     /// <returns>At least one certificate; the caller disposes them.</returns>
     /// <exception cref="BlockException">
-    /// <see cref="BlockErrorKind.NotFound"/>: there is no such file. <see cref="BlockErrorKind.TlsFailed"/>: it can't be read or
+    /// <see cref="BlockErrors.NotFound"/>: there is no such file. <see cref="NbdErrors.TlsFailed"/>: it can't be read or
     /// holds no certificate.
     /// </exception>
     public static IReadOnlyList<X509Certificate2> LoadAuthorities(string path)
@@ -94,10 +94,10 @@ public static class TlsCertificates
         if (!File.Exists(path))
         {
             throw new BlockException(
-                BlockErrorKind.NotFound, $"There is no certificate file '{path}'.", path, operation: "load a certificate");
+                BlockErrors.NotFound, $"There is no certificate file '{path}'.", path, operation: "load a certificate");
         }
     }
 
     private static BlockException Failed(string message, string path, Exception? cause) =>
-        new(BlockErrorKind.TlsFailed, message, path, operation: "load a certificate", cause: cause);
+        new(NbdErrors.TlsFailed, message, path, operation: "load a certificate", cause: cause);
 }

@@ -14,7 +14,7 @@ internal static class TlsHandshake
 
     /// <summary>The server's side, on the calling thread.</summary>
     /// <returns>A stream that owns <paramref name="stream"/>; on failure the stream is disposed.</returns>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.TlsFailed"/></exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.TlsFailed"/></exception>
     public static SslStream AuthenticateAsServer(Stream stream, TlsServerOptions options)
     {
         SslStream secure = new(stream, leaveInnerStreamOpen: false);
@@ -33,13 +33,13 @@ internal static class TlsHandshake
         {
             secure.Dispose();
             throw new BlockException(
-                BlockErrorKind.TlsFailed, $"TLS with a client failed: {Reason(cause)}", operation: "start TLS", cause: cause);
+                NbdErrors.TlsFailed, $"TLS with a client failed: {Reason(cause)}", operation: "start TLS", cause: cause);
         }
     }
 
     /// <summary>The client's side.</summary>
     /// <returns>A stream that owns <paramref name="stream"/>; on failure the stream is disposed.</returns>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.TlsFailed"/></exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.TlsFailed"/></exception>
     public static async ValueTask<SslStream> AuthenticateAsClientAsync(
         Stream stream, NbdUri uri, TlsClientOptions? options, CancellationToken cancellationToken)
     {
@@ -76,7 +76,7 @@ internal static class TlsHandshake
     /// <summary>What the client's side throws, also for a refusal that TLS 1.3 tells only after its handshake.</summary>
     public static BlockException ClientFailed(NbdUri uri, Exception cause) =>
         new(
-            BlockErrorKind.TlsFailed,
+            NbdErrors.TlsFailed,
             $"TLS with the NBD server at '{uri}' failed: {Reason(cause)} The server's certificate must name '{uri.TlsHostName}' and " +
             "come from a trusted authority, and some servers demand a certificate of the client.",
             uri.ToString(),

@@ -7,7 +7,7 @@ namespace Fleece;
 /// <summary>Wildcards over names, checked when they are given rather than when the first name is compared.</summary>
 internal static class NamePattern
 {
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: PowerShell cannot read it.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: PowerShell cannot read it.</exception>
     public static WildcardPattern Parse(string text)
     {
         WildcardPattern pattern = new(text, WildcardOptions.IgnoreCase);
@@ -18,7 +18,7 @@ internal static class NamePattern
         }
         catch (WildcardPatternException e)
         {
-            throw new BlockException(BlockErrorKind.InvalidArgument, $"'{text}' is no wildcard pattern.", cause: e);
+            throw new BlockException(BlockErrors.InvalidArgument, $"'{text}' is no wildcard pattern.", cause: e);
         }
     }
 }

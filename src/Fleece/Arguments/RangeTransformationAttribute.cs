@@ -52,14 +52,14 @@ internal sealed class RangeTransformationAttribute : ArgumentTransformationAttri
         {
             return number is null
                 ? throw new BlockException(
-                    BlockErrorKind.InvalidArgument,
+                    BlockErrors.InvalidArgument,
                     $"A range has no {name}; give objects with OffsetBytes and LengthBytes.")
                 : Convert.ToInt64(number, CultureInfo.InvariantCulture);
         }
         catch (Exception e) when (e is FormatException or OverflowException or InvalidCastException)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidRange, $"A range's {name} is '{number}', which is no 64-bit number.", cause: e);
+                BlockErrors.InvalidRange, $"A range's {name} is '{number}', which is no 64-bit number.", cause: e);
         }
     }
 }

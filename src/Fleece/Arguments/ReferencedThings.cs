@@ -3,13 +3,14 @@ using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
+using Fleece.Nbd;
 
 namespace Fleece;
 
 /// <summary>Finds the live thing that a reference means. A record of an earlier one is told from a name that nothing has.</summary>
 internal static class ReferencedThings
 {
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.DiskUnknown"/> or <see cref="BlockErrorKind.RecordStale"/>.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/> or <see cref="CmdletErrors.RecordStale"/>.</exception>
     public static Disk Find(this MountedDisks disks, DiskReference reference)
     {
         Disk disk = disks.Find(reference.Name);
@@ -20,8 +21,8 @@ internal static class ReferencedThings
 
     /// <param name="disks">The disks of the process.</param>
     /// <param name="reference">The session; null for the only one there is.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.SessionUnknown"/>, <see cref="BlockErrorKind.SessionAmbiguous"/> or
-    /// <see cref="BlockErrorKind.RecordStale"/>.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/>, <see cref="DiskErrors.SessionAmbiguous"/> or
+    /// <see cref="CmdletErrors.RecordStale"/>.</exception>
     public static Session FindSession(this MountedDisks disks, SessionReference? reference)
     {
         Session session = disks.FindSession(reference?.Name);
@@ -29,7 +30,7 @@ internal static class ReferencedThings
         return session;
     }
 
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RecordStale"/>: the session of that name is another one.</exception>
+    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/>: the session of that name is another one.</exception>
     public static void Check(this SessionReference reference, Session session)
     {
         if (reference.InstantId is { } instantId && instantId != session.InstantId)
@@ -40,20 +41,20 @@ internal static class ReferencedThings
         }
     }
 
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RecordStale"/>: it is a record of another disk or an earlier mount.
+    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/>: it is a record of another disk or an earlier mount.
     /// </exception>
     public static string NameOn(this BitmapReference reference, Disk disk) =>
         reference.MountId is null || reference.MountId == disk.MountId ? reference.Name : throw Stale(
             $"The record of the bitmap '{reference.Name}' is not of the disk '{disk.Name}' as it is mounted: it is of another disk, or " +
             "of an earlier mount. Get the record anew with Get-FleeceBitmap, or give the name.");
 
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ExportUnknown"/> or <see cref="BlockErrorKind.RecordStale"/>.</exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.ExportUnknown"/> or <see cref="CmdletErrors.RecordStale"/>.</exception>
     public static DiskExport Find(this PublishedExports exports, ExportReference reference)
     {
         DiskExport[] named = [.. exports.All.Where(export => export.Name == reference.Name && export.Disk.Name == reference.Disk)];
         return Array.Find(named, export => export.Id == reference.ExportId) ?? throw (named.Length == 0
             ? new BlockException(
-                BlockErrorKind.ExportUnknown,
+                NbdErrors.ExportUnknown,
                 $"The disk '{reference.Disk}' is not published as '{reference.Name}'. Get-FleeceExport lists the exports.")
             : Stale(
                 $"The record of the export '{reference.Name}' is of one that was taken away; the disk '{reference.Disk}' was published " +
@@ -63,7 +64,7 @@ internal static class ReferencedThings
     /// <summary>Refuses what lies at a record's path in place of the record's backup.</summary>
     /// <param name="reference">The backup.</param>
     /// <param name="found">What lies there; null for a repository.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.RecordStale"/></exception>
+    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/></exception>
     public static void Check(this BackupReference reference, BackupPoint? found)
     {
         if (reference.Id is { } id && id != found?.Id)
@@ -75,5 +76,5 @@ internal static class ReferencedThings
         }
     }
 
-    private static BlockException Stale(string message, string? path = null) => new(BlockErrorKind.RecordStale, message, path);
+    private static BlockException Stale(string message, string? path = null) => new(CmdletErrors.RecordStale, message, path);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Records;
 using Fleece.Backups.Writing;
@@ -123,7 +124,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             if (Destination != _begunFor)
             {
                 throw new BlockException(
-                    BlockErrorKind.InvalidArgument,
+                    BlockErrors.InvalidArgument,
                     $"The chunks of one pipeline make one backup, and the destination is '{_begunFor}' for the first and '{Destination}' " +
                     $"for the one at offset {chunk.OffsetBytes}. Name one, or read each snapshot in a pipeline of its own.");
             }
@@ -156,7 +157,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             if (_writer is null)
             {
                 throw new BlockException(
-                    BlockErrorKind.BackupIncomplete,
+                    BackupErrors.BackupIncomplete,
                     "No chunk arrived, so no backup was made: the snapshot has nothing left to read, or nothing was piped here.",
                     _destination);
             }
@@ -190,7 +191,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
     private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToStream(Stream stream) => Verify
         ? throw new BlockException(
-            BlockErrorKind.InvalidArgument, "What went into a stream can't be read back. Leave the verification to whoever reads it.")
+            BlockErrors.InvalidArgument, "What went into a stream can't be read back. Leave the verification to whoever reads it.")
         : (StreamTarget.Name, source => new StreamTarget(stream, source.SizeBytes));
 
     private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToRepository(string path)
@@ -198,7 +199,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         if (NoManifest)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"'{path}' is a repository, whose backups are found by their manifests. Leave -NoManifest out, or name a file.",
                 path);
         }

@@ -35,7 +35,7 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
         if (LengthBytes > Array.MaxLength)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument, $"One read returns at most {Array.MaxLength} bytes; read in pieces.");
+                BlockErrors.InvalidArgument, $"One read returns at most {Array.MaxLength} bytes; read in pieces.");
         }
 
         byte[] data = GC.AllocateUninitializedArray<byte>((int)LengthBytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Block;
+using Fleece.Disks;
 using Fleece.Disks.Exports;
 using Fleece.Disks.Records;
 
@@ -62,7 +63,7 @@ public sealed class UnpublishFleeceExportCommand : SilentCommand
         if (guestCount != 0 && !Force)
         {
             throw new BlockException(
-                BlockErrorKind.DiskBusy,
+                DiskErrors.DiskBusy,
                 $"{guestCount} client(s) use the disk '{export.Disk.Name}' at '{export}'. Disconnect them first, or use -Force.");
         }
 

@@ -77,7 +77,7 @@ public sealed class CompareFleeceImageCommand : ImageCommand
     {
         IReadOnlyList<string> found = NbdUri.IsUri(address) ? [ResolveAddress(address)] : ResolveWildcards(address);
         return found is [string one] ? one : throw new BlockException(
-            BlockErrorKind.InvalidArgument,
+            BlockErrors.InvalidArgument,
             $"'{address}' fits {found.Count} files, and each image is compared with one. Name it with -{nameof(DifferencePath)}.",
             address);
     }

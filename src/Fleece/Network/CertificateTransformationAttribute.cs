@@ -65,6 +65,6 @@ internal abstract class FileTransformationAttribute : ArgumentTransformationAttr
         engine.SessionState.Path.GetUnresolvedProviderPathFromPSPath(path);
 
     private protected static BlockException NotACertificate(object? value, string parameter) => new(
-        BlockErrorKind.InvalidArgument,
+        BlockErrors.InvalidArgument,
         $"-{parameter} takes certificates or paths of files, and '{value}' is neither.");
 }

@@ -30,11 +30,11 @@ public abstract class NetworkCommand : FleeceCommand
         TlsCertificate is null && TlsAuthority is null ? null : new TlsClientOptions(TlsCertificate, TlsAuthority);
 
     /// <summary>What a listener shows and demands; null without a certificate.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.InvalidArgument"/>: authorities without a certificate, which would
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: authorities without a certificate, which would
     /// demand nothing of anybody.</exception>
     protected TlsServerOptions? ServerTls =>
         TlsCertificate is not null ? new TlsServerOptions(TlsCertificate, TlsAuthority) :
         TlsAuthority is null ? null :
         throw new BlockException(
-            BlockErrorKind.InvalidArgument, "A listener checks clients with -TlsAuthority only where it has a -TlsCertificate itself.");
+            BlockErrors.InvalidArgument, "A listener checks clients with -TlsAuthority only where it has a -TlsCertificate itself.");
 }

@@ -37,7 +37,7 @@ public abstract class PinningCommand : NetworkCommand
     public long? TempLimitBytes { get; set; }
 
     /// <summary>What these parameters say of a session.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.TempIsDisk"/>.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.TempIsDisk"/>.</exception>
     protected SessionOptions SessionOf(params IEnumerable<string> diskNames) => new()
     {
         TempPath = TempPath is null ? null : ResolveTemp(TempPath, diskNames),
@@ -56,7 +56,7 @@ public abstract class PinningCommand : NetworkCommand
             if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
             {
                 throw new BlockException(
-                    BlockErrorKind.TempIsDisk,
+                    DiskErrors.TempIsDisk,
                     $"The temp image '{address}' is the disk '{export.Disk}' itself. Name another one with -TempPath.",
                     address);
             }

@@ -32,7 +32,7 @@ public sealed class UntrustedSourceTests : IDisposable
 
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(() => ConvertAsync(limits));
 
-        Assert.Equal(BlockErrorKind.LimitExceeded, refusal.Kind);
+        Assert.Equal(ImageErrors.LimitExceeded, refusal.Kind);
         Assert.Contains(BombPath, refusal.Message, StringComparison.Ordinal);
         Assert.Equal([BombPath], Directory.GetFiles(_folder.Path));
     }
@@ -54,7 +54,7 @@ public sealed class UntrustedSourceTests : IDisposable
             }
         });
 
-        Assert.Equal(BlockErrorKind.LimitExceeded, refusal.Kind);
+        Assert.Equal(ImageErrors.LimitExceeded, refusal.Kind);
     }
 
     [Fact]
@@ -65,7 +65,7 @@ public sealed class UntrustedSourceTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             () => ConvertAsync(new UntrustedLimits { FreeSpaceDivisor = int.MaxValue }));
 
-        Assert.Equal(BlockErrorKind.LimitExceeded, refusal.Kind);
+        Assert.Equal(ImageErrors.LimitExceeded, refusal.Kind);
         Assert.Contains("free space", refusal.Message, StringComparison.Ordinal);
         Assert.Equal([BombPath], Directory.GetFiles(_folder.Path));
     }
@@ -85,7 +85,7 @@ public sealed class UntrustedSourceTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             async () => await ImageConversion.OpenAsync(empty, source, destination, null));
 
-        Assert.Equal(BlockErrorKind.LimitExceeded, refusal.Kind);
+        Assert.Equal(ImageErrors.LimitExceeded, refusal.Kind);
         Assert.Equal([empty], Directory.GetFiles(_folder.Path));
     }
 

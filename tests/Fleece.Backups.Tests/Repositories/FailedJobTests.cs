@@ -15,7 +15,7 @@ public sealed class FailedJobTests
         await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
         Directory.Move(vm.RepositoryPath, vm.Rig.Folder.File("unmounted"));
 
-        await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync());
+        await Nightly.RefusedAsync(BackupErrors.BackupParentMissing, () => vm.BackUpAsync());
 
         Assert.False(Directory.Exists(vm.RepositoryPath));
     }
@@ -27,7 +27,7 @@ public sealed class FailedJobTests
         Directory.Move(vm.RepositoryPath, vm.Rig.Folder.File("unmounted"));
         Directory.CreateDirectory(vm.RepositoryPath);
 
-        await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync());
+        await Nightly.RefusedAsync(BackupErrors.BackupParentMissing, () => vm.BackUpAsync());
 
         Assert.Empty(Directory.EnumerateFileSystemEntries(vm.RepositoryPath));
     }
@@ -73,7 +73,7 @@ public sealed class FailedJobTests
         await using Nightly vm = await Nightly.MakeAsync();
         using RepositoryFolder held = RepositoryFolder.Take(vm.RepositoryPath);
 
-        await Nightly.RefusedAsync(BlockErrorKind.RepositoryBusy, () => vm.BackUpAsync());
+        await Nightly.RefusedAsync(BackupErrors.RepositoryBusy, () => vm.BackUpAsync());
 
         Assert.True(File.Exists(Path.Combine(vm.RepositoryPath, "repository.lock")));
     }

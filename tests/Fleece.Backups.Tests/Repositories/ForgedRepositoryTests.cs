@@ -42,7 +42,7 @@ public sealed class ForgedRepositoryTests
         string manifestName = $"vm-00000{number}.json";
         Repository repository = vm.Read();
         Assert.Contains(repository.Faults, fault =>
-            fault.Kind == BlockErrorKind.ManifestInvalid && fault.Message.Contains(manifestName, StringComparison.Ordinal));
+            fault.Kind == BackupErrors.ManifestInvalid && fault.Message.Contains(manifestName, StringComparison.Ordinal));
         BlockException restore = await Assert.ThrowsAsync<BlockException>(() => vm.RestoreAsync(vm.Read().FindNewest(null)));
         Assert.Contains(manifestName, restore.Message, StringComparison.Ordinal);
         BlockException night = await Assert.ThrowsAsync<BlockException>(() => vm.BackUpAsync());
@@ -88,7 +88,7 @@ public sealed class ForgedRepositoryTests
         foreach (bool isFull in (bool[])[false, true])
         {
             BlockException error = await Nightly.RefusedAsync(
-                BlockErrorKind.InvalidArgument, () => vm.BackUpAsync(vm.Options() with { IsFull = isFull }));
+                BlockErrors.InvalidArgument, () => vm.BackUpAsync(vm.Options() with { IsFull = isFull }));
             Assert.Contains(stray, error.Message, StringComparison.Ordinal);
         }
 

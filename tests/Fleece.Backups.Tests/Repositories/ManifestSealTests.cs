@@ -55,7 +55,7 @@ public sealed class ManifestSealTests
             {
                 bytes[at] ^= change;
                 BlockException error = Assert.Throws<BlockException>(() => ManifestFile.Parse(path, bytes));
-                Assert.Equal(BlockErrorKind.ManifestInvalid, error.Kind);
+                Assert.Equal(BackupErrors.ManifestInvalid, error.Kind);
                 bytes[at] ^= change;
             }
         }
@@ -71,14 +71,14 @@ public sealed class ManifestSealTests
         for (int length = 0; length < bytes.Length; length++)
         {
             Assert.Equal(
-                BlockErrorKind.ManifestInvalid,
+                BackupErrors.ManifestInvalid,
                 Assert.Throws<BlockException>(() => ManifestFile.Parse(path, bytes.AsMemory(0, length))).Kind);
         }
 
         foreach (byte[] more in (byte[][])[[.. bytes, (byte)'\n'], [.. bytes, 0], [.. bytes, .. bytes], [0xEF, 0xBB, 0xBF, .. bytes]])
         {
             Assert.Equal(
-                BlockErrorKind.ManifestInvalid, Assert.Throws<BlockException>(() => ManifestFile.Parse(path, more)).Kind);
+                BackupErrors.ManifestInvalid, Assert.Throws<BlockException>(() => ManifestFile.Parse(path, more)).Kind);
         }
     }
 
@@ -106,7 +106,7 @@ public sealed class ManifestSealTests
         ManifestText.Edit(ManifestText.PathOf(points[2]), json => json["disk"] = "other");
 
         BlockException error = await Nightly.RefusedAsync(
-            BlockErrorKind.ManifestInvalid, () => Task.FromResult(vm.Read().FindNewest(null)));
+            BackupErrors.ManifestInvalid, () => Task.FromResult(vm.Read().FindNewest(null)));
         BackupPoint named = vm.Read().FindFile("vm-000002.qcow2");
 
         Assert.Contains("vm-000003.json", error.Message, StringComparison.Ordinal);
@@ -122,11 +122,11 @@ public sealed class ManifestSealTests
         ManifestText.Edit(ManifestText.PathOf(vm.Read().Points[2]), json => json["bitmap"] = "other");
         string[] before = Directory.GetFiles(vm.RepositoryPath);
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync());
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupParentMissing, () => vm.BackUpAsync());
         using (RepositoryFolder folder = RepositoryFolder.Take(vm.RepositoryPath))
         {
             BlockException kept = await Nightly.RefusedAsync(
-                BlockErrorKind.ManifestInvalid, async () => await new Retention(folder).KeepAsync(1));
+                BackupErrors.ManifestInvalid, async () => await new Retention(folder).KeepAsync(1));
             Assert.Contains("vm-000003.json' out of the folder, and the image beside it too", kept.Message, StringComparison.Ordinal);
         }
 
@@ -142,7 +142,7 @@ public sealed class ManifestSealTests
         await using Nightly vm = await MakeAsync(nights: 3);
         ManifestText.Edit(ManifestText.PathOf(vm.Read().Points[1]), json => json["bitmap"] = "other");
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.BackUpAsync());
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.BackUpAsync());
 
         Assert.Contains("vm-000002.json", error.Message, StringComparison.Ordinal);
         Assert.Equal(3, Directory.GetFiles(vm.RepositoryPath, "*.json").Length);

@@ -62,7 +62,7 @@ public sealed class ManifestTests
         BlockException fault = Assert.Throws<BlockException>(
             () => ManifestFile.Parse(Path, ManifestText.Seal(Encoding.UTF8.GetBytes(changed))));
 
-        Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
+        Assert.Equal(BackupErrors.ManifestInvalid, fault.Kind);
         Assert.Contains(named, fault.Message, StringComparison.Ordinal);
         Assert.InRange(fault.Message.Length, 1, 1000);
     }
@@ -87,7 +87,7 @@ public sealed class ManifestTests
 
         BlockException fault = Assert.Single(vm.Read().Faults);
 
-        Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
+        Assert.Equal(BackupErrors.ManifestInvalid, fault.Kind);
         Assert.Contains("isShared", fault.Message, StringComparison.Ordinal);
     }
 
@@ -109,7 +109,7 @@ public sealed class ManifestTests
         bytes[at + 1] = 0x28;
         await File.WriteAllBytesAsync(path, isSealed ? ManifestText.Seal(bytes) : bytes);
 
-        Assert.Equal(BlockErrorKind.ManifestInvalid, Assert.Single(vm.Read().Faults).Kind);
+        Assert.Equal(BackupErrors.ManifestInvalid, Assert.Single(vm.Read().Faults).Kind);
     }
 
     [Fact]
@@ -127,7 +127,7 @@ public sealed class ManifestTests
         Repository repository = vm.Read();
 
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - beforeBytes, 0, 1 << 20);
-        Assert.Equal([BlockErrorKind.ManifestInvalid, BlockErrorKind.ManifestInvalid], repository.Faults.Select(fault => fault.Kind));
+        Assert.Equal([BackupErrors.ManifestInvalid, BackupErrors.ManifestInvalid], repository.Faults.Select(fault => fault.Kind));
         Assert.Single(repository.Faults, fault => fault.Message.Contains("it is empty", StringComparison.Ordinal));
         Assert.Single(repository.Points);
     }

@@ -38,13 +38,13 @@ public sealed class ReplacedParentTests
         Repository repository = vm.Read();
         Assert.Empty(repository.Faults);
         BackupPoint newest = repository.FindNewest(null);
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.RestoreAsync(newest));
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.RestoreAsync(newest));
         BackupFinding finding = Assert.Single((await Nightly.TestAsync(repository, newest)).Findings);
 
         Assert.Contains($"vm-00000{number}.json", error.Message, StringComparison.Ordinal);
         Assert.Equal(error.Message, finding.Message);
         Assert.Equal(error.Message, Assert.Single((await Nightly.TestAsync(repository, newest, isDeep: false)).Findings).Message);
-        await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.BackUpAsync());
+        await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.BackUpAsync());
     }
 
     [Theory]
@@ -82,7 +82,7 @@ public sealed class ReplacedParentTests
             BackupFinding finding = Assert.Single((await Nightly.TestAsync(vm.Read(), vm.Read().Points[1])).Findings);
 
             Assert.Equal(
-                (BlockErrorKind.ManifestInvalid, manifest.Content[lost].Range.OffsetBytes), (finding.Kind, finding.OffsetBytes));
+                (BackupErrors.ManifestInvalid, manifest.Content[lost].Range.OffsetBytes), (finding.Kind, finding.OffsetBytes));
             Assert.Contains("vm-000002.json", finding.Message, StringComparison.Ordinal);
         }
     }
@@ -125,7 +125,7 @@ public sealed class ReplacedParentTests
         BackupFinding finding = Assert.Single((await Nightly.TestAsync(vm.Read(), vm.Read().Points[1])).Findings);
 
         Assert.Equal(
-            (BlockErrorKind.BackupDigestMismatch, 150L * Nightly.UnitBytes), (finding.Kind, finding.OffsetBytes));
+            (BackupErrors.BackupDigestMismatch, 150L * Nightly.UnitBytes), (finding.Kind, finding.OffsetBytes));
     }
 
     // No overlay: what the manifest does not list must be zero, in an image of holes as in one of written zeros.
@@ -158,7 +158,7 @@ public sealed class ReplacedParentTests
 
         BackupFinding finding = Assert.Single((await Nightly.TestAsync(single, single.Points[0])).Findings);
 
-        Assert.Equal(BlockErrorKind.BackupDigestMismatch, finding.Kind);
+        Assert.Equal(BackupErrors.BackupDigestMismatch, finding.Kind);
         Assert.InRange(finding.OffsetBytes!.Value, manifest.Content[lost].Range.OffsetBytes, manifest.Content[lost].Range.EndBytes - 1);
     }
 }

@@ -122,7 +122,7 @@ public sealed class RepositoryIdentityTests
         await BackUpAsync(vm, folders[next]);
         string other = folders[1 - next];
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => BackUpAsync(vm, other));
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupParentMissing, () => BackUpAsync(vm, other));
         Assert.Contains("-Full, used here once, gives this one a bitmap of its own", error.Message, StringComparison.Ordinal);
         await BackUpAsync(vm, other, isFull: true);
 
@@ -180,7 +180,7 @@ public sealed class RepositoryIdentityTests
         foreach (bool isFull in (bool[])[false, true])
         {
             BlockException error = await Nightly.RefusedAsync(
-                BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync(Named(folders[1], isFull)));
+                BackupErrors.BackupParentMissing, () => vm.BackUpAsync(Named(folders[1], isFull)));
             Assert.Contains("Clear-FleeceBitmap", error.Message, StringComparison.Ordinal);
         }
 
@@ -199,7 +199,7 @@ public sealed class RepositoryIdentityTests
         Directory.Move(vm.RepositoryPath, away);
         Directory.CreateDirectory(vm.RepositoryPath);
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync());
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupParentMissing, () => vm.BackUpAsync());
         Assert.Contains("its volume is mounted", error.Message, StringComparison.Ordinal);
         Assert.Equal(BackupKind.Full, (await vm.BackUpAsync(vm.Options() with { IsFull = true })).Point!.Kind);
 
@@ -249,10 +249,10 @@ public sealed class RepositoryIdentityTests
         string text = """{"fleeceRepository":2,"id":"new"}""";
         await File.WriteAllTextAsync(LockOf(vm.RepositoryPath), text);
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.Unsupported, () => vm.BackUpAsync());
+        BlockException error = await Nightly.RefusedAsync(BlockErrors.Unsupported, () => vm.BackUpAsync());
 
         Assert.Contains("version 2", error.Message, StringComparison.Ordinal);
-        _ = await Nightly.RefusedAsync(BlockErrorKind.Unsupported, () => vm.BackUpAsync(vm.Options() with { Bitmap = "mine" }));
+        _ = await Nightly.RefusedAsync(BlockErrors.Unsupported, () => vm.BackUpAsync(vm.Options() with { Bitmap = "mine" }));
         Assert.Throws<BlockException>(() => RepositoryFolder.Take(vm.RepositoryPath));
         Assert.Equal(text, await File.ReadAllTextAsync(LockOf(vm.RepositoryPath)));
         await vm.CheckAsync(withQemu: false);
@@ -319,7 +319,7 @@ public sealed class RepositoryIdentityTests
         RepositoryTargetOptions options = new() { RepositoryPath = MakeFolder(vm, "second") };
 
         BlockException error = await Nightly.RefusedAsync(
-            BlockErrorKind.BackupParentMissing,
+            BackupErrors.BackupParentMissing,
             async () => await RepositoryTarget.CreateAsync(options, session, taken: null, CancellationToken.None));
 
         Assert.Contains("use a bitmap of its own", error.Message, StringComparison.Ordinal);

@@ -186,7 +186,7 @@ public sealed class RepositoryNotesTests
             }
 
             _ = await job.CompleteAsync();
-            BlockException error = await Nightly.RefusedAsync(BlockErrorKind.ManifestInvalid, () => job.RetainAsync().AsTask());
+            BlockException error = await Nightly.RefusedAsync(BackupErrors.ManifestInvalid, () => job.RetainAsync().AsTask());
             Assert.Contains($"move '{path}'", error.Message, StringComparison.Ordinal);
             Assert.Contains(way, error.Message, StringComparison.Ordinal);
         }

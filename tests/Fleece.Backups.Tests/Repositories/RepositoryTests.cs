@@ -81,7 +81,7 @@ public sealed class RepositoryTests
         Backup first = await vm.BackUpAsync(options);
         await vm.WriteAsync(0, 150);
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.NoSpace, () => vm.BackUpAsync(options));
+        BlockException error = await Nightly.RefusedAsync(BlockErrors.NoSpace, () => vm.BackUpAsync(options));
 
         Assert.Contains("vm-000002.qcow2", error.Message, StringComparison.Ordinal);
         Repository repository = RepositoryReader.Read(options.RepositoryPath);
@@ -174,7 +174,7 @@ public sealed class RepositoryTests
         Backup backup = await vm.BackUpAsync();
         File.Delete(Path.ChangeExtension(backup.Path, ".json"));
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupParentMissing, () => vm.BackUpAsync());
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupParentMissing, () => vm.BackUpAsync());
 
         Assert.Contains(backup.Point!.Id.ToString(), error.Message, StringComparison.Ordinal);
         Assert.Empty(vm.Disk.Sessions);
@@ -190,7 +190,7 @@ public sealed class RepositoryTests
         await vm.BackUpAsync();
         File.Delete(first.Path);
 
-        await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.BackUpAsync());
+        await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.BackUpAsync());
     }
 
     [Fact]
@@ -201,7 +201,7 @@ public sealed class RepositoryTests
         Disk other = await vm.Rig.AddDiskAsync("other", new byte[U]);
 
         await Nightly.RefusedAsync(
-            BlockErrorKind.BackupForeign, async () => await (await BackupJob.StartAsync(other, vm.Options())).DisposeAsync());
+            DiskErrors.BackupForeign, async () => await (await BackupJob.StartAsync(other, vm.Options())).DisposeAsync());
 
         Assert.Empty(other.Sessions);
     }
@@ -212,7 +212,7 @@ public sealed class RepositoryTests
         await using Nightly vm = await Nightly.MakeAsync();
         using (RepositoryFolder.Take(vm.RepositoryPath))
         {
-            await Nightly.RefusedAsync(BlockErrorKind.RepositoryBusy, () => vm.BackUpAsync());
+            await Nightly.RefusedAsync(BackupErrors.RepositoryBusy, () => vm.BackUpAsync());
         }
 
         await vm.BackUpAsync();
@@ -251,9 +251,9 @@ public sealed class RepositoryTests
 
         BackupPoint[] points = [.. vm.Read().Points];
         BackupFinding finding = Assert.Single((await Nightly.TestAsync(vm.Read(), points[0])).Findings);
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupDigestMismatch, () => vm.RestoreAsync(points[1]));
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupDigestMismatch, () => vm.RestoreAsync(points[1]));
 
-        Assert.Equal((BlockErrorKind.BackupDigestMismatch, 128L * U), (finding.Kind, finding.OffsetBytes));
+        Assert.Equal((BackupErrors.BackupDigestMismatch, 128L * U), (finding.Kind, finding.OffsetBytes));
         Assert.Contains(first.Path, error.Message, StringComparison.Ordinal);
         Assert.Empty((await Nightly.TestAsync(vm.Read(), points[0], isDeep: false)).Findings);
         Assert.Empty((await Nightly.TestAsync(vm.Read(), points[1])).Findings);
@@ -287,7 +287,7 @@ public sealed class RepositoryTests
 
         BackupFinding finding = Assert.Single((await Nightly.TestAsync(vm.Read(), vm.Read().Points[0], isDeep: false)).Findings);
 
-        Assert.Equal(BlockErrorKind.BackupChainBroken, finding.Kind);
+        Assert.Equal(BackupErrors.BackupChainBroken, finding.Kind);
     }
 
     [Fact]
@@ -300,10 +300,10 @@ public sealed class RepositoryTests
         File.Delete(Path.ChangeExtension(second.Path, ".json"));
 
         BackupPoint newest = vm.Read().FindNewest(null);
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.RestoreAsync(newest));
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.RestoreAsync(newest));
 
         Assert.Contains(second.Point!.Id.ToString(), error.Message, StringComparison.Ordinal);
-        Assert.Equal(BlockErrorKind.BackupChainBroken, Assert.Single((await Nightly.TestAsync(vm.Read(), newest)).Findings).Kind);
+        Assert.Equal(BackupErrors.BackupChainBroken, Assert.Single((await Nightly.TestAsync(vm.Read(), newest)).Findings).Kind);
     }
 
     [Fact]
@@ -326,7 +326,7 @@ public sealed class RepositoryTests
         Assert.Equal(3, vm.Read().FindNewest(null).Number);
         Assert.Equal(3, vm.Read().FindNewest(day.AddHours(3)).Number);
         Assert.Equal(1, vm.Read().FindNewest(day.AddMinutes(30)).Number);
-        await Nightly.RefusedAsync(BlockErrorKind.BackupUnknown, () => Task.FromResult(vm.Read().FindNewest(day.AddHours(-1))));
+        await Nightly.RefusedAsync(BackupErrors.BackupUnknown, () => Task.FromResult(vm.Read().FindNewest(day.AddHours(-1))));
     }
 
     [Fact]
@@ -372,7 +372,7 @@ public sealed class RepositoryTests
         }
 
         await Nightly.RefusedAsync(
-            BlockErrorKind.AlreadyExists, async () => await BackupRestore.OpenAsync(second, Nightly.ToRaw(path)));
+            BlockErrors.AlreadyExists, async () => await BackupRestore.OpenAsync(second, Nightly.ToRaw(path)));
     }
 
     [Fact]

@@ -92,7 +92,7 @@ public sealed class RestoreProgressTests
         await using BackupRestore running = await BackupRestore.OpenAsync(point, Nightly.ToRaw(path));
         await File.WriteAllTextAsync(path + ".partial.progress", "damaged");
 
-        await Nightly.RefusedAsync(BlockErrorKind.InUse, async () => await BackupRestore.OpenAsync(point, Nightly.ToRaw(path)));
+        await Nightly.RefusedAsync(BlockErrors.InUse, async () => await BackupRestore.OpenAsync(point, Nightly.ToRaw(path)));
 
         Assert.True(File.Exists(path + ".partial"));
     }

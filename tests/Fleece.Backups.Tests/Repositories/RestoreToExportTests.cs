@@ -55,7 +55,7 @@ public sealed class RestoreToExportTests
         File.Delete(failing);
         await RestoreAsync(point, serving.Uri);
 
-        Assert.Equal(BlockErrorKind.IoFailed, error.Kind);
+        Assert.Equal(BlockErrors.IoFailed, error.Kind);
         Assert.Equal(nightly.Truth[point.Id], await File.ReadAllBytesAsync(path));
     }
 
@@ -72,7 +72,7 @@ public sealed class RestoreToExportTests
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             () => RestoreAsync(RepositoryReader.Read(nightly.RepositoryPath).Points[0], serving.Uri));
 
-        Assert.Equal(BlockErrorKind.InvalidArgument, error.Kind);
+        Assert.Equal(BlockErrors.InvalidArgument, error.Kind);
         Assert.Equal(before, await File.ReadAllBytesAsync(path));
     }
 

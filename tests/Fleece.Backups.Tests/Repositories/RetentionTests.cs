@@ -112,7 +112,7 @@ public sealed class RetentionTests
         await File.WriteAllBytesAsync(second.Path, file);
         using RepositoryFolder folder = RepositoryFolder.Take(vm.RepositoryPath);
 
-        await Nightly.RefusedAsync(BlockErrorKind.BackupDigestMismatch, async () => await new Retention(folder).KeepAsync(1));
+        await Nightly.RefusedAsync(BackupErrors.BackupDigestMismatch, async () => await new Retention(folder).KeepAsync(1));
 
         BackupPoint first = folder.Read().Points[0];
         Assert.Equal(1, first.Number);
@@ -179,7 +179,7 @@ public sealed class RetentionTests
         using RepositoryFolder folder = RepositoryFolder.Take(vm.RepositoryPath);
         await using (BackupRestore restore = await BackupRestore.OpenAsync(first, Nightly.ToRaw(vm.Rig.Folder.NewFile())))
         {
-            await Nightly.RefusedAsync(BlockErrorKind.InUse, async () => await new Retention(folder).KeepAsync(1));
+            await Nightly.RefusedAsync(BlockErrors.InUse, async () => await new Retention(folder).KeepAsync(1));
         }
 
         await vm.CheckAsync();

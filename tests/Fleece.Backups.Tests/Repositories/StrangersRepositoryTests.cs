@@ -27,7 +27,7 @@ public sealed class StrangersRepositoryTests
         File.Move(path, outside);
         File.CreateSymbolicLink(path, outside);
 
-        await RefusesAsync(vm, path, BlockErrorKind.NotAFile, outside);
+        await RefusesAsync(vm, path, BlockErrors.NotAFile, outside);
     }
 
     [Theory]
@@ -39,7 +39,7 @@ public sealed class StrangersRepositoryTests
         File.Delete(path);
         await MakePipeAsync(path);
 
-        await RefusesAsync(vm, path, BlockErrorKind.NotAFile, outside: null);
+        await RefusesAsync(vm, path, BlockErrors.NotAFile, outside: null);
     }
 
     [Theory]
@@ -61,7 +61,7 @@ public sealed class StrangersRepositoryTests
             await MakePipeAsync(path);
         }
 
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.NotAFile, () => vm.BackUpAsync(vm.Options() with { IsFull = true }));
+        BlockException error = await Nightly.RefusedAsync(BlockErrors.NotAFile, () => vm.BackUpAsync(vm.Options() with { IsFull = true }));
 
         Assert.Contains($"'{path}'", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, await File.ReadAllBytesAsync(outside));
@@ -76,7 +76,7 @@ public sealed class StrangersRepositoryTests
         string outside = vm.Rig.Folder.File("made");
         File.CreateSymbolicLink(Path.Combine(vm.RepositoryPath, "repository.lock"), outside);
 
-        await Nightly.RefusedAsync(BlockErrorKind.NotAFile, () => vm.BackUpAsync());
+        await Nightly.RefusedAsync(BlockErrors.NotAFile, () => vm.BackUpAsync());
 
         Assert.False(File.Exists(outside));
     }
@@ -118,7 +118,7 @@ public sealed class StrangersRepositoryTests
         File.Delete(path);
         await Image.CreateAsync(path, new ImageCreateOptions { Format = format, ParentPath = outside, ParentFormat = format });
 
-        await RefusesAsync(vm, path, BlockErrorKind.BackupChainBroken, outside);
+        await RefusesAsync(vm, path, BackupErrors.BackupChainBroken, outside);
     }
 
     [Fact]
@@ -137,7 +137,7 @@ public sealed class StrangersRepositoryTests
             ParentFormat = ImageFormat.Raw,
         });
 
-        await RefusesAsync(vm, path, BlockErrorKind.BackupChainBroken, outside);
+        await RefusesAsync(vm, path, BackupErrors.BackupChainBroken, outside);
     }
 
     [Fact]
@@ -154,7 +154,7 @@ public sealed class StrangersRepositoryTests
             ParentFormat = ImageFormat.Raw,
         });
 
-        await RefusesAsync(vm, path, BlockErrorKind.BackupChainBroken, outside: null);
+        await RefusesAsync(vm, path, BackupErrors.BackupChainBroken, outside: null);
     }
 
     [Theory]
@@ -176,14 +176,14 @@ public sealed class StrangersRepositoryTests
             DataFilePath = outside,
         });
 
-        await RefusesAsync(vm, path, BlockErrorKind.ReferenceRefused, outside);
+        await RefusesAsync(vm, path, ImageErrors.ReferenceRefused, outside);
     }
 
     [Theory]
-    [InlineData(ImageFormat.Vhd, BlockErrorKind.WrongFormat)]
-    [InlineData(ImageFormat.Vhdx, BlockErrorKind.WrongFormat)]
-    [InlineData(ImageFormat.Raw, BlockErrorKind.BackupChainBroken)]
-    public async Task An_image_of_another_format_than_its_manifest_says_is_refused(ImageFormat claimed, BlockErrorKind kind)
+    [InlineData(ImageFormat.Vhd, ImageErrors.WrongFormat)]
+    [InlineData(ImageFormat.Vhdx, ImageErrors.WrongFormat)]
+    [InlineData(ImageFormat.Raw, BackupErrors.BackupChainBroken)]
+    public async Task An_image_of_another_format_than_its_manifest_says_is_refused(ImageFormat claimed, string kind)
     {
         await using Nightly vm = await ManifestSealTests.MakeAsync(Nights);
         ManifestText.EditAndSeal(PathOf(vm, 3, ".json"), json => json["format"] = claimed.ToString());
@@ -206,7 +206,7 @@ public sealed class StrangersRepositoryTests
 
         BlockException fault = Assert.Single(vm.Read().Faults);
 
-        Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
+        Assert.Equal(BackupErrors.ManifestInvalid, fault.Kind);
         Assert.Contains(format, fault.Message, StringComparison.Ordinal);
     }
 
@@ -236,9 +236,9 @@ public sealed class StrangersRepositoryTests
 
         BlockException fault = Assert.Single(vm.Read().Faults);
 
-        Assert.Equal(BlockErrorKind.ManifestInvalid, fault.Kind);
+        Assert.Equal(BackupErrors.ManifestInvalid, fault.Kind);
         Assert.Equal(path, fault.Path);
-        await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.RestoreAsync(vm.Read().Points[^1]));
+        await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.RestoreAsync(vm.Read().Points[^1]));
         await Assert.ThrowsAsync<BlockException>(() => vm.BackUpAsync(vm.Options(keep: 1)));
         Assert.Equal(before.Order(), Directory.GetFiles(vm.RepositoryPath).Order());
     }
@@ -295,7 +295,7 @@ public sealed class StrangersRepositoryTests
         }
 
         _ = await job.CompleteAsync();
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.NotFound, () => job.RetainAsync().AsTask());
+        BlockException error = await Nightly.RefusedAsync(BlockErrors.NotFound, () => job.RetainAsync().AsTask());
 
         Assert.Contains($"is no regular file of the folder '{vm.RepositoryPath}'", error.Message, StringComparison.Ordinal);
     }
@@ -324,7 +324,7 @@ public sealed class StrangersRepositoryTests
             DataFilePath = hasDataFile ? outside + ".data" : null,
         });
         using LocalFile held = LocalFile.Open(hasDataFile ? outside + ".data" : outside, isReadOnly: false);
-        BlockErrorKind kind = hasDataFile ? BlockErrorKind.ReferenceRefused : BlockErrorKind.BackupChainBroken;
+        string kind = hasDataFile ? ImageErrors.ReferenceRefused : BackupErrors.BackupChainBroken;
         Repository repository = RepositoryReader.ReadFile(path);
 
         await Nightly.RefusedAsync(kind, () => vm.RestoreAsync(repository.Points[0]));
@@ -333,7 +333,7 @@ public sealed class StrangersRepositoryTests
 
     // A restore and a deep test of what needs the file, the next backup, and a merge: each names it. While the file outside is held, an
     // attempt to open it is "in use", another kind.
-    private static async Task RefusesAsync(Nightly vm, string path, BlockErrorKind kind, string? outside)
+    private static async Task RefusesAsync(Nightly vm, string path, string kind, string? outside)
     {
         byte[] before = outside is null ? [] : await File.ReadAllBytesAsync(outside);
         using (LocalFile? held = outside is null ? null : LocalFile.Open(outside, isReadOnly: false))

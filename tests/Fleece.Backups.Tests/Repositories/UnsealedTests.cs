@@ -94,7 +94,7 @@ public sealed class UnsealedTests
         Assert.Equal([false, false, true, true], vm.Read().Points.Select(point => point.IsSealed));
         await vm.CheckAsync();
         ManifestText.Edit(Path.Combine(vm.RepositoryPath, "vm-000001.json"), json => json["content"]!.AsArray().RemoveAt(0));
-        BlockException error = await Nightly.RefusedAsync(BlockErrorKind.BackupChainBroken, () => vm.RestoreAsync(third.Point!));
+        BlockException error = await Nightly.RefusedAsync(BackupErrors.BackupChainBroken, () => vm.RestoreAsync(third.Point!));
         Assert.Contains("vm-000002.json", error.Message, StringComparison.Ordinal);
     }
 

@@ -58,7 +58,7 @@ public sealed class ConsumersTests : IAsyncDisposable
         BlockException refused = await Assert.ThrowsAsync<BlockException>(async () =>
             await point.Consumers[0].Snapshot.ReadAsync(0, new byte[3 * G], CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.Consumed, refused.Kind);
+        Assert.Equal(BlockErrors.Consumed, refused.Kind);
         Assert.Contains("The consumer 'local' has confirmed the snapshot at offset 65536", refused.Message, StringComparison.Ordinal);
         await Fleecing.AssertHoldsAsync(point.Consumers[0].Snapshot, new BlockRange(0, G), 0x11);
         await Fleecing.AssertHoldsAsync(point.Consumers[1].Snapshot, _all, 0x11);
@@ -77,8 +77,8 @@ public sealed class ConsumersTests : IAsyncDisposable
         await ConfirmAsync(point.Consumers[0], _all);
         await ConfirmAsync(point.Consumers[1], new BlockRange(0, G));
 
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Snapshot, new BlockRange(0, G));
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Consumers[1].Snapshot, new BlockRange(0, G));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Snapshot, new BlockRange(0, G));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Consumers[1].Snapshot, new BlockRange(0, G));
         await Fleecing.AssertHoldsAsync(point.Snapshot, new BlockRange(G, DiskBytes - G), 0x11);
     }
 
@@ -95,7 +95,7 @@ public sealed class ConsumersTests : IAsyncDisposable
         await ConfirmAsync(point.Consumers[0], new BlockRange(0, G));
         held.Release();
 
-        Assert.Equal(BlockErrorKind.Consumed, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
+        Assert.Equal(BlockErrors.Consumed, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
     }
 
     [Fact]
@@ -129,8 +129,8 @@ public sealed class ConsumersTests : IAsyncDisposable
 
         Assert.Equal(4 * G, point.Consumers[0].ConfirmedBytes);
         Assert.Equal(0, point.Consumers[0].RemainingBytes);
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Denied, point.Consumers[0].Snapshot, new BlockRange(0, G));
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Consumers[0].Snapshot, new BlockRange(2 * G, G));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Denied, point.Consumers[0].Snapshot, new BlockRange(0, G));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Consumers[0].Snapshot, new BlockRange(2 * G, G));
         Assert.Equal(
             [SnapshotRunState.Denied, SnapshotRunState.Consumed, SnapshotRunState.Denied, SnapshotRunState.Consumed],
             States(point.Consumers[0].Snapshot));
@@ -174,7 +174,7 @@ public sealed class ConsumersTests : IAsyncDisposable
         await Assert.ThrowsAsync<BlockException>(() => ConfirmAsync(point.Consumers[1], _all));
 
         Assert.Equal(2 * G, point.ConsumedBytes);
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Snapshot, new BlockRange(2 * G, G));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Snapshot, new BlockRange(2 * G, G));
     }
 
     // 32768 granules are a page of a map.

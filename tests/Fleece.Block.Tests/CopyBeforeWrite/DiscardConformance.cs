@@ -27,7 +27,7 @@ public sealed class DiscardConformance : IAsyncDisposable
         Assert.Equal(0, _store.AllocatedBytes);
         BlockStatusRun run = await _store.GetStatusAsync(0, MiB, CancellationToken.None);
         Assert.Equal(new BlockStatusRun(BlockStatus.Unallocated, MiB), run);
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Snapshot, new BlockRange(0, MiB));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Snapshot, new BlockRange(0, MiB));
     }
 
     [Fact]
@@ -40,7 +40,7 @@ public sealed class DiscardConformance : IAsyncDisposable
         Fleecing.Fill(point.Filter, new BlockRange(0, MiB), 0xA1);
 
         Assert.DoesNotContain(temp.Operations, o => o.IsChange);
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Snapshot, new BlockRange(0, MiB));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Snapshot, new BlockRange(0, MiB));
         await Fleecing.AssertHoldsAsync(_disk, new BlockRange(0, MiB), 0xA1);
     }
 
@@ -80,7 +80,7 @@ public sealed class DiscardConformance : IAsyncDisposable
         Assert.Equal(512, point.ConsumedBytes);
         Assert.Equal(0, temp.AllocatedBytes);
         BlockRange last = new(2 * Granule + 511, 1);
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, point.Snapshot, last);
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, point.Snapshot, last);
     }
 
     [Fact]

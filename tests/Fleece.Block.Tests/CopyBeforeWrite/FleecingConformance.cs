@@ -89,7 +89,7 @@ public sealed class FleecingConformance
 
         foreach (BlockRange spot in Fleecing.NeverWritten)
         {
-            await Fleecing.AssertRefusedAsync(BlockErrorKind.Denied, fleecing.Snapshot, spot);
+            await Fleecing.AssertRefusedAsync(BlockErrors.Denied, fleecing.Snapshot, spot);
         }
     }
 
@@ -99,7 +99,7 @@ public sealed class FleecingConformance
     {
         Fleecing fleecing = new(hasBitmap: true);
 
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Denied, fleecing.Snapshot, new BlockRange(0, 65537));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Denied, fleecing.Snapshot, new BlockRange(0, 65537));
     }
 
     [Fact]
@@ -138,7 +138,7 @@ public sealed class FleecingConformance
         Fleecing fleecing = new(hasBitmap: false);
         fleecing.Point.Stop();
 
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Stopped, fleecing.Snapshot, new BlockRange(0, 1));
+        await Fleecing.AssertRefusedAsync(BlockErrors.Stopped, fleecing.Snapshot, new BlockRange(0, 1));
         fleecing.Overwrite();
         Assert.Equal(SessionState.Stopped, fleecing.Point.State);
         Assert.DoesNotContain(fleecing.Temp.Operations, o => o.IsChange);

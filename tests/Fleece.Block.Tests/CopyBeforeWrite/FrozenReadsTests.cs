@@ -48,7 +48,7 @@ public sealed class FrozenReadsTests
     {
         BlockException refused = Assert.Throws<BlockException>(() => _reads.Enter(new GranuleRun(0, 0)));
 
-        Assert.Equal(BlockErrorKind.InvariantBroken, refused.Kind);
+        Assert.Equal(BlockErrors.InvariantBroken, refused.Kind);
     }
 
     [Fact]

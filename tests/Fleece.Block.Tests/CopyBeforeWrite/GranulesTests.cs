@@ -77,7 +77,7 @@ public sealed class GranulesTests
         const long Largest = Granules.MaximumCount * 512;
         Assert.Equal(Granules.MaximumCount, new Granules(Largest, 512).Count);
         BlockException refused = Assert.Throws<BlockException>(() => new Granules(Largest + 1, 512));
-        Assert.Equal(BlockErrorKind.InvalidArgument, refused.Kind);
+        Assert.Equal(BlockErrors.InvalidArgument, refused.Kind);
     }
 
     [Theory]

@@ -23,8 +23,8 @@ public sealed class PolicyConformance : IAsyncDisposable
         await WriteAsync(point, 0, DiskBytes);
 
         BlockException refused = await Assert.ThrowsAsync<BlockException>(() => ReadAsync(point));
-        Assert.Equal(BlockErrorKind.Broken, refused.Kind);
-        Assert.Equal(BlockErrorKind.IoFailed, refused.RootKind);
+        Assert.Equal(BlockErrors.Broken, refused.Kind);
+        Assert.Equal(BlockErrors.IoFailed, refused.RootKind);
         Assert.Equal(SessionState.Broken, point.State);
     }
 
@@ -46,9 +46,9 @@ public sealed class PolicyConformance : IAsyncDisposable
         PointInTime point = await StartAsync(CopyErrorPolicy.BreakSnapshot);
         await WriteAsync(point, 0, DiskBytes);
 
-        point.Break(new BlockException(BlockErrorKind.NoSpace, "Another cause."));
+        point.Break(new BlockException(BlockErrors.NoSpace, "Another cause."));
 
-        Assert.Equal(BlockErrorKind.IoFailed, point.BrokenBy!.Kind);
+        Assert.Equal(BlockErrors.IoFailed, point.BrokenBy!.Kind);
     }
 
     [Fact]
@@ -58,8 +58,8 @@ public sealed class PolicyConformance : IAsyncDisposable
 
         BlockException failed = await Assert.ThrowsAsync<BlockException>(() => WriteAsync(point, 0, DiskBytes));
 
-        Assert.Equal(BlockErrorKind.CopyFailed, failed.Kind);
-        Assert.Equal(BlockErrorKind.IoFailed, failed.RootKind);
+        Assert.Equal(BlockErrors.CopyFailed, failed.Kind);
+        Assert.Equal(BlockErrors.IoFailed, failed.RootKind);
         Assert.Equal(_instant, await ReadAsync(point));
     }
 
@@ -108,7 +108,7 @@ public sealed class PolicyConformance : IAsyncDisposable
         held.Release();
 
         BlockException broken = await Assert.ThrowsAsync<BlockException>(() => read);
-        Assert.Equal(BlockErrorKind.Broken, broken.Kind);
+        Assert.Equal(BlockErrors.Broken, broken.Kind);
         await Fleecing.AssertHoldsAsync(_disk, new BlockRange(0, 65536), 0xA5);
     }
 
@@ -122,7 +122,7 @@ public sealed class PolicyConformance : IAsyncDisposable
         Task write = WriteAsync(point, 0, 4096);
         Assert.False(write.IsCompleted);
 
-        point.Break(new BlockException(BlockErrorKind.NoSpace, "Temp is full."));
+        point.Break(new BlockException(BlockErrors.NoSpace, "Temp is full."));
 
         await write.WaitAsync(TimeSpan.FromMinutes(1), CancellationToken.None);
         held.Release();

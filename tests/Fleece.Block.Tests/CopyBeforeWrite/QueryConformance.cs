@@ -64,7 +64,7 @@ public sealed class QueryConformance
 
         await fleecing.Snapshot.DiscardAsync(0, G, CancellationToken.None);
 
-        await Fleecing.AssertRefusedAsync(BlockErrorKind.Consumed, fleecing.Snapshot, first);
+        await Fleecing.AssertRefusedAsync(BlockErrors.Consumed, fleecing.Snapshot, first);
         await Fleecing.AssertHoldsAsync(fleecing.Snapshot, new BlockRange(G, 65536 - G), 0x11);
     }
 
@@ -85,7 +85,7 @@ public sealed class QueryConformance
         Assert.Equal(new(BlockStatus.Data, 3 * G), await AskAsync(point, 0, 8 * G));
         Assert.Equal(new(BlockStatus.Data, 1), await AskAsync(point, 3 * G - 1, 5 * G));
         BlockException refused = await Assert.ThrowsAsync<BlockException>(() => AskAsync(point, 3 * G, 1));
-        Assert.Equal(isDenied ? BlockErrorKind.Denied : BlockErrorKind.Consumed, refused.Kind);
+        Assert.Equal(isDenied ? BlockErrors.Denied : BlockErrors.Consumed, refused.Kind);
     }
 
     [Fact]

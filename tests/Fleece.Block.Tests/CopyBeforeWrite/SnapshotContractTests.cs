@@ -53,11 +53,11 @@ public sealed class SnapshotContractTests
         await _instant.CheckStatusAsync(Snapshot);
 
     [Theory]
-    [InlineData(DiskBytes, 1, BlockErrorKind.OutOfRange)]
-    [InlineData(DiskBytes - 1, 2, BlockErrorKind.OutOfRange)]
-    [InlineData(-1, 1, BlockErrorKind.InvalidRange)]
-    [InlineData(long.MaxValue, 4096, BlockErrorKind.InvalidRange)]
-    public async Task Ranges_outside_the_disk_are_refused(long offsetBytes, int lengthBytes, BlockErrorKind kind)
+    [InlineData(DiskBytes, 1, BlockErrors.OutOfRange)]
+    [InlineData(DiskBytes - 1, 2, BlockErrors.OutOfRange)]
+    [InlineData(-1, 1, BlockErrors.InvalidRange)]
+    [InlineData(long.MaxValue, 4096, BlockErrors.InvalidRange)]
+    public async Task Ranges_outside_the_disk_are_refused(long offsetBytes, int lengthBytes, string kind)
     {
         await ThrowsAsync(kind, () => Snapshot.ReadAsync(offsetBytes, new byte[lengthBytes], default));
         await ThrowsAsync(kind, () => Snapshot.DiscardAsync(offsetBytes, lengthBytes, default));
@@ -69,9 +69,9 @@ public sealed class SnapshotContractTests
     public async Task Writes_and_zeroes_are_refused_as_read_only()
     {
         await ThrowsAsync(
-            BlockErrorKind.ReadOnly, () => Snapshot.WriteAsync(0, new byte[512], WriteFlags.None, default));
+            BlockErrors.ReadOnly, () => Snapshot.WriteAsync(0, new byte[512], WriteFlags.None, default));
         await ThrowsAsync(
-            BlockErrorKind.ReadOnly, () => Snapshot.WriteZeroesAsync(0, 512, WriteFlags.None, default));
+            BlockErrors.ReadOnly, () => Snapshot.WriteZeroesAsync(0, 512, WriteFlags.None, default));
         await _instant.CheckAllAsync(Snapshot);
     }
 
@@ -98,6 +98,6 @@ public sealed class SnapshotContractTests
         await _instant.CheckAllAsync(Snapshot);
     }
 
-    private static async Task ThrowsAsync(BlockErrorKind kind, Func<ValueTask> request) =>
+    private static async Task ThrowsAsync(string kind, Func<ValueTask> request) =>
         Assert.Equal(kind, (await Assert.ThrowsAsync<BlockException>(async () => await request())).Kind);
 }

@@ -27,7 +27,7 @@ public sealed class TempLimitTests : IAsyncDisposable
 
         await WriteAsync(point, 10, 1);
 
-        Assert.Equal(BlockErrorKind.TempLimitReached, point.BrokenBy!.Kind);
+        Assert.Equal(BlockErrors.TempLimitReached, point.BrokenBy!.Kind);
         await Fleecing.AssertHoldsAsync(_disk, new BlockRange(0, 11 * G), 9);
     }
 
@@ -40,7 +40,7 @@ public sealed class TempLimitTests : IAsyncDisposable
         BlockException failed = await Assert.ThrowsAsync<BlockException>(() => WriteAsync(point, 9, 2));
         await WriteAsync(point, 0, 10);
 
-        Assert.Equal(BlockErrorKind.TempLimitReached, failed.Kind);
+        Assert.Equal(BlockErrors.TempLimitReached, failed.Kind);
         Assert.Equal(10 * G, point.TempUsedBytes);
         await AssertInstantAsync(point, 0, Granules);
         await Fleecing.AssertHoldsAsync(_disk, new BlockRange(10 * G, 10 * G), 7);
@@ -171,7 +171,7 @@ public sealed class TempLimitTests : IAsyncDisposable
 
     [Fact]
     public void A_limit_in_which_no_granule_fits_is_refused() => Assert.Equal(
-        BlockErrorKind.InvalidArgument, Assert.Throws<BlockException>(() => Start(G - 1, CopyErrorPolicy.BreakSnapshot)).Kind);
+        BlockErrors.InvalidArgument, Assert.Throws<BlockException>(() => Start(G - 1, CopyErrorPolicy.BreakSnapshot)).Kind);
 
     [Fact]
     public async Task Without_a_limit_the_used_bytes_are_told_all_the_same()

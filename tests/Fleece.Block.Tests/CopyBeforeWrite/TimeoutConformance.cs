@@ -32,7 +32,7 @@ public sealed class TimeoutConformance : IAsyncDisposable
         await RunOutAsync(Second);
 
         BlockException failed = await Assert.ThrowsAsync<BlockException>(() => late);
-        Assert.Equal(BlockErrorKind.CopyTimedOut, failed.Kind);
+        Assert.Equal(BlockErrors.CopyTimedOut, failed.Kind);
         Assert.Contains("timed out", failed.Message, StringComparison.Ordinal);
         Assert.Equal(SessionState.Active, point.State);
         Assert.Equal(_instant, await ReadAsync(point));
@@ -53,7 +53,7 @@ public sealed class TimeoutConformance : IAsyncDisposable
         await late;
 
         BlockException refused = await Assert.ThrowsAsync<BlockException>(() => ReadAsync(point));
-        Assert.Equal((BlockErrorKind.Broken, BlockErrorKind.CopyTimedOut), (refused.Kind, refused.RootKind));
+        Assert.Equal((BlockErrors.Broken, BlockErrors.CopyTimedOut), (refused.Kind, refused.RootKind));
         Assert.Contains("timed out", point.BrokenBy!.Message, StringComparison.Ordinal);
         await Fleecing.AssertHoldsAsync(_disk, new BlockRange(0, DiskBytes), 0xA5);
         copying.Release();
@@ -80,7 +80,7 @@ public sealed class TimeoutConformance : IAsyncDisposable
         Assert.False(write.IsCompleted);
         await RunOutAsync(Tick);
 
-        Assert.Equal(BlockErrorKind.CopyTimedOut, (await Assert.ThrowsAsync<BlockException>(() => write)).Kind);
+        Assert.Equal(BlockErrors.CopyTimedOut, (await Assert.ThrowsAsync<BlockException>(() => write)).Kind);
         copying.Release();
     }
 
@@ -102,7 +102,7 @@ public sealed class TimeoutConformance : IAsyncDisposable
     [InlineData(0)]
     [InlineData(-1)]
     public void A_limit_that_is_no_time_is_refused(long ticks) => Assert.Equal(
-        BlockErrorKind.InvalidArgument,
+        BlockErrors.InvalidArgument,
         Assert.Throws<BlockException>(() => new PointInTime(
             _disk, _temp, limits: new CopyLimits { Timeout = TimeSpan.FromTicks(ticks) })).Kind);
 
@@ -154,10 +154,10 @@ public sealed class TimeoutConformance : IAsyncDisposable
         Task write = WriteAsync(point, 0);
         await copying.Reached;
 
-        copying.Fail(BlockErrorKind.NoSpace);
+        copying.Fail(BlockErrors.NoSpace);
 
         BlockException failed = await Assert.ThrowsAsync<BlockException>(() => write);
-        Assert.Equal((BlockErrorKind.TempFull, BlockErrorKind.NoSpace), (failed.Kind, failed.RootKind));
+        Assert.Equal((BlockErrors.TempFull, BlockErrors.NoSpace), (failed.Kind, failed.RootKind));
         Assert.Contains("temp is full", failed.Message, StringComparison.Ordinal);
     }
 

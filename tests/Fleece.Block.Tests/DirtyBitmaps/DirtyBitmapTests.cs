@@ -46,10 +46,10 @@ public sealed class DirtyBitmapTests
     }
 
     [Theory]
-    [InlineData(-1, 1, BlockErrorKind.InvalidRange)]
-    [InlineData(8 * G, 1, BlockErrorKind.OutOfRange)]
-    [InlineData(0, 8 * G + 1, BlockErrorKind.OutOfRange)]
-    public void Marking_outside_of_the_disk_is_refused(long offsetBytes, long lengthBytes, BlockErrorKind kind)
+    [InlineData(-1, 1, BlockErrors.InvalidRange)]
+    [InlineData(8 * G, 1, BlockErrors.OutOfRange)]
+    [InlineData(0, 8 * G + 1, BlockErrors.OutOfRange)]
+    public void Marking_outside_of_the_disk_is_refused(long offsetBytes, long lengthBytes, string kind)
     {
         DirtyBitmap bitmap = new(8 * G, G);
 
@@ -64,7 +64,7 @@ public sealed class DirtyBitmapTests
     [InlineData(512)]
     public void A_granularity_that_is_none_or_makes_too_many_bits_is_refused(long granularityBytes) =>
         Assert.Equal(
-            BlockErrorKind.InvalidArgument,
+            BlockErrors.InvalidArgument,
             Assert.Throws<BlockException>(() => new DirtyBitmap(64L << 40, granularityBytes)).Kind);
 
     [Fact]

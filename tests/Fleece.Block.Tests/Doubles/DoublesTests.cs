@@ -14,13 +14,13 @@ public sealed class DoublesTests
     public async Task The_nth_operation_of_a_kind_fails_and_no_other()
     {
         await using FaultNode node = new FaultNode(new MemoryNode(DiskBytes))
-            .FailNth(BlockOperationKind.Write, 2, BlockErrorKind.NoSpace);
+            .FailNth(BlockOperationKind.Write, 2, BlockErrors.NoSpace);
         byte[] data = new byte[512];
 
         await node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None);
         await node.ReadAsync(0, data, CancellationToken.None);
         await Refusals.ThrowsAsync(
-            BlockErrorKind.NoSpace, () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None));
+            BlockErrors.NoSpace, () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None));
         await node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None);
 
         Assert.Equal(1, node.FaultCount);
@@ -34,7 +34,7 @@ public sealed class DoublesTests
 
         await node.FlushAsync(CancellationToken.None);
 
-        await Refusals.ThrowsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None));
+        await Refusals.ThrowsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None));
     }
 
     [Fact]
@@ -44,7 +44,7 @@ public sealed class DoublesTests
             .FailNth(BlockOperationKind.Write, 1, isTorn: true);
 
         await Refusals.ThrowsAsync(
-            BlockErrorKind.IoFailed,
+            BlockErrors.IoFailed,
             () => node.WriteAsync(0, new byte[] { 1, 2, 3, 4 }, WriteFlags.None, CancellationToken.None));
 
         byte[] read = new byte[4];
@@ -124,11 +124,11 @@ public sealed class DoublesTests
 
         Task failing = node.FlushAsync(CancellationToken.None).AsTask();
         Task cancelled = node.FlushAsync(source.Token).AsTask();
-        first.Fail(BlockErrorKind.NoSpace);
+        first.Fail(BlockErrors.NoSpace);
         await second.Reached;
         await source.CancelAsync();
 
-        await Refusals.ThrowsAsync(BlockErrorKind.NoSpace, () => new ValueTask(failing));
+        await Refusals.ThrowsAsync(BlockErrors.NoSpace, () => new ValueTask(failing));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled);
     }
 
@@ -138,7 +138,7 @@ public sealed class DoublesTests
         await using RecordingNode node = new(new FaultNode(new MemoryNode(DiskBytes)).FailAt(0));
 
         await Refusals.ThrowsAsync(
-            BlockErrorKind.IoFailed,
+            BlockErrors.IoFailed,
             () => node.WriteAsync(0, new byte[512], WriteFlags.None, CancellationToken.None));
         await node.WriteAsync(4096, new byte[1024], WriteFlags.ForceUnitAccess, CancellationToken.None);
         await node.DiscardAsync(0, 8192, CancellationToken.None);

@@ -38,7 +38,7 @@ public sealed class FailedFlushTests : IDisposable
 
             Assert.Equal("flush", first.Operation);
             Assert.Contains(path, first.Message, StringComparison.Ordinal);
-            Assert.Equal(BlockErrorKind.IoFailed, first.Kind);
+            Assert.Equal(BlockErrors.IoFailed, first.Kind);
             Assert.Same(first, Assert.Throws<BlockException>(file.Flush).InnerException);
         }
 
@@ -77,7 +77,7 @@ public sealed class FailedFlushTests : IDisposable
         Assert.Equal((_storage.Path, "flush"), (first.Path, first.Operation));
         BlockException later = Assert.Throws<BlockException>(
             () => LocalFile.Create(Path.Combine(_storage.Path, "later"), 0).Dispose());
-        Assert.Equal(BlockErrorKind.ReadOnly, later.Kind);
+        Assert.Equal(BlockErrors.ReadOnly, later.Kind);
         Assert.Contains("file system is read-only", later.Message, StringComparison.Ordinal);
     }
 

@@ -9,29 +9,29 @@ public sealed class FileErrorsTests
     private const int Win32 = unchecked((int)0x80070000);
 
     [Theory]
-    [InlineData(Win32 | 2, BlockErrorKind.NotFound)]
-    [InlineData(Win32 | 3, BlockErrorKind.NotFound)]
-    [InlineData(Win32 | 5, BlockErrorKind.PermissionDenied)]
-    [InlineData(Win32 | 19, BlockErrorKind.ReadOnly)]
-    [InlineData(Win32 | 32, BlockErrorKind.InUse)]
-    [InlineData(Win32 | 33, BlockErrorKind.InUse)]
-    [InlineData(Win32 | 39, BlockErrorKind.NoSpace)]
-    [InlineData(Win32 | 112, BlockErrorKind.NoSpace)]
-    [InlineData(Win32 | 1295, BlockErrorKind.NoSpace)]
-    [InlineData(Win32 | 80, BlockErrorKind.AlreadyExists)]
-    [InlineData(Win32 | 183, BlockErrorKind.AlreadyExists)]
-    [InlineData(Win32 | 1117, BlockErrorKind.IoFailed)]
-    [InlineData(1, BlockErrorKind.PermissionDenied)]
-    [InlineData(2, BlockErrorKind.NotFound)]
-    [InlineData(5, BlockErrorKind.IoFailed)]
-    [InlineData(17, BlockErrorKind.AlreadyExists)]
-    [InlineData(20, BlockErrorKind.NotFound)]
-    [InlineData(21, BlockErrorKind.NotAFile)]
-    [InlineData(26, BlockErrorKind.InUse)]
-    [InlineData(27, BlockErrorKind.NoSpace)]
-    [InlineData(28, BlockErrorKind.NoSpace)]
-    [InlineData(30, BlockErrorKind.ReadOnly)]
-    public void Codes_of_the_system_map_to_kinds(int resultCode, BlockErrorKind kind) =>
+    [InlineData(Win32 | 2, BlockErrors.NotFound)]
+    [InlineData(Win32 | 3, BlockErrors.NotFound)]
+    [InlineData(Win32 | 5, BlockErrors.PermissionDenied)]
+    [InlineData(Win32 | 19, BlockErrors.ReadOnly)]
+    [InlineData(Win32 | 32, BlockErrors.InUse)]
+    [InlineData(Win32 | 33, BlockErrors.InUse)]
+    [InlineData(Win32 | 39, BlockErrors.NoSpace)]
+    [InlineData(Win32 | 112, BlockErrors.NoSpace)]
+    [InlineData(Win32 | 1295, BlockErrors.NoSpace)]
+    [InlineData(Win32 | 80, BlockErrors.AlreadyExists)]
+    [InlineData(Win32 | 183, BlockErrors.AlreadyExists)]
+    [InlineData(Win32 | 1117, BlockErrors.IoFailed)]
+    [InlineData(1, BlockErrors.PermissionDenied)]
+    [InlineData(2, BlockErrors.NotFound)]
+    [InlineData(5, BlockErrors.IoFailed)]
+    [InlineData(17, BlockErrors.AlreadyExists)]
+    [InlineData(20, BlockErrors.NotFound)]
+    [InlineData(21, BlockErrors.NotAFile)]
+    [InlineData(26, BlockErrors.InUse)]
+    [InlineData(27, BlockErrors.NoSpace)]
+    [InlineData(28, BlockErrors.NoSpace)]
+    [InlineData(30, BlockErrors.ReadOnly)]
+    public void Codes_of_the_system_map_to_kinds(int resultCode, string kind) =>
         Assert.Equal(kind, FileErrors.From(new IOException("text", resultCode), "disk.raw", "read").Kind);
 
     [Fact]
@@ -39,7 +39,7 @@ public sealed class FileErrorsTests
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has one number for it, which the table above covers.");
         int code = OperatingSystem.IsMacOS() ? 69 : 122;
-        Assert.Equal(BlockErrorKind.NoSpace, FileErrors.FromCode(code, "disk.raw", "write").Kind);
+        Assert.Equal(BlockErrors.NoSpace, FileErrors.FromCode(code, "disk.raw", "write").Kind);
     }
 
     [Fact]

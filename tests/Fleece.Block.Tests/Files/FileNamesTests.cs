@@ -53,7 +53,7 @@ public sealed class FileNamesTests : IDisposable
         File.WriteAllText(path, "a");
         File.WriteAllText(newPath, "b");
 
-        Refusals.Throws(BlockErrorKind.AlreadyExists, () => FileNames.Move(path, newPath, overwrite: false));
+        Refusals.Throws(BlockErrors.AlreadyExists, () => FileNames.Move(path, newPath, overwrite: false));
 
         Assert.Equal("a", File.ReadAllText(path));
         Assert.Equal("b", File.ReadAllText(newPath));

@@ -61,7 +61,7 @@ public sealed class FileNodeLimitsTests : IDisposable
         await using FileNode node = FileNode.Create(folder.NewFile(), DiskBytes);
 
         BlockException exception = await Refusals.ThrowsAsync(
-            BlockErrorKind.NoSpace, () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None));
+            BlockErrors.NoSpace, () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None));
 
         Assert.Contains(node.Path, exception.Message, StringComparison.Ordinal);
         await node.DiscardAsync(0, DiskBytes, CancellationToken.None);
@@ -82,8 +82,8 @@ public sealed class FileNodeLimitsTests : IDisposable
         using Process holder = Process.Start(start)!;
         Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
 
-        Refusals.Throws(BlockErrorKind.InUse, () => FileNode.Open(path, isReadOnly: false));
-        Refusals.Throws(BlockErrorKind.InUse, () => FileNode.Open(path, isReadOnly: true));
+        Refusals.Throws(BlockErrors.InUse, () => FileNode.Open(path, isReadOnly: false));
+        Refusals.Throws(BlockErrors.InUse, () => FileNode.Open(path, isReadOnly: true));
 
         await holder.StandardInput.WriteLineAsync();
         await holder.WaitForExitAsync();

@@ -122,7 +122,7 @@ public sealed class FileNodeStorageTests : IDisposable
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await node.ReadAsync(0, new byte[8192], CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.Truncated, exception.Kind);
+        Assert.Equal(BlockErrors.Truncated, exception.Kind);
         Assert.Equal(4096, exception.OffsetBytes);
         Assert.Equal(BlockStatus.Data, (await StatusAsync(node, 65536)).Status);
     }
@@ -144,7 +144,7 @@ public sealed class FileNodeStorageTests : IDisposable
     private static async Task CheckClosedAsync(Func<ValueTask> operation)
     {
         BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await operation());
-        Assert.Equal(BlockErrorKind.Closed, exception.Kind);
+        Assert.Equal(BlockErrors.Closed, exception.Kind);
     }
 
     // A lock of the framework is advisory here, so a stream that asks for none gets past it.

@@ -77,7 +77,7 @@ public sealed partial class ImageLocksTests : IDisposable
         string path = NewFile();
         using LocalFile file = LocalFile.Open(path, isReadOnly: true);
 
-        BlockException error = Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: false));
+        BlockException error = Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: false));
 
         Assert.Equal($"Cannot open '{path}': another mount in this process holds it. Close that first.", error.Message);
     }
@@ -101,7 +101,7 @@ public sealed partial class ImageLocksTests : IDisposable
         using Process holder = Peer.Start("flock", "--no-fork", path, "sh", "-c", "echo held; read line");
         Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
 
-        BlockException error = Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: false));
+        BlockException error = Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: false));
 
         holder.StandardInput.Close();
         await holder.WaitForExitAsync();

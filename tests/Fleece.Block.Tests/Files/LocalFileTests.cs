@@ -36,7 +36,7 @@ public sealed class LocalFileTests : IDisposable
         Assert.Equal(0, file.ReadUpTo(3, bytes));
         Assert.Equal(0, file.ReadUpTo(1L << 40, bytes));
         BlockException exception = Assert.Throws<BlockException>(() => file.Read(0, bytes));
-        Assert.Equal(BlockErrorKind.Truncated, exception.Kind);
+        Assert.Equal(BlockErrors.Truncated, exception.Kind);
         Assert.Equal(3, exception.OffsetBytes);
     }
 
@@ -99,5 +99,5 @@ public sealed class LocalFileTests : IDisposable
     }
 
     private static void CheckInvalid(Action operation) =>
-        Assert.Equal(BlockErrorKind.InvalidRange, Assert.Throws<BlockException>(operation).Kind);
+        Assert.Equal(BlockErrors.InvalidRange, Assert.Throws<BlockException>(operation).Kind);
 }

@@ -90,7 +90,7 @@ public sealed class QemuLockTests : IDisposable
         string path = await NewImageAsync(format);
         using Process holder = await HoldAsync("-f", format, path);
 
-        BlockException error = Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: false));
+        BlockException error = Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: false));
 
         Assert.Equal($"Cannot open '{path}': qemu-io (process {holder.Id}) holds it. Close that first.", error.Message);
         await EndAsync(holder);
@@ -105,7 +105,7 @@ public sealed class QemuLockTests : IDisposable
         string path = await NewImageAsync(format);
         using Process holder = await HoldAsync("-f", format, path);
 
-        BlockException error = Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: true));
+        BlockException error = Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: true));
 
         Assert.StartsWith(
             $"Cannot open '{path}': qemu-io (process {holder.Id}) has it open for writing, so its content can't be trusted.",
@@ -124,7 +124,7 @@ public sealed class QemuLockTests : IDisposable
         using Process holder = await HoldAsync("-r", "-f", format, path);
 
         LocalFile.Open(path, isReadOnly: true).Dispose();
-        Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: false));
+        Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: false));
         await EndAsync(holder);
     }
 
@@ -141,8 +141,8 @@ public sealed class QemuLockTests : IDisposable
         BlockException error;
         try
         {
-            Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: true));
-            error = Refusals.Throws(BlockErrorKind.InUse, () => LocalFile.Open(path, isReadOnly: false));
+            Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: true));
+            error = Refusals.Throws(BlockErrors.InUse, () => LocalFile.Open(path, isReadOnly: false));
         }
         finally
         {

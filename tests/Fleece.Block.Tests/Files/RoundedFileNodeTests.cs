@@ -116,7 +116,7 @@ public sealed class RoundedFileNodeTests : IDisposable
         BlockException error = await Assert.ThrowsAsync<BlockException>(async () =>
             await node.ReadAsync(DiskBytes - 512, new byte[512], CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.Truncated, error.Kind);
+        Assert.Equal(BlockErrors.Truncated, error.Kind);
     }
 
     private FileNode Open(bool isReadOnly) => FileNode.Over(LocalFile.Open(_path, isReadOnly), sectorBytes: 512);

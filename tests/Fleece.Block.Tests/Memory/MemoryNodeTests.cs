@@ -40,7 +40,7 @@ public sealed class MemoryNodeTests
     [InlineData(MemoryNode.MaximumLengthBytes + 1)]
     [InlineData(long.MaxValue)]
     public void A_length_out_of_bounds_is_refused(long lengthBytes) => Assert.Equal(
-        BlockErrorKind.InvalidArgument, Assert.Throws<BlockException>(() => new MemoryNode(lengthBytes)).Kind);
+        BlockErrors.InvalidArgument, Assert.Throws<BlockException>(() => new MemoryNode(lengthBytes)).Kind);
 
     [Fact]
     public async Task Discarding_everything_frees_every_page_and_the_partial_last_one()
@@ -85,7 +85,7 @@ public sealed class MemoryNodeTests
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await node.ReadAsync(0, new byte[1], CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.Closed, exception.Kind);
+        Assert.Equal(BlockErrors.Closed, exception.Kind);
         Assert.Equal(0, node.AllocatedBytes);
     }
 }

@@ -97,7 +97,7 @@ public sealed class BitmapSessionTests
         Disk disk = await MakeAsync(rig);
         Session session = await Rig.StartAsync(disk, Nightly);
         await DiskBitmapsTests.WriteAsync(disk, 9);
-        session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "Temp is full."));
+        session.Point.Break(new BlockException(BlockErrors.NoSpace, "Temp is full."));
 
         await session.StopAsync(isSuccess: true);
 
@@ -167,7 +167,7 @@ public sealed class BitmapSessionTests
 
         Assert.Equal(BitmapState.Disabled, disk.Bitmaps.Find("daily").State);
         Assert.Equal([5], DiskBitmapsTests.Units(disk.Bitmaps.Find("daily")));
-        await DiskBitmapsTests.RefusesAsync(BlockErrorKind.InvalidArgument, () => Rig.StartAsync(disk, Nightly));
+        await DiskBitmapsTests.RefusesAsync(BlockErrors.InvalidArgument, () => Rig.StartAsync(disk, Nightly));
     }
 
     [Fact]
@@ -179,12 +179,12 @@ public sealed class BitmapSessionTests
 
         foreach (string name in (string[])["daily", "daily2"])
         {
-            await DiskBitmapsTests.RefusesAsync(BlockErrorKind.BitmapBusy, () => disk.Bitmaps.RemoveAsync(name).AsTask());
-            await DiskBitmapsTests.RefusesAsync(BlockErrorKind.BitmapBusy, () => disk.Bitmaps.ClearAsync(name).AsTask());
-            await DiskBitmapsTests.RefusesAsync(BlockErrorKind.BitmapBusy, () => disk.Bitmaps.DisableAsync(name).AsTask());
-            await DiskBitmapsTests.RefusesAsync(BlockErrorKind.BitmapBusy, () => disk.Bitmaps.MergeAsync(name, [name]).AsTask());
+            await DiskBitmapsTests.RefusesAsync(DiskErrors.BitmapBusy, () => disk.Bitmaps.RemoveAsync(name).AsTask());
+            await DiskBitmapsTests.RefusesAsync(DiskErrors.BitmapBusy, () => disk.Bitmaps.ClearAsync(name).AsTask());
+            await DiskBitmapsTests.RefusesAsync(DiskErrors.BitmapBusy, () => disk.Bitmaps.DisableAsync(name).AsTask());
+            await DiskBitmapsTests.RefusesAsync(DiskErrors.BitmapBusy, () => disk.Bitmaps.MergeAsync(name, [name]).AsTask());
             await DiskBitmapsTests.RefusesAsync(
-                BlockErrorKind.BitmapBusy, () => Rig.StartAsync(disk, new SessionOptions { Name = "other", Bitmap = name }));
+                DiskErrors.BitmapBusy, () => Rig.StartAsync(disk, new SessionOptions { Name = "other", Bitmap = name }));
         }
     }
 
@@ -195,7 +195,7 @@ public sealed class BitmapSessionTests
         Disk a = await MakeAsync(rig);
         Disk b = await rig.AddDiskAsync("zz", SizeBytes);
 
-        await DiskBitmapsTests.RefusesAsync(BlockErrorKind.BitmapUnknown, async () => await Session.StartAsync([a, b], Nightly));
+        await DiskBitmapsTests.RefusesAsync(DiskErrors.BitmapUnknown, async () => await Session.StartAsync([a, b], Nightly));
         await DiskBitmapsTests.WriteAsync(a, 9);
 
         Bitmap daily = Assert.Single(a.Bitmaps.All);
@@ -210,7 +210,7 @@ public sealed class BitmapSessionTests
         Disk disk = await MakeAsync(rig);
 
         await DiskBitmapsTests.RefusesAsync(
-            BlockErrorKind.InvalidArgument, () => Rig.StartAsync(disk, Nightly with { Ranges = [new BlockRange(0, G)] }));
+            BlockErrors.InvalidArgument, () => Rig.StartAsync(disk, Nightly with { Ranges = [new BlockRange(0, G)] }));
     }
 
     // A writer numbers its writes, each to a unit of its own, first on disk a and then on disk b. At one common instant every write

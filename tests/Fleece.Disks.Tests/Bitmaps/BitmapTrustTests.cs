@@ -126,9 +126,9 @@ public sealed class BitmapTrustTests
         await disk.Bitmaps.CreateAsync("good");
 
         await DiskBitmapsTests.RefusesAsync(
-            BlockErrorKind.BitmapUntrusted, () => Rig.StartAsync(disk, new SessionOptions { Bitmap = "daily", NextBitmap = "next" }));
+            DiskErrors.BitmapUntrusted, () => Rig.StartAsync(disk, new SessionOptions { Bitmap = "daily", NextBitmap = "next" }));
         await DiskBitmapsTests.RefusesAsync(
-            BlockErrorKind.BitmapUntrusted, () => disk.Bitmaps.MergeAsync("good", ["daily"]).AsTask());
+            DiskErrors.BitmapUntrusted, () => disk.Bitmaps.MergeAsync("good", ["daily"]).AsTask());
 
         Assert.Empty(disk.Sessions);
         Assert.Equal(["daily", "good"], disk.Bitmaps.All.Select(bitmap => bitmap.Name));
@@ -150,9 +150,9 @@ public sealed class BitmapTrustTests
         disk = await rig.OpenAsync(disk.Path);
 
         Assert.Contains("delete the file", Assert.Single(disk.Bitmaps.Notes), StringComparison.Ordinal);
-        Assert.Equal(BlockErrorKind.BitmapStoreUnusable, Assert.Throws<BlockException>(() => disk.Bitmaps.All).Kind);
+        Assert.Equal(DiskErrors.BitmapStoreUnusable, Assert.Throws<BlockException>(() => disk.Bitmaps.All).Kind);
         await DiskBitmapsTests.RefusesAsync(
-            BlockErrorKind.BitmapStoreUnusable, () => disk.Bitmaps.CreateAsync("daily").AsTask());
+            DiskErrors.BitmapStoreUnusable, () => disk.Bitmaps.CreateAsync("daily").AsTask());
         await DiskBitmapsTests.WriteAsync(disk, 1);
         await disk.DisposeAsync();
         Assert.Equal(sidecar, await File.ReadAllBytesAsync(Sidecar.PathFor(disk.Path)));
@@ -192,6 +192,6 @@ public sealed class BitmapTrustTests
         Assert.Equal((BitmapState.Untrusted, 0), (bitmap.State, bitmap.DirtyBytes));
         Assert.Contains(reason, bitmap.Reason, StringComparison.Ordinal);
         Assert.Contains(reason, Assert.Single(disk.Bitmaps.Notes), StringComparison.Ordinal);
-        Assert.Equal(BlockErrorKind.BitmapUntrusted, Assert.Throws<BlockException>(() => bitmap.GetDirtyRanges()).Kind);
+        Assert.Equal(DiskErrors.BitmapUntrusted, Assert.Throws<BlockException>(() => bitmap.GetDirtyRanges()).Kind);
     }
 }

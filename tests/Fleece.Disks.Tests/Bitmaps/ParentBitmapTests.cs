@@ -84,7 +84,7 @@ public sealed class ParentBitmapTests : IAsyncDisposable
 
         Assert.Equal([3, 10, 20], DiskBitmapsTests.Units(disk.Bitmaps.Find("all")));
         Assert.Equal(
-            BlockErrorKind.Denied,
+            BlockErrors.Denied,
             (await Assert.ThrowsAsync<BlockException>(() => session.Snapshot.ReadAsync(0, new byte[512]).AsTask())).Kind);
     }
 
@@ -115,7 +115,7 @@ public sealed class ParentBitmapTests : IAsyncDisposable
         Assert.Equal(BitmapState.Untrusted, bitmap.State);
         Assert.Contains("ended without closing", bitmap.Reason, StringComparison.Ordinal);
         Assert.Equal(
-            BlockErrorKind.BitmapUntrusted,
+            DiskErrors.BitmapUntrusted,
             (await Assert.ThrowsAsync<BlockException>(() => MergeIntoNewAsync(disk))).Kind);
     }
 
@@ -132,7 +132,7 @@ public sealed class ParentBitmapTests : IAsyncDisposable
 
         Assert.All([clearing, pinning], refusal =>
         {
-            Assert.Equal(BlockErrorKind.BitmapOfParent, refusal.Kind);
+            Assert.Equal(DiskErrors.BitmapOfParent, refusal.Kind);
             Assert.Contains("can't be trusted", refusal.Message, StringComparison.Ordinal);
             Assert.Contains("changed without it", refusal.Message, StringComparison.Ordinal);
             Assert.DoesNotContain("Merge-FleeceBitmap", refusal.Message, StringComparison.Ordinal);
@@ -172,7 +172,7 @@ public sealed class ParentBitmapTests : IAsyncDisposable
     private static async Task RefusedAsync(Func<Task> change)
     {
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(change);
-        Assert.Equal(BlockErrorKind.BitmapOfParent, refusal.Kind);
+        Assert.Equal(DiskErrors.BitmapOfParent, refusal.Kind);
         Assert.Contains("New-FleeceBitmap", refusal.Message, StringComparison.Ordinal);
     }
 

@@ -247,7 +247,7 @@ public sealed class Qcow2BitmapTests : IAsyncDisposable
             }
             catch (BlockException e)
             {
-                Assert.True(e.Kind is BlockErrorKind.Corrupt or BlockErrorKind.Unsupported, e.Message);
+                Assert.True(e.Kind is ImageErrors.Corrupt or BlockErrors.Unsupported, e.Message);
             }
 
             await File.WriteAllBytesAsync(ImagePath, bad);

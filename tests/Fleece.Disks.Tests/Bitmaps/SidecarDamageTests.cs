@@ -200,7 +200,7 @@ public sealed class SidecarDamageTests
         await WriteAsync(disk, 1);
 
         Assert.Contains("a newer Fleece", Assert.Single(disk.Bitmaps.Notes), StringComparison.Ordinal);
-        Assert.Equal(BlockErrorKind.BitmapStoreUnusable, Assert.Throws<BlockException>(() => disk.Bitmaps.All).Kind);
+        Assert.Equal(DiskErrors.BitmapStoreUnusable, Assert.Throws<BlockException>(() => disk.Bitmaps.All).Kind);
         await disk.DisposeAsync();
         Assert.Equal(sidecar, await File.ReadAllBytesAsync(Sidecar.PathFor(disk.Path)));
     }

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Disks;
 using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Fuzz.Images;
 using Fleece.TestKit;
@@ -77,7 +78,7 @@ internal sealed class SidecarTarget(bool isMended) : FuzzTarget
                 }
             }
         }
-        catch (BlockException refusal) when (refusal.Kind == BlockErrorKind.BitmapStoreUnusable)
+        catch (BlockException refusal) when (refusal.Kind == DiskErrors.BitmapStoreUnusable)
         {
             return default;
         }

@@ -21,13 +21,13 @@ internal sealed class ImageTarget : FuzzTarget
     private const int SampleBytes = 4096;
     private const int SampleCount = 24;
 
-    private static readonly BlockErrorKind[] Refusals =
+    private static readonly string[] Refusals =
     [
-        BlockErrorKind.WrongFormat, BlockErrorKind.Corrupt, BlockErrorKind.Truncated, BlockErrorKind.Unsupported,
-        BlockErrorKind.EmptyImage, BlockErrorKind.BadImageSize,
+        ImageErrors.WrongFormat, ImageErrors.Corrupt, BlockErrors.Truncated, BlockErrors.Unsupported,
+        ImageErrors.EmptyImage, ImageErrors.BadImageSize,
 
         // A parent that is not there, is none, or may not be read.
-        BlockErrorKind.NotFound, BlockErrorKind.NotAFile, BlockErrorKind.PermissionDenied, BlockErrorKind.InvalidArgument,
+        BlockErrors.NotFound, BlockErrors.NotAFile, BlockErrors.PermissionDenied, BlockErrors.InvalidArgument,
     ];
 
     // A place for chains to begin at, with the parent of the corpus. It is no image itself.
@@ -138,10 +138,10 @@ internal sealed class ImageTarget : FuzzTarget
                 $"What it finds clean ({report.IsClean}) is not what its findings say.");
             return report;
         }
-        catch (BlockException refusal) when (Deserves(refusal) || (!file.IsReadOnly && refusal.Kind == BlockErrorKind.NoSpace))
+        catch (BlockException refusal) when (Deserves(refusal) || (!file.IsReadOnly && refusal.Kind == BlockErrors.NoSpace))
         {
             Require(
-                refusal.Kind == BlockErrorKind.NoSpace || !file.IsChanged, $"It was refused after it was changed: {refusal.Message}");
+                refusal.Kind == BlockErrors.NoSpace || !file.IsChanged, $"It was refused after it was changed: {refusal.Message}");
             return null;
         }
     }
@@ -180,7 +180,7 @@ internal sealed class ImageTarget : FuzzTarget
         {
             node = Open(file);
         }
-        catch (BlockException refusal) when (Deserves(refusal) || (!isReadOnly && refusal.Kind == BlockErrorKind.NoSpace))
+        catch (BlockException refusal) when (Deserves(refusal) || (!isReadOnly && refusal.Kind == BlockErrors.NoSpace))
         {
             return null;
         }
@@ -309,7 +309,7 @@ internal sealed class ImageTarget : FuzzTarget
             await node.DisposeAsync().ConfigureAwait(false);
             return true;
         }
-        catch (BlockException refusal) when (Deserves(refusal) || refusal.Kind == BlockErrorKind.NoSpace)
+        catch (BlockException refusal) when (Deserves(refusal) || refusal.Kind == BlockErrors.NoSpace)
         {
             await CloseAsync(node).ConfigureAwait(false);
             return false;
@@ -322,7 +322,7 @@ internal sealed class ImageTarget : FuzzTarget
         {
             await node.DisposeAsync().ConfigureAwait(false);
         }
-        catch (BlockException failure) when (Deserves(failure) || failure.Kind == BlockErrorKind.NoSpace)
+        catch (BlockException failure) when (Deserves(failure) || failure.Kind == BlockErrors.NoSpace)
         {
             return;
         }

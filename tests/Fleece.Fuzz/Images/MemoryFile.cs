@@ -124,7 +124,7 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
     {
         if (lengthBytes > MaximumBytes)
         {
-            throw new BlockException(BlockErrorKind.NoSpace, $"The memory file ends at {MaximumBytes} bytes.", path);
+            throw new BlockException(BlockErrors.NoSpace, $"The memory file ends at {MaximumBytes} bytes.", path);
         }
 
         _lengthBytes = (int)Math.Max(_lengthBytes, lengthBytes);

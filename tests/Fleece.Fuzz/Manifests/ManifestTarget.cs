@@ -2,6 +2,7 @@
 using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text;
+using Fleece.Backups;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Restoring;
 using Fleece.Block;
@@ -28,14 +29,14 @@ internal sealed class ManifestTarget : FuzzTarget
 
     private static readonly string[] Repositories = ["sealed", "unsealed"];
 
-    private static readonly BlockErrorKind[] Refusals =
+    private static readonly string[] Refusals =
     [
-        BlockErrorKind.ManifestInvalid, BlockErrorKind.BackupChainBroken, BlockErrorKind.BackupDigestMismatch,
-        BlockErrorKind.BackupUnknown,
+        BackupErrors.ManifestInvalid, BackupErrors.BackupChainBroken, BackupErrors.BackupDigestMismatch,
+        BackupErrors.BackupUnknown,
 
         // An image of the format that the manifest names is not there, or the file is none.
-        BlockErrorKind.NotFound, BlockErrorKind.WrongFormat, BlockErrorKind.Corrupt, BlockErrorKind.Truncated,
-        BlockErrorKind.Unsupported, BlockErrorKind.BadImageSize,
+        BlockErrors.NotFound, ImageErrors.WrongFormat, ImageErrors.Corrupt, BlockErrors.Truncated,
+        BlockErrors.Unsupported, ImageErrors.BadImageSize,
     ];
 
     private static readonly Lazy<TempFolder> Folder = new(() =>

@@ -2,6 +2,7 @@
 using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Disks.Storage;
+using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 using Fleece.TestKit;
@@ -17,15 +18,15 @@ internal sealed class ClientTarget : FuzzTarget
 {
     private const int TalkBytes = 8192;
 
-    private static readonly BlockErrorKind[] Refusals =
+    private static readonly string[] Refusals =
     [
-        BlockErrorKind.ProtocolViolated, BlockErrorKind.ConnectionLost, BlockErrorKind.ConnectFailed, BlockErrorKind.TlsFailed,
-        BlockErrorKind.ExportUnknown, BlockErrorKind.EmptyImage, BlockErrorKind.BadImageSize, BlockErrorKind.Unsupported,
-        BlockErrorKind.PermissionDenied, BlockErrorKind.ReadOnly, BlockErrorKind.OutOfRange, BlockErrorKind.Misaligned,
+        NbdErrors.ProtocolViolated, NbdErrors.ConnectionLost, NbdErrors.ConnectFailed, NbdErrors.TlsFailed,
+        NbdErrors.ExportUnknown, ImageErrors.EmptyImage, ImageErrors.BadImageSize, BlockErrors.Unsupported,
+        BlockErrors.PermissionDenied, BlockErrors.ReadOnly, BlockErrors.OutOfRange, BlockErrors.Misaligned,
 
         // What a server may answer to a request (docs/errors.md).
-        BlockErrorKind.Denied, BlockErrorKind.NoSpace, BlockErrorKind.Closed, BlockErrorKind.IoFailed,
-        BlockErrorKind.InvalidArgument,
+        BlockErrors.Denied, BlockErrors.NoSpace, BlockErrors.Closed, BlockErrors.IoFailed,
+        BlockErrors.InvalidArgument,
     ];
 
     /// <inheritdoc/>

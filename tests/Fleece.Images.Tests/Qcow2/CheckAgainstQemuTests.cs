@@ -125,7 +125,7 @@ public sealed class CheckAgainstQemuTests : IDisposable
             ImageReport report = await CheckAsync(path, ImageRepair.None);
             return (report.CorruptionCount != 0 ? Corrupt : report.LeakCount != 0 ? Leaking : Clean, report);
         }
-        catch (BlockException refusal) when (refusal.Kind is BlockErrorKind.Corrupt or BlockErrorKind.Unsupported)
+        catch (BlockException refusal) when (refusal.Kind is ImageErrors.Corrupt or BlockErrors.Unsupported)
         {
             return (1, null);
         }

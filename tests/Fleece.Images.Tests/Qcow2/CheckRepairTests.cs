@@ -105,7 +105,7 @@ public sealed class CheckRepairTests
         dirty[l1 + 7] |= 1;
         MemoryContainer damaged = new(dirty);
         BlockException refusal = Assert.Throws<BlockException>(() => Qcow2Check.RebuildRefcounts(damaged));
-        Assert.Equal((BlockErrorKind.Corrupt, 0), (refusal.Kind, damaged.ChangeCount));
+        Assert.Equal((ImageErrors.Corrupt, 0), (refusal.Kind, damaged.ChangeCount));
     }
 
     [Fact]
@@ -194,7 +194,7 @@ public sealed class CheckRepairTests
             {
                 await node.ReadAsync(at, cluster, CancellationToken.None);
             }
-            catch (BlockException failure) when (failure.Kind == BlockErrorKind.Corrupt)
+            catch (BlockException failure) when (failure.Kind == ImageErrors.Corrupt)
             {
                 cluster.Span.Fill(0xEE);
             }

@@ -119,7 +119,7 @@ public sealed class CompressionCodecTests : IDisposable
         object failure = ZstdCodec.Load(Path.Combine(_folder.Path, "ZstdSharp.dll"));
         BlockException error = ZstdCodec.Missing("vm.qcow2", Assert.IsType<FileNotFoundException>(failure));
 
-        Assert.Equal(BlockErrorKind.Unsupported, error.Kind);
+        Assert.Equal(BlockErrors.Unsupported, error.Kind);
         Assert.Contains(ZstdLibrary.ExpectedPath, error.Message, StringComparison.Ordinal);
         Assert.Contains("vm.qcow2", error.Message, StringComparison.Ordinal);
     }

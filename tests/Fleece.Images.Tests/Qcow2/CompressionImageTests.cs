@@ -156,10 +156,10 @@ public sealed class CompressionImageTests : IDisposable
 
         await using IBlockNode damaged = await OpenAsync(path, null);
         BlockException whole = await Images.FailsAsync(
-            BlockErrorKind.Corrupt, () => damaged.ReadAsync(0, new byte[65536], CancellationToken.None).AsTask());
+            ImageErrors.Corrupt, () => damaged.ReadAsync(0, new byte[65536], CancellationToken.None).AsTask());
         Assert.Equal(0, whole.OffsetBytes);
         BlockException part = await Images.FailsAsync(
-            BlockErrorKind.Corrupt, () => damaged.ReadAsync(8192, new byte[512], CancellationToken.None).AsTask());
+            ImageErrors.Corrupt, () => damaged.ReadAsync(8192, new byte[512], CancellationToken.None).AsTask());
         Assert.Equal(8192, part.OffsetBytes);
         Assert.DoesNotContain("Test-FleeceImage", part.Message, StringComparison.Ordinal);
         Assert.Contains("from a backup", part.Message, StringComparison.Ordinal);
@@ -174,7 +174,7 @@ public sealed class CompressionImageTests : IDisposable
         string path = await CreateAsync(ImageCompression.Zstd, 3, 65536, 16, false);
 
         BlockException refusal = await Images.FailsAsync(
-            BlockErrorKind.InvalidArgument, async () => await OpenAsync(path, ImageCompression.Zlib));
+            BlockErrors.InvalidArgument, async () => await OpenAsync(path, ImageCompression.Zlib));
 
         Assert.Contains("Zstd", refusal.Message, StringComparison.Ordinal);
     }

@@ -76,7 +76,7 @@ public sealed class Qcow2ExtensionTests : IDisposable
         BlockException failure = Assert.Throws<BlockException>(
             () => node.Metadata.Header.SetExtension(Own, new byte[ClusterBytes]));
 
-        Assert.Equal(BlockErrorKind.InvalidArgument, failure.Kind);
+        Assert.Equal(BlockErrors.InvalidArgument, failure.Kind);
         Assert.Equal(0, container.ChangeCount);
     }
 

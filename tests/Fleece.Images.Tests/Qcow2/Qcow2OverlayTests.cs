@@ -144,7 +144,7 @@ public sealed class Qcow2OverlayTests : IDisposable
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
 
-        Assert.Equal(BlockErrorKind.Unsupported, failure.Kind);
+        Assert.Equal(BlockErrors.Unsupported, failure.Kind);
         Assert.Contains(part, failure.Message, StringComparison.Ordinal);
     }
 
@@ -194,7 +194,7 @@ public sealed class Qcow2OverlayTests : IDisposable
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
 
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains("'raw'", failure.Message, StringComparison.Ordinal);
     }
 
@@ -235,7 +235,7 @@ public sealed class Qcow2OverlayTests : IDisposable
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
 
-        Assert.Equal(BlockErrorKind.Unsupported, failure.Kind);
+        Assert.Equal(BlockErrors.Unsupported, failure.Kind);
         Assert.Contains("qemu-img rebase -u", failure.Message, StringComparison.Ordinal);
         Assert.Contains("-F", failure.Message, StringComparison.Ordinal);
         Assert.Null((await Image.GetInfoAsync(path, null, CancellationToken.None)).ParentFormat);
@@ -250,7 +250,7 @@ public sealed class Qcow2OverlayTests : IDisposable
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(_folder.File("top.qcow2")));
 
-        Assert.Equal(BlockErrorKind.NotFound, failure.Kind);
+        Assert.Equal(BlockErrors.NotFound, failure.Kind);
         Assert.Contains(_folder.File("base.raw"), failure.Message, StringComparison.Ordinal);
     }
 
@@ -267,7 +267,7 @@ public sealed class Qcow2OverlayTests : IDisposable
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
 
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains("loop", failure.Message, StringComparison.Ordinal);
     }
 

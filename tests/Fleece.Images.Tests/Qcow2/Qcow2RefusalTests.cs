@@ -18,44 +18,44 @@ public sealed class Qcow2RefusalTests
 
     // Goal: each bad field is refused by its kind, and the message names it. Method: one field of a good image changed.
     [Theory]
-    [InlineData(4, 4, 4UL, BlockErrorKind.Unsupported, "version is 4")]
-    [InlineData(8, 8, 0x2000UL, BlockErrorKind.Corrupt, "backing_file_offset is 8192")]
-    [InlineData(8, 8, 8UL, BlockErrorKind.Corrupt, "backing_file_offset is 8,")]
-    [InlineData(20, 4, 8UL, BlockErrorKind.Corrupt, "cluster_bits is 8")]
-    [InlineData(20, 4, 22UL, BlockErrorKind.Corrupt, "cluster_bits is 22")]
-    [InlineData(20, 4, 0xffffffffUL, BlockErrorKind.Corrupt, "cluster_bits")]
-    [InlineData(24, 8, 0UL, BlockErrorKind.EmptyImage, "size is 0")]
-    [InlineData(24, 8, 1000UL, BlockErrorKind.BadImageSize, "1000 bytes")]
-    [InlineData(24, 8, 0x7fff_ffff_ffff_fe00UL, BlockErrorKind.Corrupt, "l1_size")]
-    [InlineData(24, 8, ulong.MaxValue, BlockErrorKind.Corrupt, "size is")]
-    [InlineData(32, 4, 1UL, BlockErrorKind.Unsupported, "encrypted")]
-    [InlineData(32, 4, 2UL, BlockErrorKind.Unsupported, "encrypted")]
-    [InlineData(36, 4, 0UL, BlockErrorKind.Corrupt, "l1_size is 0")]
-    [InlineData(36, 4, 0xffffffffUL, BlockErrorKind.Corrupt, "l1_size")]
-    [InlineData(36, 4, 0x3fffffUL, BlockErrorKind.Truncated, "l1_table_offset")]
-    [InlineData(40, 8, 0UL, BlockErrorKind.Corrupt, "l1_table_offset")]
-    [InlineData(40, 8, 1UL, BlockErrorKind.Corrupt, "l1_table_offset is 1,")]
-    [InlineData(40, 8, 0x10000000UL, BlockErrorKind.Truncated, "l1_table_offset")]
-    [InlineData(40, 8, 0x7ffffffffffff000UL, BlockErrorKind.Corrupt, "l1_table_offset")]
-    [InlineData(48, 8, 0UL, BlockErrorKind.Corrupt, "refcount_table_offset")]
-    [InlineData(48, 8, 0x10000000UL, BlockErrorKind.Truncated, "refcount_table_offset")]
-    [InlineData(56, 4, 0UL, BlockErrorKind.Corrupt, "refcount_table_clusters is 0")]
-    [InlineData(56, 4, 0xffffffffUL, BlockErrorKind.Corrupt, "refcount_table_clusters")]
-    [InlineData(56, 4, 1000UL, BlockErrorKind.Truncated, "refcount_table_offset")]
-    [InlineData(60, 4, 0xffffffffUL, BlockErrorKind.Corrupt, "nb_snapshots")]
-    [InlineData(60, 4, 3UL, BlockErrorKind.Corrupt, "snapshot 0's")]
-    [InlineData(64, 8, ulong.MaxValue, BlockErrorKind.Corrupt, "snapshots_offset")]
-    [InlineData(72, 8, 2UL, BlockErrorKind.Corrupt, "marked corrupt")]
-    [InlineData(72, 8, 4UL, BlockErrorKind.Unsupported, "external data file")]
-    [InlineData(72, 8, 8UL, BlockErrorKind.Corrupt, "compression_type is 0")]
-    [InlineData(104, 1, 1UL, BlockErrorKind.Corrupt, "compression_type is 1")]
-    [InlineData(72, 8, 16UL, BlockErrorKind.Corrupt, "cluster_bits is 12, with extended L2")]
-    [InlineData(72, 8, 32UL, BlockErrorKind.Unsupported, "feature bit 5")]
-    [InlineData(72, 8, 1UL << 63, BlockErrorKind.Unsupported, "feature bit 63")]
-    [InlineData(96, 4, 7UL, BlockErrorKind.Corrupt, "refcount_order is 7")]
-    [InlineData(100, 4, 72UL, BlockErrorKind.Corrupt, "header_length is 72")]
-    [InlineData(100, 4, 0xffffffffUL, BlockErrorKind.Corrupt, "header_length")]
-    public void A_bad_header_field_is_refused_by_name(int at, int width, ulong value, BlockErrorKind kind, string part)
+    [InlineData(4, 4, 4UL, BlockErrors.Unsupported, "version is 4")]
+    [InlineData(8, 8, 0x2000UL, ImageErrors.Corrupt, "backing_file_offset is 8192")]
+    [InlineData(8, 8, 8UL, ImageErrors.Corrupt, "backing_file_offset is 8,")]
+    [InlineData(20, 4, 8UL, ImageErrors.Corrupt, "cluster_bits is 8")]
+    [InlineData(20, 4, 22UL, ImageErrors.Corrupt, "cluster_bits is 22")]
+    [InlineData(20, 4, 0xffffffffUL, ImageErrors.Corrupt, "cluster_bits")]
+    [InlineData(24, 8, 0UL, ImageErrors.EmptyImage, "size is 0")]
+    [InlineData(24, 8, 1000UL, ImageErrors.BadImageSize, "1000 bytes")]
+    [InlineData(24, 8, 0x7fff_ffff_ffff_fe00UL, ImageErrors.Corrupt, "l1_size")]
+    [InlineData(24, 8, ulong.MaxValue, ImageErrors.Corrupt, "size is")]
+    [InlineData(32, 4, 1UL, BlockErrors.Unsupported, "encrypted")]
+    [InlineData(32, 4, 2UL, BlockErrors.Unsupported, "encrypted")]
+    [InlineData(36, 4, 0UL, ImageErrors.Corrupt, "l1_size is 0")]
+    [InlineData(36, 4, 0xffffffffUL, ImageErrors.Corrupt, "l1_size")]
+    [InlineData(36, 4, 0x3fffffUL, BlockErrors.Truncated, "l1_table_offset")]
+    [InlineData(40, 8, 0UL, ImageErrors.Corrupt, "l1_table_offset")]
+    [InlineData(40, 8, 1UL, ImageErrors.Corrupt, "l1_table_offset is 1,")]
+    [InlineData(40, 8, 0x10000000UL, BlockErrors.Truncated, "l1_table_offset")]
+    [InlineData(40, 8, 0x7ffffffffffff000UL, ImageErrors.Corrupt, "l1_table_offset")]
+    [InlineData(48, 8, 0UL, ImageErrors.Corrupt, "refcount_table_offset")]
+    [InlineData(48, 8, 0x10000000UL, BlockErrors.Truncated, "refcount_table_offset")]
+    [InlineData(56, 4, 0UL, ImageErrors.Corrupt, "refcount_table_clusters is 0")]
+    [InlineData(56, 4, 0xffffffffUL, ImageErrors.Corrupt, "refcount_table_clusters")]
+    [InlineData(56, 4, 1000UL, BlockErrors.Truncated, "refcount_table_offset")]
+    [InlineData(60, 4, 0xffffffffUL, ImageErrors.Corrupt, "nb_snapshots")]
+    [InlineData(60, 4, 3UL, ImageErrors.Corrupt, "snapshot 0's")]
+    [InlineData(64, 8, ulong.MaxValue, ImageErrors.Corrupt, "snapshots_offset")]
+    [InlineData(72, 8, 2UL, ImageErrors.Corrupt, "marked corrupt")]
+    [InlineData(72, 8, 4UL, BlockErrors.Unsupported, "external data file")]
+    [InlineData(72, 8, 8UL, ImageErrors.Corrupt, "compression_type is 0")]
+    [InlineData(104, 1, 1UL, ImageErrors.Corrupt, "compression_type is 1")]
+    [InlineData(72, 8, 16UL, ImageErrors.Corrupt, "cluster_bits is 12, with extended L2")]
+    [InlineData(72, 8, 32UL, BlockErrors.Unsupported, "feature bit 5")]
+    [InlineData(72, 8, 1UL << 63, BlockErrors.Unsupported, "feature bit 63")]
+    [InlineData(96, 4, 7UL, ImageErrors.Corrupt, "refcount_order is 7")]
+    [InlineData(100, 4, 72UL, ImageErrors.Corrupt, "header_length is 72")]
+    [InlineData(100, 4, 0xffffffffUL, ImageErrors.Corrupt, "header_length")]
+    public void A_bad_header_field_is_refused_by_name(int at, int width, ulong value, string kind, string part)
     {
         byte[] image = Images.Empty(SizeBytes, ClusterBytes);
         Put(image, at, width, value);
@@ -85,7 +85,7 @@ public sealed class Qcow2RefusalTests
 
         BlockException failure = OpenFails(image);
 
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains($"snapshot 0's L1 table offset is {offsetBytes}", failure.Message, StringComparison.Ordinal);
     }
 
@@ -142,7 +142,7 @@ public sealed class Qcow2RefusalTests
 
         BlockException failure = OpenFails(image);
 
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains("Test-FleeceImage", failure.Message, StringComparison.Ordinal);
     }
 
@@ -161,7 +161,7 @@ public sealed class Qcow2RefusalTests
         foreach (int cluster in new[] { 0, 1, 5 })
         {
             BlockException failure = await Images.FailsAsync(
-                BlockErrorKind.Corrupt,
+                ImageErrors.Corrupt,
                 () => node.WriteAsync(cluster * ClusterBytes, data, WriteFlags.None, CancellationToken.None).AsTask());
             Assert.Contains("has refcount 0", failure.Message, StringComparison.Ordinal);
         }
@@ -200,7 +200,7 @@ public sealed class Qcow2RefusalTests
 
         BlockException failure = OpenFails(image);
 
-        Assert.Equal(BlockErrorKind.Unsupported, failure.Kind);
+        Assert.Equal(BlockErrors.Unsupported, failure.Kind);
         Assert.Contains("bit 40 ('teleport?ation')", failure.Message, StringComparison.Ordinal);
     }
 
@@ -213,7 +213,7 @@ public sealed class Qcow2RefusalTests
     {
         byte[] image = Images.Empty(SizeBytes, ClusterBytes)[..lengthBytes];
 
-        Assert.Equal(BlockErrorKind.Truncated, OpenFails(image).Kind);
+        Assert.Equal(BlockErrors.Truncated, OpenFails(image).Kind);
     }
 
     [Theory]
@@ -227,7 +227,7 @@ public sealed class Qcow2RefusalTests
         byte[] image = Images.Empty(SizeBytes, ClusterBytes);
         Put(image, (int)Field(image, 40), 8, entry);
 
-        Assert.Equal(BlockErrorKind.Corrupt, OpenFails(image).Kind);
+        Assert.Equal(ImageErrors.Corrupt, OpenFails(image).Kind);
     }
 
     [Fact]
@@ -236,7 +236,7 @@ public sealed class Qcow2RefusalTests
         byte[] image = Images.Empty(SizeBytes, ClusterBytes);
         Put(image, ClusterBytes + 8, 8, 0x1000_0000);
 
-        Assert.Equal(BlockErrorKind.Corrupt, OpenFails(image).Kind);
+        Assert.Equal(ImageErrors.Corrupt, OpenFails(image).Kind);
     }
 
     // The entry of disk offset 0 is made bad; the cluster after it must stay usable.
@@ -257,14 +257,14 @@ public sealed class Qcow2RefusalTests
         await using (Qcow2Node node = Qcow2Node.Open(container))
         {
             await Images.FailsAsync(
-                BlockErrorKind.Corrupt, () => node.ReadAsync(0, data, CancellationToken.None).AsTask());
+                ImageErrors.Corrupt, () => node.ReadAsync(0, data, CancellationToken.None).AsTask());
             await Images.FailsAsync(
-                BlockErrorKind.Corrupt,
+                ImageErrors.Corrupt,
                 () => node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None).AsTask());
             await Images.FailsAsync(
-                BlockErrorKind.Corrupt, () => node.DiscardAsync(0, ClusterBytes, CancellationToken.None).AsTask());
+                ImageErrors.Corrupt, () => node.DiscardAsync(0, ClusterBytes, CancellationToken.None).AsTask());
             await Images.FailsAsync(
-                BlockErrorKind.Corrupt, () => node.GetStatusAsync(0, ClusterBytes, CancellationToken.None).AsTask());
+                ImageErrors.Corrupt, () => node.GetStatusAsync(0, ClusterBytes, CancellationToken.None).AsTask());
             Assert.Equal(0, container.WriteCount);
             await node.ReadAsync(ClusterBytes, data, CancellationToken.None);
             Assert.Equal(2, data[0]);
@@ -288,7 +288,7 @@ public sealed class Qcow2RefusalTests
         await using Qcow2Node node = Qcow2Node.Open(container);
 
         BlockException failure = await Images.FailsAsync(
-            BlockErrorKind.Corrupt, () => node.DiscardAsync(0, ClusterBytes, CancellationToken.None).AsTask());
+            ImageErrors.Corrupt, () => node.DiscardAsync(0, ClusterBytes, CancellationToken.None).AsTask());
 
         Assert.Contains($"refcount {refcount}", failure.Message, StringComparison.Ordinal);
         Assert.Equal(0, container.WriteCount);

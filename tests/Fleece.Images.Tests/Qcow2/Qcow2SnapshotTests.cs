@@ -86,7 +86,7 @@ public sealed class Qcow2SnapshotTests : IDisposable
         BlockException failure = Assert.Throws<BlockException>(
             () => Images.Open(path, new ImageOpenOptions { IsReadOnly = true, SnapshotName = "three" }));
 
-        Assert.Equal(BlockErrorKind.NotFound, failure.Kind);
+        Assert.Equal(BlockErrors.NotFound, failure.Kind);
         Assert.Contains("'one', 'two'", failure.Message, StringComparison.Ordinal);
     }
 

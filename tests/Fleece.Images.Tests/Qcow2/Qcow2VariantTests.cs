@@ -104,7 +104,7 @@ public sealed class Qcow2VariantTests : IDisposable
 
         BlockException failure = Assert.Throws<BlockException>(() => Images.Open(path));
 
-        Assert.Equal(BlockErrorKind.NotFound, failure.Kind);
+        Assert.Equal(BlockErrors.NotFound, failure.Kind);
         Assert.Contains("data.raw", failure.Message, StringComparison.Ordinal);
     }
 
@@ -121,7 +121,7 @@ public sealed class Qcow2VariantTests : IDisposable
         BlockException refusal = await Assert.ThrowsAsync<BlockException>(
             () => Image.GetInfoAsync(path, null, CancellationToken.None).AsTask());
 
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains("data?raw' has a null character at", failure.Message, StringComparison.Ordinal);
         Assert.Equal(failure.Message, refusal.Message);
     }
@@ -133,7 +133,7 @@ public sealed class Qcow2VariantTests : IDisposable
         string path = _folder.File("disk.qcow2");
 
         await Images.FailsAsync(
-            BlockErrorKind.AlreadyExists,
+            BlockErrors.AlreadyExists,
             () => Image.CreateAsync(path, New() with { DataFilePath = "data.raw" }).AsTask());
 
         Assert.False(File.Exists(path));
@@ -181,7 +181,7 @@ public sealed class Qcow2VariantTests : IDisposable
         {
             string path = _folder.NewFile(".qcow2");
             BlockException failure = await Images.FailsAsync(
-                BlockErrorKind.InvalidArgument, () => Image.CreateAsync(path, options).AsTask());
+                BlockErrors.InvalidArgument, () => Image.CreateAsync(path, options).AsTask());
             Assert.Contains(part, failure.Message, StringComparison.Ordinal);
             Assert.Empty(Directory.GetFiles(_folder.Path));
         }

@@ -22,7 +22,7 @@ public sealed class DataFileTests : IDisposable
     {
         MakeWithQemu(EvilPath, _folder.Victim);
 
-        BlockException refusal = await FailsAsync(BlockErrorKind.ReferenceRefused, new ImageOpenOptions { IsReadOnly = isReadOnly });
+        BlockException refusal = await FailsAsync(ImageErrors.ReferenceRefused, new ImageOpenOptions { IsReadOnly = isReadOnly });
 
         Assert.Contains(_folder.Victim, refusal.Message, StringComparison.Ordinal);
         Assert.Contains("-AllowOutsideDataFile", refusal.Message, StringComparison.Ordinal);
@@ -71,7 +71,7 @@ public sealed class DataFileTests : IDisposable
         string link = _folder.Upload("data.raw");
         File.CreateSymbolicLink(link, _folder.Victim);
         MakeWithQemu(EvilPath, link);
-        _ = await FailsAsync(BlockErrorKind.ReferenceRefused, new ImageOpenOptions());
+        _ = await FailsAsync(ImageErrors.ReferenceRefused, new ImageOpenOptions());
 
         StrangersFolder.Fill(_folder.Upload("real.raw"));
         File.Delete(link);
@@ -86,7 +86,7 @@ public sealed class DataFileTests : IDisposable
         Directory.CreateSymbolicLink(_folder.Upload("below"), _folder.Elsewhere);
         MakeWithQemu(EvilPath, _folder.Upload("below/victim"));
 
-        _ = await FailsAsync(BlockErrorKind.ReferenceRefused, new ImageOpenOptions());
+        _ = await FailsAsync(ImageErrors.ReferenceRefused, new ImageOpenOptions());
 
         _folder.CheckVictim();
     }
@@ -99,7 +99,7 @@ public sealed class DataFileTests : IDisposable
         string link = Path.Combine(_folder.Elsewhere, "link.qcow2");
         File.CreateSymbolicLink(link, EvilPath);
 
-        _ = await Images.FailsAsync(BlockErrorKind.ReferenceRefused, async () => await Image.OpenAsync(link));
+        _ = await Images.FailsAsync(ImageErrors.ReferenceRefused, async () => await Image.OpenAsync(link));
 
         string ownData = _folder.Upload("own.raw");
         MakeWithQemu(EvilPath, ownData);
@@ -116,7 +116,7 @@ public sealed class DataFileTests : IDisposable
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The paths are those of Linux.");
         MakeNaming(EvilPath, path);
 
-        _ = await FailsAsync(BlockErrorKind.ReferenceRefused, new ImageOpenOptions());
+        _ = await FailsAsync(ImageErrors.ReferenceRefused, new ImageOpenOptions());
     }
 
     [Fact]
@@ -125,7 +125,7 @@ public sealed class DataFileTests : IDisposable
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The path is that of Linux.");
         MakeNaming(EvilPath, "/dev/zero");
 
-        _ = await FailsAsync(BlockErrorKind.NotAFile, new ImageOpenOptions { AllowsOutsideDataFile = true });
+        _ = await FailsAsync(BlockErrors.NotAFile, new ImageOpenOptions { AllowsOutsideDataFile = true });
     }
 
     [Fact]
@@ -135,7 +135,7 @@ public sealed class DataFileTests : IDisposable
         _ = await Peer.RunAsync("mkfifo", pipe);
         MakeNaming(EvilPath, pipe);
 
-        _ = await FailsAsync(BlockErrorKind.NotAFile, new ImageOpenOptions());
+        _ = await FailsAsync(BlockErrors.NotAFile, new ImageOpenOptions());
     }
 
     // The text of the link is a path in the image's folder, and the file that it leads to has no path any more.
@@ -148,7 +148,7 @@ public sealed class DataFileTests : IDisposable
         File.Delete(data);
         MakeNaming(EvilPath, $"/proc/self/fd/{removed.SafeFileHandle.DangerousGetHandle()}");
 
-        _ = await FailsAsync(BlockErrorKind.ReferenceRefused, new ImageOpenOptions());
+        _ = await FailsAsync(ImageErrors.ReferenceRefused, new ImageOpenOptions());
     }
 
     [Fact]
@@ -164,7 +164,7 @@ public sealed class DataFileTests : IDisposable
         string far = _folder.Root.File("far.raw");
         StrangersFolder.Fill(far);
         MakeWithQemu(parent, far);
-        _ = await FailsAsync(BlockErrorKind.ReferenceRefused, new ImageOpenOptions { IsReadOnly = true });
+        _ = await FailsAsync(ImageErrors.ReferenceRefused, new ImageOpenOptions { IsReadOnly = true });
         (IBlockNode allowed, _) = await Image.OpenAsync(
             EvilPath, new ImageOpenOptions { IsReadOnly = true, AllowsOutsideDataFile = true });
         await allowed.DisposeAsync();
@@ -177,7 +177,7 @@ public sealed class DataFileTests : IDisposable
         string child = _folder.Upload("child.qcow2");
         ImageCreateOptions options = new() { Format = ImageFormat.Qcow2, ParentPath = EvilPath };
 
-        _ = await Images.FailsAsync(BlockErrorKind.ReferenceRefused, async () => await Image.CreateAsync(child, options));
+        _ = await Images.FailsAsync(ImageErrors.ReferenceRefused, async () => await Image.CreateAsync(child, options));
         Assert.False(File.Exists(child));
 
         await Image.CreateAsync(child, options with { AllowsOutsideDataFile = true });
@@ -188,15 +188,15 @@ public sealed class DataFileTests : IDisposable
     {
         MakeWithQemu(EvilPath, _folder.Upload("data.raw"));
 
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, EvilPath);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, EvilPath);
 
         BlockException contradiction = await FailsAsync(
-            BlockErrorKind.InvalidArgument,
+            BlockErrors.InvalidArgument,
             new ImageOpenOptions { Untrusted = UntrustedLimits.Default, AllowsOutsideDataFile = true });
         Assert.Contains("-AllowOutsideDataFile", contradiction.Message, StringComparison.Ordinal);
     }
 
-    private Task<BlockException> FailsAsync(BlockErrorKind kind, ImageOpenOptions options) =>
+    private Task<BlockException> FailsAsync(string kind, ImageOpenOptions options) =>
         Images.FailsAsync(kind, async () => await Image.OpenAsync(EvilPath, options));
 
     // QEMU empties the data file of a new image, so it is filled afterwards; then QEMU must find nothing wrong with the image.

@@ -33,7 +33,7 @@ public sealed class ParentTests : IDisposable
         Assert.Equal([_folder.Victim], files.Outside);
         Assert.Contains($"'{_folder.Victim}'", files.OutsideNote, StringComparison.Ordinal);
         Assert.Contains("-Untrusted", files.OutsideNote, StringComparison.Ordinal);
-        BlockException refusal = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, EvilPath);
+        BlockException refusal = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, EvilPath);
         Assert.Contains(_folder.Victim, refusal.Message, StringComparison.Ordinal);
     }
 
@@ -50,7 +50,7 @@ public sealed class ParentTests : IDisposable
         }
 
         Assert.Equal([parent], files.Outside);
-        BlockException refusal = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, child);
+        BlockException refusal = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, child);
         Assert.Contains(parent, refusal.Message, StringComparison.Ordinal);
     }
 
@@ -84,9 +84,9 @@ public sealed class ParentTests : IDisposable
             Assert.True(await StrangersFolder.ShowsVictimAsync(node));
         }
 
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, middle);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, middle);
         MakeOverlay(middle, _folder.Victim, "raw");
-        BlockException refusal = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, EvilPath);
+        BlockException refusal = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, EvilPath);
         Assert.Contains(middle, refusal.Message, StringComparison.Ordinal);
     }
 
@@ -118,7 +118,7 @@ public sealed class ParentTests : IDisposable
         }
 
         Assert.Equal([link], files.Outside);
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, EvilPath);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, EvilPath);
     }
 
     [Fact]
@@ -144,7 +144,7 @@ public sealed class ParentTests : IDisposable
         StrangersFolder.Fill(Path.Combine(other, "base.raw"));
         MakeOverlay(EvilPath, Path.Combine(other, "base.raw"), "raw");
 
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, EvilPath);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, EvilPath);
     }
 
     [Fact]
@@ -154,12 +154,12 @@ public sealed class ParentTests : IDisposable
         _ = await Peer.RunAsync("mkfifo", _folder.Upload("pipe"));
         _ = await Peer.RunAsync("mkfifo", Path.Combine(_folder.Elsewhere, "pipe"));
         MakeOverlay(EvilPath, "pipe", "raw");
-        _ = await Images.FailsAsync(BlockErrorKind.NotAFile, async () => await StrangersFolder.OpenAsync(EvilPath));
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.NotAFile, EvilPath);
+        _ = await Images.FailsAsync(BlockErrors.NotAFile, async () => await StrangersFolder.OpenAsync(EvilPath));
+        _ = await StrangersFolder.RefusesAsync(BlockErrors.NotAFile, EvilPath);
 
         MakeOverlay(EvilPath, "../elsewhere/pipe", "raw");
-        _ = await Images.FailsAsync(BlockErrorKind.NotAFile, async () => await StrangersFolder.OpenAsync(EvilPath));
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, EvilPath);
+        _ = await Images.FailsAsync(BlockErrors.NotAFile, async () => await StrangersFolder.OpenAsync(EvilPath));
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, EvilPath);
     }
 
     // An archive can hold a link as well as an image.
@@ -169,9 +169,9 @@ public sealed class ParentTests : IDisposable
         string link = _folder.Upload("disk.raw");
         File.CreateSymbolicLink(link, _folder.Victim);
 
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.ReferenceRefused, link);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.ReferenceRefused, link);
         _ = await Images.FailsAsync(
-            BlockErrorKind.ReferenceRefused,
+            ImageErrors.ReferenceRefused,
             async () => await Image.GetInfoAsync(link, null, CancellationToken.None, UntrustedLimits.Default));
 
         await using IBlockNode node = await StrangersFolder.OpenAsync(link);

@@ -53,7 +53,7 @@ internal sealed class StrangersFolder : IDisposable
         (await Image.OpenAsync(path, new ImageOpenOptions { IsReadOnly = true, Files = files, Untrusted = untrusted })).Node;
 
     /// <summary>Fails the test unless an image that is untrusted is refused for this reason.</summary>
-    public static Task<BlockException> RefusesAsync(BlockErrorKind kind, string path, UntrustedLimits? limits = null) =>
+    public static Task<BlockException> RefusesAsync(string kind, string path, UntrustedLimits? limits = null) =>
         Images.FailsAsync(kind, async () => await OpenAsync(path, untrusted: limits ?? UntrustedLimits.Default));
 
     public void Dispose() => _root.Dispose();

@@ -27,7 +27,7 @@ public sealed class UntrustedLimitsTests : IDisposable
         File.WriteAllBytes(path, content);
         Assert.InRange(content.Length, 1, 10 * 1024);
 
-        _ = await Images.FailsAsync(BlockErrorKind.Corrupt, async () => await StrangersFolder.OpenAsync(path));
+        _ = await Images.FailsAsync(ImageErrors.Corrupt, async () => await StrangersFolder.OpenAsync(path));
     }
 
     [Fact]
@@ -37,13 +37,13 @@ public sealed class UntrustedLimitsTests : IDisposable
         string path = _folder.Upload("large.qcow2");
         Qemu.Image("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", path, "65T");
 
-        BlockException refusal = await StrangersFolder.RefusesAsync(BlockErrorKind.LimitExceeded, path);
+        BlockException refusal = await StrangersFolder.RefusesAsync(ImageErrors.LimitExceeded, path);
         Assert.Contains($"{64 * TiB}", refusal.Message, StringComparison.Ordinal);
         _ = await Images.FailsAsync(
-            BlockErrorKind.LimitExceeded,
+            ImageErrors.LimitExceeded,
             async () => await Image.GetInfoAsync(path, null, CancellationToken.None, UntrustedLimits.Default));
         _ = await Images.FailsAsync(
-            BlockErrorKind.LimitExceeded,
+            ImageErrors.LimitExceeded,
             async () => await Image.CheckAsync(path, null, ImageRepair.None, CancellationToken.None, UntrustedLimits.Default));
 
         await using IBlockNode node = await StrangersFolder.OpenAsync(path);
@@ -74,7 +74,7 @@ public sealed class UntrustedLimitsTests : IDisposable
         await Image.CreateAsync(path, new ImageCreateOptions { Format = Image.FormatForNewFile(path), SizeBytes = sizeTiB * TiB });
 
         BlockException refusal = await StrangersFolder.RefusesAsync(
-            BlockErrorKind.LimitExceeded, path, new UntrustedLimits { MaximumTableBytes = 1024 * 1024 });
+            ImageErrors.LimitExceeded, path, new UntrustedLimits { MaximumTableBytes = 1024 * 1024 });
 
         Assert.Contains("memory", refusal.Message, StringComparison.Ordinal);
     }
@@ -96,7 +96,7 @@ public sealed class UntrustedLimitsTests : IDisposable
         }
 
         Qemu.Image("bitmap", "--add", "-g", "65536", path, "two");
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.LimitExceeded, path, limits);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.LimitExceeded, path, limits);
     }
 
     [Fact]
@@ -109,7 +109,7 @@ public sealed class UntrustedLimitsTests : IDisposable
         }
 
         _ = await StrangersFolder.RefusesAsync(
-            BlockErrorKind.LimitExceeded, path, enough with { MaximumTableBytes = 2 * (64 * 1024 + 512) });
+            ImageErrors.LimitExceeded, path, enough with { MaximumTableBytes = 2 * (64 * 1024 + 512) });
     }
 
     [Fact]
@@ -122,7 +122,7 @@ public sealed class UntrustedLimitsTests : IDisposable
 
         string longer = _folder.Upload("longer.qcow2");
         await Image.CreateAsync(longer, new ImageCreateOptions { Format = ImageFormat.Qcow2, ParentPath = path });
-        _ = await StrangersFolder.RefusesAsync(BlockErrorKind.LimitExceeded, longer);
+        _ = await StrangersFolder.RefusesAsync(ImageErrors.LimitExceeded, longer);
         await using IBlockNode trusted = await StrangersFolder.OpenAsync(longer);
     }
 
@@ -132,7 +132,7 @@ public sealed class UntrustedLimitsTests : IDisposable
         string path = await MakeChainAsync(1);
 
         BlockException refusal = await Images.FailsAsync(
-            BlockErrorKind.LimitExceeded,
+            ImageErrors.LimitExceeded,
             async () => await Image.CheckAsync(
                 path, null, ImageRepair.All, CancellationToken.None, new UntrustedLimits { CheckTime = TimeSpan.Zero }));
 
@@ -148,7 +148,7 @@ public sealed class UntrustedLimitsTests : IDisposable
         File.WriteAllBytes(path, content);
 
         _ = await Images.FailsAsync(
-            BlockErrorKind.LimitExceeded,
+            ImageErrors.LimitExceeded,
             async () => await Image.OpenAsync(
                 path, new ImageOpenOptions { Untrusted = new UntrustedLimits { CheckTime = TimeSpan.Zero } }));
 
@@ -171,7 +171,7 @@ public sealed class UntrustedLimitsTests : IDisposable
                 return 0;
             },
             caller.Token));
-        Assert.Equal(BlockErrorKind.LimitExceeded, failure.Kind);
+        Assert.Equal(ImageErrors.LimitExceeded, failure.Kind);
 
         caller.Cancel();
         Assert.ThrowsAny<OperationCanceledException>(() => UntrustedLimits.Default.WithinCheckTime(

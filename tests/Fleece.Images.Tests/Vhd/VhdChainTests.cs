@@ -252,7 +252,7 @@ public sealed class VhdChainTests : IDisposable
         Assert.Equal(VhdLimits.DefaultBlockBytes, info.BlockSizeBytes);
         File.Delete(parent);
         Assert.Equal(parent, (await Image.GetInfoAsync(child, null, CancellationToken.None)).ParentPath);
-        BlockException failure = await FailsToOpenAsync(BlockErrorKind.NotFound, child);
+        BlockException failure = await FailsToOpenAsync(BlockErrors.NotFound, child);
         Assert.Contains(parent, failure.Message, StringComparison.Ordinal);
     }
 
@@ -263,7 +263,7 @@ public sealed class VhdChainTests : IDisposable
         File.Delete(parent);
         await Image.CreateAsync(parent, new ImageCreateOptions { Format = ImageFormat.Vhd, SizeBytes = SizeBytes });
 
-        BlockException failure = await FailsToOpenAsync(BlockErrorKind.Corrupt, child);
+        BlockException failure = await FailsToOpenAsync(ImageErrors.Corrupt, child);
 
         Assert.Contains("changed after the child was made", failure.Message, StringComparison.Ordinal);
         Assert.Contains($"{VhdReader.UniqueId(File.ReadAllBytes(parent))}", failure.Message, StringComparison.Ordinal);
@@ -361,7 +361,7 @@ public sealed class VhdChainTests : IDisposable
         }
 
         RecordParents(child, ("W2ru", @".\other.vhd"));
-        BlockException failure = await FailsToOpenAsync(BlockErrorKind.Corrupt, child);
+        BlockException failure = await FailsToOpenAsync(ImageErrors.Corrupt, child);
         Assert.Contains("other.vhd", failure.Message, StringComparison.Ordinal);
     }
 
@@ -373,7 +373,7 @@ public sealed class VhdChainTests : IDisposable
         VhdImages.PatchFooters(image, footer => image.AsSpan(512 + 40, 16).CopyTo(footer.AsSpan(68)));
         File.WriteAllBytes(parent, image);
 
-        BlockException failure = await FailsToOpenAsync(BlockErrorKind.Corrupt, child);
+        BlockException failure = await FailsToOpenAsync(ImageErrors.Corrupt, child);
         Assert.Contains("loop", failure.Message, StringComparison.Ordinal);
     }
 
@@ -385,7 +385,7 @@ public sealed class VhdChainTests : IDisposable
         VhdImages.PatchHeader(image, header => header.AsSpan(64, 704).Clear());
         File.WriteAllBytes(child, image);
 
-        BlockException failure = await FailsToOpenAsync(BlockErrorKind.Corrupt, child);
+        BlockException failure = await FailsToOpenAsync(ImageErrors.Corrupt, child);
         Assert.Contains("parent locator", failure.Message, StringComparison.Ordinal);
     }
 
@@ -397,11 +397,11 @@ public sealed class VhdChainTests : IDisposable
         await File.WriteAllBytesAsync(raw, new byte[SizeBytes]);
         string path = _folder.File("new.vhd");
 
-        await Images.FailsAsync(BlockErrorKind.InvalidArgument, () => Image.CreateAsync(
+        await Images.FailsAsync(BlockErrors.InvalidArgument, () => Image.CreateAsync(
             path, new ImageCreateOptions { Format = ImageFormat.Vhd, ParentPath = raw }).AsTask());
-        await Images.FailsAsync(BlockErrorKind.InvalidArgument, () => Image.CreateAsync(
+        await Images.FailsAsync(BlockErrors.InvalidArgument, () => Image.CreateAsync(
             path, new ImageCreateOptions { Format = ImageFormat.Vhd, ParentPath = parent, SizeBytes = SizeBytes + 512 }).AsTask());
-        await Images.FailsAsync(BlockErrorKind.InvalidArgument, () => Image.CreateAsync(
+        await Images.FailsAsync(BlockErrors.InvalidArgument, () => Image.CreateAsync(
             path, new ImageCreateOptions { Format = ImageFormat.Vhd, ParentPath = parent, IsFixed = true }).AsTask());
         Assert.False(File.Exists(path));
     }
@@ -454,7 +454,7 @@ public sealed class VhdChainTests : IDisposable
         BinaryPrimitives.WriteInt64BigEndian(entry[16..], offsetBytes);
     }
 
-    private static Task<BlockException> FailsToOpenAsync(BlockErrorKind kind, string path) => Images.FailsAsync(
+    private static Task<BlockException> FailsToOpenAsync(string kind, string path) => Images.FailsAsync(
         kind, async () => await (await VhdImages.OpenAsync(path)).DisposeAsync());
 
     // The second was last changed a while ago, as a backup was.

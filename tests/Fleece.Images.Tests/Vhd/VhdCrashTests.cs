@@ -106,7 +106,7 @@ public sealed class VhdCrashTests
                 catch (BlockException failure)
                 {
                     first ??= failure;
-                    Assert.Equal(BlockErrorKind.IoFailed, failure.Kind);
+                    Assert.Equal(BlockErrors.IoFailed, failure.Kind);
                 }
 
                 await node.ReadAsync(0, new byte[SizeBytes], CancellationToken.None);
@@ -135,16 +135,16 @@ public sealed class VhdCrashTests
         VhdNode node = VhdImages.Open(container);
         await node.WriteAsync(0, new byte[] { 1, 2, 3 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
-        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
+        await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
         container.FailFrom = int.MaxValue;
         int changes = container.ChangeCount;
 
         BlockException later = await Images.FailsAsync(
-            BlockErrorKind.IoFailed,
+            BlockErrors.IoFailed,
             () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
         Assert.Contains("takes no more changes", later.Message, StringComparison.Ordinal);
-        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
-        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.DiscardAsync(0, 512, CancellationToken.None).AsTask());
+        await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
+        await Images.FailsAsync(BlockErrors.IoFailed, () => node.DiscardAsync(0, 512, CancellationToken.None).AsTask());
         byte[] read = new byte[4];
         await node.ReadAsync(0, read, CancellationToken.None);
         Assert.Equal([1, 2, 3, 0], read);
@@ -160,7 +160,7 @@ public sealed class VhdCrashTests
         await node.WriteAsync(0, new byte[] { 1 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(
-            BlockErrorKind.IoFailed,
+            BlockErrors.IoFailed,
             () => node.WriteAsync(BlockBytes, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
         container.FailFrom = int.MaxValue;
 

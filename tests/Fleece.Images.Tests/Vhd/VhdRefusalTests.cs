@@ -20,27 +20,27 @@ public sealed class VhdRefusalTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     /// <summary>What is wrong with a header's field, and what the message says of it.</summary>
-    public static TheoryData<int, uint, BlockErrorKind, string> BadHeaders => new()
+    public static TheoryData<int, uint, string, string> BadHeaders => new()
     {
-        { 16, 0x8000_0000, BlockErrorKind.Corrupt, "table offset is 9223372036854777344" },
-        { 16, 0x7fff_ffff, BlockErrorKind.Corrupt, "table offset" },
-        { 20, 1537, BlockErrorKind.Corrupt, "table offset is 1537" },
-        { 20, 0, BlockErrorKind.Corrupt, "table offset is 0" },
-        { 20, 1024, BlockErrorKind.Corrupt, "table offset is 1024" },
-        { 20, 0x4000_0000, BlockErrorKind.Truncated, "table offset is 1073741824" },
-        { 24, 0x0002_0000, BlockErrorKind.Unsupported, "header version is 0x00020000" },
-        { 28, 0, BlockErrorKind.Corrupt, "max table entries is 0" },
-        { 28, 9, BlockErrorKind.Corrupt, "max table entries is 9" },
-        { 28, uint.MaxValue, BlockErrorKind.Truncated, "4294967295 entries" },
-        { 32, 0, BlockErrorKind.Corrupt, "block size is 0" },
-        { 32, 256, BlockErrorKind.Corrupt, "block size is 256" },
-        { 32, 65535, BlockErrorKind.Corrupt, "block size is 65535" },
-        { 32, 1u << 31, BlockErrorKind.Corrupt, "block size is 2147483648" },
+        { 16, 0x8000_0000, ImageErrors.Corrupt, "table offset is 9223372036854777344" },
+        { 16, 0x7fff_ffff, ImageErrors.Corrupt, "table offset" },
+        { 20, 1537, ImageErrors.Corrupt, "table offset is 1537" },
+        { 20, 0, ImageErrors.Corrupt, "table offset is 0" },
+        { 20, 1024, ImageErrors.Corrupt, "table offset is 1024" },
+        { 20, 0x4000_0000, BlockErrors.Truncated, "table offset is 1073741824" },
+        { 24, 0x0002_0000, BlockErrors.Unsupported, "header version is 0x00020000" },
+        { 28, 0, ImageErrors.Corrupt, "max table entries is 0" },
+        { 28, 9, ImageErrors.Corrupt, "max table entries is 9" },
+        { 28, uint.MaxValue, BlockErrors.Truncated, "4294967295 entries" },
+        { 32, 0, ImageErrors.Corrupt, "block size is 0" },
+        { 32, 256, ImageErrors.Corrupt, "block size is 256" },
+        { 32, 65535, ImageErrors.Corrupt, "block size is 65535" },
+        { 32, 1u << 31, ImageErrors.Corrupt, "block size is 2147483648" },
     };
 
     [Theory]
     [MemberData(nameof(BadHeaders))]
-    public async Task A_header_that_cannot_be_is_refused_by_field_and_value(int field, uint value, BlockErrorKind kind, string says)
+    public async Task A_header_that_cannot_be_is_refused_by_field_and_value(int field, uint value, string kind, string says)
     {
         byte[] image = await FullAsync();
         VhdImages.PatchHeader(image, header => BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(field), value));
@@ -49,16 +49,16 @@ public sealed class VhdRefusalTests : IDisposable
     }
 
     [Theory]
-    [InlineData(12, 0x0002_0000u, BlockErrorKind.Corrupt, "file format version 0x00020000")]
-    [InlineData(20, 0u, BlockErrorKind.Corrupt, "data offset is 0")]
-    [InlineData(20, 513u, BlockErrorKind.Corrupt, "data offset is 513")]
-    [InlineData(20, 0x4000_0000u, BlockErrorKind.Truncated, "data offset is 1073741824")]
-    [InlineData(16, 0x8000_0000u, BlockErrorKind.Corrupt, "data offset is 9223372036854776320")]
-    [InlineData(48, 0x8000_0000u, BlockErrorKind.Unsupported, "current size is")]
-    [InlineData(48, 0x0000_0200u, BlockErrorKind.Unsupported, "2040 GiB")]
-    [InlineData(52, 0u, BlockErrorKind.EmptyImage, "current size 0")]
-    [InlineData(60, 6u, BlockErrorKind.Corrupt, "disk type 6")]
-    public async Task A_footer_that_cannot_be_is_refused_by_field_and_value(int field, uint value, BlockErrorKind kind, string says)
+    [InlineData(12, 0x0002_0000u, ImageErrors.Corrupt, "file format version 0x00020000")]
+    [InlineData(20, 0u, ImageErrors.Corrupt, "data offset is 0")]
+    [InlineData(20, 513u, ImageErrors.Corrupt, "data offset is 513")]
+    [InlineData(20, 0x4000_0000u, BlockErrors.Truncated, "data offset is 1073741824")]
+    [InlineData(16, 0x8000_0000u, ImageErrors.Corrupt, "data offset is 9223372036854776320")]
+    [InlineData(48, 0x8000_0000u, BlockErrors.Unsupported, "current size is")]
+    [InlineData(48, 0x0000_0200u, BlockErrors.Unsupported, "2040 GiB")]
+    [InlineData(52, 0u, ImageErrors.EmptyImage, "current size 0")]
+    [InlineData(60, 6u, ImageErrors.Corrupt, "disk type 6")]
+    public async Task A_footer_that_cannot_be_is_refused_by_field_and_value(int field, uint value, string kind, string says)
     {
         byte[] image = await FullAsync();
         VhdImages.PatchFooters(image, footer => BinaryPrimitives.WriteUInt32BigEndian(footer.AsSpan(field), value));
@@ -72,9 +72,9 @@ public sealed class VhdRefusalTests : IDisposable
         byte[] image = await FullAsync();
         image[512 + 800] ^= 1;
 
-        await RefusesAsync(image, BlockErrorKind.Corrupt, "the header has the checksum", isAlsoRefusedReadOnly: true);
+        await RefusesAsync(image, ImageErrors.Corrupt, "the header has the checksum", isAlsoRefusedReadOnly: true);
         image[512] = 0;
-        await RefusesAsync(image, BlockErrorKind.Corrupt, "no cookie 'cxsparse'", isAlsoRefusedReadOnly: true);
+        await RefusesAsync(image, ImageErrors.Corrupt, "no cookie 'cxsparse'", isAlsoRefusedReadOnly: true);
     }
 
     [Fact]
@@ -84,10 +84,10 @@ public sealed class VhdRefusalTests : IDisposable
         image[100] ^= 1;
         image[^100] ^= 1;
 
-        await RefusesAsync(image, BlockErrorKind.Corrupt, "the footer at the end has the checksum", isAlsoRefusedReadOnly: true);
+        await RefusesAsync(image, ImageErrors.Corrupt, "the footer at the end has the checksum", isAlsoRefusedReadOnly: true);
         byte[] fixedImage = VhdImages.Empty(VhdDiskType.Fixed, SizeBytes);
         fixedImage[^100] ^= 1;
-        await RefusesAsync(fixedImage, BlockErrorKind.Corrupt, "has the checksum", isAlsoRefusedReadOnly: true);
+        await RefusesAsync(fixedImage, ImageErrors.Corrupt, "has the checksum", isAlsoRefusedReadOnly: true);
     }
 
     [Fact]
@@ -96,7 +96,7 @@ public sealed class VhdRefusalTests : IDisposable
         byte[] image = await FullAsync();
         VhdImages.Patch(image.AsSpan(0, 512), 64, footer => BinaryPrimitives.WriteUInt32BigEndian(footer.AsSpan(52), SizeBytes - 512));
 
-        await RefusesAsync(image, BlockErrorKind.Corrupt, $"a disk of {SizeBytes - 512} bytes, not {SizeBytes}");
+        await RefusesAsync(image, ImageErrors.Corrupt, $"a disk of {SizeBytes - 512} bytes, not {SizeBytes}");
     }
 
     // An entry, and what the message says of it. Blocks are 65,536 bytes and a bitmap of 512.
@@ -111,15 +111,15 @@ public sealed class VhdRefusalTests : IDisposable
         byte[] image = await FullAsync();
         BinaryPrimitives.WriteUInt32BigEndian(VhdImages.Entry(image, 3), sector);
 
-        await RefusesAsync(image, BlockErrorKind.Corrupt, $"entry 3 of the block allocation table is {sector} ");
-        BlockException failure = await RefusesAsync(image, BlockErrorKind.Corrupt, says);
+        await RefusesAsync(image, ImageErrors.Corrupt, $"entry 3 of the block allocation table is {sector} ");
+        BlockException failure = await RefusesAsync(image, ImageErrors.Corrupt, says);
         Assert.Equal(1536 + 12, failure.OffsetBytes);
         await using VhdNode node = VhdImages.Open(new MemoryContainer(image, isReadOnly: true));
         await node.ReadAsync(0, new byte[3 * BlockBytes], CancellationToken.None);
         await Images.FailsAsync(
-            BlockErrorKind.Corrupt, () => node.ReadAsync(4 * BlockBytes - 1, new byte[1], CancellationToken.None).AsTask());
+            ImageErrors.Corrupt, () => node.ReadAsync(4 * BlockBytes - 1, new byte[1], CancellationToken.None).AsTask());
         await Images.FailsAsync(
-            BlockErrorKind.Corrupt, () => node.GetStatusAsync(3 * BlockBytes, 1, CancellationToken.None).AsTask());
+            ImageErrors.Corrupt, () => node.GetStatusAsync(3 * BlockBytes, 1, CancellationToken.None).AsTask());
         await node.ReadAsync(4 * BlockBytes, new byte[BlockBytes], CancellationToken.None);
     }
 
@@ -134,12 +134,12 @@ public sealed class VhdRefusalTests : IDisposable
         uint sector = BinaryPrimitives.ReadUInt32BigEndian(VhdImages.Entry(image, 5));
         BinaryPrimitives.WriteUInt32BigEndian(VhdImages.Entry(image, 2), (uint)(sector + bySectors));
 
-        await RefusesAsync(image, BlockErrorKind.Corrupt, "where another block lies too");
+        await RefusesAsync(image, ImageErrors.Corrupt, "where another block lies too");
         await using VhdNode node = VhdImages.Open(new MemoryContainer(image, isReadOnly: true));
         foreach (int block in (int[])[2, 5])
         {
             await Images.FailsAsync(
-                BlockErrorKind.Corrupt, () => node.ReadAsync(block * BlockBytes, new byte[1], CancellationToken.None).AsTask());
+                ImageErrors.Corrupt, () => node.ReadAsync(block * BlockBytes, new byte[1], CancellationToken.None).AsTask());
         }
     }
 
@@ -164,14 +164,14 @@ public sealed class VhdRefusalTests : IDisposable
                     }
                     catch (BlockException failure)
                     {
-                        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+                        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
                     }
                 }
             }
             catch (BlockException failure)
             {
                 Assert.Contains(
-                    failure.Kind, (BlockErrorKind[])[BlockErrorKind.Corrupt, BlockErrorKind.Truncated, BlockErrorKind.WrongFormat]);
+                    failure.Kind, (string[])[ImageErrors.Corrupt, BlockErrors.Truncated, ImageErrors.WrongFormat]);
             }
 
             // All blocks are in use, the last up to the footer: without a part of a block it is not written to.
@@ -193,7 +193,7 @@ public sealed class VhdRefusalTests : IDisposable
         await File.WriteAllBytesAsync(path, image[512..]);
 
         BlockException failure = await Images.FailsAsync(
-            BlockErrorKind.Truncated, async () => await VhdImages.OpenAsync(path));
+            BlockErrors.Truncated, async () => await VhdImages.OpenAsync(path));
         Assert.Contains($"{SizeBytes} bytes, and only {SizeBytes - 512}", failure.Message, StringComparison.Ordinal);
     }
 
@@ -247,7 +247,7 @@ public sealed class VhdRefusalTests : IDisposable
     {
         string path = _folder.NewFile(".vhd");
 
-        await Images.FailsAsync(BlockErrorKind.InvalidArgument, () => Image.CreateAsync(path, new ImageCreateOptions
+        await Images.FailsAsync(BlockErrors.InvalidArgument, () => Image.CreateAsync(path, new ImageCreateOptions
         {
             Format = ImageFormat.Vhd,
             SizeBytes = sizeBytes,
@@ -271,7 +271,7 @@ public sealed class VhdRefusalTests : IDisposable
 
     // Opened for writing it is refused, with a message, and nothing is written; for reading it is refused when asked so.
     private static async ValueTask<BlockException> RefusesAsync(
-        byte[] image, BlockErrorKind kind, string says, bool isAlsoRefusedReadOnly = false)
+        byte[] image, string kind, string says, bool isAlsoRefusedReadOnly = false)
     {
         byte[] before = [.. image];
         MemoryContainer container = new(image);

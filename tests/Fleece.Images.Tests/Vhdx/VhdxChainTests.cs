@@ -186,7 +186,7 @@ public sealed class VhdxChainTests : IDisposable
         foreach (bool isReadOnly in (bool[])[true, false])
         {
             BlockException failure = Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly));
-            Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+            Assert.Equal(ImageErrors.Corrupt, failure.Kind);
             Assert.Contains("was changed after the child was made", failure.Message, StringComparison.Ordinal);
             Assert.Contains("parent_linkage", failure.Message, StringComparison.Ordinal);
         }
@@ -311,7 +311,7 @@ public sealed class VhdxChainTests : IDisposable
         await VhdxImages.CreateChildAsync(child, parent);
         Guid linkage = VhdxImages.DataWriteGuid(parent);
         File.Delete(parent);
-        Assert.Equal(BlockErrorKind.NotFound, Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true)).Kind);
+        Assert.Equal(BlockErrors.NotFound, Assert.Throws<BlockException>(() => VhdxImages.Open(child, isReadOnly: true)).Kind);
 
         // A copy of the child that has the identity of the parent it looks for.
         byte[] image = File.ReadAllBytes(child);
@@ -369,7 +369,7 @@ public sealed class VhdxChainTests : IDisposable
         await Image.CreateAsync(parent, new ImageCreateOptions { Format = parentFormat, SizeBytes = 4 * MiB });
         string child = _folder.File("child.avhdx");
 
-        await Images.FailsAsync(BlockErrorKind.InvalidArgument, () => Image.CreateAsync(child, new ImageCreateOptions
+        await Images.FailsAsync(BlockErrors.InvalidArgument, () => Image.CreateAsync(child, new ImageCreateOptions
         {
             Format = ImageFormat.Vhdx,
             ParentPath = parent,

@@ -75,7 +75,7 @@ public sealed class VhdxCheckTests
         BlockException failure = await Assert.ThrowsAsync<BlockException>(() => Image.OpenAsync(path).AsTask());
 
         Assert.Contains("BAT entry 9 of block 9", Assert.Single(report.Findings).Message, StringComparison.Ordinal);
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains("the disk has 8 blocks", failure.Message, StringComparison.Ordinal);
     }
 

@@ -114,7 +114,7 @@ public sealed class VhdxCrashTests : IDisposable
                 catch (BlockException failure)
                 {
                     hasFailed = true;
-                    Assert.Equal(BlockErrorKind.IoFailed, failure.Kind);
+                    Assert.Equal(BlockErrors.IoFailed, failure.Kind);
                 }
             }
 
@@ -133,16 +133,16 @@ public sealed class VhdxCrashTests : IDisposable
         VhdxNode node = VhdxImages.Open(container);
         await node.WriteAsync(0, new byte[] { 1, 2, 3 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
-        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
+        await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
         container.FailFrom = int.MaxValue;
         int changes = container.ChangeCount;
 
         BlockException later = await Images.FailsAsync(
-            BlockErrorKind.IoFailed, () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
+            BlockErrors.IoFailed, () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
         Assert.Contains("takes no more changes", later.Message, StringComparison.Ordinal);
-        await Images.FailsAsync(BlockErrorKind.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
+        await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
         await Images.FailsAsync(
-            BlockErrorKind.IoFailed, () => node.DiscardAsync(0, BlockBytes, CancellationToken.None).AsTask());
+            BlockErrors.IoFailed, () => node.DiscardAsync(0, BlockBytes, CancellationToken.None).AsTask());
         byte[] read = new byte[4];
         await node.ReadAsync(0, read, CancellationToken.None);
         Assert.Equal([1, 2, 3, 0], read);
@@ -158,7 +158,7 @@ public sealed class VhdxCrashTests : IDisposable
         await node.WriteAsync(0, new byte[512], WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(
-            BlockErrorKind.IoFailed, () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
+            BlockErrors.IoFailed, () => node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None).AsTask());
         container.FailFrom = int.MaxValue;
 
         await node.WriteAsync(0, new byte[] { 9 }, WriteFlags.None, CancellationToken.None);
@@ -198,7 +198,7 @@ public sealed class VhdxCrashTests : IDisposable
         }
         catch (BlockException failure)
         {
-            Assert.Equal(BlockErrorKind.IoFailed, failure.Kind);
+            Assert.Equal(BlockErrors.IoFailed, failure.Kind);
             return true;
         }
     }

@@ -160,7 +160,7 @@ public sealed class VhdxLogTests : IDisposable
 
         BlockException failure = OpenFails(image);
 
-        Assert.Equal(BlockErrorKind.Corrupt, failure.Kind);
+        Assert.Equal(ImageErrors.Corrupt, failure.Kind);
         Assert.Contains($"file_offset {offsetBytes}", failure.Message, StringComparison.Ordinal);
     }
 
@@ -184,7 +184,7 @@ public sealed class VhdxLogTests : IDisposable
         CraftedLog log = new(image) { LastBytes = 1L << 42 };
         log.Add(1, 0, new LoggedChange(BlockOffsetBytes, ZeroBytes: 1L << 40));
 
-        Assert.Equal(BlockErrorKind.Unsupported, OpenFails(image).Kind);
+        Assert.Equal(BlockErrors.Unsupported, OpenFails(image).Kind);
     }
 
     [Fact]
@@ -196,7 +196,7 @@ public sealed class VhdxLogTests : IDisposable
 
         BlockException failure = OpenFails(image);
 
-        Assert.Equal(BlockErrorKind.Truncated, failure.Kind);
+        Assert.Equal(BlockErrors.Truncated, failure.Kind);
         Assert.Contains("flushed_file_offset", failure.Message, StringComparison.Ordinal);
     }
 

@@ -16,14 +16,14 @@ public sealed class VhdxRefusalTests
     private const int Items = VhdxImages.MetadataOffsetBytes + 65536;
 
     [Theory]
-    [InlineData(66, 2, 2UL, BlockErrorKind.Unsupported, "version is 2")]
-    [InlineData(64, 2, 1UL, BlockErrorKind.Unsupported, "log_version 1")]
-    [InlineData(68, 4, 4096UL, BlockErrorKind.Corrupt, "log_length is 4096")]
-    [InlineData(68, 4, 0xfff00000UL, BlockErrorKind.Corrupt, "log_length is 4293918720")]
-    [InlineData(72, 8, 0UL, BlockErrorKind.Corrupt, "log_offset is 0")]
-    [InlineData(72, 8, 0x7ffffffffff00000UL, BlockErrorKind.Corrupt, "log_offset")]
-    [InlineData(72, 8, 2UL * MiB, BlockErrorKind.Corrupt, "overlaps the log")]
-    public void A_bad_header_field_is_refused_by_name(int field, int width, ulong value, BlockErrorKind kind, string part)
+    [InlineData(66, 2, 2UL, BlockErrors.Unsupported, "version is 2")]
+    [InlineData(64, 2, 1UL, BlockErrors.Unsupported, "log_version 1")]
+    [InlineData(68, 4, 4096UL, ImageErrors.Corrupt, "log_length is 4096")]
+    [InlineData(68, 4, 0xfff00000UL, ImageErrors.Corrupt, "log_length is 4293918720")]
+    [InlineData(72, 8, 0UL, ImageErrors.Corrupt, "log_offset is 0")]
+    [InlineData(72, 8, 0x7ffffffffff00000UL, ImageErrors.Corrupt, "log_offset")]
+    [InlineData(72, 8, 2UL * MiB, ImageErrors.Corrupt, "overlaps the log")]
+    public void A_bad_header_field_is_refused_by_name(int field, int width, ulong value, string kind, string part)
     {
         byte[] image = VhdxImages.Empty(SizeBytes);
         VhdxImages.PutInHeaders(image, field, width, value);
@@ -32,20 +32,20 @@ public sealed class VhdxRefusalTests
     }
 
     [Theory]
-    [InlineData(8, 4, 0UL, BlockErrorKind.Corrupt, "no BAT region")]
-    [InlineData(8, 4, 2048UL, BlockErrorKind.Corrupt, "entry_count is 2048")]
-    [InlineData(8, 4, 0xffffffffUL, BlockErrorKind.Corrupt, "entry_count")]
-    [InlineData(8, 4, 1UL, BlockErrorKind.Corrupt, "no metadata region")]
-    [InlineData(16, 8, 0x1122334455667788UL, BlockErrorKind.Unsupported, "required region 55667788-3344-1122")]
-    [InlineData(32, 8, 0UL, BlockErrorKind.Corrupt, "file_offset of the BAT region is 0")]
-    [InlineData(32, 8, 4096UL, BlockErrorKind.Corrupt, "file_offset of the BAT region is 4096")]
-    [InlineData(32, 8, 0xfffffffffff00000UL, BlockErrorKind.Corrupt, "file_offset of the BAT region")]
-    [InlineData(32, 8, 1UL * MiB, BlockErrorKind.Corrupt, "overlaps the log")]
-    [InlineData(32, 8, 1UL << 40, BlockErrorKind.Truncated, "its regions reach up to")]
-    [InlineData(40, 4, 0UL, BlockErrorKind.Corrupt, "length of the BAT region is 0")]
-    [InlineData(40, 4, 5000UL, BlockErrorKind.Corrupt, "length of the BAT region is 5000")]
-    [InlineData(64, 8, 3UL * MiB, BlockErrorKind.Corrupt, "overlaps the BAT region")]
-    public void A_bad_region_is_refused_by_name(int field, int width, ulong value, BlockErrorKind kind, string part)
+    [InlineData(8, 4, 0UL, ImageErrors.Corrupt, "no BAT region")]
+    [InlineData(8, 4, 2048UL, ImageErrors.Corrupt, "entry_count is 2048")]
+    [InlineData(8, 4, 0xffffffffUL, ImageErrors.Corrupt, "entry_count")]
+    [InlineData(8, 4, 1UL, ImageErrors.Corrupt, "no metadata region")]
+    [InlineData(16, 8, 0x1122334455667788UL, BlockErrors.Unsupported, "required region 55667788-3344-1122")]
+    [InlineData(32, 8, 0UL, ImageErrors.Corrupt, "file_offset of the BAT region is 0")]
+    [InlineData(32, 8, 4096UL, ImageErrors.Corrupt, "file_offset of the BAT region is 4096")]
+    [InlineData(32, 8, 0xfffffffffff00000UL, ImageErrors.Corrupt, "file_offset of the BAT region")]
+    [InlineData(32, 8, 1UL * MiB, ImageErrors.Corrupt, "overlaps the log")]
+    [InlineData(32, 8, 1UL << 40, BlockErrors.Truncated, "its regions reach up to")]
+    [InlineData(40, 4, 0UL, ImageErrors.Corrupt, "length of the BAT region is 0")]
+    [InlineData(40, 4, 5000UL, ImageErrors.Corrupt, "length of the BAT region is 5000")]
+    [InlineData(64, 8, 3UL * MiB, ImageErrors.Corrupt, "overlaps the BAT region")]
+    public void A_bad_region_is_refused_by_name(int field, int width, ulong value, string kind, string part)
     {
         byte[] image = VhdxImages.Empty(SizeBytes);
         VhdxImages.PutInRegionTables(image, field, width, value);
@@ -54,27 +54,27 @@ public sealed class VhdxRefusalTests
     }
 
     [Theory]
-    [InlineData(VhdxImages.MetadataOffsetBytes, 1, BlockErrorKind.Corrupt, "signature 'metadata'")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 10, 0xffffUL, BlockErrorKind.Corrupt, "entry_count is 65535")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 10, 1UL, BlockErrorKind.Corrupt, "no metadata item")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 32, 1UL, BlockErrorKind.Unsupported, "required metadata item")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 18, 0UL, BlockErrorKind.Corrupt, "has the offset 0")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 18, 0xffffUL, BlockErrorKind.Corrupt, "not within the metadata region")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 22, 0xffffUL, BlockErrorKind.Corrupt, "the length 4294901768")]
-    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 20, 4UL, BlockErrorKind.Corrupt, "length of 4 bytes")]
-    [InlineData(Items, 1UL, BlockErrorKind.Corrupt, "block_size is")]
-    [InlineData(Items + 2, 0UL, BlockErrorKind.Corrupt, "block_size is 0")]
-    [InlineData(Items + 2, 0x0018UL, BlockErrorKind.Corrupt, "block_size is 1572864")]
-    [InlineData(Items + 2, 0x2000UL, BlockErrorKind.Corrupt, "block_size is 536870912")]
-    [InlineData(Items + 4, 2UL, BlockErrorKind.Corrupt, "parent locator")]
-    [InlineData(Items + 8, 100UL, BlockErrorKind.BadImageSize, "not a multiple")]
-    [InlineData(Items + 10, 0UL, BlockErrorKind.EmptyImage, "virtual_disk_size is 0")]
-    [InlineData(Items + 13, 0x4100UL, BlockErrorKind.Corrupt, "virtual_disk_size")]
-    [InlineData(Items + 14, 0x8000UL, BlockErrorKind.Corrupt, "virtual_disk_size")]
-    [InlineData(Items + 12, 0x0100UL, BlockErrorKind.Corrupt, "the BAT region has")]
-    [InlineData(Items + 32, 520UL, BlockErrorKind.Corrupt, "logical_sector_size is 520")]
-    [InlineData(Items + 36, 1UL, BlockErrorKind.Corrupt, "physical_sector_size is 1")]
-    public void A_bad_metadata_item_is_refused_by_name(int at, ulong value, BlockErrorKind kind, string part)
+    [InlineData(VhdxImages.MetadataOffsetBytes, 1, ImageErrors.Corrupt, "signature 'metadata'")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 10, 0xffffUL, ImageErrors.Corrupt, "entry_count is 65535")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 10, 1UL, ImageErrors.Corrupt, "no metadata item")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 32, 1UL, BlockErrors.Unsupported, "required metadata item")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 18, 0UL, ImageErrors.Corrupt, "has the offset 0")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 18, 0xffffUL, ImageErrors.Corrupt, "not within the metadata region")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 22, 0xffffUL, ImageErrors.Corrupt, "the length 4294901768")]
+    [InlineData(VhdxImages.MetadataOffsetBytes + 32 + 20, 4UL, ImageErrors.Corrupt, "length of 4 bytes")]
+    [InlineData(Items, 1UL, ImageErrors.Corrupt, "block_size is")]
+    [InlineData(Items + 2, 0UL, ImageErrors.Corrupt, "block_size is 0")]
+    [InlineData(Items + 2, 0x0018UL, ImageErrors.Corrupt, "block_size is 1572864")]
+    [InlineData(Items + 2, 0x2000UL, ImageErrors.Corrupt, "block_size is 536870912")]
+    [InlineData(Items + 4, 2UL, ImageErrors.Corrupt, "parent locator")]
+    [InlineData(Items + 8, 100UL, ImageErrors.BadImageSize, "not a multiple")]
+    [InlineData(Items + 10, 0UL, ImageErrors.EmptyImage, "virtual_disk_size is 0")]
+    [InlineData(Items + 13, 0x4100UL, ImageErrors.Corrupt, "virtual_disk_size")]
+    [InlineData(Items + 14, 0x8000UL, ImageErrors.Corrupt, "virtual_disk_size")]
+    [InlineData(Items + 12, 0x0100UL, ImageErrors.Corrupt, "the BAT region has")]
+    [InlineData(Items + 32, 520UL, ImageErrors.Corrupt, "logical_sector_size is 520")]
+    [InlineData(Items + 36, 1UL, ImageErrors.Corrupt, "physical_sector_size is 1")]
+    public void A_bad_metadata_item_is_refused_by_name(int at, ulong value, string kind, string part)
     {
         byte[] image = VhdxImages.Empty(SizeBytes);
         VhdxImages.Put(image, at, 2, value);
@@ -96,7 +96,7 @@ public sealed class VhdxRefusalTests
 
         BlockException failure = Assert.Throws<BlockException>(() => VhdxImages.Open(image));
 
-        Assert.Contains(failure.Kind, (BlockErrorKind[])[BlockErrorKind.Truncated, BlockErrorKind.WrongFormat, BlockErrorKind.Corrupt]);
+        Assert.Contains(failure.Kind, (string[])[BlockErrors.Truncated, ImageErrors.WrongFormat, ImageErrors.Corrupt]);
     }
 
     [Fact]
@@ -105,7 +105,7 @@ public sealed class VhdxRefusalTests
         byte[] image = VhdxImages.Empty(SizeBytes);
         VhdxImages.PutInHeaders(image, 68, 4, 0);
 
-        CheckRefused((byte[])image.Clone(), BlockErrorKind.Unsupported, "log_length is 0");
+        CheckRefused((byte[])image.Clone(), BlockErrors.Unsupported, "log_length is 0");
 
         await using VhdxNode node = VhdxImages.Open(image, isReadOnly: true);
         Assert.Equal(SizeBytes, node.Geometry.LengthBytes);
@@ -122,7 +122,7 @@ public sealed class VhdxRefusalTests
 
         image[(int)VhdxFormat.HeaderOffsetsBytes[1 - damaged] + 2000] ^= 1;
 
-        CheckRefused(image, BlockErrorKind.Corrupt, "neither of its two headers");
+        CheckRefused(image, ImageErrors.Corrupt, "neither of its two headers");
     }
 
     [Theory]
@@ -136,7 +136,7 @@ public sealed class VhdxRefusalTests
 
         image[second + 60000] ^= 1;
 
-        CheckRefused(image, BlockErrorKind.Corrupt, "neither of its two region tables");
+        CheckRefused(image, ImageErrors.Corrupt, "neither of its two region tables");
     }
 
     [Fact]
@@ -147,7 +147,7 @@ public sealed class VhdxRefusalTests
         VhdxImages.Put(image, 65536 + 20, 1, 0xAB);
         VhdxFormat.Seal(image.AsSpan(65536, 4096));
 
-        CheckRefused(image, BlockErrorKind.Corrupt, "sequence_number 9");
+        CheckRefused(image, ImageErrors.Corrupt, "sequence_number 9");
     }
 
     // A damaged BAT entry is refused where it is used, and the whole image when it is to be written to.
@@ -233,7 +233,7 @@ public sealed class VhdxRefusalTests
         Assert.InRange(((VhdxNode)node).CachedPageCount, 1, 1100);
     }
 
-    private static void CheckRefused(byte[] image, BlockErrorKind kind, string part)
+    private static void CheckRefused(byte[] image, string kind, string part)
     {
         MemoryContainer container = new(image);
 

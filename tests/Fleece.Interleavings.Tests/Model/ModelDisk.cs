@@ -91,7 +91,7 @@ internal sealed class ModelDisk(string name, int granules, int granuleBytes) : I
             Stored[at / GranuleBytes] = true;
             if (fails)
             {
-                throw new BlockException(BlockErrorKind.NoSpace, $"{name} is full.");
+                throw new BlockException(BlockErrors.NoSpace, $"{name} is full.");
             }
         }
 

@@ -40,7 +40,7 @@ internal sealed class ModelSession
     /// <param name="length">How much.</param>
     /// <param name="answeredWhen">Keeps the read in flight until then, with the bytes of before in its buffer.</param>
     /// <param name="consumer">Who reads; null for nobody that is counted.</param>
-    public BlockErrorKind? Read(int offset, int length, Func<bool>? answeredWhen = null, int? consumer = null)
+    public string? Read(int offset, int length, Func<bool>? answeredWhen = null, int? consumer = null)
     {
         LogicalThread? thread = Interleaving.Current;
         byte[] buffer = new byte[length];
@@ -76,7 +76,7 @@ internal sealed class ModelSession
         Scenario.Complete(SnapshotOf(consumer).DiscardAsync(offset, length, CancellationToken.None));
 
     /// <summary>Asks for the status of a range. It never reaches past the first refused granule (I5).</summary>
-    public BlockErrorKind? AskStatus(int offset, int length)
+    public string? AskStatus(int offset, int length)
     {
         try
         {
@@ -147,7 +147,7 @@ internal sealed class ModelSession
     /// <summary>What must hold when every request has ended.</summary>
     public void CheckEnd()
     {
-        Assert.NotEqual(BlockErrorKind.InvariantBroken, Point.BrokenBy?.Kind);
+        Assert.NotEqual(BlockErrors.InvariantBroken, Point.BrokenBy?.Kind);
         if (Point.State != SessionState.Active)
         {
             return;
@@ -158,7 +158,7 @@ internal sealed class ModelSession
         {
             bool isRefused = Point.Refused.Contains(granule);
             Assert.False(isRefused && Temp.Stored[granule], $"I7: {_name}'s temp keeps consumed granule {granule}");
-            BlockErrorKind? error = Read(granule * _granuleBytes, _granuleBytes);
+            string? error = Read(granule * _granuleBytes, _granuleBytes);
             Assert.True(isRefused == error is not null, $"granule {granule} of {_name} ends with {error}");
         }
     }
@@ -167,5 +167,5 @@ internal sealed class ModelSession
 
     // Anything else, a broken invariant above all, is a finding and not an answer.
     private static bool IsHonest(BlockException error) => error.Kind
-        is BlockErrorKind.Denied or BlockErrorKind.Consumed or BlockErrorKind.Broken or BlockErrorKind.Stopped;
+        is BlockErrors.Denied or BlockErrors.Consumed or BlockErrors.Broken or BlockErrors.Stopped;
 }

@@ -94,17 +94,17 @@ internal sealed class Scenario(Execution execution)
     public void AtEnd(Action check) => _endChecks.Add(check);
 
     /// <summary>The guest writes; returns the error's kind, or null for success.</summary>
-    public BlockErrorKind? Write(int offset, int length, byte value, CancellationToken cancellationToken = default)
+    public string? Write(int offset, int length, byte value, CancellationToken cancellationToken = default)
     {
         byte[] data = new byte[length];
         data.AsSpan().Fill(value);
         return Request(offset, length, value, () => _root.WriteAsync(offset, data, WriteFlags.None, cancellationToken));
     }
 
-    public BlockErrorKind? WriteZeroes(int offset, int length) =>
+    public string? WriteZeroes(int offset, int length) =>
         Request(offset, length, 0, () => _root.WriteZeroesAsync(offset, length, WriteFlags.None, default));
 
-    public BlockErrorKind? Discard(int offset, int length) =>
+    public string? Discard(int offset, int length) =>
         Request(offset, length, 0, () => _root.DiscardAsync(offset, length, default));
 
     /// <summary>
@@ -133,7 +133,7 @@ internal sealed class Scenario(Execution execution)
         _endChecks.ForEach(check => check());
     }
 
-    private BlockErrorKind? Request(int offset, int length, byte value, Func<ValueTask> request)
+    private string? Request(int offset, int length, byte value, Func<ValueTask> request)
     {
         Change change = new(offset, offset + length, value) { Begun = execution.Steps };
         try
@@ -144,7 +144,7 @@ internal sealed class Scenario(Execution execution)
             return null;
         }
         catch (BlockException e) when (e.Kind
-            is BlockErrorKind.CopyFailed or BlockErrorKind.CopyTimedOut or BlockErrorKind.TempFull or BlockErrorKind.TempLimitReached)
+            is BlockErrors.CopyFailed or BlockErrors.CopyTimedOut or BlockErrors.TempFull or BlockErrors.TempLimitReached)
         {
             return e.Kind;
         }

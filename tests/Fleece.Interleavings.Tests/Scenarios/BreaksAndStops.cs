@@ -15,7 +15,7 @@ public sealed class BreaksAndStops
     {
         ModelSession session = s.Start(2);
         session.Temp.FailingWrites = 1;
-        s.Reader(() => Assert.Contains(session.Read(0, 2 * G), new BlockErrorKind?[] { null, BlockErrorKind.Broken }));
+        s.Reader(() => Assert.Contains(session.Read(0, 2 * G), new string?[] { null, BlockErrors.Broken }));
         s.Guest(() =>
         {
             Assert.Null(s.Write(0, G, 0xA1));
@@ -31,7 +31,7 @@ public sealed class BreaksAndStops
         ModelSession session = s.Start(1);
         s.Reader(() => session.Read(0, G));
         s.Guest(() => Assert.Null(s.Write(0, G, 0xA1)));
-        s.Guest(() => session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "temp is full")));
+        s.Guest(() => session.Point.Break(new BlockException(BlockErrors.NoSpace, "temp is full")));
     });
 
     // The read does not end before the write has: whoever still holds the guest back then shows as a deadlock.
@@ -46,7 +46,7 @@ public sealed class BreaksAndStops
         s.Guest(() => isWritten = s.Write(0, G, 0xA1) is null);
         s.Guest(isStop ? session.Point.Stop : Break);
 
-        void Break() => session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "temp is full"));
+        void Break() => session.Point.Break(new BlockException(BlockErrors.NoSpace, "temp is full"));
     });
 
     // The same with a copy that does not end: the one write of the two that copies is held until the other is through.
@@ -62,7 +62,7 @@ public sealed class BreaksAndStops
         s.Guest(() => isWritten = s.Write(0, G, 0xA2) is null);
         s.Guest(isStop ? session.Point.Stop : Break);
 
-        void Break() => session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "temp is full"));
+        void Break() => session.Point.Break(new BlockException(BlockErrors.NoSpace, "temp is full"));
     });
 
     [Fact]
@@ -72,7 +72,7 @@ public sealed class BreaksAndStops
         session.Temp.FailingWrites = 1;
         s.Guest(() => Assert.Null(s.Write(0, G, 0xA1)));
         s.Guest(() => Assert.Null(s.Write(0, G, 0xA2)));
-        s.AtEnd(() => Assert.Equal(BlockErrorKind.NoSpace, session.Point.BrokenBy!.Kind));
+        s.AtEnd(() => Assert.Equal(BlockErrors.NoSpace, session.Point.BrokenBy!.Kind));
     });
 
     // Exactly one of the two fails: the one whose copy failed. The other copies for itself, and the session stays
@@ -82,10 +82,10 @@ public sealed class BreaksAndStops
     {
         ModelSession session = s.Start(3, CopyErrorPolicy.BreakGuestWrite);
         session.Temp.FailingWrites = 1;
-        List<BlockErrorKind?> results = [];
+        List<string?> results = [];
         s.Guest(() => results.Add(s.Write(0, 2 * G, 0xA1)));
         s.Guest(() => results.Add(s.Write(G, 2 * G, 0xA2)));
-        s.AtEnd(() => Assert.Single(results, BlockErrorKind.TempFull));
+        s.AtEnd(() => Assert.Single(results, BlockErrors.TempFull));
         s.AtEnd(() => Assert.Equal(SessionState.Active, session.Point.State));
     });
 
@@ -103,7 +103,7 @@ public sealed class BreaksAndStops
     public void A_stop_against_a_read_and_a_write() => Explorer.Exhaust(2, s =>
     {
         ModelSession session = s.Start(2);
-        s.Reader(() => Assert.Contains(session.Read(0, 2 * G), new BlockErrorKind?[] { null, BlockErrorKind.Stopped }));
+        s.Reader(() => Assert.Contains(session.Read(0, 2 * G), new string?[] { null, BlockErrors.Stopped }));
         s.Guest(() => Assert.Null(s.Write(0, 2 * G, 0xA1)));
         s.Guest(() => session.Point.Stop());
     });
@@ -118,7 +118,7 @@ public sealed class BreaksAndStops
         session.Temp.Changing = _ => wasOver = session.Point.State != SessionState.Active;
         s.Guest(() =>
         {
-            BlockErrorKind? error = s.Write(0, G, 0xA1);
+            string? error = s.Write(0, G, 0xA1);
             Assert.False(wasOver && error is not null, $"the write failed with {error} for a session that was over");
         });
         s.Guest(session.Point.Stop);
@@ -129,7 +129,7 @@ public sealed class BreaksAndStops
     {
         ModelSession session = s.Start(1);
         List<BlockException?> seen = [];
-        foreach (BlockErrorKind kind in new[] { BlockErrorKind.NoSpace, BlockErrorKind.IoFailed })
+        foreach (string kind in new[] { BlockErrors.NoSpace, BlockErrors.IoFailed })
         {
             s.Guest(() =>
             {

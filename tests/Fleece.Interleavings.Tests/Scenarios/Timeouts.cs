@@ -14,7 +14,7 @@ public sealed class Timeouts
     public void A_guest_that_leaves_its_copy_against_a_read() => Explorer.Exhaust(2, s =>
     {
         ModelSession session = s.StartTimed(2, CopyErrorPolicy.BreakGuestWrite);
-        s.Guest(() => Assert.Contains(s.Write(0, 2 * G, 0xA1), new BlockErrorKind?[] { null, BlockErrorKind.CopyTimedOut }));
+        s.Guest(() => Assert.Contains(s.Write(0, 2 * G, 0xA1), new string?[] { null, BlockErrors.CopyTimedOut }));
         s.Reader(() => Assert.Null(session.Read(0, 2 * G)));
         s.Clock();
         s.AtEnd(() => Assert.True(session.Point.Done.Contains(0) && session.Point.Done.Contains(1), "the copy that went on is not done"));
@@ -60,9 +60,9 @@ public sealed class Timeouts
     {
         ModelSession session = s.StartTimed(2, CopyErrorPolicy.BreakSnapshot);
         s.Guest(() => Assert.Null(s.Write(0, 2 * G, 0xA1)));
-        s.Reader(() => Assert.Contains(session.Read(0, 2 * G), new BlockErrorKind?[] { null, BlockErrorKind.Broken }));
+        s.Reader(() => Assert.Contains(session.Read(0, 2 * G), new string?[] { null, BlockErrors.Broken }));
         s.Clock();
-        s.AtEnd(() => Assert.Contains(session.Point.BrokenBy?.Kind, new BlockErrorKind?[] { null, BlockErrorKind.CopyTimedOut }));
+        s.AtEnd(() => Assert.Contains(session.Point.BrokenBy?.Kind, new string?[] { null, BlockErrors.CopyTimedOut }));
     });
 
     // I7: what the copy stores for granules that were consumed while nobody waited for it is freed all the same.
@@ -107,7 +107,7 @@ public sealed class Timeouts
     public void A_stop_beside_a_write_that_waits_for_its_copy() => Explorer.Exhaust(2, s =>
     {
         ModelSession session = s.StartTimed(1, CopyErrorPolicy.BreakGuestWrite);
-        s.Guest(() => Assert.Contains(s.Write(0, G, 0xA1), new BlockErrorKind?[] { null, BlockErrorKind.CopyTimedOut }));
+        s.Guest(() => Assert.Contains(s.Write(0, G, 0xA1), new string?[] { null, BlockErrors.CopyTimedOut }));
         s.Guest(() =>
         {
             session.Point.Stop();
@@ -146,10 +146,10 @@ public sealed class Timeouts
         s.Limits = new CopyLimits { TempBytes = G };
         ModelSession session = s.Start(2, CopyErrorPolicy.BreakGuestWrite);
         session.Temp.Changing = _ => Assert.InRange(session.Temp.Stored.Count(isStored => isStored), 0, 1);
-        List<BlockErrorKind?> results = [];
+        List<string?> results = [];
         s.Guest(() => results.Add(s.Write(0, G, 0xA1)));
         s.Guest(() => results.Add(s.Write(G, G, 0xA2)));
-        s.AtEnd(() => Assert.Equal(1, results.Count(result => result == BlockErrorKind.TempLimitReached)));
+        s.AtEnd(() => Assert.Equal(1, results.Count(result => result == BlockErrors.TempLimitReached)));
         s.AtEnd(() => Assert.Equal(G, session.Point.TempUsedBytes));
     });
 }

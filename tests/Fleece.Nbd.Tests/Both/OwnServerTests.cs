@@ -54,14 +54,14 @@ public sealed class OwnServerTests
     [Fact]
     public async Task Zeroing_that_must_be_fast_is_refused_where_it_is_not()
     {
-        FaultNode slow = new FaultNode(new MemoryNode(1 << 20)).FailNth(BlockOperationKind.WriteZeroes, 1, BlockErrorKind.Unsupported);
+        FaultNode slow = new FaultNode(new MemoryNode(1 << 20)).FailNth(BlockOperationKind.WriteZeroes, 1, BlockErrors.Unsupported);
         await using ServedDisk disk = new(slow);
         await using NbdNode node = await NbdNode.ConnectAsync(disk.Server.Uri.WithExport("vm"), Options, CancellationToken.None);
 
         BlockException error = await Assert.ThrowsAsync<BlockException>(
             async () => await node.WriteZeroesAsync(0, 4096, WriteFlags.OnlyIfFast, CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.Unsupported, error.Kind);
+        Assert.Equal(BlockErrors.Unsupported, error.Kind);
     }
 
     [Fact]

@@ -140,7 +140,7 @@ public sealed class CancellationTests : IDisposable
         await connection.ReadEndAsync();
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await node.ReadAsync(0, new byte[512], CancellationToken.None));
-        Assert.Equal(BlockErrorKind.Closed, exception.Kind);
+        Assert.Equal(BlockErrors.Closed, exception.Kind);
     }
 
     [Fact]

@@ -25,7 +25,7 @@ public sealed class FlushRuleTests : IDisposable
         await second.ServeAsync(NbdCommand.Flush);
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(() => flush);
-        Assert.Equal(BlockErrorKind.IoFailed, exception.Kind);
+        Assert.Equal(BlockErrors.IoFailed, exception.Kind);
         Assert.Contains("may have lost", exception.Message, StringComparison.Ordinal);
         Task again = node.FlushAsync(CancellationToken.None).AsTask();
         await second.ServeAsync(NbdCommand.Flush);
@@ -62,7 +62,7 @@ public sealed class FlushRuleTests : IDisposable
         using FakeConnection later = await _server.AcceptAsync(Export);
         await later.ServeAsync(NbdCommand.Flush);
 
-        Assert.Equal(BlockErrorKind.IoFailed, (await Assert.ThrowsAsync<BlockException>(() => second)).Kind);
+        Assert.Equal(BlockErrors.IoFailed, (await Assert.ThrowsAsync<BlockException>(() => second)).Kind);
         await CloseAsync(node, later);
     }
 
@@ -101,7 +101,7 @@ public sealed class FlushRuleTests : IDisposable
 
         foreach (Task flush in flushes)
         {
-            Assert.Equal(BlockErrorKind.IoFailed, (await Assert.ThrowsAsync<BlockException>(() => flush)).Kind);
+            Assert.Equal(BlockErrors.IoFailed, (await Assert.ThrowsAsync<BlockException>(() => flush)).Kind);
         }
 
         await FlushAsync(node, second);
@@ -120,7 +120,7 @@ public sealed class FlushRuleTests : IDisposable
         FakeRequest request = await second.ServeAsync(NbdCommand.Write);
 
         Assert.Equal(CommandFlags.Fua, request.Header.Flags);
-        Assert.Equal(BlockErrorKind.IoFailed, (await Assert.ThrowsAsync<BlockException>(() => write)).Kind);
+        Assert.Equal(BlockErrors.IoFailed, (await Assert.ThrowsAsync<BlockException>(() => write)).Kind);
         await FlushAsync(node, second);
         await CloseAsync(node, second);
     }
@@ -152,9 +152,9 @@ public sealed class FlushRuleTests : IDisposable
 
         connection.Dispose();
 
-        Assert.Equal(BlockErrorKind.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
+        Assert.Equal(NbdErrors.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
         BlockException later = await Assert.ThrowsAsync<BlockException>(async () => await node.FlushAsync(CancellationToken.None));
-        Assert.Equal(BlockErrorKind.ConnectionLost, later.Kind);
+        Assert.Equal(NbdErrors.ConnectionLost, later.Kind);
     }
 
     [Fact]

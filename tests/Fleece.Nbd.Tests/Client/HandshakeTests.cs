@@ -62,7 +62,7 @@ public sealed class HandshakeTests : IDisposable
 
         await connection.SendAsync(greeting);
 
-        Assert.Equal(BlockErrorKind.ProtocolViolated, (await connecting).Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, (await connecting).Kind);
     }
 
     [Theory]
@@ -70,7 +70,7 @@ public sealed class HandshakeTests : IDisposable
     public async Task GO_does_not_accept(string what, byte[] answer)
     {
         Assert.NotEmpty(what);
-        Assert.Equal(BlockErrorKind.ProtocolViolated, (await FailAsync(NbdOption.Go, answer)).Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, (await FailAsync(NbdOption.Go, answer)).Kind);
     }
 
     [Theory]
@@ -78,18 +78,18 @@ public sealed class HandshakeTests : IDisposable
     public async Task SET_META_CONTEXT_does_not_accept(string what, byte[] answer)
     {
         Assert.NotEmpty(what);
-        Assert.Equal(BlockErrorKind.ProtocolViolated, (await FailAsync(NbdOption.SetMetaContext, answer)).Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, (await FailAsync(NbdOption.SetMetaContext, answer)).Kind);
     }
 
     [Theory]
-    [InlineData(0x80000002, BlockErrorKind.PermissionDenied)]
-    [InlineData(0x80000004, BlockErrorKind.PermissionDenied)]
-    [InlineData(0x80000005, BlockErrorKind.TlsFailed)]
-    [InlineData(0x80000006, BlockErrorKind.ExportUnknown)]
-    [InlineData(0x80000007, BlockErrorKind.ConnectFailed)]
-    [InlineData(0x80000008, BlockErrorKind.Unsupported)]
-    [InlineData(0x8000ffff, BlockErrorKind.PermissionDenied)]
-    public async Task A_refusal_of_GO_is_told_with_the_text_of_the_server(uint reply, BlockErrorKind kind)
+    [InlineData(0x80000002, BlockErrors.PermissionDenied)]
+    [InlineData(0x80000004, BlockErrors.PermissionDenied)]
+    [InlineData(0x80000005, NbdErrors.TlsFailed)]
+    [InlineData(0x80000006, NbdErrors.ExportUnknown)]
+    [InlineData(0x80000007, NbdErrors.ConnectFailed)]
+    [InlineData(0x80000008, BlockErrors.Unsupported)]
+    [InlineData(0x8000ffff, BlockErrors.PermissionDenied)]
+    public async Task A_refusal_of_GO_is_told_with_the_text_of_the_server(uint reply, string kind)
     {
         byte[] answer = FakeConnection.OptionAnswer(NbdOption.Go, (OptionReply)reply, Encoding.UTF8.GetBytes("only on\x1b[2J Sundays"));
 
@@ -106,7 +106,7 @@ public sealed class HandshakeTests : IDisposable
 
         BlockException exception = await FailAsync(NbdOption.Go, [.. Size(4097, 1), .. BlockSize(512, 4096, 1 << 25), .. ack]);
 
-        Assert.Equal(BlockErrorKind.Unsupported, exception.Kind);
+        Assert.Equal(BlockErrors.Unsupported, exception.Kind);
     }
 
     [Fact]
@@ -147,7 +147,7 @@ public sealed class HandshakeTests : IDisposable
 
         time.Advance(TimeSpan.FromTicks(1));
 
-        Assert.Equal(BlockErrorKind.ConnectFailed, (await Assert.ThrowsAsync<BlockException>(() => connecting)).Kind);
+        Assert.Equal(NbdErrors.ConnectFailed, (await Assert.ThrowsAsync<BlockException>(() => connecting)).Kind);
     }
 
     [Fact]
@@ -171,7 +171,7 @@ public sealed class HandshakeTests : IDisposable
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await NbdNode.ConnectAsync(NbdUri.Parse(address), new NbdNodeOptions(), CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.ConnectFailed, exception.Kind);
+        Assert.Equal(NbdErrors.ConnectFailed, exception.Kind);
         Assert.Contains(address, exception.Message, StringComparison.Ordinal);
     }
 
@@ -185,7 +185,7 @@ public sealed class HandshakeTests : IDisposable
             await connection.ReadAsync(sizeof(uint));
         }
 
-        Assert.Equal(BlockErrorKind.ConnectFailed, (await connecting).Kind);
+        Assert.Equal(NbdErrors.ConnectFailed, (await connecting).Kind);
     }
 
     private static byte[] Unknown() => FakeConnection.OptionAnswer(NbdOption.Go, OptionReply.Info, 0, 99, 1, 2, 3);

@@ -68,7 +68,7 @@ public sealed class IdentityTests : IDisposable
         Assert.NotEmpty(what);
         BlockException failure = await FailAsync(new FakeExport { Identity = names });
 
-        Assert.Equal(BlockErrorKind.ProtocolViolated, failure.Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, failure.Kind);
         Assert.DoesNotContain(failure.Message, char.IsControl);
     }
 
@@ -79,7 +79,7 @@ public sealed class IdentityTests : IDisposable
         Assert.NotEmpty(what);
         BlockException failure = await FailAsync(new FakeExport { Answer = (NbdOption.ListMetaContext, answer) });
 
-        Assert.Equal(BlockErrorKind.ProtocolViolated, failure.Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, failure.Kind);
     }
 
     [Theory]
@@ -95,7 +95,7 @@ public sealed class IdentityTests : IDisposable
         using FakeConnection second = await _server.AcceptAsync(new FakeExport { Identity = then });
 
         BlockException failure = await Assert.ThrowsAsync<BlockException>(() => read);
-        Assert.Equal(BlockErrorKind.ConnectionLost, failure.Kind);
+        Assert.Equal(NbdErrors.ConnectionLost, failure.Kind);
         Assert.Contains("another identity (id", failure.Message, StringComparison.Ordinal);
         await node.DisposeAsync();
     }

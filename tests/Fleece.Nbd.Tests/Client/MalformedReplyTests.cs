@@ -165,8 +165,8 @@ public sealed class MalformedReplyTests : IDisposable
     private static async Task CheckViolatedAsync(NbdNode node, Task request)
     {
         BlockException exception = await Assert.ThrowsAsync<BlockException>(() => request);
-        Assert.Equal(BlockErrorKind.ProtocolViolated, exception.Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, exception.Kind);
         exception = await Assert.ThrowsAsync<BlockException>(async () => await node.ReadAsync(0, new byte[1], CancellationToken.None));
-        Assert.Equal(BlockErrorKind.ProtocolViolated, exception.Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, exception.Kind);
     }
 }

@@ -22,7 +22,7 @@ public sealed class PeerTests : IDisposable
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             async () => await NbdNode.ConnectAsync(server.UriOf("elsewhere"), new NbdNodeOptions(), CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.ExportUnknown, exception.Kind);
+        Assert.Equal(NbdErrors.ExportUnknown, exception.Kind);
         Assert.Contains("elsewhere", exception.Message, StringComparison.Ordinal);
     }
 
@@ -46,7 +46,7 @@ public sealed class PeerTests : IDisposable
             async () => await node.ReadAsync(4096, new byte[512], CancellationToken.None));
         await node.WriteAsync(0, new byte[512], WriteFlags.None, CancellationToken.None);
 
-        Assert.Equal(BlockErrorKind.NoSpace, exception.Kind);
+        Assert.Equal(BlockErrors.NoSpace, exception.Kind);
         Assert.Equal(4096, exception.OffsetBytes);
     }
 
@@ -116,7 +116,7 @@ public sealed class PeerTests : IDisposable
         await Task.WhenAll(writers);
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await node.FlushAsync(CancellationToken.None));
-        Assert.Equal(BlockErrorKind.IoFailed, exception.Kind);
+        Assert.Equal(BlockErrors.IoFailed, exception.Kind);
         await node.FlushAsync(CancellationToken.None);
         for (int writer = 0; writer < 4; writer++)
         {

@@ -87,7 +87,7 @@ public sealed class ReconnectTests : IDisposable
         Task lost = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();
         await AdvanceUntilAsync(time, lost, TimeSpan.FromSeconds(1));
 
-        Assert.Equal(BlockErrorKind.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => lost)).Kind);
+        Assert.Equal(NbdErrors.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => lost)).Kind);
         _server.Listen();
         Task read = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();
         using FakeConnection second = await _server.AcceptAsync(Export);
@@ -118,7 +118,7 @@ public sealed class ReconnectTests : IDisposable
         time.Advance(TimeSpan.FromMinutes(2));
         connection.Dispose();
 
-        Assert.Equal(BlockErrorKind.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
+        Assert.Equal(NbdErrors.ConnectionLost, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
         await node.DisposeAsync();
     }
 
@@ -135,7 +135,7 @@ public sealed class ReconnectTests : IDisposable
             Export with { LengthBytes = lengthBytes, Flags = (TransmissionFlags)flags });
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(() => read);
-        Assert.Equal(BlockErrorKind.ConnectionLost, exception.Kind);
+        Assert.Equal(NbdErrors.ConnectionLost, exception.Kind);
         Assert.Contains("another export", exception.Message, StringComparison.Ordinal);
         exception = await Assert.ThrowsAsync<BlockException>(async () => await node.FlushAsync(CancellationToken.None));
         Assert.Contains("another export", exception.Message, StringComparison.Ordinal);
@@ -164,7 +164,7 @@ public sealed class ReconnectTests : IDisposable
 
         await node.DisposeAsync();
 
-        Assert.Equal(BlockErrorKind.Closed, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
+        Assert.Equal(BlockErrors.Closed, (await Assert.ThrowsAsync<BlockException>(() => read)).Kind);
     }
 
     // The pauses between attempts are cut by chance, so nobody knows how many there are.

@@ -71,7 +71,7 @@ public sealed class ReplyTests : IDisposable
         await connection.SendAsync(connection.Error(request.Cookie, NbdError.Io, "the platter came off"));
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(() => read);
-        Assert.Equal(BlockErrorKind.IoFailed, exception.Kind);
+        Assert.Equal(BlockErrors.IoFailed, exception.Kind);
         Assert.Equal(512, exception.OffsetBytes);
         Assert.Contains("the platter came off", exception.Message, StringComparison.Ordinal);
         Assert.Contains(_server.Uri.ToString(), exception.Message, StringComparison.Ordinal);
@@ -79,15 +79,15 @@ public sealed class ReplyTests : IDisposable
     }
 
     [Theory]
-    [InlineData(1, BlockErrorKind.Denied, BlockErrorKind.ReadOnly)]
-    [InlineData(5, BlockErrorKind.IoFailed, BlockErrorKind.IoFailed)]
-    [InlineData(12, BlockErrorKind.IoFailed, BlockErrorKind.IoFailed)]
-    [InlineData(22, BlockErrorKind.IoFailed, BlockErrorKind.IoFailed)]
-    [InlineData(28, BlockErrorKind.NoSpace, BlockErrorKind.NoSpace)]
-    [InlineData(95, BlockErrorKind.Unsupported, BlockErrorKind.Unsupported)]
-    [InlineData(108, BlockErrorKind.Closed, BlockErrorKind.Closed)]
-    [InlineData(4711, BlockErrorKind.IoFailed, BlockErrorKind.IoFailed)]
-    public async Task An_error_number_has_its_kind(uint error, BlockErrorKind kindOfRead, BlockErrorKind kindOfWrite)
+    [InlineData(1, BlockErrors.Denied, BlockErrors.ReadOnly)]
+    [InlineData(5, BlockErrors.IoFailed, BlockErrors.IoFailed)]
+    [InlineData(12, BlockErrors.IoFailed, BlockErrors.IoFailed)]
+    [InlineData(22, BlockErrors.IoFailed, BlockErrors.IoFailed)]
+    [InlineData(28, BlockErrors.NoSpace, BlockErrors.NoSpace)]
+    [InlineData(95, BlockErrors.Unsupported, BlockErrors.Unsupported)]
+    [InlineData(108, BlockErrors.Closed, BlockErrors.Closed)]
+    [InlineData(4711, BlockErrors.IoFailed, BlockErrors.IoFailed)]
+    public async Task An_error_number_has_its_kind(uint error, string kindOfRead, string kindOfWrite)
     {
         (NbdNode node, FakeConnection connection) = await ConnectAsync(new FakeExport());
         Task read = node.ReadAsync(0, new byte[512], CancellationToken.None).AsTask();

@@ -57,7 +57,7 @@ public sealed class TlsTests : IDisposable
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await server.ConnectAsync());
 
-        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, exception.Kind);
         Assert.Contains("nbds", exception.Message, StringComparison.Ordinal);
     }
 
@@ -125,7 +125,7 @@ public sealed class TlsTests : IDisposable
             () => connection.StartTlsAsync(new TlsServerOptions(_server, [_authority.Certificate])));
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(() => connecting);
-        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, exception.Kind);
     }
 
     [Fact]
@@ -145,7 +145,7 @@ public sealed class TlsTests : IDisposable
         ]);
 
         BlockException exception = await Assert.ThrowsAsync<BlockException>(() => connecting);
-        Assert.Equal(BlockErrorKind.ProtocolViolated, exception.Kind);
+        Assert.Equal(NbdErrors.ProtocolViolated, exception.Kind);
     }
 
     private static ValueTask<NbdNode> ConnectAsync(PeerServer server, TlsClientOptions tls, string name = "store") =>
@@ -155,7 +155,7 @@ public sealed class TlsTests : IDisposable
     private static async Task CheckRefusedAsync(PeerServer server, TlsClientOptions tls, string name = "store")
     {
         BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await ConnectAsync(server, tls, name));
-        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, exception.Kind);
     }
 
     private TlsClientOptions Trusting() => new(Authorities: [_authority.Certificate]);

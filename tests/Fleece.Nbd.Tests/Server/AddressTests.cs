@@ -105,7 +105,7 @@ public sealed class AddressTests : IDisposable
     {
         BlockException error = Assert.Throws<BlockException>(() => Listen(_folder.File(new string('x', 150))));
 
-        Assert.Equal(BlockErrorKind.UriInvalid, error.Kind);
+        Assert.Equal(NbdErrors.UriInvalid, error.Kind);
     }
 
     [Fact]
@@ -126,7 +126,7 @@ public sealed class AddressTests : IDisposable
         BlockException error = Assert.Throws<BlockException>(
             () => NbdServer.Listen(first.Server.Uri, first, new NbdServerOptions()));
 
-        Assert.Equal(BlockErrorKind.AddressInUse, error.Kind);
+        Assert.Equal(NbdErrors.AddressInUse, error.Kind);
     }
 
     [Theory]
@@ -139,7 +139,7 @@ public sealed class AddressTests : IDisposable
         BlockException error = Assert.Throws<BlockException>(
             () => NbdServer.Listen(NbdUri.Parse(uri), disk, new NbdServerOptions()));
 
-        Assert.Equal(BlockErrorKind.InsecureListener, error.Kind);
+        Assert.Equal(NbdErrors.InsecureListener, error.Kind);
     }
 
     [Fact]
@@ -160,13 +160,13 @@ public sealed class AddressTests : IDisposable
         BlockException error = Assert.Throws<BlockException>(
             () => NbdServer.Listen(NbdUri.Parse("nbds://localhost:0/"), disk, new NbdServerOptions()));
 
-        Assert.Equal(BlockErrorKind.TlsFailed, error.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, error.Kind);
     }
 
     private NbdServer Listen(string? path = null) => NbdServer.Listen(
         NbdUri.Parse($"nbd+unix:///?socket={path ?? SocketPath}"), new NoExports(), new NbdServerOptions());
 
-    private void AssertInUse() => Assert.Equal(BlockErrorKind.AddressInUse, Assert.Throws<BlockException>(() => Listen()).Kind);
+    private void AssertInUse() => Assert.Equal(NbdErrors.AddressInUse, Assert.Throws<BlockException>(() => Listen()).Kind);
 
     // A bound socket removes its file when it is closed, unless the file has another name by then.
     private void LeaveStaleSocket()

@@ -205,7 +205,7 @@ public sealed class CommandTests
     public async Task Zeroes_that_can_not_be_fast_are_not_supported_and_change_nothing(HeaderMode mode)
     {
         FaultNode node = new(new MemoryNode(1024 * 1024));
-        node.FailWhen(operation => operation.Flags == WriteFlags.OnlyIfFast, BlockErrorKind.Unsupported);
+        node.FailWhen(operation => operation.Flags == WriteFlags.OnlyIfFast, BlockErrors.Unsupported);
         await using ServedDisk disk = new(node);
         byte[] data = _seeds.Bytes(512);
         await disk.Device.WriteAsync(0, data);

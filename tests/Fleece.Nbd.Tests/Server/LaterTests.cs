@@ -175,14 +175,33 @@ public sealed class LaterTests
         Assert.Equal([1, 2, 3], await disk.ReadAsync(0, 3));
     }
 
-    public static TheoryData<BlockErrorKind> Kinds { get; } = new(Enum.GetValues<BlockErrorKind>());
+    /// <summary>Kinds of errors with the numbers of the NBD protocol, "Error values"; an unsupported zeroing need not be a fast one.</summary>
+    public static TheoryData<string, int> Kinds { get; } = new()
+    {
+        { BlockErrors.IoFailed, 5 },
+        { BlockErrors.CopyFailed, 5 },
+        { NbdErrors.ConnectionLost, 5 },
+        { BlockErrors.OutOfRange, 22 },
+        { BlockErrors.InvalidRange, 22 },
+        { BlockErrors.Misaligned, 22 },
+        { BlockErrors.InvalidArgument, 22 },
+        { BlockErrors.Unsupported, 22 },
+        { BlockErrors.ReadOnly, 1 },
+        { BlockErrors.Denied, 1 },
+        { BlockErrors.Consumed, 1 },
+        { BlockErrors.Broken, 1 },
+        { BlockErrors.NoSpace, 28 },
+        { BlockErrors.TempFull, 28 },
+        { BlockErrors.TempLimitReached, 28 },
+        { BlockErrors.Stopped, 108 },
+        { BlockErrors.Closed, 108 },
+    };
 
     [Theory]
     [MemberData(nameof(Kinds))]
-    public async Task Errors_have_the_numbers_of_the_table_whether_they_come_at_once_or_late(BlockErrorKind kind)
+    public async Task Errors_have_the_numbers_of_the_table_whether_they_come_at_once_or_late(string kind, int errno)
     {
-        int errno = (int)BlockErrorTable.Find(kind).Errno;
-        NbdError expected = errno == 95 ? NbdError.Invalid : (NbdError)errno;
+        NbdError expected = (NbdError)errno;
         HoldNode node = new(new FaultNode(new MemoryNode(Size)).FailWhen(operation => operation.OffsetBytes >= 4096, kind));
         await using ServedDisk disk = new(node);
         using RawClient client = disk.Go(HeaderMode.Structured);

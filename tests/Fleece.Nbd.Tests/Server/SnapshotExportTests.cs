@@ -124,7 +124,7 @@ public sealed class SnapshotExportTests : IAsyncDisposable
         DiskExport export = await PublishAsync(_seeds.Bytes(Size));
         Session session = await StartAsync();
         using RawClient snapshot = Connect(export).Go(HeaderMode.Structured, "vm/night", Allocation, Access);
-        session.Point.Break(new BlockException(BlockErrorKind.NoSpace, "The temp is full to the brim."));
+        session.Point.Break(new BlockException(BlockErrors.NoSpace, "The temp is full to the brim."));
 
         foreach (int command in (int[])[Read, Trim, (int)NbdCommand.BlockStatus])
         {

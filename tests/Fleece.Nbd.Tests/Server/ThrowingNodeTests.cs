@@ -10,7 +10,7 @@ public sealed class ThrowingNodeTests
     [Fact]
     public async Task The_text_of_an_error_is_cut_where_it_is_too_long()
     {
-        await using ServedDisk disk = new(new ThrowingNode(new BlockException(BlockErrorKind.IoFailed, new string('\u20ac', 5000))));
+        await using ServedDisk disk = new(new ThrowingNode(new BlockException(BlockErrors.IoFailed, new string('\u20ac', 5000))));
         using RawClient client = disk.Go(HeaderMode.Structured);
 
         Answer answer = client.Call((int)NbdCommand.Read, 0, 512);

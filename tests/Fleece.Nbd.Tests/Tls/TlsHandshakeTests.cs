@@ -106,14 +106,14 @@ public sealed class TlsHandshakeTests : IDisposable
         BlockException exception = Assert.Throws<BlockException>(
             () => TlsHandshake.AuthenticateAsServer(new NetworkStream(near, ownsSocket: true), new(_server)));
 
-        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, exception.Kind);
     }
 
     private async Task CheckServerRefusesAsync(X509Certificate2? clientCertificate)
     {
         BlockException exception = await Assert.ThrowsAsync<BlockException>(
             () => RunAsync(new(_server, [_authority.Certificate]), new(clientCertificate, [_authority.Certificate])));
-        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, exception.Kind);
         Assert.Contains("with a client", exception.Message, StringComparison.Ordinal);
     }
 
@@ -128,7 +128,7 @@ public sealed class TlsHandshakeTests : IDisposable
             async () => await TlsHandshake.AuthenticateAsClientAsync(
                 new NetworkStream(far, ownsSocket: true), Uri, options, CancellationToken.None));
 
-        Assert.Equal(BlockErrorKind.TlsFailed, exception.Kind);
+        Assert.Equal(NbdErrors.TlsFailed, exception.Kind);
         Assert.Contains("'store'", exception.Message, StringComparison.Ordinal);
         await Record.ExceptionAsync(() => server);
     }

@@ -74,7 +74,7 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
             e.InnerException is PathTooLongException || System.IO.Path.GetFileName(path).Length > FileNames.MaximumBytes)
         {
             throw new BlockException(
-                BlockErrorKind.BitmapStoreUnusable,
+                DiskErrors.BitmapStoreUnusable,
                 $"The disk's bitmaps can't be kept, because the name of the image '{imagePath}' is too long for a file beside it that is " +
                 $"named after it, with '{Extension}{NewExtension}' at the end. Rename the image: most file systems take names of " +
                 $"{FileNames.MaximumBytes} bytes, so {FileNames.MaximumBytes - Extension.Length - NewExtension.Length} are left for it.",
@@ -119,7 +119,7 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     }
 
     /// <summary>Opens the file of an image; null when it has none.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapStoreUnusable"/></exception>
     public static Sidecar? Open(string imagePath, bool isReadOnly)
     {
         string path = PathFor(imagePath);
@@ -141,10 +141,10 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
                 throw;
             }
         }
-        catch (BlockException e) when (e.Kind != BlockErrorKind.BitmapStoreUnusable)
+        catch (BlockException e) when (e.Kind != DiskErrors.BitmapStoreUnusable)
         {
             throw new BlockException(
-                BlockErrorKind.BitmapStoreUnusable, $"The disk's bitmaps can't be opened. {e.Message}", path, operation: "open", cause: e);
+                DiskErrors.BitmapStoreUnusable, $"The disk's bitmaps can't be opened. {e.Message}", path, operation: "open", cause: e);
         }
     }
 

@@ -116,7 +116,7 @@ internal sealed record SidecarDirectory
     }
 
     /// <summary>Reads the directory that counts.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.BitmapStoreUnusable"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapStoreUnusable"/></exception>
     public static SidecarDirectory Read(LocalFile file)
     {
         byte[] bytes = new byte[2 * MaximumBytes];
@@ -186,7 +186,7 @@ internal sealed record SidecarDirectory
             : BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
 
     private static BlockException Unusable(string path, uint version) => new(
-        BlockErrorKind.BitmapStoreUnusable,
+        DiskErrors.BitmapStoreUnusable,
         version > Version
             ? $"'{path}' has version {version}, which a newer Fleece has written; this one knows versions up to " +
                 $"{Version}. Mount the disk with the newer one. Or dismount it, delete the file and mount it again; its " +

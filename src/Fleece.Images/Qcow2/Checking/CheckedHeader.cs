@@ -78,7 +78,7 @@ internal sealed record CheckedHeader
         if (BinaryPrimitives.ReadUInt32BigEndian(bytes) != Qcow2Header.Magic)
         {
             throw new BlockException(
-                BlockErrorKind.WrongFormat, $"'{file.Path}' is not a qcow2 image: it does not start with its magic.", file.Path);
+                ImageErrors.WrongFormat, $"'{file.Path}' is not a qcow2 image: it does not start with its magic.", file.Path);
         }
 
         uint version = Field32(bytes, 4);

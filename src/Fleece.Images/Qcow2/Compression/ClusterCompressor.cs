@@ -36,7 +36,7 @@ internal sealed class ClusterCompressor(
         if (why is not null)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The qcow2 image '{path}' can't be written with {compression} compression: {why}.",
                 path,
                 operation: "open");

@@ -106,7 +106,7 @@ internal sealed unsafe class ZstdCodec : IClusterCodec
 
     /// <summary>The error when zstd is asked for and not there; everything else works without it.</summary>
     internal static BlockException Missing(string path, Exception cause) => new(
-        BlockErrorKind.Unsupported,
+        BlockErrors.Unsupported,
         $"The qcow2 image '{path}' is compressed with zstd, for which Fleece needs '{ZstdLibrary.ExpectedPath}', and that can't " +
         $"be loaded: {cause.Message} Install the module again, whole. Everything that is not compressed with zstd works without.",
         path,

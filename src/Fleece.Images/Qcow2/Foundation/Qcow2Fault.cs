@@ -8,7 +8,7 @@ internal static class Qcow2Fault
 {
     public static BlockException Corrupt(string path, string what, long? offsetBytes = null) =>
         new(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The qcow2 image '{path}' is damaged: {what}. See what 'Test-FleeceImage' finds and can repair, or " +
             "restore it from a backup.",
             path,
@@ -17,7 +17,7 @@ internal static class Qcow2Fault
     /// <summary>Data that a check, which looks at the tables alone, calls good.</summary>
     public static BlockException DamagedData(string path, string what, long offsetBytes) =>
         new(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The qcow2 image '{path}' has damaged data: {what}. A check looks at the tables alone and does not find it, and nothing " +
             "repairs it: restore the image, or this part of the disk, from a backup.",
             path,
@@ -26,7 +26,7 @@ internal static class Qcow2Fault
     /// <summary>Refcounts and mappings do not agree, so nothing may be changed there.</summary>
     public static BlockException Contradicted(string path, string what, long offsetBytes) =>
         new(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The qcow2 image '{path}' is not changed here because its refcounts are wrong: {what}. Repair it with " +
             "'Test-FleeceImage -Repair All'.",
             path,
@@ -41,12 +41,12 @@ internal static class Qcow2Fault
 
     public static BlockException Truncated(string path, string what) =>
         new(
-            BlockErrorKind.Truncated,
+            BlockErrors.Truncated,
             $"The qcow2 image '{path}' is cut short: {what}. Copy it again from where it came, or restore it.",
             path);
 
     public static BlockException Unsupported(string path, string what) =>
-        new(BlockErrorKind.Unsupported, $"The qcow2 image '{path}' can't be used: {what}.", path);
+        new(BlockErrors.Unsupported, $"The qcow2 image '{path}' can't be used: {what}.", path);
 
     public static BlockException Stopped(string path, BlockException cause) =>
         new(

@@ -137,7 +137,7 @@ internal sealed record Qcow2Header
         if (fileBytes < 4 || BinaryPrimitives.ReadUInt32BigEndian(bytes) != Magic)
         {
             throw new BlockException(
-                BlockErrorKind.WrongFormat,
+                ImageErrors.WrongFormat,
                 $"'{path}' is not a qcow2 image: it does not start with the qcow2 magic. Name the right format with " +
                 "-Format, or leave it out.",
                 path);
@@ -253,7 +253,7 @@ internal sealed record Qcow2Header
         if (SizeBytes == 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage,
+                ImageErrors.EmptyImage,
                 $"'{path}' holds a disk of 0 bytes: the header's size is 0. Use an image with at least one sector.",
                 path);
         }
@@ -261,7 +261,7 @@ internal sealed record Qcow2Header
         if (SizeBytes % 512 != 0)
         {
             throw new BlockException(
-                BlockErrorKind.BadImageSize,
+                ImageErrors.BadImageSize,
                 $"'{path}' holds a disk of {SizeBytes} bytes, which is not a multiple of 512. Resize it with " +
                 "'qemu-img resize'.",
                 path);

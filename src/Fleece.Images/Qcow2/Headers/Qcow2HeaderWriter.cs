@@ -37,7 +37,7 @@ internal static class Qcow2HeaderWriter
         if (nameOffsetBytes + name.Length > header.ClusterBytes)
         {
             throw new BlockException(
-                BlockErrorKind.InvalidArgument,
+                BlockErrors.InvalidArgument,
                 $"The header of '{file.Path}' would take {nameOffsetBytes + name.Length} bytes with its extensions and names, and " +
                 $"a cluster has {header.ClusterBytes}.",
                 file.Path);

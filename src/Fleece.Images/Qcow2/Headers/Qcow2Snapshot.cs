@@ -64,7 +64,7 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
             ?? snapshots.FirstOrDefault(snapshot => snapshot.Info.Id == idOrName)
             ?? snapshots.FirstOrDefault(snapshot => snapshot.Info.Name == idOrName)
             ?? throw new BlockException(
-                BlockErrorKind.NotFound,
+                BlockErrors.NotFound,
                 $"The qcow2 image '{file.Path}' has no internal snapshot '{idOrName}'. " + (snapshots.Count == 0
                     ? "It has none at all."
                     : $"It has: {string.Join(", ", snapshots.Take(20).Select(snapshot => $"'{snapshot.Name}'"))}."),

@@ -171,5 +171,5 @@ internal sealed class ReplayedFile : IContainerFile
     }
 
     private BlockException ReadOnly() =>
-        new(BlockErrorKind.ReadOnly, $"'{Path}' is open read-only, with its log replayed in memory.", Path);
+        new(BlockErrors.ReadOnly, $"'{Path}' is open read-only, with its log replayed in memory.", Path);
 }

@@ -8,7 +8,7 @@ internal static class VhdxFault
 {
     public static BlockException Corrupt(string path, string what, long? offsetBytes = null) =>
         new(
-            BlockErrorKind.Corrupt,
+            ImageErrors.Corrupt,
             $"The VHDX image '{path}' is damaged: {what}. Look at it with Test-FleeceImage, and restore it from a backup if " +
             "that can't repair it.",
             path,
@@ -16,15 +16,15 @@ internal static class VhdxFault
 
     public static BlockException Truncated(string path, string what) =>
         new(
-            BlockErrorKind.Truncated,
+            BlockErrors.Truncated,
             $"The VHDX image '{path}' is cut short: {what}. Copy it again from where it came, or restore it.",
             path);
 
     public static BlockException Unsupported(string path, string what) =>
-        new(BlockErrorKind.Unsupported, $"The VHDX image '{path}' can't be used: {what}.", path);
+        new(BlockErrors.Unsupported, $"The VHDX image '{path}' can't be used: {what}.", path);
 
     public static BlockException Invalid(string path, string what) =>
-        new(BlockErrorKind.InvalidArgument, $"Cannot create the VHDX image '{path}': {what}.", path);
+        new(BlockErrors.InvalidArgument, $"Cannot create the VHDX image '{path}': {what}.", path);
 
     public static BlockException Stopped(string path, BlockException cause) =>
         new(

@@ -105,7 +105,7 @@ internal sealed record VhdxMetadata
         if (sizeBytes == 0)
         {
             throw new BlockException(
-                BlockErrorKind.EmptyImage,
+                ImageErrors.EmptyImage,
                 $"'{path}' holds a disk of 0 bytes: its virtual_disk_size is 0. Use an image with at least one sector.",
                 path);
         }
@@ -119,7 +119,7 @@ internal sealed record VhdxMetadata
         if (sizeBytes % sectorBytes != 0)
         {
             throw new BlockException(
-                BlockErrorKind.BadImageSize,
+                ImageErrors.BadImageSize,
                 $"'{path}' holds a disk of {sizeBytes} bytes, which is not a multiple of its logical_sector_size {sectorBytes}.",
                 path);
         }

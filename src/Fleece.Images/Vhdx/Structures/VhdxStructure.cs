@@ -63,7 +63,7 @@ internal sealed record VhdxStructure
         if (BinaryPrimitives.ReadUInt64LittleEndian(signature) != VhdxFormat.FileSignature)
         {
             throw new BlockException(
-                BlockErrorKind.WrongFormat,
+                ImageErrors.WrongFormat,
                 $"'{file.Path}' is not a VHDX image: it does not start with 'vhdxfile'. Name the right format with -Format, or " +
                 "leave it out.",
                 file.Path);

@@ -17,7 +17,7 @@ internal static class ContextQuestion
     /// <param name="add">Takes each context, its number and its name, as it comes. What it throws ends the question.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <returns>False where the server answers with an error: it has no contexts, or does not know the export, which GO tells.</returns>
-    /// <exception cref="Block.BlockException"><see cref="Block.BlockErrorKind.ProtocolViolated"/></exception>
+    /// <exception cref="Block.BlockException"><see cref="NbdErrors.ProtocolViolated"/></exception>
     public static async ValueTask<bool> AskAsync(
         OptionChannel channel,
         NbdOption option,

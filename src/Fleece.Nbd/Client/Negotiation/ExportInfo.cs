@@ -54,7 +54,7 @@ internal sealed class ExportInfo
     }
 
     /// <summary>What was agreed.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.Unsupported"/>: the last bytes could not be reached.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.Unsupported"/>: the last bytes could not be reached.</exception>
     public AgreedExport ToExport(
         NbdUri uri, ReplyForm form, uint? allocationContext, uint? accessContext, IReadOnlyDictionary<string, string> identity)
     {
@@ -64,7 +64,7 @@ internal sealed class ExportInfo
         if (lengthBytes % alignmentBytes != 0)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported,
+                BlockErrors.Unsupported,
                 $"The export at '{uri}' has {lengthBytes} bytes and can be accessed only in blocks of {alignmentBytes}, so its last " +
                 "bytes can't be reached. Pad it to whole blocks at the server.",
                 uri.ToString(),

@@ -222,7 +222,7 @@ internal sealed class Handshake
 
     private BlockException TlsRefused(string reason) =>
         new(
-            BlockErrorKind.TlsFailed,
+            NbdErrors.TlsFailed,
             $"The NBD server at '{_uri}' does not start TLS: {reason}. Configure TLS there; an nbds address never falls back to plain " +
             "text.",
             _uri.ToString(),

@@ -12,7 +12,7 @@ internal static class IdentityQuery
     /// <param name="channel">A channel on which structured replies were agreed.</param>
     /// <param name="exportName">The export.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="Block.BlockException"><see cref="Block.BlockErrorKind.ProtocolViolated"/></exception>
+    /// <exception cref="Block.BlockException"><see cref="NbdErrors.ProtocolViolated"/></exception>
     public static async ValueTask<IReadOnlyDictionary<string, string>> AskAsync(
         OptionChannel channel, string exportName, CancellationToken cancellationToken)
     {

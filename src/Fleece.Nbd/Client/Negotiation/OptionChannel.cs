@@ -37,7 +37,7 @@ internal sealed class OptionChannel(Stream stream, NbdUri uri)
     }
 
     /// <summary>Reads one reply to an option.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrorKind.ProtocolViolated"/>: the reply is malformed, answers another
+    /// <exception cref="BlockException"><see cref="NbdErrors.ProtocolViolated"/>: the reply is malformed, answers another
     /// option, or is longer than anyone needs.</exception>
     public async ValueTask<(OptionReply Type, byte[] Data)> ReadReplyAsync(NbdOption option, CancellationToken cancellationToken)
     {

@@ -12,14 +12,14 @@ internal static class ServerErrors
     /// <summary>The server broke the protocol: what came, and what the specification has there.</summary>
     public static BlockException Violation(NbdUri uri, string got, string expected) =>
         new(
-            BlockErrorKind.ProtocolViolated,
+            NbdErrors.ProtocolViolated,
             $"The NBD server at '{uri}' broke the protocol: it sent {got}, and {expected} was expected. Nothing more is accepted from it.",
             uri.ToString());
 
     /// <summary>The connection ended before the handshake did, or never began.</summary>
     public static BlockException ConnectFailed(NbdUri uri, string reason, Exception? cause = null) =>
         new(
-            BlockErrorKind.ConnectFailed,
+            NbdErrors.ConnectFailed,
             $"Can't connect to '{uri}': {reason}",
             uri.ToString(),
             operation: "connect",
@@ -29,16 +29,16 @@ internal static class ServerErrors
     public static BlockException OptionRefused(NbdUri uri, NbdOption option, OptionReply reply, ReadOnlySpan<byte> text)
     {
         string said = Quote(Encoding.UTF8.GetString(text));
-        (BlockErrorKind kind, string message) = reply switch
+        (string kind, string message) = reply switch
         {
             OptionReply.ErrorTlsRequired => (
-                BlockErrorKind.TlsFailed, $"The NBD server at '{uri}' demands TLS{said}; use an nbds address."),
-            OptionReply.ErrorUnknown => (BlockErrorKind.ExportUnknown, $"There is no export '{uri.ExportName}' at '{uri}'{said}."),
-            OptionReply.ErrorShutdown => (BlockErrorKind.ConnectFailed, $"The NBD server at '{uri}' is shutting down{said}."),
+                NbdErrors.TlsFailed, $"The NBD server at '{uri}' demands TLS{said}; use an nbds address."),
+            OptionReply.ErrorUnknown => (NbdErrors.ExportUnknown, $"There is no export '{uri.ExportName}' at '{uri}'{said}."),
+            OptionReply.ErrorShutdown => (NbdErrors.ConnectFailed, $"The NBD server at '{uri}' is shutting down{said}."),
             OptionReply.ErrorExtendedHeadersRequired or OptionReply.ErrorBlockSizeRequired => (
-                BlockErrorKind.Unsupported, $"The NBD server at '{uri}' demands {reply} beyond what it accepted{said}."),
+                BlockErrors.Unsupported, $"The NBD server at '{uri}' demands {reply} beyond what it accepted{said}."),
             _ => (
-                BlockErrorKind.PermissionDenied,
+                BlockErrors.PermissionDenied,
                 $"The NBD server at '{uri}' refuses {option} with {NameOf(reply)}{said}."),
         };
         return new BlockException(kind, message, uri.ToString(), operation: "connect");

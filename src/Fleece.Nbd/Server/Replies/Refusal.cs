@@ -15,7 +15,7 @@ internal readonly record struct Refusal(NbdError Error, string Message)
             return new Refusal(NbdError.Io, PrintableText.Of($"Internal error: {failure.Message}"));
         }
 
-        NbdError error = (NbdError)BlockErrorTable.Find(e.Kind).Errno;
+        NbdError error = ErrorNumbers.Of(e.Kind);
 
         // The protocol keeps this number for a zeroing that had to be fast.
         bool mayBeUnsupported = (request.Flags & CommandFlags.FastZero) != 0;

@@ -86,7 +86,7 @@ internal sealed class RequestService(
         if (mustBeFast)
         {
             throw new BlockException(
-                BlockErrorKind.Unsupported, "Zeros without a hole are written one by one, which is no faster than a write.");
+                BlockErrors.Unsupported, "Zeros without a hole are written one by one, which is no faster than a write.");
         }
 
         BlockRange range = new((long)request.Offset, (long)request.Length);
@@ -125,14 +125,14 @@ internal sealed class RequestService(
         {
             if (!StatusPayload.TryRead(payload.Span, contexts, out ulong lengthBytes, out wanted))
             {
-                throw new BlockException(BlockErrorKind.InvalidArgument, "The payload names a context that was not chosen.");
+                throw new BlockException(BlockErrors.InvalidArgument, "The payload names a context that was not chosen.");
             }
 
             request = request with { Length = lengthBytes };
             Refusal refusal = rules.CheckRange(request, NbdError.Invalid);
             if (refusal.Error != NbdError.None || lengthBytes == 0)
             {
-                throw new BlockException(BlockErrorKind.InvalidRange, refusal.Message ?? "A block status needs at least one byte.");
+                throw new BlockException(BlockErrors.InvalidRange, refusal.Message ?? "A block status needs at least one byte.");
             }
         }
 

@@ -59,7 +59,7 @@ internal static class ModelRun
             BlockRange within = isOwn ? own : contended;
             BlockRange inside = seeds.Range(within.LengthBytes);
             BlockRange range = new(within.OffsetBytes + inside.OffsetBytes, inside.LengthBytes);
-            BlockErrorKind? error = await ChangeAsync(session, range, isOwn ? session.Guest : null, seeds);
+            string? error = await ChangeAsync(session, range, isOwn ? session.Guest : null, seeds);
             Assert.True(session.MayFail(error), $"a guest request failed with {error}");
             if (isOwn && seeds.Chance(20))
             {
@@ -70,7 +70,7 @@ internal static class ModelRun
         }
     }
 
-    private static async Task<BlockErrorKind?> ChangeAsync(
+    private static async Task<string?> ChangeAsync(
         ModelSession session, BlockRange range, ReferenceDisk? reference, Seeds seeds)
     {
         CopyBeforeWriteFilter guest = session.Point.Filter;

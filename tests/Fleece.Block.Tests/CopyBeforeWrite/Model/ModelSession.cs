@@ -38,7 +38,7 @@ internal sealed class ModelSession : IAsyncDisposable
             Seeds own = Seeds.Fork();
             faults.FailWhen(
                 o => o.Kind == BlockOperationKind.Write && own.Next(options.FaultEvery) == 0,
-                BlockErrorKind.NoSpace,
+                BlockErrors.NoSpace,
                 isTorn: true);
         }
 
@@ -70,8 +70,8 @@ internal sealed class ModelSession : IAsyncDisposable
     /// <summary>What the guest's own regions hold.</summary>
     public ReferenceDisk Guest { get; }
 
-    public bool MayFail(BlockErrorKind? kind) =>
-        kind is null || (Options.FaultEvery > 0 && kind == BlockErrorKind.TempFull);
+    public bool MayFail(string? kind) =>
+        kind is null || (Options.FaultEvery > 0 && kind == BlockErrors.TempFull);
 
     /// <summary>Discards a range; which granules that takes is computed here anew, not asked of the engine.</summary>
     public async Task ConsumeAsync(BlockRange range)
@@ -214,12 +214,12 @@ internal sealed class ModelSession : IAsyncDisposable
         return false;
     }
 
-    private void AssertMayRefuse(BlockErrorKind kind, BlockRange range) => Assert.True(
+    private void AssertMayRefuse(string kind, BlockRange range) => Assert.True(
         IsOver(kind) ||
-        (kind == BlockErrorKind.Denied && Any(range, g => _isDenied[g])) ||
-        (kind == BlockErrorKind.Consumed && Any(range, g => Volatile.Read(ref _consumeBegun[g]))),
+        (kind == BlockErrors.Denied && Any(range, g => _isDenied[g])) ||
+        (kind == BlockErrors.Consumed && Any(range, g => Volatile.Read(ref _consumeBegun[g]))),
         $"{range} fails with {kind}");
 
-    private bool IsOver(BlockErrorKind kind) =>
-        kind == BlockErrorKind.Broken && Options is { FaultEvery: > 0, Policy: CopyErrorPolicy.BreakSnapshot };
+    private bool IsOver(string kind) =>
+        kind == BlockErrors.Broken && Options is { FaultEvery: > 0, Policy: CopyErrorPolicy.BreakSnapshot };
 }
