@@ -9,7 +9,7 @@ namespace Fleece.Block;
 /// the closed kind after disposal.</para>
 /// <para>Ownership. The device owns its root and disposes it.</para>
 /// </remarks>
-public sealed class BlockDevice : IAsyncDisposable
+internal sealed class BlockDevice : IAsyncDisposable
 {
     private readonly RequestGate _gate = new();
     private readonly string _name;

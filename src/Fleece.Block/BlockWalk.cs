@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Fleece.Block;
 
 /// <summary>Walks the status of a range of any node.</summary>
-public static class BlockWalk
+internal static class BlockWalk
 {
     /// <summary>The runs of a range in ascending order, neighbours of one status merged.</summary>
     public static async IAsyncEnumerable<(long OffsetBytes, BlockStatusRun Run)> EnumerateStatusAsync(

@@ -8,7 +8,7 @@ namespace Fleece.Block;
 /// <para>A discard frees the whole blocks in its range.</para>
 /// <para>Ownership. It owns the node.</para>
 /// </remarks>
-public sealed class ByteGranularNode : IBlockNode
+internal sealed class ByteGranularNode : IBlockNode
 {
     private readonly IBlockNode _node;
     private readonly int _blockBytes;

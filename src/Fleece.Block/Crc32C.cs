@@ -6,7 +6,7 @@ namespace Fleece.Block;
 
 /// <summary>CRC-32C (Castagnoli; RFC 3720, section 12.1): the checksum of VHDX and of the files Fleece keeps beside images.</summary>
 /// <remarks>Threading. All members are safe from any thread; nothing is allocated.</remarks>
-public static class Crc32C
+internal static class Crc32C
 {
     /// <summary>The checksum of some bytes.</summary>
     public static uint Of(ReadOnlySpan<byte> bytes) => ~Append(uint.MaxValue, bytes);

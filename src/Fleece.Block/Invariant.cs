@@ -4,7 +4,7 @@ using System.Diagnostics.CodeAnalysis;
 namespace Fleece.Block;
 
 /// <summary>Checks that stay on in release builds (rule R7): they throw, and never end the process.</summary>
-public static class Invariant
+internal static class Invariant
 {
     /// <summary>Throws <see cref="BlockErrors.InvariantBroken"/> when the condition does not hold.</summary>
     /// <param name="condition">What must hold.</param>

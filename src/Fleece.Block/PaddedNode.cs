@@ -8,7 +8,7 @@ namespace Fleece.Block;
 /// <para>Their status is that of the node's last byte where that one is data, so that runs end on sectors.</para>
 /// <para>Ownership. It owns the node.</para>
 /// </remarks>
-public sealed class PaddedNode : IBlockNode
+internal sealed class PaddedNode : IBlockNode
 {
     private readonly IBlockNode _node;
     private readonly string _name;

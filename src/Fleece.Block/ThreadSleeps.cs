@@ -8,7 +8,7 @@ namespace Fleece.Block;
 /// Tells storage that makes its thread wait from a thread that others have kept from running, which a clock can't. Only Linux says
 /// it of one thread.
 /// </remarks>
-public static unsafe partial class ThreadSleeps
+internal static unsafe partial class ThreadSleeps
 {
     /// <summary>What <see cref="Count"/> says where the system does not tell.</summary>
     public const long Unknown = -1;

@@ -2,7 +2,7 @@
 namespace Fleece.Block;
 
 /// <summary>Work that may keep its thread for long.</summary>
-public interface IThreadWork
+internal interface IThreadWork
 {
     /// <summary>Does the work. It must not throw.</summary>
     void Execute();
@@ -16,7 +16,7 @@ public interface IThreadWork
 /// block in system calls, and the pool is there for continuations.
 /// Threading. All members are safe from any thread.
 /// </remarks>
-public sealed class WorkThreads(string name, int maximumThreads = WorkThreads.QueueThreads)
+internal sealed class WorkThreads(string name, int maximumThreads = WorkThreads.QueueThreads)
 {
     /// <summary>How many keep a disk's queue full.</summary>
     public const int QueueThreads = 16;

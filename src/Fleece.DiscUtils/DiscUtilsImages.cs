@@ -9,7 +9,7 @@ namespace Fleece.DiscUtils;
 
 /// <summary>Reads VMDK and VDI images with DiscUtils.</summary>
 /// <remarks>Threading. No state; safe from any thread.</remarks>
-public sealed class DiscUtilsImages : IForeignImages
+internal sealed class DiscUtilsImages : IForeignImages
 {
     /// <inheritdoc/>
     public ForeignImage Open(LocalFile file, ImageFormat format, Func<string, LocalFile> openNamed)

@@ -4,7 +4,7 @@ using Fleece.Disks.Bitmaps;
 namespace Fleece.Disks;
 
 /// <content>The disk as one that can be fleeced.</content>
-public sealed partial class Disk : IFleeceable
+internal sealed partial class Disk : IFleeceable
 {
     bool IFleeceable.HasPersistentBitmaps => Bitmaps.IsPersistent;
 

@@ -12,7 +12,7 @@ namespace Fleece.Disks;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</remarks>
-public sealed partial class Disk : IAsyncDisposable
+internal sealed partial class Disk : IAsyncDisposable
 {
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;

@@ -5,7 +5,7 @@ namespace Fleece.Disks;
 
 /// <summary>A point in time that can be read: a session of this process, or a snapshot that a server exports.</summary>
 /// <remarks>Threading. All members are safe from any thread.</remarks>
-public interface ISnapshotSource
+internal interface ISnapshotSource
 {
     /// <summary>What messages call it: "DISK/NAME" or a URI.</summary>
     string Id { get; }

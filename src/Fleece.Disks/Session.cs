@@ -11,7 +11,7 @@ namespace Fleece.Disks;
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-public sealed partial class Session : IFleeceSession
+internal sealed partial class Session : IFleeceSession
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;

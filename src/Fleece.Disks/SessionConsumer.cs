@@ -7,7 +7,7 @@ namespace Fleece.Disks;
 /// <summary>One of the consumers that a session counts: it reads at its own pace, and a range is discarded when all have confirmed
 /// it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns it.</remarks>
-public sealed class SessionConsumer : ISnapshotSource
+internal sealed class SessionConsumer : ISnapshotSource
 {
     private readonly SnapshotConsumer _counted;
     private readonly Lazy<WholeClusterDiscard> _clusterDiscard;

@@ -6,7 +6,7 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Disks;
 
 /// <summary>How a session is started.</summary>
-public sealed record SessionOptions
+internal sealed record SessionOptions
 {
     /// <summary>The session's name, unique on its disk; null for the disk's name.</summary>
     public string? Name { get; init; }

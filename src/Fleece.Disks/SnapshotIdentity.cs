@@ -12,7 +12,7 @@ namespace Fleece.Disks;
 /// <param name="BitmapName">The bitmap that the session pinned; null for none.</param>
 /// <param name="BaselineId">The instant that the bitmap counts from; null when the snapshot shows the whole disk.</param>
 /// <param name="Ranges">What the snapshot was limited to when it began; null for the whole disk.</param>
-public sealed record SnapshotIdentity(
+internal sealed record SnapshotIdentity(
     Guid Id, string DiskName, string SessionId, string? BitmapName, Guid? BaselineId, IReadOnlyList<BlockRange>? Ranges)
 {
     /// <summary>The bitmap that the session pinned, printable; null for none.</summary>

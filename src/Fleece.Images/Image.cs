@@ -36,7 +36,7 @@ public static class Image
     /// <summary>As <see cref="OpenAsync"/>, and tells how the file was found: locked, and before a log is replayed or refcounts are
     /// counted anew.</summary>
     /// <inheritdoc cref="OpenAsync"/>
-    public static ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)> OpenWithEvidenceAsync(
+    internal static ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)> OpenWithEvidenceAsync(
         string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -185,7 +185,7 @@ public static class Image
     /// <param name="path">The file.</param>
     /// <param name="parameters">The caller's parameters, for messages; null for those of most cmdlets.</param>
     /// <exception cref="BlockException">Unsupported: the extension names a format Fleece does not write.</exception>
-    public static ImageFormat FormatForNewFile(string path, ImageParameters? parameters = null)
+    internal static ImageFormat FormatForNewFile(string path, ImageParameters? parameters = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         return ImageNames.ForNewFile(path, (parameters ?? ImageParameters.Default).Format);

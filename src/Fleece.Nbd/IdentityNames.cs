@@ -8,7 +8,7 @@ namespace Fleece.Nbd;
 /// A key is lower case letters. A value is escaped as in a URI: each byte of its UTF-8 is %XX, but for the unreserved characters of RFC
 /// 3986, section 2.3, which stand for themselves. docs/nbd.md has the keys and says when they are listed.
 /// </remarks>
-public static class IdentityNames
+internal static class IdentityNames
 {
     /// <summary>The key whose value counts the clients of a disk at the moment. Every other value stays the same for as long as the export
     /// is the same.</summary>

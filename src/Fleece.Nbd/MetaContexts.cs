@@ -3,7 +3,7 @@
 namespace Fleece.Nbd;
 
 /// <summary>The names of the metadata contexts that server and client both know.</summary>
-public static class MetaContexts
+internal static class MetaContexts
 {
     /// <summary>What is stored and what reads as zeros (<see cref="AllocationFlags"/>). Source: NBD protocol, "base:allocation metadata
     /// context".</summary>
@@ -27,7 +27,7 @@ public static class MetaContexts
 
 /// <summary>Flags of a run in a context of <see cref="MetaContexts.QemuDirtyBitmap"/>. Source: as there.</summary>
 [Flags]
-public enum DirtyFlags : uint
+internal enum DirtyFlags : uint
 {
     /// <summary>Not changed.</summary>
     None = 0,
@@ -38,7 +38,7 @@ public enum DirtyFlags : uint
 
 /// <summary>Flags of a run in <see cref="MetaContexts.BaseAllocation"/>. Source: as there.</summary>
 [Flags]
-public enum AllocationFlags : uint
+internal enum AllocationFlags : uint
 {
     /// <summary>Data.</summary>
     None = 0,
@@ -52,7 +52,7 @@ public enum AllocationFlags : uint
 
 /// <summary>Flags of a run in <see cref="MetaContexts.FleeceAccess"/>.</summary>
 [Flags]
-public enum AccessFlags : uint
+internal enum AccessFlags : uint
 {
     /// <summary>It can be read.</summary>
     None = 0,

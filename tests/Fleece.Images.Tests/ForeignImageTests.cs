@@ -123,7 +123,7 @@ public sealed class ForeignImageTests : IDisposable
 }
 
 /// <summary>An adapter whose disks are the files' own bytes.</summary>
-public sealed class FakeAdapter : IForeignImages
+internal sealed class FakeAdapter : IForeignImages
 {
     public ForeignImage Open(LocalFile file, ImageFormat format, Func<string, LocalFile> openNamed) =>
         new(FileNode.Over(file), ImageType.Dynamic);

@@ -2,7 +2,6 @@
 using System.Management.Automation;
 using Fleece.Backups.Manifests;
 using Fleece.Backups.Records;
-using Fleece.Backups.Repositories;
 using Fleece.Images;
 
 namespace Fleece.Tests;

@@ -2,7 +2,6 @@
 using System.Management.Automation;
 using System.Reflection;
 using System.Text.RegularExpressions;
-using Fleece.Block;
 
 namespace Fleece.Tests;
 

@@ -9,7 +9,7 @@ namespace Fleece.Backups.Offline;
 /// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="Result"/>.
 /// Ownership. It owns both images.</para>
 /// </remarks>
-public sealed class ImageComparer(ImageSource first, ImageSource second) : IAsyncDisposable
+internal sealed class ImageComparer(ImageSource first, ImageSource second) : IAsyncDisposable
 {
     private const int PieceBytes = 1024 * 1024;
     private const int SectorBytes = 512;

@@ -11,7 +11,7 @@ namespace Fleece.Backups.Offline;
 
 /// <summary>An image, or an export, that is to stand still: it is its own snapshot and is read like one, at any byte.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns the image.</remarks>
-public sealed class ImageSource : ISnapshotSource, IAsyncDisposable
+internal sealed class ImageSource : ISnapshotSource, IAsyncDisposable
 {
     private string? _untoldWarning;
 

@@ -14,7 +14,7 @@ namespace Fleece.Backups.Reading;
 /// export everything is read. A server of Fleece tells the disk and the instant too, so that a backup of it is the same as one that is
 /// made in the server's process. Ownership. It owns its connections.
 /// </remarks>
-public sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
+internal sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
 {
     // Those of a disk of 64 TiB whose every other 4 MiB has changed; they take 128 MiB.
     private const int MaximumRanges = 8 * 1024 * 1024;

@@ -12,7 +12,7 @@ namespace Fleece.Backups.Reading;
 /// <para>Threading. <see cref="NextAsync"/> from one consumer at a time. Ownership. The consumer owns the chunks it got;
 /// disposing the read abandons the others, which are not discarded from the snapshot (I8).</para>
 /// </remarks>
-public sealed class SnapshotRead : IAsyncDisposable
+internal sealed class SnapshotRead : IAsyncDisposable
 {
     private const int QueuedChunks = 8;
 

@@ -2,7 +2,7 @@
 namespace Fleece.Backups.Reading;
 
 /// <summary>What to read of a snapshot, and how.</summary>
-public sealed record SnapshotReadOptions
+internal sealed record SnapshotReadOptions
 {
     /// <summary>Default size of a chunk: large enough to make a system call's cost vanish, small enough for the cache.</summary>
     public const int DefaultChunkSizeBytes = 1024 * 1024;

@@ -7,7 +7,7 @@ namespace Fleece.Backups.Repositories;
 
 /// <summary>One backup, of a repository or a file of its own: a point in time that can be restored.</summary>
 /// <remarks>Threading. Not changed once it is made; it describes the repository as it was read.</remarks>
-public sealed class BackupPoint
+internal sealed class BackupPoint
 {
     internal BackupPoint(string repositoryPath, Manifest manifest)
     {

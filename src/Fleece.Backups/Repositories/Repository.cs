@@ -10,7 +10,7 @@ namespace Fleece.Backups.Repositories;
 /// <para>Reading takes no lock and changes nothing, so the folder may be read-only.</para>
 /// <para>Threading. Not changed once it is read.</para>
 /// </remarks>
-public sealed class Repository
+internal sealed class Repository
 {
     private static readonly StringComparison AddressComparison =
         OperatingSystem.IsWindows() ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;

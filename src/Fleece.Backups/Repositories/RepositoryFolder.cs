@@ -11,7 +11,7 @@ namespace Fleece.Backups.Repositories;
 /// files that never got their name, and files whose backup was given up.</para>
 /// <para>Threading. One thread at a time. Ownership. Disposing gives the repository free.</para>
 /// </remarks>
-public sealed class RepositoryFolder : IDisposable
+internal sealed class RepositoryFolder : IDisposable
 {
     private readonly LocalFile _lock;
     private readonly bool _madeFolder;

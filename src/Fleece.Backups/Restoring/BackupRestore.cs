@@ -13,7 +13,7 @@ namespace Fleece.Backups.Restoring;
 /// <para>What an interrupted restore leaves is the target's business: <see cref="RestoreFile"/>, <see cref="RestoreExport"/>.</para>
 /// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="CompleteAsync"/>.</para>
 /// </remarks>
-public sealed class BackupRestore : IAsyncDisposable
+internal sealed class BackupRestore : IAsyncDisposable
 {
     // Seldom enough for flushes to cost nothing beside the data, often enough to lose little.
     private const long DurableEveryBytes = 256 * 1024 * 1024;

@@ -11,7 +11,7 @@ namespace Fleece.Backups.Restoring;
 /// <para>A point is good when its file and those it builds on are; deep, that is a restore to nowhere.</para>
 /// <para>Threading. One caller at a time: <see cref="StepAsync"/> until it says false, then <see cref="Report"/>.</para>
 /// </remarks>
-public sealed class BackupTest : IAsyncDisposable
+internal sealed class BackupTest : IAsyncDisposable
 {
     private readonly Repository _repository;
     private readonly BackupPoint _point;

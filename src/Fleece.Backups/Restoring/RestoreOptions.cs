@@ -6,7 +6,7 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Backups.Restoring;
 
 /// <summary>What a point is restored to.</summary>
-public sealed record RestoreOptions
+internal sealed record RestoreOptions
 {
     /// <summary>The new image's file. It appears under this name only when it is complete.</summary>
     public string DestinationPath { get; init; } = string.Empty;

@@ -11,7 +11,7 @@ namespace Fleece.Backups.Retaining;
 /// newest ones are never touched, and no point that is kept changes its content.</para>
 /// <para>Threading. One thread, which holds the repository.</para>
 /// </remarks>
-public sealed class Retention(RepositoryFolder folder)
+internal sealed class Retention(RepositoryFolder folder)
 {
     private readonly List<int> _removed = [];
 

@@ -14,7 +14,7 @@ namespace Fleece.Backups.Writing;
 /// <param name="ZeroBytes">Bytes that were known to be zero and left as holes.</param>
 /// <param name="ChunkCount">Chunks that arrived.</param>
 /// <param name="Duration">From the first chunk to the renamed file.</param>
-public sealed record Backup(
+internal sealed record Backup(
     string Path,
     ImageFormat? Format,
     string Session,

@@ -3,8 +3,6 @@ using Fleece.Backups.Content;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks.Storage;
-using Fleece.Images;
-using Fleece.Disks;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 

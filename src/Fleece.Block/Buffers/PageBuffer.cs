@@ -9,7 +9,7 @@ namespace Fleece.Block.Buffers;
 /// used afterwards. Its content at first is that of an earlier use.
 /// Threading. None: concurrent use is the renter's business.
 /// </remarks>
-public sealed unsafe class PageBuffer : MemoryManager<byte>
+internal sealed unsafe class PageBuffer : MemoryManager<byte>
 {
     private byte* _pages;
     private int _isRented = 1;

@@ -10,7 +10,7 @@ namespace Fleece.Block.Buffers;
 /// idle for some seconds goes back to the system.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
-public sealed class PagePool
+internal sealed class PagePool
 {
     /// <summary>Most bytes that the process's pool holds of buffers that are not in use.</summary>
     public const int MaximumKeptBytes = 64 * 1024 * 1024;

@@ -21,7 +21,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
-public sealed class CopyBeforeWriteFilter : IBlockNode
+internal sealed class CopyBeforeWriteFilter : IBlockNode
 {
     /// <summary>Most bytes copied through one buffer. Larger requests are copied in several steps.</summary>
     internal const int MaximumCopyBytes = 1024 * 1024;

@@ -2,7 +2,7 @@
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>What a copy may cost before it counts as failed, and the policy decides who loses.</summary>
-public sealed record CopyLimits
+internal sealed record CopyLimits
 {
     /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; null waits as long as it takes.</summary>
     public TimeSpan? Timeout { get; init; }
@@ -33,7 +33,7 @@ public sealed record CopyLimits
 }
 
 /// <summary>Says that a session's temp will soon hold as much as it may.</summary>
-public sealed class TempLimitNearEventArgs(long usedBytes, long limitBytes) : EventArgs
+internal sealed class TempLimitNearEventArgs(long usedBytes, long limitBytes) : EventArgs
 {
     /// <summary>Old data in temp, in bytes, with the copies that are on their way there.</summary>
     public long UsedBytes { get; } = usedBytes;

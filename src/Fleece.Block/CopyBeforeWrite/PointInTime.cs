@@ -16,7 +16,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// is never held across I/O.</para>
 /// <para>Ownership. It owns neither the active node nor temp: the session that made it does.</para>
 /// </remarks>
-public sealed class PointInTime
+internal sealed class PointInTime
 {
     /// <summary>The default granule: a small guest write copies little.</summary>
     public const int DefaultGranuleSizeBytes = 4096;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Block.CopyBeforeWrite;
 
-public sealed partial class SnapshotAccess
+internal sealed partial class SnapshotAccess
 {
     /// <summary>The first readable range at or behind an offset, before an end; empty when there is none.</summary>
     public BlockRange NextReadable(long offsetBytes, long endBytes)

@@ -6,7 +6,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// What it has confirmed is refused to it from then on, and is consumed when every other consumer has confirmed it too.
 /// Threading. Members are safe from any thread.
 /// </remarks>
-public sealed class SnapshotConsumer
+internal sealed class SnapshotConsumer
 {
     private readonly PointInTime _point;
     private long _confirmedBytes;

@@ -7,7 +7,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// reader has finished only a part stays readable as a whole.
 /// Threading. Safe from any thread.
 /// </remarks>
-public sealed class WholeClusterDiscard
+internal sealed class WholeClusterDiscard
 {
     /// <summary>The unit in bytes, unless the granule is larger: what most image formats and backup tools use.</summary>
     public const int ClusterSizeBytes = 64 * 1024;

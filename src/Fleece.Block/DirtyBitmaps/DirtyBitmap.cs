@@ -14,7 +14,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// <para>Threading. All members are safe from any thread; searches see every bit whose marking has returned.</para>
 /// <para>Errors. <see cref="BlockErrors.OutOfRange"/>. Marking never fails otherwise.</para>
 /// </remarks>
-public sealed class DirtyBitmap
+internal sealed class DirtyBitmap
 {
     /// <summary>The granularity a bitmap gets when nobody chooses: 2 MiB of bits at most for a disk of 1 TiB.</summary>
     public const long DefaultGranularityBytes = 64 * 1024;

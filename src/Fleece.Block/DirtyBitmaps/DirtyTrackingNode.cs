@@ -9,7 +9,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// such an instant is in the bitmaps that recorded before it, and everything later in those that record after it.</para>
 /// <para>Ownership. Disposing the node does nothing: the disk owns the image.</para>
 /// </remarks>
-public sealed class DirtyTrackingNode : IBlockNode
+internal sealed class DirtyTrackingNode : IBlockNode
 {
     private readonly IChangeWitness? _witness;
     private IBlockNode _below;

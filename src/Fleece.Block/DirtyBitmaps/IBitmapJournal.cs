@@ -6,7 +6,7 @@ namespace Fleece.Block.DirtyBitmaps;
 /// Threading. Called under the bitmap's lock, one call at a time. Errors. None: a journal that can't keep what it is given
 /// remembers so, because the guest's write must not suffer from it.
 /// </remarks>
-public interface IBitmapJournal
+internal interface IBitmapJournal
 {
     /// <summary>Bytes of the bitmap in a page.</summary>
     const int PageBytes = 4088;
@@ -25,7 +25,7 @@ public interface IBitmapJournal
 /// <summary>Leaves a mark that the image is about to change, so that a later change by somebody else can be told from it.</summary>
 /// <remarks>Threading. Any thread, at once. Errors. None, as for <see cref="IBitmapJournal"/>. It is called for every change, so
 /// most calls must cost next to nothing.</remarks>
-public interface IChangeWitness
+internal interface IChangeWitness
 {
     /// <summary>A guest's change, or what the image keeps back of earlier ones, goes to its file next.</summary>
     void BeforeChange();

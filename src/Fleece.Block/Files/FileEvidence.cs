@@ -6,7 +6,7 @@ namespace Fleece.Block.Files;
 /// nothing tells.</param>
 /// <param name="LengthBytes">Its length.</param>
 /// <param name="ModifiedTicks">When its content changed last, as <see cref="DateTime.Ticks"/> in UTC.</param>
-public readonly record struct FileEvidence(ulong FileId, long LengthBytes, long ModifiedTicks)
+internal readonly record struct FileEvidence(ulong FileId, long LengthBytes, long ModifiedTicks)
 {
     /// <summary>Looks at the file that a path means, through links.</summary>
     /// <exception cref="BlockException">NotFound, PermissionDenied, IoFailed.</exception>

@@ -5,7 +5,7 @@ namespace Fleece.Block.Files;
 
 /// <summary>Gives files names and times, and takes names away, with the engine's errors.</summary>
 /// <remarks>Threading. All calls are safe from any thread.</remarks>
-public static class FileNames
+internal static class FileNames
 {
     /// <summary>The longest name of a file in bytes of UTF-8, as the usual file systems have it.</summary>
     public const int MaximumBytes = 255;

@@ -13,7 +13,7 @@ namespace Fleece.Block.Files;
 /// failed, every later one fails too, because the system may have dropped the writes it could not store.</para>
 /// <para>Ownership. The node owns its file; <see cref="LocalFile"/> says whom that locks out.</para>
 /// </remarks>
-public sealed class FileNode : IBlockNode
+internal sealed class FileNode : IBlockNode
 {
     private readonly LocalFile _file;
     private readonly DataExtentCache _cache = new();

@@ -3,7 +3,7 @@ namespace Fleece.Block.Files;
 
 /// <summary>What a file system has to spare, and what a file takes of it.</summary>
 /// <remarks>Threading. Both calls are safe from any thread. They look at a path and open nothing.</remarks>
-public static class FileSystemSpace
+internal static class FileSystemSpace
 {
     /// <summary>
     /// Asks for the bytes that this user may still store on the file system that holds a path, or will hold it: the

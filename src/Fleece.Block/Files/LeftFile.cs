@@ -7,7 +7,7 @@ namespace Fleece.Block.Files;
 /// file that is locked: neither a file that another process begins to use, nor one behind a symbolic link, is hit.</para>
 /// <para>Threading. All calls are safe from any thread, and any number of processes may remove one file.</para>
 /// </remarks>
-public static class LeftFile
+internal static class LeftFile
 {
     /// <summary>Removes a regular file of this user that has one name and no lock.</summary>
     /// <param name="path">The file.</param>

@@ -15,7 +15,7 @@ namespace Fleece.Block.Files;
 /// <para>Errors. <see cref="BlockException"/>, with the system's errors mapped by one table; a call after
 /// <see cref="Dispose"/> is <see cref="BlockErrors.Closed"/>.</para>
 /// </remarks>
-public sealed class LocalFile : IDisposable
+internal sealed class LocalFile : IDisposable
 {
     private const int ZeroesBytes = 256 * 1024;
 

@@ -10,7 +10,7 @@ namespace Fleece.Block.Memory;
 /// <para>Errors. <see cref="BlockErrors.OutOfRange"/>, <see cref="BlockErrors.InvalidRange"/>,
 /// <see cref="BlockErrors.Closed"/>.</para>
 /// </remarks>
-public sealed class MemoryNode : IBlockNode
+internal sealed class MemoryNode : IBlockNode
 {
     /// <summary>The largest size of a node: 2^62 bytes.</summary>
     public const long MaximumLengthBytes = 1L << 62;

@@ -8,7 +8,7 @@ namespace Fleece.Disks.Bitmaps;
 
 /// <summary>A named record of what guests changed on a disk since a moment.</summary>
 /// <remarks>Threading. All members are safe from any thread; what changes does so under the disk's chain lock.</remarks>
-public sealed class Bitmap
+internal sealed class Bitmap
 {
     private volatile DirtyBitmap _bits;
     private volatile string? _reason;

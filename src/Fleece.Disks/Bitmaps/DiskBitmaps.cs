@@ -20,7 +20,7 @@ namespace Fleece.Disks.Bitmaps;
 /// <see cref="DiskErrors.DiskShared"/>, <see cref="BlockErrors.InvalidArgument"/>; on a disk that has failed, the kind of its
 /// failed flush. A call that fails has changed nothing.</para>
 /// </remarks>
-public sealed class DiskBitmaps
+internal sealed class DiskBitmaps
 {
     private readonly DiskChain _chain;
     private readonly IReadOnlyList<string> _notes = [];

@@ -14,7 +14,7 @@ namespace Fleece.Disks.Exports;
 /// Snapshots come and go with the sessions while clients of the disk stay connected.
 /// Threading. All members are safe from any thread.
 /// </remarks>
-public sealed class DiskExport
+internal sealed class DiskExport
 {
     private readonly Listener _listener;
     private readonly NbdExport? _disk;

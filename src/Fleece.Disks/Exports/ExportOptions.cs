@@ -5,7 +5,7 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Disks.Exports;
 
 /// <summary>How a disk is published.</summary>
-public sealed record ExportOptions
+internal sealed record ExportOptions
 {
     /// <summary>Where to listen. A name in it becomes the export's; disks published at one address share the listener.</summary>
     public required NbdUri ListenUri { get; init; }

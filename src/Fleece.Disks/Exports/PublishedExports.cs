@@ -9,7 +9,7 @@ namespace Fleece.Disks.Exports;
 /// <summary>The disks of this process that are published over NBD.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns the listeners, not the disks.</remarks>
 #pragma warning disable CA1001 // Lives as long as the process; the lock has no handle.
-public sealed class PublishedExports
+internal sealed class PublishedExports
 {
     private readonly SemaphoreSlim _lock = new(1, 1);
     private readonly Dictionary<string, Listener> _listeners = [];

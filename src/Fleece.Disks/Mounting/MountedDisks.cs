@@ -10,7 +10,7 @@ namespace Fleece.Disks;
 
 /// <summary>The disks that are mounted in this process, by name. All runspaces of a process share it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
-public sealed class MountedDisks : IAsyncDisposable
+internal sealed class MountedDisks : IAsyncDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);

@@ -12,7 +12,7 @@ namespace Fleece.Disks.Storage;
 /// writes to the disk.</para>
 /// <para>Threading. All members are safe from any thread. Ownership. The disk owns the image.</para>
 /// </remarks>
-public sealed class DiskStorage
+internal sealed class DiskStorage
 {
     private readonly OpenedStorage _opened;
     private readonly bool _isSharingAccepted;

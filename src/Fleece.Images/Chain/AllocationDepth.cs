@@ -6,7 +6,7 @@ namespace Fleece.Images.Chain;
 /// <summary>A run of a disk that one image of its chain decides.</summary>
 /// <param name="Depth">1 for the image itself, 2 for its parent, and so on; 0 where no image of the chain stores anything.</param>
 /// <param name="LengthBytes">At least 1, at most the length asked for.</param>
-public readonly record struct DepthRun(int Depth, long LengthBytes);
+internal readonly record struct DepthRun(int Depth, long LengthBytes);
 
 /// <summary>Tells which image of a chain the bytes of a range come from, as QEMU counts (nbd.rst, "qemu:allocation-depth").</summary>
 /// <remarks>
@@ -15,7 +15,7 @@ public readonly record struct DepthRun(int Depth, long LengthBytes);
 /// end of a parent belongs to that parent.</para>
 /// <para>Threading. Safe from any thread while the image is open.</para>
 /// </remarks>
-public static class AllocationDepth
+internal static class AllocationDepth
 {
     /// <summary>The run that starts at an offset; callers loop to walk a range.</summary>
     /// <param name="image">A node that <see cref="Image.OpenAsync"/> gave, with no filter over it.</param>

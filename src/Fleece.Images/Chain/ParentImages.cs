@@ -7,10 +7,10 @@ namespace Fleece.Images.Chain;
 /// <param name="Path">The file.</param>
 /// <param name="LengthBytes">Size of its disk, which may be another than its child's.</param>
 /// <param name="Bitmaps">Its own dirty bitmaps, to be read only; null where its format or version has no place for them.</param>
-public sealed record ParentOfImage(string Path, long LengthBytes, IBitmapImage? Bitmaps);
+internal sealed record ParentOfImage(string Path, long LengthBytes, IBitmapImage? Bitmaps);
 
 /// <summary>The parents of an open image.</summary>
-public static class ParentImages
+internal static class ParentImages
 {
     /// <summary>From the nearest to the last; none for an image without parents, and for an export.</summary>
     /// <param name="image">A node that <see cref="Image.OpenAsync"/> gave. The parents belong to it.</param>

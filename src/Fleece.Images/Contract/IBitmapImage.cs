@@ -5,7 +5,7 @@ using Fleece.Block.DirtyBitmaps;
 namespace Fleece.Images;
 
 /// <summary>A dirty bitmap with its bits, on its way into an image or out of it.</summary>
-public sealed record StoredBitmap
+internal sealed record StoredBitmap
 {
     /// <summary>Its name, unique in the image.</summary>
     public required string Name { get; init; }
@@ -25,7 +25,7 @@ public sealed record StoredBitmap
 
 /// <summary>A node whose format keeps dirty bitmaps.</summary>
 /// <remarks>Threading. As each member says. Errors are <see cref="BlockException"/>.</remarks>
-public interface IBitmapImage
+internal interface IBitmapImage
 {
     /// <summary>True when the image itself can hold bitmaps; false when its version has no place for them.</summary>
     bool HasRoomForBitmaps { get; }

@@ -5,7 +5,7 @@ namespace Fleece.Images;
 
 /// <summary>The files an image was opened with: itself, its chain of parents, and their data files.</summary>
 /// <remarks>Threading. Filled by the thread that opens the image; read when it is open.</remarks>
-public sealed class ImageFiles
+internal sealed class ImageFiles
 {
     private readonly List<string> _outside = [];
 

@@ -71,8 +71,8 @@ public sealed record ImageOpenOptions
     public UntrustedLimits? Untrusted { get; init; }
 
     /// <summary>The parameters that the caller's user has, for the advice in messages.</summary>
-    public ImageParameters Parameters { get; init; } = ImageParameters.Default;
+    internal ImageParameters Parameters { get; init; } = ImageParameters.Default;
 
     /// <summary>Hears of each file that is opened; null for none.</summary>
-    public ImageFiles? Files { get; init; }
+    internal ImageFiles? Files { get; init; }
 }

@@ -3,7 +3,7 @@ namespace Fleece.Images;
 
 /// <summary>The caller's parameters by which its user decides about an image that Fleece does not decide about; for the advice in
 /// messages.</summary>
-public sealed record ImageParameters
+internal sealed record ImageParameters
 {
     /// <summary>Those of most cmdlets.</summary>
     public static ImageParameters Default { get; } = new();

@@ -31,7 +31,7 @@ internal static class ForeignAdapter
     {
         try
         {
-            Type[] types = new AdapterContext(path).LoadFromAssemblyPath(path).GetExportedTypes();
+            Type[] types = new AdapterContext(path).LoadFromAssemblyPath(path).GetTypes();
             Type type = Array.Find(types, candidate => candidate.IsClass && candidate.IsAssignableTo(typeof(IForeignImages)))
                 ?? throw new TypeLoadException($"'{path}' has no class that implements {nameof(IForeignImages)}.");
             return (IForeignImages)Activator.CreateInstance(type)!;

@@ -9,7 +9,7 @@ namespace Fleece.Images.Foreign;
 /// <para>Threading. Implementations have no state; every member is safe from any thread and works on the calling one.</para>
 /// <para>Errors are <see cref="BlockException"/>, whatever a library beneath throws.</para>
 /// </remarks>
-public interface IForeignImages
+internal interface IForeignImages
 {
     /// <summary>Opens an image read-only.</summary>
     /// <param name="file">The file a user named, open read-only. On success the image's node owns it; on failure the caller still

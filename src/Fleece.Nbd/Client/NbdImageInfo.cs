@@ -53,7 +53,7 @@ public sealed record NbdImageInfo
 
     /// <summary>Connects, asks and ends the connection.</summary>
     /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>.</exception>
-    public static async ValueTask<NbdImageInfo> ReadAsync(NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
+    internal static async ValueTask<NbdImageInfo> ReadAsync(NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
         NbdNodeOptions options = new() { Tls = tls, IsReadOnly = true, MaximumConnections = 1, ListsContexts = true };
         NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);

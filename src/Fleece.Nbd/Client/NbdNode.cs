@@ -34,7 +34,7 @@ namespace Fleece.Nbd.Client;
 /// <see cref="NbdErrors.TlsFailed"/>: as above.</para>
 /// <para>Threading. All members may be called from any thread; nothing blocks one.</para>
 /// </remarks>
-public sealed class NbdNode : IBlockNode
+internal sealed class NbdNode : IBlockNode
 {
     private readonly NbdUri _uri;
     private readonly string _name;

@@ -5,7 +5,7 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Nbd.Client;
 
 /// <summary>How a <see cref="NbdNode"/> connects, and how patient it is.</summary>
-public sealed record NbdNodeOptions
+internal sealed record NbdNodeOptions
 {
     /// <summary>Certificates for <c>nbds</c> addresses; null trusts the system's roots and shows no certificate.</summary>
     public TlsClientOptions? Tls { get; init; }

@@ -11,7 +11,7 @@ namespace Fleece.Nbd.Server;
 /// <para>Threading. All members are safe from any thread. Ownership. The server owns its sockets and the file of a unix
 /// socket; exports belong to whoever fills the directory.</para>
 /// </remarks>
-public sealed class NbdServer : IAsyncDisposable
+internal sealed class NbdServer : IAsyncDisposable
 {
     // Requests that have arrived finish in far less; a client that takes no replies has to be left.
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(3);

@@ -4,7 +4,7 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Nbd.Server;
 
 /// <summary>How a server listens.</summary>
-public sealed record NbdServerOptions
+internal sealed record NbdServerOptions
 {
     /// <summary>The server's certificate; needed for nbds, refused for nbd.</summary>
     public TlsServerOptions? Tls { get; init; }

@@ -6,7 +6,7 @@ using Fleece.Block;
 namespace Fleece.Nbd.Tls;
 
 /// <summary>Loads certificates from the files that administrators have.</summary>
-public static class TlsCertificates
+internal static class TlsCertificates
 {
     /// <summary>Loads a certificate and its private key.</summary>
     /// <param name="path">A .pfx or .p12 file, or a .pem file.</param>

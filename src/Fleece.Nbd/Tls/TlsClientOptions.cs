@@ -15,5 +15,5 @@ namespace Fleece.Nbd.Tls;
 /// Who may have signed the server's certificate, in place of the system's roots; null for those. With authorities of the caller's
 /// own, revocation is not looked up.
 /// </param>
-public sealed record TlsClientOptions(
+internal sealed record TlsClientOptions(
     X509Certificate2? Certificate = null, IReadOnlyList<X509Certificate2>? Authorities = null);

@@ -13,5 +13,5 @@ namespace Fleece.Nbd.Tls;
 /// <param name="ClientAuthorities">
 /// When not null, a client must show a certificate that one of these has signed. Revocation is not looked up.
 /// </param>
-public sealed record TlsServerOptions(
+internal sealed record TlsServerOptions(
     X509Certificate2 Certificate, IReadOnlyList<X509Certificate2>? ClientAuthorities = null);

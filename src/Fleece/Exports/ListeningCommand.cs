@@ -19,7 +19,7 @@ public abstract class ListeningCommand : NetworkCommand
     public string? ExportName { get; set; }
 
     /// <summary>Publishes a disk at one address.</summary>
-    protected DiskExport Publish(Disk disk, string listenUri, TlsServerOptions? tls, bool isReadOnly, bool isSnapshotOnly) =>
+    private protected DiskExport Publish(Disk disk, string listenUri, TlsServerOptions? tls, bool isReadOnly, bool isSnapshotOnly) =>
         Wait(Disks.Exports.PublishAsync(
             disk,
             new ExportOptions

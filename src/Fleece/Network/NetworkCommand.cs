@@ -26,13 +26,13 @@ public abstract class NetworkCommand : FleeceCommand
     public X509Certificate2[]? TlsAuthority { get; set; }
 
     /// <summary>What a client shows and trusts; null for the system's ways.</summary>
-    protected TlsClientOptions? ClientTls =>
+    private protected TlsClientOptions? ClientTls =>
         TlsCertificate is null && TlsAuthority is null ? null : new TlsClientOptions(TlsCertificate, TlsAuthority);
 
     /// <summary>What a listener shows and demands; null without a certificate.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: authorities without a certificate, which would
     /// demand nothing of anybody.</exception>
-    protected TlsServerOptions? ServerTls =>
+    private protected TlsServerOptions? ServerTls =>
         TlsCertificate is not null ? new TlsServerOptions(TlsCertificate, TlsAuthority) :
         TlsAuthority is null ? null :
         throw new BlockException(

@@ -38,7 +38,7 @@ public abstract class PinningCommand : NetworkCommand
 
     /// <summary>What these parameters say of a session.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.TempIsDisk"/>.</exception>
-    protected SessionOptions SessionOf(params IEnumerable<string> diskNames) => new()
+    private protected SessionOptions SessionOf(params IEnumerable<string> diskNames) => new()
     {
         TempPath = TempPath is null ? null : ResolveTemp(TempPath, diskNames),
         Tls = ClientTls,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Repositories;
-using Fleece.Block;
 using Fleece.Block.Files;
 
 namespace Fleece.Backups.Tests.Repositories;

@@ -145,7 +145,7 @@ public sealed class PolicyConformance : IDisposable
         QemuIo guest = QemuIo.Connect(served.Uri);
         Assert.Contains("wrote 524288/524288", await guest.DoAsync("write -P 0xa5 0 512k"), StringComparison.Ordinal);
         temp.Pause();
-        _ = OwnThread.Run(() =>
+        _ = TestKit.OwnThread.Run(() =>
         {
             SpinWait.SpinUntil(() => time.ArmedTimers != 0, TimeSpan.FromMinutes(5));
             time.Advance(TimeSpan.FromSeconds(1));

@@ -5,7 +5,7 @@ namespace Fleece.Nbd.Server.Exports;
 
 /// <summary><c>base:allocation</c> of a device: flags 0 for data, 2 for stored zeros, 3 for a hole that reads as zeros.</summary>
 /// <remarks>Source: NBD protocol, "base:allocation metadata context".</remarks>
-public sealed class AllocationContext(BlockDevice device) : IStatusContext
+internal sealed class AllocationContext(BlockDevice device) : IStatusContext
 {
     /// <inheritdoc/>
     public string Name => MetaContexts.BaseAllocation;

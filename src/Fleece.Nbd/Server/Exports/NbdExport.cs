@@ -23,7 +23,7 @@ public enum ExportAccess
 /// Several connections to it are coherent: they share the device, so a flush on one covers what completed on all.
 /// Ownership. The export owns nothing; whoever made it closes the device after <see cref="Ended"/>.
 /// </remarks>
-public sealed record NbdExport
+internal sealed record NbdExport
 {
     /// <summary>The name clients ask for, at most 4096 bytes of UTF-8.</summary>
     public required string Name { get; init; }
@@ -80,7 +80,7 @@ public sealed record NbdExport
 
 /// <summary>Where a listener finds its exports, asked anew by every client.</summary>
 /// <remarks>Threading. All members from any thread.</remarks>
-public interface IExportDirectory
+internal interface IExportDirectory
 {
     /// <summary>The exports as they are now, in the order clients are to list them.</summary>
     IReadOnlyList<NbdExport> List();
