@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Disks;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Tests.Bitmaps;
 using Fleece.Images;
 

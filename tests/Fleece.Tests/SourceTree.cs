@@ -6,7 +6,8 @@ namespace Fleece.Tests;
 /// <summary>The sources of one project: how long its classes are, how full its folders, and which of them know each other.</summary>
 /// <remarks>
 /// It reads text, not syntax: a type begins in the first column and ends with a brace there, and a folder knows another when one of its
-/// files has the name of a type that only the other declares. A name behind a dot, in a comment or in a string does not count.
+/// files has the name of a type that only the other declares. A name behind a dot, in a comment or in a string does not count, and the name of
+/// a property of the file counts only where it stands as a type.
 /// </remarks>
 internal sealed partial class SourceTree
 {
@@ -111,7 +112,7 @@ internal sealed partial class SourceTree
         {
             foreach (string name in NameOfType().Matches(source.Code).Select(match => match.Value))
             {
-                if (folders.TryGetValue(name, out string? folder) && folder != source.Folder)
+                if (folders.TryGetValue(name, out string? folder) && folder != source.Folder && !IsOnlyProperty(source.Code, name))
                 {
                     uses.TryAdd((source.Folder, folder), $"{Path.GetFileName(source.Path)} uses {name}");
                 }
@@ -120,6 +121,10 @@ internal sealed partial class SourceTree
 
         return uses;
     }
+
+    private static bool IsOnlyProperty(string code, string name) =>
+        Regex.IsMatch(code, $@"[\w>\]?] {name}\s*(\{{|=)") &&
+        !Regex.IsMatch(code, $@"(?<!\.)\b{name}(\??(\[\])? (?!is |as |and |or |with |switch )[A-Za-z_]|[<>(]|\?? *[,)>]\s*[A-Z_a-z]+ =>)|new {name}\b");
 
     [GeneratedRegex("""//[^\n]*|/\*.*?\*/|"{3}.*?"{3}|@"(?:""|[^"])*"|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'""", RegexOptions.Singleline)]
     private static partial Regex CommentOrString();

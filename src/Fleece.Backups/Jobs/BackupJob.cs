@@ -5,6 +5,7 @@ using Fleece.Backups.Retaining;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Backups.Jobs;
 

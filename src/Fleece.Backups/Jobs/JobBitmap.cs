@@ -3,6 +3,7 @@ using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Backups.Jobs;
 

@@ -5,6 +5,7 @@ using Fleece.Disks;
 using Fleece.Disks.Storage;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Reading;
 

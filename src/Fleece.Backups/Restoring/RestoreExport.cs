@@ -2,6 +2,7 @@
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Restoring;
 

@@ -4,6 +4,7 @@ using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks.Storage;

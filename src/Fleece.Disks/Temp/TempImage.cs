@@ -6,6 +6,7 @@ using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks.Temp;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;

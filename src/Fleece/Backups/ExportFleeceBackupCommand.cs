@@ -9,6 +9,7 @@ using Fleece.Disks;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece;
 

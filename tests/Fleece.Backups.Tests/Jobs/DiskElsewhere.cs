@@ -2,9 +2,11 @@
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Exports;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Tests.Jobs;
 

@@ -9,6 +9,7 @@ using Fleece.Disks.Exports;
 using Fleece.Disks.Tests;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Tests.Repositories;
 

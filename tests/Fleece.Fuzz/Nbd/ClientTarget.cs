@@ -5,6 +5,7 @@ using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.TestKit;
 
 namespace Fleece.Fuzz.Nbd;

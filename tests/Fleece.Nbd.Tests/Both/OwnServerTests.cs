@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Memory;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Tests.Server;
 using Fleece.TestKit;

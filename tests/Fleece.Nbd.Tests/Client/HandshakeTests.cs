@@ -2,6 +2,7 @@
 using System.Text;
 using Fleece.Block;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 

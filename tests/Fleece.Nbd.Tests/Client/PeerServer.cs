@@ -2,6 +2,7 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Client;

@@ -2,6 +2,7 @@
 using System.Security.Cryptography.X509Certificates;
 using Fleece.Block;
 using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Tests.Tls;
 using Fleece.Nbd.Tls;
 using Fleece.Nbd.Wire;

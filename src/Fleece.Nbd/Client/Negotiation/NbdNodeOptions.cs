@@ -2,7 +2,7 @@
 using Fleece.Block;
 using Fleece.Nbd.Tls;
 
-namespace Fleece.Nbd.Client;
+namespace Fleece.Nbd.Client.Negotiation;
 
 /// <summary>How a <see cref="NbdNode"/> connects, and how patient it is.</summary>
 internal sealed record NbdNodeOptions

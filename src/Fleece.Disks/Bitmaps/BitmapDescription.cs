@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Disks;
+namespace Fleece.Disks.Bitmaps;
 
 /// <summary>One of a disk's bitmaps, as it was when the disk was asked.</summary>
 /// <param name="Name">Its name, printable.</param>
