@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Writing;
 using Fleece.Block;
-using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Restoring;

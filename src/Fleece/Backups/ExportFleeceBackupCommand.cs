@@ -8,7 +8,6 @@ using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Images;
 using Fleece.Nbd;
-using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece;

@@ -2,7 +2,6 @@
 using System.Management.Automation;
 using Fleece.Backups.Reading;
 using Fleece.Disks;
-using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece;

@@ -5,7 +5,6 @@ using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Exports;
 using Fleece.Nbd;
-using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Tests.Jobs;

@@ -8,7 +8,6 @@ using Fleece.Disks;
 using Fleece.Disks.Exports;
 using Fleece.Disks.Tests;
 using Fleece.Nbd;
-using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece.Backups.Tests.Repositories;
