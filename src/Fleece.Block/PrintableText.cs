@@ -13,7 +13,7 @@ namespace Fleece.Block;
 /// they are given. Two texts may have one printable form, so none is compared or opened by it where the exact one is known.
 /// Threading. All members are safe from any thread.
 /// </remarks>
-internal static class PrintableText
+public static class PrintableText
 {
     // C0, DEL and C1; line and paragraph separators; and what embeds, overrides or isolates a direction (Unicode UAX #9, section 2).
     private static readonly SearchValues<char> Unprintable = SearchValues.Create(

@@ -12,7 +12,7 @@ namespace Fleece.Disks;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</remarks>
-internal sealed partial class Disk : IAsyncDisposable
+internal sealed class Disk : IFleeceable, IAsyncDisposable
 {
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
@@ -263,4 +263,29 @@ internal sealed partial class Disk : IAsyncDisposable
         Task copies = session.Point.CopiesEndedAsync().AsTask();
         _leftCopies = _leftCopies.IsCompleted ? copies : Task.WhenAll(_leftCopies, copies);
     }
+
+    bool IFleeceable.HasPersistentBitmaps => Bitmaps.IsPersistent;
+
+    ValueTask<IReadOnlyList<BitmapDescription>> IFleeceable.ListBitmapsAsync(CancellationToken cancellationToken) =>
+        new([.. Bitmaps.All.Select(bitmap => bitmap.Describe())]);
+
+    async ValueTask<BitmapDescription> IFleeceable.CreateBitmapAsync(string name, CancellationToken cancellationToken) =>
+        (await Bitmaps.CreateAsync(name, cancellationToken: cancellationToken).ConfigureAwait(false)).Describe();
+
+    async ValueTask<BitmapDescription> IFleeceable.RestartBitmapAsync(string exactName, CancellationToken cancellationToken)
+    {
+        await Bitmaps.ClearAsync(exactName, cancellationToken).ConfigureAwait(false);
+        Bitmap bitmap = Bitmaps.Find(exactName);
+        if (!bitmap.IsEnabled)
+        {
+            await Bitmaps.EnableAsync(exactName, cancellationToken).ConfigureAwait(false);
+        }
+
+        return bitmap.Describe();
+    }
+
+    async ValueTask<IFleeceSession> IFleeceable.BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken) =>
+        (await Session.StartAsync([this], options, cancellationToken).ConfigureAwait(false))[0];
+
+    ValueTask IFleeceable.FlushAsync(CancellationToken cancellationToken) => Device.FlushAsync(cancellationToken);
 }

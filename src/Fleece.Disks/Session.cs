@@ -11,7 +11,7 @@ namespace Fleece.Disks;
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-internal sealed partial class Session : IFleeceSession
+internal sealed class Session : IFleeceSession
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -32,13 +32,9 @@ internal sealed partial class Session : IFleeceSession
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
         _temp = temp;
-        point.TempLimitNear += OnTempLimitNear;
+        point.TempLimitNear += (_, near) => Volatile.Write(ref _untoldWarning, DescribeTemp(near.UsedBytes));
         _bitmapTurn = bitmapTurn;
     }
-
-    /// <summary>Raised when 80 % of <see cref="TempLimitBytes"/> is taken, on the thread of the guest's write that takes it; again when
-    /// less than half was taken in between. What a handler throws is ignored: it must not fail a guest.</summary>
-    public event EventHandler<TempLimitNearEventArgs>? TempLimitNear;
 
     /// <summary>The session's name, unique on its disk.</summary>
     public string Name { get; }
@@ -240,20 +236,6 @@ internal sealed partial class Session : IFleeceSession
     }
 
     private string ListConsumers() => string.Join(", ", Consumers.Select(consumer => $"'{consumer.Name}'"));
-
-    private void OnTempLimitNear(object? sender, TempLimitNearEventArgs e)
-    {
-        Volatile.Write(ref _untoldWarning, DescribeTemp(e.UsedBytes));
-        try
-        {
-            TempLimitNear?.Invoke(this, e);
-        }
-#pragma warning disable CA1031 // The guest's write goes on whatever a listener does.
-        catch (Exception)
-#pragma warning restore CA1031
-        {
-        }
-    }
 
     private string DescribeTemp(long usedBytes) =>
         $"The session '{Id}' keeps {usedBytes} bytes of old data in temp and may keep {TempLimitBytes} (-TempLimitBytes); beyond that " +

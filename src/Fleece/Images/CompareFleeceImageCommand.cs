@@ -12,7 +12,6 @@ namespace Fleece;
 [OutputType(typeof(ImageComparison))]
 public sealed class CompareFleeceImageCommand : ImageCommand
 {
-
     /// <summary>The other image, with wildcards that fit one file, or an NBD URI.</summary>
     [Parameter(Mandatory = true, Position = 1)]
     [SupportsWildcards]

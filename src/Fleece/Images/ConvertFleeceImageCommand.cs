@@ -12,7 +12,6 @@ namespace Fleece;
 [OutputType(typeof(ImageInfo))]
 public sealed class ConvertFleeceImageCommand : ImageCommand
 {
-
     /// <summary>The new image's file; it appears when it is complete.</summary>
     [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     public string DestinationPath { get; set; } = string.Empty;

@@ -8,8 +8,23 @@ namespace Fleece;
 /// <summary>Test-FleeceImage: examines the metadata of image files, and repairs it.</summary>
 [Cmdlet(VerbsDiagnostic.Test, "FleeceImage", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(ImageReport))]
-public sealed class TestFleeceImageCommand : PathCommand
+public sealed class TestFleeceImageCommand : FleeceCommand
 {
+    private const string PathSet = "Path";
+    private const string LiteralPathSet = "LiteralPath";
+
+    /// <summary>The files; wildcards are expanded.</summary>
+    [Parameter(
+        Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
+    [SupportsWildcards]
+    [ItemPath]
+    public string[] Path { get; set; } = [];
+
+    /// <summary>The files, taken as they are.</summary>
+    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
+    [Alias("PSPath", "FullName")]
+    public string[] LiteralPath { get; set; } = [];
+
     /// <summary>The format, where the content must not decide it.</summary>
     [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
@@ -27,8 +42,14 @@ public sealed class TestFleeceImageCommand : PathCommand
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    /// <remarks>Refusing the repair leaves the check, which changes nothing.</remarks>
-    private protected override void Process(string path)
+    protected override void ProcessRecord()
+    {
+        bool isLiteral = ParameterSetName == LiteralPathSet;
+        ForEachFile(isLiteral ? LiteralPath : Path, isLiteral, Check);
+    }
+
+    // Refusing the repair leaves the check, which changes nothing.
+    private void Check(string path)
     {
         ImageRepair repair = Repair != ImageRepair.None && ShouldProcess(path, $"Repair ({Repair})") &&
             (Force || Confirms($"The repair of '{path}' changes its metadata; data that damaged metadata leads to can be lost."))
