@@ -206,10 +206,13 @@ internal sealed class BlockDevice : IAsyncDisposable
     /// Holds new requests back and waits for those in flight. Until <see cref="Resume"/> no request runs and
     /// <see cref="ReplaceRoot"/> may be called. One quiescing party at a time.
     /// </summary>
+    /// <param name="patience">How long requests in flight may take; null for as long as they do.</param>
+    /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.Closed"/></exception>
-    public async ValueTask QuiesceAsync()
+    /// <exception cref="TimeoutException">The patience is over. The device is not quiesced, as after any other exception.</exception>
+    public async ValueTask QuiesceAsync(TimeSpan? patience = null, CancellationToken cancellationToken = default)
     {
-        if (!await _gate.HoldAsync().ConfigureAwait(false))
+        if (!await _gate.HoldAsync(patience ?? Timeout.InfiniteTimeSpan, cancellationToken).ConfigureAwait(false))
         {
             throw ClosedError();
         }

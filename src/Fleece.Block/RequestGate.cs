@@ -88,7 +88,10 @@ internal sealed class RequestGate
     }
 
     /// <summary>Holds new requests back and completes when none is in flight. False when the gate is closed.</summary>
-    public async ValueTask<bool> HoldAsync()
+    /// <param name="patience">How long requests in flight may take; new ones go on when they take longer.</param>
+    /// <param name="cancellationToken">Gives up; new requests go on.</param>
+    /// <exception cref="TimeoutException">The patience is over.</exception>
+    public async ValueTask<bool> HoldAsync(TimeSpan patience, CancellationToken cancellationToken)
     {
         Task drained;
         lock (_lock)
@@ -104,7 +107,16 @@ internal sealed class RequestGate
         }
 
         // Closing while this waited shares the drain; whoever closed disposes the chain, so nobody may change it now.
-        await drained.ConfigureAwait(false);
+        try
+        {
+            await drained.WaitAsync(patience, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            Release();
+            throw;
+        }
+
         return _state == Held;
     }
 

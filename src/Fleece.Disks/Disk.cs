@@ -138,7 +138,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         do
         {
             session = null;
-            await ChainChange.RunAsync([Chain], CloseOrFindSessionAsync, CancellationToken.None).ConfigureAwait(false);
+            await ChainChange.RunToTheEndAsync([Chain], CloseOrFindSessionAsync).ConfigureAwait(false);
             if (session is not null)
             {
                 await session.StopAsync().ConfigureAwait(false);

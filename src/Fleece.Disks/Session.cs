@@ -244,7 +244,7 @@ internal sealed class Session : IFleeceSession
 
     private async Task EndAsync(bool isSuccess)
     {
-        // Stopped first: guest writes copy nothing more and wait for nothing, so the drains below cannot hang on temp's users.
+        // Stopped first: guest writes copy nothing more and wait for nothing but the copies that run.
         Point.Stop();
         await Snapshot.DisposeAsync().ConfigureAwait(false);
         foreach (SessionConsumer consumer in Consumers)
@@ -254,7 +254,9 @@ internal sealed class Session : IFleeceSession
 
         try
         {
-            await ChainChange.RunAsync([Disk.Chain], LeaveAsync, CancellationToken.None).ConfigureAwait(false);
+            // Before the disk is quiesced: where temp hangs, one write of the guest hangs with it, and not all.
+            await Point.HeldWritesEndedAsync().ConfigureAwait(false);
+            await ChainChange.RunToTheEndAsync([Disk.Chain], LeaveAsync).ConfigureAwait(false);
         }
         finally
         {

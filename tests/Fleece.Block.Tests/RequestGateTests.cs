@@ -19,7 +19,7 @@ public sealed class RequestGateTests
     [Fact]
     public async Task An_idle_gate_is_held_at_once()
     {
-        ValueTask<bool> held = _gate.HoldAsync();
+        ValueTask<bool> held = _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None);
 
         Assert.True(held.IsCompleted);
         Assert.True(await held);
@@ -30,7 +30,7 @@ public sealed class RequestGateTests
     {
         Assert.True(_gate.TryEnter(out int first));
         Assert.True(_gate.TryEnter(out int second));
-        Task<bool> held = _gate.HoldAsync().AsTask();
+        Task<bool> held = _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None).AsTask();
         Assert.False(held.IsCompleted);
 
         _gate.Exit(first);
@@ -43,7 +43,7 @@ public sealed class RequestGateTests
     [Fact]
     public async Task A_held_gate_keeps_new_requests_back_until_it_is_released()
     {
-        await _gate.HoldAsync();
+        await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None);
 
         Assert.False(_gate.TryEnter(out _));
         ValueTask<int> entering = _gate.EnterAsync(CancellationToken.None);
@@ -56,19 +56,37 @@ public sealed class RequestGateTests
     }
 
     [Fact]
+    public async Task A_hold_that_is_given_up_lets_requests_go_on_and_the_next_one_waits_for_the_same_request()
+    {
+        Assert.True(_gate.TryEnter(out int stuck));
+        await Assert.ThrowsAsync<TimeoutException>(() => _gate.HoldAsync(TimeSpan.Zero, CancellationToken.None).AsTask());
+        using CancellationTokenSource stop = new();
+        Task<bool> held = _gate.HoldAsync(Timeout.InfiniteTimeSpan, stop.Token).AsTask();
+        ValueTask<int> entering = _gate.EnterAsync(CancellationToken.None);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => held);
+
+        _gate.Exit(await entering);
+        held = _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None).AsTask();
+        Assert.False(held.IsCompleted);
+        _gate.Exit(stuck);
+        Assert.True(await held);
+    }
+
+    [Fact]
     public async Task A_request_that_was_refused_entry_does_not_count_as_in_flight()
     {
-        await _gate.HoldAsync();
+        await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None);
         Assert.False(_gate.TryEnter(out _));
         _gate.Release();
 
-        Assert.True(_gate.HoldAsync().AsTask().IsCompleted);
+        Assert.True(_gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None).AsTask().IsCompleted);
     }
 
     [Fact]
     public async Task A_waiting_request_can_be_cancelled()
     {
-        await _gate.HoldAsync();
+        await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None);
         using CancellationTokenSource source = new();
         ValueTask<int> entering = _gate.EnterAsync(source.Token);
 
@@ -76,7 +94,7 @@ public sealed class RequestGateTests
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await entering);
         _gate.Release();
-        Assert.True(_gate.HoldAsync().AsTask().IsCompleted);
+        Assert.True(_gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None).AsTask().IsCompleted);
     }
 
     [Fact]
@@ -85,7 +103,7 @@ public sealed class RequestGateTests
         for (int round = 0; round < 100; round++)
         {
             Assert.True(_gate.TryEnter(out int ticket));
-            Task<bool> held = _gate.HoldAsync().AsTask();
+            Task<bool> held = _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None).AsTask();
             _gate.Exit(ticket);
             Assert.True(await held);
             _gate.Release();
@@ -95,9 +113,9 @@ public sealed class RequestGateTests
     [Fact]
     public async Task A_second_party_can_not_hold_a_held_gate()
     {
-        await _gate.HoldAsync();
+        await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None);
 
-        BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await _gate.HoldAsync());
+        BlockException exception = await Assert.ThrowsAsync<BlockException>(async () => await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None));
 
         Assert.Equal(BlockErrors.InvariantBroken, exception.Kind);
     }
@@ -112,7 +130,7 @@ public sealed class RequestGateTests
         Assert.False(closed.IsCompleted);
         Assert.False(_gate.TryEnter(out _));
         Assert.Equal(-1, await _gate.EnterAsync(CancellationToken.None));
-        Assert.False(await _gate.HoldAsync());
+        Assert.False(await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None));
         Assert.False(closed.IsCompleted);
         _gate.Exit(ticket);
 
@@ -122,7 +140,7 @@ public sealed class RequestGateTests
     [Fact]
     public async Task Closing_a_held_gate_turns_the_waiting_requests_away()
     {
-        await _gate.HoldAsync();
+        await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None);
         ValueTask<int> entering = _gate.EnterAsync(CancellationToken.None);
 
         await _gate.CloseAsync();
@@ -136,7 +154,7 @@ public sealed class RequestGateTests
     public async Task A_party_that_waits_to_hold_a_gate_learns_that_it_was_closed()
     {
         Assert.True(_gate.TryEnter(out int ticket));
-        Task<bool> held = _gate.HoldAsync().AsTask();
+        Task<bool> held = _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None).AsTask();
         Task closed = _gate.CloseAsync();
 
         _gate.Exit(ticket);
@@ -175,7 +193,7 @@ public sealed class RequestGateTests
 
         for (int round = 0; round < Rounds; round++)
         {
-            Assert.True(await _gate.HoldAsync());
+            Assert.True(await _gate.HoldAsync(Timeout.InfiniteTimeSpan, CancellationToken.None));
             Assert.Equal(0, Volatile.Read(ref inside));
             _gate.Release();
         }

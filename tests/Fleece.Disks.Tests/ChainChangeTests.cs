@@ -4,6 +4,7 @@ using Fleece.Block.Memory;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Tests.Bitmaps;
+using Fleece.TestKit;
 
 namespace Fleece.Disks.Tests;
 
@@ -90,6 +91,49 @@ public sealed class ChainChangeTests
 
         Assert.Equal(BlockErrors.Closed, error.Kind);
         Assert.True(WriteAsync(_a).IsCompletedSuccessfully);
+    }
+
+    [Fact]
+    public async Task A_request_that_does_not_end_lets_the_change_fail_and_the_other_disks_go_on()
+    {
+        HoldNode node = new(new MemoryNode(4096));
+        DiskChain stuck = new("stuck", node, new NoWitness());
+        Hold hold = node.HoldNext(BlockOperationKind.Write);
+        Task write = WriteAsync(stuck);
+        await hold.Reached;
+
+        BlockException error = await Assert.ThrowsAsync<BlockException>(() => ChainChange.RunAsync(
+            [_a, stuck],
+            change => change.AtInstantAsync(new ChainStep(() => Assert.Fail("It was done."))),
+            CancellationToken.None,
+            patience: TimeSpan.Zero).AsTask());
+
+        Assert.Equal(DiskErrors.DiskBusy, error.Kind);
+        Assert.Contains("'stuck'", error.Message, StringComparison.Ordinal);
+        Assert.True(WriteAsync(_a).IsCompletedSuccessfully);
+        Assert.True(stuck.Device.ReadAsync(0, new byte[512]).AsTask().IsCompletedSuccessfully);
+        hold.Release();
+        await write;
+    }
+
+    [Fact]
+    public async Task A_change_that_is_cancelled_while_it_waits_for_requests_does_nothing()
+    {
+        HoldNode node = new(new MemoryNode(4096));
+        DiskChain slow = new("slow", node, new NoWitness());
+        Hold hold = node.HoldNext(BlockOperationKind.Write);
+        Task write = WriteAsync(slow);
+        await hold.Reached;
+        using CancellationTokenSource stop = new();
+        Task change = ChainChange.RunAsync(
+            [_a, slow], running => running.AtInstantAsync(new ChainStep(() => Assert.Fail("It was done."))), stop.Token).AsTask();
+
+        await stop.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => change);
+        Assert.True(WriteAsync(_a).IsCompletedSuccessfully);
+        hold.Release();
+        await write;
     }
 
     // The second one names the disks the other way round. While both wait for the first disk, neither has the other.

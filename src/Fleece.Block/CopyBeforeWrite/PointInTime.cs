@@ -157,6 +157,16 @@ internal sealed class PointInTime
         LetWritesGo();
     }
 
+    /// <summary>Completes when no guest's write is held up by its own copy any more. After <see cref="Stop"/>, which lets none begin.</summary>
+    public Task HeldWritesEndedAsync()
+    {
+        // With a timeout copies have threads of their own, and their guests go on without them.
+        using (_lock.EnterScope())
+        {
+            return _limits.Timeout is null ? Copies.Ended : Task.CompletedTask;
+        }
+    }
+
     /// <summary>
     /// Completes when no copy is running any more that its guest has left. Temp and the disk must stay open until then.
     /// </summary>

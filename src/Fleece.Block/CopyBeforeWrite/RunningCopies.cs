@@ -7,6 +7,12 @@ namespace Fleece.Block.CopyBeforeWrite;
 internal sealed class RunningCopies
 {
     private readonly List<Copy> _copies = [];
+    private TaskCompletionSource? _ended;
+
+    /// <summary>Completes when none runs. Asked for when no copy begins any more.</summary>
+    public Task Ended => _copies.Count == 0
+        ? Task.CompletedTask
+        : (_ended ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
 
     /// <summary>The copy that holds the granule, or null.</summary>
     public Copy? Find(long granule)
@@ -41,7 +47,14 @@ internal sealed class RunningCopies
     }
 
     /// <summary>Takes a finished copy off the list; its waiters are woken by the caller outside the lock.</summary>
-    public void Remove(Copy copy) => _copies.Remove(copy);
+    public void Remove(Copy copy)
+    {
+        _copies.Remove(copy);
+        if (_copies.Count == 0)
+        {
+            _ended?.TrySetResult();
+        }
+    }
 
     /// <summary>Wakes everybody who waits for a copy, though the copies run on.</summary>
     public void WakeAll()

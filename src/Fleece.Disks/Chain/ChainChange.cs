@@ -17,23 +17,47 @@ internal readonly record struct ChainStep(Action Do, Action? Undo = null);
 /// </remarks>
 internal sealed class ChainChange
 {
+    // New requests wait while those in flight end, also on disks whose storage is well. Storage that answers does so sooner.
+    private static readonly TimeSpan DrainPatience = TimeSpan.FromSeconds(10);
+
     private readonly DiskChain[] _chains;
+    private readonly TimeSpan _patience;
+    private readonly CancellationToken _cancellationToken;
     private readonly Stack<Func<ValueTask>> _undo = new();
 
-    private ChainChange(DiskChain[] chains) => _chains = chains;
+    private ChainChange(DiskChain[] chains, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        _chains = chains;
+        _patience = patience;
+        _cancellationToken = cancellationToken;
+    }
 
     /// <summary>Runs a change under the locks of its chains.</summary>
     /// <param name="chains">The chains, each once.</param>
     /// <param name="body">The change.</param>
-    /// <param name="cancellationToken">Ends the wait for the locks.</param>
-    public static async ValueTask RunAsync(
-        IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body, CancellationToken cancellationToken)
+    /// <param name="cancellationToken">Gives up while it waits for a lock or for requests in flight, and before the steps.</param>
+    /// <param name="patience">How long requests in flight may hold new ones back; null for 10 s.</param>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskBusy"/>: they took longer.</exception>
+    public static ValueTask RunAsync(
+        IEnumerable<DiskChain> chains,
+        Func<ChainChange, ValueTask> body,
+        CancellationToken cancellationToken,
+        TimeSpan? patience = null) => RunAsync(chains, body, patience ?? DrainPatience, cancellationToken);
+
+    /// <summary>Runs a change that must happen, however long requests in flight take.</summary>
+    /// <param name="chains">The chains, each once.</param>
+    /// <param name="body">The change.</param>
+    public static ValueTask RunToTheEndAsync(IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body) =>
+        RunAsync(chains, body, Timeout.InfiniteTimeSpan, CancellationToken.None);
+
+    private static async ValueTask RunAsync(
+        IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body, TimeSpan patience, CancellationToken cancellationToken)
     {
         DiskChain[] ordered =
         [
             .. chains.OrderBy(chain => chain.Name, StringComparer.OrdinalIgnoreCase).ThenBy(chain => chain.Serial),
         ];
-        ChainChange change = new(ordered);
+        ChainChange change = new(ordered, patience, cancellationToken);
         int lockedCount = 0;
         try
         {
@@ -74,10 +98,11 @@ internal sealed class ChainChange
         {
             foreach (DiskChain chain in _chains)
             {
-                await chain.Device.QuiesceAsync().ConfigureAwait(false);
+                await QuiesceAsync(chain).ConfigureAwait(false);
                 quiescedCount++;
             }
 
+            _cancellationToken.ThrowIfCancellationRequested();
             foreach (ChainStep step in steps)
             {
                 step.Do();
@@ -99,6 +124,23 @@ internal sealed class ChainChange
             {
                 chain.Device.Resume();
             }
+        }
+    }
+
+    private async ValueTask QuiesceAsync(DiskChain chain)
+    {
+        try
+        {
+            await chain.Device.QuiesceAsync(_patience, _cancellationToken).ConfigureAwait(false);
+        }
+        catch (TimeoutException e)
+        {
+            throw new BlockException(
+                DiskErrors.DiskBusy,
+                $"A request on the disk '{chain.Name}' has not ended for {_patience.TotalSeconds} s, and nothing can begin or change at an " +
+                "instant while it runs. Nothing was changed, and guests go on. See why its storage, or the temp of one of its sessions, " +
+                "does not answer, and try again.",
+                cause: e);
         }
     }
 

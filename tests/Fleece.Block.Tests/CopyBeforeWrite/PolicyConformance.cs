@@ -80,6 +80,25 @@ public sealed class PolicyConformance : IAsyncDisposable
         await Fleecing.AssertHoldsAsync(_disk, new BlockRange(0, DiskBytes), 0xA5);
     }
 
+    // The disk is quiesced only afterwards: that would hold up every request of the guest, and not this one write.
+    [Fact]
+    public async Task The_end_of_a_session_waits_for_the_write_that_its_own_copy_holds_up()
+    {
+        PointInTime point = await StartAsync(CopyErrorPolicy.BreakGuestWrite);
+        Hold copying = _disk.HoldNext(BlockOperationKind.Read);
+        Task write = WriteAsync(point, 0, DiskBytes);
+        await copying.Reached;
+        point.Stop();
+
+        Task ended = point.HeldWritesEndedAsync();
+
+        Assert.False(ended.IsCompleted);
+        copying.Release();
+        await ended;
+        await write;
+        Assert.True(point.HeldWritesEndedAsync().IsCompletedSuccessfully);
+    }
+
     [Fact]
     public async Task W2_a_write_that_failed_has_changed_nothing_and_may_be_repeated()
     {

@@ -24,6 +24,22 @@ public sealed class BitmapTrustTests
         Assert.Equal([5], DiskBitmapsTests.Units(disk.Bitmaps.Find("daily")));
     }
 
+    // The start waits for the lock of another disk, say, while this one is dismounted and its file is sealed.
+    [Fact]
+    public async Task A_session_that_comes_too_late_for_a_disk_leaves_its_file_as_it_was_sealed()
+    {
+        await using Rig rig = new();
+        Disk disk = await MakeAsync(rig);
+        await disk.DisposeAsync();
+        byte[] asSealed = await File.ReadAllBytesAsync(Sidecar.PathFor(disk.Path));
+
+        await DiskBitmapsTests.RefusesAsync(BlockErrors.Closed, () => Rig.StartAsync(disk, new SessionOptions { Bitmap = "daily" }));
+
+        Assert.Equal(asSealed, await File.ReadAllBytesAsync(Sidecar.PathFor(disk.Path)));
+        disk = await rig.OpenAsync(disk.Path);
+        Assert.Equal([5], DiskBitmapsTests.Units(disk.Bitmaps.Find("daily")));
+    }
+
     [Fact]
     public async Task A_killed_process_of_an_earlier_run_of_the_system_leaves_nothing_to_trust()
     {
