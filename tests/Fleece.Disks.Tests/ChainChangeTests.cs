@@ -106,7 +106,7 @@ public sealed class ChainChangeTests
             [_a, stuck],
             change => change.AtInstantAsync(new ChainStep(() => Assert.Fail("It was done."))),
             CancellationToken.None,
-            patience: TimeSpan.Zero).AsTask());
+            new DrainLimit(TimeSpan.Zero, Attempts: 2)).AsTask());
 
         Assert.Equal(DiskErrors.DiskBusy, error.Kind);
         Assert.Contains("'stuck'", error.Message, StringComparison.Ordinal);
@@ -114,6 +114,28 @@ public sealed class ChainChangeTests
         Assert.True(stuck.Device.ReadAsync(0, new byte[512]).AsTask().IsCompletedSuccessfully);
         hold.Release();
         await write;
+    }
+
+    [Fact]
+    public async Task A_change_that_found_a_request_in_flight_happens_when_that_has_ended()
+    {
+        HoldNode node = new(new MemoryNode(4096));
+        DiskChain slow = new("slow", node, new NoWitness());
+        Hold hold = node.HoldNext(BlockOperationKind.Write);
+        Task write = WriteAsync(slow);
+        await hold.Reached;
+        int done = 0;
+
+        Task change = ChainChange.RunAsync(
+            [_a, slow],
+            running => running.AtInstantAsync(new ChainStep(() => done++)),
+            CancellationToken.None,
+            new DrainLimit(TimeSpan.FromMilliseconds(1), int.MaxValue)).AsTask();
+        hold.Release();
+        await change;
+        await write;
+
+        Assert.Equal(1, done);
     }
 
     [Fact]

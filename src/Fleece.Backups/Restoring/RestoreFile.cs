@@ -49,9 +49,17 @@ internal sealed class RestoreFile : IRestoreTarget
         string partialPath = PartialImage.PathFor(options.DestinationPath);
         ImageCreateOptions layout = options.Image with { SizeBytes = plan.Range.LengthBytes };
         int? doneSteps = RestoreProgress.Find(options.DestinationPath, plan, out bool isDamaged);
-        if (isDamaged)
+        string? note = isDamaged
+            ? $"how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged"
+            : null;
+        if (doneSteps is null && options.Overwrite && File.Exists(partialPath))
         {
-            // No restore can go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
+            note ??= $"'{partialPath}' was left by another one";
+        }
+
+        if (note is not null)
+        {
+            // This restore can't go on with the file, and all that is in it is in backups too. A restore that still runs has it open.
             LocalFile.Open(partialPath, isReadOnly: false).Dispose();
             FileNames.Delete(partialPath);
         }
@@ -59,15 +67,15 @@ internal sealed class RestoreFile : IRestoreTarget
         if (!File.Exists(partialPath))
         {
             PartialImage made = await PartialImage.CreateAsync(options.DestinationPath, layout, cancellationToken).ConfigureAwait(false);
-            return new RestoreFile(options, plan, made.Node, resumedSteps: 0, isDamaged ? BeginsAnew(partialPath) : null);
+            return new RestoreFile(options, plan, made.Node, resumedSteps: 0, note is null ? null : $"The restore begins anew: {note}.");
         }
 
         if (doneSteps is null)
         {
             throw new BlockException(
                 BlockErrors.AlreadyExists,
-                $"'{partialPath}' exists and is not of this restore: another one is being written there, or was interrupted. Delete that " +
-                "file, or restore to another.",
+                $"'{partialPath}' exists and is not of this restore: another one is being written there, or was interrupted. Replace " +
+                "it with -Force, or restore to another file.",
                 partialPath);
         }
 
@@ -112,7 +120,4 @@ internal sealed class RestoreFile : IRestoreTarget
             await Image.DisposeAsync().ConfigureAwait(false);
         }
     }
-
-    private static string BeginsAnew(string partialPath) =>
-        $"The restore begins anew: how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged.";
 }

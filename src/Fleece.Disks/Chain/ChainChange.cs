@@ -8,6 +8,18 @@ namespace Fleece.Disks.Chain;
 /// <param name="Undo">Takes it back when a later step throws; null where there is nothing to take back. It does not throw.</param>
 internal readonly record struct ChainStep(Action Do, Action? Undo = null);
 
+/// <summary>How long a change may hold new requests back while those in flight end.</summary>
+/// <param name="Patience">The time of one attempt, after which guests go on.</param>
+/// <param name="Attempts">How many there are, with as much time for the guests between them.</param>
+internal readonly record struct DrainLimit(TimeSpan Patience, int Attempts)
+{
+    /// <summary>Guests feel no attempt much, and storage that is well ends its requests within one.</summary>
+    public static DrainLimit Default { get; } = new(TimeSpan.FromMilliseconds(500), 10);
+
+    /// <summary>For a change that must happen.</summary>
+    public static DrainLimit None { get; } = new(Timeout.InfiniteTimeSpan, 1);
+}
+
 /// <summary>A change of the chains of one disk or several: all of it happens, or nothing.</summary>
 /// <remarks>
 /// <para>The chains are locked in one order, so two changes of the same disks can't wait for each other. The body does under the locks,
@@ -17,18 +29,15 @@ internal readonly record struct ChainStep(Action Do, Action? Undo = null);
 /// </remarks>
 internal sealed class ChainChange
 {
-    // New requests wait while those in flight end, also on disks whose storage is well. Storage that answers does so sooner.
-    private static readonly TimeSpan DrainPatience = TimeSpan.FromSeconds(10);
-
     private readonly DiskChain[] _chains;
-    private readonly TimeSpan _patience;
+    private readonly DrainLimit _limit;
     private readonly CancellationToken _cancellationToken;
     private readonly Stack<Func<ValueTask>> _undo = new();
 
-    private ChainChange(DiskChain[] chains, TimeSpan patience, CancellationToken cancellationToken)
+    private ChainChange(DiskChain[] chains, DrainLimit limit, CancellationToken cancellationToken)
     {
         _chains = chains;
-        _patience = patience;
+        _limit = limit;
         _cancellationToken = cancellationToken;
     }
 
@@ -36,28 +45,28 @@ internal sealed class ChainChange
     /// <param name="chains">The chains, each once.</param>
     /// <param name="body">The change.</param>
     /// <param name="cancellationToken">Gives up while it waits for a lock or for requests in flight, and before the steps.</param>
-    /// <param name="patience">How long requests in flight may hold new ones back; null for 10 s.</param>
+    /// <param name="limit">How long requests in flight may hold new ones back; null for the default.</param>
     /// <exception cref="BlockException"><see cref="DiskErrors.DiskBusy"/>: they took longer.</exception>
     public static ValueTask RunAsync(
         IEnumerable<DiskChain> chains,
         Func<ChainChange, ValueTask> body,
         CancellationToken cancellationToken,
-        TimeSpan? patience = null) => RunAsync(chains, body, patience ?? DrainPatience, cancellationToken);
+        DrainLimit? limit = null) => RunAsync(chains, body, limit ?? DrainLimit.Default, cancellationToken);
 
     /// <summary>Runs a change that must happen, however long requests in flight take.</summary>
     /// <param name="chains">The chains, each once.</param>
     /// <param name="body">The change.</param>
     public static ValueTask RunToTheEndAsync(IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body) =>
-        RunAsync(chains, body, Timeout.InfiniteTimeSpan, CancellationToken.None);
+        RunAsync(chains, body, DrainLimit.None, CancellationToken.None);
 
     private static async ValueTask RunAsync(
-        IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body, TimeSpan patience, CancellationToken cancellationToken)
+        IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body, DrainLimit limit, CancellationToken cancellationToken)
     {
         DiskChain[] ordered =
         [
             .. chains.OrderBy(chain => chain.Name, StringComparer.OrdinalIgnoreCase).ThenBy(chain => chain.Serial),
         ];
-        ChainChange change = new(ordered, patience, cancellationToken);
+        ChainChange change = new(ordered, limit, cancellationToken);
         int lockedCount = 0;
         try
         {
@@ -92,17 +101,46 @@ internal sealed class ChainChange
     /// throws.</exception>
     public async ValueTask AtInstantAsync(params IReadOnlyList<ChainStep> steps)
     {
+        for (int attempt = 1; !await TryAtInstantAsync(steps, attempt == _limit.Attempts).ConfigureAwait(false); attempt++)
+        {
+            await Task.Delay(_limit.Patience, _cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    // False when requests in flight took longer than one attempt may.
+    private async ValueTask<bool> TryAtInstantAsync(IReadOnlyList<ChainStep> steps, bool isLast)
+    {
         int quiescedCount = 0;
-        int doneCount = 0;
         try
         {
             foreach (DiskChain chain in _chains)
             {
-                await QuiesceAsync(chain).ConfigureAwait(false);
+                await chain.Device.QuiesceAsync(_limit.Patience, _cancellationToken).ConfigureAwait(false);
                 quiescedCount++;
             }
 
             _cancellationToken.ThrowIfCancellationRequested();
+            Do(steps);
+            return true;
+        }
+        catch (TimeoutException e) when (quiescedCount < _chains.Length)
+        {
+            return isLast ? throw Busy(_chains[quiescedCount], e) : false;
+        }
+        finally
+        {
+            foreach (DiskChain chain in _chains.AsSpan(0, quiescedCount))
+            {
+                chain.Device.Resume();
+            }
+        }
+    }
+
+    private static void Do(IReadOnlyList<ChainStep> steps)
+    {
+        int doneCount = 0;
+        try
+        {
             foreach (ChainStep step in steps)
             {
                 step.Do();
@@ -118,31 +156,13 @@ internal sealed class ChainChange
 
             throw;
         }
-        finally
-        {
-            foreach (DiskChain chain in _chains.AsSpan(0, quiescedCount))
-            {
-                chain.Device.Resume();
-            }
-        }
     }
 
-    private async ValueTask QuiesceAsync(DiskChain chain)
-    {
-        try
-        {
-            await chain.Device.QuiesceAsync(_patience, _cancellationToken).ConfigureAwait(false);
-        }
-        catch (TimeoutException e)
-        {
-            throw new BlockException(
-                DiskErrors.DiskBusy,
-                $"A request on the disk '{chain.Name}' has not ended for {_patience.TotalSeconds} s, and nothing can begin or change at an " +
-                "instant while it runs. Nothing was changed, and guests go on. See why its storage, or the temp of one of its sessions, " +
-                "does not answer, and try again.",
-                cause: e);
-        }
-    }
+    private static BlockException Busy(DiskChain chain, TimeoutException cause) => new(
+        DiskErrors.DiskBusy,
+        $"A request on the disk '{chain.Name}' does not end, and nothing can begin or change at an instant while it runs. Nothing was " +
+        "changed, and guests go on. See why its storage, or the temp of one of its sessions, does not answer, and try again.",
+        cause: cause);
 
     private async ValueTask UndoAsync()
     {

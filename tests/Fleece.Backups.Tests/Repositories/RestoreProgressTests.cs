@@ -45,6 +45,33 @@ public sealed class RestoreProgressTests
         Assert.False(File.Exists(notePath));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_restore_that_may_replace_files_replaces_what_an_interrupted_one_of_another_backup_left(bool hasNote)
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 2);
+        BackupPoint[] points = [.. vm.Read().Points];
+        string path = vm.Rig.Folder.NewFile();
+        await InterruptAsync(points[1], path);
+        if (!hasNote)
+        {
+            File.Delete(path + ".partial.progress");
+        }
+
+        await Nightly.RefusedAsync(
+            BlockErrors.AlreadyExists, () => BackupRestore.OpenAsync(points[0], Nightly.ToRaw(path)).AsTask());
+        await using BackupRestore restore = await BackupRestore.OpenAsync(points[0], Nightly.ToRaw(path) with { Overwrite = true });
+        while (await restore.StepAsync())
+        {
+        }
+
+        await restore.CompleteAsync();
+        Assert.Contains("begins anew", Assert.Single(restore.Notes), StringComparison.Ordinal);
+        Assert.Equal(vm.Truth[points[0].Id], await File.ReadAllBytesAsync(path));
+        Assert.Equal([path], Directory.GetFiles(Path.GetDirectoryName(path)!, Path.GetFileName(path) + "*"));
+    }
+
     [Fact]
     public async Task Every_byte_of_the_note_counts()
     {
