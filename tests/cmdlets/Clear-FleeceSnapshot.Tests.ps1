@@ -2,6 +2,7 @@
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     . "$PSScriptRoot/Answers.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -74,4 +75,56 @@ Describe 'Clear-FleeceSnapshot' {
 
         (Invoke-Answering 'Yes' 'Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 1MB -WhatIf').Questions | Should -BeNullOrEmpty
     }
+}
+
+Describe 'Objects in the pipeline' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'runs of a map are discarded from the session that is named' {
+        New-MountedDisk
+        $session = Start-FleeceSession vm
+        Write-FleeceDisk vm 1MB ([byte[]] (1, 2, 3))
+
+        Get-FleeceSnapshotMap vm | Where-Object State -EQ Copied | Clear-FleeceSnapshot vm -Force
+
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 4KB
+        (Get-FleeceSnapshotMap vm).State | Should -Be 'Untouched', 'Consumed', 'Untouched'
+    }
+}
+
+Describe 'Two consumers of one session' {
+    BeforeEach {
+        Enter-TestFolder
+        $instant = Get-RandomData 2MB
+        New-MountedDisk -Data $instant
+        $script:session = Start-FleeceSession vm -Consumer local, offsite
+        Write-FleeceDisk vm 0 (Get-RandomData 2MB -Seed 8)
+    }
+
+    AfterEach { Exit-TestFolder }
+
+    It 'one that will not come any more is let go' {
+        Read-FleeceSnapshot vm -Consumer local -DiscardConsumed | ForEach-Object Dispose
+
+        Clear-FleeceSnapshot vm -Consumer offsite -OffsetBytes 0 -LengthBytes $session.SizeBytes -ErrorAction Stop
+
+        (Get-FleeceSession $session).TempUsedBytes | Should -Be 0
+    }
+}
+
+Describe 'A request to Clear-FleeceSnapshot' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'Clear-FleeceSnapshot a -OffsetBytes 0 -LengthBytes 2MB'; Id = 'RangeBeyondEnd,Fleece.ClearFleeceSnapshotCommand' }
+        @{ Command = 'Clear-FleeceSnapshot nobody -OffsetBytes 0 -LengthBytes 1'; Id = 'SessionNotFound,Fleece.ClearFleeceSnapshotCommand' }
+        @{ Command = 'Clear-FleeceSnapshot a -OffsetBytes -1 -LengthBytes 1'
+            Id = 'ParameterArgumentValidationError,Fleece.ClearFleeceSnapshotCommand' }
+        @{ Command = 'Get-FleeceSnapshotMap a; Get-FleeceSnapshotMap a | Clear-FleeceSnapshot'
+            Id = 'SessionAmbiguous,Fleece.ClearFleeceSnapshotCommand' }
+    ) { Assert-Refused $Command $Id }
+
+    It 'changes nothing with -WhatIf' { Assert-ChangesNothing 'Clear-FleeceSnapshot a -OffsetBytes 0 -LengthBytes 1MB -WhatIf' }
 }

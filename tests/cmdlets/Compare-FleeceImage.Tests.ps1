@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -41,4 +42,15 @@ Describe 'Compare-FleeceImage' {
 
         $compared.AreEqual | Should -Be $true, $true
     }
+}
+
+Describe 'A request to Compare-FleeceImage' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'Compare-FleeceImage ./vm.raw ./small.raw'; Id = 'ImageInUse,Fleece.CompareFleeceImageCommand' }
+        @{ Command = 'Compare-FleeceImage ./small.raw ./missing.raw'; Id = 'ImageNotFound,Fleece.CompareFleeceImageCommand' }
+        @{ Command = 'Compare-FleeceImage ./missing.raw ./small.raw'; Id = 'ImageNotFound,Fleece.CompareFleeceImageCommand' }
+    ) { Assert-Refused $Command $Id }
 }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: tab completion of names, in every cmdlet that takes them.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
@@ -50,5 +52,19 @@ Describe 'Tab completion' {
     It 'offers the formats that can be read, and the policies' {
         Get-Completion 'Get-FleeceImage ./x -Format ' | Should -Be 'Qcow2', 'Raw', 'Vdi', 'Vhd', 'Vhdx', 'Vmdk'
         Get-Completion 'Start-FleeceSession web -OnCopyError ' | Should -Be 'BreakGuestWrite', 'BreakSnapshot'
+    }
+}
+
+Describe 'Dirty bitmaps' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk
+        $null = New-FleeceBitmap vm daily
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'are completed by name' {
+        $line = 'Clear-FleeceBitmap vm '
+        (TabExpansion2 -inputScript $line -cursorColumn $line.Length).CompletionMatches.CompletionText | Should -Be daily
     }
 }

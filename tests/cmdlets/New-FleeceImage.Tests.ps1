@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -52,4 +53,52 @@ Describe 'New-FleeceImage' {
         { New-FleeceImage ./x.qcow2 1MB @given } | Should -Throw '*is a script block*' -ErrorId 'ParameterArgumentTransformationError,*'
         Get-ChildItem | Should -BeNullOrEmpty
     }
+}
+
+Describe 'The advice about a data file in another folder' {
+    BeforeEach {
+        Enter-TestFolder
+        $null = New-Item ./other, ./sub -ItemType Directory
+        $null = New-FleeceImage ./good.raw 1MB
+        $null = Mount-FleeceDisk ./good.raw
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'comes when the image is made, and not with the switch' {
+        $null = New-FleeceImage ./sub/a.qcow2 1MB -DataFilePath ./other/a.raw -WarningVariable warned -WarningAction SilentlyContinue
+        $null = New-FleeceImage ./sub/b.qcow2 1MB -DataFilePath ./other/b.raw -AllowOutsideDataFile -WarningVariable silent
+        $null = New-FleeceImage ./c.qcow2 1MB -DataFilePath ./other/c.raw -WarningVariable +silent
+
+        $warned.Message | Should -BeLike "*'$PWD/other/a.raw'*needs -AllowOutsideDataFile*"
+        $silent | Should -BeNullOrEmpty
+    }
+}
+
+Describe 'Objects in the pipeline' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'rows with a path and a size become images' {
+        $images = 'Path,SizeBytes', './a.raw,1048576', './b.qcow2,2097152' | ConvertFrom-Csv | New-FleeceImage
+
+        $images.SizeBytes | Should -Be 1MB, 2MB
+        $images.Format | Should -Be 'Raw', 'Qcow2'
+    }
+}
+
+Describe 'A request to New-FleeceImage' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'New-FleeceImage ./vm.raw 1MB'; Id = 'ImageAlreadyExists,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.raw 1000'; Id = 'ParameterArgumentValidationError,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.vmdk 1MB'; Id = 'ImageUnsupported,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.raw 0'; Id = 'ParameterArgumentValidationError,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.raw -SizeBytes -512'; Id = 'ParameterArgumentValidationError,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./new.qcow2 1MB -BlockSizeBytes 1000'; Id = 'ParameterArgumentValidationError,Fleece.NewFleeceImageCommand' }
+        @{ Command = 'New-FleeceImage ./no/folder/new.raw 1MB'; Id = 'ImageNotFound,Fleece.NewFleeceImageCommand' }
+    ) { Assert-Refused $Command $Id }
+
+    It 'changes nothing with -WhatIf' { Assert-ChangesNothing 'New-FleeceImage ./new.raw 1MB -WhatIf' }
 }

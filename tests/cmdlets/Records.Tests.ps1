@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: records, and the arguments that name a disk, a session, a bitmap, an export or a backup.
+
 BeforeDiscovery {
     # Each way an object goes out of the process and comes back.
     $script:trips = @(
@@ -292,5 +294,24 @@ Describe 'An argument that names something' {
         Get-FleeceDisk vm | Remove-FleeceBitmap -Name { 'daily' }
 
         Get-FleeceBitmap | Should -BeNullOrEmpty
+    }
+}
+
+Describe 'Objects in the pipeline' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'disks and sessions stand where their names are wanted' {
+        New-MountedDisk -Name a
+        New-MountedDisk -Name b
+
+        $sessions = Get-FleeceDisk | Start-FleeceSession -Name nightly
+        $read = $sessions | Read-FleeceSnapshot
+
+        $sessions.Id | Should -Be 'a/nightly', 'b/nightly'
+        $read.Session | Should -Be 'a/nightly', 'b/nightly'
+        $sessions | Stop-FleeceSession
+        Get-FleeceDisk | Dismount-FleeceDisk
+        Get-FleeceDisk | Should -BeNullOrEmpty
     }
 }

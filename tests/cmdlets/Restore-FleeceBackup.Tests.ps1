@@ -2,6 +2,7 @@
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     . "$PSScriptRoot/Answers.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -151,4 +152,74 @@ Describe 'A PowerShell whose input is <Kind>' -ForEach @(
         Get-Content ./errors -Raw | Should -BeLike '*-Force*'
         Get-Content ./old.raw | Should -Be 'old'
     }
+}
+
+Describe 'Backup repositories' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk
+        Write-FleeceDisk vm 1MB ([byte[]] (1..255))
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'begin a restore anew whose note is damaged, and say so' {
+        $null = Backup-FleeceDisk vm ./backups
+        [IO.File]::WriteAllText("$PWD/r.raw.partial", 'half')
+        [IO.File]::WriteAllText("$PWD/r.raw.partial.progress", 'damaged')
+
+        $null = Restore-FleeceBackup ./backups ./r.raw -WarningVariable restored -WarningAction Ignore
+
+        "$restored" | Should -BeLike '*begins anew*'
+        './r.raw.partial*' | Should -Not -Exist
+    }
+}
+
+Describe 'A backup by itself' {
+    BeforeEach {
+        Enter-TestFolder
+        $instant = Get-RandomData 2MB
+        New-MountedDisk -Data $instant
+        $null = Start-FleeceSession vm
+    }
+
+    AfterEach { Exit-TestFolder }
+
+    It 'without it says what is missing' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.raw -NoManifest
+
+        './b.raw.json' | Should -Not -Exist
+        { Restore-FleeceBackup ./b.raw ./r.raw -ErrorAction Stop } |
+            Should -Throw "*'b.raw.json' is not beside it*Convert-FleeceImage*" -ErrorId 'BackupNotFound,Fleece.RestoreFleeceBackupCommand'
+    }
+
+    It 'is restored to an export, whatever that held' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.qcow2
+        New-MountedDisk -Name target -Data (Get-RandomData 2MB -Seed 9)
+        $null = Publish-FleeceExport target "nbd+unix:///?socket=$PWD/s"
+
+        Restore-FleeceBackup ./b.qcow2 -DestinationUri "nbd+unix:///target?socket=$PWD/s" -Force | Should -BeNullOrEmpty
+
+        Test-SameData (Read-FleeceDisk target 0 2MB) $instant | Should -BeTrue
+    }
+}
+
+Describe 'A request to Restore-FleeceBackup' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'Restore-FleeceBackup ./repo ./small.raw'; Id = 'ImageAlreadyExists,Fleece.RestoreFleeceBackupCommand' }
+        @{ Command = 'Restore-FleeceBackup ./repo ./r.raw -LengthBytes 1000'
+            Id = 'ParameterArgumentValidationError,Fleece.RestoreFleeceBackupCommand' }
+        @{ Command = 'Restore-FleeceBackup ./repo ./r.raw -OffsetBytes 9MB'; Id = 'RangeBeyondEnd,Fleece.RestoreFleeceBackupCommand' }
+        @{ Command = 'Restore-FleeceBackup ./repo -DestinationUri nbd+unix:///nobody?socket=./vm.sock -Force'
+            Id = 'ExportNotFound,Fleece.RestoreFleeceBackupCommand' }
+        @{ Command = 'Restore-FleeceBackup ./repo -DestinationUri ./target.raw'; Id = 'UriInvalid,Fleece.RestoreFleeceBackupCommand' }
+    ) { Assert-Refused $Command $Id }
+
+    It 'changes nothing with -WhatIf: <Command>' -ForEach @(
+        @{ Command = 'Restore-FleeceBackup ./repo ./new.raw -WhatIf' }
+        @{ Command = 'Restore-FleeceBackup ./repo ./small.raw -WhatIf' }
+        @{ Command = 'Restore-FleeceBackup ./repo -DestinationUri nbd+unix:///vm?socket=vm.sock -WhatIf' }
+    ) { Assert-ChangesNothing $Command }
 }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: pipelines that are cut or fail half-way.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
