@@ -82,6 +82,39 @@ Describe 'Images that nobody has mounted' {
             Should -Throw -ErrorId 'ImageAlreadyExists,Fleece.ConvertFleeceImageCommand'
         (Convert-FleeceImage ./a.raw ./b.qcow2 -Force).SizeBytes | Should -Be 3MB
     }
+
+    It 'are converted from <Extension> to raw without losing a byte' -ForEach @(
+        @{ Extension = 'qcow2' }
+        @{ Extension = 'vhd' }
+        @{ Extension = 'vhdx' }
+    ) {
+        $null = Convert-FleeceImage ./a.raw "./b.$Extension" | Convert-FleeceImage -DestinationPath ./c.raw
+
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/c.raw")[0..(3MB - 1)]) ([IO.File]::ReadAllBytes("$PWD/a.raw")) | Should -BeTrue
+    }
+
+    It 'are stored without their zeros, also those that the source stores' {
+        [IO.File]::WriteAllBytes("$PWD/a.raw", (Get-RandomData 2MB) + [byte[]]::new(1MB))
+
+        $image = Convert-FleeceImage ./a.raw ./b.qcow2
+
+        $image.FileSizeBytes | Should -BeGreaterOrEqual 2MB
+        $image.FileSizeBytes | Should -BeLessOrEqual 2560KB
+    }
+
+    It 'are compressed with <_>, and hold the same' -ForEach 'Zlib', 'Zstd' {
+        $data = [byte[]]::new(4MB)
+        for ($i = 0; $i -lt 4MB; $i += 512) { $data[$i] = 1 + ($i / 512) % 250 }
+        [IO.File]::WriteAllBytes("$PWD/a.raw", $data)
+
+        $image = Convert-FleeceImage ./a.raw ./b.qcow2 -Compression $_
+
+        $image.FileSizeBytes | Should -BeLessThan 1MB
+        (Compare-FleeceImage ./a.raw ./b.qcow2).AreEqual | Should -BeTrue
+        $report = Test-FleeceImage ./b.qcow2
+        $report.IsClean | Should -BeTrue
+        $report.CompressedBlockCount | Should -Be 64
+    }
 }
 
 Describe 'A request to Convert-FleeceImage' {

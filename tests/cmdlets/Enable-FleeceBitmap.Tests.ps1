@@ -5,6 +5,34 @@ BeforeAll {
     Import-ModuleUnderTest
 }
 
+Describe 'Enable-FleeceBitmap' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk
+        $null = New-FleeceBitmap vm daily -Disabled
+        $null = New-FleeceBitmap vm weekly -Disabled
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'begins the recording' {
+        Write-FleeceDisk vm 0 1
+        Enable-FleeceBitmap vm daily
+        Write-FleeceDisk vm 1MB 1
+
+        $bitmap = Get-FleeceBitmap vm daily -Ranges
+        $bitmap.State | Should -Be Recording
+        $bitmap.Ranges.OffsetBytes | Should -Be 1MB
+    }
+
+    It 'takes bitmaps as they are piped, and all that fit a pattern' {
+        Get-FleeceBitmap vm d* | Enable-FleeceBitmap
+        (Get-FleeceBitmap vm).State | Should -Be Recording, Disabled
+
+        Enable-FleeceBitmap vm w*
+        (Get-FleeceBitmap vm).State | Should -Be Recording, Recording
+    }
+}
+
 Describe 'A request to Enable-FleeceBitmap' {
     BeforeEach { Enter-RequestFolder }
     AfterEach { Exit-TestFolder }

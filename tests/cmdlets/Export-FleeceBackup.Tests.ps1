@@ -38,6 +38,43 @@ Describe 'Export-FleeceBackup' {
 
         (Get-ChildItem -File).Name | Should -Not -BeLike '*x.raw*'
     }
+
+    It 'replaces a backup with -Force only when the new one is complete' {
+        Write-FleeceDisk b 0 (Get-RandomData 2MB)
+        $null = Start-FleeceSession b -Name full
+        $null = Read-FleeceSnapshot b/full | Export-Backup ./b.bak
+        $before = (Get-FileHash ./b.bak).Hash
+
+        { @(Read-FleeceSnapshot b/full -ChunkSizeBytes 64KB)[0..1] | Export-Backup ./b.bak -Force } |
+            Should -Throw -ErrorId 'BackupIncomplete,Fleece.ExportFleeceBackupCommand'
+        (Get-FileHash ./b.bak).Hash | Should -Be $before
+
+        $null = Read-FleeceSnapshot b/full | Export-Backup ./b.bak -Force
+        './b.bak.partial' | Should -Not -Exist
+    }
+
+    It 'takes no file with -Force that was mounted while the backup was made' {
+        $null = New-FleeceImage ./c.raw 1MB
+
+        { Read-FleeceSnapshot a/night | & { process { $_ } end { $null = Mount-FleeceDisk ./c.raw } } | Export-Backup ./c.raw -Force } |
+            Should -Throw -ErrorId 'ImageInUse,Fleece.ExportFleeceBackupCommand'
+
+        Test-SameData (Read-FleeceDisk c 0 1MB) ([byte[]]::new(1MB)) | Should -BeTrue
+        './c.raw.partial' | Should -Not -Exist
+    }
+
+    It 'takes no chunks of two consumers into one backup' {
+        $null = Start-FleeceSession a -Name two -Consumer local, offsite
+        $chunks = @(Read-FleeceSnapshot a/two -Consumer local) + @(Read-FleeceSnapshot a/two -Consumer offsite)
+
+        { $chunks | Export-Backup ./x.raw } | Should -Throw -ErrorId 'ChunkOfAnotherSnapshot,Fleece.ExportFleeceBackupCommand'
+    }
+
+    It 'makes no point in a repository of a session that is limited to ranges' {
+        $null = Start-FleeceSession a -Name limited -Range @{ OffsetBytes = 0; LengthBytes = 1MB }
+
+        { Read-FleeceSnapshot a/limited | Export-Backup ./backups/ } | Should -Throw -ErrorId 'ArgumentInvalid,Fleece.ExportFleeceBackupCommand'
+    }
 }
 
 Describe 'A backup of a <Disk> disk into a <Backup> file' -ForEach @(
@@ -159,29 +196,31 @@ Describe 'Chunks' {
 
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")) $old | Should -BeTrue
     }
-}
 
-Describe 'Backup repositories' {
-    BeforeEach {
-        Enter-TestFolder
-        New-MountedDisk
-        Write-FleeceDisk vm 1MB ([byte[]] (1..255))
+    It 'that -WhatIf kept from a backup can still go into one' {
+        $chunks = @(Read-FleeceSnapshot vm)
+        $chunks | Export-Backup ./b.raw -WhatIf
+
+        $null = $chunks | Export-Backup ./b.raw
+
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")) $old | Should -BeTrue
     }
-    AfterEach { Exit-TestFolder }
 
-    It 'go on after a pipeline that was cut' {
-        $null = New-FleeceBitmap vm daily
-        $session = Start-FleeceSession vm -Bitmap daily
-        { Read-FleeceSnapshot vm -DiscardConsumed | Select-Object -First 1 | Export-Backup ./backups/ } |
-            Should -Throw -ErrorId 'BackupIncomplete,Fleece.ExportFleeceBackupCommand'
-        Stop-FleeceSession $session
-        './backups' | Should -Not -Exist
+    It 'go to a stream in the order of the disk' {
+        $stream = [IO.File]::Create("$PWD/copy.raw")
+        $null = Read-FleeceSnapshot vm -ChunkSizeBytes 64KB | Export-Backup -Stream $stream
+        $stream.Close()
 
-        $session = Start-FleeceSession vm -Bitmap daily
-        $backup = Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup ./backups/
-        Stop-FleeceSession $session -Success
-        $backup.Point.Kind | Should -Be Full
-        (Get-FleeceBitmap vm daily).BaselineId | Should -Be $backup.Point.Id
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/copy.raw")) $old | Should -BeTrue
+    }
+
+    It 'that overlap make a backup without a manifest, with a warning' {
+        $backup = @(Read-FleeceSnapshot vm) + @(Read-FleeceSnapshot vm -OffsetBytes 512KB) |
+            Export-Backup ./b.raw -WarningVariable warned -WarningAction SilentlyContinue
+
+        $backup.Point | Should -BeNullOrEmpty
+        $warned.Message | Should -BeLike '*has no manifest*'
+        './b.raw.json' | Should -Not -Exist
     }
 }
 
@@ -284,6 +323,42 @@ Describe 'A bad request' {
     }
 }
 
+Describe 'A repository that gets its backups through the pipeline' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -SizeBytes 4MB
+        Write-FleeceDisk vm 1MB (Get-RandomData 1MB)
+        $null = New-FleeceBitmap vm daily
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'has a full backup first, and then the changes' {
+        $backups = foreach ($night in 1..3) {
+            $null = Start-FleeceSession vm -Bitmap daily -NextBitmap daily2
+            Write-FleeceDisk vm (64KB * $night) ([byte[]] $night)
+            Read-FleeceSnapshot -DiscardConsumed | Export-Backup -DestinationPath ./backups/ -Verify
+            Stop-FleeceSession vm -Success
+        }
+
+        $backups.Point.Kind | Should -Be Full, Incremental, Incremental
+        $backups.IsVerified | Should -Be $true, $true, $true
+        $backups[0].DataBytes | Should -Be 1MB
+        $backups[1, 2] | ForEach-Object { $_.DataBytes + $_.ZeroBytes } | Should -Be 64KB, 64KB
+        (Test-FleeceBackup ./backups -Deep).IsGood | Should -Be $true, $true, $true
+    }
+
+    It 'has an empty backup of a night on which nothing changed' {
+        $backups = foreach ($night in 1, 2) {
+            $null = Start-FleeceSession vm -Bitmap daily
+            Read-FleeceSnapshot | Export-Backup ./backups/
+            Stop-FleeceSession vm -Success
+        }
+
+        $backups[1].Point.Number | Should -Be 2
+        $backups[1].DataBytes, $backups[1].ZeroBytes | Should -Be 0, 0
+    }
+}
+
 Describe 'A request to Export-FleeceBackup' {
     BeforeEach { Enter-RequestFolder }
     AfterEach { Exit-TestFolder }
@@ -299,7 +374,6 @@ Describe 'A request to Export-FleeceBackup' {
             Id = 'ChunkAlreadyUsed,Fleece.ExportFleeceBackupCommand' }
         @{ Command = '& { Read-FleeceSnapshot a; Read-FleeceSnapshot b } | Export-Backup ./b.raw'
             Id = 'ChunkOfAnotherSnapshot,Fleece.ExportFleeceBackupCommand' }
-        @{ Command = '@(Read-FleeceSnapshot a -ChunkSizeBytes 64KB)[0] | Export-Backup ./b.raw'; Id = 'BackupIncomplete,Fleece.ExportFleeceBackupCommand' }
         @{ Command = 'Read-FleeceSnapshot a -LengthBytes 64KB | Export-Backup ./new/'; Id = 'BackupIncomplete,Fleece.ExportFleeceBackupCommand' }
         @{ Command = '& { Read-FleeceSnapshot a; Read-FleeceSnapshot a } | Export-Backup ./new/'
             Id = 'BackupIncomplete,Fleece.ExportFleeceBackupCommand' }

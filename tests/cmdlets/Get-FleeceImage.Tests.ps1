@@ -106,6 +106,13 @@ Describe 'Get-FleeceImage' {
     It 'says why there is no export' {
         { Get-FleeceImage "nbd+unix:///x?socket=$PWD/none" -ErrorAction Stop } | Should -Throw -ErrorId 'ServerUnreachable,*'
     }
+
+    It 'takes a file by its full name wherever the location is' {
+        $file = Get-Item ./a.raw
+        $null = New-Item sub -ItemType Directory
+        Push-Location sub
+        try { ($file | Get-FleeceImage).Path | Should -Be $file.FullName } finally { Pop-Location }
+    }
 }
 
 Describe 'An object that knows its format' {

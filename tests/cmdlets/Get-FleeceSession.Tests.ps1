@@ -48,6 +48,22 @@ Describe 'Two consumers of one session' {
     }
 }
 
+Describe 'A session of another disk' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -Name a
+        New-MountedDisk -Name b
+        $null = Start-FleeceSession b -Name n
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'is not found on this one' {
+        { Get-FleeceSession n -Disk a -ErrorAction Stop } | Should -Throw -ErrorId 'SessionNotFound,Fleece.GetFleeceSessionCommand'
+
+        (Get-FleeceSession n -Disk b).Id | Should -Be b/n
+    }
+}
+
 Describe 'A request to Get-FleeceSession' {
     BeforeEach { Enter-RequestFolder }
     AfterEach { Exit-TestFolder }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 BeforeDiscovery {
+    $script:hasFlock = [bool] (Get-Command flock -CommandType Application -ErrorAction Ignore)
+    if (-not $hasFlock) { Write-Warning 'flock is not installed: what needs it is skipped.' }
     $script:hasNbdinfo = [bool] (Get-Command nbdinfo -CommandType Application -ErrorAction Ignore)
     if (-not $hasNbdinfo) { Write-Warning 'nbdinfo is not installed: what needs it is skipped.' }
     $script:hasQemuIo = [bool] (Get-Command qemu-io -CommandType Application -ErrorAction Ignore)
@@ -257,6 +259,51 @@ Describe 'A bad request' {
 
         $disks.Name | Should -Be 'small'
         $failures.FullyQualifiedErrorId | Should -Be 'ImageNotFound,Fleece.MountFleeceDiskCommand'
+    }
+}
+
+Describe 'A file that is no disk' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is not mounted, and is left as it is: <File>' -ForEach @(
+        @{ File = 'disguised.raw'; Id = 'ImageFormatAmbiguous'; Make = { [IO.File]::ReadAllBytes("$PWD/whole.qcow2") } }
+        @{ File = 'cut.qcow2'; Id = 'ImageTruncated'; Make = { [IO.File]::ReadAllBytes("$PWD/whole.qcow2")[0..63] } }
+        @{ File = 'disk.vhdx'; Id = 'ImageTruncated'; Make = { [Text.Encoding]::ASCII.GetBytes('vhdxfile') + [byte[]]::new(4088) } }
+        @{ File = 'disk.vmdk'; Id = 'ImageUnsupported'; Make = { [Text.Encoding]::ASCII.GetBytes('KDMV') + [byte[]]::new(4092) } }
+    ) {
+        $null = New-FleeceImage ./whole.qcow2 1MB
+        [IO.File]::WriteAllBytes("$PWD/$File", (& $Make))
+        $before = (Get-FileHash $File).Hash
+
+        { Mount-FleeceDisk "./$File" -ErrorAction Stop } | Should -Throw -ErrorId "$Id,Fleece.MountFleeceDiskCommand"
+
+        Get-FleeceDisk | Should -BeNullOrEmpty
+        (Get-ChildItem).Name | Should -Be (@($File, 'whole.qcow2') | Sort-Object)
+        (Get-FileHash $File).Hash | Should -Be $before
+    }
+}
+
+Describe 'An image that another process has locked' -Skip:(-not $hasFlock) {
+    BeforeEach { Enter-TestFolder }
+    AfterEach {
+        if ($holder -and -not $holder.HasExited) { $holder.Kill($true) }
+        Exit-TestFolder
+    }
+
+    It 'is in use until that lets it go' {
+        $null = New-FleeceImage ./vm.raw 1MB
+        $start = [Diagnostics.ProcessStartInfo]::new('flock', [string[]] ('--exclusive', "$PWD/vm.raw", 'sh', '-c', 'echo held; cat'))
+        $start.RedirectStandardInput = $true
+        $start.RedirectStandardOutput = $true
+        $script:holder = [Diagnostics.Process]::Start($start)
+        $holder.StandardOutput.ReadLine() | Should -Be held
+
+        { Mount-FleeceDisk ./vm.raw -ErrorAction Stop } | Should -Throw "*$PWD/vm.raw*" -ErrorId 'ImageInUse,Fleece.MountFleeceDiskCommand'
+
+        $holder.StandardInput.Close()
+        $holder.WaitForExit()
+        (Mount-FleeceDisk ./vm.raw).Name | Should -Be vm
     }
 }
 

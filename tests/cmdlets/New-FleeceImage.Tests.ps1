@@ -86,6 +86,37 @@ Describe 'Objects in the pipeline' {
     }
 }
 
+Describe 'A child' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'reads as its parent until it is written: <_>' -ForEach 'vhd', 'vhdx', 'qcow2' {
+        $expected = Get-RandomData 3MB
+        [IO.File]::WriteAllBytes("$PWD/a.raw", $expected)
+        $null = Convert-FleeceImage ./a.raw "./base.$_"
+
+        $child = New-FleeceImage "./child.$_" -ParentPath "./base.$_"
+
+        $child.ParentPath | Should -Be "$PWD/base.$_"
+        (Compare-FleeceImage $child ./a.raw).AreEqual | Should -BeTrue
+        $null = Mount-FleeceDisk "./child.$_"
+        Write-FleeceDisk child 1000 ([byte[]] (1, 2, 3))
+        Dismount-FleeceDisk child
+        (Compare-FleeceImage "./base.$_" ./a.raw).AreEqual | Should -BeTrue
+        (Test-FleeceImage "./child.$_").IsClean | Should -BeTrue
+        $null = Convert-FleeceImage "./child.$_" ./whole.raw
+        ([byte[]] (1, 2, 3)).CopyTo($expected, 1000)
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/whole.raw")[0..(3MB - 1)]) $expected | Should -BeTrue
+    }
+
+    It 'and any new image is clean: <_>' -ForEach 'raw', 'qcow2', 'vhd', 'vhdx' {
+        $report = New-FleeceImage "./a.$_" 8MB | Test-FleeceImage
+
+        $report.IsClean | Should -BeTrue
+        $report.Findings | Should -BeNullOrEmpty
+    }
+}
+
 Describe 'A request to New-FleeceImage' {
     BeforeEach { Enter-RequestFolder }
     AfterEach { Exit-TestFolder }

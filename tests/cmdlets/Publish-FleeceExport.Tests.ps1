@@ -105,6 +105,20 @@ Describe 'An export' {
         Get-FleeceExport | Unpublish-FleeceExport -WhatIf
         (Get-FleeceExport).Name | Should -Be 'vm'
     }
+
+    It 'has a name for each consumer of a session, at which that one alone confirms' {
+        $session = Start-FleeceSession vm -Consumer local, offsite
+        $export = Publish-FleeceExport vm (Get-SocketUri)
+        $export.Uris.ExportName | Should -Be vm, vm/vm, vm/vm/local, vm/vm/offsite
+
+        Read-FleeceSnapshot -Uri (Get-SocketUri vm/vm/offsite) -DiscardConsumed -LengthBytes 1MB | ForEach-Object Dispose
+
+        @(Read-FleeceSnapshot -Uri (Get-SocketUri vm/vm/offsite))[0].OffsetBytes | Should -Be 1MB
+        @(Read-FleeceSnapshot -Uri (Get-SocketUri vm/vm))[0].OffsetBytes | Should -Be 0
+        (Get-FleeceSession $session).Consumers.ConfirmedBytes | Should -Be 0, 1MB
+        { Read-FleeceSnapshot -Uri (Get-SocketUri vm/vm) -DiscardConsumed } |
+            Should -Throw '*DISK/SESSION/CONSUMER*' -ErrorId 'DiskReadOnly,Fleece.ReadFleeceSnapshotCommand'
+    }
 }
 
 Describe 'A URI' {

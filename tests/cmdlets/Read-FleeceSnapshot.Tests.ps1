@@ -5,6 +5,50 @@ BeforeAll {
     Import-ModuleUnderTest
 }
 
+Describe 'Read-FleeceSnapshot' {
+    BeforeEach {
+        Enter-TestFolder
+        $script:old = Get-RandomData 1MB
+        New-MountedDisk -SizeBytes 1MB -Data $old
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'gives chunks that stay valid while later ones are read' {
+        $null = Start-FleeceSession vm
+        $chunks = @(Read-FleeceSnapshot -ChunkSizeBytes 64KB)
+        Write-FleeceDisk vm 0 ([byte[]]::new(1MB))
+
+        $chunks | Should -HaveCount 16
+        foreach ($chunk in $chunks) {
+            Test-SameData $chunk.Data ([ArraySegment[byte]]::new($old, $chunk.OffsetBytes, $chunk.LengthBytes)) | Should -BeTrue
+        }
+    }
+
+    It 'gives the ranges that the session has from its bitmap, alone' {
+        $null = New-FleeceBitmap vm daily
+        Start-FleeceSession vm -Bitmap daily | Stop-FleeceSession -Success
+        Write-FleeceDisk vm 64KB 1
+        $null = Start-FleeceSession vm -Bitmap daily -NextBitmap daily2
+
+        $chunks = Read-FleeceSnapshot vm
+
+        $chunks[0].OffsetBytes | Should -Be 64KB
+        ($chunks.LengthBytes | Measure-Object -Sum).Sum | Should -Be 64KB
+    }
+
+    It 'gives the blocks of temp back when it consumes' -Skip:(-not $IsLinux) {
+        $session = Start-FleeceSession vm
+        Write-FleeceDisk vm 0 (Get-RandomData 1MB -Seed 8)
+        $before = [long] (stat -c %b $session.TempPath) * 512
+
+        $null = Read-FleeceSnapshot -DiscardConsumed | Export-Backup ./b.raw
+
+        $before | Should -BeGreaterOrEqual 1MB
+        [long] (stat -c %b $session.TempPath) * 512 | Should -BeLessOrEqual 64KB
+        (Get-FleeceSnapshotMap vm).State | Should -Be 'Consumed'
+    }
+}
+
 Describe 'What a session may cost' {
     BeforeEach {
         Enter-TestFolder
@@ -22,6 +66,18 @@ Describe 'What a session may cost' {
 
         $first | Should -HaveCount 1
         $second | Should -BeNullOrEmpty
+    }
+
+    # Two cmdlets of the pipeline could say it.
+    It 'a pipeline is warned once' {
+        $null = Start-FleeceSession vm -TempLimitBytes 100KB
+        Write-FleeceDisk vm 0 (Get-RandomData 80KB -Seed 8)
+
+        $first = & { Read-FleeceSnapshot vm | Export-FleeceBackup ./first.raw } 3>&1
+        $second = & { Read-FleeceSnapshot vm | Export-FleeceBackup ./second.raw } 3>&1
+
+        @($first | Where-Object { $_ -is [Management.Automation.WarningRecord] }) | Should -HaveCount 1
+        @($second | Where-Object { $_ -is [Management.Automation.WarningRecord] }) | Should -HaveCount 0
     }
 }
 
@@ -65,6 +121,25 @@ Describe 'Two consumers of one session' {
     It 'who is none of them may not discard' {
         { Read-FleeceSnapshot vm -DiscardConsumed } | Should -Throw -ErrorId 'ConsumerNotFound,Fleece.ReadFleeceSnapshotCommand'
         { Read-FleeceSnapshot vm -Consumer other } | Should -Throw -ErrorId 'ConsumerNotFound,Fleece.ReadFleeceSnapshotCommand'
+    }
+
+    It 'what both have confirmed gives its temp back' {
+        Read-FleeceSnapshot vm -Consumer local -DiscardConsumed | ForEach-Object Dispose
+        Read-FleeceSnapshot vm -Consumer offsite -DiscardConsumed -LengthBytes 512KB | ForEach-Object Dispose
+
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 512KB
+        (Get-FleeceSession $session).TempUsedBytes | Should -Be 1536KB
+    }
+
+    It 'one that has failed comes again for the rest' {
+        $read = { Read-FleeceSnapshot vm -Consumer offsite -DiscardConsumed -ChunkSizeBytes 512KB }
+        { & $read | ForEach-Object { if ($_.OffsetBytes -ge 1MB) { throw 'full' }; $_.Dispose() } } | Should -Throw full
+
+        $rest = & $read
+
+        $rest.OffsetBytes | Should -Be 1MB, 1536KB
+        Test-SameData $rest[0].Data $instant[1MB..(1536KB - 1)] | Should -BeTrue
+        (Get-FleeceSession $session).ConsumedBytes | Should -Be 0
     }
 }
 

@@ -295,6 +295,30 @@ Describe 'An argument that names something' {
 
         Get-FleeceBitmap | Should -BeNullOrEmpty
     }
+
+    It 'may be a string in the pipeline' {
+        ('vm' | Start-FleeceSession -Name n).Id | Should -Be vm/n
+        ('vm/n' | Get-FleeceSnapshotMap).State | Should -Be Untouched
+        'n' | Stop-FleeceSession
+        (Get-FleeceSession).Id | Should -Be vm/vm
+        '7' | Dismount-FleeceDisk
+        (Get-FleeceDisk).Name | Should -Be vm
+    }
+
+    It 'is the target of its error, as a name: <Command>' -ForEach @(
+        @{ Command = 'Get-FleeceDisk nobody'; Target = 'nobody' }
+        @{ Command = 'Get-FleeceDisk vm | Dismount-FleeceDisk'; Target = 'vm' }
+        @{ Command = 'Get-FleeceExport | Unpublish-FleeceExport'; Target = 'vm' }
+        @{ Command = 'Stop-FleeceSession nobody'; Target = 'nobody' }
+    ) {
+        $null = Publish-FleeceExport vm (Get-SocketUri)
+        $null = Mount-FleeceDisk (Get-SocketUri vm) -Name guest
+
+        $failure = { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'; $Command")) } | Should -Throw -PassThru
+
+        $failure.TargetObject | Should -BeExactly $Target
+        Dismount-FleeceDisk guest
+    }
 }
 
 Describe 'Objects in the pipeline' {

@@ -203,6 +203,93 @@ Describe 'A backup by itself' {
     }
 }
 
+Describe 'A part of a disk' {
+    BeforeEach {
+        Enter-TestFolder
+        $script:data = Get-RandomData 1MB
+        New-MountedDisk -SizeBytes 4MB
+        $null = New-FleeceBitmap vm daily
+        Start-FleeceSession vm -Bitmap daily | Stop-FleeceSession -Success
+        Write-FleeceDisk vm 1MB $data
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'is restored from a backup of all of it: <_>' -ForEach 'raw', 'qcow2' {
+        $null = Backup-FleeceDisk vm ./backups
+
+        $piece = Restore-FleeceBackup ./backups "./piece.$_" -OffsetBytes 1MB -LengthBytes 64KB
+
+        $piece.SizeBytes | Should -Be 64KB
+        [IO.File]::WriteAllBytes("$PWD/expected.raw", $data[0..65535])
+        (Compare-FleeceImage $piece ./expected.raw).AreEqual | Should -BeTrue
+    }
+
+    It 'is all that a backup of kind <Kind> restores, which says so' -ForEach @(
+        @{ Kind = 'Partial'; Limit = @{ Range = @{ OffsetBytes = 1MB; LengthBytes = 1MB } } }
+        @{ Kind = 'Incremental'; Limit = @{ Bitmap = 'daily' } }
+    ) {
+        $null = Start-FleeceSession vm @Limit
+        $null = Read-FleeceSnapshot | Export-Backup ./b.qcow2
+
+        (Get-FleeceBackup ./b.qcow2).Kind | Should -Be $Kind
+        (Test-FleeceBackup ./b.qcow2 -Deep).IsGood | Should -BeTrue
+        { Restore-FleeceBackup ./b.qcow2 ./r.raw -ErrorAction Stop } |
+            Should -Throw -ErrorId 'BackupParentMissing,Fleece.RestoreFleeceBackupCommand'
+        $null = Restore-FleeceBackup ./b.qcow2 ./part.raw -OffsetBytes 1MB -LengthBytes 1MB
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/part.raw")) $data | Should -BeTrue
+    }
+}
+
+Describe 'An export that a backup is restored to' {
+    BeforeEach {
+        Enter-TestFolder
+        $script:data = Get-RandomData 1MB
+        New-MountedDisk -SizeBytes 4MB
+        Write-FleeceDisk vm 1MB $data
+        $null = Start-FleeceSession vm
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.qcow2
+        $null = Read-FleeceSnapshot vm | Export-Backup ./c.raw
+        $null = Backup-FleeceDisk vm ./backups
+        $script:held = Get-RandomData 6MB -Seed 9
+        New-MountedDisk target qcow2 6MB $held
+        $null = Publish-FleeceExport target (Get-SocketUri)
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'becomes the disk, and keeps what lies behind: <_>' -ForEach './b.qcow2', './backups' {
+        Restore-FleeceBackup $_ -DestinationUri (Get-SocketUri target) -Force
+
+        Test-SameData (Read-FleeceDisk target 0 4MB) (Read-FleeceDisk vm 0 4MB) | Should -BeTrue
+        Test-SameData (Read-FleeceDisk target 4MB 2MB) $held[4MB..(6MB - 1)] | Should -BeTrue
+    }
+
+    It 'gets a range at its beginning' {
+        Get-FleeceBackup ./b.qcow2 |
+            Restore-FleeceBackup -DestinationUri (Get-SocketUri target) -Force -OffsetBytes 1536KB -LengthBytes 1MB
+
+        Test-SameData (Read-FleeceDisk target 0 512KB) $data[512KB..(1MB - 1)] | Should -BeTrue
+        Test-SameData (Read-FleeceDisk target 512KB 512KB) ([byte[]]::new(512KB)) | Should -BeTrue
+        Test-SameData (Read-FleeceDisk target 1MB 1MB) $held[1MB..(2MB - 1)] | Should -BeTrue
+    }
+
+    It 'is left alone when it is read-only' {
+        $null = Publish-FleeceExport vm (Get-SocketUri) -ExportName locked -ReadOnly
+
+        { Restore-FleeceBackup ./b.qcow2 -DestinationUri (Get-SocketUri locked) -Force -ErrorAction Stop } |
+            Should -Throw -ErrorId 'DiskReadOnly,Fleece.RestoreFleeceBackupCommand'
+    }
+
+    It 'is to be restored once more when damage is found half-way' {
+        $file = [IO.File]::OpenWrite("$PWD/c.raw")
+        $file.Position = 3MB
+        $file.WriteByte(1)
+        $file.Dispose()
+
+        { Restore-FleeceBackup ./c.raw -DestinationUri (Get-SocketUri target) -Force -ErrorAction Stop } |
+            Should -Throw '*restore to it once more, from the beginning*' -ErrorId 'BackupDigestMismatch,Fleece.RestoreFleeceBackupCommand'
+    }
+}
+
 Describe 'A request to Restore-FleeceBackup' {
     BeforeEach { Enter-RequestFolder }
     AfterEach { Exit-TestFolder }

@@ -5,6 +5,83 @@ BeforeAll {
     Import-ModuleUnderTest
 }
 
+Describe 'Start-FleeceSession' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'gives each session of a disk its own instant, until they stop in the order <Order>' -ForEach @(
+        @{ Order = 1, 2, 3 }
+        @{ Order = 1, 3, 2 }
+        @{ Order = 2, 1, 3 }
+        @{ Order = 2, 3, 1 }
+        @{ Order = 3, 1, 2 }
+        @{ Order = 3, 2, 1 }
+    ) {
+        New-MountedDisk -SizeBytes 1MB
+        foreach ($number in 1, 2, 3) {
+            Write-FleeceDisk vm 0 ([byte[]] (, $number * 1MB))
+            $null = Start-FleeceSession vm -Name "s$number"
+        }
+        Write-FleeceDisk vm 0 ([byte[]] (, 4 * 1MB))
+
+        foreach ($stopped in $Order) {
+            foreach ($session in Get-FleeceSession) {
+                $expected = [byte[]] (, [byte] "$($session.Name)".Substring(1) * 1MB)
+                Test-SameData (Read-FleeceSnapshot $session).Data $expected | Should -BeTrue
+            }
+            Stop-FleeceSession "s$stopped"
+            Write-FleeceDisk vm 0 ([byte[]] (, 5 * 1MB))
+        }
+        Get-FleeceSession | Should -BeNullOrEmpty
+        (Get-ChildItem).Name | Should -Be vm.raw
+    }
+
+    It 'copies nothing that was consumed before the guest wrote' {
+        New-MountedDisk -SizeBytes 1MB -Data (Get-RandomData 1MB)
+        $session = Start-FleeceSession vm
+        $null = Read-FleeceSnapshot -DiscardConsumed | Export-Backup ./b.raw
+
+        Write-FleeceDisk vm 0 ([byte[]]::new(1MB))
+
+        (Get-FleeceSession $session).CopiedBytes | Should -Be 0
+    }
+
+    It 'starts on no disk when one of two refuses: temp at <_>' -ForEach './missing.raw', './temp.raw' {
+        New-MountedDisk -Name a -SizeBytes 1MB
+        New-MountedDisk -Name b
+        $null = New-FleeceImage ./temp.raw 1MB
+        $before = (Get-ChildItem).Name
+
+        { Start-FleeceSession a, b -TempPath $_ } | Should -Throw
+
+        Get-FleeceSession | Should -BeNullOrEmpty
+        (Get-ChildItem).Name | Should -Be $before
+    }
+
+    It 'takes no link to the disk as temp' -Skip:$IsWindows {
+        New-MountedDisk
+        $null = New-Item ./link.raw -ItemType SymbolicLink -Target "$PWD/vm.raw"
+
+        { Start-FleeceSession vm -TempPath ./link.raw } | Should -Throw -ErrorId 'TempIsDisk,Fleece.StartFleeceSessionCommand'
+
+        Get-FleeceSession | Should -BeNullOrEmpty
+    }
+
+    It 'leaves no file on a file system that is too full for temp' -Skip:(-not $IsLinux) {
+        New-MountedDisk -SizeBytes 1MB -Data (Get-RandomData 1MB)
+        $full = (New-Item full -ItemType Directory).FullName
+        mount -t tmpfs -o size=256k none $full 2>$null
+        if ($LASTEXITCODE) { Set-ItResult -Skipped -Because 'mounting a small tmpfs is not permitted here' }
+        try {
+            { Start-FleeceSession vm -TempPath ./full } | Should -Throw -ErrorId 'StorageFull,Fleece.StartFleeceSessionCommand'
+
+            Get-ChildItem $full | Should -BeNullOrEmpty
+        } finally {
+            umount $full
+        }
+    }
+}
+
 Describe 'What a session may cost' {
     BeforeEach {
         Enter-TestFolder

@@ -5,6 +5,31 @@ BeforeAll {
     Import-ModuleUnderTest
 }
 
+Describe 'Stop-FleeceSession' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -Name a
+        New-MountedDisk -Name b
+        $null = Start-FleeceSession a, b -Name n
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'wants the disk of a name that two disks use' {
+        { Stop-FleeceSession n -ErrorAction Stop } | Should -Throw '*a/n*' -ErrorId 'SessionAmbiguous,Fleece.StopFleeceSessionCommand'
+
+        Stop-FleeceSession a/n
+        (Get-FleeceSession).Id | Should -Be b/n
+    }
+
+    It 'makes no error of chunks that are disposed behind it' {
+        $chunks = @(Read-FleeceSnapshot a/n -DiscardConsumed)
+        Stop-FleeceSession a/n
+
+        { $chunks | ForEach-Object Dispose } | Should -Not -Throw
+        (Get-FleeceSession).Id | Should -Be b/n
+    }
+}
+
 Describe 'Two consumers of one session' {
     BeforeEach {
         Enter-TestFolder

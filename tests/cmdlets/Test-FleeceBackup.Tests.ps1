@@ -76,6 +76,41 @@ Describe 'A backup by itself' {
         { Restore-FleeceBackup ./b.raw ./r.raw -ErrorAction Stop } |
             Should -Throw -ErrorId 'BackupDigestMismatch,Fleece.RestoreFleeceBackupCommand'
     }
+
+    It 'is tested under another name, which its manifest has too' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.qcow2
+        Move-Item ./b.qcow2 ./vm-000001.qcow2
+        Move-Item ./b.qcow2.json ./vm-000001.qcow2.json
+
+        (Test-FleeceBackup ./vm-000001.qcow2 -Deep).IsGood | Should -BeTrue
+        Get-FleeceBackup . | Should -BeNullOrEmpty
+    }
+
+    # The length is the same, and where the manifest says zeros the image has data: only its content tells.
+    It 'with data where its manifest says zeros is not believed' {
+        New-MountedDisk -Name zeros
+        Write-FleeceDisk zeros 0 1
+        $null = Start-FleeceSession zeros
+        $null = Read-FleeceSnapshot zeros | Export-Backup ./z.raw
+        $bytes = [IO.File]::ReadAllBytes("$PWD/z.raw")
+        $bytes[1MB + 5] = 1
+        [IO.File]::WriteAllBytes("$PWD/z.raw", $bytes)
+
+        (Test-FleeceBackup ./z.raw -Deep).Findings.OffsetBytes | Should -Be (1MB + 5)
+        { Restore-FleeceBackup ./z.raw ./r.raw -ErrorAction Stop } |
+            Should -Throw -ErrorId 'BackupDigestMismatch,Fleece.RestoreFleeceBackupCommand'
+        './r.raw' | Should -Not -Exist
+    }
+
+    It 'of another length is not believed at first sight' {
+        $null = Read-FleeceSnapshot vm | Export-Backup ./b.raw
+        $file = [IO.File]::OpenWrite("$PWD/b.raw")
+        $file.SetLength(8MB)
+        $file.Dispose()
+
+        (Test-FleeceBackup ./b.raw).IsGood | Should -BeFalse
+        { Get-FleeceBackup ./b.raw -ErrorAction Stop } | Should -Throw -ErrorId 'BackupChainBroken,Fleece.GetFleeceBackupCommand'
+    }
 }
 
 Describe 'A request to Test-FleeceBackup' {

@@ -66,6 +66,19 @@ Describe 'An export' {
         Get-FleeceExport | Should -BeNullOrEmpty
         (Get-FleeceSession).Id | Should -Be 'vm/nightly'
     }
+
+    It 'leaves an address to the others that share it' {
+        New-MountedDisk -Name db
+        $null = Publish-FleeceExport vm (Get-SocketUri)
+        $null = Publish-FleeceExport db (Get-SocketUri) -SnapshotOnly -ReadOnly
+        $null = Start-FleeceSession db
+        (Get-FleeceExport).Uris.ExportName | Sort-Object | Should -Be db/db, vm
+
+        Unpublish-FleeceExport vm
+
+        (Get-FleeceExport).Uris.ExportName | Should -Be db/db
+        Test-Path vm.sock | Should -BeTrue
+    }
 }
 
 Describe 'A request to Unpublish-FleeceExport' {

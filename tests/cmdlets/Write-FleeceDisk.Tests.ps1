@@ -25,6 +25,20 @@ Describe 'Write-FleeceDisk' {
     }
 }
 
+Describe 'A disk that is mounted read-only' {
+    BeforeEach {
+        Enter-TestFolder
+        $null = New-FleeceImage ./vm.raw 1MB | Mount-FleeceDisk -ReadOnly
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'takes no writes' {
+        { Write-FleeceDisk vm 0 1 -ErrorAction Stop } | Should -Throw -ErrorId 'DiskReadOnly,Fleece.WriteFleeceDiskCommand'
+
+        Read-FleeceDisk vm 0 1 | Should -Be 0
+    }
+}
+
 Describe 'A request to Write-FleeceDisk' {
     BeforeEach { Enter-RequestFolder }
     AfterEach { Exit-TestFolder }
