@@ -73,7 +73,8 @@ Describe 'Export-FleeceBackup' {
     It 'makes no point in a repository of a session that is limited to ranges' {
         $null = Start-FleeceSession a -Name limited -Range @{ OffsetBytes = 0; LengthBytes = 1MB }
 
-        { Read-FleeceSnapshot a/limited | Export-Backup ./backups/ } | Should -Throw -ErrorId 'ArgumentInvalid,Fleece.ExportFleeceBackupCommand'
+        { Read-FleeceSnapshot a/limited | Export-Backup ./backups/ } |
+            Should -Throw -ErrorId 'ArgumentInvalid,Fleece.ExportFleeceBackupCommand'
     }
 }
 

@@ -54,7 +54,8 @@ Describe 'The manifest beside a backup' {
     It 'does not take the place of a file that is none' {
         Set-Content ./b.raw.json '{ "mine": 1 }'
 
-        { Read-FleeceSnapshot | Export-Backup ./b.raw -Force } | Should -Throw -ErrorId 'ImageAlreadyExists,Fleece.ExportFleeceBackupCommand'
+        { Read-FleeceSnapshot | Export-Backup ./b.raw -Force } |
+            Should -Throw -ErrorId 'ImageAlreadyExists,Fleece.ExportFleeceBackupCommand'
         $null = Read-FleeceSnapshot | Export-Backup ./b.raw -Force -NoManifest
 
         Get-Content ./b.raw.json | Should -Be '{ "mine": 1 }'
