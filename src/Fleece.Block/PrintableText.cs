@@ -11,6 +11,7 @@ namespace Fleece.Block;
 /// A terminal obeys control characters, and shows text behind some formatting characters in another order. So every message is made
 /// printable where it is made, a public property gives a stranger's text in this form, and names with such characters are refused where
 /// they are given. Two texts may have one printable form, so none is compared or opened by it where the exact one is known.
+/// The views of Fleece.Format.ps1xml call it, so it is public.
 /// Threading. All members are safe from any thread.
 /// </remarks>
 public static class PrintableText

@@ -18,12 +18,14 @@ public sealed partial class HouseTests
     [Fact]
     public void The_manifest_exports_every_cmdlet_and_alias_of_the_assembly_and_nothing_else()
     {
-        using ModuleRunspace shell = new();
-        object[] manifest = shell.Run(
-            $"$m = Test-ModuleManifest '{Path.Combine(AppContext.BaseDirectory, "Fleece.psd1")}'; @($m.ExportedCmdlets.Keys) + @($m.ExportedAliases.Keys)");
+        using PowerShell shell = PowerShell.Create();
+        string[] manifest = [.. shell
+            .AddScript("$m = Test-ModuleManifest $args[0]; @($m.ExportedCmdlets.Keys) + @($m.ExportedAliases.Keys)")
+            .AddArgument(Path.Combine(AppContext.BaseDirectory, "Fleece.psd1"))
+            .Invoke<string>()];
         IEnumerable<string> aliases = Cmdlets.SelectMany(type => type.GetCustomAttribute<AliasAttribute>()?.AliasNames ?? []);
 
-        Assert.Equal(Cmdlets.Select(NameOf).Concat(aliases).Order(), manifest.Cast<string>().Order());
+        Assert.Equal(Cmdlets.Select(NameOf).Concat(aliases).Order(), manifest.Order());
     }
 
     [Fact]
@@ -32,6 +34,13 @@ public sealed partial class HouseTests
             Cmdlets.Select(NameOf).Order(),
             Directory.GetFiles(Path.Combine(Root, "docs", "en-US"), "*-Fleece*.md")
                 .Select(path => Path.GetFileNameWithoutExtension(path)!).Order());
+
+    [Fact]
+    public void Every_cmdlet_has_a_file_of_tests_and_every_such_file_a_cmdlet() =>
+        Assert.Equal(
+            Cmdlets.Select(NameOf).Order(),
+            Directory.GetFiles(Path.Combine(Root, "tests", "cmdlets"), "*-Fleece*.Tests.ps1")
+                .Select(path => Path.GetFileName(path).Replace(".Tests.ps1", string.Empty, StringComparison.Ordinal)).Order());
 
     [Fact]
     public void Every_cmdlet_shares_the_base_and_is_sealed() =>

@@ -4,7 +4,6 @@ using System.Management.Automation;
 using System.Reflection;
 using Fleece.Backups.Reading;
 using Fleece.Disks;
-using Fleece.Disks.Records;
 
 namespace Fleece.Tests;
 
@@ -53,37 +52,6 @@ public sealed class RecordTests
         Assert.SkipUnless(rooms.Contains(record.Namespace), "a report of a file, which nothing live stands behind");
 
         Assert.All(record.GetProperties(), property => Assert.Null(property.SetMethod));
-    }
-
-    [Theory]
-    [InlineData("Get-FleeceDisk nobody", "nobody")]
-    [InlineData("Dismount-FleeceDisk vm", "vm")]
-    [InlineData("Get-FleeceExport | Unpublish-FleeceExport", "vm")]
-    [InlineData("Stop-FleeceSession nobody", "nobody")]
-    public void The_target_of_an_error_is_a_name(string command, string name)
-    {
-        using ModuleRunspace shell = new();
-        shell.Run(
-            """
-            $null = New-FleeceImage ./vm.raw 1MB
-            $null = Mount-FleeceDisk ./vm.raw -ListenUri 'nbd+unix:///?socket=./s'
-            $null = Mount-FleeceDisk "nbd+unix:///vm?socket=$folder/s" -Name guest
-            """);
-
-        Assert.Equal(name, shell.Reports(command).TargetObject);
-    }
-
-    [Fact]
-    public void A_record_says_what_was_so_when_it_was_asked_for()
-    {
-        using ModuleRunspace shell = new();
-        SessionInfo session = shell.Run<SessionInfo>(
-            "$null = New-FleeceImage ./vm.raw 1MB; $null = Mount-FleeceDisk ./vm.raw; Write-FleeceDisk vm 0 ([byte[]](1) * 1MB); Start-FleeceSession vm");
-
-        shell.Run("Write-FleeceDisk vm 0 ([byte[]](2) * 1MB)");
-
-        Assert.Equal(0, session.CopiedBytes);
-        Assert.Equal(1024 * 1024, shell.Run<SessionInfo>("Get-FleeceSession").CopiedBytes);
     }
 
     // The paths of members that lead to something else than plain data.

@@ -76,7 +76,9 @@ function Invoke-Answering([string] $Label, [string] $Script) {
         $null = $shell.AddArgument((Get-ModuleUnderTest)).AddArgument("$PWD").Invoke()
         $shell.Commands.Clear()
         $output = $shell.AddScript($Script).Invoke()
-        [pscustomobject]@{ Output = @($output); Questions = $answering.Questions; Errors = @($shell.Streams.Error) }
+        [pscustomobject]@{
+            Output = @($output); Questions = $answering.Questions; Errors = @($shell.Streams.Error); Progress = @($shell.Streams.Progress)
+        }
     } finally {
         $shell.Dispose()
         $runspace.Dispose()

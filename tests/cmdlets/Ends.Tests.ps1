@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: processes with mounted disks that end by a signal, and what they leave.
+
 BeforeDiscovery {
     $script:noSignals = $IsWindows
     $script:noFlood = -not (Get-Command fio -CommandType Application -ErrorAction Ignore)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: flushes that fail, in every cmdlet that makes a file durable.
+
 BeforeDiscovery {
     . "$PSScriptRoot/../faults/Faults.ps1"
     $reason = Get-FaultSkipReason

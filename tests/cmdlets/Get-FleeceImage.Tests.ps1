@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -105,4 +106,73 @@ Describe 'Get-FleeceImage' {
     It 'says why there is no export' {
         { Get-FleeceImage "nbd+unix:///x?socket=$PWD/none" -ErrorAction Stop } | Should -Throw -ErrorId 'ServerUnreachable,*'
     }
+
+    It 'takes a file by its full name wherever the location is' {
+        $file = Get-Item ./a.raw
+        $null = New-Item sub -ItemType Directory
+        Push-Location sub
+        try { ($file | Get-FleeceImage).Path | Should -Be $file.FullName } finally { Pop-Location }
+    }
+}
+
+Describe 'An object that knows its format' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'does not decide for the file that is piped behind it' {
+        $raw = New-FleeceImage ./a.bin 1MB -Format Raw
+        $null = New-FleeceImage ./b.qcow2 1MB
+
+        ($raw, (Get-Item ./b.qcow2), (Get-FleeceImage ./b.qcow2) | Get-FleeceImage).Format | Should -Be Raw, Qcow2, Qcow2
+    }
+
+    It 'is opened as the user says' {
+        $image = New-FleeceImage ./x.qcow2 1MB
+
+        ($image | Get-FleeceImage -Format Raw).Format | Should -Be Raw
+    }
+}
+
+Describe 'Images that nobody has mounted' {
+    BeforeEach {
+        Enter-TestFolder
+        [IO.File]::WriteAllBytes("$PWD/a.raw", (Get-RandomData 3MB))
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'show their chain' {
+        $null = New-FleeceImage ./base.vhdx 4MB
+        $null = New-FleeceImage ./child.vhdx -ParentPath ./base.vhdx
+
+        $image = Get-FleeceImage ./child.vhdx
+
+        $image.Type | Should -Be 'Differencing'
+        $image.ParentPath | Should -Be (Get-Item ./base.vhdx).FullName
+        $image | Out-String -Width 300 | Should -Match 'Vhdx +Differencing .*base\.vhdx'
+    }
+}
+
+Describe 'A raw disk by its name alone' {
+    BeforeEach {
+        Enter-TestFolder
+        $null = New-FleeceImage ./vm.img -SizeBytes 1MB -Format Raw
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'is marked in what Get-FleeceImage and Test-FleeceImage answer' {
+        (Get-FleeceImage ./vm.img).IsRawByName, (Get-FleeceImage ./vm.img -Format Raw).IsRawByName | Should -Be $true, $false
+        (Test-FleeceImage ./vm.img).IsRawByName, (Test-FleeceImage ./vm.img -Format Raw).IsRawByName | Should -Be $true, $false
+    }
+}
+
+Describe 'A request to Get-FleeceImage' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'Get-FleeceImage ./nothing.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
+        @{ Command = 'Get-FleeceImage ./nothing*.raw'; Id = 'ImageNotFound,Fleece.GetFleeceImageCommand' }
+        @{ Command = 'Get-FleeceImage .'; Id = 'ImageNotAFile,Fleece.GetFleeceImageCommand' }
+        @{ Command = 'Get-FleeceImage Env:/PATH'; Id = 'ImageNotAFile,Fleece.GetFleeceImageCommand' }
+    ) { Assert-Refused $Command $Id }
 }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: the help pages of all cmdlets, and the examples in them.
+
 BeforeDiscovery {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: the exit codes of scripts and of the nightly job.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest

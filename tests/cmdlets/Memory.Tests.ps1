@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: the memory of a process that serves disks.
+
 BeforeDiscovery {
     . "$PSScriptRoot/../peers/memory/clients.ps1"
     $script:sorts = $ClientSorts.Keys | ForEach-Object { @{ Sort = $_; Count = $_ -match 'is idle' ? 150 : 300 } }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: the module as a whole: what it exports, what its import and its removal do.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest

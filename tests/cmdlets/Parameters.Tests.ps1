@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: rules that the parameters of all cmdlets keep.
+
 BeforeDiscovery {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
@@ -45,5 +47,17 @@ Describe 'Sizes' {
         @{ Line = 'New-FleeceImage x -LogicalSectorSizeBytes '; Offered = '4096', '512' }
     ) {
         (TabExpansion2 $Line $Line.Length).CompletionMatches.CompletionText | Sort-Object | Should -Be ($Offered | Sort-Object)
+    }
+}
+
+Describe 'WhatIf' {
+    It 'is offered by every cmdlet that changes what others rely on' {
+        (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
+            Should -Be @(
+                'Backup-FleeceDisk', 'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap'
+                'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Merge-FleeceBitmap', 'Mount-FleeceDisk'
+                'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap', 'Restore-FleeceBackup'
+                'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage', 'Unpublish-FleeceExport', 'Write-FleeceDisk'
+            )
     }
 }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: -PassThru, which all cmdlets that would be silent have.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
@@ -64,25 +66,5 @@ Describe '-PassThru' {
 
         $silent | Should -HaveCount 10
         $silent | Where-Object { -not $_.Parameters.ContainsKey('PassThru') } | Should -BeNullOrEmpty
-    }
-}
-
-Describe 'Write-FleeceDisk' {
-    BeforeEach {
-        Enter-TestFolder
-        New-MountedDisk -Data ([byte[]] (7, 7))
-    }
-    AfterEach { Exit-TestFolder }
-
-    It 'writes nothing with -WhatIf' {
-        Write-FleeceDisk vm 0 ([byte[]] (1, 2)) -WhatIf
-
-        (Read-FleeceDisk vm 0 2) | Should -Be 7, 7
-    }
-
-    It 'does not ask by itself, as writes of guests do not' {
-        & { $ConfirmPreference = 'Medium'; Write-FleeceDisk vm 0 ([byte[]] (1, 2)) -ErrorAction Stop }
-
-        (Read-FleeceDisk vm 0 2) | Should -Be 1, 2
     }
 }

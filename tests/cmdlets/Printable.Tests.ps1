@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: text and names of strangers, in all that cmdlets print.
+
 BeforeDiscovery {
     $hasQemuImg = [bool] (Get-Command qemu-img -CommandType Application -ErrorAction Ignore)
 }

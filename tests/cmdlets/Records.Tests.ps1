@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: records, and the arguments that name a disk, a session, a bitmap, an export or a backup.
+
 BeforeDiscovery {
     # Each way an object goes out of the process and comes back.
     $script:trips = @(
@@ -292,5 +294,48 @@ Describe 'An argument that names something' {
         Get-FleeceDisk vm | Remove-FleeceBitmap -Name { 'daily' }
 
         Get-FleeceBitmap | Should -BeNullOrEmpty
+    }
+
+    It 'may be a string in the pipeline' {
+        ('vm' | Start-FleeceSession -Name n).Id | Should -Be vm/n
+        ('vm/n' | Get-FleeceSnapshotMap).State | Should -Be Untouched
+        'n' | Stop-FleeceSession
+        (Get-FleeceSession).Id | Should -Be vm/vm
+        '7' | Dismount-FleeceDisk
+        (Get-FleeceDisk).Name | Should -Be vm
+    }
+
+    It 'is the target of its error, as a name: <Command>' -ForEach @(
+        @{ Command = 'Get-FleeceDisk nobody'; Target = 'nobody' }
+        @{ Command = 'Get-FleeceDisk vm | Dismount-FleeceDisk'; Target = 'vm' }
+        @{ Command = 'Get-FleeceExport | Unpublish-FleeceExport'; Target = 'vm' }
+        @{ Command = 'Stop-FleeceSession nobody'; Target = 'nobody' }
+    ) {
+        $null = Publish-FleeceExport vm (Get-SocketUri)
+        $null = Mount-FleeceDisk (Get-SocketUri vm) -Name guest
+
+        $failure = { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'; $Command")) } | Should -Throw -PassThru
+
+        $failure.TargetObject | Should -BeExactly $Target
+        Dismount-FleeceDisk guest
+    }
+}
+
+Describe 'Objects in the pipeline' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'disks and sessions stand where their names are wanted' {
+        New-MountedDisk -Name a
+        New-MountedDisk -Name b
+
+        $sessions = Get-FleeceDisk | Start-FleeceSession -Name nightly
+        $read = $sessions | Read-FleeceSnapshot
+
+        $sessions.Id | Should -Be 'a/nightly', 'b/nightly'
+        $read.Session | Should -Be 'a/nightly', 'b/nightly'
+        $sessions | Stop-FleeceSession
+        Get-FleeceDisk | Dismount-FleeceDisk
+        Get-FleeceDisk | Should -BeNullOrEmpty
     }
 }

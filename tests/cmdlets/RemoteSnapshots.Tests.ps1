@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: the process that reads a snapshot is not the one that serves the disk.
+
 BeforeDiscovery {
     $script:hasNbdkit = [bool] (Get-Command nbdkit -CommandType Application -ErrorAction Ignore)
     if (-not $hasNbdkit) { Write-Warning 'nbdkit is not installed: what needs it is skipped.' }
@@ -10,6 +12,32 @@ BeforeAll {
     Import-ModuleUnderTest
 
     function Get-NbdkitUri { "nbd+unix:///?socket=$PWD/nbdkit.sock" }
+
+    # Another PowerShell that mounts vm.raw, serves it with a session, and says what happened when the file "stop" appears.
+    function Start-ServerProcess([string] $Folder) {
+        Set-Content (Join-Path $Folder server.ps1) @'
+param($Module, $Parent)
+$ErrorActionPreference = 'Stop'
+Import-Module $Module
+$null = Mount-FleeceDisk ./vm.raw -ListenUri 'nbd+unix:///?socket=other.sock'
+$session = Start-FleeceSession vm -Name nightly
+Write-FleeceDisk vm 0 ([byte[]]::new(1MB))
+$null = New-FleeceImage ./store.qcow2 -SizeBytes 4MB
+$null = Mount-FleeceDisk ./store.qcow2 -ListenUri 'nbd+unix:///?socket=other.sock'
+Set-Content ready.new 'ready'
+Move-Item ready.new ready
+while (-not (Test-Path stop) -and (Get-Process -Id $Parent -ErrorAction Ignore)) { Start-Sleep -Milliseconds 50 }
+Set-Content consumed (Get-FleeceSession $session).ConsumedBytes
+'@
+        $program, $first = @(Get-PowerShellCommand)
+        $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', 'server.ps1', "`"$(Get-ModuleUnderTest)`"", $PID | Where-Object { $_ }
+        $process = Start-Process $program $arguments -WorkingDirectory $Folder -PassThru `
+            -RedirectStandardOutput (Join-Path $Folder server.out) -RedirectStandardError (Join-Path $Folder server.err)
+        while (-not (Test-Path (Join-Path $Folder ready))) {
+            if ($process.WaitForExit(50)) { throw "The server ended: $(Get-Content (Join-Path $Folder server.err) -Raw)" }
+        }
+        $process
+    }
 }
 
 Describe 'The snapshot of a session in another process' {
@@ -287,5 +315,42 @@ Describe 'A snapshot of a server that tells nothing' {
         $failure = Get-FailureOf { Read-FleeceSnapshot -Uri (Get-NbdkitUri) | Export-Backup ./repo/ -Disk ../web }
 
         $failure.FullyQualifiedErrorId | Should -Be 'ArgumentInvalid,Fleece.ExportFleeceBackupCommand'
+    }
+}
+
+Describe 'Two processes' {
+    BeforeEach {
+        Enter-TestFolder
+        $script:old = Get-RandomData 4MB
+        [IO.File]::WriteAllBytes("$PWD/vm.raw", $old)
+        $script:server = Start-ServerProcess $PWD
+    }
+    AfterEach {
+        Get-FleeceDisk | Dismount-FleeceDisk -Force
+        Set-Content stop stop
+        if (-not $server.WaitForExit(30000)) { $server.Kill() }
+        Exit-TestFolder
+    }
+
+    It 'one has the guest and the other makes the backup' {
+        $null = Read-FleeceSnapshot -Uri (Get-SocketUri vm/nightly other.sock) -DiscardConsumed | Export-Backup ./b.raw
+
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")) $old | Should -BeTrue
+        $null = Mount-FleeceDisk (Get-SocketUri vm other.sock) -Name live -ReadOnly
+        Test-SameData (Read-FleeceDisk live 0 1MB) ([byte[]]::new(1MB)) | Should -BeTrue
+        Dismount-FleeceDisk live
+        Set-Content stop stop
+        $server.WaitForExit(30000) | Should -BeTrue
+        [long] (Get-Content consumed) | Should -Be 4MB
+    }
+
+    It 'one keeps the backups of the other' {
+        $null = Read-FleeceSnapshot -Uri (Get-SocketUri vm/nightly other.sock) |
+            Export-Backup -DestinationUri (Get-SocketUri store other.sock)
+        Set-Content stop stop
+        $server.WaitForExit(30000) | Should -BeTrue
+
+        $null = Mount-FleeceDisk ./store.qcow2 -ReadOnly
+        Test-SameData (Read-FleeceDisk store 0 4MB) $old | Should -BeTrue
     }
 }

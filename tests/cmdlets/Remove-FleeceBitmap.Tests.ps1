@@ -2,6 +2,7 @@
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     . "$PSScriptRoot/Answers.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -56,4 +57,15 @@ Describe '<Command>, of a bitmap that a backup counts from' -ForEach @(
 
         { & $Command vm daily -ErrorAction Stop } | Should -Throw -ErrorId 'BitmapBusy,*'
     }
+}
+
+Describe 'A request to Remove-FleeceBitmap' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'Remove-FleeceBitmap vm nothing'; Id = 'BitmapNotFound,Fleece.RemoveFleeceBitmapCommand' }
+    ) { Assert-Refused $Command $Id }
+
+    It 'changes nothing with -WhatIf' { Assert-ChangesNothing 'Remove-FleeceBitmap vm daily -WhatIf' }
 }

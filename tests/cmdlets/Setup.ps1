@@ -63,3 +63,24 @@ function New-MountedDisk([string] $Name = 'vm', [string] $Extension = 'raw', [lo
 
 # Should compares arrays item by item, which takes minutes for the content of a disk.
 function Test-SameData([byte[]] $Left, [byte[]] $Right) { [Linq.Enumerable]::SequenceEqual[byte]($Left, $Right) }
+
+# The only error of a command, whether it ends the command or not.
+function Get-OnlyError([scriptblock] $Script) {
+    $ErrorActionPreference = 'Continue'
+    $errors = @(& $Script 2>&1 3>$null | Where-Object { $_ -is [Management.Automation.ErrorRecord] })
+    $errors | Should -HaveCount 1
+    $errors[0]
+}
+
+function Get-FailureId([scriptblock] $Action) {
+    try {
+        $null = & $Action
+    } catch {
+        return $_.FullyQualifiedErrorId
+    }
+}
+
+function Get-SocketUri([string] $Export, [string] $Socket = 'vm.sock') { "nbd+unix:///${Export}?socket=$Socket" }
+
+# The address as programs that know nothing of PowerShell's location need it.
+function Get-ExportUri([string] $Export) { (Get-FleeceExport).Uris | Where-Object ExportName -EQ $Export | ForEach-Object ToString }

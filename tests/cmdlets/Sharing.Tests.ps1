@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: disks that other processes write to, and -Shared.
+
 BeforeDiscovery {
     $script:hasNbdkit = [bool] (Get-Command nbdkit -CommandType Application -ErrorAction Ignore)
     if (-not $hasNbdkit) { Write-Warning 'nbdkit is not installed: what needs it is skipped.' }

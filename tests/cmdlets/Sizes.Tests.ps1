@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: disks whose length is no multiple of a sector, and exports with large blocks.
+
 BeforeDiscovery {
     foreach ($tool in 'nbdkit', 'nbdcopy', 'qemu-img') {
         $found = [bool] (Get-Command $tool -CommandType Application -ErrorAction Ignore)
@@ -351,114 +353,5 @@ Describe 'An export with a minimum block of 64 KiB' -Skip:(-not $hasnbdkit) {
         (Compare-FleeceImage $other ./small.raw).AreEqual | Should -BeTrue
         $differs = (Compare-FleeceImage $uri ./small.raw).OffsetBytes
         $differs | Should -BeGreaterOrEqual (1MB + 512) -Because 'what lies behind the disk stays as it was'
-    }
-}
-
-Describe 'Temp on the disk itself' {
-    BeforeEach { Enter-TestFolder }
-    AfterEach { Exit-TestFolder }
-
-    It 'is refused by <Command>' -ForEach @{ Command = 'Start-FleeceSession' }, @{ Command = 'Backup-FleeceDisk' } {
-        $null = New-FleeceImage ./vm.raw -SizeBytes 1MB | Mount-FleeceDisk -ListenUri 'nbd+unix:///?socket=vm.sock'
-        $parameters = @{ Disk = 'vm'; TempPath = 'nbd+unix:///vm?socket=vm.sock'; ErrorAction = 'Stop' }
-        if ($Command -eq 'Backup-FleeceDisk') { $parameters.RepositoryPath = './backups' }
-
-        Get-FailureId { & $Command @parameters } | Should -Be TempIsDisk
-    }
-}
-
-Describe 'A raw disk by its name alone' {
-    BeforeEach {
-        Enter-TestFolder
-        $null = New-FleeceImage ./vm.img -SizeBytes 1MB -Format Raw
-    }
-    AfterEach { Exit-TestFolder }
-
-    It 'is told by <Case>, and not when the format was named' -ForEach @(
-        @{ Case = 'Get-FleeceImage'; Parameter = 'Format'; Action = { param($more) Get-FleeceImage ./vm.img -Verbose @more } }
-        @{ Case = 'Test-FleeceImage'; Parameter = 'Format'; Action = { param($more) Test-FleeceImage ./vm.img -Verbose @more } }
-        @{ Case = 'Mount-FleeceDisk'; Parameter = 'Format'; Action = { param($more)
-                Mount-FleeceDisk ./vm.img -Verbose @more
-                Dismount-FleeceDisk vm } }
-        @{ Case = 'Convert-FleeceImage'; Parameter = 'SourceFormat'; Action = { param($more)
-                Convert-FleeceImage ./vm.img ./copy.qcow2 -Force -Verbose @more } }
-        @{ Case = 'Compare-FleeceImage'; Parameter = 'DifferenceFormat'; Action = { param($more)
-                Compare-FleeceImage ./vm.img ./vm.img -Format Raw -Verbose @more } }
-        @{ Case = 'New-FleeceImage'; Parameter = 'ParentFormat'; Action = { param($more)
-                New-FleeceImage "./$([guid]::NewGuid()).qcow2" -ParentPath ./vm.img -Verbose @more } }
-    ) {
-        $guessed = & $Action @{} 4>&1 | Where-Object { $_ -is [Management.Automation.VerboseRecord] }
-        $named = & $Action @{ $Parameter = 'Raw' } 4>&1 | Where-Object { $_ -is [Management.Automation.VerboseRecord] }
-
-        "$guessed" | Should -BeLike "*vm.img' is a raw disk by its name alone*-$Parameter Raw*"
-        "$named" | Should -Not -BeLike '*by its name alone*'
-    }
-
-    It 'is marked in what Get-FleeceImage and Test-FleeceImage answer' {
-        (Get-FleeceImage ./vm.img).IsRawByName, (Get-FleeceImage ./vm.img -Format Raw).IsRawByName | Should -Be $true, $false
-        (Test-FleeceImage ./vm.img).IsRawByName, (Test-FleeceImage ./vm.img -Format Raw).IsRawByName | Should -Be $true, $false
-    }
-}
-
-Describe 'A repository of a disk that was read as a shorter one' {
-    BeforeAll {
-        # Source: Virtual Hard Disk Image Format Specification, "Hard Disk Footer Format": creator application at 28, checksum at 64.
-        function Set-VhdCreator([string] $Path, [string] $Creator) {
-            $time = (Get-Item $Path).LastWriteTimeUtc
-            $bytes = Read-Everything $Path
-            $at = $bytes.Length - 512
-            [Text.Encoding]::ASCII.GetBytes($Creator).CopyTo($bytes, $at + 28)
-            [byte[]]::new(4).CopyTo($bytes, $at + 64)
-            $sum = [uint32] 0
-            for ($i = $at; $i -lt $bytes.Length; $i++) { $sum += $bytes[$i] }
-            $checksum = [BitConverter]::GetBytes([uint32]::MaxValue - $sum)
-            [array]::Reverse($checksum)
-            $checksum.CopyTo($bytes, $at + 64)
-            $file = [IO.File]::OpenWrite((Convert-Path $Path)) # The same file with the same time: only its reading changes.
-            $file.Write($bytes)
-            $file.Dispose()
-            (Get-Item $Path).LastWriteTimeUtc = $time
-        }
-    }
-    BeforeEach { Enter-TestFolder }
-    AfterEach { Exit-TestFolder }
-
-    It 'begins a new chain, says why, and restores both chains' {
-        $trueBytes = 64MB
-        $shortBytes = 64MB - 52KB
-        $null = New-FleeceImage ./vm.vhd -SizeBytes $trueBytes -Fixed
-        $null = Mount-FleeceDisk ./vm.vhd
-        Write-FleeceDisk vm 0 (Get-RandomData 64KB)
-        Write-FleeceDisk vm ($trueBytes - 4KB) (Get-RandomData 4KB 8)
-        Dismount-FleeceDisk vm
-
-        # By its geometry, as a VHD of QEMU is read, and as all were.
-        Set-VhdCreator ./vm.vhd 'qemu'
-        $disk = Mount-FleeceDisk ./vm.vhd
-        $disk.SizeBytes | Should -Be $shortBytes
-        $null = Backup-FleeceDisk vm ./backups -Keep 3
-        Write-FleeceDisk vm 1MB ([byte[]] (1, 2, 3))
-        $null = Backup-FleeceDisk vm ./backups -Keep 3
-        Dismount-FleeceDisk vm
-        Convert-FleeceImage ./vm.vhd ./short.raw | Out-Null
-
-        Set-VhdCreator ./vm.vhd 'win '
-        (Mount-FleeceDisk ./vm.vhd -WarningAction SilentlyContinue).SizeBytes | Should -Be $trueBytes
-        $third = Backup-FleeceDisk vm ./backups -Keep 3 -WarningVariable warnings -WarningAction SilentlyContinue
-        Write-FleeceDisk vm 2MB ([byte[]] (4, 5, 6))
-        $fourth = Backup-FleeceDisk vm ./backups -Keep 3
-        Dismount-FleeceDisk vm
-
-        "$warnings" | Should -BeLike "*full backup*recorded for a disk of $shortBytes bytes, and this one has $trueBytes*"
-        $third.Point.Kind, $fourth.Point.Kind | Should -Be Full, Incremental
-        $points = Get-FleeceBackup ./backups
-        $points.Number | Should -Be 2, 3, 4
-        $points.SizeBytes | Should -Be $shortBytes, $trueBytes, $trueBytes
-        ($points | Test-FleeceBackup -Deep).IsGood | Should -Be $true, $true, $true
-        $null = $points[0] | Restore-FleeceBackup -DestinationPath ./first.raw
-        $null = $points[2] | Restore-FleeceBackup -DestinationPath ./second.raw
-        (Compare-FleeceImage ./first.raw ./short.raw).AreEqual | Should -BeTrue
-        (Get-FleeceImage ./first.raw).SizeBytes | Should -Be $shortBytes
-        (Compare-FleeceImage ./second.raw ./vm.vhd).AreEqual | Should -BeTrue
     }
 }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: Ctrl+C in the middle of a pipeline.
+
 BeforeDiscovery {
     $script:noNbdkit = -not (Get-Command nbdkit -CommandType Application -ErrorAction Ignore)
 }

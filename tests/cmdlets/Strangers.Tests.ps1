@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: images and repositories that a stranger made.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
@@ -137,5 +139,51 @@ Describe 'An untrusted image' {
 
         { & $Cmdlet ./large.qcow2 -Untrusted -ErrorAction Stop } | Should -Throw -ErrorId 'ImageLimitExceeded,*'
         (Get-FleeceImage ./large.qcow2).SizeBytes | Should -Be 100TB
+    }
+}
+
+Describe 'A repository from a stranger' {
+    BeforeEach {
+        Enter-TestFolder
+        if ($IsWindows -or -not (Get-Command mkfifo -CommandType Application -ErrorAction Ignore)) {
+            Set-ItResult -Skipped -Because 'mkfifo is not installed'
+        }
+        $null = New-FleeceImage ./vm.raw -SizeBytes 2MB
+        $null = Mount-FleeceDisk ./vm.raw
+        $null = Backup-FleeceDisk vm ./backups
+        $null = Backup-FleeceDisk vm ./backups
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'with a <Kind> in the place of <File> is refused by that name by all cmdlets' -ForEach @(
+        foreach ($file in 'vm-000001.qcow2', 'vm-000001.json', 'repository.lock') {
+            @{ Kind = 'link'; File = $file }
+            @{ Kind = 'pipe'; File = $file }
+        }
+    ) {
+        $path = "$PWD/backups/$File"
+        Move-Item $path "$PWD/outside"
+        $before = (Get-FileHash ./outside).Hash
+        if ($Kind -eq 'link') { $null = New-Item $path -ItemType SymbolicLink -Target "$PWD/outside" } else { & mkfifo $path }
+
+        $all = @(
+            { Backup-FleeceDisk vm ./backups -ErrorAction Stop }
+            if ($File -ne 'repository.lock') {
+                { Restore-FleeceBackup ./backups/vm-000001.qcow2 ./r.raw -ErrorAction Stop }
+                { Restore-FleeceBackup ./backups ./r.raw -ErrorAction Stop }
+            }
+            if ($File -like '*.json') {
+                { Get-FleeceBackup ./backups -ErrorAction Stop }
+                { Test-FleeceBackup ./backups -Deep -ErrorAction Stop }
+            }
+        )
+        foreach ($one in $all) { $one | Should -Throw "*$File*" }
+        if ($File -like '*.qcow2') {
+            (Test-FleeceBackup ./backups -Deep).IsGood | Should -Be $false, $false
+            (Test-FleeceBackup ./backups).Findings[0].Message | Should -BeLike "*$path*"
+        }
+        $null = Backup-FleeceDisk vm ./backups -Full -Keep 1 -ErrorVariable kept -ErrorAction SilentlyContinue -WarningAction Ignore
+        (Get-FileHash ./outside).Hash | Should -Be $before
+        './r.raw' | Should -Not -Exist
     }
 }

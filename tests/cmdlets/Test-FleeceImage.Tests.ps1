@@ -2,6 +2,7 @@
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     . "$PSScriptRoot/Answers.ps1"
+    . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -58,4 +59,34 @@ Describe 'Test-FleeceImage -Repair' {
         $done.Questions | Should -BeNullOrEmpty
         $done.Output.RepairedLeakCount | Should -Be $Repaired
     }
+}
+
+Describe 'Images that nobody has mounted' {
+    BeforeEach {
+        Enter-TestFolder
+        [IO.File]::WriteAllBytes("$PWD/a.raw", (Get-RandomData 3MB))
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'are examined many at a time, and one that is no image does not stop the others' {
+        $null = New-FleeceImage ./b.qcow2 1MB
+        $null = New-FleeceImage ./c.vhdx 4MB
+        [IO.File]::WriteAllBytes("$PWD/d.qcow2", [byte[]] (0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3))
+
+        $reports = Test-FleeceImage ./*.* -ErrorVariable failures -ErrorAction SilentlyContinue
+
+        $reports.Path | Split-Path -Leaf | Should -Be @('a.raw', 'b.qcow2', 'c.vhdx')
+        $reports.IsClean | Should -Not -Contain $false
+        $failures.FullyQualifiedErrorId | Should -Be 'ImageCorrupt,Fleece.TestFleeceImageCommand'
+    }
+}
+
+Describe 'A request to Test-FleeceImage' {
+    BeforeEach { Enter-RequestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is refused with an error id of its own: <Command>' -ForEach @(
+        @{ Command = 'Test-FleeceImage ./missing.raw'; Id = 'ImageNotFound,Fleece.TestFleeceImageCommand' }
+        @{ Command = 'Test-FleeceImage ./vm.raw -Repair All -Force'; Id = 'ImageInUse,Fleece.TestFleeceImageCommand' }
+    ) { Assert-Refused $Command $Id }
 }

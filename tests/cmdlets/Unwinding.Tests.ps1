@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
+# Matter: pipelines that are cut or fail half-way.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Answers.ps1"
     Import-ModuleUnderTest
 }
 
@@ -67,5 +70,44 @@ Describe 'A pipeline that is cut' {
             Should -Throw 'full'
 
         Get-ChildItem b.raw* | Should -BeNullOrEmpty
+    }
+
+    It 'makes no backup when its session is stopped meanwhile' {
+        {
+            Read-FleeceSnapshot vm -ChunkSizeBytes 64KB | ForEach-Object { if ($_.OffsetBytes -eq 128KB) { Stop-FleeceSession vm }; $_ } |
+                Export-Backup ./b.raw
+        } | Should -Throw -ErrorId 'SessionStopped,Fleece.ReadFleeceSnapshotCommand'
+
+        Get-ChildItem b.raw* | Should -BeNullOrEmpty
+    }
+
+    It 'ends the progress of its backup' {
+        $done = Invoke-Answering 'No' 'try { @(Read-FleeceSnapshot vm)[0..2] | Export-Backup ./b.raw } catch { }'
+
+        $done.Progress[-1].RecordType | Should -Be Completed
+    }
+}
+
+Describe 'Backup repositories' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk
+        Write-FleeceDisk vm 1MB ([byte[]] (1..255))
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'go on after a pipeline that was cut' {
+        $null = New-FleeceBitmap vm daily
+        $session = Start-FleeceSession vm -Bitmap daily
+        { Read-FleeceSnapshot vm -DiscardConsumed | Select-Object -First 1 | Export-Backup ./backups/ } |
+            Should -Throw -ErrorId 'BackupIncomplete,Fleece.ExportFleeceBackupCommand'
+        Stop-FleeceSession $session
+        './backups' | Should -Not -Exist
+
+        $session = Start-FleeceSession vm -Bitmap daily
+        $backup = Read-FleeceSnapshot vm -DiscardConsumed | Export-Backup ./backups/
+        Stop-FleeceSession $session -Success
+        $backup.Point.Kind | Should -Be Full
+        (Get-FleeceBitmap vm daily).BaselineId | Should -Be $backup.Point.Id
     }
 }

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# Matter: the views and the types of what cmdlets write.
+
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     Import-ModuleUnderTest
