@@ -173,8 +173,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"'{destination}' is the destination of an earlier item of this pipeline, which would be lost. Give each its own, for example " +
-                "with a script block: -DestinationPath { \"$($_.BaseName).qcow2\" }.",
+                $"'{destination}' is the destination of an earlier item of this pipeline, which would be lost. Give each its own; a " +
+                "script block such as { \"$($_.BaseName).qcow2\" } makes it of the item.",
                 destination);
         }
     }

@@ -58,9 +58,9 @@ Describe 'The files of a repository' {
     }
 
     It 'are mounted read-only, all at a time' {
-        (Get-FleeceBackup ./rep | Mount-FleeceDisk -ReadOnly).IsReadOnly | Should -Be $true, $true, $true
+        Get-FleeceBackup ./rep | Mount-FleeceDisk -ReadOnly | ForEach-Object IsReadOnly | Should -Be $true, $true, $true
 
-        Dismount-FleeceDisk a-*
+        Get-FleeceDisk a-* | Dismount-FleeceDisk
     }
 
     It 'are found by a wildcard, each once, without what is no backup' {
@@ -128,8 +128,9 @@ Describe 'Several sources with one destination' {
             Dismount-FleeceDisk "u$_" -Force
         }
 
-        & ([scriptblock]::Create("$Command -ErrorVariable +failure -ErrorAction SilentlyContinue")) | Should -HaveCount 1
+        $written = . ([scriptblock]::Create("$Command -ErrorVariable failure -ErrorAction SilentlyContinue"))
 
+        $written | Should -HaveCount 1
         $failure.FullyQualifiedErrorId | Should -BeLike 'ArgumentInvalid,*'
         (Get-FleeceImage ./one.qcow2).SizeBytes | Should -Be 1MB
     }
@@ -185,10 +186,9 @@ Describe 'Arguments as PowerShell users write them' {
     It 'take the sizes of a CSV for a range' {
         $range = "OffsetBytes,LengthBytes`n1MB,64KB" | ConvertFrom-Csv
 
-        $session = Start-FleeceSession a -Range $range
+        $null = Start-FleeceSession a -Range $range
 
-        $map = Get-FleeceSnapshotMap a | Where-Object State -NE Denied
-        $map[0].OffsetBytes | Should -Be 1MB
+        (Read-FleeceSnapshot a).OffsetBytes | Should -Be 1MB
     }
 
     It 'warn of a new image whose name says no format' {

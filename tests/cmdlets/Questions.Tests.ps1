@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 BeforeDiscovery {
     # PowerShell as a tool of .NET may have its launcher elsewhere, or not marked as a program.
-    $script:noJobs = -not (try { (& (Join-Path $PSHOME pwsh) -NoProfile -NonInteractive -Command 1) -eq 1 } catch { $false })
+    $script:noJobs = try { (& (Join-Path $PSHOME pwsh) -NoProfile -NonInteractive -Command 1) -ne 1 } catch { $true }
     $script:noTerminal = -not (Get-Command script -CommandType Application -ErrorAction Ignore)
 }
 
