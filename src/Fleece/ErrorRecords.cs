@@ -23,8 +23,8 @@ internal static class ErrorRecords
         exception.Kind == BlockErrors.InUse && FleeceModule.Disks.All.FirstOrDefault(disk => disk.Path == exception.Path) is { } disk
             ? new BlockException(
                 exception.Kind,
-                $"'{exception.Path}' is mounted in this process as the disk '{disk.Name}'. To read it meanwhile, start a session on the disk " +
-                "(Start-FleeceSession) and read its snapshot (Read-FleeceSnapshot); for all else dismount it first.",
+                $"'{exception.Path}' is mounted in this process as the disk '{disk.Name}'. To read it meanwhile, start a session on the " +
+                "disk (Start-FleeceSession) and read its snapshot (Read-FleeceSnapshot); for all else dismount it first.",
                 exception.Path,
                 exception.OffsetBytes,
                 exception.Operation,

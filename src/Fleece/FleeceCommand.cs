@@ -186,8 +186,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         if (named is null && ImageNames.Find(newFile) is null)
         {
             WriteWarning(
-                $"The name '{newFile}' says no format, so the new image is raw, and cmdlets that open it need the format too. Name it here " +
-                "with -Format Raw, or give the file the extension .raw, .qcow2, .vhdx or .vhd.");
+                $"The name '{newFile}' says no format, so the new image is raw, and cmdlets that open it need the format too. Name it " +
+                "here with -Format Raw, or give the file the extension .raw, .qcow2, .vhdx or .vhd.");
         }
 
         return format;

@@ -33,7 +33,7 @@ Describe 'The files of a repository' {
         $null = New-Item ./link -ItemType SymbolicLink -Target ./rep
 
         { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'; $Command")) } |
-            Should -Throw '*another file*' -ErrorId 'FileOfBackup,*'
+            Should -Throw '*Choose another file*' -ErrorId 'FileOfBackup,*'
     }
 
     It 'are not asked about before they are refused' {

@@ -19,8 +19,8 @@ internal static class OwnedFiles
         {
             throw new BlockException(
                 BackupErrors.FileOfBackup,
-                $"'{path}' belongs to the repository '{repositoryPath}'; without it backups there can't be restored. Choose another file, in " +
-                "another folder. To take old backups out of a repository, use Backup-FleeceDisk -Keep.",
+                $"'{path}' belongs to the repository '{repositoryPath}'; without it backups there can't be restored. Choose another " +
+                "file, in another folder. To take old backups out of a repository, use Backup-FleeceDisk -Keep.",
                 path);
         }
 
@@ -42,8 +42,8 @@ internal static class OwnedFiles
         {
             throw new BlockException(
                 BackupErrors.FileOfBackup,
-                $"'{path}' {owner}. A write would spoil it, and every backup that builds on it. Mount it with -ReadOnly; or restore it with " +
-                "Restore-FleeceBackup, and write to that.",
+                $"'{path}' {owner}. A write would spoil it, and every backup that builds on it. Mount it with -ReadOnly, or choose " +
+                "another file; to write to what it holds, restore it with Restore-FleeceBackup.",
                 path);
         }
     }

@@ -60,8 +60,8 @@ public sealed class TestFleeceImageCommand : FleeceCommand
             _ => !report.IsClean,
         };
         if (hasWork && ShouldProcess(path, $"Repair ({Repair})") &&
-            (Force || Confirms($"{Name(path)} has {report.LeakCount} leaks and {report.CorruptionCount} corruptions. The repair changes its " +
-                "metadata; data that damaged metadata leads to can be lost.")))
+            (Force || Confirms($"{Name(path)} has {report.LeakCount} leaks and {report.CorruptionCount} corruptions. The repair changes " +
+                "its metadata; data that damaged metadata leads to can be lost.")))
         {
             report = Check(path, Repair);
         }
