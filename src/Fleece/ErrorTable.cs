@@ -78,6 +78,7 @@ internal static class ErrorTable
         new(BackupErrors.BackupDigestMismatch, "BackupDigestMismatch", ErrorCategory.InvalidData),
         new(DiskErrors.BackupForeign, "BackupOfAnotherDisk", ErrorCategory.InvalidArgument),
         new(BackupErrors.BackupUnidentified, "BackupOfUnknownDisk", ErrorCategory.InvalidArgument),
+        new(BackupErrors.FileOfBackup, "FileOfBackup", ErrorCategory.InvalidOperation),
         new(BackupErrors.ManifestInvalid, "BackupManifestInvalid", ErrorCategory.InvalidData),
         new(NbdErrors.UriInvalid, "UriInvalid", ErrorCategory.InvalidArgument),
         new(NbdErrors.ConnectFailed, "ServerUnreachable", ErrorCategory.ConnectionError),

@@ -19,6 +19,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     private readonly CancellationTokenSource _stopping =
         CancellationTokenSource.CreateLinkedTokenSource(FleeceModule.Commands.Stopping);
 
+    private readonly HashSet<string> _destinations = new(StringComparer.Ordinal);
     private bool _isDisposed;
     private bool _yesToAll;
     private bool _noToAll;
@@ -139,20 +140,57 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     /// <summary>Asks as <see cref="Confirms"/>; null where no question can be asked.</summary>
     protected bool? Ask(string loss)
     {
-        // The console takes an empty line of a pipe, and its end, for a yes.
-        if (Host.Name == "ConsoleHost" && Console.IsInputRedirected)
+        if (!CanAnswer)
         {
             return null;
         }
 
         try
         {
-            return ShouldContinue(PrintableText.Of($"{loss} Go on?"), "Confirm", ref _yesToAll, ref _noToAll);
+            // With a security impact the default answer is No.
+            return ShouldContinue(
+                PrintableText.Of($"{loss} Go on?"), "Confirm", hasSecurityImpact: true, ref _yesToAll, ref _noToAll);
         }
         catch (Exception e) when (e is HostException or InvalidOperationException or NotImplementedException)
         {
             return null;
         }
+    }
+
+    // A question in a job, or in a redirected output, waits unseen; the console takes an empty line of a pipe, and its end, for an answer.
+    private bool CanAnswer => Host.Name switch
+    {
+        "ServerRemoteHost" => false,
+        "ConsoleHost" => !Console.IsInputRedirected && !Console.IsOutputRedirected,
+        _ => true,
+    };
+
+    /// <summary>Refuses a destination that an earlier item of the pipeline was written to: the last one alone would stay.</summary>
+    /// <exception cref="BlockException">InvalidArgument.</exception>
+    private protected void TakeDestination(string destination)
+    {
+        if (!_destinations.Add(destination))
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"'{destination}' is the destination of an earlier item of this pipeline, which would be lost. Give each its own; a " +
+                "script block such as { \"$($_.BaseName).qcow2\" } makes it of the item.",
+                destination);
+        }
+    }
+
+    /// <summary>The format of a new file. Warns where nothing will say that it is raw.</summary>
+    private protected ImageFormat FormatOf(string newFile, ImageFormat? named)
+    {
+        ImageFormat format = named ?? Image.FormatForNewFile(newFile);
+        if (named is null && ImageNames.Find(newFile) is null)
+        {
+            WriteWarning(
+                $"The name '{newFile}' says no format, so the new image is raw, and cmdlets that open it need the format too. Name it " +
+                "here with -Format Raw, or give the file the extension .raw, .qcow2, .vhdx or .vhd.");
+        }
+
+        return format;
     }
 
     /// <summary>Does something for each file that the parameters -Path and -LiteralPath mean.</summary>

@@ -41,6 +41,7 @@ public sealed class AnsweringUI : PSHostUserInterface
     public override int PromptForChoice(string caption, string message, Collection<ChoiceDescription> choices, int defaultChoice)
     {
         Questions.Add(message);
+        if (_label == "") { return defaultChoice; }
         for (int i = 0; i < choices.Count; i++)
         {
             if (choices[i].Label.Replace("&", "") == _label) { return i; }
@@ -65,7 +66,7 @@ public sealed class AnsweringUI : PSHostUserInterface
 '@
 }
 
-# Runs a script, in the location of the test, where each question is answered alike: Yes, No, 'Yes to All' or 'No to All'.
+# Runs a script, in the location of the test, where each question is answered alike: Yes, No, 'Yes to All', 'No to All', or '' for its default.
 function Invoke-Answering([string] $Label, [string] $Script) {
     $answering = [AnsweringHost]::new($Label)
     $runspace = [runspacefactory]::CreateRunspace($answering)

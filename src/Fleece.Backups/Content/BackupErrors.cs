@@ -31,6 +31,9 @@ public static class BackupErrors
     /// <summary>A snapshot that is to go into a repository does not tell which disk it is of.</summary>
     public const string BackupUnidentified = nameof(BackupUnidentified);
 
+    /// <summary>A file that backups need was to be replaced or written.</summary>
+    public const string FileOfBackup = nameof(FileOfBackup);
+
     /// <summary>A file that is to describe a backup does not.</summary>
     public const string ManifestInvalid = nameof(ManifestInvalid);
 }

@@ -56,7 +56,7 @@ internal static class FileManifest
     public static void RemoveStale(string imagePath)
     {
         string path = PathFor(imagePath);
-        if (File.Exists(path) && IsManifest(path))
+        if (IsManifest(path))
         {
             FileNames.DeleteDurably(path);
         }
@@ -86,11 +86,12 @@ internal static class FileManifest
             : throw ManifestReader.Invalid(path, $"its number is {manifest.Number}, and only backups in a repository have one");
     }
 
-    private static bool IsManifest(string path)
+    /// <summary>True for a file that is there and is the manifest of a backup that is one file.</summary>
+    public static bool IsManifest(string path)
     {
         try
         {
-            return ManifestFile.Read(path).IsSingleFile;
+            return File.Exists(path) && ManifestFile.Read(path).IsSingleFile;
         }
         catch (BlockException e) when (e.Kind == BackupErrors.ManifestInvalid)
         {

@@ -48,6 +48,23 @@ internal sealed class BackupRestore : IAsyncDisposable
     /// <summary>Bytes of them that an interrupted restore had written before.</summary>
     public long ResumedBytes { get; }
 
+    /// <summary>Refuses to replace the backup itself, and a file that other backups need.</summary>
+    /// <exception cref="BlockException"><see cref="BackupErrors.FileOfBackup"/></exception>
+    public static void CheckOwner(BackupPoint point, RestoreOptions options)
+    {
+        if (options.DestinationUri is not null)
+        {
+            return;
+        }
+
+        OwnedFiles.CheckReplaceable(options.DestinationPath);
+        if (Path.GetFullPath(options.DestinationPath) == point.Path)
+        {
+            throw new BlockException(
+                BackupErrors.FileOfBackup, $"'{point.Path}' is the backup that is to be restored. Choose another file.", point.Path);
+        }
+    }
+
     /// <summary>Opens the point's chain and the new file, or connects to the export.</summary>
     /// <exception cref="BlockException"><see cref="BackupErrors.BackupChainBroken"/>, <see cref="BlockErrors.AlreadyExists"/>,
     /// <see cref="BackupErrors.RepositoryBusy"/>, or why a file can't be opened or made.</exception>
@@ -58,11 +75,7 @@ internal sealed class BackupRestore : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         BlockRange range = new(options.OffsetBytes, options.LengthBytes ?? Math.Max(0, point.SizeBytes - options.OffsetBytes));
         range.CheckWithin(point.SizeBytes, point.Path, "restore");
-        if (options.DestinationUri is null)
-        {
-            RestoreFile.CheckDestination(options);
-        }
-
+        CheckOwner(point, options);
         Repository repository = RepositoryReader.ReadFor(point);
         IReadOnlyList<Manifest> chain = repository.ChainOf(point.Manifest);
         RestorePlan plan = RestorePlan.Make(chain, range, point.Path);
@@ -70,6 +83,11 @@ internal sealed class BackupRestore : IAsyncDisposable
         try
         {
             await OpenLayersAsync(repository, point, chain, layers, cancellationToken).ConfigureAwait(false);
+            if (options.DestinationUri is null)
+            {
+                RestoreFile.CheckDestination(options); // With the backup open, so that it is found in use by whatever path it is named.
+            }
+
             CheckUnchanged(RepositoryReader.ReadFor(point), chain);
             await CheckUnsealedAsync(repository, chain, layers, cancellationToken).ConfigureAwait(false);
             IRestoreTarget target = options.DestinationUri is null

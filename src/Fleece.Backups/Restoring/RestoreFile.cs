@@ -93,6 +93,7 @@ internal sealed class RestoreFile : IRestoreTarget
     public async ValueTask CompleteAsync()
     {
         await Image.DisposeAsync().ConfigureAwait(false);
+        PartialImage.CheckReplaceable(_options.DestinationPath);
         FileManifest.RemoveStale(_options.DestinationPath);
         FileNames.Move(_partialPath, _options.DestinationPath, _options.Overwrite);
         FileNames.Delete(PartialImage.ProgressPathFor(_options.DestinationPath));

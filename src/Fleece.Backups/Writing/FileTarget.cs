@@ -79,7 +79,7 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
     {
         await image.CloseAsync(options.MustVerify ? content : null, cancellationToken).ConfigureAwait(false);
         Manifest? described = WriteManifest(content);
-        PartialImage.CheckNotInUse(options.Path);
+        PartialImage.CheckReplaceable(options.Path);
         Reached?.Invoke("described");
         if (options.Overwrite)
         {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Content;
 using Fleece.Backups.Manifests;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
@@ -66,9 +67,9 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
         }
     }
 
-    /// <summary>Refuses a folder, a file that must not be replaced, and a file that is open.</summary>
+    /// <summary>Refuses a folder, a file that must not be replaced, and what <see cref="CheckReplaceable"/> refuses.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.NotAFile"/>, <see cref="BlockErrors.AlreadyExists"/>,
-    /// <see cref="BlockErrors.InUse"/>.</exception>
+    /// <see cref="BlockErrors.InUse"/>, <see cref="BackupErrors.FileOfBackup"/>.</exception>
     public static void CheckDestination(string path, bool overwrite)
     {
         if (Directory.Exists(path))
@@ -76,19 +77,21 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
             throw new BlockException(BlockErrors.NotAFile, $"'{path}' is a folder; name the backup's file.", path);
         }
 
+        OwnedFiles.CheckReplaceable(path); // First, because -Force would not help.
         if (File.Exists(path) && !overwrite)
         {
             throw new BlockException(
                 BlockErrors.AlreadyExists, $"'{path}' exists already. Name another file, or use -Force to replace it.", path);
         }
 
-        CheckNotInUse(path);
+        CheckReplaceable(path);
     }
 
-    /// <summary>Refuses a file that is open: a name can be taken from it, and its guest would go on writing to a disk that no name leads
-    /// to any more.</summary>
-    public static void CheckNotInUse(string path)
+    /// <summary>Refuses a file of a repository, and one that is open: a name can be taken from it, and its guest would go on writing to a
+    /// disk that no name leads to any more.</summary>
+    public static void CheckReplaceable(string path)
     {
+        OwnedFiles.CheckReplaceable(path);
         if (File.Exists(path))
         {
             LocalFile.Open(path, isReadOnly: false).Dispose();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Collections;
-using System.Globalization;
 using System.Management.Automation;
 using Fleece.Block;
 
@@ -54,9 +53,9 @@ internal sealed class RangeTransformationAttribute : ArgumentTransformationAttri
                 ? throw new BlockException(
                     BlockErrors.InvalidArgument,
                     $"A range has no {name}; give objects with OffsetBytes and LengthBytes.")
-                : Convert.ToInt64(number, CultureInfo.InvariantCulture);
+                : LanguagePrimitives.ConvertTo<long>(number); // As parameters are: "1MB" is a number.
         }
-        catch (Exception e) when (e is FormatException or OverflowException or InvalidCastException)
+        catch (PSInvalidCastException e)
         {
             throw new BlockException(
                 BlockErrors.InvalidRange, $"A range's {name} is '{number}', which is no 64-bit number.", cause: e);

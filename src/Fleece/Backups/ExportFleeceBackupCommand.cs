@@ -229,7 +229,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             Path = path,
             Image = new ImageCreateOptions
             {
-                Format = Format ?? Image.FormatForNewFile(path),
+                Format = FormatOf(path, Format),
                 Compression = Compression ?? ImageCompression.None,
             },
             DiskName = Disk,

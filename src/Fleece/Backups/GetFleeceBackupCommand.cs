@@ -10,6 +10,8 @@ namespace Fleece;
 [OutputType(typeof(BackupPointInfo))]
 public sealed class GetFleeceBackupCommand : RepositoryCommand
 {
+    private readonly HashSet<string> _told = new(StringComparer.Ordinal);
+
     /// <summary>Only the newest backup at or before this time.</summary>
     [Parameter]
     public DateTimeOffset? At { get; set; }
@@ -25,7 +27,8 @@ public sealed class GetFleeceBackupCommand : RepositoryCommand
             point.CheckFile();
         }
 
-        WriteObject(points.Select(point => new BackupPointInfo(point)), enumerateCollection: true);
+        // Wildcards fit a backup's image and its manifest.
+        WriteObject(points.Where(point => _told.Add(point.Path)).Select(point => new BackupPointInfo(point)), enumerateCollection: true);
         ReportFaults(repository);
     }
 }

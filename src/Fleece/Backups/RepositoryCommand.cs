@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups;
+using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Block;
 
 namespace Fleece;
 
@@ -34,9 +37,27 @@ public abstract class RepositoryCommand : FleeceCommand
 
         foreach (BackupReference backup in Path)
         {
-            ForEachFile([backup.Path], isLiteral: backup.Id is not null, path => Process(backup with { Path = path }));
+            ForEachFile([backup.Path], isLiteral: backup.Id is not null, path => ProcessFound(backup, path));
         }
     }
+
+    // Wildcards fit the lock of a repository too, and images that nothing says to be backups.
+    private void ProcessFound(BackupReference backup, string path)
+    {
+        try
+        {
+            Process(backup with { Path = path });
+        }
+        catch (BlockException e) when (e.Kind == BackupErrors.BackupUnknown && IsByChance(backup, path))
+        {
+            WriteVerbose($"Skipped, because it is no backup: {e.Message}");
+        }
+    }
+
+    // An image that is named as one of a repository's has lost its manifest.
+    private bool IsByChance(BackupReference backup, string path) =>
+        backup.Id is null && WildcardPattern.ContainsWildcardCharacters(backup.Path) && path != ResolveLiteral(backup.Path) &&
+        System.IO.File.Exists(path) && !RepositoryNames.TryParse(System.IO.Path.GetFileName(path), out _, out _);
 
     /// <summary>Does the cmdlet's work for a repository or a backup, by its full path.</summary>
     private protected abstract void Process(BackupReference path);
@@ -53,7 +74,7 @@ public abstract class RepositoryCommand : FleeceCommand
     /// <summary>Reports the manifests that can't be read, each as an error of its own, and warns of images without one.</summary>
     internal void ReportFaults(Repository repository)
     {
-        foreach (Block.BlockException fault in repository.Faults)
+        foreach (BlockException fault in repository.Faults)
         {
             WriteError(ErrorRecords.From(fault, fault.Path));
         }

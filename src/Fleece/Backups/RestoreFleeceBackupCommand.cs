@@ -97,6 +97,8 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
 
         RestoreOptions options = GetOptions();
         string destination = options.DestinationUri?.ToString() ?? options.DestinationPath;
+        TakeDestination(destination);
+        BackupRestore.CheckOwner(point, options);
         if (!ShouldProcess(point.Path, $"Restore {point.Disk} as of {point.Instant:u} to '{destination}'") || !IsWanted(ref options))
         {
             return;
@@ -168,7 +170,7 @@ public sealed class RestoreFleeceBackupCommand : NetworkCommand
         return options with
         {
             DestinationPath = path,
-            Image = new ImageCreateOptions { Format = Format ?? Image.FormatForNewFile(path) },
+            Image = new ImageCreateOptions { Format = FormatOf(path, Format) },
             Overwrite = Force,
         };
     }

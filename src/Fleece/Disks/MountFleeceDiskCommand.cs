@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Repositories;
 using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Images;
@@ -35,7 +36,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
 
-    /// <summary>Refuse guest writes.</summary>
+    /// <summary>Refuse guest writes. A backup can only be mounted so.</summary>
     [Parameter]
     public SwitchParameter ReadOnly { get; set; }
 
@@ -89,6 +90,11 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             AllowsOutsideDataFile = AllowOutsideDataFile,
             Untrusted = Untrusted ? UntrustedLimits.Default : null,
         };
+        if (!options.IsReadOnly && !NbdUri.IsUri(file))
+        {
+            OwnedFiles.CheckWritable(file);
+        }
+
         Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, Shared, StopToken));
         try
         {

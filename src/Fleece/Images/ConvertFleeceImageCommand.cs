@@ -67,6 +67,7 @@ public sealed class ConvertFleeceImageCommand : ImageCommand
     private protected override void Process(string address)
     {
         FileTargetOptions destination = Destination(ResolveLiteral(DestinationPath));
+        TakeDestination(destination.Path);
         if (!ShouldProcess(address, $"Convert to {destination.Image!.Format} in '{destination.Path}'"))
         {
             return;
@@ -110,7 +111,7 @@ public sealed class ConvertFleeceImageCommand : ImageCommand
         Overwrite = Force,
         Image = new ImageCreateOptions
         {
-            Format = Format ?? Image.FormatForNewFile(file),
+            Format = FormatOf(file, Format),
             BlockSizeBytes = BlockSizeBytes,
             LogicalSectorSizeBytes = LogicalSectorSizeBytes,
             IsFixed = Fixed,

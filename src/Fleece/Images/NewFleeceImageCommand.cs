@@ -82,7 +82,7 @@ public sealed class NewFleeceImageCommand : FleeceCommand
         string file = ResolveLiteral(Path);
         ImageCreateOptions options = new()
         {
-            Format = Format ?? Image.FormatForNewFile(file),
+            Format = FormatOf(file, Format),
             SizeBytes = SizeBytes,
             ParentPath = ParentPath is null ? null : ResolveLiteral(ParentPath),
             ParentFormat = ParentFormat,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Repositories;
 using Fleece.Images;
 using Fleece.Images.Checking;
 
@@ -51,12 +52,26 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     // Refusing the repair leaves the check, which changes nothing.
     private void Check(string path)
     {
-        ImageRepair repair = Repair != ImageRepair.None && ShouldProcess(path, $"Repair ({Repair})") &&
-            (Force || Confirms($"The repair of '{path}' changes its metadata; data that damaged metadata leads to can be lost."))
-            ? Repair
-            : ImageRepair.None;
-        ImageReport report = Wait(Image.CheckAsync(path, Format, repair, StopToken, Untrusted ? UntrustedLimits.Default : null));
+        ImageReport report = Check(path, ImageRepair.None);
+        bool hasWork = Repair switch
+        {
+            ImageRepair.None => false,
+            ImageRepair.Leaks => report.LeakCount != 0,
+            _ => !report.IsClean,
+        };
+        if (hasWork && ShouldProcess(path, $"Repair ({Repair})") &&
+            (Force || Confirms($"{Name(path)} has {report.LeakCount} leaks and {report.CorruptionCount} corruptions. The repair changes " +
+                "its metadata; data that damaged metadata leads to can be lost.")))
+        {
+            report = Check(path, Repair);
+        }
+
         TellRawByName(path, nameof(Format), Format, report.Format);
         WriteObject(report);
     }
+
+    private static string Name(string path) => OwnedFiles.Describe(path) is { } owner ? $"'{path}', which {owner}," : $"'{path}'";
+
+    private ImageReport Check(string path, ImageRepair repair) =>
+        Wait(Image.CheckAsync(path, Format, repair, StopToken, Untrusted ? UntrustedLimits.Default : null));
 }

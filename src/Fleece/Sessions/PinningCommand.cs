@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
+using Fleece.Nbd;
 
 namespace Fleece;
 
@@ -26,9 +28,10 @@ public abstract class PinningCommand : NetworkCommand
     [Parameter]
     public CopyErrorPolicy OnCopyError { get; set; } = CopyErrorPolicy.BreakSnapshot;
 
-    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; as long as it takes when left
-    /// out.</summary>
+    /// <summary>Longest time a guest's write waits for its old data to be copied, more than zero; a number means seconds. As long as it
+    /// takes when left out.</summary>
     [Parameter]
+    [SecondsTransformation]
     public TimeSpan? CopyTimeout { get; set; }
 
     /// <summary>Most old data kept in temp at a time, at least one granule; no limit when left out.</summary>
@@ -51,6 +54,11 @@ public abstract class PinningCommand : NetworkCommand
     private string ResolveTemp(string tempPath, IEnumerable<string> diskNames)
     {
         string address = ResolveAddress(tempPath);
+        if (!NbdUri.IsUri(address))
+        {
+            OwnedFiles.CheckWritable(address);
+        }
+
         foreach (DiskExport export in Disks.Exports.All.Where(export => !export.IsSnapshotOnly && diskNames.Contains(export.Disk.Name)))
         {
             if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
