@@ -133,6 +133,7 @@ Describe 'A record in the pipeline' {
         Clear-FleeceBitmap $bitmap $bitmap
         Start-FleeceSession a -Bitmap $bitmap | Stop-FleeceSession -Success
 
+        $bitmap.BitmapId | Should -BeOfType guid
         ($bitmap | Get-FleeceBitmap).BitmapId | Should -Be $bitmap.BitmapId
     }
 
@@ -142,6 +143,7 @@ Describe 'A record in the pipeline' {
         @{ Command = 'Get-FleeceExport a' }
         @{ Command = 'Get-FleeceBitmap b -Ranges' }
     ) {
+        Write-FleeceDisk b 0 1
         (Invoke-Text $Command) -eq (Invoke-Text $Command) | Should -BeTrue
         (Invoke-Text $Command).GetHashCode() | Should -Be (Invoke-Text $Command).GetHashCode()
     }
