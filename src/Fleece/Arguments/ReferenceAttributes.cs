@@ -38,7 +38,8 @@ internal abstract class ReferenceAttribute : ArgumentTransformationAttribute
         {
             if (record.Properties[property] is not null)
             {
-                return Text(record, property) ?? throw new ArgumentTransformationMetadataException($"The {property} of the object is empty.");
+                return Text(record, property) ??
+                    throw new ArgumentTransformationMetadataException($"The {property} of the object is empty.");
             }
         }
 
@@ -121,7 +122,8 @@ internal sealed class SessionArgumentAttribute : ReferenceAttribute
         null or RecordKind.Session or RecordKind.Consumer => NameIn(record, "Session", "Id", "Name") is { } name
             ? new SessionReference(name, Identity(record, "InstantId")) { Consumer = ConsumerIn(record) }
             : null,
-        RecordKind.Disk when TakesDisks => new SessionReference("*") { Disk = (DiskReference)new DiskArgumentAttribute().FromRecord(record)! },
+        RecordKind.Disk when TakesDisks =>
+            new SessionReference("*") { Disk = (DiskReference)new DiskArgumentAttribute().FromRecord(record)! },
         { } kind => throw Foreign(record, kind, RecordKind.Session),
     };
 

@@ -14,7 +14,8 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     private readonly List<Disk> _disks = [];
     private BitmapReference? _bitmap;
 
-    /// <summary>The disks' names, or the disks, or bitmaps of them, as with -Bitmap. All of them, piped or listed, get a session at the same instant.</summary>
+    /// <summary>The disks' names, or the disks, or bitmaps of them, as with -Bitmap. All of them, piped
+    /// or listed, get a session at the same instant.</summary>
     [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
