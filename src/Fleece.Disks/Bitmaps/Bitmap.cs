@@ -29,6 +29,9 @@ internal sealed class Bitmap
     /// <summary>Its name, printable. <see cref="DiskBitmaps"/> finds it by this name.</summary>
     public string Name { get; }
 
+    /// <summary>Its identity, until the disk is dismounted.</summary>
+    public Guid Id { get; } = Guid.NewGuid();
+
     /// <summary>The disk, by its storage.</summary>
     public DiskStorage Disk { get; }
 

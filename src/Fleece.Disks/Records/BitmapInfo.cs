@@ -23,7 +23,8 @@ public sealed record BitmapInfo
         Session = bitmap.Session;
         BaselineId = bitmap.BaselineId;
         IsPersistent = bitmap.IsPersistent;
-        Ranges = withRanges ? Array.AsReadOnly<BlockRange>([.. bitmap.GetDirtyRanges()]) : null;
+        Ranges = withRanges ? new RecordList<BlockRange>(bitmap.GetDirtyRanges()) : null;
+        BitmapId = bitmap.Id;
         MountId = bitmap.Disk.MountId;
     }
 
@@ -66,6 +67,9 @@ public sealed record BitmapInfo
 
     /// <summary>The ranges that may have changed, in order; null where they were not asked for.</summary>
     public IReadOnlyList<BlockRange>? Ranges { get; }
+
+    /// <summary>The identity of this bitmap while the disk is mounted; another one when a bitmap of its name is made again.</summary>
+    public Guid BitmapId { get; }
 
     /// <summary>The identity of the disk's mount.</summary>
     public Guid MountId { get; }

@@ -16,8 +16,8 @@ public sealed record DiskInfo
         IsShared = disk.IsShared;
         OperationalStatus = disk.OperationalStatus;
         FailureReason = disk.FailureReason;
-        Sessions = Array.AsReadOnly<string>([.. disk.Sessions.Select(session => session.Id)]);
-        Notes = Array.AsReadOnly<string>([.. disk.Notes]);
+        Sessions = new RecordList<string>(disk.Sessions.Select(session => session.Id));
+        Notes = new RecordList<string>(disk.Notes);
         MountId = disk.MountId;
     }
 

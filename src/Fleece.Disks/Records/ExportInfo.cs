@@ -14,7 +14,7 @@ public sealed record ExportInfo
         Uri = export.Uri;
         IsReadOnly = export.IsReadOnly;
         IsSnapshotOnly = export.IsSnapshotOnly;
-        Uris = Array.AsReadOnly<NbdUri>([.. export.Uris]);
+        Uris = new RecordList<NbdUri>(export.Uris);
         ConnectionCount = export.ConnectionCount;
         GuestCount = export.GuestCount;
         ExportId = export.Id;

@@ -27,7 +27,7 @@ public sealed record SessionInfo
         TempPath = session.TempPath;
         Bitmap = session.Bitmap?.Name;
         NextBitmap = session.NextBitmap?.Name;
-        Consumers = Array.AsReadOnly<ConsumerInfo>([.. session.Consumers.Select(consumer => new ConsumerInfo(consumer))]);
+        Consumers = new RecordList<ConsumerInfo>(session.Consumers.Select(consumer => new ConsumerInfo(consumer)));
         MountId = session.Disk.MountId;
     }
 

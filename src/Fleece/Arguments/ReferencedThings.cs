@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Management.Automation;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
@@ -13,10 +14,27 @@ internal static class ReferencedThings
     /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/> or <see cref="CmdletErrors.RecordStale"/>.</exception>
     public static Disk Find(this MountedDisks disks, DiskReference reference)
     {
+        CheckIsName(reference.Name, DiskErrors.DiskUnknown, RecordKind.Disk);
         Disk disk = disks.Find(reference.Name);
         return reference.MountId is null || reference.MountId == disk.MountId ? disk : throw Stale(
-            $"The record of the disk '{reference.Name}' is of an earlier mount; the disk was dismounted, and mounted again, since. Get " +
-            "the record anew with Get-FleeceDisk, or give the name.");
+            (reference.Kind == RecordKind.Disk
+                ? $"The record of the disk '{reference.Name}' is of an earlier mount"
+                : $"The record of the {Noun(reference.Kind)} is of an earlier mount of its disk '{reference.Name}'") +
+            $"; the disk was dismounted, and mounted again, since. Get the record anew with Get-Fleece{reference.Kind}, or give the name.");
+    }
+
+    /// <summary>The disk of that name, or those that fit a pattern.</summary>
+    /// <exception cref="BlockException">As <see cref="Find(MountedDisks, DiskReference)"/>; <see cref="BlockErrors.InvalidArgument"/>: it
+    /// is no pattern.</exception>
+    public static IReadOnlyList<Disk> FindFitting(this MountedDisks disks, DiskReference reference)
+    {
+        if (!WildcardPattern.ContainsWildcardCharacters(reference.Name))
+        {
+            return [disks.Find(reference)];
+        }
+
+        WildcardPattern pattern = NamePattern.Parse(reference.Name);
+        return [.. disks.All.Where(disk => pattern.IsMatch(disk.Name))];
     }
 
     /// <param name="disks">The disks of the process.</param>
@@ -25,6 +43,7 @@ internal static class ReferencedThings
     /// <see cref="CmdletErrors.RecordStale"/>.</exception>
     public static Session FindSession(this MountedDisks disks, SessionReference? reference)
     {
+        CheckIsName(reference?.Name, DiskErrors.SessionUnknown, RecordKind.Session);
         Session session = disks.FindSession(reference?.Name);
         reference?.Check(session);
         return session;
@@ -41,12 +60,22 @@ internal static class ReferencedThings
         }
     }
 
-    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/>: it is a record of another disk or an earlier mount.
-    /// </exception>
-    public static string NameOn(this BitmapReference reference, Disk disk) =>
-        reference.MountId is null || reference.MountId == disk.MountId ? reference.Name : throw Stale(
-            $"The record of the bitmap '{reference.Name}' is not of the disk '{disk.Name}' as it is mounted: it is of another disk, or " +
-            "of an earlier mount. Get the record anew with Get-FleeceBitmap, or give the name.");
+    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/>: it is a record of another disk, of an earlier mount or of
+    /// an earlier bitmap; <see cref="DiskErrors.BitmapUnknown"/>: nothing has a record's name any more.</exception>
+    public static string NameOn(this BitmapReference reference, Disk disk)
+    {
+        if ((reference.MountId ?? disk.MountId) != disk.MountId ||
+            !string.Equals(reference.Disk ?? disk.Name, disk.Name, StringComparison.OrdinalIgnoreCase))
+        {
+            throw Stale(
+                $"The record of the bitmap '{reference.Name}' is not of the disk '{disk.Name}' as it is mounted: it is of another disk, " +
+                "or of an earlier mount. Get the record anew with Get-FleeceBitmap, or give the name.");
+        }
+
+        return reference.BitmapId is not { } id || id == disk.Bitmaps.Find(reference.Name).Id ? reference.Name : throw Stale(
+            $"The record of the bitmap '{reference.Name}' of the disk '{disk.Name}' is of one that was removed; the bitmap of that name " +
+            "is a newer one. Get the record anew with Get-FleeceBitmap, or give the name.");
+    }
 
     /// <exception cref="BlockException"><see cref="NbdErrors.ExportUnknown"/> or <see cref="CmdletErrors.RecordStale"/>.</exception>
     public static DiskExport Find(this PublishedExports exports, ExportReference reference)
@@ -73,6 +102,20 @@ internal static class ReferencedThings
                 $"The record of the backup '{reference.Path}' is of the instant {id}, and something else lies there now. Get the record " +
                 "anew with Get-FleeceBackup, or give the path.",
                 reference.Path);
+        }
+    }
+
+    /// <summary>A kind in a sentence.</summary>
+    public static string Noun(RecordKind kind) => kind.ToString().ToLowerInvariant();
+
+    // Disks and sessions have no names with wildcards, so nothing is lost.
+    private static void CheckIsName(string? name, string unknown, RecordKind kind)
+    {
+        if (WildcardPattern.ContainsWildcardCharacters(name ?? string.Empty))
+        {
+            throw new BlockException(
+                unknown,
+                $"No {Noun(kind)} is named '{name}', for no name has wildcards. Get-Fleece{kind} takes them: pipe what it returns.");
         }
     }
 

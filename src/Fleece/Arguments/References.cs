@@ -1,11 +1,39 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece;
 
+/// <summary>The kinds of records, each known by an identity among its properties.</summary>
+internal enum RecordKind
+{
+    /// <summary>MountId.</summary>
+    Disk,
+
+    /// <summary>InstantId.</summary>
+    Session,
+
+    /// <summary>InstantId too, beside the session's name.</summary>
+    Consumer,
+
+    /// <summary>BitmapId.</summary>
+    Bitmap,
+
+    /// <summary>ExportId.</summary>
+    Export,
+
+    /// <summary>ChainId, or the point that has it.</summary>
+    Backup,
+}
+
 /// <summary>A disk as a parameter takes it: a name, with the identity of the mount where a record gave it.</summary>
 /// <param name="Name">The disk's name; where a cmdlet lists disks, a pattern.</param>
 /// <param name="MountId">The mount that is meant; null for whichever disk has the name.</param>
 public sealed record DiskReference(string Name, Guid? MountId = null)
 {
+    /// <summary>The kind of the record that gave it.</summary>
+    internal RecordKind Kind { get; init; }
+
+    /// <summary>The bitmap whose record gave it.</summary>
+    internal BitmapReference? Bitmap { get; init; }
+
     /// <summary>The name.</summary>
     public override string ToString() => Name;
 }
@@ -15,15 +43,27 @@ public sealed record DiskReference(string Name, Guid? MountId = null)
 /// <param name="InstantId">The instant that is meant; null for whichever session has the name.</param>
 public sealed record SessionReference(string Name, Guid? InstantId = null)
 {
+    /// <summary>The disk whose record gave it: its sessions are meant.</summary>
+    internal DiskReference? Disk { get; init; }
+
+    /// <summary>The consumer whose record or chunk gave it.</summary>
+    internal string? Consumer { get; init; }
+
     /// <summary>The name.</summary>
     public override string ToString() => Name;
 }
 
-/// <summary>A bitmap as a parameter takes it: a name, with the identity of its disk's mount where a record gave it.</summary>
+/// <summary>A bitmap as a parameter takes it: a name, with its disk and identities where a record gave it.</summary>
 /// <param name="Name">The bitmap's name on its disk; where several can be meant, a pattern.</param>
 /// <param name="MountId">The mount of the disk that is meant; null for whichever disk the cmdlet works on.</param>
 public sealed record BitmapReference(string Name, Guid? MountId = null)
 {
+    /// <summary>The bitmap that is meant; null for whichever has the name.</summary>
+    internal Guid? BitmapId { get; init; }
+
+    /// <summary>The disk's name, where the record says it.</summary>
+    internal string? Disk { get; init; }
+
     /// <summary>The name.</summary>
     public override string ToString() => Name;
 }

@@ -15,8 +15,8 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
 {
     private int _toldNotes;
 
-    /// <summary>The disk's name, or the disk.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The disk's name, or the disk, or the bitmap to count with.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
@@ -64,7 +64,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         {
             RepositoryPath = ResolveLiteral(RepositoryPath),
             Keep = Keep,
-            Bitmap = Bitmap?.NameOn(disk),
+            Bitmap = (Bitmap ?? Disk.Bitmap)?.NameOn(disk),
             IsFull = Full,
             MustVerify = Verify,
             Format = Format,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
@@ -10,15 +11,17 @@ namespace Fleece;
 [OutputType(typeof(BitmapInfo))]
 public abstract class BitmapCommand : SilentCommand
 {
+    private bool _isOneGiven;
+
     /// <summary>The disk's name, or the disk; of bitmaps that are piped, theirs.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
     public DiskReference? Disk { get; set; }
 
-    /// <summary>The bitmaps' names, wildcards allowed.</summary>
-    [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The bitmaps' names, wildcards allowed, or the bitmaps.</summary>
+    [Parameter(Mandatory = true, Position = 1, ValueFromPipeline = true)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
     [BitmapArgument]
@@ -35,8 +38,20 @@ public abstract class BitmapCommand : SilentCommand
     private protected abstract ValueTask ChangeAsync(DiskBitmaps bitmaps, string name);
 
     /// <inheritdoc/>
+    protected override void BeginProcessing() => _isOneGiven =
+        MyInvocation.BoundParameters.ContainsKey(nameof(Disk)) || MyInvocation.BoundParameters.ContainsKey(nameof(Name));
+
+    /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
+        // One piped object stands for both parameters; a text is not the disk's name and the bitmap's at once.
+        if (!_isOneGiven && Array.Exists(Name, name => name.Disk is null))
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"Which bitmap of the disk '{Disk.Name}' is meant is not said. Name it with -Name, or pipe what Get-FleeceBitmap returns.");
+        }
+
         Disk disk = Disks.Find(Disk);
         foreach (BitmapReference reference in Name)
         {

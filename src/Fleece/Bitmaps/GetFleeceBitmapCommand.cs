@@ -11,8 +11,9 @@ namespace Fleece;
 [OutputType(typeof(BitmapInfo))]
 public sealed class GetFleeceBitmapCommand : FleeceCommand
 {
-    /// <summary>The disks' names, or the disks; all when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The disks' names, wildcards allowed, or the disks; all when left out. A bitmap stands for itself.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [SupportsWildcards]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
@@ -24,7 +25,7 @@ public sealed class GetFleeceBitmapCommand : FleeceCommand
     [ArgumentCompleter(typeof(BitmapNameCompleter))]
     [BitmapArgument]
     [ValidateNotNull]
-    public BitmapReference[] Name { get; set; } = [new("*")];
+    public BitmapReference[]? Name { get; set; }
 
     /// <summary>Tell the ranges that may have changed too.</summary>
     [Parameter]
@@ -33,22 +34,26 @@ public sealed class GetFleeceBitmapCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (DiskReference reference in Disk ?? [.. Disks.All.Select(disk => new DiskReference(disk.Name))])
+        foreach (DiskReference reference in Disk ?? [new("*")])
         {
             ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(reference);
-                foreach (BitmapReference name in Name)
+                foreach (Disk disk in Disks.FindFitting(reference))
                 {
-                    ForItem(name.Name, () =>
+                    foreach (BitmapReference name in Name ?? [reference.Bitmap ?? new("*")])
                     {
-                        foreach (Bitmap bitmap in BitmapSelection.Find(disk, name))
-                        {
-                            ForItem(bitmap.Name, () => WriteObject(new BitmapInfo(bitmap, Ranges)));
-                        }
-                    });
+                        ForItem(name.Name, () => Write(disk, name));
+                    }
                 }
             });
+        }
+    }
+
+    private void Write(Disk disk, BitmapReference name)
+    {
+        foreach (Bitmap bitmap in BitmapSelection.Find(disk, name))
+        {
+            ForItem(bitmap.Name, () => WriteObject(new BitmapInfo(bitmap, Ranges)));
         }
     }
 }

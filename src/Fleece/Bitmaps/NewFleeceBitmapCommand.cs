@@ -12,7 +12,7 @@ namespace Fleece;
 public sealed class NewFleeceBitmapCommand : FleeceCommand
 {
     /// <summary>The disks' names, or the disks; each gets a bitmap of the name.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]

@@ -10,7 +10,7 @@ namespace Fleece;
 public sealed class DismountFleeceDiskCommand : SilentCommand
 {
     /// <summary>The disks' names, or the disks.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]

@@ -10,7 +10,7 @@ namespace Fleece;
 public sealed class GetFleeceDiskCommand : FleeceCommand
 {
     /// <summary>Names, wildcards allowed, or the disks; all disks when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Position = 0, ValueFromPipeline = true)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
@@ -22,19 +22,7 @@ public sealed class GetFleeceDiskCommand : FleeceCommand
     {
         foreach (DiskReference disk in Name)
         {
-            ForItem(disk.Name, () => WriteMatching(disk));
+            ForItem(disk.Name, () => WriteObject(Disks.FindFitting(disk).Select(found => new DiskInfo(found)), enumerateCollection: true));
         }
-    }
-
-    private void WriteMatching(DiskReference reference)
-    {
-        if (!WildcardPattern.ContainsWildcardCharacters(reference.Name))
-        {
-            WriteObject(new DiskInfo(Disks.Find(reference)));
-            return;
-        }
-
-        WildcardPattern pattern = NamePattern.Parse(reference.Name);
-        WriteObject(Disks.All.Where(disk => pattern.IsMatch(disk.Name)).Select(disk => new DiskInfo(disk)), enumerateCollection: true);
     }
 }

@@ -10,8 +10,9 @@ namespace Fleece;
 [OutputType(typeof(ExportInfo))]
 public sealed class GetFleeceExportCommand : FleeceCommand
 {
-    /// <summary>The disks' names, or the disks; all when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The disks' names, wildcards allowed, or the disks; all when left out.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
+    [SupportsWildcards]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
@@ -28,7 +29,7 @@ public sealed class GetFleeceExportCommand : FleeceCommand
 
         foreach (DiskReference disk in Disk)
         {
-            ForItem(disk.Name, () => Write(Disks.Exports.Of(Disks.Find(disk))));
+            ForItem(disk.Name, () => Write(Disks.FindFitting(disk).SelectMany(Disks.Exports.Of)));
         }
     }
 

@@ -13,8 +13,8 @@ public sealed class ClearFleeceSnapshotCommand : SilentCommand
 {
     private bool _isConsumerNamed;
 
-    /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The session's name, "DISK/NAME", the session, or one of its consumers; may be left out when one is running.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     [SessionArgument]
     [ValidateNotNull]
@@ -52,8 +52,8 @@ public sealed class ClearFleeceSnapshotCommand : SilentCommand
         range.CheckWithin(session.SizeBytes, session.Id, "discard");
 
         // A chunk that was read for nobody brings an empty name along; one that a user writes must not mean "all of them".
-        bool isForOne = _isConsumerNamed || !string.IsNullOrEmpty(Consumer);
-        SessionConsumer? consumer = isForOne ? session.FindConsumer(Consumer ?? string.Empty) : null;
+        string? name = _isConsumerNamed || !string.IsNullOrEmpty(Consumer) ? Consumer ?? string.Empty : Session?.Consumer;
+        SessionConsumer? consumer = name is null ? null : session.FindConsumer(name);
         string whose = consumer is null ? string.Empty : $" for {consumer}";
         if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}{whose}") &&
             IsWanted(session, consumer, range))

@@ -10,16 +10,17 @@ namespace Fleece;
 [OutputType(typeof(SessionInfo))]
 public sealed class GetFleeceSessionCommand : FleeceCommand
 {
-    /// <summary>Names or "DISK/NAME", wildcards allowed, or the sessions; all sessions when left out.</summary>
-    [Parameter(Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    /// <summary>Names or "DISK/NAME", wildcards allowed, or the sessions; of disks, theirs; all sessions when left out.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
     [SupportsWildcards]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
-    [SessionArgument]
+    [SessionArgument(TakesDisks = true)]
     [ValidateNotNull]
     public SessionReference[] Name { get; set; } = [new("*")];
 
-    /// <summary>Only the sessions of this disk.</summary>
+    /// <summary>Only the sessions of this disk, wildcards allowed.</summary>
     [Parameter]
+    [SupportsWildcards]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
@@ -37,7 +38,9 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
     private void WriteMatching(SessionReference reference)
     {
         string name = reference.Name;
-        IReadOnlyList<Session> sessions = Disk is null ? Disks.Sessions : Disks.Find(Disk).Sessions;
+        IReadOnlyList<Session> sessions = (reference.Disk ?? Disk) is { } disk
+            ? [.. Disks.FindFitting(disk).SelectMany(found => found.Sessions)]
+            : Disks.Sessions;
         if (!WildcardPattern.ContainsWildcardCharacters(name))
         {
             Session[] called = [.. sessions.Where(session => session.IsCalled(name))];

@@ -10,7 +10,7 @@ namespace Fleece;
 [OutputType(typeof(SnapshotRun))]
 public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
 {
-    /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
+    /// <summary>The session's name, "DISK/NAME", the session, or one of its consumers; may be left out when one is running.</summary>
     [Parameter(Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     [SessionArgument]
@@ -27,7 +27,8 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
     protected override void ProcessRecord() => ForItem(Session?.Name, () =>
     {
         Session session = Disks.FindSession(Session);
-        foreach (SnapshotRun run in Consumer is null ? session.GetRuns() : session.FindConsumer(Consumer).GetRuns())
+        string? consumer = Consumer ?? Session?.Consumer;
+        foreach (SnapshotRun run in consumer is null ? session.GetRuns() : session.FindConsumer(consumer).GetRuns())
         {
             WriteObject(StopToken.IsCancellationRequested ? throw new PipelineStoppedException() : run);
         }

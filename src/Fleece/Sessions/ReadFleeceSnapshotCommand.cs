@@ -17,7 +17,7 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     private SnapshotRead? _read;
     private RemoteSnapshot? _remote;
 
-    /// <summary>The session's name, "DISK/NAME", or the session; may be left out when only one is running.</summary>
+    /// <summary>The session's name, "DISK/NAME", the session, or one of its consumers; may be left out when one is running.</summary>
     [Parameter(Position = 0, ValueFromPipeline = true, ParameterSetName = SessionSet)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     [SessionArgument]
@@ -59,7 +59,7 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session?.Name, () =>
     {
-        ISnapshotSource source = ParameterSetName == UriSet ? Connect() : Disks.FindSession(Session).GetSource(Consumer, DiscardConsumed);
+        ISnapshotSource source = ParameterSetName == UriSet ? Connect() : FindSource();
         SnapshotReadOptions options = new()
         {
             OffsetBytes = OffsetBytes,
@@ -95,6 +95,9 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
 
         base.Dispose(disposing);
     }
+
+    private ISnapshotSource FindSource() =>
+        Disks.FindSession(Session).GetSource(Consumer ?? Session?.Consumer, DiscardConsumed);
 
     private RemoteSnapshot Connect() => _remote = Wait(RemoteSnapshot.ConnectAsync(
         ResolveUri(Uri), new NbdNodeOptions { Tls = ClientTls }, DiscardConsumed, StopToken));

@@ -12,9 +12,11 @@ namespace Fleece;
 public sealed class StartFleeceSessionCommand : PinningCommand
 {
     private readonly List<Disk> _disks = [];
+    private BitmapReference? _bitmap;
 
-    /// <summary>The disks' names, or the disks. All of them, piped or listed, get a session at the same instant.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    /// <summary>The disks' names, or the disks, or bitmaps of them, as with -Bitmap. All of them, piped
+    /// or listed, get a session at the same instant.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
     [DiskArgument]
     [ValidateNotNull]
@@ -57,7 +59,17 @@ public sealed class StartFleeceSessionCommand : PinningCommand
         foreach (DiskReference reference in Disk)
         {
             Disk disk = Disks.Find(reference);
-            _ = Bitmap?.NameOn(disk);
+            BitmapReference? bitmap = Bitmap ?? reference.Bitmap;
+            _ = bitmap?.NameOn(disk);
+            if (_disks.Count != 0 && bitmap?.Name != _bitmap?.Name)
+            {
+                throw new BlockException(
+                    BlockErrors.InvalidArgument,
+                    "The sessions of one instant are limited to bitmaps of one name, or to none. Give disks and -Bitmap, or start them " +
+                    "one by one.");
+            }
+
+            _bitmap = bitmap;
             _disks.Add(disk);
         }
     });
@@ -69,7 +81,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
         {
             Name = Name,
             Ranges = Range,
-            Bitmap = Bitmap?.Name,
+            Bitmap = _bitmap?.Name,
             NextBitmap = NextBitmap,
             Consumers = Consumer,
         };

@@ -11,7 +11,7 @@ namespace Fleece;
 public sealed class StopFleeceSessionCommand : SilentCommand
 {
     /// <summary>Names, "DISK/NAME", or the sessions.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     [SessionArgument]
     [ValidateNotNull]
