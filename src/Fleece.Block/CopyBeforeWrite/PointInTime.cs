@@ -157,7 +157,8 @@ internal sealed class PointInTime
         LetWritesGo();
     }
 
-    /// <summary>Completes when no guest's write is held up by its own copy any more. After <see cref="Stop"/>, which lets none begin.</summary>
+    /// <summary>Completes when no guest's write is held up by its own copy any more. After <see cref="Stop"/>, which lets none begin.
+    /// </summary>
     public Task HeldWritesEndedAsync()
     {
         // With a timeout copies have threads of their own, and their guests go on without them.
