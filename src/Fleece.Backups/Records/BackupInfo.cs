@@ -56,7 +56,7 @@ public sealed record BackupInfo
     /// <summary>True when it was read back and was what went in.</summary>
     public bool IsVerified { get; }
 
-    /// <summary>What its manifest says of it, and what it is tested and restored by; null for one without a manifest.</summary>
+    /// <summary>The backup as its manifest describes it, by which it is tested and restored; null without a manifest.</summary>
     public BackupPointInfo? Point { get; }
 
     /// <summary>The path.</summary>

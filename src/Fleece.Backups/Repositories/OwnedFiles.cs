@@ -48,7 +48,7 @@ internal static class OwnedFiles
         }
     }
 
-    /// <summary>What an image is to a backup, as the end of a sentence; null for nothing.</summary>
+    /// <summary>The backup that an image is, as the end of a sentence; null for an image that is none.</summary>
     /// <param name="path">The file; links are followed.</param>
     public static string? Describe(string path)
     {

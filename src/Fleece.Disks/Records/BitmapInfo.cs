@@ -40,7 +40,7 @@ public sealed record BitmapInfo
     /// <summary>True for a record of a parent image.</summary>
     public bool IsOfParent { get; }
 
-    /// <summary>What it does.</summary>
+    /// <summary>Whether it records, and whether a session uses it.</summary>
     public BitmapState State { get; }
 
     /// <summary>Why it can't be trusted; null when it can.</summary>

@@ -20,10 +20,10 @@ public sealed record ConsumerInfo
     /// <summary>The session, "DISK/NAME".</summary>
     public string Session { get; }
 
-    /// <summary>What it has confirmed, in bytes.</summary>
+    /// <summary>Bytes that it has confirmed.</summary>
     public long ConfirmedBytes { get; }
 
-    /// <summary>What it has not confirmed, in bytes: the session keeps it for this consumer.</summary>
+    /// <summary>Bytes that it has not confirmed: the session keeps them for this consumer.</summary>
     public long RemainingBytes { get; }
 
     /// <summary>Size of the disk in bytes.</summary>

@@ -48,7 +48,7 @@ public sealed record DiskInfo
     /// <summary>The running sessions as "DISK/NAME", oldest first.</summary>
     public IReadOnlyList<string> Sessions { get; }
 
-    /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
+    /// <summary>Notes for the user on how the mount found the disk; whole sentences.</summary>
     public IReadOnlyList<string> Notes { get; }
 
     /// <summary>The identity of this mount; another one when the disk is mounted again.</summary>

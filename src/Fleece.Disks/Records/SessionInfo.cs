@@ -58,7 +58,7 @@ public sealed record SessionInfo
     /// <summary>The unit of copying in bytes.</summary>
     public int GranuleSizeBytes { get; }
 
-    /// <summary>Who loses when a copy fails.</summary>
+    /// <summary>Whether the snapshot or the guest's write fails with a copy.</summary>
     public CopyErrorPolicy OnCopyError { get; }
 
     /// <summary>Longest time a guest's write waits for its old data to be copied; null for no limit.</summary>
@@ -70,7 +70,7 @@ public sealed record SessionInfo
     /// <summary>Old data in temp, in bytes; consumed granules don't count.</summary>
     public long TempUsedBytes { get; }
 
-    /// <summary>What to say of temp where its limit is near; null where it is not.</summary>
+    /// <summary>A warning where temp is near its limit; null where it is not.</summary>
     public string? TempWarning { get; }
 
     /// <summary>Old data kept so far, in bytes.</summary>

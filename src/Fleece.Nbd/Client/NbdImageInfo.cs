@@ -6,7 +6,7 @@ using Fleece.Nbd.Wire;
 
 namespace Fleece.Nbd.Client;
 
-/// <summary>What the server of an export tells of it.</summary>
+/// <summary>An export as its server describes it.</summary>
 public sealed record NbdImageInfo
 {
     // Source: NBD protocol, "Transmission flags".
@@ -42,13 +42,15 @@ public sealed record NbdImageInfo
     /// <summary>The largest read or write, 4294967295 for no limit; null likewise.</summary>
     public long? MaximumBlockSizeBytes { get; init; }
 
-    /// <summary>What the server offers beside reading, by the names of the protocol's flags: FLUSH, FUA, TRIM and so on.</summary>
+    /// <summary>The operations that the server offers beside reading, by the names of the protocol's flags: FLUSH, FUA, TRIM and so on.
+    /// </summary>
     public required IReadOnlyList<string> Features { get; init; }
 
     /// <summary>The names of the metadata contexts that a client can choose, printable.</summary>
     public required IReadOnlyList<string> Contexts { get; init; }
 
-    /// <summary>What a server of Fleece tells of the disk or the snapshot behind the export, by key, printable; empty for others.</summary>
+    /// <summary>The disk or the snapshot behind the export as a server of Fleece identifies it, by key, printable; empty for others.
+    /// </summary>
     public required IReadOnlyDictionary<string, string> Identity { get; init; }
 
     /// <summary>Connects, asks and ends the connection.</summary>
