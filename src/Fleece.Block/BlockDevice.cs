@@ -218,6 +218,16 @@ internal sealed class BlockDevice : IAsyncDisposable
         }
     }
 
+    /// <summary>Refuses a device that is closed.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.Closed"/></exception>
+    public void CheckOpen()
+    {
+        if (_gate.IsClosed)
+        {
+            throw ClosedError();
+        }
+    }
+
     /// <summary>Lets requests go on after <see cref="QuiesceAsync"/>.</summary>
     public void Resume() => _gate.Release();
 

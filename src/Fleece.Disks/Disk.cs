@@ -16,6 +16,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
 {
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
+    private bool _isClosed;
 
     private Disk(DiskStorage storage, string? outsideNote)
     {
@@ -153,19 +154,17 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         }
     }
 
-    /// <summary>
-    /// Name of the disk; so a disk object is accepted wherever its name is. A closed one says so, and can't be taken for
-    /// another disk that has its name now.
-    /// </summary>
-    public override string ToString() => Storage.ToString();
+    /// <summary>The name.</summary>
+    public override string ToString() => Name;
 
     private async ValueTask CloseImageAsync()
     {
-        if (!Storage.TryClose())
+        if (_isClosed)
         {
             return;
         }
 
+        _isClosed = true;
         await _leftCopies.ConfigureAwait(false);
         bool isFlushed = IsReadOnly;
         try

@@ -183,11 +183,8 @@ internal sealed class Session : IFleeceSession
         string.Equals(Name, name, StringComparison.OrdinalIgnoreCase) ||
         string.Equals(Id, name, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>
-    /// The id; so a session object is accepted wherever its name is. A stopped one says so, and can't be taken for a newer
-    /// session of its name.
-    /// </summary>
-    public override string ToString() => Volatile.Read(ref _stopping) is null ? Id : $"{Id} (stopped)";
+    /// <summary>The id.</summary>
+    public override string ToString() => Id;
 
     /// <summary>The consumer of that name.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.ConsumerUnknown"/></exception>

@@ -75,6 +75,6 @@ internal sealed class SessionConsumer : ISnapshotSource
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(Access.NextReadable(offsetBytes, endBytes));
 
-    /// <summary>The name; so a consumer object is accepted wherever its name is.</summary>
+    /// <summary>The name.</summary>
     public override string ToString() => Name;
 }

@@ -70,7 +70,6 @@ internal static class SessionStart
     private static void Check(Disk disk, string name, SessionOptions options)
     {
         ObjectNames.Check(name);
-        disk.Storage.CheckOpen(); // A disk can be dismounted while the start waits for its lock; what it keeps is sealed then.
         disk.Storage.CheckSound();
         disk.CheckExclusive();
         if (disk.FindSession(name) is not null)

@@ -107,6 +107,6 @@ internal sealed class BackupPoint
         }
     }
 
-    /// <summary>The image file's path; so a point is accepted wherever its path is.</summary>
+    /// <summary>The image file's path.</summary>
     public override string ToString() => Path;
 }

@@ -84,7 +84,7 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
                 BlockErrors.AlreadyExists, $"'{path}' exists already. Name another file, or use -Force to replace it.", path);
         }
 
-        CheckReplaceable(path);
+        CheckNotInUse(path);
     }
 
     /// <summary>Refuses a file of a repository, and one that is open: a name can be taken from it, and its guest would go on writing to a
@@ -92,6 +92,11 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     public static void CheckReplaceable(string path)
     {
         OwnedFiles.CheckReplaceable(path);
+        CheckNotInUse(path);
+    }
+
+    private static void CheckNotInUse(string path)
+    {
         if (File.Exists(path))
         {
             LocalFile.Open(path, isReadOnly: false).Dispose();

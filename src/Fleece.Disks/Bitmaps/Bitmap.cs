@@ -84,7 +84,7 @@ internal sealed class Bitmap
         return _bits.DirtyRanges();
     }
 
-    /// <summary>Its name; so a bitmap is accepted wherever its name is.</summary>
+    /// <summary>Its name.</summary>
     public override string ToString() => Name;
 
     internal BitmapDescription Describe() => new(Name, ExactName, IsOfParent ? ImagePath : null, BaselineId, IsEnabled, Reason);

@@ -154,7 +154,7 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
 
             DirtyBitmap bits = stored.Bits ?? new DirtyBitmap(disk.SizeBytes, stored.GranularityBytes);
 
-            // The image has no place for the baseline. The sidecar's holds where nobody has changed the image since it was closed.
+            // The image has no place for the baseline. The sidecar's holds where the image is as it was closed.
             Bitmap bitmap = new(disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault)
             {
                 BaselineId = index >= 0 && _wasSealed ? _found[index].BaselineId : null,

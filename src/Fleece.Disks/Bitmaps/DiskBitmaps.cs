@@ -148,7 +148,6 @@ internal sealed class DiskBitmaps
 
         ValueTask Merge()
         {
-            Storage.CheckOpen();
             Bitmap target = FindOwn(name);
             Bitmap[] all = [target, .. sourceNames.Select(Find)];
             foreach (Bitmap bitmap in all)

@@ -46,21 +46,26 @@ internal sealed class ChainChange
     /// <param name="body">The change.</param>
     /// <param name="cancellationToken">Gives up while it waits for a lock or for requests in flight, and before the steps.</param>
     /// <param name="limit">How long requests in flight may hold new ones back; null for the default.</param>
-    /// <exception cref="BlockException"><see cref="DiskErrors.DiskBusy"/>: they took longer.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskBusy"/>: they took longer. <see cref="BlockErrors.Closed"/>: a disk
+    /// is closed, and the body has not begun.</exception>
     public static ValueTask RunAsync(
         IEnumerable<DiskChain> chains,
         Func<ChainChange, ValueTask> body,
         CancellationToken cancellationToken,
-        DrainLimit? limit = null) => RunAsync(chains, body, limit ?? DrainLimit.Default, cancellationToken);
+        DrainLimit? limit = null) => RunAsync(chains, body, limit ?? DrainLimit.Default, mayBeClosed: false, cancellationToken);
 
-    /// <summary>Runs a change that must happen, however long requests in flight take.</summary>
+    /// <summary>Runs a change that must happen, however long requests in flight take, also on a disk that is closed.</summary>
     /// <param name="chains">The chains, each once.</param>
     /// <param name="body">The change.</param>
     public static ValueTask RunToTheEndAsync(IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body) =>
-        RunAsync(chains, body, DrainLimit.None, CancellationToken.None);
+        RunAsync(chains, body, DrainLimit.None, mayBeClosed: true, CancellationToken.None);
 
     private static async ValueTask RunAsync(
-        IEnumerable<DiskChain> chains, Func<ChainChange, ValueTask> body, DrainLimit limit, CancellationToken cancellationToken)
+        IEnumerable<DiskChain> chains,
+        Func<ChainChange, ValueTask> body,
+        DrainLimit limit,
+        bool mayBeClosed,
+        CancellationToken cancellationToken)
     {
         DiskChain[] ordered =
         [
@@ -74,6 +79,10 @@ internal sealed class ChainChange
             {
                 await chain.Lock.WaitAsync(cancellationToken).ConfigureAwait(false);
                 lockedCount++;
+                if (!mayBeClosed)
+                {
+                    chain.Device.CheckOpen(); // Its disk may have been dismounted meanwhile, and all that it keeps is sealed.
+                }
             }
 
             await body(change).ConfigureAwait(false);

@@ -16,7 +16,6 @@ internal sealed class DiskStorage
 {
     private readonly OpenedStorage _opened;
     private readonly bool _isSharingAccepted;
-    private volatile bool _isClosed;
 
     internal DiskStorage(string name, string path, OpenedStorage opened, bool isSharingAccepted, StorageCondition condition)
     {
@@ -86,25 +85,8 @@ internal sealed class DiskStorage
           "bitmaps: snapshots would show no one moment, and bitmaps would miss changes."
         : null;
 
-    /// <summary>Name of the disk; a closed one says so, and can't be taken for another disk that has its name now.</summary>
-    public override string ToString() => _isClosed ? $"{Name} (dismounted)" : Name;
-
-    /// <summary>Notes that the disk is dismounted.</summary>
-    /// <returns>False when it was already.</returns>
-    internal bool TryClose()
-    {
-        bool wasOpen = !_isClosed;
-        _isClosed = true;
-        return wasOpen;
-    }
-
-    internal void CheckOpen()
-    {
-        if (_isClosed)
-        {
-            throw new BlockException(BlockErrors.Closed, $"'{Name}' has been dismounted.", Path);
-        }
-    }
+    /// <summary>The disk's name.</summary>
+    public override string ToString() => Name;
 
     /// <summary>Refuses work that a disk must not begin whose storage has lost writes.</summary>
     internal void CheckSound()
