@@ -6,7 +6,7 @@ using Fleece.Images;
 
 namespace Fleece.Backups.Writing;
 
-/// <summary>A stream that takes the disk's bytes from the first to the last, zeros included: a raw image for whoever reads it.</summary>
+/// <summary>A stream that takes the disk's bytes from the first to the last, zeros included: a raw image for its reader.</summary>
 /// <remarks>
 /// There is no name to give at the end: what went into the stream is a backup when the writer has returned one, and not before.
 /// Ownership. The stream stays the caller's, who closes it.

@@ -39,7 +39,7 @@ internal sealed class FileNode : IBlockNode
 
     /// <summary>Opens a regular file that exists; its present length becomes the disk's.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="isReadOnly">Refuses changes, and lets others read; otherwise nobody else may open it.</param>
+    /// <param name="isReadOnly">Refuses changes, and lets others read; otherwise no other process may open it.</param>
     /// <exception cref="BlockException">Those of <see cref="LocalFile.Open"/>.</exception>
     public static FileNode Open(string path, bool isReadOnly)
     {

@@ -65,7 +65,7 @@ internal static class FileOpening
     /// <summary>Closes and deletes a file that could not be made as it should be.</summary>
     public static void Undo(LocalFile file)
     {
-        // Unlinks under the lock where the system can, so that a file somebody else creates meanwhile is not hit.
+        // Unlinks under the lock where the system can, so that a file that another process creates meanwhile is not hit.
         using LocalFile open = file;
         try
         {

@@ -80,8 +80,8 @@ internal sealed class LocalFile : IDisposable
 
     /// <summary>Opens a regular file that exists.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="isReadOnly">Reads only, and lets others read; otherwise nobody else may open it.</param>
-    /// <param name="isTransient">True for a file that nobody needs any more when the system crashes: nothing makes it durable.</param>
+    /// <param name="isReadOnly">Reads only, and lets others read; otherwise no other process may open it.</param>
+    /// <param name="isTransient">True for a file that is useless after a crash of the system: nothing makes it durable.</param>
     /// <param name="flushFailed">Hears once of the first flush that fails, on its thread and before it reports; null for none.</param>
     /// <remarks>
     /// What another process, QEMU's too, has open for writing is <see cref="BlockErrors.InUse"/> for a reader as well: its
@@ -102,7 +102,7 @@ internal sealed class LocalFile : IDisposable
     /// <param name="lengthBytes">Its first length, 0 or more.</param>
     /// <param name="deleteOnDispose">
     /// True for a file that ends with this object; a killed process leaves it behind. Such a file holds what was on
-    /// somebody's disk, so on Linux and macOS nobody but its owner may read it.
+    /// somebody's disk, so on Linux and macOS its owner alone may read it.
     /// </param>
     /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), InUse (by who opened it the moment it was
     /// there), PermissionDenied, NoSpace (also for a length that the file system can't hold), InvalidArgument, InvalidRange,

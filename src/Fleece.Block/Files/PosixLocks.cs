@@ -18,7 +18,7 @@ internal static unsafe class PosixLocks
     private const int UnlockFile = 8;
     private const int LockFileNow = 2 | 4;
 
-    // errno(3): EAGAIN and EACCES, the two that POSIX allows for a lock that somebody else holds; ENOLCK.
+    // errno(3): EAGAIN and EACCES, the two that POSIX allows for a lock of another process; ENOLCK.
     private const int TryAgainErrno = 11;
     private const int NoAccessErrno = 13;
     private const int NoLocksErrno = 37;
@@ -79,7 +79,7 @@ internal static unsafe class PosixLocks
         _ = SetLock(handle, ref range);
     }
 
-    /// <summary>Asks whether anybody but the holder of this handle has a lock on the byte.</summary>
+    /// <summary>Asks whether another handle has a lock on the byte.</summary>
     /// <returns>0, or the errno.</returns>
     public static int FindByteLock(SafeFileHandle handle, long offsetBytes, out bool isLocked)
     {
@@ -89,7 +89,7 @@ internal static unsafe class PosixLocks
         return errno;
     }
 
-    /// <summary>True when the errno says that somebody else has a lock.</summary>
+    /// <summary>True when the errno says that another process has a lock.</summary>
     public static bool IsLockedElsewhere(int errno) => errno is TryAgainErrno or NoAccessErrno;
 
     /// <summary>True when the errno says that this file system or kernel has no locks on bytes.</summary>

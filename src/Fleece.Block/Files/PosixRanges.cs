@@ -30,7 +30,7 @@ internal static class PosixRanges
     /// <summary>True when this process can have a file read into the cache without waiting for it.</summary>
     public static bool HasReadAhead => OperatingSystem.IsLinux() && Environment.Is64BitProcess;
 
-    /// <summary>Begins to read the range into the cache. What the system says to it changes nothing for anybody.</summary>
+    /// <summary>Begins to read the range into the cache. A refusal of the system changes nothing.</summary>
     public static void ReadAhead(SafeFileHandle handle, long offsetBytes, long lengthBytes) =>
         _ = LibC.Advise(handle, offsetBytes, lengthBytes, WillNeed);
 

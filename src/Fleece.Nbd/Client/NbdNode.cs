@@ -80,7 +80,7 @@ internal sealed class NbdNode : IBlockNode
     /// <param name="cancellationToken">Gives up.</param>
     /// <returns>A node that the caller disposes.</returns>
     /// <exception cref="BlockException">
-    /// <see cref="NbdErrors.ConnectFailed"/>: nobody answers, or not in time. <see cref="NbdErrors.ExportUnknown"/>: no export of
+    /// <see cref="NbdErrors.ConnectFailed"/>: no server answers, or not in time. <see cref="NbdErrors.ExportUnknown"/>: no export of
     /// that name. <see cref="NbdErrors.TlsFailed"/>: TLS is refused, demanded or fails its checks.
     /// <see cref="BlockErrors.PermissionDenied"/>: the server refuses this client.
     /// <see cref="NbdErrors.ProtocolViolated"/>: what answers is no NBD server, or a wrong one.

@@ -7,7 +7,7 @@ public static class NbdErrors
     /// <summary>A URI that names no NBD export or listener.</summary>
     public const string UriInvalid = nameof(UriInvalid);
 
-    /// <summary>Nobody answers at the address of an NBD server.</summary>
+    /// <summary>No server answers at an address.</summary>
     public const string ConnectFailed = nameof(ConnectFailed);
 
     /// <summary>The connection to an NBD server ended and could not be made again in time.</summary>
