@@ -131,7 +131,10 @@ internal sealed class EntryJudge(CheckedHeader header)
 
         if (known != entry)
         {
-            return new Judgement(known, bitmap, offset == 0 ? "has flags and no offset" : "has reserved bits");
+            string fault = offset == 0 ? "has flags and no offset"
+                : header.Version < 3 && (known ^ entry) == L2Entry.ZeroFlag ? "has the zero flag, which version 2 does not know"
+                : "has reserved bits";
+            return new Judgement(known, bitmap, fault);
         }
 
         return new Judgement(entry, bitmap);
