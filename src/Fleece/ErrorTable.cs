@@ -4,6 +4,7 @@ using System.Management.Automation;
 using Fleece.Backups;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Hosting;
 using Fleece.Images;
 using Fleece.Nbd;
 
@@ -89,6 +90,16 @@ internal static class ErrorTable
         new(DiskErrors.ExportNameInUse, "ExportNameInUse", ErrorCategory.ResourceExists),
         new(NbdErrors.AddressInUse, "AddressInUse", ErrorCategory.ResourceBusy),
         new(NbdErrors.InsecureListener, "InsecureListener", ErrorCategory.SecurityError),
+        new(HostErrors.NotRunning, "HostNotRunning", ErrorCategory.ConnectionError),
+        new(HostErrors.AccessRefused, "HostAccessRefused", ErrorCategory.PermissionDenied),
+        new(HostErrors.SocketForeign, "HostSocketForeign", ErrorCategory.SecurityError),
+        new(HostErrors.VersionMismatch, "HostVersionMismatch", ErrorCategory.NotImplemented),
+        new(HostErrors.CallInterrupted, "HostCallInterrupted", ErrorCategory.ConnectionError),
+        new(HostErrors.Overloaded, "HostOverloaded", ErrorCategory.LimitsExceeded),
+        new(HostErrors.PathRefused, "HostPathRefused", ErrorCategory.SecurityError),
+        new(HostErrors.StateInvalid, "HostStateInvalid", ErrorCategory.InvalidData),
+        new(HostErrors.AlreadyRunning, "HostAlreadyRunning", ErrorCategory.ResourceBusy),
+        new(HostErrors.NotHere, "HostNotHere", ErrorCategory.InvalidOperation),
         new(BlockErrors.InvariantBroken, "InvariantBroken", ErrorCategory.InvalidResult),
     }.ToFrozenDictionary(row => row.Kind);
 

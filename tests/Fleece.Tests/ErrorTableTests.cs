@@ -2,6 +2,7 @@
 using Fleece.Backups;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Hosting;
 using Fleece.Images;
 using Fleece.Nbd;
 
@@ -10,7 +11,8 @@ namespace Fleece.Tests;
 public sealed class ErrorTableTests
 {
     private static readonly Type[] Sources =
-        [typeof(BlockErrors), typeof(ImageErrors), typeof(NbdErrors), typeof(DiskErrors), typeof(BackupErrors), typeof(CmdletErrors)];
+        [typeof(BlockErrors), typeof(ImageErrors), typeof(NbdErrors), typeof(DiskErrors), typeof(BackupErrors), typeof(HostErrors),
+            typeof(CmdletErrors)];
 
     [Fact]
     public void Every_kind_of_every_assembly_has_one_row()

@@ -53,7 +53,8 @@ public sealed partial class HouseTests
     [InlineData("Fleece.Nbd", "Fleece.Block")]
     [InlineData("Fleece.Disks", "Fleece.Block Fleece.Images Fleece.Nbd")]
     [InlineData("Fleece.Backups", "Fleece.Disks")]
-    [InlineData("Fleece", "Fleece.Backups PowerShellStandard.Library")]
+    [InlineData("Fleece.Hosting", "Fleece.Backups")]
+    [InlineData("Fleece", "Fleece.Hosting PowerShellStandard.Library")]
     public void Projects_know_only_whom_they_may(string project, string mayKnow)
     {
         string text = File.ReadAllText(Path.Combine(Root, "src", project, project + ".csproj"));

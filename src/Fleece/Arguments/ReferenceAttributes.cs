@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Collections;
 using System.Management.Automation;
+using Fleece.Hosting;
 using Fleece.Block;
 
 namespace Fleece;

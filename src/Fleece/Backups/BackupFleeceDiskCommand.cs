@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Hosting;
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Records;
 using Fleece.Backups.Writing;

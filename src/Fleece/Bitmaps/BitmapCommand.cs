@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Hosting;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;

@@ -131,11 +131,14 @@ public sealed class CheckAgainstQemuTests : IDisposable
         }
     }
 
-    // The specification forbids flags beside an offset of 0, and reserves the zero flag in version 2. QEMU's check looks at neither.
+    // QEMU's check looks at none of these. It finds an entry that leads to a table by the refcount alone, which may be damaged as well.
+    private static readonly string[] FoundHereAlone =
+        ["has flags and no offset", "has the zero flag", "points at a table of the image's own"];
+
     private static bool IsStricter(int theirs, ImageReport? report) =>
         theirs is Clean or Leaking
-        && report?.Findings.Any(finding => finding.Message.Contains("has flags and no offset", StringComparison.Ordinal)
-            || finding.Message.Contains("has the zero flag", StringComparison.Ordinal)) == true;
+        && report?.Findings.Any(finding =>
+            Array.Exists(FoundHereAlone, fault => finding.Message.Contains(fault, StringComparison.Ordinal))) == true;
 
     private static long Figure(JsonElement figures, string name) =>
         figures.TryGetProperty(name, out JsonElement value) ? value.GetInt64() : 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece;
+using System.Text.Json.Serialization;
+
+namespace Fleece.Hosting;
 
 /// <summary>The kinds of records, each known by an identity among its properties.</summary>
 internal enum RecordKind
@@ -29,9 +31,11 @@ internal enum RecordKind
 public sealed record DiskReference(string Name, Guid? MountId = null)
 {
     /// <summary>The kind of the record that gave it.</summary>
+    [JsonInclude]
     internal RecordKind Kind { get; init; }
 
     /// <summary>The bitmap whose record gave it.</summary>
+    [JsonInclude]
     internal BitmapReference? Bitmap { get; init; }
 
     /// <summary>The name.</summary>
@@ -44,9 +48,11 @@ public sealed record DiskReference(string Name, Guid? MountId = null)
 public sealed record SessionReference(string Name, Guid? InstantId = null)
 {
     /// <summary>The disk whose record gave it: its sessions are meant.</summary>
+    [JsonInclude]
     internal DiskReference? Disk { get; init; }
 
     /// <summary>The consumer whose record or chunk gave it.</summary>
+    [JsonInclude]
     internal string? Consumer { get; init; }
 
     /// <summary>The name.</summary>
@@ -59,9 +65,11 @@ public sealed record SessionReference(string Name, Guid? InstantId = null)
 public sealed record BitmapReference(string Name, Guid? MountId = null)
 {
     /// <summary>The bitmap that is meant; null for whichever has the name.</summary>
+    [JsonInclude]
     internal Guid? BitmapId { get; init; }
 
     /// <summary>The disk's name, where the record says it.</summary>
+    [JsonInclude]
     internal string? Disk { get; init; }
 
     /// <summary>The name.</summary>

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+using System.Text.Json;
+using Fleece.Block;
+
+namespace Fleece.Hosting.Rpc;
+
+/// <summary>JSON-RPC over a stream, as Fleece.Rpc implements it.</summary>
+/// <remarks>Fleece.Rpc and the libraries under it live in a load context of their own, so only this contract is known here.</remarks>
+internal interface IRpcLibrary
+{
+    /// <summary>Takes a connected stream. Nothing is read from it before <see cref="IRpcConnection.Start"/>.</summary>
+    /// <param name="stream">The socket; the connection owns it.</param>
+    /// <param name="targets">Interfaces with the object that answers their methods; a method's name is the request's, and arguments go
+    /// by the parameters' names.</param>
+    /// <param name="json">How arguments and answers are written.</param>
+    /// <param name="limits">What a peer may ask for.</param>
+    IRpcConnection Open(Stream stream, IReadOnlyList<RpcTarget> targets, JsonSerializerOptions json, RpcLimits limits);
+}
+
+/// <summary>One connection.</summary>
+/// <remarks>Threading. All members are safe from any thread.</remarks>
+internal interface IRpcConnection : IAsyncDisposable
+{
+    /// <summary>Completes when the connection has ended, whatever the reason; never fails.</summary>
+    Task Ended { get; }
+
+    /// <summary>Begins to read.</summary>
+    void Start();
+
+    /// <summary>Calls a method of the other side.</summary>
+    /// <param name="method">Its name.</param>
+    /// <param name="arguments">An object whose properties are the arguments.</param>
+    /// <param name="cancellationToken">Asks the other side to give up, and waits until it has.</param>
+    /// <exception cref="BlockException">The other side's error, as it was there; HostErrors.CallInterrupted: the connection ended before
+    /// an answer came.</exception>
+    ValueTask<T> CallAsync<T>(string method, object arguments, CancellationToken cancellationToken);
+
+    /// <summary>Tells the other side something; no answer comes.</summary>
+    ValueTask NotifyAsync(string method, object arguments);
+}
+
+/// <summary>The object that answers the methods of an interface.</summary>
+internal sealed record RpcTarget(Type Contract, object Target);
+
+/// <summary>What a peer may ask for.</summary>
+/// <param name="MaximumMessageBytes">Longest message that is read; a longer one ends the connection.</param>
+/// <param name="MaximumCalls">Most calls that run at once; more are answered with HostErrors.Overloaded.</param>
+internal sealed record RpcLimits(int MaximumMessageBytes, int MaximumCalls);
