@@ -9,7 +9,7 @@ namespace Fleece;
 /// <summary>What the cmdlets share that publish disks.</summary>
 public abstract class ListeningCommand : NetworkCommand
 {
-    /// <summary>Listen beyond this machine without TLS.</summary>
+    /// <summary>Listen beyond this machine, or for all its users, without TLS.</summary>
     [Parameter]
     public SwitchParameter AllowInsecure { get; set; }
 
@@ -17,6 +17,16 @@ public abstract class ListeningCommand : NetworkCommand
     [Parameter]
     [ValidateNotNullOrEmpty]
     public string? ExportName { get; set; }
+
+    /// <summary>The permissions of a unix socket's file, as chmod takes them; 0600 when left out, or 0660 with -SocketGroup.</summary>
+    [Parameter]
+    [FileModeTransformation]
+    public UnixFileMode? SocketMode { get; set; }
+
+    /// <summary>The group of a unix socket's file, by name or number.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? SocketGroup { get; set; }
 
     /// <summary>Publishes a disk at one address.</summary>
     private protected DiskExport Publish(Disk disk, string listenUri, TlsServerOptions? tls, bool isReadOnly, bool isSnapshotOnly) =>
@@ -30,6 +40,8 @@ public abstract class ListeningCommand : NetworkCommand
                 IsSnapshotOnly = isSnapshotOnly,
                 Tls = tls,
                 AllowInsecure = AllowInsecure,
+                SocketMode = SocketMode,
+                SocketGroup = SocketGroup,
             },
             StopToken));
 }
