@@ -6,6 +6,7 @@ using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Images;
 using Fleece.Images.Chain;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks;
@@ -82,6 +83,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
 
     /// <summary>The names that the disk is published under.</summary>
     internal IReadOnlyList<string> ExportNames { get; set; } = [];
+
+    /// <summary>The addresses at which clients reach the disk itself.</summary>
+    internal IReadOnlyList<NbdUri> ExportUris { get; set; } = [];
 
     /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
     public IReadOnlyList<string> Notes { get; }

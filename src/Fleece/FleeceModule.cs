@@ -2,6 +2,8 @@
 using System.Management.Automation;
 using System.Management.Automation.Runspaces;
 using Fleece.Disks;
+using Fleece.Hosting.Control;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 
@@ -16,6 +18,11 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
     private static readonly List<WeakReference<Runspace>> UsingRunspaces = [];
 
     internal static MountedDisks Disks { get; } = new();
+
+    private static LocalOwner Local { get; } = new(Disks);
+
+    /// <summary>The process that owns the disks which cmdlets work on.</summary>
+    internal static ValueTask<IDiskOwner> FindOwnerAsync(CancellationToken cancellationToken) => new(Local);
 
     internal static RunningCommands Commands { get; } = new();
 

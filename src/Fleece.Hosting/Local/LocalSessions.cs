@@ -3,7 +3,6 @@ using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
-using Fleece.Disks.Exports;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
@@ -25,13 +24,11 @@ internal sealed class LocalSessions(MountedDisks mounted) : ISessionControl
         return [.. sessions.Select(session => new SessionInfo(session))];
     }
 
-    /// <summary>The engine's options for a request.</summary>
-    /// <exception cref="BlockException"><see cref="DiskErrors.TempIsDisk"/>, or why the bitmap can't be meant.</exception>
-    public SessionOptions OptionsOf(IReadOnlyList<Disk> disks, SessionRequest request)
+    private static SessionOptions OptionsOf(IReadOnlyList<Disk> disks, SessionRequest request)
     {
-        if (request.TempPath is { } tempPath)
+        if (request.TempPath is { } tempPath && !NbdUri.IsUri(tempPath))
         {
-            CheckTemp(tempPath, disks);
+            OwnedFiles.CheckWritable(tempPath);
         }
 
         return new SessionOptions
@@ -113,26 +110,5 @@ internal sealed class LocalSessions(MountedDisks mounted) : ISessionControl
         BlockDevice view = session?.Consumer is { } consumer ? found.FindConsumer(consumer).Snapshot : found.Snapshot;
         await view.DiscardAsync(range.OffsetBytes, range.LengthBytes, cancellationToken).ConfigureAwait(false);
         return new SessionInfo(found);
-    }
-
-    // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
-    private void CheckTemp(string address, IReadOnlyList<Disk> disks)
-    {
-        if (!NbdUri.IsUri(address))
-        {
-            OwnedFiles.CheckWritable(address);
-            return;
-        }
-
-        foreach (DiskExport export in mounted.Exports.All.Where(export => !export.IsSnapshotOnly && disks.Contains(export.Disk)))
-        {
-            if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
-            {
-                throw new BlockException(
-                    DiskErrors.TempIsDisk,
-                    $"The temp image '{address}' is the disk '{export.Disk}' itself. Name another one with -TempPath.",
-                    address);
-            }
-        }
     }
 }
