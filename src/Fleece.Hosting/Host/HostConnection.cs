@@ -81,7 +81,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
                 Session found = host.Disks.Owner.Mounted.FindSession(session);
                 ISnapshotSource source = opened.Source;
                 return new SnapshotChannel(
-                    PrivateSocketOf(lease).UriOf(found, source.Consumer).ToString(),
+                    PrivateSocketOf(lease).Offer(found, source.Consumer, discards).ToString(),
                     found.Id,
                     source.Address,
                     source.Consumer,
@@ -95,7 +95,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         (lease, _) =>
         {
             Disk found = host.Disks.Owner.Mounted.Find(disk);
-            return new ValueTask<DiskChannel>(new DiskChannel(PrivateSocketOf(lease).UriOf(found).ToString(), found.Name));
+            return new ValueTask<DiskChannel>(new DiskChannel(PrivateSocketOf(lease).Offer(found).ToString(), found.Name));
         },
         cancellationToken);
 
@@ -121,5 +121,5 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         return new HostWelcome(version, HostParts.ModuleVersion, lease.Token, isResumed, host.HostId);
     }
 
-    private PrivateExports PrivateSocketOf(Lease lease) => lease.UsePrivate(host.OpenPrivateSocket);
+    private PrivateExports PrivateSocketOf(Lease lease) => lease.UsePrivate(host.PrivateSockets.Open);
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Disks.Exports;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Records;
 
@@ -35,8 +34,8 @@ internal sealed record HostParts
     /// <summary>The state directory.</summary>
     public required string StatePath { get; init; }
 
-    /// <summary>Opens a private socket for a client.</summary>
-    public required Func<PrivateExports> OpenPrivateSocket { get; init; }
+    /// <summary>Where clients read and write bytes.</summary>
+    public required PrivateSockets PrivateSockets { get; init; }
 
     /// <summary>Counts the clients that are connected now.</summary>
     public Func<int> CountClients { get; set; } = () => 0;

@@ -42,7 +42,12 @@ internal sealed class ServedDisks : IDisposable
 
     /// <summary>Mounts what the state has; disks that fail are tried again.</summary>
     /// <returns>Completes when each disk is served or has failed once; never fails.</returns>
-    public Task ServeStored() => _unserved.Add(_state.Disks);
+    public Task ServeStored()
+    {
+        IReadOnlyList<MountedDiskState> stored = _state.Disks;
+        Note([.. stored.Select(disk => disk with { Image = disk.Image is { } image ? image with { IsClosed = false } : null })]);
+        return _unserved.Add(stored);
+    }
 
     /// <inheritdoc cref="IDiskControl.MountAsync"/>
     public async ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken)
@@ -165,22 +170,28 @@ internal sealed class ServedDisks : IDisposable
 
     /// <summary>Notes how the images were left, so that the next host tells of changes in between. The disks are closed.</summary>
     /// <param name="wereMounted">Names of the disks that were mounted.</param>
-    public void NoteClosed(IReadOnlyCollection<string> wereMounted)
-    {
-        try
-        {
-            _state.Put([.. _state.Disks
-                .Where(disk => wereMounted.Contains(disk.Name, StringComparer.OrdinalIgnoreCase))
-                .Select(disk => disk with { Image = ImageTrace.Of(disk.Mount.Address, isClosed: true) })]);
-        }
-        catch (BlockException e)
-        {
-            _audit.Say($"can't note how the images were left: {e.Message}");
-        }
-    }
+    public void NoteClosed(IReadOnlyCollection<string> wereMounted) => Note(
+    [
+        .. _state.Disks
+            .Where(disk => wereMounted.Contains(disk.Name, StringComparer.OrdinalIgnoreCase))
+            .Select(disk => disk with { Image = ImageTrace.Of(disk.Mount.Address, isClosed: true) }),
+    ]);
 
     /// <inheritdoc/>
     public void Dispose() => _unserved.Dispose();
+
+    // Traces of images only tell of changes, so a state that can't be written keeps no disk down.
+    private void Note(IReadOnlyList<MountedDiskState> disks)
+    {
+        try
+        {
+            _state.Put(disks);
+        }
+        catch (BlockException e)
+        {
+            _audit.Say($"can't note how the images are: {e.Message}");
+        }
+    }
 
     private static BlockException Unnoted(BlockException cause, string consequence) =>
         new(cause.Kind, $"{consequence}: {cause.Message}", cause.Path, operation: cause.Operation, cause: cause);
