@@ -68,7 +68,7 @@ internal static class ErrorTable
         new(DiskErrors.BitmapUntrusted, "BitmapUntrusted", ErrorCategory.InvalidData),
         new(DiskErrors.BitmapOfParent, "BitmapOfParent", ErrorCategory.InvalidOperation),
         new(DiskErrors.BitmapStoreUnusable, "BitmapStoreUnusable", ErrorCategory.InvalidData),
-        new(CmdletErrors.RecordStale, "RecordStale", ErrorCategory.InvalidOperation),
+        new(DiskErrors.RecordStale, "RecordStale", ErrorCategory.InvalidOperation),
         new(BackupErrors.ForeignChunk, "ChunkOfAnotherSnapshot", ErrorCategory.InvalidData),
         new(BackupErrors.ChunkUsed, "ChunkAlreadyUsed", ErrorCategory.InvalidOperation),
         new(BackupErrors.BackupIncomplete, "BackupIncomplete", ErrorCategory.InvalidData),

@@ -56,7 +56,7 @@ internal sealed class PublishedExports
             DiskExport export = new(listener!, disk, name, options, () => Of(disk).Sum(other => other.GuestCount));
             listener!.Add(export);
             _all = [.. _all, export];
-            disk.ExportNames = [.. Of(disk).Select(other => other.Name)];
+            Tell(disk);
             return export;
         }
         finally
@@ -80,7 +80,7 @@ internal sealed class PublishedExports
             }
 
             _all = [.. _all.Where(other => other != export)];
-            export.Disk.ExportNames = [.. Of(export.Disk).Select(other => other.Name)];
+            Tell(export.Disk);
             export.Listener.Remove(export);
             if (export.Listener.Exports.Count != 0)
             {
@@ -106,6 +106,13 @@ internal sealed class PublishedExports
         {
             await UnpublishAsync(export).ConfigureAwait(false);
         }
+    }
+
+    private void Tell(Disk disk)
+    {
+        IReadOnlyList<DiskExport> exports = Of(disk);
+        disk.ExportNames = [.. exports.Select(export => export.Name)];
+        disk.ExportUris = [.. exports.Where(export => !export.IsSnapshotOnly).Select(export => export.Uri)];
     }
 
     // A name that comes back from its URI as another one could be published and never be asked for.

@@ -94,6 +94,10 @@ public sealed record SessionInfo
     /// <summary>The identity of the disk's mount.</summary>
     public Guid MountId { get; }
 
+    /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
+    internal bool IsCalled(string name) =>
+        string.Equals(Name, name, StringComparison.OrdinalIgnoreCase) || string.Equals(Id, name, StringComparison.OrdinalIgnoreCase);
+
     /// <summary>The id.</summary>
     public override string ToString() => Id;
 }

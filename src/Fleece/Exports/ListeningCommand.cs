@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks;
-using Fleece.Disks.Exports;
-using Fleece.Nbd.Tls;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -18,18 +16,12 @@ public abstract class ListeningCommand : NetworkCommand
     [ValidateNotNullOrEmpty]
     public string? ExportName { get; set; }
 
-    /// <summary>Publishes a disk at one address.</summary>
-    private protected DiskExport Publish(Disk disk, string listenUri, TlsServerOptions? tls, bool isReadOnly, bool isSnapshotOnly) =>
-        Wait(Disks.Exports.PublishAsync(
-            disk,
-            new ExportOptions
-            {
-                ListenUri = ResolveUri(listenUri),
-                Name = ExportName,
-                IsReadOnly = isReadOnly,
-                IsSnapshotOnly = isSnapshotOnly,
-                Tls = tls,
-                AllowInsecure = AllowInsecure,
-            },
-            StopToken));
+    /// <summary>What these parameters say of one address.</summary>
+    private protected ListenRequest ListenAt(string listenUri, TlsFiles? tls) => new()
+    {
+        ListenUri = ResolveUri(listenUri).ToString(),
+        ExportName = ExportName,
+        Tls = tls,
+        AllowsInsecure = AllowInsecure,
+    };
 }
