@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.CompilerServices;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
-using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Records;
@@ -76,8 +76,8 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
             async (lease, token) =>
             {
                 // The owner refuses what it would refuse in its own process.
-                await using OpenedSnapshot opened = await host.Disks.Owner
-                    .OpenSnapshotAsync(session, discards, token).ConfigureAwait(false);
+                OpenedSnapshot opened = await host.Disks.Owner.OpenSnapshotAsync(session, discards, token).ConfigureAwait(false);
+                await using ConfiguredAsyncDisposable closing = opened.ConfigureAwait(false);
                 Session found = host.Disks.Owner.Mounted.FindSession(session);
                 ISnapshotSource source = opened.Source;
                 return new SnapshotChannel(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Fleece.Block;
 using Fleece.Hosting.Control;
@@ -157,8 +158,9 @@ internal sealed class HostServer : IAsyncDisposable
         HostConnection connection = new(_host, peer, refusal);
         try
         {
-            await using IRpcConnection rpc =
+            IRpcConnection rpc =
                 _rpc.Open(new NetworkStream(socket, ownsSocket: true), connection.Targets(), _json, HostProtocol.Limits);
+            await using ConfiguredAsyncDisposable closing = rpc.ConfigureAwait(false);
             rpc.Start();
             Task ended = Task.WhenAny(rpc.Ended, Task.Delay(Timeout.InfiniteTimeSpan, _ending.Token));
             Task first = await Task
