@@ -13,8 +13,10 @@ namespace Fleece.Disks;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</remarks>
+#pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
 internal sealed class Disk : IFleeceable, IAsyncDisposable
 {
+    private readonly CancellationTokenSource _ended = new();
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
@@ -85,6 +87,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>Full paths of the parents and data files of the image that lie outside its folder, nearest first.</summary>
     internal IReadOnlyList<string> OutsideFiles { get; }
 
+    /// <summary>Cancelled when the disk begins to close.</summary>
+    internal CancellationToken Ended => _ended.Token;
+
     /// <summary>The names that the disk is published under.</summary>
     internal IReadOnlyList<string> ExportNames { get; set; } = [];
 
@@ -142,6 +147,8 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>Stops all sessions, flushes and closes the image. Idempotent.</summary>
     public async ValueTask DisposeAsync()
     {
+        await _ended.CancelAsync().ConfigureAwait(false);
+
         // A session that starts meanwhile is stopped too; under the lock none can start, and later ones find the device closed.
         Session? session;
         do

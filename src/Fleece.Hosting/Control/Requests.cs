@@ -68,7 +68,7 @@ internal sealed record ListenRequest
     /// <summary>The listener's certificates, for nbds.</summary>
     public TlsFiles? Tls { get; init; }
 
-    /// <summary>The permissions of a unix socket's file; null for its owner alone.</summary>
+    /// <summary>The permissions of a unix socket's file; null for its owner and, where one is given, its group.</summary>
     public UnixFileMode? SocketMode { get; init; }
 
     /// <summary>The group of a unix socket's file, by name or number; null for the process's.</summary>
