@@ -2,7 +2,6 @@
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
-using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Client;
 
