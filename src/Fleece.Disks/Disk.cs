@@ -21,9 +21,10 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    private Disk(DiskStorage storage, string? outsideNote)
+    private Disk(DiskStorage storage, ImageFiles files)
     {
         Storage = storage;
+        OutsideFiles = [.. files.Outside];
         BitmapStore store = new(storage);
         Chain = new DiskChain(storage.Name, storage.Image, store);
         Bitmaps = new DiskBitmaps(storage, Chain, store);
@@ -36,7 +37,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         string?[] lastNotes = storage.IsExport
             ? [storage.SharingNote]
             : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(storage.Path)!, storage)];
-        string?[] notes = [outsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
+        string?[] notes = [files.OutsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
         Notes = [.. notes.Where(note => note is not null).Select(note => PrintableText.Of(note!))];
     }
 
@@ -83,6 +84,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>What requests go through on their way to the image.</summary>
     internal DiskChain Chain { get; }
 
+    /// <summary>Full paths of the parents and data files of the image that lie outside its folder, nearest first.</summary>
+    internal IReadOnlyList<string> OutsideFiles { get; }
+
     /// <summary>Cancelled when the disk begins to close.</summary>
     internal CancellationToken Ended => _ended.Token;
 
@@ -121,7 +125,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             try
             {
                 DiskStorage storage = new(name ?? StorageAddress.NameOf(fullPath), fullPath, opened, isShared, condition);
-                return new Disk(storage, files.OutsideNote);
+                return new Disk(storage, files);
             }
             catch
             {

@@ -26,6 +26,20 @@ public sealed record DiskInfo
         MountId = disk.MountId;
     }
 
+    // A disk that is to be mounted and can't be.
+    internal DiskInfo(string name, string path, ImageFormat? format, bool isReadOnly, bool isShared, string failureReason)
+    {
+        Name = name;
+        Path = path;
+        Format = format;
+        IsReadOnly = isReadOnly;
+        IsShared = isShared;
+        OperationalStatus = DiskStatus.Failed;
+        FailureReason = failureReason;
+        Sessions = new RecordList<string>([]);
+        Notes = new RecordList<string>([]);
+    }
+
     /// <summary>The name that cmdlets and exports use.</summary>
     public string Name { get; private init; } = string.Empty;
 

@@ -48,7 +48,7 @@ public sealed record DiskReference(string Name, Guid? MountId = null)
 public sealed record SessionReference(string Name, Guid? InstantId = null)
 {
     /// <summary>The only session there is. No session can be called so.</summary>
-    internal static SessionReference Only { get; } = new("*");
+    internal static SessionReference Only { get; } = new(string.Empty);
 
     /// <summary>The disk whose record gave it: its sessions are meant.</summary>
     [JsonInclude]

@@ -28,7 +28,7 @@ internal static class ReferencedThings
     /// <see cref="DiskErrors.RecordStale"/>.</exception>
     public static Session FindSession(this MountedDisks disks, SessionReference? reference)
     {
-        if (reference is null || reference.Name == SessionReference.Only.Name)
+        if (reference is null or { Name: "" })
         {
             return disks.FindSession(null);
         }
