@@ -26,6 +26,8 @@ internal sealed class LocalExports(MountedDisks mounted) : IExportControl
                 IsSnapshotOnly = request.IsSnapshotOnly,
                 Tls = TlsLoading.Server(request.Tls),
                 AllowInsecure = request.AllowsInsecure,
+                SocketMode = request.SocketMode,
+                SocketGroup = request.SocketGroup,
             },
             cancellationToken);
     }

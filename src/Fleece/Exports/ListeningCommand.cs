@@ -7,7 +7,7 @@ namespace Fleece;
 /// <summary>What the cmdlets share that publish disks.</summary>
 public abstract class ListeningCommand : NetworkCommand
 {
-    /// <summary>Listen beyond this machine without TLS.</summary>
+    /// <summary>Listen beyond this machine, or for all its users, without TLS.</summary>
     [Parameter]
     public SwitchParameter AllowInsecure { get; set; }
 
@@ -16,6 +16,16 @@ public abstract class ListeningCommand : NetworkCommand
     [ValidateNotNullOrEmpty]
     public string? ExportName { get; set; }
 
+    /// <summary>The permissions of a unix socket's file, as chmod takes them; 0600 when left out, or 0660 with -SocketGroup.</summary>
+    [Parameter]
+    [FileModeTransformation]
+    public UnixFileMode? SocketMode { get; set; }
+
+    /// <summary>The group of a unix socket's file, by name or number.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? SocketGroup { get; set; }
+
     /// <summary>What these parameters say of one address.</summary>
     private protected ListenRequest ListenAt(string listenUri, TlsFiles? tls) => new()
     {
@@ -23,5 +33,7 @@ public abstract class ListeningCommand : NetworkCommand
         ExportName = ExportName,
         Tls = tls,
         AllowsInsecure = AllowInsecure,
+        SocketMode = SocketMode,
+        SocketGroup = SocketGroup,
     };
 }
