@@ -6,6 +6,8 @@ namespace Fleece.Tests;
 /// <summary>NOTICE names the assemblies of others that the module has, and their licences.</summary>
 public sealed partial class NoticeTests
 {
+    private static readonly string[] ProjectsWithPackages = ["Fleece.Images", "Fleece.Rpc"];
+
     private static readonly string Text = File.ReadAllText(Path.Combine(HouseTests.Root, "NOTICE"));
 
     [Fact]
@@ -41,7 +43,7 @@ public sealed partial class NoticeTests
             "ZstdSharp" => name + ".Port",
             _ => name,
         };
-        string locks = string.Concat(new[] { "Fleece.Images", "Fleece.Rpc" }.Select(project =>
+        string locks = string.Concat(ProjectsWithPackages.Select(project =>
             File.ReadAllText(Path.Combine(HouseTests.Root, "src", project, "packages.lock.json"))));
         return Regex.Match(locks, $"\"{Regex.Escape(package)}\": {{[^}}]*?\"resolved\": \"([^\"]+)\"").Groups[1].Value;
     }
