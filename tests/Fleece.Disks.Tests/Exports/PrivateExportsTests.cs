@@ -83,7 +83,7 @@ public sealed class PrivateExportsTests : IAsyncDisposable
 
         Assert.Equal($"snapshot/{session.InstantId:D}", uri.ExportName);
         await using RemoteSnapshot snapshot = await RemoteSnapshot.ConnectAsync(uri, Impatient, mustConsume: false, Token);
-        Assert.Equal(session.InstantId, snapshot.Identity!.InstantId);
+        Assert.Equal(session.InstantId, snapshot.Identity!.Id);
         Assert.Equal(content[..4096], await ReadAsync(snapshot.Snapshot, 0, 4096));
         Exception? refusal = await Record.ExceptionAsync(
             async () => await (await RemoteSnapshot.ConnectAsync(uri, Impatient, mustConsume: true, Token)).DisposeAsync());
@@ -188,7 +188,7 @@ public sealed class PrivateExportsTests : IAsyncDisposable
         (await Assert.ThrowsAsync<BlockException>(async () => await ReadAsync(client, 0, 512))).Kind,
         new[] { NbdErrors.ConnectionLost, BlockErrors.Closed, BlockErrors.Stopped });
 
-    private static async Task<byte[]> ReadAsync(IBlockNode node, long offsetBytes, int lengthBytes)
+    private static async Task<byte[]> ReadAsync(NbdNode node, long offsetBytes, int lengthBytes)
     {
         byte[] data = new byte[lengthBytes];
         await node.ReadAsync(offsetBytes, data, Token);
