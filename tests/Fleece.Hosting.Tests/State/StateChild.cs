@@ -48,22 +48,26 @@ internal static class StateChild
         }
     }
 
-    /// <summary>Stores one number, and says the kind of the error and the file, or "stored".</summary>
+    /// <summary>Stores one number, and says "stored", or the kind of the error, whether the state in memory is the old one, and the message.
+    /// </summary>
     public static int RunPut(string folder, string number)
     {
-        using HostState state = HostState.Open(folder);
-        Console.WriteLine(Opened);
-        long before = NumberIn(state);
+        HostState? state = null;
+        long before = 0;
         try
         {
+            state = HostState.Open(folder);
+            Console.WriteLine(Opened);
+            before = NumberIn(state);
             PutNumber(state, long.Parse(number, CultureInfo.InvariantCulture));
             Console.WriteLine("stored");
         }
         catch (BlockException e)
         {
-            Console.WriteLine($"{e.Kind} {NumberIn(state) == before} {e.Message}");
+            Console.WriteLine($"{e.Kind} {state is not null && NumberIn(state) == before} {e.Message}");
         }
 
+        state?.Dispose();
         return 0;
     }
 }

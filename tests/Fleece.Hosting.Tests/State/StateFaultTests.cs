@@ -28,7 +28,8 @@ public sealed class StateFaultTests : IDisposable
     {
         string output = await PutUnderAsync(calls, $"error=EIO:when={time}");
 
-        Assert.StartsWith($"{BlockErrors.IoFailed} True The host can't store its state, so nothing has changed.", output, StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"{BlockErrors.IoFailed} True The host can't store its state, so nothing has changed.", output, StringComparison.Ordinal);
         Assert.Contains(_folder.Path, output, StringComparison.Ordinal);
         CheckState(Old);
     }
@@ -43,6 +44,15 @@ public sealed class StateFaultTests : IDisposable
         string output = await PutUnderAsync(Rename, $"error={errno}:when=2");
 
         Assert.StartsWith($"{kind} True", output, StringComparison.Ordinal);
+        CheckState(Old);
+    }
+
+    [Fact]
+    public async Task A_state_that_can_not_be_read_is_not_taken_for_a_new_one()
+    {
+        string output = await RunUnderAsync("-P", _folder.File("state.json"), "-e", "trace=openat", "-e", "inject=openat:error=EIO");
+
+        Assert.StartsWith(BlockErrors.IoFailed, output, StringComparison.Ordinal);
         CheckState(Old);
     }
 
@@ -149,23 +159,32 @@ public sealed class StateFaultTests : IDisposable
     // A change in another process, which strace lets fail at one of its calls.
     private async Task<string> PutUnderAsync(string calls, string injection)
     {
+        string output = await RunUnderAsync("-e", $"trace={calls}", "-e", $"inject={calls}:{injection}");
+        Assert.StartsWith(StateChild.Opened, output, StringComparison.Ordinal); // So that it was the change that failed.
+        return output[StateChild.Opened.Length..].Trim();
+    }
+
+    private async Task<string> RunUnderAsync(params string[] injection)
+    {
         Peer.Need("strace", "dotnet");
         using (HostState state = HostState.Open(_folder.Path))
         {
             StateChild.PutNumber(state, Old);
         }
 
-        string log = _folder.NewFile(".strace");
-        using Process child = Peer.Start(
-            "strace", "-f", "-qq", "-E", "DOTNET_EnableDiagnostics=0", "-o", log, "-e", $"trace={calls}", "-e", $"inject={calls}:{injection}", "dotnet",
-            typeof(StateChild).Assembly.Location, StateChild.Put, _folder.Path, $"{New}");
+        string[] arguments =
+        [
+            "-f", "-qq", "-E", "DOTNET_EnableDiagnostics=0", "-o", _folder.NewFile(".strace"), .. injection,
+            "dotnet", typeof(StateChild).Assembly.Location, StateChild.Put, _folder.Path, $"{New}",
+        ];
+        using Process child = Peer.Start("strace", arguments);
         child.StandardInput.Close();
-        Task<string> error = child.StandardError.ReadToEndAsync();
+        Task<string> reading = child.StandardError.ReadToEndAsync();
         string output = await child.StandardOutput.ReadToEndAsync();
         await child.WaitForExitAsync();
-        Assert.SkipWhen((await error).Contains("ptrace", StringComparison.OrdinalIgnoreCase), $"strace may not watch: {await error}");
-        Assert.StartsWith(StateChild.Opened, output, StringComparison.Ordinal); // So that it was the change that failed.
-        return output[StateChild.Opened.Length..].Trim();
+        string error = await reading;
+        Assert.SkipWhen(error.Contains("ptrace", StringComparison.OrdinalIgnoreCase), $"strace may not watch: {error}");
+        return output;
     }
 
     private void CheckState(params long[] numbers)
