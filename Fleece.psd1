@@ -27,6 +27,7 @@
         'Get-FleeceImage'
         'Get-FleeceSession'
         'Get-FleeceSnapshotMap'
+        'Install-FleeceHost'
         'Merge-FleeceBitmap'
         'Mount-FleeceDisk'
         'New-FleeceBitmap'
@@ -40,6 +41,7 @@
         'Stop-FleeceSession'
         'Test-FleeceBackup'
         'Test-FleeceImage'
+        'Uninstall-FleeceHost'
         'Unpublish-FleeceExport'
         'Write-FleeceDisk'
     )
