@@ -37,6 +37,7 @@
         'Read-FleeceSnapshot'
         'Remove-FleeceBitmap'
         'Restore-FleeceBackup'
+        'Start-FleeceHost'
         'Start-FleeceSession'
         'Stop-FleeceSession'
         'Test-FleeceBackup'

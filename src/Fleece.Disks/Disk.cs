@@ -6,21 +6,25 @@ using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Images;
 using Fleece.Images.Chain;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks;
 
 /// <summary>A mounted image: the root that guests and cmdlets talk to while sessions come and go under it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The disk owns the image and its sessions.</remarks>
+#pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
 internal sealed class Disk : IFleeceable, IAsyncDisposable
 {
+    private readonly CancellationTokenSource _ended = new();
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    private Disk(DiskStorage storage, string? outsideNote)
+    private Disk(DiskStorage storage, ImageFiles files)
     {
         Storage = storage;
+        OutsideFiles = [.. files.Outside];
         BitmapStore store = new(storage);
         Chain = new DiskChain(storage.Name, storage.Image, store);
         Bitmaps = new DiskBitmaps(storage, Chain, store);
@@ -33,7 +37,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         string?[] lastNotes = storage.IsExport
             ? [storage.SharingNote]
             : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(storage.Path)!, storage)];
-        string?[] notes = [outsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
+        string?[] notes = [files.OutsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
         Notes = [.. notes.Where(note => note is not null).Select(note => PrintableText.Of(note!))];
     }
 
@@ -80,8 +84,17 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>What requests go through on their way to the image.</summary>
     internal DiskChain Chain { get; }
 
+    /// <summary>Full paths of the parents and data files of the image that lie outside its folder, nearest first.</summary>
+    internal IReadOnlyList<string> OutsideFiles { get; }
+
+    /// <summary>Cancelled when the disk begins to close.</summary>
+    internal CancellationToken Ended => _ended.Token;
+
     /// <summary>The names that the disk is published under.</summary>
     internal IReadOnlyList<string> ExportNames { get; set; } = [];
+
+    /// <summary>The addresses at which clients reach the disk itself.</summary>
+    internal IReadOnlyList<NbdUri> ExportUris { get; set; } = [];
 
     /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
     public IReadOnlyList<string> Notes { get; }
@@ -112,7 +125,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             try
             {
                 DiskStorage storage = new(name ?? StorageAddress.NameOf(fullPath), fullPath, opened, isShared, condition);
-                return new Disk(storage, files.OutsideNote);
+                return new Disk(storage, files);
             }
             catch
             {
@@ -134,6 +147,8 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>Stops all sessions, flushes and closes the image. Idempotent.</summary>
     public async ValueTask DisposeAsync()
     {
+        await _ended.CancelAsync().ConfigureAwait(false);
+
         // A session that starts meanwhile is stopped too; under the lock none can start, and later ones find the device closed.
         Session? session;
         do

@@ -80,6 +80,7 @@ internal static class SessionStart
                 disk.Path);
         }
 
+        CheckTemp(disk, options.TempPath);
         CheckConsumers(options.Consumers);
         foreach (string exportName in disk.ExportNames.Prepend(disk.Name))
         {
@@ -93,6 +94,18 @@ internal static class SessionStart
                 "A session is limited to ranges or to a bitmap, not to both: what of the bitmap lies outside the ranges would count as " +
                 "backed up. Leave one of them out.",
                 disk.Path);
+        }
+    }
+
+    // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
+    private static void CheckTemp(Disk disk, string? tempPath)
+    {
+        if (disk.ExportUris.Any(uri => tempPath == uri.ToString() || tempPath == uri.WithExport(string.Empty).ToString()))
+        {
+            throw new BlockException(
+                DiskErrors.TempIsDisk,
+                $"The temp image '{tempPath}' is the disk '{disk.Name}' itself. Name another one with -TempPath.",
+                tempPath);
         }
     }
 

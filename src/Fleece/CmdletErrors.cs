@@ -6,7 +6,4 @@ public static class CmdletErrors
 {
     /// <summary>It can lose data, and the user was not asked and has not said -Force.</summary>
     public const string Unconfirmed = nameof(Unconfirmed);
-
-    /// <summary>A record is of an earlier thing than the one that has its name now.</summary>
-    public const string RecordStale = nameof(RecordStale);
 }

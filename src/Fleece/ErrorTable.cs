@@ -68,7 +68,7 @@ internal static class ErrorTable
         new(DiskErrors.BitmapUntrusted, "BitmapUntrusted", ErrorCategory.InvalidData),
         new(DiskErrors.BitmapOfParent, "BitmapOfParent", ErrorCategory.InvalidOperation),
         new(DiskErrors.BitmapStoreUnusable, "BitmapStoreUnusable", ErrorCategory.InvalidData),
-        new(CmdletErrors.RecordStale, "RecordStale", ErrorCategory.InvalidOperation),
+        new(DiskErrors.RecordStale, "RecordStale", ErrorCategory.InvalidOperation),
         new(BackupErrors.ForeignChunk, "ChunkOfAnotherSnapshot", ErrorCategory.InvalidData),
         new(BackupErrors.ChunkUsed, "ChunkAlreadyUsed", ErrorCategory.InvalidOperation),
         new(BackupErrors.BackupIncomplete, "BackupIncomplete", ErrorCategory.InvalidData),
@@ -106,6 +106,7 @@ internal static class ErrorTable
     /// <summary>Every row, in no particular order.</summary>
     public static IReadOnlyCollection<ErrorRow> Rows => ByKind.Values;
 
-    /// <summary>The row of a kind.</summary>
-    public static ErrorRow Find(string kind) => ByKind[kind];
+    /// <summary>The row of a kind; that of <see cref="BlockErrors.IoFailed"/> for one of a newer host that this version does not know.
+    /// </summary>
+    public static ErrorRow Find(string kind) => ByKind.GetValueOrDefault(kind) ?? ByKind[BlockErrors.IoFailed];
 }

@@ -3,7 +3,9 @@ using System.Collections.ObjectModel;
 using System.Management.Automation;
 using System.Management.Automation.Host;
 using Fleece.Block;
-using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 using Fleece.Images;
 using Fleece.Nbd;
 
@@ -20,6 +22,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         CancellationTokenSource.CreateLinkedTokenSource(FleeceModule.Commands.Stopping);
 
     private readonly HashSet<string> _destinations = new(StringComparer.Ordinal);
+    private IDiskOwner? _owner;
     private bool _isDisposed;
     private bool _yesToAll;
     private bool _noToAll;
@@ -27,11 +30,12 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     /// <summary>Notes that a cmdlet runs.</summary>
     protected FleeceCommand() => FleeceModule.Commands.Enter();
 
-    /// <summary>The disks of this process.</summary>
-    internal static MountedDisks Disks => FleeceModule.Disks;
+    /// <summary>The process that owns the disks which the cmdlet works on, asked for once.</summary>
+    /// <exception cref="BlockException">Why the host that is meant can't be used.</exception>
+    internal IDiskOwner Owner => _owner ??= Wait(FleeceModule.FindOwnerAsync(StopToken));
 
     /// <summary>Cancelled by Ctrl+C, and when the process is told to end.</summary>
-    protected CancellationToken StopToken => _stopping.Token;
+    protected internal CancellationToken StopToken => _stopping.Token;
 
     /// <inheritdoc/>
     public void Dispose()
@@ -67,7 +71,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     }
 
     /// <summary>Blocks the pipeline thread until the work is done. Ctrl+C ends the pipeline without an error.</summary>
-    protected static T Wait<T>(ValueTask<T> work)
+    protected internal static T Wait<T>(ValueTask<T> work)
     {
         if (work.IsCompletedSuccessfully)
         {
@@ -85,7 +89,7 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     }
 
     /// <inheritdoc cref="Wait{T}"/>
-    protected static void Wait(ValueTask work)
+    protected internal static void Wait(ValueTask work)
     {
         if (work.IsCompletedSuccessfully)
         {
@@ -164,6 +168,32 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
         "ConsoleHost" => !Console.IsInputRedirected && !Console.IsOutputRedirected,
         _ => true,
     };
+
+    /// <summary>The disk of that name, or those that fit a pattern.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: it is no pattern; or as
+    /// <see cref="IDiskControl.FindDiskAsync"/>.</exception>
+    private protected IReadOnlyList<DiskInfo> FindDisks(DiskReference reference)
+    {
+        if (!WildcardPattern.ContainsWildcardCharacters(reference.Name))
+        {
+            return [FindDisk(reference)];
+        }
+
+        WildcardPattern pattern = NamePattern.Parse(reference.Name);
+        return [.. Wait(Owner.Disks.ListDisksAsync(StopToken)).Where(disk => pattern.IsMatch(disk.Name))];
+    }
+
+    /// <summary>The disk of that name.</summary>
+    private protected DiskInfo FindDisk(DiskReference reference) => Wait(Owner.Disks.FindDiskAsync(reference, StopToken));
+
+    /// <summary>A session, or the view of it that one of its consumers has.</summary>
+    /// <param name="session">The session; null for the only one there is.</param>
+    /// <param name="consumer">The consumer; null for the one that the session's record is of, if any.</param>
+    private protected static SessionReference WithConsumer(SessionReference? session, string? consumer) =>
+        (session ?? SessionReference.Only) with { Consumer = consumer ?? session?.Consumer };
+
+    /// <summary>The disk that a record is of, so that a later request means no other of its name.</summary>
+    internal static DiskReference Same(DiskInfo disk) => new(disk.Name, disk.MountId);
 
     /// <summary>Refuses a destination that an earlier item of the pipeline was written to: the last one alone would stay.</summary>
     /// <exception cref="BlockException">InvalidArgument.</exception>

@@ -2,6 +2,7 @@
 using System.Runtime.InteropServices;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Hosting.Host;
 
 namespace Fleece;
 
@@ -29,17 +30,21 @@ internal sealed class ProcessEnd
 
     private readonly MountedDisks _disks;
     private readonly RunningCommands _commands;
+    private readonly Func<HostProcess?> _findHost;
     private readonly Lock _lock = new();
     private readonly ManualResetEventSlim _finished = new();
     private PosixSignalRegistration[] _registrations = [];
     private int _signals;
 
-    public ProcessEnd(MountedDisks disks, RunningCommands commands)
+    public ProcessEnd(MountedDisks disks, RunningCommands commands, Func<HostProcess?> findHost)
     {
         _disks = disks;
         _commands = commands;
+        _findHost = findHost;
         AppDomain.CurrentDomain.ProcessExit += (_, _) => OnExit();
     }
+
+    private IEnumerable<string> Closing => [.. _findHost()?.Owner.Mounted.Closing ?? [], .. _disks.Closing];
 
     /// <summary>Takes the signals over. Idempotent.</summary>
     public void Register()
@@ -110,7 +115,7 @@ internal sealed class ProcessEnd
 
         if (!work.Join(Bound - TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt)))
         {
-            Say($"Fleece could not close {string.Join(", ", _disks.Closing.Select(name => $"'{name}'"))} within " +
+            Say($"Fleece could not close {string.Join(", ", Closing.Select(name => $"'{name}'"))} within " +
                 $"{Bound.TotalSeconds:0} seconds and ends as if it were killed: the storage, or a server, does not answer.");
         }
 
@@ -121,6 +126,11 @@ internal sealed class ProcessEnd
     {
         long startedAt = Environment.TickCount64;
         Try(_commands.Stop);
+        if (_findHost() is { } host)
+        {
+            Try(() => host.StopAsync().GetAwaiter().GetResult());
+        }
+
         Try(() => _disks.EndAsync().AsTask().GetAwaiter().GetResult());
         _commands.WaitUntilEnded(CommandTime - TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt));
     }

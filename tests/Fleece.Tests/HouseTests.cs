@@ -54,6 +54,7 @@ public sealed partial class HouseTests
     [InlineData("Fleece.Disks", "Fleece.Block Fleece.Images Fleece.Nbd")]
     [InlineData("Fleece.Backups", "Fleece.Disks")]
     [InlineData("Fleece.Hosting", "Fleece.Backups")]
+    [InlineData("Fleece.Rpc", "Fleece.Hosting StreamJsonRpc")]
     [InlineData("Fleece", "Fleece.Hosting PowerShellStandard.Library")]
     public void Projects_know_only_whom_they_may(string project, string mayKnow)
     {
@@ -65,6 +66,13 @@ public sealed partial class HouseTests
 
         Assert.Equal(mayKnow.Split(' ', StringSplitOptions.RemoveEmptyEntries), known.Order());
     }
+
+    [Fact]
+    public void Only_the_assembly_in_a_load_context_of_its_own_names_StreamJsonRpc() =>
+        Assert.Empty(Directory.GetFiles(Path.Combine(Root, "src"), "*.cs", SearchOption.AllDirectories)
+            .Select(path => Path.GetRelativePath(Path.Combine(Root, "src"), path))
+            .Where(path => !path.StartsWith($"Fleece.Rpc{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
+            .Where(path => UseOfStreamJsonRpc().IsMatch(File.ReadAllText(Path.Combine(Root, "src", path)))));
 
     [Fact]
     public void No_source_uses_a_call_of_the_framework_that_hides_failures()
@@ -157,6 +165,9 @@ public sealed partial class HouseTests
 
     [GeneratedRegex("""<(?:ProjectReference|PackageReference) Include="([^"]+)""")]
     private static partial Regex Reference();
+
+    [GeneratedRegex(@"^(?!\s*//).*\b(StreamJsonRpc|Newtonsoft|Nerdbank|MessagePack)\b", RegexOptions.Multiline)]
+    private static partial Regex UseOfStreamJsonRpc();
 
     [GeneratedRegex(@"ModuleVersion\s*=\s*'([0-9.]+)'")]
     private static partial Regex Version();

@@ -32,18 +32,10 @@ internal static class ManifestFile
     }
 
     /// <summary>Gives a manifest that <see cref="WritePartial"/> has written its name.</summary>
-    public static void Rename(string path, bool overwrite = false) =>
-        FileNames.Move(path + RepositoryNames.Partial, path, overwrite);
+    public static void Rename(string path, bool overwrite = false) => WholeFile.Publish(path, overwrite);
 
     /// <summary>Writes the manifest, durably, under the name it has before its backup is one.</summary>
-    public static void WritePartial(string path, Manifest manifest)
-    {
-        string partialPath = path + RepositoryNames.Partial;
-        FileNames.Delete(partialPath);
-        using LocalFile file = LocalFile.Create(partialPath, 0);
-        file.Write(0, Encode(manifest));
-        file.Flush();
-    }
+    public static void WritePartial(string path, Manifest manifest) => WholeFile.WritePartial(path, Encode(manifest));
 
     /// <summary>Reads a manifest.</summary>
     /// <exception cref="BlockException"><see cref="BackupErrors.ManifestInvalid"/>, or why it can't be read.</exception>

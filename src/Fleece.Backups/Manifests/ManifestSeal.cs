@@ -5,8 +5,8 @@ using Fleece.Block;
 
 namespace Fleece.Backups.Manifests;
 
-/// <summary>The seal of a manifest: the SHA-256 (FIPS 180-4) of all its lines but the last two, which are the seal and the closing
-/// brace.</summary>
+/// <summary>The seal of a manifest, and of a host's state: the SHA-256 (FIPS 180-4) of all its lines but the last two, which are the
+/// seal and the closing brace.</summary>
 /// <remarks>
 /// <para>So it covers every byte of the file, and <c>head -n -2 FILE | sha256sum</c> computes it. It tells damage and edits. Any program
 /// can compute it, so it does not tell which one wrote the file.</para>
@@ -32,7 +32,7 @@ internal static class ManifestSeal
     /// <param name="bytes">The whole file.</param>
     public static void Write(Span<byte> bytes)
     {
-        Invariant.Require(HasSeal(bytes), "R5", "a manifest that is written ends with the place for its seal");
+        Invariant.Require(HasSeal(bytes), "R5", "a file that is to be sealed ends with the place for its seal");
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
         SHA256.HashData(bytes[..^LastLinesBytes], digest);
         Encoding.ASCII.GetBytes(Convert.ToHexStringLower(digest), bytes[^(HexLength + Behind.Length)..]);

@@ -15,7 +15,7 @@ internal static partial class RepositoryNames
     public const string Lock = "repository.lock";
 
     /// <summary>Behind the name of a file that is not there yet.</summary>
-    public const string Partial = ".partial";
+    public const string Partial = WholeFile.Partial;
 
     private const string Manifest = ".json";
     private const int MaximumDigits = 9;

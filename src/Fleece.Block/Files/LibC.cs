@@ -11,10 +11,12 @@ namespace Fleece.Block.Files;
 /// </remarks>
 internal static unsafe partial class LibC
 {
-    // errno(3), include/uapi/asm-generic/errno-base.h and errno.h; the first three are the same on macOS.
+    // errno(3), include/uapi/asm-generic/errno-base.h and errno.h; all but the last are the same on macOS.
+    public const int NotPermittedErrno = 1;
     public const int InterruptedErrno = 4;
     public const int NoSuchDataErrno = 6;
     public const int InvalidErrno = 22;
+    public const int ResultTooLargeErrno = 34;
     public const int LinuxNotSupportedErrno = 95;
     private const int LinuxNoSystemCallErrno = 38;
 
@@ -62,6 +64,20 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
     public static partial int Control(SafeFileHandle handle, int command);
 
+    // Variadic in C; only Linux gets here, which passes such arguments as it passes others.
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    public static partial int Control(SafeHandle handle, int command, int argument);
+
+    // nfds_t has the width of a register or less.
+    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
+    public static partial int Poll(ref PollEntry entries, nuint count, int timeoutMilliseconds);
+
+    [LibraryImport("libc", EntryPoint = "lchown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int ChangeOwner(string path, uint userId, uint groupId);
+
+    [LibraryImport("libc", EntryPoint = "getgrnam_r", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int FindGroup(string name, ref GroupEntry group, ref byte buffer, nuint bufferBytes, out nint found);
+
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     public static partial int FlushData(SafeFileHandle handle);
 
@@ -74,6 +90,25 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Rename(string path, string newPath);
+
+    // struct pollfd.
+    [StructLayout(LayoutKind.Sequential)]
+    public struct PollEntry
+    {
+        public int Descriptor;
+        public short Events;
+        public short Returned;
+    }
+
+    // struct group.
+    [StructLayout(LayoutKind.Sequential)]
+    public struct GroupEntry
+    {
+        public nint Name;
+        public nint Password;
+        public uint Id;
+        public nint Members;
+    }
 
     // struct flock where off_t has 64 bits. The process must be 0 for locks of an open file; the kernel answers -1.
     [StructLayout(LayoutKind.Sequential)]

@@ -16,7 +16,16 @@ internal static class LockHolders
     /// <param name="path">The file.</param>
     /// <param name="own">A handle that does not count, or null.</param>
     /// <returns>Null when nobody is found.</returns>
-    public static string? Find(string path, SafeFileHandle? own = null)
+    public static string? Find(string path, SafeFileHandle? own = null) =>
+        FindProcess(path, own) is not { } processId ? null
+        : processId == Environment.ProcessId ? "another mount in this process"
+        : Name(processId);
+
+    /// <summary>The process of the first holder found, which may be this one.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="own">A handle that does not count, or null.</param>
+    /// <returns>Null when none is found.</returns>
+    public static int? FindProcess(string path, SafeFileHandle? own = null)
     {
         if (!PosixStat.TryLookHere(path, out PosixStat.FileLook wanted))
         {
@@ -41,7 +50,7 @@ internal static class LockHolders
                     && found.IsSameFile(wanted)
                     && ReadText(Path.Combine(process, "fdinfo", number)).Contains("lock:", StringComparison.Ordinal))
                 {
-                    return isThis ? "another mount in this process" : Name(process, processId);
+                    return processId;
                 }
             }
         }
@@ -50,9 +59,9 @@ internal static class LockHolders
     }
 
     // A process chooses its own name, so nothing in it may reach a terminal as more than text.
-    private static string Name(string process, int processId)
+    private static string Name(int processId)
     {
-        string name = ReadText(Path.Combine(process, "comm")).Trim();
+        string name = ReadText(FormattableString.Invariant($"/proc/{processId}/comm")).Trim();
         return $"{(name.Length == 0 ? "a program" : name)} (process {processId})";
     }
 

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
-using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks.Bitmaps;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Exports;
 
@@ -17,7 +14,6 @@ namespace Fleece.Disks.Exports;
 internal sealed class DiskExport
 {
     private readonly Listener _listener;
-    private readonly NbdExport? _disk;
     private readonly Func<int> _countGuests;
 
     internal DiskExport(Listener listener, Disk disk, string name, ExportOptions options, Func<int> countGuests)
@@ -28,14 +24,6 @@ internal sealed class DiskExport
         Name = name;
         IsReadOnly = options.IsReadOnly;
         IsSnapshotOnly = options.IsSnapshotOnly;
-        _disk = options.IsSnapshotOnly ? null : new NbdExport
-        {
-            Name = name,
-            Description = $"disk {disk.Name}",
-            Device = disk.Device,
-            Access = options.IsReadOnly || disk.IsReadOnly ? ExportAccess.Read : ExportAccess.Write,
-            Contexts = [new AllocationContext(disk.Device), new AllocationDepthContext(disk)],
-        };
     }
 
     /// <summary>The identity of this export, by which a record of an earlier one is told.</summary>
@@ -76,9 +64,9 @@ internal sealed class DiskExport
 
     internal IEnumerable<NbdExport> List()
     {
-        if (_disk is not null)
+        if (!IsSnapshotOnly)
         {
-            yield return ExportDisk(_disk);
+            yield return ExportDisk();
         }
 
         foreach (Session session in Disk.Sessions)
@@ -95,7 +83,7 @@ internal sealed class DiskExport
     {
         if (exportName == Name)
         {
-            return _disk is null ? null : ExportDisk(_disk);
+            return IsSnapshotOnly ? null : ExportDisk();
         }
 
         // Neither a session's name nor a consumer's holds a slash.
@@ -110,50 +98,10 @@ internal sealed class DiskExport
             : null;
     }
 
-    // Asked anew by every client, so each sees the bitmaps of its time. Those of a shared disk miss what others write.
-    private NbdExport ExportDisk(NbdExport disk) => disk with
-    {
-        Identity = ExportIdentities.Of(Disk, _countGuests()).ToPairs(),
-        Contexts = Disk is { IsShared: false, Bitmaps.IsUsable: true }
-            ? [.. disk.Contexts, .. Disk.Bitmaps.All.Where(IsOffered).Select(bitmap => new BitmapContext(Disk, bitmap))]
-            : disk.Contexts,
-    };
+    private NbdExport ExportDisk() => NbdExports.Of(Disk, Name, IsReadOnly, _countGuests());
 
-    // The name of a stranger's bitmap would reach the client's terminal as it is.
-    private static bool IsOffered(Bitmap bitmap) => bitmap.State != BitmapState.Untrusted && PrintableText.IsPrintable(bitmap.ExactName);
+    private NbdExport Export(Session session) => NbdExports.Of(session, $"{Name}/{session.Name}", IsReadOnly);
 
-    private static IEnumerable<IStatusContext> BitmapContexts(Session session) =>
-        session is { Disk.IsShared: false, PinnedBits: { } bits } && PrintableText.IsPrintable(session.Bitmap!.ExactName)
-            ? [new PinnedBitmapContext(session.Bitmap!.Name, bits)]
-            : [];
-
-    private NbdExport Export(Session session) => Export(
-        session,
-        consumer: null,
-        session.Snapshot,
-        session.Point.Snapshot,
-        session.Consumers.Count == 0 ? session.ClusterDiscard : null);
-
-    private NbdExport Export(SessionConsumer consumer) => Export(
-        consumer.Session,
-        consumer.Name,
-        consumer.Snapshot,
-        consumer.Access,
-        consumer.ClusterDiscard);
-
-    private NbdExport Export(
-        Session session, string? consumer, BlockDevice snapshot, SnapshotAccess access, WholeClusterDiscard? discard)
-    {
-        return new NbdExport
-        {
-            Name = consumer is null ? $"{Name}/{session.Name}" : $"{Name}/{session.Name}/{consumer}",
-            Description = $"disk {Disk.Name} at {session.StartedAt:O}",
-            Device = snapshot,
-            Discard = discard is null ? null : discard.DiscardAsync,
-            Access = IsReadOnly || discard is null ? ExportAccess.Read : ExportAccess.Consume,
-            Contexts = [new SnapshotAllocationContext(snapshot, access), new AccessContext(snapshot, access), .. BitmapContexts(session)],
-            Identity = ExportIdentities.Of(session, consumer)?.ToPairs() ?? [],
-            Ended = session.Ended,
-        };
-    }
+    private NbdExport Export(SessionConsumer consumer) =>
+        NbdExports.Of(consumer, $"{Name}/{consumer.Session.Name}/{consumer.Name}", IsReadOnly);
 }

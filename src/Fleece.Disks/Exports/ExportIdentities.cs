@@ -8,7 +8,7 @@ namespace Fleece.Disks.Exports;
 internal static class ExportIdentities
 {
     /// <summary>The live disk. That it is one is told whatever its name is.</summary>
-    public static ExportIdentity Of(Disk disk, int guestCount) => new()
+    public static ExportIdentity Of(Disk disk, int? guestCount) => new()
     {
         IsSnapshot = false,
         DiskName = IdentityNames.CanTell(disk.Name) ? disk.Name : null,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Nbd;
+using Fleece.Nbd.Server;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks.Exports;
@@ -22,6 +23,12 @@ internal sealed record ExportOptions
     /// <summary>The server's certificate, for nbds.</summary>
     public TlsServerOptions? Tls { get; init; }
 
-    /// <summary>True to listen beyond this machine without TLS.</summary>
+    /// <summary>True to listen beyond this machine, or for all its users, without TLS.</summary>
     public bool AllowInsecure { get; init; }
+
+    /// <inheritdoc cref="NbdServerOptions.SocketMode"/>
+    public UnixFileMode? SocketMode { get; init; }
+
+    /// <inheritdoc cref="NbdServerOptions.SocketGroup"/>
+    public string? SocketGroup { get; init; }
 }

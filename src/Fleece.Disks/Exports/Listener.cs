@@ -1,29 +1,73 @@
 // SPDX-License-Identifier: MIT
+using System.Net.Sockets;
+using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 using Fleece.Nbd.Server.Exports;
+using Fleece.Nbd.Server.Listening;
 
 namespace Fleece.Disks.Exports;
 
 /// <summary>One address with the disks that are published there.</summary>
-/// <remarks>Threading. All members are safe from any thread; the list of exports is replaced, never changed.</remarks>
+/// <remarks>Threading. Clients' questions from any thread; all else one at a time. The list of exports is replaced, never changed.</remarks>
 internal sealed class Listener : IExportDirectory, IAsyncDisposable
 {
     private readonly NbdServer _server;
+    private readonly IListenSockets? _sockets;
+    private readonly bool _isKept;
     private volatile DiskExport[] _exports = [];
+    private bool _isLeft;
 
-    public Listener(ExportOptions options)
+    private Listener(ExportOptions options, IListenSockets? sockets, SafeSocketHandle? inherited)
     {
         Tls = options.Tls;
-        _server = NbdServer.Listen(
-            options.ListenUri, this, new NbdServerOptions { Tls = options.Tls, AllowInsecure = options.AllowInsecure });
+        _sockets = sockets;
+        NbdServerOptions serverOptions = new()
+        {
+            Tls = options.Tls,
+            AllowInsecure = options.AllowInsecure,
+            SocketMode = options.SocketMode,
+            SocketGroup = options.SocketGroup,
+            CanLeaveSocket = sockets is not null,
+        };
+        _server = inherited is null
+            ? NbdServer.Listen(options.ListenUri, this, serverOptions)
+            : NbdServer.Inherit(inherited, options.ListenUri, this, serverOptions);
+        _isKept = inherited is not null || sockets?.TryKeep(_server.Uri, _server.SocketHandle) == true;
     }
 
     public NbdUri Uri => _server.Uri;
 
     public Nbd.Tls.TlsServerOptions? Tls { get; }
 
+    /// <summary>The permissions and the group of a unix socket's file; null for TCP.</summary>
+    public SocketAccess? Access => _server.Access;
+
     public IReadOnlyList<DiskExport> Exports => _exports;
+
+    /// <summary>Listens at an address: with the socket that is kept for it, or with a new one.</summary>
+    public static Listener Open(ExportOptions options, IListenSockets? sockets)
+    {
+        if (sockets?.Take(options.ListenUri) is { } inherited)
+        {
+            try
+            {
+                return new Listener(options, sockets, inherited);
+            }
+            catch (BlockException e)
+            {
+                sockets.Remove(options.ListenUri);
+                if (e.Kind != BlockErrors.NotFound)
+                {
+                    throw;
+                }
+
+                // Its file was removed: no client reaches it, and a new one can have the path.
+            }
+        }
+
+        return new Listener(options, sockets, inherited: null);
+    }
 
     public void Add(DiskExport export) => _exports = [.. _exports, export];
 
@@ -56,6 +100,24 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
         return candidates.Count == 1 ? candidates[0] : null;
     }
 
+    /// <summary>Accepts no more and leaves the socket, where it is kept, to the next process. Idempotent.</summary>
+    public void LeaveSocket()
+    {
+        if (_isKept)
+        {
+            _isLeft = true;
+            _server.LeaveSocket();
+        }
+    }
+
     /// <inheritdoc/>
-    public ValueTask DisposeAsync() => _server.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        if (_isKept && !_isLeft)
+        {
+            _sockets!.Remove(Uri);
+        }
+
+        return _server.DisposeAsync();
+    }
 }

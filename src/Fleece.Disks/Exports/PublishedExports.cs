@@ -2,18 +2,21 @@
 using Fleece.Block;
 using Fleece.Disks.Names;
 using Fleece.Nbd;
+using Fleece.Nbd.Server.Listening;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks.Exports;
 
 /// <summary>The disks of this process that are published over NBD.</summary>
+/// <param name="sockets">What keeps listening sockets for the next process; null for nothing: they end with this one.</param>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns the listeners, not the disks.</remarks>
 #pragma warning disable CA1001 // Lives as long as the process; the lock has no handle.
-internal sealed class PublishedExports
+internal sealed class PublishedExports(IListenSockets? sockets = null)
 {
     private readonly SemaphoreSlim _lock = new(1, 1);
     private readonly Dictionary<string, Listener> _listeners = [];
     private volatile DiskExport[] _all = [];
+    private bool _isEnding;
 
     /// <summary>All exports, in the order they were published.</summary>
     public IReadOnlyList<DiskExport> All => _all;
@@ -41,6 +44,11 @@ internal sealed class PublishedExports
         await _lock.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            if (_isEnding)
+            {
+                throw new BlockException(BlockErrors.Closed, $"'{disk.Name}' was not published, because the process is ending.", disk.Path);
+            }
+
             string address = AddressOf(options.ListenUri);
             bool isShared = _listeners.TryGetValue(address, out Listener? listener);
             if (isShared)
@@ -49,14 +57,14 @@ internal sealed class PublishedExports
             }
             else
             {
-                listener = new Listener(options);
+                listener = Listener.Open(options, sockets);
                 _listeners.Add(AddressOf(listener.Uri), listener);
             }
 
-            DiskExport export = new(listener!, disk, name, options, () => Of(disk).Sum(other => other.GuestCount));
+            DiskExport export = new(listener!, disk, name, options, () => CountGuests(disk));
             listener!.Add(export);
             _all = [.. _all, export];
-            disk.ExportNames = [.. Of(disk).Select(other => other.Name)];
+            Tell(disk);
             return export;
         }
         finally
@@ -80,7 +88,7 @@ internal sealed class PublishedExports
             }
 
             _all = [.. _all.Where(other => other != export)];
-            export.Disk.ExportNames = [.. Of(export.Disk).Select(other => other.Name)];
+            Tell(export.Disk);
             export.Listener.Remove(export);
             if (export.Listener.Exports.Count != 0)
             {
@@ -99,6 +107,29 @@ internal sealed class PublishedExports
         await closing.ConfigureAwait(false);
     }
 
+    /// <summary>Clients that use a disk itself now, over all its exports.</summary>
+    public int CountGuests(Disk disk) => Of(disk).Sum(export => export.GuestCount);
+
+    /// <summary>Before the process ends: no client is accepted any more at sockets that are kept, so that those which connect again wait
+    /// for the next process. Clients that are connected are served until their exports are taken away. Nothing is published any more.
+    /// </summary>
+    public async ValueTask LeaveSocketsAsync()
+    {
+        await _lock.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            _isEnding = true;
+            foreach (Listener listener in _listeners.Values)
+            {
+                listener.LeaveSocket();
+            }
+        }
+        finally
+        {
+            _lock.Release();
+        }
+    }
+
     /// <summary>Takes all exports of a disk away.</summary>
     public async ValueTask UnpublishAsync(Disk disk)
     {
@@ -106,6 +137,13 @@ internal sealed class PublishedExports
         {
             await UnpublishAsync(export).ConfigureAwait(false);
         }
+    }
+
+    private void Tell(Disk disk)
+    {
+        IReadOnlyList<DiskExport> exports = Of(disk);
+        disk.ExportNames = [.. exports.Select(export => export.Name)];
+        disk.ExportUris = [.. exports.Where(export => !export.IsSnapshotOnly).Select(export => export.Uri)];
     }
 
     // A name that comes back from its URI as another one could be published and never be asked for.
@@ -138,6 +176,15 @@ internal sealed class PublishedExports
                 "address.");
         }
 
+        if (SocketAccess.Of(options.ListenUri, options.SocketMode, options.SocketGroup, options.AllowInsecure) is { } access &&
+            (options.SocketMode is not null || options.SocketGroup is not null) && !IsSame(access, listener.Access!))
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"'{listener.Uri}' listens with another mode or group already: its mode is {listener.Access}. Leave -SocketMode and " +
+                "-SocketGroup out, or choose another address.");
+        }
+
         if (listener.Exports.Any(export => export.Owns(name) || export.Name.StartsWith(name + "/", StringComparison.Ordinal)))
         {
             throw new BlockException(
@@ -146,6 +193,9 @@ internal sealed class PublishedExports
                 "-ExportName.");
         }
     }
+
+    private static bool IsSame(SocketAccess asked, SocketAccess present) =>
+        asked.Mode == present.Mode && (asked.GroupId is null || asked.GroupId == present.GroupId);
 
     private static bool IsSame(TlsServerOptions asked, TlsServerOptions? present) =>
         asked.Certificate.Thumbprint == present?.Certificate.Thumbprint &&

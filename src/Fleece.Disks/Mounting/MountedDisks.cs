@@ -9,8 +9,9 @@ using Fleece.Nbd.Tls;
 namespace Fleece.Disks;
 
 /// <summary>The disks that are mounted in this process, by name. All runspaces of a process share it.</summary>
+/// <param name="sockets">What keeps listening sockets for the next process; null for nothing.</param>
 /// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
-internal sealed class MountedDisks : IAsyncDisposable
+internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
@@ -31,7 +32,7 @@ internal sealed class MountedDisks : IAsyncDisposable
     }
 
     /// <summary>What of them is published over NBD.</summary>
-    public PublishedExports Exports { get; } = new();
+    public PublishedExports Exports { get; } = new(sockets);
 
     /// <summary>All running sessions of all disks.</summary>
     public IReadOnlyList<Session> Sessions => [.. All.SelectMany(disk => disk.Sessions)];
@@ -169,16 +170,18 @@ internal sealed class MountedDisks : IAsyncDisposable
         }
     }
 
-    /// <summary>As <see cref="DisposeAsync"/>, and for good: nothing is mounted any more.</summary>
+    /// <summary>As <see cref="DisposeAsync"/>, and for good: nothing is mounted any more, and listening sockets that are kept live on.
+    /// </summary>
     /// <inheritdoc cref="DisposeAsync" path="/exception"/>
-    public ValueTask EndAsync()
+    public async ValueTask EndAsync()
     {
         lock (_lock)
         {
             _isEnding = true;
         }
 
-        return DisposeAsync();
+        await Exports.LeaveSocketsAsync().ConfigureAwait(false);
+        await DisposeAsync().ConfigureAwait(false);
     }
 
     // Two that close one disk wait for the same end.
@@ -231,7 +234,7 @@ internal sealed class MountedDisks : IAsyncDisposable
                 disk.Path);
         }
 
-        int guestCount = Exports.Of(disk).Sum(export => export.GuestCount);
+        int guestCount = Exports.CountGuests(disk);
         if (guestCount != 0)
         {
             throw new BlockException(

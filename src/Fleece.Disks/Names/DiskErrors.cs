@@ -49,6 +49,9 @@ public static class DiskErrors
     /// <summary>The file that keeps a disk's bitmaps, or the image's own table of them, can't be used.</summary>
     public const string BitmapStoreUnusable = nameof(BitmapStoreUnusable);
 
+    /// <summary>A record is of an earlier thing than the one that has its name now.</summary>
+    public const string RecordStale = nameof(RecordStale);
+
     /// <summary>The repository holds the backups of another disk.</summary>
     public const string BackupForeign = nameof(BackupForeign);
 

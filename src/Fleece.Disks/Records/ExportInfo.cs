@@ -7,6 +7,11 @@ namespace Fleece.Disks.Records;
 /// <summary>A published disk as it was when it was asked for.</summary>
 public sealed record ExportInfo
 {
+    // For a record that comes from a host.
+    private ExportInfo()
+    {
+    }
+
     internal ExportInfo(DiskExport export)
     {
         Disk = export.Disk.Name;
@@ -22,35 +27,35 @@ public sealed record ExportInfo
     }
 
     /// <summary>The disk's name.</summary>
-    public string Disk { get; }
+    public string Disk { get; private init; } = string.Empty;
 
     /// <summary>The export's name.</summary>
-    public string Name { get; }
+    public string Name { get; private init; } = string.Empty;
 
     /// <summary>The address that clients use for the disk; a snapshot's has "/SESSION" behind the name, a consumer's
     /// "/SESSION/CONSUMER".</summary>
-    public NbdUri Uri { get; }
+    public NbdUri Uri { get; private init; } = null!;
 
     /// <summary>True when clients can't write, nor discard snapshots.</summary>
-    public bool IsReadOnly { get; }
+    public bool IsReadOnly { get; private init; }
 
     /// <summary>True when only snapshots are offered.</summary>
-    public bool IsSnapshotOnly { get; }
+    public bool IsSnapshotOnly { get; private init; }
 
     /// <summary>The addresses that clients could use: the disk and the snapshots of its running sessions.</summary>
-    public IReadOnlyList<NbdUri> Uris { get; }
+    public IReadOnlyList<NbdUri> Uris { get; private init; } = RecordList<NbdUri>.Empty;
 
     /// <summary>Clients that used the disk or one of its snapshots.</summary>
-    public int ConnectionCount { get; }
+    public int ConnectionCount { get; private init; }
 
     /// <summary>Clients that used the disk itself.</summary>
-    public int GuestCount { get; }
+    public int GuestCount { get; private init; }
 
     /// <summary>The identity of this export; another one when the disk is published again.</summary>
-    public Guid ExportId { get; }
+    public Guid ExportId { get; private init; }
 
     /// <summary>The identity of the disk's mount.</summary>
-    public Guid MountId { get; }
+    public Guid MountId { get; private init; }
 
     /// <summary>The address, as text.</summary>
     public override string ToString() => Uri.ToString();

@@ -35,8 +35,8 @@ internal sealed record ExportIdentity
     /// <summary>True for a disk that nothing changes: mounted read-only, from an image that is locked or a snapshot.</summary>
     public bool IsUnchanging { get; init; }
 
-    /// <summary>Clients of the disk when the identity was asked, over all its listeners.</summary>
-    public int GuestCount { get; init; }
+    /// <summary>Clients of the disk when the identity was asked, over all its listeners; null where that is not told.</summary>
+    public int? GuestCount { get; init; }
 
     /// <summary>The session of a snapshot.</summary>
     public string SessionName { get; init; } = string.Empty;
@@ -75,7 +75,7 @@ internal sealed record ExportIdentity
             IsSnapshot = false,
             DiskName = NameOrNull(uri, told, DiskKey),
             IsUnchanging = told.GetValueOrDefault(WritersKey) == None,
-            GuestCount = Count(uri, told),
+            GuestCount = CountOrNull(uri, told),
         },
         SnapshotKind => new ExportIdentity
         {
@@ -116,7 +116,7 @@ internal sealed record ExportIdentity
             :
             [
                 (KindKey, DiskKind), (DiskKey, DiskName), (WritersKey, IsUnchanging ? None : null),
-                (IdentityNames.Guests, GuestCount.ToString(CultureInfo.InvariantCulture)),
+                (IdentityNames.Guests, GuestCount?.ToString(CultureInfo.InvariantCulture)),
             ];
         return [.. pairs.Where(pair => pair.Value is not null).Select(pair => KeyValuePair.Create(pair.Key, pair.Value!))];
     }
@@ -141,8 +141,8 @@ internal sealed record ExportIdentity
             ? time
             : throw Malformed(uri, told, TimeKey);
 
-    private static int Count(NbdUri uri, IReadOnlyDictionary<string, string> told) =>
-        told.GetValueOrDefault(IdentityNames.Guests) is not { } text ? 0
+    private static int? CountOrNull(NbdUri uri, IReadOnlyDictionary<string, string> told) =>
+        told.GetValueOrDefault(IdentityNames.Guests) is not { } text ? null
         : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int count) ? count
         : throw Malformed(uri, told, IdentityNames.Guests);
 

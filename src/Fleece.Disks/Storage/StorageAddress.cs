@@ -104,7 +104,7 @@ internal static class StorageAddress
                 return node;
             }
 
-            int others = identity.GuestCount;
+            int others = identity.GuestCount ?? 0;
             if (others == 0)
             {
                 // Two that begin at one moment were both told of none. Now the connection counts, so each is told of the other.

@@ -25,7 +25,7 @@ public static class HostErrors
     /// <summary>The host may not open the path: it is relative, or outside the folders that the host was given.</summary>
     public const string PathRefused = nameof(PathRefused);
 
-    /// <summary>The state directory can't be used: damaged, or of a newer version.</summary>
+    /// <summary>The state directory can't be used: damaged, of a newer version, or not the user's alone.</summary>
     public const string StateInvalid = nameof(StateInvalid);
 
     /// <summary>Another host uses the state directory or the socket.</summary>

@@ -47,6 +47,9 @@ public sealed record DiskReference(string Name, Guid? MountId = null)
 /// <param name="InstantId">The instant that is meant; null for whichever session has the name.</param>
 public sealed record SessionReference(string Name, Guid? InstantId = null)
 {
+    /// <summary>The only session there is. No session can be called so.</summary>
+    internal static SessionReference Only { get; } = new(string.Empty);
+
     /// <summary>The disk whose record gave it: its sessions are meant.</summary>
     [JsonInclude]
     internal DiskReference? Disk { get; init; }

@@ -3,8 +3,8 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Serialization;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Images;
 using Fleece.Disks.Records;
+using Fleece.Images;
 
 namespace Fleece.Hosting.Control;
 
@@ -43,7 +43,8 @@ internal sealed record MountRequest
     public TlsFiles? Tls { get; init; }
 
     /// <summary>Where the disk is published.</summary>
-    public IReadOnlyList<ListenRequest> Listeners { get; init; } = [];
+    public IReadOnlyList<ListenRequest> Listeners { get; init => field = RecordList<ListenRequest>.Of(value); } =
+        RecordList<ListenRequest>.Empty;
 }
 
 /// <summary>How a disk is published.</summary>
@@ -67,7 +68,7 @@ internal sealed record ListenRequest
     /// <summary>The listener's certificates, for nbds.</summary>
     public TlsFiles? Tls { get; init; }
 
-    /// <summary>The permissions of a unix socket's file; null for its owner alone.</summary>
+    /// <summary>The permissions of a unix socket's file; null for its owner and, where one is given, its group.</summary>
     public UnixFileMode? SocketMode { get; init; }
 
     /// <summary>The group of a unix socket's file, by name or number; null for the process's.</summary>
@@ -82,7 +83,7 @@ internal sealed record TlsFiles
     public string? CertificatePath { get; init; }
 
     /// <summary>The absolute paths of files with authorities' certificates; null for none, and where one came from no file.</summary>
-    public IReadOnlyList<string>? AuthorityPaths { get; init; }
+    public IReadOnlyList<string>? AuthorityPaths { get; init => field = value is null ? null : RecordList<string>.Of(value); }
 
     /// <summary>The certificate, where this process has it.</summary>
     [JsonIgnore]
@@ -97,13 +98,13 @@ internal sealed record TlsFiles
 internal sealed record SessionRequest
 {
     /// <summary>The disks, all of which get a session at the same instant.</summary>
-    public required IReadOnlyList<DiskReference> Disks { get; init; }
+    public required IReadOnlyList<DiskReference> Disks { get; init => field = RecordList<DiskReference>.Of(value); }
 
     /// <summary>The session's name; null for the disk's name.</summary>
     public string? Name { get; init; }
 
     /// <summary>The ranges the snapshot is limited to; null for the whole disk.</summary>
-    public IReadOnlyList<BlockRange>? Ranges { get; init; }
+    public IReadOnlyList<BlockRange>? Ranges { get; init => field = value is null ? null : RecordList<BlockRange>.Of(value); }
 
     /// <summary>The bitmap the snapshot is limited to; null for none.</summary>
     public BitmapReference? Bitmap { get; init; }
@@ -112,7 +113,7 @@ internal sealed record SessionRequest
     public string? NextBitmap { get; init; }
 
     /// <summary>Names of the consumers that must all confirm a range.</summary>
-    public IReadOnlyList<string> Consumers { get; init; } = [];
+    public IReadOnlyList<string> Consumers { get; init => field = RecordList<string>.Of(value); } = RecordList<string>.Empty;
 
     /// <summary>Where old data goes: an absolute path or an NBD URI; null for a file beside the image.</summary>
     public string? TempPath { get; init; }

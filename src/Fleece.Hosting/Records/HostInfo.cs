@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Disks.Records;
+
 namespace Fleece.Hosting.Records;
 
 /// <summary>The process that owns the disks which cmdlets see: a host, or this process.</summary>
@@ -44,7 +46,7 @@ public sealed record HostInfo
     public string? StatePath { get; init; }
 
     /// <summary>Disks that it is to serve and does not, each with the reason; whole sentences.</summary>
-    public IReadOnlyList<string> Problems { get; init; } = [];
+    public IReadOnlyList<string> Problems { get; init => field = RecordList<string>.Of(value); } = RecordList<string>.Empty;
 
     /// <summary>The socket, or "this process".</summary>
     public override string ToString() => SocketPath ?? "this process";

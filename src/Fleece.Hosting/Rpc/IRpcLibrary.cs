@@ -35,7 +35,9 @@ internal interface IRpcConnection : IAsyncDisposable
     /// an answer came.</exception>
     ValueTask<T> CallAsync<T>(string method, object arguments, CancellationToken cancellationToken);
 
-    /// <summary>Tells the other side something; no answer comes.</summary>
+    /// <summary>Tells the other side something; no answer comes. A method that returns nothing is called in the order of the
+    /// messages, and must not block. Nothing happens when the connection has ended; where as many messages wait for the peer as calls may
+    /// run at once, it ends.</summary>
     ValueTask NotifyAsync(string method, object arguments);
 }
 
@@ -45,4 +47,8 @@ internal sealed record RpcTarget(Type Contract, object Target);
 /// <summary>What a peer may ask for.</summary>
 /// <param name="MaximumMessageBytes">Longest message that is read; a longer one ends the connection.</param>
 /// <param name="MaximumCalls">Most calls that run at once; more are answered with HostErrors.Overloaded.</param>
-internal sealed record RpcLimits(int MaximumMessageBytes, int MaximumCalls);
+internal sealed record RpcLimits(int MaximumMessageBytes, int MaximumCalls)
+{
+    /// <summary>How long a peer may leave a message unread before the connection ends.</summary>
+    public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
+}

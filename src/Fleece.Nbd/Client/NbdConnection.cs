@@ -218,5 +218,6 @@ internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions opt
 
     private void Complete(NbdRequest request) =>
         request.Complete(
-            request.Error == NbdError.None ? null : RequestErrors.RequestFailed(uri, request, request.Error, request.ErrorText));
+            request.Error == NbdError.None ? null : RequestErrors.RequestFailed(
+                uri, request, request.Error, request.ErrorText, options.ReadsKinds));
 }

@@ -14,8 +14,14 @@ internal static class RequestErrors
         new(NbdErrors.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
 
     /// <summary>The server failed a request.</summary>
-    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text)
+    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text, bool readsKinds)
     {
+        long? offsetBytes = request.Command == NbdCommand.Flush ? null : request.OffsetBytes;
+        if (readsKinds && KindTexts.TrySplit(text, out string told, out string message))
+        {
+            return new BlockException(told, message, offsetBytes: offsetBytes, operation: NameOf(request.Command));
+        }
+
         (string kind, string number) = error switch
         {
             NbdError.NotPermitted => (Denial(request.Command), "EPERM"),
@@ -36,7 +42,7 @@ internal static class RequestErrors
             kind,
             $"Cannot {operation}{range} '{uri}': the server answers {number}{ServerErrors.Quote(text)}.",
             uri.ToString(),
-            request.Command == NbdCommand.Flush ? null : request.OffsetBytes,
+            offsetBytes,
             operation);
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Nbd.Server.Exports;
+using Fleece.Nbd.Server.Listening;
 
 namespace Fleece.Nbd.Server;
 
@@ -9,7 +11,7 @@ namespace Fleece.Nbd.Server;
 /// <para>Each connection has a thread of its own that blocks in receives; that is faster than any hand-over while storage
 /// answers from memory. Limits: <see cref="NbdServerOptions"/>.</para>
 /// <para>Threading. All members are safe from any thread. Ownership. The server owns its sockets and the file of a unix
-/// socket; exports belong to whoever fills the directory.</para>
+/// socket, unless it leaves them; exports belong to whoever fills the directory.</para>
 /// </remarks>
 internal sealed class NbdServer : IAsyncDisposable
 {
@@ -31,6 +33,12 @@ internal sealed class NbdServer : IAsyncDisposable
     /// <summary>Where the server listens, with the port it got.</summary>
     public NbdUri Uri => _listener.Uri;
 
+    /// <summary>The permissions and the group of a unix socket's file; null for TCP.</summary>
+    public SocketAccess? Access => _listener.Access;
+
+    /// <summary>The listening socket, for handing a duplicate of its descriptor to another process.</summary>
+    public SafeSocketHandle SocketHandle => _listener.Handle;
+
     /// <summary>Clients that are connected now.</summary>
     public int ConnectionCount => _context.Connections.Count;
 
@@ -42,25 +50,50 @@ internal sealed class NbdServer : IAsyncDisposable
     /// <param name="directory">Where clients' export names lead.</param>
     /// <param name="options">Limits and TLS.</param>
     /// <exception cref="BlockException"><see cref="NbdErrors.AddressInUse"/>,
-    /// <see cref="NbdErrors.InsecureListener"/>, <see cref="NbdErrors.TlsFailed"/>,
-    /// <see cref="BlockErrors.PermissionDenied"/>, <see cref="NbdErrors.UriInvalid"/> or
+    /// <see cref="NbdErrors.InsecureListener"/>, <see cref="NbdErrors.TlsFailed"/>, <see cref="BlockErrors.InvalidArgument"/>,
+    /// <see cref="BlockErrors.PermissionDenied"/>, <see cref="NbdErrors.UriInvalid"/>, <see cref="BlockErrors.Unsupported"/> or
     /// <see cref="BlockErrors.IoFailed"/>.</exception>
     public static NbdServer Listen(NbdUri uri, IExportDirectory directory, NbdServerOptions options)
     {
         ArgumentNullException.ThrowIfNull(uri);
         ArgumentNullException.ThrowIfNull(directory);
         ArgumentNullException.ThrowIfNull(options);
-        if (uri.IsTls != options.Tls is not null)
+        CheckTls(uri, options);
+        return new NbdServer(ListenSocket.Open(uri, options), new ServerContext(directory, options));
+    }
+
+    /// <summary>Serves a listening socket that another process has opened; the clients that wait there are served first.</summary>
+    /// <param name="socket">The socket. The server owns it, also when this call fails.</param>
+    /// <param name="uri">The address that it listens at; its export name has no meaning here.</param>
+    /// <param name="directory">Where clients' export names lead.</param>
+    /// <param name="options">Limits and TLS. A mode or a group is given to the file again; without, the file keeps its own.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrors.NotFound"/> when the file of a unix socket is gone, so that no client can
+    /// reach it; <see cref="BlockErrors.InvalidArgument"/> when it is no listening stream socket, or that of another address;
+    /// <see cref="BlockErrors.Unsupported"/> on other systems than Linux; and those of <see cref="Listen"/>.</exception>
+    public static NbdServer Inherit(SafeSocketHandle socket, NbdUri uri, IExportDirectory directory, NbdServerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(socket);
+        ArgumentNullException.ThrowIfNull(uri);
+        ArgumentNullException.ThrowIfNull(directory);
+        ArgumentNullException.ThrowIfNull(options);
+        try
         {
-            throw new BlockException(
-                NbdErrors.TlsFailed,
-                uri.IsTls
-                    ? $"'{uri}' asks for TLS, and that needs a certificate. Give one with -TlsCertificate."
-                    : $"A certificate was given for '{uri}', which does not ask for TLS. Write nbds instead of nbd.");
+            CheckTls(uri, options);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
         }
 
-        return new NbdServer(ListenSocket.Open(uri, options.AllowInsecure), new ServerContext(directory, options));
+        return new NbdServer(ListenSocket.Inherit(socket, uri, options), new ServerContext(directory, options));
     }
+
+    /// <summary>Accepts no more clients, and leaves the socket and its file as they are: clients that connect wait for the process that
+    /// takes the socket over. Those that are connected are served until the server is disposed. Idempotent.</summary>
+    /// <remarks>It needs <see cref="NbdServerOptions.CanLeaveSocket"/>, and another process, or a duplicate of the descriptor, that keeps
+    /// the socket.</remarks>
+    public void LeaveSocket() => _listener.Leave();
 
     /// <summary>How many clients use the exports whose names fit.</summary>
     public int CountConnections(Func<string, bool> fits)
@@ -103,6 +136,18 @@ internal sealed class NbdServer : IAsyncDisposable
         }
 
         await WaitAsync(connections).ConfigureAwait(false);
+    }
+
+    private static void CheckTls(NbdUri uri, NbdServerOptions options)
+    {
+        if (uri.IsTls != options.Tls is not null)
+        {
+            throw new BlockException(
+                NbdErrors.TlsFailed,
+                uri.IsTls
+                    ? $"'{uri}' asks for TLS, and that needs a certificate. Give one with -TlsCertificate."
+                    : $"A certificate was given for '{uri}', which does not ask for TLS. Write nbds instead of nbd.");
+        }
     }
 
     // A request that its storage never finishes must not hold up whoever closes the server.

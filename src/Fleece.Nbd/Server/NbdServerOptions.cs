@@ -9,8 +9,17 @@ internal sealed record NbdServerOptions
     /// <summary>The server's certificate; needed for nbds, refused for nbd.</summary>
     public TlsServerOptions? Tls { get; init; }
 
-    /// <summary>True to listen beyond this machine without TLS.</summary>
+    /// <summary>True to listen beyond this machine, or for all its users, without TLS.</summary>
     public bool AllowInsecure { get; init; }
+
+    /// <summary>Permissions of a unix socket's file, from 0600 to 0777; null for 0600, and 0660 with a group. Not for TCP.</summary>
+    public UnixFileMode? SocketMode { get; init; }
+
+    /// <summary>Group of a unix socket's file, by name or number; null for the one that new files get. Not for TCP.</summary>
+    public string? SocketGroup { get; init; }
+
+    /// <summary>True for a server that may leave its socket to another process.</summary>
+    public bool CanLeaveSocket { get; init; }
 
     /// <summary>Connections at a time; one more is closed at once.</summary>
     public int MaximumConnections { get; init; } = 2048;

@@ -3,6 +3,7 @@ using System.Collections;
 using System.Management.Automation;
 using System.Management.Automation.Language;
 using Fleece.Block;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -40,6 +41,20 @@ public abstract class NameCompleter : IArgumentCompleter
     /// <summary>The names, each with what a user is told of it.</summary>
     private protected abstract IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters);
 
+    /// <summary>An answer of the process that owns the disks; nothing where it can't be had, because an error here would reach nobody.
+    /// </summary>
+    private protected static IReadOnlyList<T> Ask<T>(Func<IDiskOwner, ValueTask<IReadOnlyList<T>>> request)
+    {
+        try
+        {
+            return FleeceCommand.Wait(request(FleeceCommand.Wait(FleeceModule.FindOwnerAsync(default))));
+        }
+        catch (BlockException)
+        {
+            return [];
+        }
+    }
+
     private static CompletionResult Result(string name, string tip)
     {
         string text = name.All(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '/')
@@ -53,14 +68,15 @@ public abstract class NameCompleter : IArgumentCompleter
 public sealed class DiskNameCompleter : NameCompleter
 {
     private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters) =>
-        FleeceModule.Disks.All.Select(disk => (disk.Name, disk.Path));
+        Ask(owner => owner.Disks.ListDisksAsync(default)).Select(disk => (disk.Name, disk.Path));
 }
 
 /// <summary>Offers the names of running sessions.</summary>
 public sealed class SessionNameCompleter : NameCompleter
 {
     private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters) =>
-        FleeceModule.Disks.Sessions.Select(session => (session.Id, $"{session.State}, since {session.StartedAt:u}"));
+        Ask(owner => owner.Sessions.ListSessionsAsync(default))
+            .Select(session => (session.Id, $"{session.State}, since {session.StartedAt:u}"));
 }
 
 /// <summary>Offers the names of consumers: those of the session that was named, or of all.</summary>
@@ -69,10 +85,10 @@ public sealed class ConsumerNameCompleter : NameCompleter
     private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters)
     {
         string? named = boundParameters["Session"]?.ToString();
-        return FleeceModule.Disks.Sessions
+        return Ask(owner => owner.Sessions.ListSessionsAsync(default))
             .Where(session => named is null || session.IsCalled(named))
             .SelectMany(session => session.Consumers)
-            .Select(consumer => (consumer.Name, $"{consumer.Session.Id}, {consumer.RemainingBytes} bytes to go"));
+            .Select(consumer => (consumer.Name, $"{consumer.Session}, {consumer.RemainingBytes} bytes to go"));
     }
 }
 
@@ -82,9 +98,9 @@ public sealed class BitmapNameCompleter : NameCompleter
     private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters)
     {
         string? named = boundParameters["Disk"]?.ToString();
-        return FleeceModule.Disks.All
-            .Where(disk => disk.Bitmaps.IsUsable && (named is null || disk.Name.Equals(named, StringComparison.OrdinalIgnoreCase)))
-            .SelectMany(disk => disk.Bitmaps.All)
-            .Select(bitmap => (bitmap.Name, $"{bitmap.Disk.Name}, {bitmap.State}"));
+        return Ask(owner => owner.Disks.ListDisksAsync(default))
+            .Where(disk => named is null || disk.Name.Equals(named, StringComparison.OrdinalIgnoreCase))
+            .SelectMany(disk => Ask(owner => owner.Bitmaps.ListBitmapsAsync(FleeceCommand.Same(disk), default)))
+            .Select(bitmap => (bitmap.Name, $"{bitmap.Disk}, {bitmap.State}"));
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Collections;
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block;
+using Fleece.Hosting;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 

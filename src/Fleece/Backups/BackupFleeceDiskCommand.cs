@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Records;
+using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 using Fleece.Images;
+using Fleece.Nbd;
 
 namespace Fleece;
 
@@ -60,25 +65,52 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
-        Disk disk = Disks.Find(Disk);
+        DiskInfo disk = FindDisk(Disk);
         BackupJobOptions options = new()
         {
             RepositoryPath = ResolveLiteral(RepositoryPath),
             Keep = Keep,
-            Bitmap = (Bitmap ?? Disk.Bitmap)?.NameOn(disk),
+            Bitmap = FindBitmap(disk),
             IsFull = Full,
             MustVerify = Verify,
             Format = Format,
             Compression = Compression,
-            Session = SessionOf(disk.Name),
+            Session = SessionOptionsOf(),
         };
         if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
         {
-            Run(disk, options);
+            Run(Wait(Owner.FindFleeceableAsync(Same(disk), StopToken)), options);
         }
     });
 
-    private void Run(Disk disk, BackupJobOptions options)
+    // A record is checked against the disk now; a bitmap of a name alone may be made by the job.
+    private string? FindBitmap(DiskInfo disk)
+    {
+        BitmapReference? bitmap = Bitmap ?? Disk!.Bitmap;
+        return bitmap is null or { BitmapId: null, MountId: null, Disk: null }
+            ? bitmap?.Name
+            : Wait(Owner.Bitmaps.FindBitmapAsync(Same(disk), bitmap, isExact: false, withRanges: false, StopToken))!.Name;
+    }
+
+    private SessionOptions SessionOptionsOf()
+    {
+        SessionRequest request = SessionOf();
+        if (request.TempPath is { } tempPath && !NbdUri.IsUri(tempPath))
+        {
+            OwnedFiles.CheckWritable(tempPath);
+        }
+
+        return new SessionOptions
+        {
+            TempPath = request.TempPath,
+            Tls = ClientTls,
+            GranuleSizeBytes = request.GranuleSizeBytes,
+            OnCopyError = request.OnCopyError,
+            Limits = new CopyLimits { Timeout = request.CopyTimeout, TempBytes = request.TempLimitBytes },
+        };
+    }
+
+    private void Run(IFleeceable disk, BackupJobOptions options)
     {
         BackupJob job = Wait(BackupJob.StartAsync(disk, options, StopToken));
         _toldNotes = 0;

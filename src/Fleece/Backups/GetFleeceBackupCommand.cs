@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
+using Fleece.Hosting;
 
 namespace Fleece;
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups;
 using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
+using Fleece.Hosting;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 

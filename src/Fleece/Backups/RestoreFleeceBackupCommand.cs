@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Restoring;
 using Fleece.Block;
+using Fleece.Hosting;
+using Fleece.Hosting.Local;
 using Fleece.Images;
 using Fleece.Nbd.Client;
 

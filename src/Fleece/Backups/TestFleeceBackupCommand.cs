@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Restoring;
+using Fleece.Hosting;
 
 namespace Fleece;
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block;
-using Fleece.Disks;
-using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -33,10 +32,10 @@ public abstract class BitmapCommand : SilentCommand
     private protected abstract string Action { get; }
 
     /// <summary>Whether the user wants that of this bitmap, where it may be a mistake.</summary>
-    private protected virtual bool IsWanted(Bitmap bitmap) => true;
+    private protected virtual bool IsWanted(BitmapInfo bitmap) => true;
 
-    /// <summary>Does it.</summary>
-    private protected abstract ValueTask ChangeAsync(DiskBitmaps bitmaps, string name);
+    /// <summary>The change.</summary>
+    private protected abstract BitmapChange Change { get; }
 
     /// <inheritdoc/>
     protected override void BeginProcessing() => _isOneGiven =
@@ -53,48 +52,20 @@ public abstract class BitmapCommand : SilentCommand
                 $"Which bitmap of the disk '{Disk.Name}' is meant is not said. Name it with -Name, or pipe what Get-FleeceBitmap returns.");
         }
 
-        Disk disk = Disks.Find(Disk);
+        DiskInfo disk = FindDisk(Disk);
         foreach (BitmapReference reference in Name)
         {
             ForItem(reference.Name, () =>
             {
-                foreach (Bitmap bitmap in BitmapSelection.FindOwn(disk, reference))
+                foreach (BitmapInfo bitmap in BitmapSelection.Find(this, disk, reference, onlyOwn: true))
                 {
                     if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action) && IsWanted(bitmap))
                     {
-                        Wait(ChangeAsync(disk.Bitmaps, bitmap.Name));
-                        Pass(() => new BitmapInfo(bitmap));
+                        BitmapInfo changed = Wait(Owner.Bitmaps.ChangeBitmapAsync(Same(disk), BitmapSelection.Same(bitmap), Change, StopToken));
+                        Pass(() => changed);
                     }
                 }
             });
         }
     });
-}
-
-/// <summary>Which bitmaps a user's name means.</summary>
-internal static class BitmapSelection
-{
-    /// <summary>As <see cref="Find"/>; a pattern means the disk's own bitmaps alone, because no other can be changed.</summary>
-    public static IEnumerable<Bitmap> FindOwn(Disk disk, BitmapReference reference)
-    {
-        string name = reference.NameOn(disk);
-        return FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name).Where(bitmap => !bitmap.IsOfParent);
-    }
-
-    /// <summary>The bitmap of that name, or those that fit a pattern.</summary>
-    public static IEnumerable<Bitmap> Find(Disk disk, BitmapReference reference)
-    {
-        string name = reference.NameOn(disk);
-        return FindNamed(disk, name) is { } named ? [named] : FindFitting(disk, name);
-    }
-
-    // A name from another program may look like a pattern, and is still a name.
-    private static Bitmap? FindNamed(Disk disk, string name) => disk.Bitmaps.FindExact(name) ??
-        (WildcardPattern.ContainsWildcardCharacters(name) ? null : disk.Bitmaps.Find(name));
-
-    private static Bitmap[] FindFitting(Disk disk, string name)
-    {
-        WildcardPattern pattern = NamePattern.Parse(name);
-        return [.. disk.Bitmaps.All.Where(bitmap => pattern.IsMatch(bitmap.Name))];
-    }
 }

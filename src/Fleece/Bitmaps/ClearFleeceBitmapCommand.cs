@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks.Bitmaps;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -10,5 +10,5 @@ public sealed class ClearFleeceBitmapCommand : ForgettingBitmapCommand
 {
     private protected override string Action => "Clear the dirty bitmap";
 
-    private protected override ValueTask ChangeAsync(DiskBitmaps bitmaps, string name) => bitmaps.ClearAsync(name, StopToken);
+    private protected override BitmapChange Change => BitmapChange.Clear;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks.Bitmaps;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -10,5 +10,5 @@ public sealed class DisableFleeceBitmapCommand : ForgettingBitmapCommand
 {
     private protected override string Action => "Disable the dirty bitmap";
 
-    private protected override ValueTask ChangeAsync(DiskBitmaps bitmaps, string name) => bitmaps.DisableAsync(name, StopToken);
+    private protected override BitmapChange Change => BitmapChange.Disable;
 }

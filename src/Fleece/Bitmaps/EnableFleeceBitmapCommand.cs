@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks.Bitmaps;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -10,5 +10,5 @@ public sealed class EnableFleeceBitmapCommand : BitmapCommand
 {
     private protected override string Action => "Enable the dirty bitmap";
 
-    private protected override ValueTask ChangeAsync(DiskBitmaps bitmaps, string name) => bitmaps.EnableAsync(name, StopToken);
+    private protected override BitmapChange Change => BitmapChange.Enable;
 }

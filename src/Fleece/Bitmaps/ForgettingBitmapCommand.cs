@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
 
 namespace Fleece;
 
@@ -13,9 +14,9 @@ public abstract class ForgettingBitmapCommand : BitmapCommand
 
     /// <inheritdoc/>
     /// <remarks>A bitmap that is not trusted tells nothing, and those of sessions and of parents are refused.</remarks>
-    private protected sealed override bool IsWanted(Bitmap bitmap) =>
+    private protected sealed override bool IsWanted(BitmapInfo bitmap) =>
         Force || bitmap.BaselineId is null || bitmap.State == BitmapState.Untrusted || bitmap.Session is not null || bitmap.IsOfParent ||
         Confirms(
-            $"A backup counts from the bitmap '{bitmap.Name}' of '{bitmap.Disk.Name}': without what it has recorded the next one is a " +
+            $"A backup counts from the bitmap '{bitmap.Name}' of '{bitmap.Disk}': without what it has recorded the next one is a " +
             "full backup.");
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
-using Fleece.Disks;
-using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -39,7 +37,7 @@ public sealed class GetFleeceBitmapCommand : FleeceCommand
         {
             ForItem(reference.Name, () =>
             {
-                foreach (Disk disk in Disks.FindFitting(reference))
+                foreach (DiskInfo disk in FindDisks(reference))
                 {
                     foreach (BitmapReference name in Name ?? [reference.Bitmap ?? new("*")])
                     {
@@ -50,11 +48,14 @@ public sealed class GetFleeceBitmapCommand : FleeceCommand
         }
     }
 
-    private void Write(Disk disk, BitmapReference name)
+    private void Write(DiskInfo disk, BitmapReference name)
     {
-        foreach (Bitmap bitmap in BitmapSelection.Find(disk, name))
+        foreach (BitmapInfo bitmap in BitmapSelection.Find(this, disk, name))
         {
-            ForItem(bitmap.Name, () => WriteObject(new BitmapInfo(bitmap, Ranges)));
+            ForItem(bitmap.Name, () => WriteObject(Ranges ? WithRanges(disk, bitmap) : bitmap));
         }
     }
+
+    private BitmapInfo WithRanges(DiskInfo disk, BitmapInfo bitmap) => Wait(Owner.Bitmaps.FindBitmapAsync(
+        Same(disk), BitmapSelection.Same(bitmap), isExact: false, withRanges: true, StopToken))!;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -36,13 +35,14 @@ public sealed class MergeFleeceBitmapCommand : SilentCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Name!.Name, () =>
     {
-        Disk disk = Disks.Find(Disk!);
-        string target = Name.NameOn(disk);
-        string[] sources = [.. SourceName.SelectMany(name => BitmapSelection.Find(disk, name)).Select(bitmap => bitmap.Name).Distinct()];
-        if (ShouldProcess($"{disk.Name}: {target}", $"Merge the dirty bitmaps {string.Join(", ", sources)}"))
+        DiskInfo disk = FindDisk(Disk!);
+        BitmapInfo[] sources = [.. SourceName.SelectMany(name => BitmapSelection.Find(this, disk, name)).DistinctBy(bitmap => bitmap.BitmapId)];
+        string list = string.Join(", ", sources.Select(bitmap => bitmap.Name));
+        if (ShouldProcess($"{disk.Name}: {Name}", $"Merge the dirty bitmaps {list}"))
         {
-            Wait(disk.Bitmaps.MergeAsync(target, sources, StopToken));
-            Pass(() => new BitmapInfo(disk.Bitmaps.Find(target)));
+            BitmapInfo merged = Wait(Owner.Bitmaps.MergeBitmapsAsync(
+                Same(disk), Name, [.. sources.Select(BitmapSelection.Same)], StopToken));
+            Pass(() => merged);
         }
     });
 }

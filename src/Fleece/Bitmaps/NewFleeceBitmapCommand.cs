@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -40,11 +40,13 @@ public sealed class NewFleeceBitmapCommand : FleeceCommand
         {
             ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(reference);
+                DiskInfo disk = FindDisk(reference);
                 if (ShouldProcess($"{disk.Name}: {Name}", "Make a dirty bitmap"))
                 {
-                    WriteObject(new BitmapInfo(Wait(disk.Bitmaps.CreateAsync(Name, GranularityBytes, !Disabled, StopToken))));
-                    if (disk.Bitmaps.JournalFault is { } fault)
+                    CreatedBitmap created = Wait(Owner.Bitmaps.CreateBitmapAsync(
+                        Same(disk), Name, GranularityBytes, !Disabled, StopToken));
+                    WriteObject(created.Bitmap);
+                    if (created.JournalFault is { } fault)
                     {
                         WriteWarning($"The bitmap would not survive the end of this process before the disk is dismounted. {fault}");
                     }

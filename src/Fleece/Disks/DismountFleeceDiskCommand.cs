@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -29,11 +29,10 @@ public sealed class DismountFleeceDiskCommand : SilentCommand
         {
             ForItem(reference.Name, () =>
             {
-                DiskInfo before = new(Disks.Find(reference));
-                string name = before.Name;
-                if (ShouldProcess(name, "Dismount"))
+                DiskInfo disk = FindDisk(reference);
+                if (ShouldProcess(disk.Name, "Dismount"))
                 {
-                    Wait(Disks.DismountAsync(name, Force));
+                    DiskInfo before = Wait(Owner.Disks.DismountAsync(Same(disk), Force, StopToken));
                     Pass(() => before);
                 }
             });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -23,7 +23,7 @@ public sealed class GetFleeceDiskCommand : FleeceCommand
     {
         foreach (DiskReference disk in Name)
         {
-            ForItem(disk.Name, () => WriteObject(Disks.FindFitting(disk).Select(found => new DiskInfo(found)), enumerateCollection: true));
+            ForItem(disk.Name, () => WriteObject(FindDisks(disk), enumerateCollection: true));
         }
     }
 }

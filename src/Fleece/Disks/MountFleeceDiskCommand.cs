@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Backups.Repositories;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
 using Fleece.Images;
 using Fleece.Nbd;
 
@@ -81,42 +80,30 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             return;
         }
 
-        ImageOpenOptions options = new()
+        bool isExport = NbdUri.IsUri(file);
+        MountRequest request = new()
         {
+            Address = file,
+            Name = Name,
             Format = Format,
-            IsReadOnly = ReadOnly || SnapshotName is not null,
+            IsReadOnly = ReadOnly,
+            IsShared = Shared,
             SnapshotName = SnapshotName,
             MetadataCacheBytes = MetadataCacheBytes,
             AllowsOutsideDataFile = AllowOutsideDataFile,
-            Untrusted = Untrusted ? UntrustedLimits.Default : null,
+            IsUntrusted = Untrusted,
+            Tls = isExport ? ClientTlsFiles : null,
+
+            // The certificate may be meant for the disk's server, or for another of the addresses.
+            Listeners = [.. ListenUri.Select(uri => ListenAt(uri, NbdUri.Parse(uri).IsTls ? ServerTlsFiles : null))],
         };
-        if (!options.IsReadOnly && !NbdUri.IsUri(file))
-        {
-            OwnedFiles.CheckWritable(file);
-        }
-
-        Disk disk = Wait(Disks.MountAsync(file, Name, options, NbdUri.IsUri(file) ? ClientTls : null, Shared, StopToken));
-        try
-        {
-            foreach (string uri in ListenUri)
-            {
-                // The certificate may be meant for the disk's server, or for another of the addresses.
-                Publish(disk, uri, NbdUri.Parse(uri).IsTls ? ServerTls : null, disk.IsReadOnly, isSnapshotOnly: false);
-            }
-        }
-        catch
-        {
-            // A disk that was to be served and is not is no use to the one who asked.
-            Wait(Disks.DismountAsync(disk.Name, isForced: true));
-            throw;
-        }
-
+        DiskInfo disk = Wait(Owner.Disks.MountAsync(request, StopToken));
         TellRawByName(file, nameof(Format), Format, disk.Format);
         foreach (string note in disk.Notes)
         {
             WriteWarning($"{disk.Name}: {note}");
         }
 
-        WriteObject(new DiskInfo(disk));
+        WriteObject(disk);
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block;
-using Fleece.Disks;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -31,8 +31,20 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
-        Disk disk = Disks.Find(Disk);
-        new BlockRange(OffsetBytes, LengthBytes).CheckWithin(disk.SizeBytes, disk.Name, "read");
+        OpenedDisk disk = Wait(Owner.OpenDiskAsync(Disk, StopToken));
+        try
+        {
+            WriteObject(Read(disk), enumerateCollection: false);
+        }
+        finally
+        {
+            Wait(disk.DisposeAsync());
+        }
+    });
+
+    private byte[] Read(OpenedDisk disk)
+    {
+        new BlockRange(OffsetBytes, LengthBytes).CheckWithin(disk.Device.Geometry.LengthBytes, disk.Name, "read");
         if (LengthBytes > Array.MaxLength)
         {
             throw new BlockException(
@@ -41,6 +53,6 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
 
         byte[] data = GC.AllocateUninitializedArray<byte>((int)LengthBytes);
         Wait(disk.Device.ReadAsync(OffsetBytes, data, StopToken));
-        WriteObject(data, enumerateCollection: false);
-    });
+        return data;
+    }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -36,12 +36,21 @@ public sealed class WriteFleeceDiskCommand : SilentCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
-        Disk disk = Disks.Find(Disk);
+        DiskInfo disk = FindDisk(Disk);
         if (ShouldProcess(disk.Name, $"Write {Data.Length} bytes at offset {OffsetBytes}"))
         {
-            Wait(disk.Device.WriteAsync(
-                OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
-            Pass(() => new DiskInfo(disk));
+            OpenedDisk opened = Wait(Owner.OpenDiskAsync(Same(disk), StopToken));
+            try
+            {
+                Wait(opened.Device.WriteAsync(
+                    OffsetBytes, Data, ForceUnitAccess ? WriteFlags.ForceUnitAccess : WriteFlags.None, StopToken));
+            }
+            finally
+            {
+                Wait(opened.DisposeAsync());
+            }
+
+            Pass(() => FindDisk(Same(disk)));
         }
     });
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
-using Fleece.Disks.Exports;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -22,18 +21,14 @@ public sealed class GetFleeceExportCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        if (Disk is null)
+        foreach (DiskReference disk in Disk ?? [new("*")])
         {
-            Write(Disks.Exports.All);
-            return;
-        }
-
-        foreach (DiskReference disk in Disk)
-        {
-            ForItem(disk.Name, () => Write(Disks.FindFitting(disk).SelectMany(Disks.Exports.Of)));
+            ForItem(disk.Name, () =>
+            {
+                HashSet<Guid> mounts = [.. FindDisks(disk).Select(found => found.MountId)];
+                IReadOnlyList<ExportInfo> exports = Wait(Owner.Exports.ListExportsAsync(StopToken));
+                WriteObject(exports.Where(export => mounts.Contains(export.MountId)), enumerateCollection: true);
+            });
         }
     }
-
-    private void Write(IEnumerable<DiskExport> exports) =>
-        WriteObject(exports.Select(export => new ExportInfo(export)), enumerateCollection: true);
 }

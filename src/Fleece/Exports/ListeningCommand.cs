@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks;
-using Fleece.Disks.Exports;
-using Fleece.Nbd.Tls;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
 /// <summary>What the cmdlets share that publish disks.</summary>
 public abstract class ListeningCommand : NetworkCommand
 {
-    /// <summary>Listen beyond this machine without TLS.</summary>
+    /// <summary>Listen beyond this machine, or for all its users, without TLS.</summary>
     [Parameter]
     public SwitchParameter AllowInsecure { get; set; }
 
@@ -18,18 +16,24 @@ public abstract class ListeningCommand : NetworkCommand
     [ValidateNotNullOrEmpty]
     public string? ExportName { get; set; }
 
-    /// <summary>Publishes a disk at one address.</summary>
-    private protected DiskExport Publish(Disk disk, string listenUri, TlsServerOptions? tls, bool isReadOnly, bool isSnapshotOnly) =>
-        Wait(Disks.Exports.PublishAsync(
-            disk,
-            new ExportOptions
-            {
-                ListenUri = ResolveUri(listenUri),
-                Name = ExportName,
-                IsReadOnly = isReadOnly,
-                IsSnapshotOnly = isSnapshotOnly,
-                Tls = tls,
-                AllowInsecure = AllowInsecure,
-            },
-            StopToken));
+    /// <summary>The permissions of a unix socket's file, as chmod takes them; 0600 when left out, or 0660 with -SocketGroup.</summary>
+    [Parameter]
+    [FileModeTransformation]
+    public UnixFileMode? SocketMode { get; set; }
+
+    /// <summary>The group of a unix socket's file, by name or number.</summary>
+    [Parameter]
+    [ValidateNotNullOrEmpty]
+    public string? SocketGroup { get; set; }
+
+    /// <summary>What these parameters say of one address.</summary>
+    private protected ListenRequest ListenAt(string listenUri, TlsFiles? tls) => new()
+    {
+        ListenUri = ResolveUri(listenUri).ToString(),
+        ExportName = ExportName,
+        Tls = tls,
+        AllowsInsecure = AllowInsecure,
+        SocketMode = SocketMode,
+        SocketGroup = SocketGroup,
+    };
 }

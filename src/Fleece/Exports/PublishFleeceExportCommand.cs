@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -37,10 +37,15 @@ public sealed class PublishFleeceExportCommand : ListeningCommand
         {
             ForItem(reference.Name, () =>
             {
-                Disk disk = Disks.Find(reference);
+                DiskInfo disk = FindDisk(reference);
                 if (ShouldProcess(disk.Name, $"Publish at {ListenUri}"))
                 {
-                    WriteObject(new ExportInfo(Publish(disk, ListenUri, ServerTls, ReadOnly, SnapshotOnly)));
+                    ListenRequest request = ListenAt(ListenUri, ServerTlsFiles) with
+                    {
+                        IsReadOnly = ReadOnly,
+                        IsSnapshotOnly = SnapshotOnly,
+                    };
+                    WriteObject(Wait(Owner.Exports.PublishAsync(Same(disk), request, StopToken)));
                 }
             });
         }

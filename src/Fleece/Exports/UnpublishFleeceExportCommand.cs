@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
-using Fleece.Block;
-using Fleece.Disks;
-using Fleece.Disks.Exports;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -40,7 +37,7 @@ public sealed class UnpublishFleeceExportCommand : SilentCommand
         {
             foreach (ExportReference reference in InputObject)
             {
-                ForItem(reference.Name, () => Unpublish(Disks.Exports.Find(reference)));
+                ForItem(reference.Name, () => Unpublish(reference));
             }
 
             return;
@@ -50,28 +47,20 @@ public sealed class UnpublishFleeceExportCommand : SilentCommand
         {
             ForItem(reference.Name, () =>
             {
-                foreach (DiskExport export in Disks.Exports.Of(Disks.Find(reference)))
+                Guid mountId = FindDisk(reference).MountId;
+                foreach (ExportInfo export in Wait(Owner.Exports.ListExportsAsync(StopToken)).Where(export => export.MountId == mountId))
                 {
-                    ForItem(export.Name, () => Unpublish(export));
+                    ForItem(export.Name, () => Unpublish(new ExportReference(export.Disk, export.Name, export.ExportId)));
                 }
             });
         }
     }
 
-    private void Unpublish(DiskExport export)
+    private void Unpublish(ExportReference export)
     {
-        int guestCount = export.GuestCount;
-        if (guestCount != 0 && !Force)
+        if (ShouldProcess($"{export.Disk}: {export.Name}", "Unpublish"))
         {
-            throw new BlockException(
-                DiskErrors.DiskBusy,
-                $"{guestCount} client(s) use the disk '{export.Disk.Name}' at '{export}'. Disconnect them first, or use -Force.");
-        }
-
-        if (ShouldProcess(export.ToString(), "Unpublish"))
-        {
-            ExportInfo before = new(export);
-            Wait(Disks.Exports.UnpublishAsync(export));
+            ExportInfo before = Wait(Owner.Exports.UnpublishAsync(export, Force, StopToken));
             Pass(() => before);
         }
     }

@@ -3,6 +3,7 @@ using System.Collections;
 using System.Management.Automation;
 using System.Security.Cryptography.X509Certificates;
 using Fleece.Block;
+using Fleece.Hosting.Control;
 using Fleece.Nbd.Tls;
 
 namespace Fleece;
@@ -13,9 +14,12 @@ internal sealed class CertificateTransformationAttribute : FileTransformationAtt
     private protected override object? Load(object? value, EngineIntrinsics engine) => value switch
     {
         null or X509Certificate2 => value,
-        string path => TlsCertificates.LoadWithKey(Resolve(path, engine)),
+        string path => LoadWithKey(Resolve(path, engine)),
         _ => throw NotACertificate(value, nameof(NetworkCommand.TlsCertificate)),
     };
+
+    private static X509Certificate2 LoadWithKey(string path) =>
+        CertificateFiles.Remember(TlsCertificates.LoadWithKey(path), Path.GetFullPath(path));
 }
 
 /// <summary>Makes the certificates of authorities of the paths of their files, each of which may hold several.</summary>
@@ -31,9 +35,12 @@ internal sealed class AuthorityTransformationAttribute : FileTransformationAttri
     private static IEnumerable<X509Certificate2> One(object? value, EngineIntrinsics engine) => value switch
     {
         X509Certificate2 certificate => [certificate],
-        string path => TlsCertificates.LoadAuthorities(Resolve(path, engine)),
+        string path => LoadAuthorities(Resolve(path, engine)),
         _ => throw NotACertificate(value, nameof(NetworkCommand.TlsAuthority)),
     };
+
+    private static IEnumerable<X509Certificate2> LoadAuthorities(string path) =>
+        TlsCertificates.LoadAuthorities(path).Select(authority => CertificateFiles.Remember(authority, Path.GetFullPath(path)));
 }
 
 /// <summary>What makes certificates of paths. What goes wrong is an error of the binding, with the message of the loading.</summary>

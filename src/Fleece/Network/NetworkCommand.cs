@@ -2,6 +2,7 @@
 using System.Management.Automation;
 using System.Security.Cryptography.X509Certificates;
 using Fleece.Block;
+using Fleece.Hosting.Control;
 using Fleece.Nbd.Tls;
 
 namespace Fleece;
@@ -29,12 +30,15 @@ public abstract class NetworkCommand : FleeceCommand
     private protected TlsClientOptions? ClientTls =>
         TlsCertificate is null && TlsAuthority is null ? null : new TlsClientOptions(TlsCertificate, TlsAuthority);
 
+    /// <summary>The same for a request.</summary>
+    private protected TlsFiles? ClientTlsFiles =>
+        TlsCertificate is null && TlsAuthority is null ? null : CertificateFiles.Describe(TlsCertificate, TlsAuthority);
+
     /// <summary>What a listener shows and demands; null without a certificate.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: authorities without a certificate, which would
     /// demand nothing of anybody.</exception>
-    private protected TlsServerOptions? ServerTls =>
-        TlsCertificate is not null ? new TlsServerOptions(TlsCertificate, TlsAuthority) :
-        TlsAuthority is null ? null :
+    private protected TlsFiles? ServerTlsFiles =>
+        TlsCertificate is not null || TlsAuthority is null ? ClientTlsFiles :
         throw new BlockException(
             BlockErrors.InvalidArgument, "A listener checks clients with -TlsAuthority only where it has a -TlsCertificate itself.");
 }

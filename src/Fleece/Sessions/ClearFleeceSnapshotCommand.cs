@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -48,42 +47,24 @@ public sealed class ClearFleeceSnapshotCommand : SilentCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Session?.Name, () =>
     {
-        Session session = Disks.FindSession(Session);
+        SessionInfo session = Wait(Owner.Sessions.FindSessionAsync(Session, StopToken));
         BlockRange range = new(OffsetBytes, LengthBytes);
         range.CheckWithin(session.SizeBytes, session.Id, "discard");
 
         // A chunk that was read for nobody brings an empty name along; one that a user writes must not mean "all of them".
         string? name = _isConsumerNamed || !string.IsNullOrEmpty(Consumer) ? Consumer ?? string.Empty : Session?.Consumer;
-        SessionConsumer? consumer = name is null ? null : session.FindConsumer(name);
-        string whose = consumer is null ? string.Empty : $" for {consumer}";
+        string whose = name is null ? string.Empty : $" for {name}";
+        SessionReference view = new(session.Id, session.InstantId) { Consumer = name };
         if (ShouldProcess(session.Id, $"Discard {range.LengthBytes} bytes at offset {range.OffsetBytes}{whose}") &&
-            IsWanted(session, consumer, range))
+            IsWanted(view, range))
         {
-            Wait((consumer?.Snapshot ?? session.Snapshot).DiscardAsync(range.OffsetBytes, range.LengthBytes, StopToken));
-            Pass(() => new SessionInfo(session));
+            SessionInfo after = Wait(Owner.Sessions.DiscardAsync(view, range, StopToken));
+            Pass(() => after);
         }
     });
 
-    private bool IsWanted(Session session, SessionConsumer? consumer, BlockRange range)
-    {
-        ISnapshotSource[] views = [consumer is null ? session : consumer, .. session.Consumers];
-        return Force || FindUnstored(views, range).IsEmpty || Confirms(
-            $"No consumer of '{session.Id}' has confirmed that it has stored all of the {range.LengthBytes} bytes at offset " +
+    private bool IsWanted(SessionReference view, BlockRange range) =>
+        Force || Wait(Owner.Sessions.FindUnstoredAsync(view, range, StopToken)).IsEmpty || Confirms(
+            $"No consumer of '{view.Name}' has confirmed that it has stored all of the {range.LengthBytes} bytes at offset " +
             $"{range.OffsetBytes}, and what is discarded can't be read again.");
-    }
-
-    // What all of them could still read: a consumer refuses what it has confirmed.
-    private BlockRange FindUnstored(ISnapshotSource[] views, BlockRange range)
-    {
-        BlockRange found = range;
-        for (int agreed = 0; agreed < views.Length && !found.IsEmpty;)
-        {
-            BlockRange readable = Wait(views[agreed].FindReadableAsync(found.OffsetBytes, found.EndBytes, StopToken));
-            bool isAtStart = readable.OffsetBytes == found.OffsetBytes && !readable.IsEmpty;
-            found = isAtStart ? readable : BlockRange.FromEnds(readable.OffsetBytes, range.EndBytes);
-            agreed = isAtStart ? agreed + 1 : 0;
-        }
-
-        return found;
-    }
 }

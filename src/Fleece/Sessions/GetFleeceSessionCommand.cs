@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 
@@ -39,13 +40,17 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
     private void WriteMatching(SessionReference reference)
     {
         string name = reference.Name;
-        IReadOnlyList<Session> sessions = (reference.Disk ?? Disk) is { } disk
-            ? [.. Disks.FindFitting(disk).SelectMany(found => found.Sessions)]
-            : Disks.Sessions;
+        IEnumerable<SessionInfo> sessions = Wait(Owner.Sessions.ListSessionsAsync(StopToken));
+        if ((reference.Disk ?? Disk) is { } disk)
+        {
+            HashSet<Guid> mounts = [.. FindDisks(disk).Select(found => found.MountId)];
+            sessions = sessions.Where(session => mounts.Contains(session.MountId));
+        }
+
         if (!WildcardPattern.ContainsWildcardCharacters(name))
         {
-            Session[] called = [.. sessions.Where(session => session.IsCalled(name))];
-            Array.ForEach(called, reference.Check);
+            SessionInfo[] called = [.. sessions.Where(session => session.IsCalled(name))];
+            Array.ForEach(called, session => reference.Check(session.InstantId));
             Write(called.Length != 0 ? called : throw MountedDisks.NoSuchSession(name));
             return;
         }
@@ -54,11 +59,11 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
         Write(sessions.Where(session => pattern.IsMatch(session.Name) || pattern.IsMatch(session.Id)));
     }
 
-    private void Write(IEnumerable<Session> sessions)
+    private void Write(IEnumerable<SessionInfo> sessions)
     {
-        foreach (Session session in sessions)
+        foreach (SessionInfo session in sessions)
         {
-            WriteObject(new SessionInfo(session));
+            WriteObject(session);
             TellWarning(session.TempWarning);
         }
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -27,11 +27,16 @@ public sealed class GetFleeceSnapshotMapCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Session?.Name, () =>
     {
-        Session session = Disks.FindSession(Session);
-        string? consumer = Consumer ?? Session?.Consumer;
-        foreach (SnapshotRun run in consumer is null ? session.GetRuns() : session.FindConsumer(consumer).GetRuns())
+        SessionReference session = WithConsumer(Session, Consumer);
+        SessionInfo found = Wait(Owner.Sessions.FindSessionAsync(session, StopToken));
+        session = session with { Name = found.Id, InstantId = found.InstantId };
+        for (long atBytes = 0; atBytes < found.SizeBytes;)
         {
-            WriteObject(StopToken.IsCancellationRequested ? throw new PipelineStoppedException() : run);
+            foreach (SnapshotRun run in Wait(Owner.Sessions.ListRunsAsync(session, atBytes, StopToken)))
+            {
+                WriteObject(StopToken.IsCancellationRequested ? throw new PipelineStoppedException() : run);
+                atBytes = run.OffsetBytes + run.LengthBytes;
+            }
         }
     });
 }

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Backups.Repositories;
-using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks;
-using Fleece.Disks.Exports;
-using Fleece.Nbd;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -39,37 +36,15 @@ public abstract class PinningCommand : NetworkCommand
     [ValidateRange(512, long.MaxValue)]
     public long? TempLimitBytes { get; set; }
 
-    /// <summary>What these parameters say of a session.</summary>
-    /// <exception cref="BlockException"><see cref="DiskErrors.TempIsDisk"/>.</exception>
-    private protected SessionOptions SessionOf(params IEnumerable<string> diskNames) => new()
+    /// <summary>What these parameters say of sessions.</summary>
+    private protected SessionRequest SessionOf(params IReadOnlyList<DiskReference> disks) => new()
     {
-        TempPath = TempPath is null ? null : ResolveTemp(TempPath, diskNames),
-        Tls = ClientTls,
+        Disks = disks,
+        TempPath = TempPath is null ? null : ResolveAddress(TempPath),
+        Tls = ClientTlsFiles,
         GranuleSizeBytes = GranuleSizeBytes,
         OnCopyError = OnCopyError,
-        Limits = new CopyLimits { Timeout = CopyTimeout, TempBytes = TempLimitBytes },
+        CopyTimeout = CopyTimeout,
+        TempLimitBytes = TempLimitBytes,
     };
-
-    // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
-    private string ResolveTemp(string tempPath, IEnumerable<string> diskNames)
-    {
-        string address = ResolveAddress(tempPath);
-        if (!NbdUri.IsUri(address))
-        {
-            OwnedFiles.CheckWritable(address);
-        }
-
-        foreach (DiskExport export in Disks.Exports.All.Where(export => !export.IsSnapshotOnly && diskNames.Contains(export.Disk.Name)))
-        {
-            if (address == export.Uri.ToString() || address == export.Uri.WithExport(string.Empty).ToString())
-            {
-                throw new BlockException(
-                    DiskErrors.TempIsDisk,
-                    $"The temp image '{address}' is the disk '{export.Disk}' itself. Name another one with -TempPath.",
-                    address);
-            }
-        }
-
-        return address;
-    }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups.Reading;
 using Fleece.Disks;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 using Fleece.Nbd.Client.Negotiation;
 
 namespace Fleece;
@@ -16,7 +17,7 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     private const string UriSet = "Uri";
 
     private SnapshotRead? _read;
-    private RemoteSnapshot? _remote;
+    private readonly List<IAsyncDisposable> _opened = [];
 
     /// <summary>The session's name, "DISK/NAME", the session, or one of its consumers; may be left out when one is running.</summary>
     [Parameter(Position = 0, ValueFromPipeline = true, ParameterSetName = SessionSet)]
@@ -86,22 +87,32 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
         {
             Close();
 
-            // Not before the pipeline's end: chunks that are further down discard through this connection.
-            if (_remote is { } remote)
+            // Not before the pipeline's end: chunks that are further down discard through these connections.
+            foreach (IAsyncDisposable opened in _opened)
             {
-                _remote = null;
-                Wait(remote.DisposeAsync());
+                Wait(opened.DisposeAsync());
             }
+
+            _opened.Clear();
         }
 
         base.Dispose(disposing);
     }
 
-    private ISnapshotSource FindSource() =>
-        Disks.FindSession(Session).GetSource(Consumer ?? Session?.Consumer, DiscardConsumed);
+    private ISnapshotSource FindSource()
+    {
+        OpenedSnapshot opened = Wait(Owner.OpenSnapshotAsync(WithConsumer(Session, Consumer), DiscardConsumed, StopToken));
+        _opened.Add(opened);
+        return opened.Source;
+    }
 
-    private RemoteSnapshot Connect() => _remote = Wait(RemoteSnapshot.ConnectAsync(
-        ResolveUri(Uri), new NbdNodeOptions { Tls = ClientTls }, DiscardConsumed, StopToken));
+    private RemoteSnapshot Connect()
+    {
+        RemoteSnapshot remote = Wait(RemoteSnapshot.ConnectAsync(
+            ResolveUri(Uri), new NbdNodeOptions { Tls = ClientTls }, DiscardConsumed, StopToken));
+        _opened.Add(remote);
+        return remote;
+    }
 
     private void Close()
     {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
+using Fleece.Hosting.Control;
 
 namespace Fleece;
 
@@ -12,7 +12,7 @@ namespace Fleece;
 [OutputType(typeof(SessionInfo))]
 public sealed class StartFleeceSessionCommand : PinningCommand
 {
-    private readonly List<Disk> _disks = [];
+    private readonly List<DiskReference> _disks = [];
     private BitmapReference? _bitmap;
 
     /// <summary>The disks' names, or the disks, or bitmaps of them, as with -Bitmap. All of them, piped
@@ -59,9 +59,8 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     {
         foreach (DiskReference reference in Disk)
         {
-            Disk disk = Disks.Find(reference);
+            DiskInfo disk = FindDisk(reference);
             BitmapReference? bitmap = Bitmap ?? reference.Bitmap;
-            _ = bitmap?.NameOn(disk);
             if (_disks.Count != 0 && bitmap?.Name != _bitmap?.Name)
             {
                 throw new BlockException(
@@ -71,25 +70,24 @@ public sealed class StartFleeceSessionCommand : PinningCommand
             }
 
             _bitmap = bitmap;
-            _disks.Add(disk);
+            _disks.Add(Same(disk));
         }
     });
 
     /// <inheritdoc/>
     protected override void EndProcessing() => OrEnd(Name, () =>
     {
-        SessionOptions options = SessionOf(_disks.Select(disk => disk.Name)) with
+        SessionRequest request = SessionOf(_disks) with
         {
             Name = Name,
             Ranges = Range,
-            Bitmap = _bitmap?.Name,
+            Bitmap = _bitmap,
             NextBitmap = NextBitmap,
             Consumers = Consumer,
         };
         if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
         {
-            IReadOnlyList<Session> sessions = Wait(Session.StartAsync(_disks, options, StopToken));
-            WriteObject(sessions.Select(session => new SessionInfo(session)), enumerateCollection: true);
+            WriteObject(Wait(Owner.Sessions.StartSessionsAsync(request, StopToken)), enumerateCollection: true);
         }
     });
 }

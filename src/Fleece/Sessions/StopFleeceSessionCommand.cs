@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Hosting;
-using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Hosting;
 
 namespace Fleece;
 
@@ -33,7 +32,7 @@ public sealed class StopFleeceSessionCommand : SilentCommand
         {
             ForItem(reference.Name, () =>
             {
-                Session session = Disks.FindSession(reference);
+                SessionInfo session = Wait(Owner.Sessions.FindSessionAsync(reference, StopToken));
                 if (!ShouldProcess(session.Id, "Stop"))
                 {
                     return;
@@ -44,23 +43,24 @@ public sealed class StopFleeceSessionCommand : SilentCommand
                     WarnOf(session);
                 }
 
-                Wait(new ValueTask(session.StopAsync(Success)));
-                Pass(() => new SessionInfo(session));
+                SessionReference same = new(session.Id, session.InstantId);
+                SessionInfo stopped = Wait(Owner.Sessions.StopSessionAsync(same, Success, StopToken));
+                Pass(() => stopped);
             });
         }
     }
 
     // Success is the user's word; these say where the session knows otherwise.
-    private void WarnOf(Session session)
+    private void WarnOf(SessionInfo session)
     {
         if (session.State == Block.CopyBeforeWrite.SessionState.Broken && session.Bitmap is { } bitmap)
         {
             WriteWarning(
-                $"The session '{session.Id}' is broken, so the bitmap '{bitmap.Name}' keeps what it had, and what was recorded since is " +
+                $"The session '{session.Id}' is broken, so the bitmap '{bitmap}' keeps what it had, and what was recorded since is " +
                 "added.");
         }
 
-        foreach (SessionConsumer consumer in session.Consumers.Where(consumer => consumer.RemainingBytes != 0))
+        foreach (ConsumerInfo consumer in session.Consumers.Where(consumer => consumer.RemainingBytes != 0))
         {
             WriteWarning(
                 $"The session '{session.Id}' is stopped with -Success, and its consumer '{consumer}' has not confirmed " +

@@ -90,6 +90,39 @@ public sealed class AddressTests : IDisposable
     }
 
     [Fact]
+    public void A_link_that_leads_nowhere_is_refused_and_untouched()
+    {
+        File.CreateSymbolicLink(SocketPath, _folder.File("nothing"));
+
+        AssertInUse();
+
+        Assert.Equal(_folder.File("nothing"), new FileInfo(SocketPath).LinkTarget);
+    }
+
+    [Fact]
+    public void A_folder_that_is_missing_is_named_and_not_made()
+    {
+        BlockException error = Assert.Throws<BlockException>(() => Listen(_folder.File("missing/s")));
+
+        Assert.Equal(NbdErrors.UriInvalid, error.Kind);
+        Assert.Contains($"'{_folder.File("missing")}'", error.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
+    }
+
+    [Fact]
+    public async Task A_listener_whose_queue_is_full_is_refused_without_waiting()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "the length of a queue is Linux's here");
+        using Socket busy = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        busy.Bind(new UnixDomainSocketEndPoint(SocketPath));
+        busy.Listen(0);
+        using Socket waiting = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        waiting.Connect(new UnixDomainSocketEndPoint(SocketPath));
+
+        await OwnThread.Run(AssertInUse).WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
     public async Task A_live_listener_is_refused_and_untouched()
     {
         await using NbdServer first = Listen();

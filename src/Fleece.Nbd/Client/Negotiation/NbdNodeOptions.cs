@@ -28,6 +28,10 @@ internal sealed record NbdNodeOptions
     /// <summary>True asks for the names of all contexts as well, which a description shows and no request needs.</summary>
     internal bool ListsContexts { get; init; }
 
+    /// <summary>True where the server tells the kinds of its errors (<see cref="KindTexts"/>): they come out here as they were there.
+    /// </summary>
+    internal bool ReadsKinds { get; init; }
+
     /// <summary>How long a cancelled request may stay unanswered before its connection is given up.</summary>
     internal TimeSpan CancelGrace { get; init; } = TimeSpan.FromSeconds(2);
 

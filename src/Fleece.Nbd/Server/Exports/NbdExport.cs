@@ -47,6 +47,10 @@ internal sealed record NbdExport
     /// for their own query alone. A client that was told is not let into another export that has the name then.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Identity { get; init; } = [];
 
+    /// <summary>True to put the engine's kind of error before the text of each (<see cref="KindTexts"/>), for clients that are Fleece's and
+    /// read it back.</summary>
+    public bool TellsKinds { get; init; }
+
     /// <summary>Cancelled when the export goes away; its connections then end after the requests in flight.</summary>
     public CancellationToken Ended { get; init; }
 

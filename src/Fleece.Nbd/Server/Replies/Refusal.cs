@@ -5,7 +5,10 @@ using Fleece.Nbd.Wire;
 namespace Fleece.Nbd.Server.Replies;
 
 /// <summary>Why a request fails; the default, with <see cref="NbdError.None"/>, says that it succeeds.</summary>
-internal readonly record struct Refusal(NbdError Error, string Message)
+/// <param name="Error">The number that the client gets.</param>
+/// <param name="Message">The text.</param>
+/// <param name="Kind">The engine's kind of error; null where the request itself is refused.</param>
+internal readonly record struct Refusal(NbdError Error, string Message, string? Kind = null)
 {
     /// <summary>The refusal that answers a request which failed while it was served.</summary>
     public static Refusal From(Exception failure, in RequestHeader request)
@@ -19,6 +22,6 @@ internal readonly record struct Refusal(NbdError Error, string Message)
 
         // The protocol keeps this number for a zeroing that had to be fast.
         bool mayBeUnsupported = (request.Flags & CommandFlags.FastZero) != 0;
-        return new Refusal(error == NbdError.NotSupported && !mayBeUnsupported ? NbdError.Invalid : error, e.Message);
+        return new Refusal(error == NbdError.NotSupported && !mayBeUnsupported ? NbdError.Invalid : error, e.Message, e.Kind);
     }
 }

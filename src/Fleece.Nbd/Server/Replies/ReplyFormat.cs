@@ -7,7 +7,7 @@ using Fleece.Nbd.Wire;
 namespace Fleece.Nbd.Server.Replies;
 
 /// <summary>Writes replies in the form that was negotiated: simple, structured, or structured with extended headers.</summary>
-internal sealed class ReplyFormat(bool isStructured, bool isExtended)
+internal sealed class ReplyFormat(bool isStructured, bool isExtended, bool tellsKinds = false)
 {
     /// <summary>Longest text of an error; the rest is cut. Source: NBD protocol, "NBD_REPLY_TYPE_ERROR".</summary>
     private const int MaximumMessageBytes = 1024;
@@ -75,7 +75,11 @@ internal sealed class ReplyFormat(bool isStructured, bool isExtended)
     /// <summary>The reply of a request without data: its success or its failure.</summary>
     public int WriteShort(Span<byte> bytes, in RequestHeader request, Refusal refusal) => refusal.Error == NbdError.None
         ? WriteSuccess(bytes, request)
-        : WriteError(bytes, request, refusal.Error, refusal.Message);
+        : WriteError(
+            bytes,
+            request,
+            refusal.Error,
+            tellsKinds && refusal.Kind is { } kind ? KindTexts.Join(kind, refusal.Message) : refusal.Message);
 
     // A read never gets a simple reply where structured ones were negotiated.
     private int WriteSuccess(Span<byte> bytes, in RequestHeader request)

@@ -32,7 +32,7 @@ internal sealed class Transmission : IDisposable
     {
         _ended = ended.Token;
         _isExtended = negotiated.IsExtended;
-        ReplyFormat format = new(negotiated.IsStructured, negotiated.IsExtended);
+        ReplyFormat format = new(negotiated.IsStructured, negotiated.IsExtended, negotiated.Export.TellsKinds);
         _replies = new ReplyWriter(negotiated.Stream, format, budget, _inFlight, ended, name);
         _reader = new RequestReader(negotiated.Stream, budget, _inFlight) { BeforeReceive = _replies.Flush };
         _rules = new RequestRules(

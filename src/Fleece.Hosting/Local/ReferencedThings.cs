@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: MIT
-using System.Management.Automation;
-using Fleece.Hosting;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
 using Fleece.Nbd;
 
-namespace Fleece;
+namespace Fleece.Hosting.Local;
 
 /// <summary>Finds the live thing that a reference means. A record of an earlier one is told from a name that nothing has.</summary>
 internal static class ReferencedThings
 {
-    /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/> or <see cref="CmdletErrors.RecordStale"/>.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/> or <see cref="DiskErrors.RecordStale"/>.</exception>
     public static Disk Find(this MountedDisks disks, DiskReference reference)
     {
         CheckIsName(reference.Name, DiskErrors.DiskUnknown, RecordKind.Disk);
@@ -24,36 +22,27 @@ internal static class ReferencedThings
             $"; the disk was dismounted, and mounted again, since. Get the record anew with Get-Fleece{reference.Kind}, or give the name.");
     }
 
-    /// <summary>The disk of that name, or those that fit a pattern.</summary>
-    /// <exception cref="BlockException">As <see cref="Find(MountedDisks, DiskReference)"/>; <see cref="BlockErrors.InvalidArgument"/>: it
-    /// is no pattern.</exception>
-    public static IReadOnlyList<Disk> FindFitting(this MountedDisks disks, DiskReference reference)
-    {
-        if (!WildcardPattern.ContainsWildcardCharacters(reference.Name))
-        {
-            return [disks.Find(reference)];
-        }
-
-        WildcardPattern pattern = NamePattern.Parse(reference.Name);
-        return [.. disks.All.Where(disk => pattern.IsMatch(disk.Name))];
-    }
-
     /// <param name="disks">The disks of the process.</param>
     /// <param name="reference">The session; null for the only one there is.</param>
     /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/>, <see cref="DiskErrors.SessionAmbiguous"/> or
-    /// <see cref="CmdletErrors.RecordStale"/>.</exception>
+    /// <see cref="DiskErrors.RecordStale"/>.</exception>
     public static Session FindSession(this MountedDisks disks, SessionReference? reference)
     {
-        CheckIsName(reference?.Name, DiskErrors.SessionUnknown, RecordKind.Session);
-        Session session = disks.FindSession(reference?.Name);
-        reference?.Check(session);
+        if (reference is null or { Name: "" })
+        {
+            return disks.FindSession(null);
+        }
+
+        CheckIsName(reference.Name, DiskErrors.SessionUnknown, RecordKind.Session);
+        Session session = disks.FindSession(reference.Name);
+        reference.Check(session.InstantId);
         return session;
     }
 
-    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/>: the session of that name is another one.</exception>
-    public static void Check(this SessionReference reference, Session session)
+    /// <exception cref="BlockException"><see cref="DiskErrors.RecordStale"/>: the session of that name is another one.</exception>
+    public static void Check(this SessionReference reference, Guid found)
     {
-        if (reference.InstantId is { } instantId && instantId != session.InstantId)
+        if (reference.InstantId is { } instantId && instantId != found)
         {
             throw Stale(
                 $"The record of the session '{reference.Name}' is of one that has ended; the session of that name is a newer one, of " +
@@ -61,7 +50,7 @@ internal static class ReferencedThings
         }
     }
 
-    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/>: it is a record of another disk, of an earlier mount or of
+    /// <exception cref="BlockException"><see cref="DiskErrors.RecordStale"/>: it is a record of another disk, of an earlier mount or of
     /// an earlier bitmap; <see cref="DiskErrors.BitmapUnknown"/>: nothing has a record's name any more.</exception>
     public static string NameOn(this BitmapReference reference, Disk disk)
     {
@@ -78,7 +67,7 @@ internal static class ReferencedThings
             "is a newer one. Get the record anew with Get-FleeceBitmap, or give the name.");
     }
 
-    /// <exception cref="BlockException"><see cref="NbdErrors.ExportUnknown"/> or <see cref="CmdletErrors.RecordStale"/>.</exception>
+    /// <exception cref="BlockException"><see cref="NbdErrors.ExportUnknown"/> or <see cref="DiskErrors.RecordStale"/>.</exception>
     public static DiskExport Find(this PublishedExports exports, ExportReference reference)
     {
         DiskExport[] named = [.. exports.All.Where(export => export.Name == reference.Name && export.Disk.Name == reference.Disk)];
@@ -94,7 +83,7 @@ internal static class ReferencedThings
     /// <summary>Refuses what lies at a record's path in place of the record's backup.</summary>
     /// <param name="reference">The backup.</param>
     /// <param name="found">What lies there; null for a repository.</param>
-    /// <exception cref="BlockException"><see cref="CmdletErrors.RecordStale"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.RecordStale"/></exception>
     public static void Check(this BackupReference reference, BackupPoint? found)
     {
         if (reference.Id is { } id && id != found?.Id)
@@ -112,7 +101,7 @@ internal static class ReferencedThings
     // Disks and sessions have no names with wildcards, so nothing is lost.
     private static void CheckIsName(string? name, string unknown, RecordKind kind)
     {
-        if (WildcardPattern.ContainsWildcardCharacters(name ?? string.Empty))
+        if (name.AsSpan().ContainsAny('*', '?', '['))
         {
             throw new BlockException(
                 unknown,
@@ -120,5 +109,5 @@ internal static class ReferencedThings
         }
     }
 
-    private static BlockException Stale(string message, string? path = null) => new(CmdletErrors.RecordStale, message, path);
+    private static BlockException Stale(string message, string? path = null) => new(DiskErrors.RecordStale, message, path);
 }

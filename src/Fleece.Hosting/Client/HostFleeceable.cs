@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+
+namespace Fleece.Hosting.Client;
+
+/// <summary>A disk of a host as a job fleeces it.</summary>
+internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, FleeceableDisk disk) : IFleeceable
+{
+    private readonly DiskReference _reference = new(disk.Name, disk.MountId);
+
+    /// <inheritdoc/>
+    public string Name => disk.Name;
+
+    /// <inheritdoc/>
+    public bool IsShared => disk.IsShared;
+
+    /// <inheritdoc/>
+    public bool IsReadOnly => disk.IsReadOnly;
+
+    /// <inheritdoc/>
+    public bool HasPersistentBitmaps => disk.HasPersistentBitmaps;
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<BitmapDescription>> ListBitmapsAsync(CancellationToken cancellationToken) =>
+        jobs.ListJobBitmapsAsync(_reference, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<BitmapDescription> CreateBitmapAsync(string name, CancellationToken cancellationToken) =>
+        jobs.CreateJobBitmapAsync(_reference, name, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<BitmapDescription> RestartBitmapAsync(string exactName, CancellationToken cancellationToken) =>
+        jobs.RestartJobBitmapAsync(_reference, exactName, cancellationToken);
+
+    /// <inheritdoc/>
+    /// <remarks>The session ends without success when this process dies: it belongs to the lease.</remarks>
+    public async ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken)
+    {
+        IDisposable hold = client.Hold();
+        try
+        {
+            SessionInfo info = await jobs.BeginJobSessionAsync(RequestOf(options), cancellationToken).ConfigureAwait(false);
+            SessionReference session = new(info.Id, info.InstantId);
+            try
+            {
+                HostSnapshot snapshot = await HostSnapshot
+                    .OpenAsync(client, session, discards: true, cancellationToken).ConfigureAwait(false);
+                return new HostSession(jobs, _reference, session, options.Bitmap, snapshot, hold);
+            }
+            catch
+            {
+                await jobs.EndJobSessionAsync(session, isSuccess: false, CancellationToken.None).ConfigureAwait(false);
+                throw;
+            }
+        }
+        catch
+        {
+            hold.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask FlushAsync(CancellationToken cancellationToken) => jobs.FlushDiskAsync(_reference, cancellationToken);
+
+    private SessionRequest RequestOf(SessionOptions options) => new()
+    {
+        Disks = [_reference],
+        Name = options.Name,
+        Ranges = options.Ranges,
+        Bitmap = options.Bitmap is { } bitmap ? new BitmapReference(bitmap) : null,
+        NextBitmap = options.NextBitmap,
+        Consumers = options.Consumers,
+        TempPath = options.TempPath,
+        Tls = options.Tls is null ? null : throw CertificatePaths.NeedsPath("-TlsCertificate", "certificates"),
+        GranuleSizeBytes = options.GranuleSizeBytes,
+        OnCopyError = options.OnCopyError,
+        CopyTimeout = options.Limits.Timeout,
+        TempLimitBytes = options.Limits.TempBytes,
+    };
+}

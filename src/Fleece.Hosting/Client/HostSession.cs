@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
+
+namespace Fleece.Hosting.Client;
+
+/// <summary>A session of a host's disk that a job of this process has begun and ends.</summary>
+/// <remarks>Ownership. It owns the snapshot's connections, and its hold on the lease.</remarks>
+internal sealed class HostSession(
+    RemoteJobs jobs, DiskReference disk, SessionReference session, string? bitmap, HostSnapshot snapshot, IDisposable hold)
+    : IFleeceSession
+{
+    private readonly Lock _lock = new();
+    private Task<bool>? _ending;
+
+    /// <inheritdoc/>
+    public string Id => snapshot.Id;
+
+    /// <inheritdoc/>
+    public string Address => snapshot.Address;
+
+    /// <inheritdoc/>
+    public string? Consumer => snapshot.Consumer;
+
+    /// <inheritdoc/>
+    public long SizeBytes => snapshot.SizeBytes;
+
+    /// <inheritdoc/>
+    public DateTimeOffset? Instant => snapshot.Instant;
+
+    /// <inheritdoc/>
+    public SnapshotIdentity? Identity => snapshot.Identity;
+
+    /// <inheritdoc/>
+    public int GranuleSizeBytes => snapshot.GranuleSizeBytes;
+
+    /// <inheritdoc/>
+    public int ReadsAtOnce => snapshot.ReadsAtOnce;
+
+    /// <inheritdoc/>
+    public BlockDevice Snapshot => snapshot.Snapshot;
+
+    /// <inheritdoc/>
+    public string? TakeWarning() => snapshot.TakeWarning();
+
+    /// <inheritdoc/>
+    public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
+        snapshot.FindReadableAsync(offsetBytes, endBytes, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<bool> EndAsync(bool isSuccess)
+    {
+        lock (_lock)
+        {
+            return new ValueTask<bool>(_ending ??= EndOnceAsync(isSuccess));
+        }
+    }
+
+    private async Task<bool> EndOnceAsync(bool isSuccess)
+    {
+        try
+        {
+            return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (e.Kind == HostErrors.CallInterrupted)
+        {
+            return await EndAfterInterruptionAsync(isSuccess).ConfigureAwait(false);
+        }
+        finally
+        {
+            await snapshot.DisposeAsync().ConfigureAwait(false);
+            hold.Dispose();
+        }
+    }
+
+    // A session that still runs has not been ended. One that is gone has left its trace in the bitmap.
+    private async ValueTask<bool> EndAfterInterruptionAsync(bool isSuccess)
+    {
+        try
+        {
+            return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (e.Kind == DiskErrors.SessionUnknown)
+        {
+            if (bitmap is null)
+            {
+                return true;
+            }
+
+            IReadOnlyList<BitmapDescription> all = await jobs.ListJobBitmapsAsync(disk, CancellationToken.None).ConfigureAwait(false);
+            return all.Any(other => other.ExactName == bitmap && other.BaselineId == session.InstantId);
+        }
+    }
+}

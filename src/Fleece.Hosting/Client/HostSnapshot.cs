@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Reading;
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+using Fleece.Nbd;
+
+namespace Fleece.Hosting.Client;
+
+/// <summary>The snapshot of a host's session, read over a private socket, and known as it is in the host's process.</summary>
+/// <remarks>Threading. All members are safe from any thread. Ownership. It owns its connections; the session goes on.</remarks>
+internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
+{
+    // A warning of temp comes in time for the reader to consume; each question is one short call.
+    private static readonly TimeSpan WarningInterval = TimeSpan.FromSeconds(1);
+
+    private readonly HostClient _client;
+    private readonly SnapshotChannel _channel;
+    private readonly RemoteSnapshot _remote;
+    private readonly IDisposable _hold;
+    private readonly CancellationTokenSource _closing = new();
+    private readonly Task _watching;
+    private string? _untoldWarning;
+
+    private HostSnapshot(HostClient client, SnapshotChannel channel, RemoteSnapshot remote, bool hasTempLimit)
+    {
+        _client = client;
+        _channel = channel;
+        _remote = remote;
+        _hold = client.Hold();
+        string name = channel.Consumer is null ? channel.Id : $"{channel.Id}/{channel.Consumer}";
+        Snapshot = new BlockDevice(new HostNode(remote.Snapshot, ExplainAsync), name, BlockErrors.Stopped);
+        _watching = hasTempLimit ? WatchTempAsync() : Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public string Id => _channel.Id;
+
+    /// <inheritdoc/>
+    public string Address => _channel.Address;
+
+    /// <inheritdoc/>
+    public string? Consumer => _channel.Consumer;
+
+    /// <inheritdoc/>
+    public long SizeBytes => _remote.SizeBytes;
+
+    /// <inheritdoc/>
+    public DateTimeOffset? Instant => _remote.Instant;
+
+    /// <inheritdoc/>
+    public SnapshotIdentity? Identity => _remote.Identity;
+
+    /// <inheritdoc/>
+    /// <remarks>At least what an export discards at a time.</remarks>
+    public int GranuleSizeBytes => Math.Max(_channel.GranuleSizeBytes, _remote.GranuleSizeBytes);
+
+    /// <inheritdoc/>
+    public int ReadsAtOnce => HostChannel.ReadsAtOnce;
+
+    /// <inheritdoc/>
+    public BlockDevice Snapshot { get; }
+
+    /// <summary>The session, by its instant.</summary>
+    private SessionReference Session => new(Id, Identity?.Id);
+
+    /// <summary>Opens the snapshot of a session, or of one of its consumers.</summary>
+    /// <exception cref="BlockException">The host's error, or as <see cref="RemoteSnapshot.ConnectAsync"/>.</exception>
+    public static async ValueTask<HostSnapshot> OpenAsync(
+        HostClient client, SessionReference? session, bool discards, CancellationToken cancellationToken)
+    {
+        SnapshotChannel channel = await client.AskAsync<SnapshotChannel>(
+            nameof(IHostControl.OpenSnapshotChannelAsync), new { session, discards }, cancellationToken).ConfigureAwait(false);
+        RemoteSnapshot remote = await RemoteSnapshot
+            .ConnectAsync(NbdUri.Parse(channel.Uri), HostChannel.Options, discards, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            SessionInfo info = await new RemoteSessions(client)
+                .FindSessionAsync(new SessionReference(channel.Id, remote.Identity?.Id), cancellationToken).ConfigureAwait(false);
+            return new HostSnapshot(client, channel, remote, info.TempLimitBytes is not null);
+        }
+        catch
+        {
+            await remote.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null) ?? _remote.TakeWarning();
+
+    /// <inheritdoc/>
+    public async ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _remote.FindReadableAsync(offsetBytes, endBytes, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException loss) when (HostNode.IsLoss(loss))
+        {
+            throw await ExplainAsync(loss).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Closes the connections. Idempotent.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _closing.CancelAsync().ConfigureAwait(false);
+        await _watching.ConfigureAwait(false);
+        await Snapshot.DisposeAsync().ConfigureAwait(false);
+        _hold.Dispose();
+    }
+
+    // A host ends the connections to a snapshot when the session ends.
+    private async ValueTask<BlockException> ExplainAsync(BlockException loss)
+    {
+        try
+        {
+            await new RemoteSessions(_client).FindSessionAsync(Session, CancellationToken.None).ConfigureAwait(false);
+            return HostChannel.Lost(Id, _client.SocketPath, loss);
+        }
+        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown)
+        {
+            return new BlockException(
+                BlockErrors.Stopped, $"The session '{Id}' has ended, and its snapshot can't be read any more.", operation: "read", cause: loss);
+        }
+        catch (BlockException e)
+        {
+            return HostChannel.Lost(Id, _client.SocketPath, e);
+        }
+    }
+
+    // Never fails: it is only about a warning.
+    private async Task WatchTempAsync()
+    {
+        bool wasNear = false;
+        try
+        {
+            while (true)
+            {
+                SessionInfo info = await new RemoteSessions(_client).FindSessionAsync(Session, _closing.Token).ConfigureAwait(false);
+                if (info.TempWarning is { } warning && !wasNear)
+                {
+                    Volatile.Write(ref _untoldWarning, warning);
+                }
+
+                wasNear = info.TempWarning is not null;
+                await Task.Delay(WarningInterval, _closing.Token).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is BlockException or OperationCanceledException)
+        {
+            // The session has ended, or the reader is done.
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+
+namespace Fleece.Hosting.Client;
+
+/// <summary>The sessions of a host's disks.</summary>
+internal sealed class RemoteSessions(HostClient client) : ISessionControl
+{
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken)
+    {
+        CertificatePaths.Check(request.Tls);
+        return await client.ChangeAsync<IReadOnlyList<SessionInfo>>(
+            nameof(StartSessionsAsync), new { request }, cancellationToken, () => FindStartedAsync(request)).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken) =>
+        client.AskAsync<IReadOnlyList<SessionInfo>>(nameof(ListSessionsAsync), new { }, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken) =>
+        client.AskAsync<SessionInfo>(nameof(FindSessionAsync), new { session }, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> StopSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken) =>
+        client.ChangeAsync<SessionInfo>(nameof(StopSessionAsync), new { session, isSuccess }, cancellationToken, async () =>
+        {
+            try
+            {
+                await FindSessionAsync(session, CancellationToken.None).ConfigureAwait(false);
+                return $"It was not done: the session '{session}' is running.";
+            }
+            catch (BlockException e) when (e.Kind == DiskErrors.SessionUnknown)
+            {
+                return $"The session '{session}' has ended. Get-FleeceBitmap shows from which instant its bitmap counts.";
+            }
+        });
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SnapshotRun>> ListRunsAsync(
+        SessionReference? session, long offsetBytes, CancellationToken cancellationToken) =>
+        client.AskAsync<IReadOnlyList<SnapshotRun>>(nameof(ListRunsAsync), new { session, offsetBytes }, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<BlockRange> FindUnstoredAsync(
+        SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
+        client.AskAsync<BlockRange>(nameof(FindUnstoredAsync), new { session, range }, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
+        client.ChangeAsync<SessionInfo>(
+            nameof(DiscardAsync),
+            new { session, range },
+            cancellationToken,
+            () => new("It may have been done or not. Discarding the range again is no harm."));
+
+    private async ValueTask<string> FindStartedAsync(SessionRequest request)
+    {
+        IReadOnlyList<SessionInfo> running = await ListSessionsAsync(CancellationToken.None).ConfigureAwait(false);
+        string[] started =
+        [
+            .. running.Where(session => request.Disks.Any(disk =>
+                (disk.MountId is { } mountId ? mountId == session.MountId : Is(disk.Name, session.Disk)) &&
+                Is(request.Name ?? session.Disk, session.Name))).Select(session => $"'{session.Id}'"),
+        ];
+        return started.Length == 0
+            ? "It was not done: no such session is running."
+            : $"It was done: {string.Join(", ", started)} is running.";
+    }
+
+    private static bool Is(string name, string other) => string.Equals(name, other, StringComparison.OrdinalIgnoreCase);
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Hosting.Rpc;
+
+namespace Fleece.Hosting.Control;
+
+/// <summary>What a host and its clients have agreed on before they talk.</summary>
+internal static class HostProtocol
+{
+    /// <summary>The version of the protocol that this module speaks.</summary>
+    public const int Version = 1;
+
+    /// <summary>The oldest version that it speaks as well: the one before, so that a host goes on while the module is updated.</summary>
+    public const int OldestVersion = Version == 1 ? 1 : Version - 1;
+
+    /// <summary>Where the host of a machine listens.</summary>
+    public const string DefaultSocketPath = "/run/fleece/host.sock";
+
+    /// <summary>The unit that <c>Install-FleeceHost</c> writes.</summary>
+    public const string UnitPath = "/etc/systemd/system/fleece.service";
+
+    /// <summary>The user that an installed host runs as.</summary>
+    public const string User = "fleece";
+
+    /// <summary>How long the lease of a client that has gone is kept for it.</summary>
+    public static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(60);
+
+    /// <summary>What either side takes from the other: lists of many disks and of many ranges fit.</summary>
+    public static readonly RpcLimits Limits = new(MaximumMessageBytes: 16 * 1024 * 1024, MaximumCalls: 64);
+
+    /// <summary>The version that both sides speak; null where there is none.</summary>
+    /// <param name="newest">The other side's newest version.</param>
+    /// <param name="oldest">Its oldest version.</param>
+    public static int? Agree(int newest, int oldest) =>
+        Math.Min(Version, newest) is var version && version >= Math.Max(OldestVersion, oldest) ? version : null;
+
+    /// <summary>The refusal of sides that speak no common version; it says which side to bring up to date.</summary>
+    /// <param name="socketPath">The control socket.</param>
+    /// <param name="host">The host's module version and the newest version of the protocol that it speaks.</param>
+    /// <param name="client">The client's.</param>
+    public static BlockException Mismatch(string socketPath, (string Module, int Version) host, (string Module, int Version) client) => new(
+        HostErrors.VersionMismatch,
+        $"The Fleece host at '{socketPath}' is of version {host.Module} (protocol {host.Version}), and this PowerShell has version " +
+        $"{client.Module} (protocol {client.Version}), which don't work together. " +
+        (host.Version < client.Version
+            ? "Restart the host, so that it uses the newer module (systemctl restart fleece)."
+            : "Start a new PowerShell, and if that has the old version too, update the module there."),
+        socketPath,
+        operation: "connect");
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>A client's requests about exports.</summary>
+internal sealed class ClientExports(ConnectedClient client, ServedDisks disks) : IExportControl
+{
+    /// <inheritdoc/>
+    public ValueTask<ExportInfo> PublishAsync(DiskReference disk, ListenRequest request, CancellationToken cancellationToken) =>
+        client.ChangeAsync(
+            $"publish {disk} at {request.ListenUri}", (_, token) => disks.PublishAsync(disk, request, token), cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<ExportInfo>> ListExportsAsync(CancellationToken cancellationToken) =>
+        client.AskAsync(disks.Owner.Exports.ListExportsAsync, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<ExportInfo> UnpublishAsync(ExportReference export, bool isForced, CancellationToken cancellationToken) =>
+        client.ChangeAsync(
+            $"unpublish {export} of {export.Disk}{(isForced ? " by force" : string.Empty)}",
+            (_, token) => disks.UnpublishAsync(export, isForced, token),
+            cancellationToken);
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>A client's requests about sessions.</summary>
+internal sealed class ClientSessions(ConnectedClient client, ISessionControl sessions, PathRules rules) : ISessionControl
+{
+    /// <inheritdoc/>
+    /// <remarks>The sessions are handed over: they go on when the client has gone.</remarks>
+    public ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken) =>
+        client.ChangeAsync(
+            $"start session {request.Name ?? "named as its disk"} on {string.Join(", ", request.Disks)}",
+            (_, token) =>
+            {
+                rules.Check(request);
+                return sessions.StartSessionsAsync(request, token);
+            },
+            cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken) =>
+        client.AskAsync(sessions.ListSessionsAsync, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken) =>
+        client.AskAsync(token => sessions.FindSessionAsync(session, token), cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> StopSessionAsync(
+        SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
+            $"stop session {session} {(isSuccess ? "with" : "without")} success",
+            (_, token) => sessions.StopSessionAsync(session, isSuccess, token),
+            cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SnapshotRun>> ListRunsAsync(
+        SessionReference? session, long offsetBytes, CancellationToken cancellationToken) =>
+        client.AskAsync(token => sessions.ListRunsAsync(session, offsetBytes, token), cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<BlockRange> FindUnstoredAsync(
+        SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
+        client.AskAsync(token => sessions.FindUnstoredAsync(session, range, token), cancellationToken);
+
+    /// <inheritdoc/>
+    /// <remarks>A reader discards often, so only refusals would be worth a line, and the reader has them.</remarks>
+    public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
+        client.AskAsync(token => sessions.DiscardAsync(session, range, token), cancellationToken);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Hosting.Systemd;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>How a host is started.</summary>
+internal sealed record HostOptions
+{
+    /// <summary>Full path of the state directory, which is made where it is missing.</summary>
+    public required string StatePath { get; init; }
+
+    /// <summary>Full path of the control socket.</summary>
+    public required string SocketPath { get; init; }
+
+    /// <summary>The group whose members may use the host, by name or number; null for root and the host's own user alone.</summary>
+    public string? SocketGroup { get; init; }
+
+    /// <summary>The folders in which clients may have files opened and made; none for all.</summary>
+    public IReadOnlyList<string> AllowedFolders { get; init; } = [];
+
+    /// <summary>Where the log goes.</summary>
+    public required TextWriter Log { get; init; }
+
+    /// <summary>Tells the service manager.</summary>
+    public ServiceNotifier Notifier { get; init; } = new(null);
+
+    /// <summary>What the service manager has kept of the process before; null for nothing. The host owns it.</summary>
+    public InheritedDescriptors? Inherited { get; init; }
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+}

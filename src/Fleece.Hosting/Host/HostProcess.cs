@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Disks.Exports;
+using Fleece.Hosting.Control;
+using Fleece.Hosting.Local;
+using Fleece.Hosting.Records;
+using Fleece.Hosting.Rpc;
+using Fleece.Hosting.State;
+using Fleece.Hosting.Systemd;
+using Fleece.Nbd.Server.Listening;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>The host that this process is, from <see cref="Start"/> to <see cref="StopAsync"/>.</summary>
+/// <remarks>
+/// <para>Clients can connect as soon as it has started; the disks of its state come up meanwhile, and <see cref="Ready"/> says when each one
+/// has had its turn.</para>
+/// <para>Threading. All members are safe from any thread.</para>
+/// </remarks>
+internal sealed class HostProcess : IAsyncDisposable
+{
+    // How long requests, and attempts to mount, may take to give up when the host ends. Storage that does not answer keeps some from it.
+    private static readonly TimeSpan GivingUpTime = TimeSpan.FromSeconds(5);
+
+    private readonly Lock _lock = new();
+    private readonly ServiceNotifier _notifier;
+    private readonly AuditLog _audit;
+    private readonly HostState _state;
+    private readonly HostParts _parts;
+    private readonly HostServer _server;
+    private Task? _stopping;
+
+    private HostProcess(HostOptions options, AuditLog audit, HostState state, ControlSocket socket, PrivateSockets privateSockets, uint? groupId)
+    {
+        _notifier = options.Notifier;
+        _audit = audit;
+        _state = state;
+        IListenSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, audit);
+        MountedDisks mounted = new(kept);
+        string folder = Path.GetDirectoryName(options.SocketPath)!;
+        PathRules rules = PathRules.For(options.AllowedFolders, folder);
+        _parts = new HostParts
+        {
+            Disks = new ServedDisks(new LocalOwner(mounted), state, rules, audit, options.Time),
+            Leases = new Leases(options.Time, audit),
+            Requests = new RunningRequests(),
+            Rules = rules,
+            Access = new HostAccess(SystemUsers.Current, groupId, options.SocketGroup),
+            Audit = audit,
+            SocketPath = options.SocketPath,
+            StatePath = state.Path,
+            PrivateSockets = privateSockets,
+        };
+        _server = new HostServer(socket, _parts, RpcLibrary.Load(), WireJson.Options, options.Time);
+        _parts.CountClients = () => _server.ClientCount;
+        Ready = ServeAsync(options.Inherited);
+    }
+
+    /// <summary>This process as the owner of the host's disks.</summary>
+    public LocalOwner Owner => _parts.Disks.Owner;
+
+    /// <summary>Completes when each disk of the state is served or has failed once; never fails.</summary>
+    public Task Ready { get; }
+
+    /// <summary>Starts a host.</summary>
+    /// <exception cref="BlockException"><see cref="HostErrors.AlreadyRunning"/>, <see cref="HostErrors.StateInvalid"/>,
+    /// <see cref="BlockErrors.InvalidArgument"/>, or why the state directory or the socket can't be used. Nothing is served then.</exception>
+    public static HostProcess Start(HostOptions options)
+    {
+        SocketAccess access = SocketAccess.Of(
+            ControlSocket.UriOf(options.SocketPath), mode: null, options.SocketGroup, allowInsecure: false)!;
+        AuditLog audit = new(options.Log);
+        HostState? state = null;
+        ControlSocket? socket = null;
+        try
+        {
+            state = HostState.Open(options.StatePath);
+            socket = ControlSocket.Open(options.SocketPath, access);
+            PrivateSockets privateSockets = PrivateSockets.Prepare(options.SocketPath, access.GroupId);
+            return new HostProcess(options, audit, state, socket, privateSockets, access.GroupId);
+        }
+        catch
+        {
+            socket?.Dispose();
+            state?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The host as it is now.</summary>
+    public HostInfo Describe() => _parts.Describe();
+
+    /// <summary>Ends the host: no more requests, sessions of jobs end without success, guests' writes are flushed, exports and disks are
+    /// closed. Idempotent; all callers wait for the same end. Failures are in the log.</summary>
+    public Task StopAsync()
+    {
+        lock (_lock)
+        {
+            return _stopping ??= RunStopAsync();
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => new(StopAsync());
+
+    private async Task ServeAsync(InheritedDescriptors? inherited)
+    {
+        _audit.Say(string.Create(
+            CultureInfo.InvariantCulture,
+            $"version {HostParts.ModuleVersion} listens at {_parts.SocketPath}; {_state.Disks.Count} disks to serve from {_state.Path}"));
+        await _parts.Disks.ServeStored().ConfigureAwait(false);
+
+        // Listeners that no disk of the state has any more would keep their clients waiting for ever.
+        foreach (string name in inherited?.Unclaimed ?? [])
+        {
+            Tell(() => _notifier.Remove(name));
+        }
+
+        inherited?.Dispose();
+        string status = Status();
+        Tell(() => _notifier.Ready(status));
+        _audit.Say($"ready, {status}");
+    }
+
+    private string Status()
+    {
+        int problems = _parts.Disks.Problems.Count;
+        int count = Owner.Mounted.All.Count;
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"serves {count} {(count == 1 ? "disk" : "disks")}{(problems == 0 ? string.Empty : $", and {problems} fail: see Get-FleeceHost")}");
+    }
+
+    private async Task RunStopAsync()
+    {
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        _audit.Say("ends");
+        Tell(() => _notifier.Stopping("closes its disks"));
+        await _server.StopAcceptingAsync().ConfigureAwait(false);
+        await _parts.Requests.EndAsync(GivingUpTime).ConfigureAwait(false);
+        await _parts.Disks.EndAsync(GivingUpTime).ConfigureAwait(false);
+
+        // A session whose storage does not answer must not keep other disks open; the disk waits for it below.
+        await Task.WhenAny(_parts.Leases.EndAllAsync().AsTask(), Task.Delay(GivingUpTime)).ConfigureAwait(false);
+        string[] mounted = [.. Owner.Mounted.All.Select(disk => disk.Name)];
+        await CloseDisksAsync().ConfigureAwait(false);
+        _parts.Disks.NoteClosed(mounted);
+        await _server.DisposeAsync().ConfigureAwait(false);
+        _parts.PrivateSockets.Remove();
+        _state.Dispose();
+        _audit.Say("has ended");
+        await _audit.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private async Task CloseDisksAsync()
+    {
+        try
+        {
+            await Owner.Mounted.EndAsync().ConfigureAwait(false);
+        }
+        catch (AggregateException e)
+        {
+            foreach (Exception failure in e.InnerExceptions)
+            {
+                _audit.Say($"could not close everything: {failure.Message}");
+            }
+        }
+    }
+
+    private void Tell(Action tell)
+    {
+        try
+        {
+            tell();
+        }
+        catch (BlockException e)
+        {
+            _audit.Say(e.Message);
+        }
+    }
+}

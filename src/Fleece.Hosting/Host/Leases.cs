@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using System.Security.Cryptography;
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Hosting.Control;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>The leases of the host's clients.</summary>
+/// <remarks>
+/// <para>A lease whose connections have all gone ends after <see cref="HostProtocol.LeaseTime"/>, by a clock that does not jump, unless a connection of
+/// the same user brings its token back. One that holds nothing ends at once.</para>
+/// <para>Threading. All members are safe from any thread.</para>
+/// </remarks>
+internal sealed class Leases(TimeProvider time, AuditLog audit)
+{
+    private const int TokenBytes = 16;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, Lease> _leases = new(StringComparer.Ordinal);
+    private readonly HashSet<Task> _ending = [];
+
+    /// <summary>The lease that a connection uses from now on.</summary>
+    /// <param name="peer">The client.</param>
+    /// <param name="token">The token that it brings; null for none.</param>
+    /// <param name="isResumed">True when the token's lease is taken up again.</param>
+    public Lease Take(Peer peer, string? token, out bool isResumed)
+    {
+        lock (_lock)
+        {
+            isResumed = token is not null && _leases.TryGetValue(token, out Lease? known) && known.Peer.UserId == peer.UserId;
+            Lease lease = isResumed ? _leases[token!] : new Lease(NewToken(), peer, time.GetUtcNow());
+            _leases[lease.Token] = lease;
+            lease.ConnectionCount++;
+            lease.Timer?.Dispose();
+            lease.Timer = null;
+            return lease;
+        }
+    }
+
+    /// <summary>A connection has ended.</summary>
+    public void Leave(Lease lease)
+    {
+        lock (_lock)
+        {
+            if (--lease.ConnectionCount != 0 || !_leases.ContainsKey(lease.Token))
+            {
+                return;
+            }
+
+            if (lease.IsEmpty)
+            {
+                _leases.Remove(lease.Token);
+                return;
+            }
+
+            lease.Timer = time.CreateTimer(_ => OnPatienceOver(lease), null, HostProtocol.LeaseTime, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    /// <summary>Does something to bitmaps; where a bitmap is busy, the error says whose job uses it.</summary>
+    /// <param name="change">Does it.</param>
+    /// <param name="disk">The disk's name.</param>
+    /// <param name="bitmaps">The bitmaps' names, as they are stored or shown.</param>
+    public async ValueTask<T> ExplainAsync<T>(Func<ValueTask<T>> change, string disk, params IReadOnlyList<string> bitmaps)
+    {
+        try
+        {
+            return await change().ConfigureAwait(false);
+        }
+        catch (BlockException busy) when (busy.Kind == DiskErrors.BitmapBusy)
+        {
+            if (FindUser(disk, bitmaps) is not (Lease lease, Session session))
+            {
+                throw;
+            }
+
+            throw new BlockException(
+                busy.Kind,
+                $"{busy.Message} It belongs to a job ({lease.Peer}) and began {session.StartedAt:u}; it ends with the job.",
+                busy.Path,
+                operation: busy.Operation,
+                cause: busy);
+        }
+    }
+
+    /// <summary>Ends all leases; those that are ending already are waited for.</summary>
+    public async ValueTask EndAllAsync()
+    {
+        Task[] ending;
+        lock (_lock)
+        {
+            foreach (Lease lease in _leases.Values)
+            {
+                Begin(lease, "the host ends");
+            }
+
+            _leases.Clear();
+            ending = [.. _ending];
+        }
+
+        await Task.WhenAll(ending).ConfigureAwait(false);
+    }
+
+    private (Lease Lease, Session Session)? FindUser(string disk, IReadOnlyList<string> bitmaps)
+    {
+        lock (_lock)
+        {
+            foreach (Lease lease in _leases.Values)
+            {
+                if (bitmaps.Select(bitmap => lease.FindUser(disk, bitmap)).FirstOrDefault(found => found is not null) is { } session)
+                {
+                    return (lease, session);
+                }
+            }
+
+            return null;
+        }
+    }
+
+    private static string NewToken() => Convert.ToHexString(RandomNumberGenerator.GetBytes(TokenBytes));
+
+    private void OnPatienceOver(Lease lease)
+    {
+        lock (_lock)
+        {
+            if (lease.ConnectionCount == 0 && _leases.Remove(lease.Token))
+            {
+                Begin(lease, string.Create(
+                    CultureInfo.InvariantCulture, $"its connection has been gone for {HostProtocol.LeaseTime.TotalSeconds:0} seconds"));
+            }
+        }
+    }
+
+    // Under the lock.
+    private void Begin(Lease lease, string reason)
+    {
+        lease.Timer?.Dispose();
+        Task ending = EndAsync(lease, reason);
+        _ending.Add(ending);
+        _ = ending.ContinueWith(Forget, TaskScheduler.Default);
+
+        void Forget(Task ended)
+        {
+            lock (_lock)
+            {
+                _ending.Remove(ended);
+            }
+        }
+    }
+
+    private async Task EndAsync(Lease lease, string reason)
+    {
+        // Not under the lock of the caller.
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        foreach ((Session session, BlockException? failure) in await lease.EndAsync().ConfigureAwait(false))
+        {
+            audit.Say(
+                $"ended without success: session {session.Id} of {lease.Peer}, because {reason}" +
+                $"{(failure is null ? string.Empty : $"; its end failed: {failure.Message}")}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Hosting.Control;
+using Fleece.Nbd;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>Checks the paths of requests before the host opens any of them.</summary>
+/// <param name="files">Where images, temp images and certificates may lie.</param>
+/// <param name="sockets">Where unix sockets may lie: there, and in the control socket's folder.</param>
+internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
+{
+    /// <summary>The rules of a host.</summary>
+    /// <param name="allowedFolders">The folders; none for all.</param>
+    /// <param name="socketFolder">The folder of the control socket.</param>
+    public static PathRules For(IReadOnlyList<string> allowedFolders, string socketFolder) => new(
+        new AllowedFolders(allowedFolders),
+        new AllowedFolders(allowedFolders.Count == 0 ? [] : [.. allowedFolders, socketFolder]));
+
+    /// <summary>Checks a mount.</summary>
+    /// <exception cref="BlockException"><see cref="HostErrors.PathRefused"/>, or <see cref="NbdErrors.UriInvalid"/>.</exception>
+    public void Check(MountRequest request)
+    {
+        CheckImage(request.Address);
+        Check(request.Tls);
+        foreach (ListenRequest listener in request.Listeners)
+        {
+            Check(listener);
+        }
+    }
+
+    /// <summary>Checks the files that an image has led to, its parents and data files, when it is open.</summary>
+    /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
+    public void Check(Disk disk)
+    {
+        foreach (string path in disk.OutsideFiles)
+        {
+            files.Check(path);
+        }
+    }
+
+    /// <summary>Checks an address that a disk is published at.</summary>
+    /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
+    public void Check(ListenRequest request)
+    {
+        sockets.CheckAddress(request.ListenUri);
+        Check(request.Tls);
+    }
+
+    /// <summary>Checks a session's temp image.</summary>
+    /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
+    public void Check(SessionRequest request)
+    {
+        if (request.TempPath is { } path)
+        {
+            CheckImage(path);
+        }
+
+        Check(request.Tls);
+    }
+
+    private void CheckImage(string address) => (NbdUri.IsUri(address) ? sockets : files).CheckAddress(address);
+
+    private void Check(TlsFiles? tls)
+    {
+        foreach (string path in (tls?.AuthorityPaths ?? []).Append(tls?.CertificatePath).OfType<string>())
+        {
+            files.Check(path);
+        }
+    }
+}

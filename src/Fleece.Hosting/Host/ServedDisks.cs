@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
+using Fleece.Disks.Storage;
+using Fleece.Hosting.Control;
+using Fleece.Hosting.Local;
+using Fleece.Hosting.State;
+
+namespace Fleece.Hosting.Host;
+
+/// <summary>The host's disks, each as its state directory has it, so that the next host serves it in the same way.</summary>
+/// <remarks>
+/// <para>A change is durable when the call returns. A mount that can't be noted is undone. A disk that is taken away stays away also where
+/// that can't be noted, and the error says that the next host serves it again.</para>
+/// <para>Threading. All members are safe from any thread; changes of one disk wait for each other. Ownership. It owns neither the disks nor
+/// the state.</para>
+/// </remarks>
+internal sealed class ServedDisks : IDisposable
+{
+    private readonly HostState _state;
+    private readonly PathRules _rules;
+    private readonly AuditLog _audit;
+    private readonly NameLocks _names = new();
+    private readonly UnservedDisks _unserved;
+
+    public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, TimeProvider time)
+    {
+        Owner = owner;
+        _state = state;
+        _rules = rules;
+        _audit = audit;
+        _unserved = new UnservedDisks(ServeStoredAsync, audit.Say, time);
+    }
+
+    /// <summary>This process as the owner of the disks.</summary>
+    public LocalOwner Owner { get; }
+
+    /// <inheritdoc cref="UnservedDisks.Problems"/>
+    public IReadOnlyList<string> Problems => _unserved.Problems;
+
+    /// <summary>Mounts what the state has; disks that fail are tried again.</summary>
+    /// <returns>Completes when each disk is served or has failed once; never fails.</returns>
+    public Task ServeStored()
+    {
+        IReadOnlyList<MountedDiskState> stored = _state.Disks;
+        Note([.. stored.Select(disk => disk with { Image = disk.Image is { } image ? image with { IsClosed = false } : null })]);
+        return _unserved.Add(stored);
+    }
+
+    /// <inheritdoc cref="IDiskControl.MountAsync"/>
+    public async ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken)
+    {
+        _rules.Check(request);
+        MountRequest named = request with { Name = request.Name ?? StorageAddress.NameOf(request.Address) };
+        using IDisposable turn = await _names.EnterAsync(named.Name, cancellationToken).ConfigureAwait(false);
+        if (_unserved.Find(named.Name) is { } problem)
+        {
+            throw new BlockException(
+                DiskErrors.DiskNameInUse,
+                $"The host has a disk named '{named.Name}'. {problem} Give another -Name, or let the host forget that disk with " +
+                $"Dismount-FleeceDisk {named.Name}.",
+                request.Address);
+        }
+
+        DiskInfo info = await MountCheckedAsync(named, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _state.Put(Stored(named, info));
+        }
+        catch (BlockException e)
+        {
+            await Owner.Mounted.DismountAsync(info.Name, isForced: true).ConfigureAwait(false);
+            throw Unnoted(e, $"'{request.Address}' was not mounted, because the host can't note it for its next start");
+        }
+
+        return info;
+    }
+
+    /// <inheritdoc cref="IDiskControl.FindDiskAsync"/>
+    public async ValueTask<DiskInfo> FindAsync(DiskReference disk, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await Owner.Disks.FindDiskAsync(disk, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && _unserved.Find(disk.Name) is { } problem)
+        {
+            throw new BlockException(e.Kind, problem, cause: e);
+        }
+    }
+
+    /// <inheritdoc cref="IDiskControl.DismountAsync"/>
+    /// <remarks>One that is not served is forgotten.</remarks>
+    public async ValueTask<DiskInfo> DismountAsync(DiskReference disk, bool isForced, CancellationToken cancellationToken)
+    {
+        MountedDiskState? stored = FindStored(disk.Name);
+        string? problem = _unserved.Find(disk.Name);
+        if (stored is not null && problem is not null && disk.MountId is null)
+        {
+            await _unserved.ForgetAsync(disk.Name).ConfigureAwait(false);
+        }
+
+        using IDisposable turn = await _names.EnterAsync(disk.Name, cancellationToken).ConfigureAwait(false);
+        DiskInfo before;
+        try
+        {
+            before = await Owner.Disks.DismountAsync(disk, isForced, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && stored is not null)
+        {
+            before = new DiskInfo(
+                stored.Name, stored.Mount.Address, stored.Mount.Format, stored.Mount.IsReadOnly, stored.Mount.IsShared, problem ?? e.Message);
+        }
+
+        try
+        {
+            _state.Remove(disk.Name);
+        }
+        catch (BlockException e)
+        {
+            throw Unnoted(e, $"The disk '{before.Name}' is dismounted, but the host can't note that and serves it again when it starts");
+        }
+
+        return before;
+    }
+
+    /// <inheritdoc cref="IExportControl.PublishAsync"/>
+    public async ValueTask<ExportInfo> PublishAsync(DiskReference disk, ListenRequest request, CancellationToken cancellationToken)
+    {
+        _rules.Check(request);
+        using IDisposable turn = await _names.EnterAsync(disk.Name, cancellationToken).ConfigureAwait(false);
+        ExportInfo info = await Owner.Exports.PublishAsync(disk, request, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            ChangeListeners(disk.Name, listeners => [.. listeners, Stored(request, info)]);
+        }
+        catch (BlockException e)
+        {
+            await Owner.Exports.UnpublishAsync(
+                new ExportReference(info.Disk, info.Name, info.ExportId), isForced: true, CancellationToken.None).ConfigureAwait(false);
+            throw Unnoted(e, $"The disk '{disk}' was not published, because the host can't note it for its next start");
+        }
+
+        return info;
+    }
+
+    /// <inheritdoc cref="IExportControl.UnpublishAsync"/>
+    public async ValueTask<ExportInfo> UnpublishAsync(ExportReference export, bool isForced, CancellationToken cancellationToken)
+    {
+        using IDisposable turn = await _names.EnterAsync(export.Disk, cancellationToken).ConfigureAwait(false);
+        ExportInfo before = await Owner.Exports.UnpublishAsync(export, isForced, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            ChangeListeners(
+                export.Disk,
+                listeners => [.. listeners.Where(listener => listener.ListenUri != before.Uri.ToString())]);
+        }
+        catch (BlockException e)
+        {
+            throw Unnoted(e, $"The export '{before.Uri}' is taken away, but the host can't note that and publishes it again when it starts");
+        }
+
+        return before;
+    }
+
+    /// <summary>Serves no more disks of the state.</summary>
+    public ValueTask EndAsync(TimeSpan patience) => _unserved.EndAsync(patience);
+
+    /// <summary>Notes how the images were left, so that the next host tells of changes in between. The disks are closed.</summary>
+    /// <param name="wereMounted">Names of the disks that were mounted.</param>
+    public void NoteClosed(IReadOnlyCollection<string> wereMounted) => Note(
+    [
+        .. _state.Disks
+            .Where(disk => wereMounted.Contains(disk.Name, StringComparer.OrdinalIgnoreCase))
+            .Select(disk => disk with { Image = ImageTrace.Of(disk.Mount.Address, isClosed: true) }),
+    ]);
+
+    /// <inheritdoc/>
+    public void Dispose() => _unserved.Dispose();
+
+    // Traces of images only tell of changes, so a state that can't be written keeps no disk down.
+    private void Note(IReadOnlyList<MountedDiskState> disks)
+    {
+        try
+        {
+            _state.Put(disks);
+        }
+        catch (BlockException e)
+        {
+            _audit.Say($"can't note how the images are: {e.Message}");
+        }
+    }
+
+    private static BlockException Unnoted(BlockException cause, string consequence) =>
+        new(cause.Kind, $"{consequence}: {cause.Message}", cause.Path, operation: cause.Operation, cause: cause);
+
+    private static ListenRequest Stored(ListenRequest request, ExportInfo export) =>
+        request with { ListenUri = export.Uri.ToString(), ExportName = export.Name };
+
+    private async ValueTask ServeStoredAsync(MountedDiskState stored, CancellationToken cancellationToken)
+    {
+        using IDisposable turn = await _names.EnterAsync(stored.Name, cancellationToken).ConfigureAwait(false);
+        _rules.Check(stored.Mount);
+        if (stored.Image?.FindChange(stored.Mount.Address, out bool isMissing) is { } change)
+        {
+            if (isMissing)
+            {
+                throw new BlockException(BlockErrors.NotFound, change, stored.Mount.Address, operation: "open");
+            }
+
+            _audit.Say($"disk {stored.Name}: {change}");
+        }
+
+        await MountCheckedAsync(stored.Mount, cancellationToken).ConfigureAwait(false);
+        _audit.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
+    }
+
+    private async ValueTask<DiskInfo> MountCheckedAsync(MountRequest request, CancellationToken cancellationToken)
+    {
+        DiskInfo info = await Owner.Disks.MountAsync(request, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _rules.Check(Owner.Mounted.Find(info.Name));
+            return info;
+        }
+        catch
+        {
+            await Owner.Mounted.DismountAsync(info.Name, isForced: true).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private MountedDiskState Stored(MountRequest request, DiskInfo info)
+    {
+        IReadOnlyList<DiskExport> exports = Owner.Mounted.Exports.Of(Owner.Mounted.Find(info.Name));
+        return new MountedDiskState
+        {
+            Mount = request with
+            {
+                Name = info.Name,
+                Listeners = [.. request.Listeners.Zip(exports, (listener, export) => Stored(listener, new ExportInfo(export)))],
+            },
+            Image = ImageTrace.Of(request.Address, isClosed: false),
+        };
+    }
+
+    private void ChangeListeners(string disk, Func<IReadOnlyList<ListenRequest>, IReadOnlyList<ListenRequest>> change)
+    {
+        // A disk that a cmdlet of the host's own process has mounted is not the state's.
+        if (FindStored(disk) is { } stored)
+        {
+            _state.Put(stored with { Mount = stored.Mount with { Listeners = change(stored.Mount.Listeners) } });
+        }
+    }
+
+    private MountedDiskState? FindStored(string name) =>
+        _state.Disks.FirstOrDefault(disk => string.Equals(disk.Name, name, StringComparison.OrdinalIgnoreCase));
+}

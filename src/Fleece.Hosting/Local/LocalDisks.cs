@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Backups.Repositories;
+using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+using Fleece.Images;
+using Fleece.Nbd;
+
+namespace Fleece.Hosting.Local;
+
+/// <summary>The disks of this process.</summary>
+internal sealed class LocalDisks(MountedDisks mounted) : IDiskControl
+{
+    /// <inheritdoc/>
+    /// <remarks>A disk that was to be served and can't be is not mounted.</remarks>
+    public async ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken)
+    {
+        ImageOpenOptions options = OptionsOf(request);
+        bool isExport = NbdUri.IsUri(request.Address);
+        if (!options.IsReadOnly && !isExport)
+        {
+            OwnedFiles.CheckWritable(request.Address);
+        }
+
+        Disk disk = await mounted.MountAsync(
+            request.Address,
+            request.Name,
+            options,
+            isExport ? TlsLoading.Client(request.Tls) : null,
+            request.IsShared,
+            cancellationToken).ConfigureAwait(false);
+        try
+        {
+            foreach (ListenRequest listener in request.Listeners)
+            {
+                ListenRequest asDisk = listener with { IsReadOnly = listener.IsReadOnly || disk.IsReadOnly };
+                await LocalExports.PublishAsync(mounted, disk, asDisk, cancellationToken).ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            await mounted.DismountAsync(disk.Name, isForced: true).ConfigureAwait(false);
+            throw;
+        }
+
+        return new DiskInfo(disk);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<DiskInfo>> ListDisksAsync(CancellationToken cancellationToken) =>
+        new([.. mounted.All.Select(disk => new DiskInfo(disk))]);
+
+    /// <inheritdoc/>
+    public ValueTask<DiskInfo> FindDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
+        new(new DiskInfo(mounted.Find(disk)));
+
+    /// <inheritdoc/>
+    public async ValueTask<DiskInfo> DismountAsync(DiskReference disk, bool isForced, CancellationToken cancellationToken)
+    {
+        DiskInfo before = new(mounted.Find(disk));
+        await mounted.DismountAsync(before.Name, isForced).ConfigureAwait(false);
+        return before;
+    }
+
+    private static ImageOpenOptions OptionsOf(MountRequest request) => new()
+    {
+        Format = request.Format,
+        IsReadOnly = request.IsReadOnly || request.SnapshotName is not null,
+        SnapshotName = request.SnapshotName,
+        MetadataCacheBytes = request.MetadataCacheBytes,
+        AllowsOutsideDataFile = request.AllowsOutsideDataFile,
+        Untrusted = request.IsUntrusted ? UntrustedLimits.Default : null,
+    };
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+
+namespace Fleece.Hosting.State;
+
+/// <summary>The disks that a host has mounted, kept in its state directory.</summary>
+/// <remarks>
+/// <para>state.json is replaced in one step for each change, and the generation before is kept beside it: docs/host.md has the format.
+/// </para>
+/// <para>Threading. All members are safe from any thread; changes wait for one another and for the storage. Ownership. Disposing it gives
+/// the directory free, and changes nothing in it. Errors. <see cref="BlockException"/>.</para>
+/// </remarks>
+internal sealed class HostState : IDisposable
+{
+    private readonly Lock _changing = new();
+    private readonly LocalFile _lock;
+    private readonly StateStore _store;
+    private volatile IReadOnlyList<MountedDiskState> _disks;
+    private bool _isDisposed;
+
+    private HostState(string path, LocalFile lockFile, StateStore store, IReadOnlyList<MountedDiskState> disks)
+    {
+        Path = path;
+        _lock = lockFile;
+        _store = store;
+        _disks = disks;
+    }
+
+    /// <summary>Full path of the directory.</summary>
+    public string Path { get; }
+
+    /// <summary>The disks, sorted by name. A list that was handed out does not change.</summary>
+    public IReadOnlyList<MountedDiskState> Disks => _disks;
+
+    /// <summary>Takes a state directory, which is made where it is missing, and reads it.</summary>
+    /// <param name="path">The directory; its parent must be there.</param>
+    /// <param name="format">The format; null for that of this Fleece.</param>
+    /// <exception cref="BlockException"><see cref="HostErrors.AlreadyRunning"/>; <see cref="HostErrors.StateInvalid"/>: what is there is
+    /// damaged, of a version that this Fleece does not know, or not this user's alone, and nothing has been changed;
+    /// <see cref="BlockErrors.NotFound"/>: the parent is not there; or the error of the system.</exception>
+    public static HostState Open(string path, StateFormat? format = null)
+    {
+        string fullPath = System.IO.Path.TrimEndingDirectorySeparator(FileOpening.FullPath(path, "open"));
+        LocalFile lockFile = StateFolder.Take(fullPath);
+        try
+        {
+            StateStore store = new(fullPath, format ?? StateFormat.Current);
+            return new HostState(fullPath, lockFile, store, [.. ByName(store.Read()).Values]);
+        }
+        catch
+        {
+            lockFile.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Notes disks, in place of those of the same names. It is durable when this returns.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: a disk with credentials, with a certificate that came from
+    /// no file or with a relative path; or why it can't be stored. Nothing has changed then.</exception>
+    public void Put(params IReadOnlyList<MountedDiskState> disks)
+    {
+        ArgumentNullException.ThrowIfNull(disks);
+        if (disks.Select(StateRules.FindFault).FirstOrDefault(found => found is not null) is { } fault)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument, $"The host can't keep this for its next start, so nothing was done: {fault}.");
+        }
+
+        Change(present =>
+        {
+            foreach (MountedDiskState disk in disks)
+            {
+                present[disk.Name] = disk;
+            }
+        });
+    }
+
+    /// <summary>Forgets a disk; one that is not noted is no error. It is durable when this returns.</summary>
+    /// <exception cref="BlockException">Why it can't be stored. Nothing has changed then.</exception>
+    public void Remove(string name) => Change(present => present.Remove(name));
+
+    /// <summary>Gives the directory free. Idempotent.</summary>
+    public void Dispose()
+    {
+        lock (_changing)
+        {
+            _isDisposed = true;
+            _lock.Dispose();
+        }
+    }
+
+    private void Change(Action<SortedDictionary<string, MountedDiskState>> change)
+    {
+        lock (_changing)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            SortedDictionary<string, MountedDiskState> disks = ByName(_disks);
+            change(disks);
+            if (!disks.Values.SequenceEqual(_disks))
+            {
+                MountedDiskState[] changed = [.. disks.Values];
+                _store.Write(changed);
+                _disks = changed;
+            }
+        }
+    }
+
+    private static SortedDictionary<string, MountedDiskState> ByName(IReadOnlyList<MountedDiskState> disks) =>
+        new(disks.ToDictionary(disk => disk.Name), StringComparer.OrdinalIgnoreCase);
+}

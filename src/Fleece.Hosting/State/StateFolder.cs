@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+
+namespace Fleece.Hosting.State;
+
+/// <summary>The state directory: it is the host's user's alone, and one host's at a time.</summary>
+/// <remarks>The lock is on an open file, so it ends with the process that holds it, however that ends.</remarks>
+internal static class StateFolder
+{
+    private const string LockName = "lock";
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+    private const UnixFileMode OthersWrite = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
+
+    /// <summary>Makes the directory where it is missing, refuses one that others can write to, and takes its lock.</summary>
+    /// <param name="path">Its full path.</param>
+    /// <returns>The lock; disposing it gives the directory free.</returns>
+    public static LocalFile Take(string path)
+    {
+        Make(path);
+        CheckIsOwn(path);
+        return TakeLock(path);
+    }
+
+    private static void Make(string path)
+    {
+        if (File.Exists(path))
+        {
+            throw new BlockException(
+                BlockErrors.AlreadyExists, $"'{path}' is a file; a host keeps its state in a directory. Name another path.", path);
+        }
+
+        if (Directory.Exists(path))
+        {
+            return;
+        }
+
+        string? parent = Path.GetDirectoryName(path);
+        if (!Directory.Exists(parent))
+        {
+            throw new BlockException(
+                BlockErrors.NotFound,
+                $"Cannot make the state directory '{path}': the folder that is to hold it does not exist. Check the path, and whether " +
+                "its volume is mounted.",
+                path,
+                operation: "create");
+        }
+
+        try
+        {
+            _ = OperatingSystem.IsWindows() ? Directory.CreateDirectory(path) : Directory.CreateDirectory(path, OwnerOnly);
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, path, "create");
+        }
+
+        FileNames.FlushName(path);
+    }
+
+    private static void CheckIsOwn(string path)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return;
+        }
+
+        if (PosixStat.TryLookHere(path, out PosixStat.FileLook look) && look.UserId != PosixStat.UserId)
+        {
+            throw Refused(
+                path,
+                $"it belongs to the user {look.UserId}, and this process runs as {PosixStat.UserId}. Run the host as that user, or name " +
+                "another directory");
+        }
+
+        UnixFileMode mode;
+        try
+        {
+            mode = File.GetUnixFileMode(path);
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, path, "look at");
+        }
+
+        if ((mode & OthersWrite) != 0)
+        {
+            throw Refused(
+                path,
+                "other users can write to it, and so could have the host open and publish what they like. Look whether its files are " +
+                $"the host's, then take the right away: chmod go-w '{path}'");
+        }
+    }
+
+    private static LocalFile TakeLock(string path)
+    {
+        string lockPath = Path.Combine(path, LockName);
+        try
+        {
+            return File.Exists(lockPath) ? LocalFile.Open(lockPath, isReadOnly: false) : LocalFile.Create(lockPath, 0);
+        }
+        catch (BlockException e) when (e.Kind is BlockErrors.InUse or BlockErrors.AlreadyExists)
+        {
+            string holder = LockHolders.FindProcess(lockPath) is not { } processId ? "another process"
+                : processId == Environment.ProcessId ? $"this process ({processId})"
+                : $"the process {processId}";
+            throw new BlockException(
+                HostErrors.AlreadyRunning,
+                $"A host runs with the state directory '{path}' already: {holder}. Use that one, or give this one a state directory and a " +
+                "socket of its own.",
+                path,
+                operation: "open",
+                cause: e);
+        }
+    }
+
+    private static BlockException Refused(string path, string reason) => new(
+        HostErrors.StateInvalid, $"The state directory '{path}' is not used: {reason}.", path, operation: "open");
+}
