@@ -36,6 +36,7 @@
         'Read-FleeceSnapshot'
         'Remove-FleeceBitmap'
         'Restore-FleeceBackup'
+        'Start-FleeceHost'
         'Start-FleeceSession'
         'Stop-FleeceSession'
         'Test-FleeceBackup'

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 
