@@ -94,7 +94,11 @@ internal sealed class HostState : IDisposable
     {
         lock (_changing)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (_isDisposed)
+            {
+                throw new BlockException(BlockErrors.Closed, "The host has ended, and stores nothing any more. Start it again.", Path);
+            }
+
             SortedDictionary<string, MountedDiskState> disks = ByName(_disks);
             change(disks);
             if (!disks.Values.SequenceEqual(_disks))

@@ -106,7 +106,7 @@ public sealed class HostStateTests : IDisposable
         state.Dispose();
         state.Dispose();
 
-        Assert.Throws<ObjectDisposedException>(() => state.Put(StateSamples.Plain("web")));
+        Assert.Equal(BlockErrors.Closed, Assert.Throws<BlockException>(() => state.Put(StateSamples.Plain("web"))).Kind);
         Assert.False(File.Exists(FilePath));
     }
 

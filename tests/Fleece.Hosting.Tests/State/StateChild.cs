@@ -48,7 +48,7 @@ internal static class StateChild
         }
     }
 
-    /// <summary>Stores one number, and says "stored", or the kind of the error, whether the state in memory is the old one, and the message.
+    /// <summary>Stores one number, and says "stored", or the kind of the error, whether the state in memory is the old one, and the text.
     /// </summary>
     public static int RunPut(string folder, string number)
     {
