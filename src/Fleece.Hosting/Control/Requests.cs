@@ -3,8 +3,8 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Serialization;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Images;
 using Fleece.Disks.Records;
+using Fleece.Images;
 
 namespace Fleece.Hosting.Control;
 
