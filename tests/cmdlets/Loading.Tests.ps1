@@ -30,13 +30,14 @@ Describe 'The libraries beside the module' {
             param($Module)
             $ErrorActionPreference = 'Stop'
             foreach ($name in 'StreamJsonRpc', 'Nerdbank.Streams', 'Microsoft.VisualStudio.Threading', 'MessagePack') {
-                Add-Type "[assembly: System.Reflection.AssemblyVersion(""1.0.0.0"")] public class OfAnother$($name.Replace('.', '')) { }" `
-                    -OutputAssembly "$PWD/$name.dll"
+                $other = [Reflection.Emit.PersistedAssemblyBuilder]::new("$name, Version=1.0.0.0", [object].Assembly)
+                $null = $other.DefineDynamicModule($name)
+                $other.Save("$PWD/$name.dll")
                 $null = [Reflection.Assembly]::LoadFrom("$PWD/$name.dll")
             }
 
             Import-Module $Module
-            $hosting = [Fleece.Hosting.HostErrors].Assembly
+            $hosting = [Reflection.Assembly]::LoadFrom("$(Split-Path $Module)/Fleece.Hosting.dll")
             function Get-Hidden([string] $Type, [string] $Member) {
                 $hosting.GetType("Fleece.Hosting.Rpc.$Type").GetMember($Member, 'Static, Instance, Public, NonPublic')
             }
