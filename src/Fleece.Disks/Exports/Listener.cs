@@ -19,21 +19,11 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
     private volatile DiskExport[] _exports = [];
     private bool _isLeft;
 
-    private Listener(ExportOptions options, IListenSockets? sockets, SafeSocketHandle? inherited)
+    private Listener(NbdUri uri, NbdServerOptions options, IListenSockets? sockets, SafeSocketHandle? inherited)
     {
         Tls = options.Tls;
         _sockets = sockets;
-        NbdServerOptions serverOptions = new()
-        {
-            Tls = options.Tls,
-            AllowInsecure = options.AllowInsecure,
-            SocketMode = options.SocketMode,
-            SocketGroup = options.SocketGroup,
-            CanLeaveSocket = sockets is not null,
-        };
-        _server = inherited is null
-            ? NbdServer.Listen(options.ListenUri, this, serverOptions)
-            : NbdServer.Inherit(inherited, options.ListenUri, this, serverOptions);
+        _server = inherited is null ? NbdServer.Listen(uri, this, options) : NbdServer.Inherit(inherited, uri, this, options);
         _isKept = inherited is not null || sockets?.TryKeep(_server.Uri, _server.SocketHandle) == true;
     }
 
@@ -49,15 +39,27 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
     /// <summary>Listens at an address: with the socket that is kept for it, or with a new one.</summary>
     public static Listener Open(ExportOptions options, IListenSockets? sockets)
     {
-        if (sockets?.Take(options.ListenUri) is { } inherited)
+        NbdUri uri = options.ListenUri;
+        NbdServerOptions serverOptions = new()
+        {
+            Tls = options.Tls,
+            AllowInsecure = options.AllowInsecure,
+            SocketMode = options.SocketMode,
+            SocketGroup = options.SocketGroup,
+            CanLeaveSocket = sockets is not null,
+        };
+
+        // Before a socket is taken: a mistake of the user's is no fault of it.
+        NbdServer.Check(uri, serverOptions);
+        if (sockets?.Take(uri) is { } inherited)
         {
             try
             {
-                return new Listener(options, sockets, inherited);
+                return new Listener(uri, serverOptions, sockets, inherited);
             }
             catch (BlockException e)
             {
-                sockets.Remove(options.ListenUri);
+                sockets.Remove(uri);
                 if (e.Kind != BlockErrors.NotFound)
                 {
                     throw;
@@ -67,7 +69,7 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
             }
         }
 
-        return new Listener(options, sockets, inherited: null);
+        return new Listener(uri, serverOptions, sockets, inherited: null);
     }
 
     public void Add(DiskExport export) => _exports = [.. _exports, export];

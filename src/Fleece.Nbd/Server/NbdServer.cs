@@ -58,8 +58,8 @@ internal sealed class NbdServer : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(uri);
         ArgumentNullException.ThrowIfNull(directory);
         ArgumentNullException.ThrowIfNull(options);
-        CheckTls(uri, options);
-        return new NbdServer(ListenSocket.Open(uri, options), new ServerContext(directory, options));
+        Check(uri, options);
+        return new NbdServer(ListenSocket.Open(uri, options.Listening), new ServerContext(directory, options));
     }
 
     /// <summary>Serves a listening socket that another process has opened; the clients that wait there are served first.</summary>
@@ -78,15 +78,33 @@ internal sealed class NbdServer : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         try
         {
-            CheckTls(uri, options);
+            Check(uri, options);
+            return new NbdServer(ListenSocket.Inherit(socket, uri, options.Listening), new ServerContext(directory, options));
         }
         catch
         {
             socket.Dispose();
             throw;
         }
+    }
 
-        return new NbdServer(ListenSocket.Inherit(socket, uri, options), new ServerContext(directory, options));
+    /// <summary>Refuses options that do not fit the address. <see cref="Listen"/> and <see cref="Inherit"/> do it by themselves.</summary>
+    /// <exception cref="BlockException"><see cref="NbdErrors.TlsFailed"/>, <see cref="NbdErrors.InsecureListener"/>,
+    /// <see cref="BlockErrors.InvalidArgument"/> or <see cref="BlockErrors.Unsupported"/>.</exception>
+    public static void Check(NbdUri uri, NbdServerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(uri);
+        ArgumentNullException.ThrowIfNull(options);
+        if (uri.IsTls != options.Tls is not null)
+        {
+            throw new BlockException(
+                NbdErrors.TlsFailed,
+                uri.IsTls
+                    ? $"'{uri}' asks for TLS, and that needs a certificate. Give one with -TlsCertificate."
+                    : $"A certificate was given for '{uri}', which does not ask for TLS. Write nbds instead of nbd.");
+        }
+
+        _ = SocketAccess.Of(uri, options.SocketMode, options.SocketGroup, options.AllowInsecure);
     }
 
     /// <summary>Accepts no more clients, and leaves the socket and its file as they are: clients that connect wait for the process that
@@ -136,18 +154,6 @@ internal sealed class NbdServer : IAsyncDisposable
         }
 
         await WaitAsync(connections).ConfigureAwait(false);
-    }
-
-    private static void CheckTls(NbdUri uri, NbdServerOptions options)
-    {
-        if (uri.IsTls != options.Tls is not null)
-        {
-            throw new BlockException(
-                NbdErrors.TlsFailed,
-                uri.IsTls
-                    ? $"'{uri}' asks for TLS, and that needs a certificate. Give one with -TlsCertificate."
-                    : $"A certificate was given for '{uri}', which does not ask for TLS. Write nbds instead of nbd.");
-        }
     }
 
     // A request that its storage never finishes must not hold up whoever closes the server.

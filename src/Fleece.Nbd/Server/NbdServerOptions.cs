@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Nbd.Server.Listening;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Nbd.Server;
@@ -20,6 +21,8 @@ internal sealed record NbdServerOptions
 
     /// <summary>True for a server that may leave its socket to another process.</summary>
     public bool CanLeaveSocket { get; init; }
+
+    internal ListenOptions Listening => new(SocketMode, SocketGroup, AllowInsecure, CanLeaveSocket);
 
     /// <summary>Connections at a time; one more is closed at once.</summary>
     public int MaximumConnections { get; init; } = 2048;

@@ -21,7 +21,7 @@ internal static class InheritedSocket
     private const int IsListeningOption = 30;
 
     /// <summary>Takes a socket over.</summary>
-    /// <param name="handle">The socket. This call owns it, also when it fails.</param>
+    /// <param name="handle">The socket. The returned one owns it.</param>
     /// <param name="uri">The address that it must listen at.</param>
     /// <param name="address">The URI's IP address; null for a unix socket.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.NotFound"/> when the socket's file is gone, so that no client can reach it;
@@ -29,27 +29,21 @@ internal static class InheritedSocket
     /// is no listening socket, or that of another address.</exception>
     public static Socket Take(SafeSocketHandle handle, NbdUri uri, IPAddress? address)
     {
-        Socket? socket = null;
+        if (!OperatingSystem.IsLinux())
+        {
+            throw new BlockException(BlockErrors.Unsupported, $"A socket for '{uri}' can be inherited on Linux only.");
+        }
+
+        SetFlags(handle, uri);
+        Socket socket = Wrap(handle, uri);
         try
         {
-            if (!OperatingSystem.IsLinux())
-            {
-                throw new BlockException(BlockErrors.Unsupported, $"A socket for '{uri}' can be inherited on Linux only.");
-            }
-
-            SetFlags(handle, uri);
-            socket = Wrap(handle, uri);
             Check(socket, uri, address);
             return socket;
         }
         catch
         {
-            handle.Dispose();
-            if (socket is not null)
-            {
-                Drop(socket);
-            }
-
+            Drop(socket);
             throw;
         }
     }

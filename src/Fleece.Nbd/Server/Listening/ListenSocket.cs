@@ -36,13 +36,13 @@ internal sealed class ListenSocket : IDisposable
     public SafeSocketHandle Handle => _socket.SafeHandle;
 
     /// <summary>Starts to listen.</summary>
-    public static ListenSocket Open(NbdUri uri, NbdServerOptions options)
+    public static ListenSocket Open(NbdUri uri, ListenOptions options)
     {
         SocketAccess? access = SocketAccess.Of(uri, options.SocketMode, options.SocketGroup, options.AllowInsecure);
         try
         {
             return uri.IsUnix
-                ? OpenUnix(uri, Path.GetFullPath(uri.SocketPath), access!, options.CanLeaveSocket)
+                ? OpenUnix(uri, Path.GetFullPath(uri.SocketPath), access!, options.CanLeave)
                 : OpenTcp(uri, options);
         }
         catch (SocketException e)
@@ -52,39 +52,41 @@ internal sealed class ListenSocket : IDisposable
     }
 
     /// <summary>Takes over a socket that listens already. The clients in its queue are served.</summary>
-    /// <param name="handle">The socket. This call owns it, also when it fails.</param>
+    /// <param name="handle">The socket. The listener owns it; when this call fails it is the caller's still, who closes it.</param>
     /// <param name="uri">The address that it must listen at.</param>
     /// <param name="options">A mode or a group that they name is given to the file again; else the file keeps its own.</param>
-    public static ListenSocket Inherit(SafeSocketHandle handle, NbdUri uri, NbdServerOptions options)
+    public static ListenSocket Inherit(SafeSocketHandle handle, NbdUri uri, ListenOptions options)
     {
-        SocketAccess? access;
-        IPAddress? address;
+        Socket? socket = null;
         try
         {
-            access = SocketAccess.Of(uri, options.SocketMode, options.SocketGroup, options.AllowInsecure);
-            address = uri.IsUnix ? null : Resolve(uri);
+            SocketAccess? access = SocketAccess.Of(uri, options.SocketMode, options.SocketGroup, options.AllowInsecure);
+            IPAddress? address = uri.IsUnix ? null : Resolve(uri);
             CheckInsecure(uri, address, options);
-        }
-        catch (Exception e)
-        {
-            handle.Dispose();
-            throw e is SocketException failure ? From(failure, uri) : e;
-        }
-
-        Socket socket = InheritedSocket.Take(handle, uri, address);
-        try
-        {
+            socket = InheritedSocket.Take(handle, uri, address);
             if (access is not null && !OperatingSystem.IsWindows())
             {
                 access = Renew(access, uri, options);
             }
 
-            return new ListenSocket(socket, uri, access, isInherited: true, options.CanLeaveSocket);
+            ListenSocket listener = new(socket, uri, access, isInherited: true, options.CanLeave);
+            socket = null;
+            return listener;
         }
-        catch (Exception e)
+        catch (SocketException e)
         {
-            InheritedSocket.Drop(socket);
-            throw e is IOException or UnauthorizedAccessException ? Refused(Path.GetFullPath(uri.SocketPath!), e) : e;
+            throw From(e, uri);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw Refused(Path.GetFullPath(uri.SocketPath!), e);
+        }
+        finally
+        {
+            if (socket is not null)
+            {
+                InheritedSocket.Drop(socket);
+            }
         }
     }
 
@@ -122,7 +124,7 @@ internal sealed class ListenSocket : IDisposable
     }
 
     /// <summary>Accepts no more, and leaves the socket and its file to the processes that have the socket too: clients connect and
-    /// wait until one of them accepts. It needs <see cref="NbdServerOptions.CanLeaveSocket"/>.</summary>
+    /// wait until one of them accepts. It needs <see cref="ListenOptions.CanLeave"/>.</summary>
     public void Leave()
     {
         ArgumentNullException.ThrowIfNull(_wait);
@@ -150,7 +152,7 @@ internal sealed class ListenSocket : IDisposable
         }
     }
 
-    private static ListenSocket OpenTcp(NbdUri uri, NbdServerOptions options)
+    private static ListenSocket OpenTcp(NbdUri uri, ListenOptions options)
     {
         IPAddress address = Resolve(uri);
         CheckInsecure(uri, address, options);
@@ -168,7 +170,7 @@ internal sealed class ListenSocket : IDisposable
             socket.Bind(new IPEndPoint(address, uri.Port));
             socket.Listen(Backlog);
             NbdUri bound = uri with { Port = ((IPEndPoint)socket.LocalEndPoint!).Port };
-            return new ListenSocket(socket, bound, access: null, isInherited: false, options.CanLeaveSocket);
+            return new ListenSocket(socket, bound, access: null, isInherited: false, options.CanLeave);
         }
         catch
         {
@@ -190,16 +192,21 @@ internal sealed class ListenSocket : IDisposable
             socket.Listen(Backlog);
             return new ListenSocket(socket, uri, access, isInherited: false, canLeave);
         }
-        catch (Exception e)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             socket.Dispose();
-            throw e is IOException or UnauthorizedAccessException ? Refused(path, e) : e;
+            throw Refused(path, e);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
         }
     }
 
     // The last process has given the file its mode, or whoever made the socket has.
     [UnsupportedOSPlatform("windows")]
-    private static SocketAccess Renew(SocketAccess asked, NbdUri uri, NbdServerOptions options)
+    private static SocketAccess Renew(SocketAccess asked, NbdUri uri, ListenOptions options)
     {
         string path = Path.GetFullPath(uri.SocketPath!);
         if (options.SocketMode is null && options.SocketGroup is null)
@@ -213,7 +220,7 @@ internal sealed class ListenSocket : IDisposable
         return asked;
     }
 
-    private static void CheckInsecure(NbdUri uri, IPAddress? address, NbdServerOptions options)
+    private static void CheckInsecure(NbdUri uri, IPAddress? address, ListenOptions options)
     {
         if (address is not null && !IPAddress.IsLoopback(address) && !uri.IsTls && !options.AllowInsecure)
         {
