@@ -96,7 +96,7 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
     {
         if (!IsInstalled)
         {
-            throw new BlockException(BlockErrors.NotFound, $"No host is installed here: there is no '{UnitPath}'.", UnitPath);
+            throw new BlockException(HostErrors.NotHere, $"No host is installed here: there is no '{UnitPath}'.", UnitPath);
         }
 
         CheckSystem("Uninstall-FleeceHost", $"Remove '{UnitPath}' by hand; a system that does not run has no more of the host.");
@@ -106,7 +106,7 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
     /// <param name="removesState">True to delete the host's state too.</param>
     /// <param name="removesUser">True to delete its user and group too.</param>
     /// <param name="cancellationToken">Ends the work between two steps.</param>
-    /// <exception cref="BlockException">As <see cref="InstallAsync"/>; NotFound: no host is installed.</exception>
+    /// <exception cref="BlockException">As <see cref="InstallAsync"/>, and <see cref="HostErrors.NotHere"/>: no host is installed.</exception>
     public async ValueTask<HostInstallation> UninstallAsync(bool removesState, bool removesUser, CancellationToken cancellationToken)
     {
         CheckCanUninstall();

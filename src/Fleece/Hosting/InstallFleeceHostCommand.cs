@@ -40,7 +40,7 @@ public sealed class InstallFleeceHostCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void EndProcessing() => OrEnd(HostUnit.Name, () =>
     {
-        string[] folders = [.. ImagePath.Select(ResolveLiteral).Select(folder => folder.TrimEnd('/')).Select(folder => folder.Length == 0 ? "/" : folder)];
+        string[] folders = [.. ImagePath.Select(ResolveLiteral).Select(System.IO.Path.TrimEndingDirectorySeparator)];
         PowerShellProgram powerShell = FindPowerShell();
         string module = FindModule();
         if (OperatingSystem.IsWindows())
@@ -117,7 +117,7 @@ public sealed class InstallFleeceHostCommand : FleeceCommand
         if (System.IO.Path.GetFileName(manifest) != Manifest || !System.IO.File.Exists(manifest))
         {
             throw new BlockException(
-                BlockErrors.NotFound, $"There is no '{Manifest}' at '{path}'. Name the module's manifest or its folder with -ModulePath.", path);
+                BlockErrors.InvalidArgument, $"There is no '{Manifest}' at '{path}'. Name the module's manifest or its folder with -ModulePath.", path);
         }
 
         if (ModulePath is null)
