@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Images;
@@ -79,7 +78,7 @@ public sealed class PathTests : IAsyncDisposable
         string image = await AddAsync("vm/web.raw");
         DiskReference disk = new("web");
         ListenRequest outside = new() { ListenUri = $"nbd+unix:///?socket={_rig.Folder.File("other/web.sock")}" };
-        ListenRequest besideControl = new() { ListenUri = $"nbd+unix:///?socket={_rig.Folder.File("web.sock")}" };
+        ListenRequest besideControl = new() { ListenUri = $"nbd+unix:///?socket={_rig.Folder.File("run/web.sock")}" };
         TlsFiles keys = new() { CertificatePath = _rig.Folder.File("other/key.pem") };
 
         await RefusesAsync(() => client.MountAsync(new MountRequest { Address = image, Listeners = [outside] }));
@@ -117,7 +116,7 @@ public sealed class PathTests : IAsyncDisposable
         ThreadUser.Need();
         Peer.Need("qemu-img");
         await _rig.StartAsync(group: "54321");
-        File.SetUnixFileMode(_rig.Folder.Path, (UnixFileMode)0x1ED);
+        _rig.OpenTheFolder();
         string parent = await AddAsync("other/base.raw");
         Directory.CreateDirectory(_rig.Folder.File("vm"));
         string child = _rig.Folder.File("vm/web.qcow2");
