@@ -4,8 +4,8 @@ using Fleece.Block;
 namespace Fleece.Hosting.Installing;
 
 /// <summary>The program that runs PowerShell, and its first argument where that is a file of .NET.</summary>
-/// <remarks>The launcher of a PowerShell that is a tool of .NET starts another process, and systemd would take the launcher for the service:
-/// its signals and the messages of the host would go wrong. So the program is "dotnet" and its argument the PowerShell.</remarks>
+/// <remarks>The launcher of a PowerShell that is a tool of .NET starts another process, and systemd would take the launcher for the
+/// service: its signals and the messages of the host would go wrong. So the program is "dotnet" and its argument the PowerShell.</remarks>
 /// <param name="Path">The program.</param>
 /// <param name="Assembly">pwsh.dll, where the program is dotnet; null for a packaged pwsh.</param>
 internal sealed record PowerShellProgram(string Path, string? Assembly)
@@ -51,6 +51,6 @@ internal sealed record PowerShellProgram(string Path, string? Assembly)
         return folders.Where(System.IO.Path.IsPathFullyQualified)
             .Select(folder => System.IO.Path.Combine(folder, name)).FirstOrDefault(File.Exists)
             ?? throw new BlockException(
-                BlockErrors.InvalidArgument, $"'{AssemblyName}' needs the program dotnet, and no folder of PATH has one. Add its folder to PATH.");
+                BlockErrors.InvalidArgument, $"'{AssemblyName}' needs the program dotnet, and no folder of PATH has one.");
     }
 }

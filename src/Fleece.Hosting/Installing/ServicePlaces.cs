@@ -52,7 +52,8 @@ internal static class ServicePlaces
 
         if (!Directory.Exists(path))
         {
-            throw new BlockException(BlockErrors.InvalidArgument, $"There is no folder '{path}'. Make it first, or name another one.", path);
+            throw new BlockException(
+                BlockErrors.InvalidArgument, $"There is no folder '{path}'. Make it first, or name another one.", path);
         }
     }
 

@@ -8,7 +8,8 @@ using Fleece.Hosting.Systemd;
 namespace Fleece.Hosting.Tests.Systemd;
 
 /// <summary>A service in a process of its own.</summary>
-/// <remarks>It answers one client after the other with a line: its process, where its listener came from, and what a child of it inherited.</remarks>
+/// <remarks>It answers one client after the other with a line: its process, where its listener came from, and what a child of it
+/// inherited.</remarks>
 internal static class ServingChild
 {
     /// <summary>The first argument; the second is the socket's path.</summary>
@@ -61,7 +62,10 @@ internal static class ServingChild
             ? "env | grep -E '^(LISTEN_|NOTIFY_)' | tr '\\n' ' '"
             : "ls -l /proc/self/fd | grep -c 'socket:'";
         using Process child = Process.Start(
-            new ProcessStartInfo("/bin/sh", ["-c", script]) { RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true })!;
+            new ProcessStartInfo("/bin/sh", ["-c", script])
+            {
+                RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true,
+            })!;
         return child.StandardOutput.ReadToEnd().Trim();
     }
 }
