@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Hosting.Tests.State;
+using Fleece.Hosting.Tests.Systemd;
 using Xunit.MicrosoftTestingPlatform;
 using Xunit.Runner.InProc.SystemConsole;
 
@@ -12,6 +13,7 @@ internal static class Program
 
     private static Task<int> Main(string[] args) => args switch
     {
+        [ServingChild.Verb, var path] => Task.FromResult(ServingChild.Run(path)),
         [StateChild.Hold, var folder] => Task.FromResult(StateChild.RunHold(folder)),
         [StateChild.Count, var folder] => Task.FromResult(StateChild.RunCount(folder)),
         [StateChild.Put, var folder, var number] => Task.FromResult(StateChild.RunPut(folder, number)),

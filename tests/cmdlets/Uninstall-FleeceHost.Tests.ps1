@@ -10,6 +10,6 @@ BeforeAll {
 
 Describe 'Uninstall-FleeceHost' -Skip:(-not $IsLinux -or $isInstalled) {
     It 'says that no host is installed: <_>' -ForEach 'Uninstall-FleeceHost -Force', 'Uninstall-FleeceHost -WhatIf', 'Uninstall-FleeceHost -RemoveState' {
-        { & ([scriptblock]::Create($_)) } | Should -Throw '*No host is installed here*' -ErrorId 'NotFound,*'
+        { & ([scriptblock]::Create($_)) } | Should -Throw '*No host is installed here*' -ErrorId 'HostNotHere,*'
     }
 }

@@ -223,11 +223,18 @@ internal sealed class RepositoryFolder : IDisposable
         }
     }
 
-    private static BlockException Busy(string path, BlockException? cause) => new(
-        BackupErrors.RepositoryBusy,
-        $"Another job works in the repository '{path}'. Wait until it has ended, or give each job a repository of its own.",
-        path,
-        cause: cause);
+    private static BlockException Busy(string path, BlockException? cause)
+    {
+        // Found where this user may look into the other process.
+        string holder = LockHolders.FindProcess(System.IO.Path.Combine(path, RepositoryNames.Lock)) is { } processId
+            ? $" (process {processId})"
+            : string.Empty;
+        return new BlockException(
+            BackupErrors.RepositoryBusy,
+            $"Another job{holder} works in the repository '{path}'. Wait until it has ended, or give each job a repository of its own.",
+            path,
+            cause: cause);
+    }
 
     // The order in which backups come and go makes this safe: a manifest that has its full name has an image that has, and an image
     // whose manifest has only the partial name belongs to no backup.

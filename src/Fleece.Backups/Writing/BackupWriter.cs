@@ -69,6 +69,11 @@ internal sealed class BackupWriter : IAsyncDisposable
     /// <summary>Bytes that have arrived so far, zeros included.</summary>
     public long ArrivedBytes => _dataBytes + _zeroBytes;
 
+    // Two reads of a session through a host have a connection each.
+    private bool IsOfSameView(ISnapshotSource source) => source == _source ||
+        (source.Identity is { IsLive: false } identity && identity.Id == _source.Identity?.Id &&
+        source.Consumer == _source.Consumer);
+
     /// <summary>Queues a chunk; waits while the queue is full.</summary>
     /// <exception cref="BlockException"><see cref="BackupErrors.ForeignChunk"/>, <see cref="BackupErrors.ChunkUsed"/>, or
     /// the failure of an earlier chunk.</exception>
@@ -88,7 +93,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         try
         {
             ThrowIfFailed();
-            if (chunk.Source.Source != _source)
+            if (!IsOfSameView(chunk.Source.Source))
             {
                 throw new BlockException(
                     BackupErrors.ForeignChunk,

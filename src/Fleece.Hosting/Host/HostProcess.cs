@@ -71,7 +71,6 @@ internal sealed class HostProcess : IAsyncDisposable
     {
         SocketAccess access = SocketAccess.Of(
             ControlSocket.UriOf(options.SocketPath), mode: null, options.SocketGroup, allowInsecure: false)!;
-        AuditLog audit = new(options.Log);
         HostState? state = null;
         ControlSocket? socket = null;
         try
@@ -79,7 +78,7 @@ internal sealed class HostProcess : IAsyncDisposable
             state = HostState.Open(options.StatePath);
             socket = ControlSocket.Open(options.SocketPath, access);
             PrivateSockets privateSockets = PrivateSockets.Prepare(options.SocketPath, access.GroupId);
-            return new HostProcess(options, audit, state, socket, privateSockets, access.GroupId);
+            return new HostProcess(options, new AuditLog(options.Log), state, socket, privateSockets, access.GroupId);
         }
         catch
         {

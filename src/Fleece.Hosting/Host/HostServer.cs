@@ -36,7 +36,7 @@ internal sealed class HostServer : IAsyncDisposable
     private readonly IRpcLibrary _rpc;
     private readonly JsonSerializerOptions _json;
     private readonly TimeProvider _time;
-    private readonly CancellationTokenSource _ending = new();
+    private readonly TaskCompletionSource _ending = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
     private readonly Dictionary<uint, int> _byUser = [];
     private readonly HashSet<Task> _serving = [];
@@ -78,7 +78,7 @@ internal sealed class HostServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAcceptingAsync().ConfigureAwait(false);
-        await _ending.CancelAsync().ConfigureAwait(false);
+        _ending.TrySetResult();
         Task[] serving;
         lock (_lock)
         {
@@ -162,9 +162,9 @@ internal sealed class HostServer : IAsyncDisposable
                 _rpc.Open(new NetworkStream(socket, ownsSocket: true), connection.Targets(), _json, HostProtocol.Limits);
             await using ConfiguredAsyncDisposable closing = rpc.ConfigureAwait(false);
             rpc.Start();
-            Task ended = Task.WhenAny(rpc.Ended, Task.Delay(Timeout.InfiniteTimeSpan, _ending.Token));
+            Task ended = Task.WhenAny(rpc.Ended, _ending.Task);
             Task first = await Task
-                .WhenAny(ended, connection.Welcomed, Task.Delay(HandshakeTime, _time, _ending.Token)).ConfigureAwait(false);
+                .WhenAny(ended, connection.Welcomed, Task.Delay(HandshakeTime, _time)).ConfigureAwait(false);
             if (first == connection.Welcomed)
             {
                 await ended.ConfigureAwait(false);

@@ -99,7 +99,7 @@ internal sealed class ServedDisks : IDisposable
         string? problem = _unserved.Find(disk.Name);
         if (stored is not null && problem is not null && disk.MountId is null)
         {
-            await _unserved.ForgetAsync(disk.Name).ConfigureAwait(false);
+            await _unserved.ForgetAsync(disk.Name).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
         }
 
         using IDisposable turn = await _names.EnterAsync(disk.Name, cancellationToken).ConfigureAwait(false);

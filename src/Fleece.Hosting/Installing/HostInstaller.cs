@@ -56,8 +56,8 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
         {
             throw new BlockException(
                 BlockErrors.AlreadyExists,
-                $"'{UnitPath}' exists and differs from the unit that would be written. Compare it with Install-FleeceHost -WhatIf; -Force " +
-                "replaces it and restarts the host.",
+                $"'{UnitPath}' exists and differs from the unit that would be written. Compare it with Install-FleeceHost -WhatIf; " +
+                "-Force replaces it and restarts the host.",
                 UnitPath);
         }
 
@@ -96,7 +96,7 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
     {
         if (!IsInstalled)
         {
-            throw new BlockException(BlockErrors.NotFound, $"No host is installed here: there is no '{UnitPath}'.", UnitPath);
+            throw new BlockException(HostErrors.NotHere, $"No host is installed here: there is no '{UnitPath}'.", UnitPath);
         }
 
         CheckSystem("Uninstall-FleeceHost", $"Remove '{UnitPath}' by hand; a system that does not run has no more of the host.");
@@ -106,7 +106,8 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
     /// <param name="removesState">True to delete the host's state too.</param>
     /// <param name="removesUser">True to delete its user and group too.</param>
     /// <param name="cancellationToken">Ends the work between two steps.</param>
-    /// <exception cref="BlockException">As <see cref="InstallAsync"/>; NotFound: no host is installed.</exception>
+    /// <exception cref="BlockException">As <see cref="InstallAsync"/>; <see cref="HostErrors.NotHere"/> where no host is installed too.
+    /// </exception>
     public async ValueTask<HostInstallation> UninstallAsync(bool removesState, bool removesUser, CancellationToken cancellationToken)
     {
         CheckCanUninstall();
@@ -151,7 +152,8 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
         // sd_booted(3): how to tell that systemd is process 1.
         if (!OperatingSystem.IsLinux() || !Directory.Exists(InRoot("/run/systemd/system")))
         {
-            throw new BlockException(HostErrors.NotHere, $"{cmdlet} needs systemd as the system's process 1, and that is not so here. {advice}");
+            throw new BlockException(
+                HostErrors.NotHere, $"{cmdlet} needs systemd as the system's process 1, and that is not so here. {advice}");
         }
 
         if (PosixStat.UserId != 0)

@@ -4,8 +4,8 @@ using Fleece.Block;
 namespace Fleece.Hosting.Installing;
 
 /// <summary>The program that runs PowerShell, and its first argument where that is a file of .NET.</summary>
-/// <remarks>The launcher of a PowerShell that is a tool of .NET starts another process, and systemd would take the launcher for the service:
-/// its signals and the messages of the host would go wrong. So the program is "dotnet" and its argument the PowerShell.</remarks>
+/// <remarks>The launcher of a PowerShell that is a tool of .NET starts another process, and systemd would take the launcher for the
+/// service: its signals and the messages of the host would go wrong. So the program is "dotnet" and its argument the PowerShell.</remarks>
 /// <param name="Path">The program.</param>
 /// <param name="Assembly">pwsh.dll, where the program is dotnet; null for a packaged pwsh.</param>
 internal sealed record PowerShellProgram(string Path, string? Assembly)
@@ -18,7 +18,7 @@ internal sealed record PowerShellProgram(string Path, string? Assembly)
     /// <summary>The PowerShell of a folder, as $PSHOME names it, or of a file.</summary>
     /// <param name="path">A folder with pwsh or pwsh.dll, or one of these files.</param>
     /// <param name="processPath">The program that this process runs; it counts where it is dotnet.</param>
-    /// <exception cref="BlockException">NotFound: no PowerShell is there, or no dotnet to run it with.</exception>
+    /// <exception cref="BlockException">InvalidArgument: no PowerShell is there, or no dotnet to run it with.</exception>
     public static PowerShellProgram Find(string path, string? processPath)
     {
         string program = OperatingSystem.IsWindows() ? "pwsh.exe" : "pwsh";
@@ -31,7 +31,7 @@ internal sealed record PowerShellProgram(string Path, string? Assembly)
         if (!File.Exists(path))
         {
             throw new BlockException(
-                BlockErrors.NotFound, $"There is no PowerShell at '{path}'. Name pwsh or pwsh.dll with -PowerShellPath.", path);
+                BlockErrors.InvalidArgument, $"There is no PowerShell at '{path}'. Name pwsh or pwsh.dll with -PowerShellPath.", path);
         }
 
         return System.IO.Path.GetFileName(path) == AssemblyName
@@ -51,6 +51,6 @@ internal sealed record PowerShellProgram(string Path, string? Assembly)
         return folders.Where(System.IO.Path.IsPathFullyQualified)
             .Select(folder => System.IO.Path.Combine(folder, name)).FirstOrDefault(File.Exists)
             ?? throw new BlockException(
-                BlockErrors.NotFound, $"'{AssemblyName}' needs the program dotnet, and no folder of PATH has one. Add its folder to PATH.");
+                BlockErrors.InvalidArgument, $"'{AssemblyName}' needs the program dotnet, and no folder of PATH has one.");
     }
 }

@@ -34,7 +34,7 @@ internal static class ServicePlaces
         Array.Exists(HomeFolders, folder => (path.TrimEnd('/') + "/").StartsWith(folder, StringComparison.Ordinal));
 
     /// <summary>Refuses a folder of images that the service would not see.</summary>
-    /// <exception cref="BlockException">InvalidArgument: it is relative, the root folder, or one for temporary files; NotFound: there is no
+    /// <exception cref="BlockException">InvalidArgument: it is relative, the root folder, or one for temporary files, or there is no
     /// such folder.</exception>
     public static void CheckImageFolder(string path)
     {
@@ -52,7 +52,8 @@ internal static class ServicePlaces
 
         if (!Directory.Exists(path))
         {
-            throw new BlockException(BlockErrors.NotFound, $"There is no folder '{path}'. Make it first, or name another one.", path);
+            throw new BlockException(
+                BlockErrors.InvalidArgument, $"There is no folder '{path}'. Make it first, or name another one.", path);
         }
     }
 

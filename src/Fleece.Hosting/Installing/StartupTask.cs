@@ -15,7 +15,8 @@ internal static class StartupTask
             : $" -AllowedPath {string.Join(", ", imageFolders.Select(UnitSyntax.PowerShellLiteral))}";
         string command =
             $"$ErrorActionPreference = 'Stop'; Import-Module {UnitSyntax.PowerShellLiteral(modulePath)}; " +
-            $"Start-FleeceHost -StatePath (Join-Path $env:ProgramData Fleece\\state) -SocketPath (Join-Path $env:ProgramData Fleece\\host.sock)" +
+            $"Start-FleeceHost -StatePath (Join-Path $env:ProgramData Fleece\\state) " +
+            "-SocketPath (Join-Path $env:ProgramData Fleece\\host.sock)" +
             allowed;
         // A path of Windows holds no quotation mark, and the command has none of its own.
         string arguments = (powerShell.Assembly is null ? string.Empty : $"\"{powerShell.Assembly}\" ") +

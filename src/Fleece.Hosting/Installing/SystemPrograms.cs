@@ -59,5 +59,6 @@ internal sealed record SystemPrograms(IReadOnlyList<string> Folders)
         operation: "run");
 
     private static BlockException Missing(string program) => new(
-        HostErrors.NotHere, $"The program '{program}' is not installed here. Install-FleeceHost needs it; Start-FleeceHost runs a host without.");
+        HostErrors.NotHere,
+        $"The program '{program}' is not installed here. Install-FleeceHost needs it; Start-FleeceHost runs a host without.");
 }

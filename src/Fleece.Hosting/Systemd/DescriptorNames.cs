@@ -42,7 +42,7 @@ internal static class DescriptorNames
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"'{name}' is no name for a stored descriptor: 1 to {MaximumLength} characters of ASCII without ':' and control characters.");
+                $"'{name}' is no name for a stored descriptor: 1 to {MaximumLength} printable characters of ASCII, and no colon.");
         }
     }
 

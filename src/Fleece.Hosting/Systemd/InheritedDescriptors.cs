@@ -40,8 +40,8 @@ internal sealed class InheritedDescriptors : IDisposable
 
     /// <summary>Takes over the descriptors of this process, and the variables that announce them.</summary>
     /// <remarks>
-    /// Called once, when the process starts; a second call finds none. The variables are taken out of the environment and the descriptors are
-    /// kept from children, because a child must neither take them for its own nor hold a listener open. Descriptors that are meant for
+    /// Called once, when the process starts; a second call finds none. The variables are taken out of the environment and the descriptors
+    /// are kept from children, because a child must neither take them for its own nor hold a listener open. Descriptors that are meant for
     /// another process (LISTEN_PID) are left alone.
     /// </remarks>
     public static InheritedDescriptors Take()

@@ -29,8 +29,8 @@ internal sealed class ServiceNotifier
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"{Variable} is '{address}', and the host can notify sockets by their path and abstract ones ('@...'). Unset the variable, " +
-                "or run the host as a service of the system.");
+                $"{Variable} is '{address}', and the host can notify sockets by their path and abstract ones ('@...'). Unset the " +
+                "variable, or run the host as a service of the system.");
         }
 
         _address = string.IsNullOrEmpty(address) ? null : address;
@@ -64,7 +64,7 @@ internal sealed class ServiceNotifier
     public void Stopping(string status) => Send($"STOPPING=1\nSTATUS={OneLine(status)}");
 
     /// <summary>Gives systemd a copy of a descriptor, which the next process of the service gets under the name.</summary>
-    /// <remarks>systemd says nothing where it takes no more (FileDescriptorStoreMax=), and gives up a descriptor that has hung up.</remarks>
+    /// <remarks>systemd says nothing where it takes no more (FileDescriptorStoreMax=), and closes one that has hung up.</remarks>
     /// <param name="name">A name as <see cref="DescriptorNames"/> makes them.</param>
     /// <param name="descriptor">Still the caller's afterwards.</param>
     public void Store(string name, SafeHandle descriptor)
@@ -105,7 +105,7 @@ internal sealed class ServiceNotifier
         {
             throw new BlockException(
                 BlockErrors.IoFailed,
-                $"systemd can't be told '{message.Split('\n')[0]}' at '{_address}': {e.Message}. It waits for messages of the service there.",
+                $"systemd can't be told '{message.Split('\n')[0]}' at '{_address}': {e.Message}. It waits for the service's messages.",
                 operation: "notify",
                 cause: e);
         }

@@ -40,7 +40,7 @@ public sealed class InstallFleeceHostCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void EndProcessing() => OrEnd(HostUnit.Name, () =>
     {
-        string[] folders = [.. ImagePath.Select(ResolveLiteral).Select(folder => folder.TrimEnd('/')).Select(folder => folder.Length == 0 ? "/" : folder)];
+        string[] folders = [.. ImagePath.Select(ResolveLiteral).Select(System.IO.Path.TrimEndingDirectorySeparator)];
         PowerShellProgram powerShell = FindPowerShell();
         string module = FindModule();
         if (OperatingSystem.IsWindows())
@@ -73,7 +73,10 @@ public sealed class InstallFleeceHostCommand : FleeceCommand
     private bool Decides(string target, string action, out bool isWhatIf)
     {
         bool goesOn = ShouldProcess(
-            $"Performing the operation \"{action}\" on target \"{target}\".", $"{action}: {target}?", "Confirm", out ShouldProcessReason reason);
+            $"Performing the operation \"{action}\" on target \"{target}\".",
+            $"{action}: {target}?",
+            "Confirm",
+            out ShouldProcessReason reason);
         isWhatIf = reason == ShouldProcessReason.WhatIf;
         return goesOn;
     }
@@ -117,7 +120,9 @@ public sealed class InstallFleeceHostCommand : FleeceCommand
         if (System.IO.Path.GetFileName(manifest) != Manifest || !System.IO.File.Exists(manifest))
         {
             throw new BlockException(
-                BlockErrors.NotFound, $"There is no '{Manifest}' at '{path}'. Name the module's manifest or its folder with -ModulePath.", path);
+                BlockErrors.InvalidArgument,
+                $"There is no '{Manifest}' at '{path}'. Name the module's manifest or its folder with -ModulePath.",
+                path);
         }
 
         if (ModulePath is null)
@@ -125,8 +130,8 @@ public sealed class InstallFleeceHostCommand : FleeceCommand
             ServicePlaces.Check(
                 manifest,
                 "The module",
-                "Install the module for all users (Install-PSResource Fleece -Scope AllUsers), or name this one with -ModulePath if it stays " +
-                "where it is.");
+                "Install the module for all users (Install-PSResource Fleece -Scope AllUsers), or name this one with -ModulePath if it " +
+                "stays where it is.");
         }
 
         return manifest;

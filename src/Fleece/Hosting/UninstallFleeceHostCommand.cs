@@ -30,7 +30,8 @@ public sealed class UninstallFleeceHostCommand : SilentCommand
         if (OperatingSystem.IsWindows())
         {
             throw new BlockException(
-                HostErrors.NotHere, "On Windows the host is a start-up task: run Unregister-ScheduledTask 'Fleece host' in an elevated PowerShell.");
+                HostErrors.NotHere,
+                "On Windows the host is a start-up task: run Unregister-ScheduledTask 'Fleece host' in an elevated PowerShell.");
         }
 
         HostInstaller installer = new("/", SystemPrograms.Default);
@@ -39,8 +40,8 @@ public sealed class UninstallFleeceHostCommand : SilentCommand
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"'{HostUnit.StatePath}' holds files of the user '{HostUnit.User}', which another user could get the number of. Add -RemoveState, " +
-                "or leave -RemoveUser out.",
+                $"'{HostUnit.StatePath}' holds files of the user '{HostUnit.User}', which another user could get the number of. " +
+                "Add -RemoveState, or leave -RemoveUser out.",
                 HostUnit.StatePath);
         }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
 using System.Net.Sockets;
+using System.Text;
 using Fleece.Block.Files;
 using Fleece.Disks;
 using Fleece.Disks.Records;
@@ -15,19 +17,23 @@ internal sealed class HostRig : IAsyncDisposable
 {
     private readonly List<TestClient> _clients = [];
 
-    public HostRig() => Assert.SkipUnless(OperatingSystem.IsLinux(), "a host needs Linux");
+    public HostRig()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "a host needs Linux");
+        Directory.CreateDirectory(Folder.File("run"));
+    }
 
     public TempFolder Folder { get; } = new();
 
     public ManualTime Time { get; } = new();
 
-    public StringWriter Log { get; } = new();
+    public LogLines Log { get; } = new();
 
     public HostProcess Host => Running ?? throw new InvalidOperationException("The host has not been started.");
 
     public HostProcess? Running { get; private set; }
 
-    public string SocketPath => Folder.File("host.sock");
+    public string SocketPath => Folder.File("run/host.sock");
 
     public string StatePath => Folder.File("state");
 
@@ -43,7 +49,7 @@ internal sealed class HostRig : IAsyncDisposable
             SocketPath = SocketPath,
             SocketGroup = group,
             AllowedFolders = allowedFolders,
-            Log = TextWriter.Synchronized(Log),
+            Log = Log,
             Time = Time,
         });
         await Running.Ready;
@@ -125,6 +131,22 @@ internal sealed class HostRig : IAsyncDisposable
         await StopAsync();
         Folder.Dispose();
     }
+}
+
+/// <summary>The lines that a host has written so far.</summary>
+internal sealed class LogLines : TextWriter
+{
+    private readonly ConcurrentQueue<string> _lines = [];
+
+    public override Encoding Encoding => Encoding.UTF8;
+
+    public override Task WriteLineAsync(string? value)
+    {
+        _lines.Enqueue(value ?? string.Empty);
+        return Task.CompletedTask;
+    }
+
+    public override string ToString() => string.Concat(_lines.Select(line => line + "\n"));
 }
 
 /// <summary>The other end of a control connection.</summary>

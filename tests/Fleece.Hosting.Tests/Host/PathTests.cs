@@ -78,7 +78,7 @@ public sealed class PathTests : IAsyncDisposable
         string image = await AddAsync("vm/web.raw");
         DiskReference disk = new("web");
         ListenRequest outside = new() { ListenUri = $"nbd+unix:///?socket={_rig.Folder.File("other/web.sock")}" };
-        ListenRequest besideControl = new() { ListenUri = $"nbd+unix:///?socket={_rig.Folder.File("web.sock")}" };
+        ListenRequest besideControl = new() { ListenUri = $"nbd+unix:///?socket={_rig.Folder.File("run/web.sock")}" };
         TlsFiles keys = new() { CertificatePath = _rig.Folder.File("other/key.pem") };
 
         await RefusesAsync(() => client.MountAsync(new MountRequest { Address = image, Listeners = [outside] }));

@@ -194,7 +194,7 @@ public sealed class HostInstallerTests : IDisposable
 
     [Fact]
     public async Task No_host_to_uninstall_is_an_error() =>
-        Assert.Equal(BlockErrors.NotFound, (await Assert.ThrowsAsync<BlockException>(
+        Assert.Equal(HostErrors.NotHere, (await Assert.ThrowsAsync<BlockException>(
             async () => await _installer.UninstallAsync(removesState: false, removesUser: false, TestContext.Current.CancellationToken))).Kind);
 
     [Fact]

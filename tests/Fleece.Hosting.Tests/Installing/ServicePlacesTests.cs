@@ -36,13 +36,13 @@ public sealed class ServicePlacesTests
     }
 
     [Theory]
-    [InlineData("vm", BlockErrors.InvalidArgument)]
-    [InlineData("/", BlockErrors.InvalidArgument)]
-    [InlineData("/tmp", BlockErrors.InvalidArgument)]
-    [InlineData("/var/tmp/vm", BlockErrors.InvalidArgument)]
-    [InlineData("/no/such/folder", BlockErrors.NotFound)]
-    public void A_folder_of_images_that_the_host_would_not_see_is_refused(string path, string kind) =>
-        Assert.Equal(kind, Assert.Throws<BlockException>(() => ServicePlaces.CheckImageFolder(path)).Kind);
+    [InlineData("vm")]
+    [InlineData("/")]
+    [InlineData("/tmp")]
+    [InlineData("/var/tmp/vm")]
+    [InlineData("/no/such/folder")]
+    public void A_folder_of_images_that_the_host_would_not_see_is_refused(string path) =>
+        Assert.Equal(BlockErrors.InvalidArgument, Assert.Throws<BlockException>(() => ServicePlaces.CheckImageFolder(path)).Kind);
 
     [Fact]
     public void A_tool_of_dotnet_is_run_by_dotnet_and_a_packaged_PowerShell_by_itself()
@@ -61,5 +61,5 @@ public sealed class ServicePlacesTests
 
     [Fact]
     public void A_PowerShell_that_is_not_there_is_an_error() =>
-        Assert.Equal(BlockErrors.NotFound, Assert.Throws<BlockException>(() => PowerShellProgram.Find("/no/pwsh", null)).Kind);
+        Assert.Equal(BlockErrors.InvalidArgument, Assert.Throws<BlockException>(() => PowerShellProgram.Find("/no/pwsh", null)).Kind);
 }

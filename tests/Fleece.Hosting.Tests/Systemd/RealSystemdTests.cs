@@ -22,11 +22,11 @@ public sealed class RealSystemdTests : IDisposable
         await WriteServiceAsync(socket, "TimeoutStartSec=60\nFileDescriptorStoreMax=8\nKillSignal=SIGKILL\n");
         await using PrivateSystemd systemd = await PrivateSystemd.StartAsync(_folder);
         await systemd.ControlAsync("start", "served.service");
-        string[] before = await AskAsync(socket);
+        using Socket served = await ConnectAsync(socket);
+        string[] before = await ReadAsync(served);
         string firstProcess = await systemd.FindProcessAsync("served.service");
 
-        // The first process is held, so the client is in the queue of the listener when systemd kills the process.
-        await systemd.ControlAsync("kill", "--signal=STOP", "served.service");
+        // The first process is busy with its client, so this one is in the queue of the listener when systemd kills the process.
         using Socket waiting = await ConnectAsync(socket);
         await systemd.ControlAsync("restart", "served.service");
 
@@ -74,7 +74,7 @@ public sealed class RealSystemdTests : IDisposable
         string socket = _folder.File("vm.sock");
         using Process activated = Peer.Start(
             "systemd-socket-activate",
-            ["-l", socket, "--fdname=activated", "-E", $"{ServingChild.Variable}={socket}", .. ServingChild.Command]);
+            ["-l", socket, "--fdname=activated", .. ServingChild.CommandFor(socket)]);
         try
         {
             while (!File.Exists(socket))
@@ -102,7 +102,7 @@ public sealed class RealSystemdTests : IDisposable
         // The shell is the process that the descriptors are for, and the child of it is not.
         using Process activated = Peer.Start(
             "systemd-socket-activate",
-            ["-l", socket, "--fdname=activated", "-E", $"{ServingChild.Variable}={own}", "sh", "-c", "\"$0\" \"$@\"; true", .. ServingChild.Command]);
+            ["-l", socket, "--fdname=activated", "sh", "-c", "\"$0\" \"$@\"; true", .. ServingChild.CommandFor(own)]);
         try
         {
             while (!File.Exists(socket))
@@ -129,11 +129,12 @@ public sealed class RealSystemdTests : IDisposable
 
     private async Task WriteServiceAsync(string socket, string more)
     {
-        string command = string.Join(' ', ServingChild.Command.Skip(1).Select(UnitSyntax.Argument).Prepend(UnitSyntax.Word(ServingChild.Command[0])));
+        string[] words = ServingChild.CommandFor(socket);
+        string command = string.Join(' ', words.Skip(1).Select(UnitSyntax.Argument).Prepend(UnitSyntax.Word(words[0])));
         await File.WriteAllTextAsync(
             _folder.File("served.service"),
             $"[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nNotifyAccess=main\nExecStart={command}\n" +
-            $"Environment={UnitSyntax.Word($"{ServingChild.Variable}={socket}")} HOME=/tmp\n{more}",
+            $"Environment=HOME=/tmp\n{more}",
             TestContext.Current.CancellationToken);
     }
 
@@ -152,7 +153,7 @@ public sealed class RealSystemdTests : IDisposable
 
     private static async Task<string[]> ReadAsync(Socket client)
     {
-        using StreamReader reader = new(new NetworkStream(client));
+        using StreamReader reader = new(new NetworkStream(client), leaveOpen: true);
         return (await reader.ReadLineAsync(TestContext.Current.CancellationToken))!.Split(' ');
     }
 }

@@ -2,36 +2,28 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
-using System.Runtime.CompilerServices;
 using System.Text;
 using Fleece.Hosting.Systemd;
 
 namespace Fleece.Hosting.Tests.Systemd;
 
-/// <summary>A service in a process of its own: this assembly, started with <see cref="Variable"/> set to the path of a socket.</summary>
-/// <remarks>It answers each client with one line: its process, where its listener came from, and what a child of it inherited.</remarks>
+/// <summary>A service in a process of its own.</summary>
+/// <remarks>It answers one client after the other with a line: its process, where its listener came from, and what a child of it
+/// inherited.</remarks>
 internal static class ServingChild
 {
-    /// <summary>Names the socket's path.</summary>
-    public const string Variable = "FLEECE_TEST_SERVES";
+    /// <summary>The first argument; the second is the socket's path.</summary>
+    public const string Verb = "serve-listener";
 
     /// <summary>The command that starts it.</summary>
-    public static string[] Command => Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet"
+    public static string[] CommandFor(string path) => [.. Program, Verb, path];
+
+    private static string[] Program => Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet"
         ? [Environment.ProcessPath!, typeof(ServingChild).Assembly.Location]
         : [Environment.ProcessPath!];
 
-#pragma warning disable CA2255 // The entry point is the test platform's, and this comes before it.
-    [ModuleInitializer]
-#pragma warning restore CA2255
-    internal static void Serve()
-    {
-        if (Environment.GetEnvironmentVariable(Variable) is { } path)
-        {
-            Serve(path);
-        }
-    }
-
-    private static void Serve(string path)
+    /// <summary>Serves until it is killed.</summary>
+    public static int Run(string path)
     {
         ServiceNotifier notifier = ServiceNotifier.Take();
         InheritedDescriptors inherited = InheritedDescriptors.Take();
@@ -57,6 +49,9 @@ internal static class ServingChild
             string answer = string.Create(
                 CultureInfo.InvariantCulture, $"{Environment.ProcessId} {origin} [{InChild("env")}] [{InChild("descriptors")}]\n");
             client.Send(Encoding.UTF8.GetBytes(answer));
+
+            // One client at a time: the next one waits in the queue of the listener.
+            client.Receive(new byte[1]);
         }
     }
 
@@ -67,7 +62,10 @@ internal static class ServingChild
             ? "env | grep -E '^(LISTEN_|NOTIFY_)' | tr '\\n' ' '"
             : "ls -l /proc/self/fd | grep -c 'socket:'";
         using Process child = Process.Start(
-            new ProcessStartInfo("/bin/sh", ["-c", script]) { RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true })!;
+            new ProcessStartInfo("/bin/sh", ["-c", script])
+            {
+                RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true,
+            })!;
         return child.StandardOutput.ReadToEnd().Trim();
     }
 }

@@ -58,8 +58,18 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     public BlockException? Failure => Volatile.Read(ref _failure);
 
     /// <summary>Where the bitmaps of an image are kept, whichever link leads to it.</summary>
-    public static string PathFor(string imagePath) =>
-        (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? imagePath) + Extension;
+    /// <remarks>Of an image that can't be looked at, because its folder is gone for one, the path as it is.</remarks>
+    public static string PathFor(string imagePath)
+    {
+        try
+        {
+            return (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? imagePath) + Extension;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return imagePath + Extension;
+        }
+    }
 
     /// <summary>Makes a file that is to take the place of the image's, or of none.</summary>
     public static Sidecar CreateBeside(string imagePath, SidecarDirectory directory)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+# Goal: a host in a process of its own starts, refuses what it can't use, and ends as a signal says. Method: real processes and their exit
+# codes.
+
+BeforeDiscovery { $script:noHost = -not $IsLinux }
+
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    Import-ModuleUnderTest
+
+    # The host tells that it is ready by a file, for its process stays in the cmdlet.
+    $script:hostScript = @'
+param($Module, $State, $Socket)
+$ErrorActionPreference = 'Stop'
+Import-Module $Module
+Start-FleeceHost -StatePath $State -SocketPath $Socket -PassThru | ForEach-Object { $null = New-Item ready }
+'@
+
+    # Runs a host that can't start; the exit code and what it said.
+    function Invoke-FailingHost([string] $State, [string] $Socket) {
+        $program, $first = @(Get-PowerShellCommand)
+        $command = "Import-Module '$(Get-ModuleUnderTest)'
+            try { Start-FleeceHost -StatePath '$State' -SocketPath '$Socket' -ErrorAction Stop }
+            catch { `$_.FullyQualifiedErrorId; exit 3 }"
+        $said = & $program @(@($first) + '-NoProfile', '-NonInteractive', '-Command', $command | Where-Object { $_ }) 2>$null | Out-String
+        [pscustomobject] @{ ExitCode = $LASTEXITCODE; Said = $said.Trim() }
+    }
+}
+
+Describe 'Start-FleeceHost' -Skip:$noHost {
+    BeforeEach { Enter-TestFolder }
+    AfterEach {
+        if ($process -and -not $process.HasExited) { $process.Kill(); $process.WaitForExit() }
+        Exit-TestFolder
+    }
+
+    It 'listens until SIGTERM, ends with its exit code and takes its socket with it' {
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        Test-Path ./host.sock | Should -BeTrue
+        Get-Content err.txt -Raw | Should -Match 'fleece: ready, serves 0 disks'
+
+        Send-Signal TERM $process
+
+        $process.WaitForExit(60000) | Should -BeTrue
+        $process.ExitCode | Should -Be 143
+        Test-Path ./host.sock | Should -BeFalse
+        Get-Content err.txt -Raw | Should -Match 'fleece: has ended'
+    }
+
+    It 'starts again where a host was killed' {
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        $process.Kill()
+        $process.WaitForExit()
+
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+
+        Test-Path ./host.sock | Should -BeTrue
+    }
+
+    It 'refuses a state directory and a socket that another host uses' {
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+
+        (Invoke-FailingHost './state' './other.sock').Said | Should -BeLike 'HostAlreadyRunning,*'
+        $second = Invoke-FailingHost './other' './host.sock'
+
+        $second.Said | Should -BeLike 'HostAlreadyRunning,*'
+        $second.ExitCode | Should -Be 3
+        Test-Path ./host.sock | Should -BeTrue
+    }
+
+    It 'refuses a state that is damaged' {
+        $null = New-Item state -ItemType Directory
+        chmod 700 state
+        Set-Content state/state.json '{ "fleeceHostState": 1, "disks": [] }'
+
+        (Invoke-FailingHost './state' './host.sock').Said | Should -BeLike 'HostStateInvalid,*'
+        Test-Path ./host.sock | Should -BeFalse
+    }
+
+    It 'refuses a socket path that is too long' {
+        (Invoke-FailingHost './state' "./$('x' * 110).sock").Said | Should -BeLike 'ArgumentInvalid,*'
+    }
+
+    It 'leaves a file that is no socket as it is' {
+        Set-Content host.sock precious
+
+        (Invoke-FailingHost './state' './host.sock').Said | Should -BeLike 'AddressInUse,*'
+        Get-Content host.sock | Should -Be precious
+    }
+
+    It 'does nothing with -WhatIf' {
+        Start-FleeceHost -StatePath ./state -SocketPath ./host.sock -WhatIf
+
+        Test-Path ./state | Should -BeFalse
+    }
+}
