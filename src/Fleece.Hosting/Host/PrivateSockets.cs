@@ -32,11 +32,12 @@ internal sealed class PrivateSockets
         _groupId = groupId;
     }
 
-    /// <summary>Makes the folder beside the control socket, or takes that of a killed host and removes its sockets. Where the paths would be
-    /// too long for sockets, a new folder among the temporary ones serves.</summary>
+    /// <summary>Makes the folder beside the control socket, or takes that of a killed host and removes its sockets. Where the paths would
+    /// be too long for sockets, a new folder among the temporary ones serves.</summary>
     /// <param name="socketPath">The control socket, whose lock this host holds.</param>
     /// <param name="groupId">The host's group; null for none.</param>
-    /// <exception cref="BlockException"><see cref="HostErrors.SocketForeign"/>: the folder is another user's; or the error of the system.</exception>
+    /// <exception cref="BlockException"><see cref="HostErrors.SocketForeign"/>: the folder is another user's; or the error of the
+    /// system.</exception>
     public static PrivateSockets Prepare(string socketPath, uint? groupId)
     {
         string folder = socketPath + ".private";
@@ -77,8 +78,8 @@ internal sealed class PrivateSockets
         {
             throw new BlockException(
                 HostErrors.SocketForeign,
-                $"'{folder}' is a link, or belongs to another user, and the host keeps its clients' sockets there. Look what it is and remove " +
-                "it, or choose another -SocketPath.",
+                $"'{folder}' is a link, or belongs to another user, and the host keeps its clients' sockets there. Look what it is and " +
+                "remove it, or choose another -SocketPath.",
                 folder);
         }
     }
