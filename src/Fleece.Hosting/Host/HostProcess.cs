@@ -15,8 +15,8 @@ namespace Fleece.Hosting.Host;
 
 /// <summary>The host that this process is, from <see cref="Start"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>
-/// <para>Clients can connect as soon as it has started; the disks of its state come up meanwhile, and <see cref="Ready"/> says when each has
-/// had its turn.</para>
+/// <para>Clients can connect as soon as it has started; the disks of its state come up meanwhile, and <see cref="Ready"/> says when each
+/// has had its turn.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal sealed class HostProcess : IAsyncDisposable
