@@ -63,7 +63,14 @@ function Invoke-Native([string] $Program, [string[]] $Arguments) {
 # Runs commands in a PowerShell of its own, because a module's assemblies stay locked in the process that has loaded them.
 function Invoke-InPowerShell([string[]] $Arguments) {
     $program, $first = $PowerShell
-    Invoke-Native $program (@($first) + '-NoProfile', '-NonInteractive' + $Arguments | Where-Object { $_ })
+    $before = $env:FLEECE_HOST
+    # A host of this machine has nothing to do with what is built and tested here.
+    $env:FLEECE_HOST = 'none'
+    try {
+        Invoke-Native $program (@($first) + '-NoProfile', '-NonInteractive' + $Arguments | Where-Object { $_ })
+    } finally {
+        $env:FLEECE_HOST = $before
+    }
 }
 
 # A string as it stands in a command for another PowerShell.
@@ -106,7 +113,7 @@ function Build-Module {
         Where-Object Name -NotLike 'System.Management.Automation*' |
         Copy-Item -Destination $ModuleBase
     Copy-Item (Join-Path $published 'dependencies') $ModuleBase -Recurse
-    Copy-Item (Join-Path $Root 'LICENSE') $ModuleBase
+    Copy-Item (Join-Path $Root 'LICENSE'), (Join-Path $Root 'NOTICE') $ModuleBase
     Build-Help
 
     Invoke-InPowerShell '-Command', "`$null = Test-ModuleManifest $(Format-Literal "$ModuleBase/Fleece.psd1") -ErrorAction Stop"
@@ -182,21 +189,17 @@ function Test-Cmdlets {
         return
     }
 
-    $run = {
-        param([string] $Pester, [string] $Module, [string] $Tests)
-        $ErrorActionPreference = 'Stop'
-        Import-Module $Pester
-        # Some tests remove the module and import it again, so they must know which one is meant.
-        $env:FLEECE_MODULE = $Module
-        Import-Module $Module
-        $configuration = New-PesterConfiguration
-        $configuration.Run.Path = $Tests
-        $configuration.Run.Exit = $true
-        $configuration.Output.Verbosity = 'Detailed'
-        Invoke-Pester -Configuration $configuration
+    # Once with disks in the process of the tests, and once with disks in a host; failures of the first are reported after the second.
+    $run, $pester = (Join-Path $CmdletTests 'Run.ps1'), (Find-Pester)
+    $failed = foreach ($owner in 'Process', 'Host') {
+        Write-Information "Cmdlet tests, disks in the $($owner.ToLowerInvariant())" -InformationAction Continue
+        try {
+            Invoke-InPowerShell '-File', $run, '-Pester', $pester, '-Module', "$ModuleBase/Fleece.psd1", '-Owner', $owner | Out-Host
+        } catch {
+            $_
+        }
     }
-    $arguments = (Find-Pester), "$ModuleBase/Fleece.psd1", $CmdletTests | ForEach-Object { Format-Literal $_ }
-    Invoke-InPowerShell '-Command', "& { $run } $arguments"
+    if ($failed) { throw $failed[0] }
 }
 
 # Outside the solution, whose packages every registry has.

@@ -32,7 +32,8 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
 
     /// <summary>The process that owns the disks which the cmdlet works on, asked for once.</summary>
     /// <exception cref="BlockException">Why the host that is meant can't be used.</exception>
-    internal IDiskOwner Owner => _owner ??= Wait(FleeceModule.FindOwnerAsync(StopToken));
+    internal IDiskOwner Owner => _owner ??= Wait(
+        FleeceModule.FindOwnerAsync(SessionState.Path.CurrentFileSystemLocation.ProviderPath, StopToken));
 
     /// <summary>Cancelled by Ctrl+C, and when the process is told to end.</summary>
     protected internal CancellationToken StopToken => _stopping.Token;

@@ -4,9 +4,11 @@ using System.Management.Automation.Runspaces;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Hosting;
+using Fleece.Hosting.Client;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Host;
 using Fleece.Hosting.Local;
+using Fleece.Hosting.Rpc;
 
 namespace Fleece;
 
@@ -24,9 +26,16 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
 
     private static LocalOwner Local { get; } = new(Disks);
 
-    /// <summary>The process that owns the disks which cmdlets work on.</summary>
-    /// <remarks>In the process of a host, that host.</remarks>
-    internal static ValueTask<IDiskOwner> FindOwnerAsync(CancellationToken cancellationToken) => new(Host?.Owner ?? Local);
+    /// <summary>The hosts that this process uses.</summary>
+    internal static HostSelection Hosts { get; } = new(
+        Local, path => new HostOwner(new HostAddress(path, RpcLibrary.Load, WireJson.Options)), HostPlaces.OfSystem);
+
+    /// <summary>The process that owns the disks which cmdlets work on; in the process of a host, that one.</summary>
+    /// <param name="folder">The shell's folder, in which a relative path in $env:FLEECE_HOST lies; null for none.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="BlockException">Why the host that is meant can't be used.</exception>
+    internal static ValueTask<IDiskOwner> FindOwnerAsync(string? folder, CancellationToken cancellationToken) =>
+        Host is { } host ? new ValueTask<IDiskOwner>(host.Owner) : Hosts.FindAsync(cancellationToken, folder);
 
     /// <summary>The host that this process is; null while it is none.</summary>
     internal static HostProcess? Host { get; private set; }

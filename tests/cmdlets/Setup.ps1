@@ -36,6 +36,26 @@ function Start-ScriptProcess([string] $Script, [string[]] $Arguments) {
     $process
 }
 
+# A host in a process of its own, whose socket is host.sock in the folder; it answers when this returns.
+function Start-TestHost([string] $Folder) {
+    $program, $first = @(Get-PowerShellCommand)
+    $script = "Import-Module '$(Get-ModuleUnderTest)'; Start-FleeceHost -StatePath '$Folder/state' -SocketPath '$Folder/host.sock'"
+    $all = @($first) + '-NoProfile', '-NonInteractive', '-Command', $script
+    $process = Start-Process $program ($all | Where-Object { $_ }) -PassThru -RedirectStandardOutput "$Folder/host.out" -RedirectStandardError "$Folder/host.err"
+    $null = $process.Handle # Without it the exit code of a process that has ended is not known.
+    while (-not (Test-Path "$Folder/host.sock")) {
+        if ($process.WaitForExit(50)) { throw "The host ended: $(Get-Content "$Folder/host.err" -Raw)" }
+    }
+    $process
+}
+
+# Whether the disks of the tests are in another process. A test that is about this process's own says so and is skipped then.
+function Test-ThroughHost { $env:FLEECE_HOST -ne 'none' }
+
+function Skip-ThroughHost([string] $Because) {
+    if (Test-ThroughHost) { Set-ItResult -Skipped -Because $Because }
+}
+
 function Send-Signal([string] $Name, $Process) { sh -c "kill -s $Name $($Process.Id)" }
 
 # Global, so that a test that removes the module removes the same one that the others see.

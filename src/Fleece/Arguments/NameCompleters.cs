@@ -47,7 +47,7 @@ public abstract class NameCompleter : IArgumentCompleter
     {
         try
         {
-            return FleeceCommand.Wait(request(FleeceCommand.Wait(FleeceModule.FindOwnerAsync(default))));
+            return FleeceCommand.Wait(request(FleeceCommand.Wait(FleeceModule.FindOwnerAsync(folder: null, default))));
         }
         catch (BlockException)
         {
