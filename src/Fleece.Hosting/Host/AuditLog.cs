@@ -65,8 +65,9 @@ internal sealed class AuditLog : IAsyncDisposable
                 await _writer.WriteLineAsync(line).ConfigureAwait(false);
                 if (Interlocked.Exchange(ref _leftOut, 0) is > 0 and var count)
                 {
-                    await _writer.WriteLineAsync(string.Create(
-                        CultureInfo.InvariantCulture, $"fleece: {count} lines are left out here, because they came too fast")).ConfigureAwait(false);
+                    string gap = string.Create(
+                        CultureInfo.InvariantCulture, $"fleece: {count} lines are left out here, because they came too fast");
+                    await _writer.WriteLineAsync(gap).ConfigureAwait(false);
                 }
             }
             catch (Exception e) when (e is IOException or ObjectDisposedException)

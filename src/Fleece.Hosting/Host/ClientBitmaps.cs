@@ -37,6 +37,8 @@ internal sealed class ClientBitmaps(ConnectedClient client, IBitmapControl bitma
         client.ChangeAsync(
             $"merge bitmaps {string.Join(", ", sources)} of {disk} into {target}",
             (_, token) => leases.ExplainAsync(
-                () => bitmaps.MergeBitmapsAsync(disk, target, sources, token), disk.Name, [target.Name, .. sources.Select(source => source.Name)]),
+                () => bitmaps.MergeBitmapsAsync(disk, target, sources, token),
+                disk.Name,
+                [target.Name, .. sources.Select(source => source.Name)]),
             cancellationToken);
 }

@@ -9,7 +9,8 @@ using Fleece.Hosting.Local;
 namespace Fleece.Hosting.Host;
 
 /// <summary>Requests of a job that runs in the client.</summary>
-internal sealed class ClientJobs(ConnectedClient client, MountedDisks mounted, IJobControl jobs, PathRules rules, Leases leases) : IJobControl
+internal sealed class ClientJobs(
+    ConnectedClient client, MountedDisks mounted, IJobControl jobs, PathRules rules, Leases leases) : IJobControl
 {
     /// <inheritdoc/>
     public ValueTask<FleeceableDisk> DescribeDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
@@ -64,7 +65,8 @@ internal sealed class ClientJobs(ConnectedClient client, MountedDisks mounted, I
 
         string[] bitmaps = [.. new[] { request.Bitmap?.Name, request.NextBitmap }.OfType<string>()];
         SessionInfo begun = await leases
-            .ExplainAsync(() => jobs.BeginJobSessionAsync(request, cancellationToken), request.Disks[0].Name, bitmaps).ConfigureAwait(false);
+            .ExplainAsync(() => jobs.BeginJobSessionAsync(request, cancellationToken), request.Disks[0].Name, bitmaps)
+            .ConfigureAwait(false);
         Session session = mounted.FindSession(new SessionReference(begun.Id, begun.InstantId));
         if (lease.TryHold(session))
         {

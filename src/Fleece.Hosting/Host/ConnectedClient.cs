@@ -3,7 +3,7 @@ using Fleece.Block;
 
 namespace Fleece.Hosting.Host;
 
-/// <summary>One client of the host, and the way that each of its requests goes: the checks that all share, and the line in the log.</summary>
+/// <summary>One client of the host, and the way of each of its requests: the checks that all share, and the line in the log.</summary>
 /// <remarks>Threading. All members are safe from any thread.</remarks>
 internal sealed class ConnectedClient(Peer peer, RunningRequests requests, AuditLog audit)
 {

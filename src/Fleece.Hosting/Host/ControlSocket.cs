@@ -9,8 +9,8 @@ namespace Fleece.Hosting.Host;
 
 /// <summary>The unix socket that a host listens at.</summary>
 /// <remarks>
-/// <para>A lock on a file beside it keeps two hosts from taking one path at the same moment; the file stays, the lock ends with the process.
-/// </para>
+/// <para>A lock on a file beside it keeps two hosts from taking one path at the same moment. The file stays, and the lock ends with the
+/// process.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal sealed class ControlSocket : IDisposable
@@ -36,8 +36,8 @@ internal sealed class ControlSocket : IDisposable
     /// <summary>Begins to listen. The folder is made where it is missing; a socket file that a killed host has left is replaced.</summary>
     /// <param name="path">The full path.</param>
     /// <param name="access">The permissions and the group of the file.</param>
-    /// <exception cref="BlockException"><see cref="HostErrors.AlreadyRunning"/>; <see cref="NbdErrors.AddressInUse"/>: something other than a
-    /// host's socket is at the path; <see cref="BlockErrors.InvalidArgument"/>: the path is too long; or the error of the system.
+    /// <exception cref="BlockException"><see cref="HostErrors.AlreadyRunning"/>; <see cref="NbdErrors.AddressInUse"/>: something else than
+    /// a host's socket is at the path; <see cref="BlockErrors.InvalidArgument"/>: the path is too long; or the error of the system.
     /// </exception>
     public static ControlSocket Open(string path, SocketAccess access)
     {

@@ -15,7 +15,7 @@ namespace Fleece.Hosting.Host;
 
 /// <summary>The host that this process is, from <see cref="Start"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>
-/// <para>Clients can connect as soon as it has started; the disks of its state come up meanwhile, and <see cref="Ready"/> says when each one
+/// <para>Clients can connect as soon as it has started; the disks of its state come up meanwhile, and <see cref="Ready"/> says when each
 /// has had its turn.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
@@ -32,7 +32,8 @@ internal sealed class HostProcess : IAsyncDisposable
     private readonly HostServer _server;
     private Task? _stopping;
 
-    private HostProcess(HostOptions options, AuditLog audit, HostState state, ControlSocket socket, PrivateSockets privateSockets, uint? groupId)
+    private HostProcess(
+        HostOptions options, AuditLog audit, HostState state, ControlSocket socket, PrivateSockets privateSockets, uint? groupId)
     {
         _notifier = options.Notifier;
         _audit = audit;
@@ -66,7 +67,7 @@ internal sealed class HostProcess : IAsyncDisposable
 
     /// <summary>Starts a host.</summary>
     /// <exception cref="BlockException"><see cref="HostErrors.AlreadyRunning"/>, <see cref="HostErrors.StateInvalid"/>,
-    /// <see cref="BlockErrors.InvalidArgument"/>, or why the state directory or the socket can't be used. Nothing is served then.</exception>
+    /// <see cref="BlockErrors.InvalidArgument"/>, or why the state directory or the socket can't be used. Nothing is served.</exception>
     public static HostProcess Start(HostOptions options)
     {
         SocketAccess access = SocketAccess.Of(
@@ -129,7 +130,7 @@ internal sealed class HostProcess : IAsyncDisposable
         int count = Owner.Mounted.All.Count;
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"serves {count} {(count == 1 ? "disk" : "disks")}{(problems == 0 ? string.Empty : $", and {problems} fail: see Get-FleeceHost")}");
+            $"serves {count} {(count == 1 ? "disk" : "disks")}{(problems == 0 ? string.Empty : $"; {problems} fail, see Get-FleeceHost")}");
     }
 
     private async Task RunStopAsync()

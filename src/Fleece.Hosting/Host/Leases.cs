@@ -9,8 +9,8 @@ namespace Fleece.Hosting.Host;
 
 /// <summary>The leases of the host's clients.</summary>
 /// <remarks>
-/// <para>A lease whose connections have all gone ends after <see cref="HostProtocol.LeaseTime"/>, by a clock that does not jump, unless a connection of
-/// the same user brings its token back. One that holds nothing ends at once.</para>
+/// <para>A lease whose connections have all gone ends after <see cref="HostProtocol.LeaseTime"/>, by a clock that does not jump, unless a
+/// connection of the same user brings its token back. One that holds nothing ends at once.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal sealed class Leases(TimeProvider time, AuditLog audit)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
-using System.Net.Sockets;
 using System.Security.Cryptography;
+using System.Text;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks.Exports;
@@ -20,6 +20,9 @@ internal sealed class PrivateSockets
     private const UnixFileMode GroupMode = OwnerMode | UnixFileMode.GroupRead | UnixFileMode.GroupWrite;
     private const int NameBytes = 16;
 
+    // sun_path of unix(7): 108 bytes with the NUL.
+    private const int MaximumPathBytes = 107;
+
     private readonly string _folder;
     private readonly uint? _groupId;
 
@@ -29,32 +32,23 @@ internal sealed class PrivateSockets
         _groupId = groupId;
     }
 
-    /// <summary>Makes the folder beside the control socket, or takes that of a killed host and removes its sockets.</summary>
+    /// <summary>Makes the folder beside the control socket, or takes that of a killed host and removes its sockets. Where the paths would
+    /// be too long for sockets, a new folder among the temporary ones serves.</summary>
     /// <param name="socketPath">The control socket, whose lock this host holds.</param>
     /// <param name="groupId">The host's group; null for none.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: the path is too long for sockets;
-    /// <see cref="HostErrors.SocketForeign"/>: the folder is another user's; or the error of the system.</exception>
+    /// <exception cref="BlockException"><see cref="HostErrors.SocketForeign"/>: the folder is another user's; or the error of the
+    /// system.</exception>
     public static PrivateSockets Prepare(string socketPath, uint? groupId)
     {
         string folder = socketPath + ".private";
         try
         {
-            _ = new UnixDomainSocketEndPoint(Path.Combine(folder, NewName()));
-            Directory.CreateDirectory(folder);
+            folder = Fits(folder) ? Directory.CreateDirectory(folder).FullName : Directory.CreateTempSubdirectory("fleece-").FullName;
             CheckIsOwn(folder);
             new SocketAccess(FolderMode, groupId).ApplyTo(folder);
             PrivateSockets sockets = new(folder, groupId);
             sockets.RemoveAll();
             return sockets;
-        }
-        catch (ArgumentException e)
-        {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"The socket path '{socketPath}' is too long: clients get private sockets in a folder beside it, whose paths may have 107 " +
-                "bytes. Choose a shorter one.",
-                socketPath,
-                cause: e);
         }
         catch (Exception e) when (FileErrors.IsFromSystem(e))
         {
@@ -84,8 +78,8 @@ internal sealed class PrivateSockets
         {
             throw new BlockException(
                 HostErrors.SocketForeign,
-                $"'{folder}' is a link, or belongs to another user, and the host keeps its clients' sockets there. Look what it is and remove " +
-                "it, or choose another -SocketPath.",
+                $"'{folder}' is a link, or belongs to another user, and the host keeps its clients' sockets there. Look what it is and " +
+                "remove it, or choose another -SocketPath.",
                 folder);
         }
     }
@@ -106,6 +100,8 @@ internal sealed class PrivateSockets
         Path.Combine(_folder, NewName()),
         _groupId is null ? OwnerMode : GroupMode,
         _groupId?.ToString(CultureInfo.InvariantCulture));
+
+    private static bool Fits(string folder) => Encoding.UTF8.GetByteCount(Path.Combine(folder, NewName())) <= MaximumPathBytes;
 
     private static string NewName() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(NameBytes));
 }

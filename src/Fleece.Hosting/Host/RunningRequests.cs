@@ -36,7 +36,8 @@ internal sealed class RunningRequests : IDisposable
         catch (OperationCanceledException) when (_ending.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
         {
             throw new BlockException(
-                HostErrors.NotRunning, "The Fleece host ended before the request was done, and nothing was changed. Try again when it runs.");
+                HostErrors.NotRunning,
+                "The Fleece host ended before the request was done, and nothing was changed. Try again when it runs.");
         }
         finally
         {

@@ -110,8 +110,8 @@ internal sealed class ServedDisks : IDisposable
         }
         catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && stored is not null)
         {
-            before = new DiskInfo(
-                stored.Name, stored.Mount.Address, stored.Mount.Format, stored.Mount.IsReadOnly, stored.Mount.IsShared, problem ?? e.Message);
+            MountRequest mount = stored.Mount;
+            before = new DiskInfo(stored.Name, mount.Address, mount.Format, mount.IsReadOnly, mount.IsShared, problem ?? e.Message);
         }
 
         try
@@ -159,7 +159,7 @@ internal sealed class ServedDisks : IDisposable
         }
         catch (BlockException e)
         {
-            throw Unnoted(e, $"The export '{before.Uri}' is taken away, but the host can't note that and publishes it again when it starts");
+            throw Unnoted(e, $"The export '{before.Uri}' is taken away, but the host can't note that and publishes it again at its start");
         }
 
         return before;

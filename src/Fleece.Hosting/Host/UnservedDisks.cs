@@ -37,7 +37,8 @@ internal sealed class UnservedDisks(
         {
             lock (_lock)
             {
-                return [.. _entries.Values.Where(entry => entry.Problem is not null).OrderBy(entry => entry.Disk.Name).Select(entry => entry.ToString())];
+                IEnumerable<Entry> failed = _entries.Values.Where(entry => entry.Problem is not null);
+                return [.. failed.OrderBy(entry => entry.Disk.Name, StringComparer.OrdinalIgnoreCase).Select(entry => entry.ToString())];
             }
         }
     }

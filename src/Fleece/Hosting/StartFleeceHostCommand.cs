@@ -91,6 +91,6 @@ public sealed class StartFleeceHostCommand : SilentCommand
         : SystemUsers.Current == Root || SystemUsers.Current == SystemUsers.FindId(HostProtocol.User) ? ofSystem
         : throw new BlockException(
             BlockErrors.InvalidArgument,
-            $"'{ofSystem}' is for the host of the machine, which runs as root or as the user '{HostProtocol.User}'. Name a path of your own " +
+            $"'{ofSystem}' is for the host of the machine, which runs as root or as the user '{HostProtocol.User}'. Name one of your own " +
             $"with -{parameter}.");
 }

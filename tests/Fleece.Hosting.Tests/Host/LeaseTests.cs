@@ -108,7 +108,8 @@ public sealed class LeaseTests : IAsyncDisposable
         SessionInfo session = await client.BeginJobSessionAsync("web");
 
         bool counts = await client.CallAsync<bool>(
-            nameof(IJobControl.EndJobSessionAsync), new { session = new SessionReference(session.Id, session.InstantId), isSuccess = true });
+            nameof(IJobControl.EndJobSessionAsync),
+            new { session = new SessionReference(session.Id, session.InstantId), isSuccess = true });
         await LeaveAsync(client);
         _rig.Time.Advance(HostProtocol.LeaseTime);
         await _rig.StopAsync();
@@ -161,7 +162,8 @@ public sealed class LeaseTests : IAsyncDisposable
             () => second.BeginJobSessionAsync("web", bitmap: "nightly", name: "two"));
 
         Assert.Equal(DiskErrors.BitmapBusy, busy.Kind);
-        Assert.Contains($"user {SystemUsers.NameOf(SystemUsers.Current)}, process {Environment.ProcessId}", busy.Message, StringComparison.Ordinal);
+        string holder = $"user {SystemUsers.NameOf(SystemUsers.Current)}, process {Environment.ProcessId}";
+        Assert.Contains(holder, busy.Message, StringComparison.Ordinal);
         Assert.Single(_rig.Mounted.Sessions);
     }
 
