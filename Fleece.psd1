@@ -27,6 +27,7 @@
         'Get-FleeceImage'
         'Get-FleeceSession'
         'Get-FleeceSnapshotMap'
+        'Install-FleeceHost'
         'Merge-FleeceBitmap'
         'Mount-FleeceDisk'
         'New-FleeceBitmap'
@@ -41,6 +42,7 @@
         'Stop-FleeceSession'
         'Test-FleeceBackup'
         'Test-FleeceImage'
+        'Uninstall-FleeceHost'
         'Unpublish-FleeceExport'
         'Write-FleeceDisk'
     )

@@ -113,7 +113,7 @@ function Build-Module {
         Where-Object Name -NotLike 'System.Management.Automation*' |
         Copy-Item -Destination $ModuleBase
     Copy-Item (Join-Path $published 'dependencies') $ModuleBase -Recurse
-    Copy-Item (Join-Path $Root 'LICENSE') $ModuleBase
+    Copy-Item (Join-Path $Root 'LICENSE'), (Join-Path $Root 'NOTICE') $ModuleBase
     Build-Help
 
     Invoke-InPowerShell '-Command', "`$null = Test-ModuleManifest $(Format-Literal "$ModuleBase/Fleece.psd1") -ErrorAction Stop"

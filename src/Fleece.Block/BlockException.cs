@@ -48,7 +48,8 @@ public sealed class BlockException : Exception
     public string RootKind => (InnerException as BlockException)?.RootKind ?? Kind;
 
     private static string WithPath(string message, string? path) =>
-        path is null || message.Contains(path, StringComparison.Ordinal) || message.Contains(PrintableText.Of(path), StringComparison.Ordinal)
+        path is null || message.Contains(path, StringComparison.Ordinal) ||
+        message.Contains(PrintableText.Of(path), StringComparison.Ordinal)
             ? message
             : $"{message} File: '{path}'.";
 }

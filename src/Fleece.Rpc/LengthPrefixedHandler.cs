@@ -58,7 +58,8 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
         uint lengthBytes = BinaryPrimitives.ReadUInt32BigEndian(_received.AsSpan(_start, PrefixBytes));
         if (lengthBytes == 0 || lengthBytes > limits.MaximumMessageBytes)
         {
-            throw new InvalidDataException($"The peer announces a message of {lengthBytes} bytes; {limits.MaximumMessageBytes} are allowed.");
+            throw new InvalidDataException(
+                $"The peer announces a message of {lengthBytes} bytes; {limits.MaximumMessageBytes} are allowed.");
         }
 
         if (!await FillAsync(PrefixBytes + (int)lengthBytes, cancellationToken).ConfigureAwait(false))

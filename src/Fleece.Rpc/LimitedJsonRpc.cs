@@ -83,8 +83,8 @@ internal sealed class LimitedJsonRpc : JsonRpc
                 ? await base.DispatchRequestAsync(request, targetMethod, cancellationToken).ConfigureAwait(false)
                 : throw new BlockException(
                     HostErrors.Overloaded,
-                    $"'{request.Method}' was not done: {_limits.MaximumCalls} requests of this connection are running, the most that may. " +
-                    "Wait for one to end and try again.");
+                    $"'{request.Method}' was not done: {_limits.MaximumCalls} requests of this connection are running, the most that " +
+                    "may. Wait for one to end and try again.");
         }
         finally
         {

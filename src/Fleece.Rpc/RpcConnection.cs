@@ -5,7 +5,6 @@ using Fleece.Hosting;
 using Fleece.Hosting.Rpc;
 using StreamJsonRpc;
 
-
 namespace Fleece.Rpc;
 
 /// <summary>One connection, with the errors of the contract in place of StreamJsonRpc's.</summary>
@@ -36,10 +35,11 @@ internal sealed class RpcConnection : IRpcConnection
                 HostErrors.CallInterrupted, $"The connection had ended before '{method}' was sent, so nothing was done. Connect again.");
         }
 
+        JsonElement sent = JsonSerializer.SerializeToElement(arguments, _json);
         try
         {
-            JsonElement answer = await _rpc.InvokeWithParameterObjectAsync<JsonElement>(
-                method, JsonSerializer.SerializeToElement(arguments, _json), cancellationToken).ConfigureAwait(false);
+            JsonElement answer =
+                await _rpc.InvokeWithParameterObjectAsync<JsonElement>(method, sent, cancellationToken).ConfigureAwait(false);
             return answer.Deserialize<T>(_json)!;
         }
         catch (RemoteMethodNotFoundException failure)

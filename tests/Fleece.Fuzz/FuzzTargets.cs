@@ -3,13 +3,14 @@ using Fleece.Fuzz.Bitmaps;
 using Fleece.Fuzz.Images;
 using Fleece.Fuzz.Manifests;
 using Fleece.Fuzz.Nbd;
+using Fleece.Fuzz.States;
 using Fleece.Images;
 using Fleece.Images.Foreign;
 
 namespace Fleece.Fuzz;
 
 /// <summary>Everything that is fuzzed: each image format that can be told from its content, but for those that only an adapter reads,
-/// the manifests of backups, both ends of NBD, and the file that keeps bitmaps.</summary>
+/// the manifests of backups, both ends of NBD, the file that keeps bitmaps, and the state of a host.</summary>
 internal static class FuzzTargets
 {
     /// <summary>All but the canary, which has a defect.</summary>
@@ -21,6 +22,8 @@ internal static class FuzzTargets
         new ClientTarget(),
         new SidecarTarget(isMended: false),
         new SidecarTarget(isMended: true),
+        new StateTarget(isMended: false),
+        new StateTarget(isMended: true),
     ];
 
     /// <summary>The target of that name.</summary>

@@ -157,10 +157,25 @@ Describe 'A mount with addresses' {
         (Get-FleeceExport vm).Count | Should -Be 2
     }
 
+    It 'gives their sockets a mode and a group' -Skip:$IsWindows {
+        $null = Mount-FleeceDisk ./vm.raw -ListenUri (Get-SocketUri '' a.sock), (Get-SocketUri '' b.sock) -SocketGroup (id -g) -SocketMode 0640
+
+        (Get-Item a.sock, b.sock).UnixFileMode | ForEach-Object { [int] $_ } | Should -Be 416, 416
+        (Get-Item a.sock, b.sock).Group | Select-Object -Unique | Should -Be (id -gn)
+    }
+
     It 'publishes many disks at one' {
         $null = Mount-FleeceDisk ./*.raw -ListenUri (Get-SocketUri)
 
         (Get-FleeceExport).Name | Should -Be 'data', 'vm'
+    }
+
+    It 'leaves no disk and no listener when their sockets can not have the mode' {
+        { Mount-FleeceDisk ./vm.raw -ListenUri (Get-SocketUri), nbd://localhost:0 -SocketMode 0660 -ErrorAction Stop } |
+            Should -Throw -ErrorId 'ArgumentInvalid,Fleece.MountFleeceDiskCommand'
+
+        Get-FleeceDisk | Should -BeNullOrEmpty
+        Test-Path vm.sock | Should -BeFalse
     }
 
     It 'leaves no disk and no listener when one of them fails: <Id>' -ForEach @(

@@ -55,9 +55,10 @@ Describe 'WhatIf' {
         (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
             Should -Be @(
                 'Backup-FleeceDisk', 'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap'
-                'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Merge-FleeceBitmap', 'Mount-FleeceDisk'
-                'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap', 'Restore-FleeceBackup'
-                'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage', 'Unpublish-FleeceExport', 'Write-FleeceDisk'
+                'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Install-FleeceHost', 'Merge-FleeceBitmap'
+                'Mount-FleeceDisk', 'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap'
+                'Restore-FleeceBackup', 'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage', 'Uninstall-FleeceHost'
+                'Unpublish-FleeceExport', 'Write-FleeceDisk'
             )
     }
 }

@@ -62,9 +62,9 @@ Describe '-PassThru' {
 
     It 'is offered by each cmdlet that would be silent' {
         $silent = Get-Command -Module Fleece -CommandType Cmdlet |
-            Where-Object Verb -In Dismount, Write, Stop, Clear, Remove, Enable, Disable, Merge, Unpublish
+            Where-Object Verb -In Dismount, Write, Stop, Clear, Remove, Enable, Disable, Merge, Unpublish, Uninstall
 
-        $silent | Should -HaveCount 10
+        $silent | Should -HaveCount 11
         $silent | Where-Object { -not $_.Parameters.ContainsKey('PassThru') } | Should -BeNullOrEmpty
     }
 }

@@ -71,6 +71,36 @@ Describe 'An export' {
         Test-Path vm.sock | Should -BeFalse
     }
 
+    It 'gives the socket the mode <Mode>, as chmod takes it: <Text>' -Skip:$IsWindows -ForEach @(
+        @{ Text = '0660'; Value = '0660'; Mode = 432 }
+        @{ Text = '660'; Value = 660; Mode = 432 }
+        @{ Text = 'UnixFileMode'; Value = [IO.UnixFileMode] 432; Mode = 432 }
+        @{ Text = 'names'; Value = 'UserRead, UserWrite, GroupWrite'; Mode = 400 }
+    ) {
+        $null = Publish-FleeceExport vm (Get-SocketUri) -SocketMode $Value
+
+        [int] (Get-Item vm.sock).UnixFileMode | Should -Be $Mode
+    }
+
+    It 'lets the group of the socket in, and no other user' -Skip:$IsWindows {
+        foreach ($tool in 'setpriv', 'nbdinfo') {
+            if (-not (Get-Command $tool -ErrorAction Ignore)) { Set-ItResult -Skipped -Because "$tool is not installed" }
+        }
+        if ((id -u) -ne 0) { Set-ItResult -Skipped -Because 'only root can become another user' }
+        # Pester keeps its folders to this user.
+        $folder = New-Item "/tmp/fleece-test-$([guid]::NewGuid())" -ItemType Directory
+        try {
+            $uri = "$((Publish-FleeceExport vm "nbd+unix:///?socket=$folder/s" -SocketGroup 4242).Uri)"
+
+            setpriv --reuid=65534 --regid=4242 --clear-groups nbdinfo --size $uri | Should -Be 4MB
+            $null = setpriv --reuid=65534 --regid=4243 --clear-groups nbdinfo --size $uri 2>&1
+            $LASTEXITCODE | Should -Not -Be 0
+        } finally {
+            Unpublish-FleeceExport vm
+            Remove-Item $folder -Recurse
+        }
+    }
+
     It 'keeps what -ReadOnly and -SnapshotOnly promise' {
         $null = Start-FleeceSession vm -Name nightly
         $null = Publish-FleeceExport vm (Get-SocketUri) -ReadOnly
@@ -174,6 +204,19 @@ Describe 'A request to Publish-FleeceExport' {
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -ExportName ([string] [char] 0xd800)'
             Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbds+unix:///x?socket=vm.sock'; Id = 'TlsFailed,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -SocketMode 0666'
+            Id = 'InsecureListener,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -SocketMode 0060'
+            Id = 'ArgumentInvalid,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -SocketMode 0888'
+            Id = 'ParameterArgumentTransformationError,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -SocketGroup no-such-group'
+            Id = 'ArgumentInvalid,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///second?socket=vm.sock -SocketMode 0660'
+            Id = 'ArgumentInvalid,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd://localhost:0 -SocketMode 0600'; Id = 'ArgumentInvalid,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=missing/x.sock'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
+        @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=repo'; Id = 'AddressInUse,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport nobody nbd://localhost:0'; Id = 'DiskNotFound,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm ./vm.sock'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+vsock:///'; Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }

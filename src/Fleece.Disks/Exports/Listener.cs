@@ -9,7 +9,8 @@ using Fleece.Nbd.Server.Listening;
 namespace Fleece.Disks.Exports;
 
 /// <summary>One address with the disks that are published there.</summary>
-/// <remarks>Threading. Clients' questions from any thread; all else one at a time. The list of exports is replaced, never changed.</remarks>
+/// <remarks>Threading. Clients ask from any thread; all else happens one at a time. The list of exports is replaced, never changed.
+/// </remarks>
 internal sealed class Listener : IExportDirectory, IAsyncDisposable
 {
     private readonly NbdServer _server;

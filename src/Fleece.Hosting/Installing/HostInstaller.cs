@@ -90,6 +90,18 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
         }
     }
 
+    /// <summary>Refuses to uninstall where no host is installed, and where this process can't.</summary>
+    /// <exception cref="BlockException">As <see cref="UninstallAsync"/>.</exception>
+    public void CheckCanUninstall()
+    {
+        if (!IsInstalled)
+        {
+            throw new BlockException(BlockErrors.NotFound, $"No host is installed here: there is no '{UnitPath}'.", UnitPath);
+        }
+
+        CheckSystem("Uninstall-FleeceHost", $"Remove '{UnitPath}' by hand; a system that does not run has no more of the host.");
+    }
+
     /// <summary>Stops the host and removes the unit.</summary>
     /// <param name="removesState">True to delete the host's state too.</param>
     /// <param name="removesUser">True to delete its user and group too.</param>
@@ -97,12 +109,7 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
     /// <exception cref="BlockException">As <see cref="InstallAsync"/>; NotFound: no host is installed.</exception>
     public async ValueTask<HostInstallation> UninstallAsync(bool removesState, bool removesUser, CancellationToken cancellationToken)
     {
-        CheckSystem("Uninstall-FleeceHost", $"Remove '{UnitPath}' by hand where a system that is not running has it.");
-        if (!IsInstalled)
-        {
-            throw new BlockException(BlockErrors.NotFound, $"No host is installed here: there is no '{UnitPath}'.", UnitPath);
-        }
-
+        CheckCanUninstall();
         string text = await ReadAsync(UnitPath, cancellationToken).ConfigureAwait(false);
         UndoableSteps steps = new();
         await ControlAsync(steps, ["stop", HostUnit.Name], cancellationToken).ConfigureAwait(false);
@@ -118,8 +125,8 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
 
         if (removesUser && HasLine("/etc/passwd"))
         {
-            await programs.RunAsync("userdel", [.. Prefix, HostUnit.User], cancellationToken).ConfigureAwait(false);
-            steps.Note($"Removed the user '{HostUnit.User}'.");
+            await RemoveUserAsync(keepsGroup: false, cancellationToken).ConfigureAwait(false);
+            steps.Note($"Removed the user and the group '{HostUnit.User}'.");
         }
 
         return Describe(text, steps.Done);
@@ -160,7 +167,8 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
             return;
         }
 
-        string[] group = HasLine("/etc/group") ? ["--gid", HostUnit.User] : ["--user-group"];
+        bool hasGroup = HasLine("/etc/group");
+        string[] group = hasGroup ? ["--gid", HostUnit.User] : ["--user-group"];
         string[] arguments =
         [
             .. Prefix, "--system", .. group, "--no-create-home", "--home-dir", HostUnit.StatePath, "--shell", "/usr/sbin/nologin",
@@ -174,19 +182,23 @@ internal sealed partial class HostInstaller(string root, SystemPrograms programs
 
         if (exitCode == 0)
         {
-            steps.Note($"Made the user and the group '{HostUnit.User}'.", RemoveUserAsync);
+            steps.Note($"Made the user '{HostUnit.User}', and its group where it was missing.", () => UndoUserAsync(hasGroup));
         }
     }
 
     // Files of a host that has run keep their owner: another user with its number would own them.
-    private async ValueTask RemoveUserAsync()
-    {
-        if (HasState)
-        {
-            throw new BlockException(BlockErrors.InUse, $"'{InRoot(HostUnit.StatePath)}' holds files of the user.");
-        }
+    private ValueTask UndoUserAsync(bool hadGroup) => HasState
+        ? throw new BlockException(BlockErrors.InUse, $"'{InRoot(HostUnit.StatePath)}' holds files of the user.")
+        : RemoveUserAsync(keepsGroup: hadGroup, CancellationToken.None);
 
-        await programs.RunAsync("userdel", [.. Prefix, HostUnit.User], CancellationToken.None).ConfigureAwait(false);
+    // Whether userdel takes the group too is for login.defs(5), USERGROUPS_ENAB.
+    private async ValueTask RemoveUserAsync(bool keepsGroup, CancellationToken cancellationToken)
+    {
+        await programs.RunAsync("userdel", [.. Prefix, HostUnit.User], cancellationToken).ConfigureAwait(false);
+        if (!keepsGroup && HasLine("/etc/group"))
+        {
+            await programs.RunAsync("groupdel", [.. Prefix, HostUnit.User], cancellationToken).ConfigureAwait(false);
+        }
     }
 
     private async ValueTask ControlAsync(UndoableSteps steps, string[] arguments, CancellationToken cancellationToken)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
+using Fleece.Block;
 
 namespace Fleece.Hosting.Installing;
 
@@ -56,10 +57,30 @@ internal sealed record HostUnit
     // Import-Module takes a name for a pattern, and a backtick before a character for the character itself.
     private string Command =>
         $"$ErrorActionPreference = 'Stop'; Import-Module {UnitSyntax.PowerShellLiteral(EscapePattern(ModulePath))}; " +
-        $"Start-FleeceHost -StatePath {UnitSyntax.PowerShellLiteral(StatePath)} -SocketPath {UnitSyntax.PowerShellLiteral(SocketPath)}" +
+        $"Start-FleeceHost -StatePath {UnitSyntax.PowerShellLiteral(StatePath)} -SocketPath {UnitSyntax.PowerShellLiteral(SocketPath)} " +
+        $"-SocketGroup {UnitSyntax.PowerShellLiteral(User)}" +
         (ImageFolders.Count == 0
             ? string.Empty
             : $" -AllowedPath {string.Join(", ", ImageFolders.Select(UnitSyntax.PowerShellLiteral))}");
+
+    /// <summary>Refuses paths that systemd or PowerShell reads as others.</summary>
+    /// <exception cref="BlockException">InvalidArgument.</exception>
+    public void Check()
+    {
+        // systemd's own rule for programs ("Executable name contains special characters"); their arguments may hold anything.
+        if (!PrintableText.IsPrintable(PowerShell.Path) || PowerShell.Path.AsSpan().IndexOfAny("\"'\\") >= 0)
+        {
+            throw Refused(PowerShell.Path, "systemd starts no program whose path holds quotation marks, backslashes or control characters");
+        }
+
+        if (ModulePath.Contains('\\', StringComparison.Ordinal))
+        {
+            throw Refused(ModulePath, "PowerShell reads a backslash in the path of a module as a slash");
+        }
+    }
+
+    private static BlockException Refused(string path, string reason) =>
+        new(BlockErrors.InvalidArgument, $"'{path}' can't be part of a service: {reason}. Move it to a folder with a plain name.", path);
 
     private bool UsesHome => ImageFolders.Append(PowerShell.Path).Append(PowerShell.ShownPath).Append(ModulePath)
         .Any(ServicePlaces.IsInHome);
@@ -112,6 +133,8 @@ internal sealed record HostUnit
         ProtectHome={(UsesHome ? "read-only" : "yes")}
         PrivateTmp=yes
         PrivateDevices={(UsesDevices ? "no" : "yes")}
+        PrivateMounts=yes
+        RemoveIPC=yes
         NoNewPrivileges=yes
         CapabilityBoundingSet=
         RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6

@@ -5,13 +5,15 @@ using Fleece.Block;
 namespace Fleece.Hosting.Rpc;
 
 /// <summary>JSON-RPC over a stream, as Fleece.Rpc implements it.</summary>
-/// <remarks>Fleece.Rpc and the libraries under it live in a load context of their own, so only this contract is known here.</remarks>
+/// <remarks>Fleece.Rpc and the libraries under it live in a load context of their own, so only this contract is known here. A message is
+/// four bytes of length, big-endian, and JSON-RPC 2.0 in UTF-8.</remarks>
 internal interface IRpcLibrary
 {
     /// <summary>Takes a connected stream. Nothing is read from it before <see cref="IRpcConnection.Start"/>.</summary>
     /// <param name="stream">The socket; the connection owns it.</param>
     /// <param name="targets">Interfaces with the object that answers their methods; a method's name is the request's, and arguments go
-    /// by the parameters' names.</param>
+    /// by the parameters' names. A missing argument takes the parameter's default value, or null where that is allowed; an unknown one is
+    /// ignored. A cancellation token is the caller's, and is cancelled too when the connection ends.</param>
     /// <param name="json">How arguments and answers are written.</param>
     /// <param name="limits">What a peer may ask for.</param>
     IRpcConnection Open(Stream stream, IReadOnlyList<RpcTarget> targets, JsonSerializerOptions json, RpcLimits limits);

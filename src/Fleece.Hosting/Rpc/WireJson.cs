@@ -12,8 +12,8 @@ namespace Fleece.Hosting.Rpc;
 /// <summary>How arguments, answers and records are written as JSON.</summary>
 /// <remarks>
 /// <para>Properties are camel-cased, enumerations and addresses are text, and a range is an array of its offset and its length. Properties
-/// that this version does not know are ignored, and those that are missing have their initial values; so a new property of a record has one,
-/// and a new parameter of a constructor a default value.</para>
+/// that this version does not know are ignored, and those that are missing have their initial values. So a new property of a record has an
+/// initial value, and a new parameter of a constructor a default value.</para>
 /// <para>What is read equals what was written.</para>
 /// </remarks>
 internal static class WireJson

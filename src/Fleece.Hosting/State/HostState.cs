@@ -56,8 +56,8 @@ internal sealed class HostState : IDisposable
     }
 
     /// <summary>Notes disks, in place of those of the same names. It is durable when this returns.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: a disk with credentials, with a certificate that came from
-    /// no file or with a relative path; or why it can't be stored. Nothing has changed then.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: a disk with credentials, with a certificate that came
+    /// from no file or with a relative path; or why it can't be stored. Nothing has changed then.</exception>
     public void Put(params IReadOnlyList<MountedDiskState> disks)
     {
         ArgumentNullException.ThrowIfNull(disks);

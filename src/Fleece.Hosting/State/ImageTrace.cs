@@ -46,14 +46,14 @@ internal sealed record ImageTrace(ulong FileId, long LengthBytes, DateTimeOffset
         {
             isMissing = e.Kind == BlockErrors.NotFound;
             return isMissing
-                ? $"The image '{address}' was moved, renamed or deleted while the host was down. Put it back and mount it again, or mount " +
-                    "it where it lies now."
+                ? $"The image '{address}' was moved, renamed or deleted while the host was down. Put it back, or dismount the disk and " +
+                    "mount the image where it lies now."
                 : null;
         }
 
         return now.FileId != FileId
-            ? $"Another file took the place of the image '{address}' while the host was down, as a restore does. Bitmaps that do not fit " +
-                "it are not trusted, and the next backup is a full one."
+            ? $"Another file took the place of the image '{address}' while the host was down, as a restore does. Bitmaps that do not " +
+                "fit it are not trusted, and the next backup is a full one."
             : now != this && IsClosed
                 ? $"The image '{address}' was changed while the host was down. Bitmaps that do not know of it are not trusted, and the " +
                     "next backup is a full one."

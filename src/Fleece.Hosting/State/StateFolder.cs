@@ -106,8 +106,8 @@ internal static class StateFolder
                 : $"the process {processId}";
             throw new BlockException(
                 HostErrors.AlreadyRunning,
-                $"A host runs with the state directory '{path}' already: {holder}. Use that one, or give this one a state directory and a " +
-                "socket of its own.",
+                $"A host runs with the state directory '{path}' already: {holder}. Use that one, or give this one a state directory and " +
+                "a socket of its own.",
                 path,
                 operation: "open",
                 cause: e);

@@ -122,7 +122,8 @@ internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
         {
             string writer = json[WriterField] is JsonValue value && value.TryGetValue(out string? text) ? Cut(text) : "a newer version";
             fault = new StateFault(
-                $"Fleece {writer} wrote it, in version {readVersion} of the format, and this Fleece knows version {version}", IsNewer: true);
+                $"Fleece {writer} wrote it, in version {readVersion} of the format, and this Fleece knows version {version}",
+                IsNewer: true);
             return null;
         }
 

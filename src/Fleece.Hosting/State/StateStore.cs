@@ -27,12 +27,11 @@ internal sealed class StateStore(string folder, StateFormat format)
     /// <exception cref="BlockException"><see cref="HostErrors.StateInvalid"/>, or why it can't be read.</exception>
     public IReadOnlyList<MountedDiskState> Read()
     {
-        if (!Path.Exists(_path))
+        if (ReadFile(_path) is not { } bytes)
         {
-            return Path.Exists(_path + Previous) ? throw Invalid(new StateFault("it is not there")) : [];
+            return ReadFile(_path + Previous) is null ? [] : throw Invalid(new StateFault("it is not there"));
         }
 
-        byte[] bytes = ReadFile(_path);
         StateDocument document = format.Parse(bytes, out int version, out StateFault? fault) ?? throw Invalid(fault!);
         if (version != format.WrittenVersion)
         {
@@ -88,7 +87,7 @@ internal sealed class StateStore(string folder, StateFormat format)
             {
                 FileNames.DeleteDurably(_path);
             }
-            else if (!ReadFile(_path).AsSpan().SequenceEqual(_bytes))
+            else if (ReadFile(_path) is not { } bytes || !bytes.AsSpan().SequenceEqual(_bytes))
             {
                 WholeFile.Write(_path, _bytes);
             }
@@ -99,19 +98,27 @@ internal sealed class StateStore(string folder, StateFormat format)
         }
     }
 
-    private static byte[] ReadFile(string path)
+    // Null for no file. One that can't be read is an error, and never taken for none.
+    private static byte[]? ReadFile(string path)
     {
-        using LocalFile file = LocalFile.Open(path, isReadOnly: true);
-        byte[] bytes = new byte[Math.Min(file.LengthBytes, StateFormat.MaximumBytes + 1)];
-        file.Read(0, bytes);
-        return bytes;
+        try
+        {
+            using LocalFile file = LocalFile.Open(path, isReadOnly: true);
+            byte[] bytes = new byte[Math.Min(file.LengthBytes, StateFormat.MaximumBytes + 1)];
+            file.Read(0, bytes);
+            return bytes;
+        }
+        catch (BlockException e) when (e.Kind == BlockErrors.NotFound)
+        {
+            return null;
+        }
     }
 
     private BlockException Invalid(StateFault fault) => new(
         HostErrors.StateInvalid,
         fault.IsNewer
-            ? $"The host's state '{_path}' can't be used: {fault.Reason}. Start the host with that Fleece or a newer one. The file has not " +
-                "been changed."
+            ? $"The host's state '{_path}' can't be used: {fault.Reason}. Start the host with that Fleece or a newer one. The file has " +
+                "not been changed."
             : $"The host's state '{_path}' can't be used: {fault.Reason}. {Advice()} The files have not been changed.",
         _path,
         operation: "read");
@@ -122,12 +129,12 @@ internal sealed class StateStore(string folder, StateFormat format)
         const string Anew = "move both files away to begin without disks, and mount them again";
         try
         {
-            if (Path.Exists(previousPath) && format.Parse(ReadFile(previousPath), out _, out _) is { } previous)
+            if (ReadFile(previousPath) is { } bytes && format.Parse(bytes, out _, out _) is { } previous)
             {
                 string names = previous.Disks.Count == 0 ? "no disks" : string.Join(", ", previous.Disks.Select(disk => disk.Name));
                 return FormattableString.Invariant(
-                    $"The generation before it, {previous.Generation} of {previous.WrittenAt:u}, is whole and has {names}. To go on with it: ") +
-                    $"cp '{previousPath}' '{_path}'. Or {Anew}.";
+                    $"The generation before it, {previous.Generation} of {previous.WrittenAt:u}, is whole and has {names}. ") +
+                    $"To go on with it: cp '{previousPath}' '{_path}'. Or {Anew}.";
             }
         }
         catch (BlockException)

@@ -25,6 +25,6 @@ public static class NbdErrors
     /// <summary>Another process, or another kind of file, has the listener's address.</summary>
     public const string AddressInUse = nameof(AddressInUse);
 
-    /// <summary>A listener beyond this machine without TLS.</summary>
+    /// <summary>A listener beyond this machine, or a socket for all its users, without TLS.</summary>
     public const string InsecureListener = nameof(InsecureListener);
 }

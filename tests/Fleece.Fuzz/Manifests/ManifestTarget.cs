@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.IO.Compression;
-using System.Security.Cryptography;
-using System.Text;
 using Fleece.Backups;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Restoring;
@@ -25,7 +23,6 @@ internal sealed class ManifestTarget : FuzzTarget
     private const int SealedRepository = 0;
     private const string Truth = ".truth";
     private const string Manifest = ".json";
-    private const string SealLine = "\n  \"seal\": \"";
 
     private static readonly string[] Repositories = ["sealed", "unsealed"];
 
@@ -104,7 +101,7 @@ internal sealed class ManifestTarget : FuzzTarget
         string path = manifests[input[1] % manifests.Length];
         byte[] before = await File.ReadAllBytesAsync(path).ConfigureAwait(false);
         byte[] text = input[HeaderBytes..];
-        await File.WriteAllBytesAsync(path, isMended ? Mend(text) : text).ConfigureAwait(false);
+        await File.WriteAllBytesAsync(path, isMended ? SealMending.Mend(text) : text).ConfigureAwait(false);
         try
         {
             string folder = Path.GetDirectoryName(path)!;
@@ -163,17 +160,5 @@ internal sealed class ManifestTarget : FuzzTarget
 
             await restore.CompleteAsync().ConfigureAwait(false);
         }
-    }
-
-    private static byte[] Mend(byte[] text)
-    {
-        int at = text.AsSpan().LastIndexOf(Encoding.ASCII.GetBytes(SealLine));
-        if (at < 0)
-        {
-            return text;
-        }
-
-        byte[] above = text[..(at + 1)];
-        return [.. above, .. Encoding.ASCII.GetBytes($"{SealLine[1..]}{Convert.ToHexStringLower(SHA256.HashData(above))}\"\n}}\n")];
     }
 }

@@ -85,8 +85,8 @@ public sealed class HelloTests : IAsyncDisposable
     {
         ThreadUser.Need();
         await _rig.StartAsync(Group);
-        File.SetUnixFileMode(_rig.SocketPath, (UnixFileMode)0x1FF);
-        OpenTheWay();
+        HostRig.Open(_rig.SocketPath);
+        _rig.OpenTheFolder();
 
         TestClient stranger = _rig.Open(ThreadUser.Run(ThreadUser.Nobody, [], _rig.Connect));
         BlockException refused = await Assert.ThrowsAsync<BlockException>(() => stranger.HelloAsync());
@@ -100,7 +100,7 @@ public sealed class HelloTests : IAsyncDisposable
     {
         ThreadUser.Need();
         await _rig.StartAsync(Group);
-        OpenTheWay();
+        _rig.OpenTheFolder();
 
         TestClient member = _rig.Open(ThreadUser.Run(
             ThreadUser.Nobody, [uint.Parse(Group, CultureInfo.InvariantCulture)], _rig.Connect));
@@ -113,12 +113,12 @@ public sealed class HelloTests : IAsyncDisposable
     public async Task The_socket_is_its_owners_alone_without_a_group_and_the_groups_with_one()
     {
         await _rig.StartAsync();
-        UnixFileMode alone = File.GetUnixFileMode(_rig.SocketPath);
+        int alone = HostRig.ModeOf(_rig.SocketPath);
         Assert.SkipUnless(Environment.IsPrivilegedProcess, "root can give a file to any group; this is not root");
         await _rig.StartAsync(Group);
 
-        Assert.Equal((UnixFileMode)0x180, alone);
-        Assert.Equal((UnixFileMode)0x1B0, File.GetUnixFileMode(_rig.SocketPath));
+        Assert.Equal(0x180, alone);
+        Assert.Equal(0x1B0, HostRig.ModeOf(_rig.SocketPath));
     }
 
     [Fact]
@@ -192,8 +192,4 @@ public sealed class HelloTests : IAsyncDisposable
     }
 
     public ValueTask DisposeAsync() => _rig.DisposeAsync();
-
-    // The test's folder is its user's alone.
-    private void OpenTheWay() => File.SetUnixFileMode(
-        Path.GetDirectoryName(_rig.SocketPath)!, (UnixFileMode)0x1ED);
 }

@@ -91,6 +91,21 @@ internal sealed class HostRig : IAsyncDisposable
         return socket;
     }
 
+    /// <summary>The permissions of a file, as a number.</summary>
+    public static int ModeOf(string path) => OperatingSystem.IsWindows() ? 0 : (int)File.GetUnixFileMode(path);
+
+    /// <summary>Lets all users of the machine reach the rig's folder.</summary>
+    public void OpenTheFolder() => Open(Folder.Path);
+
+    /// <summary>Lets all users of the machine use a file or folder.</summary>
+    public static void Open(string path)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, (UnixFileMode)0x1FF);
+        }
+    }
+
     /// <summary>Waits until something of another thread has happened.</summary>
     public static async Task UntilAsync(Func<bool> happened)
     {

@@ -82,7 +82,7 @@ public sealed class LeaseTests : IAsyncDisposable
         ThreadUser.Need();
         TestClient client = await StartAsync(group: "54321");
         await client.BeginJobSessionAsync("web");
-        File.SetUnixFileMode(_rig.Folder.Path, (UnixFileMode)0x1ED);
+        _rig.OpenTheFolder();
 
         TestClient member = _rig.Open(ThreadUser.Run(ThreadUser.Nobody, [54321], _rig.Connect));
         HostWelcome welcome = await member.HelloAsync(client.Token);
@@ -128,7 +128,7 @@ public sealed class LeaseTests : IAsyncDisposable
             nameof(IHostControl.OpenDiskChannelAsync), new { disk = new DiskReference("web") });
         string socket = NbdUri.Parse(channel.Uri).SocketPath!;
         Assert.True(File.Exists(socket));
-        Assert.Equal((UnixFileMode)0x1E8, File.GetUnixFileMode(Path.GetDirectoryName(socket)!));
+        Assert.Equal(0x1E8, HostRig.ModeOf(Path.GetDirectoryName(socket)!));
         await LeaveAsync(client);
 
         _rig.Time.Advance(HostProtocol.LeaseTime);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Images;
@@ -117,7 +116,7 @@ public sealed class PathTests : IAsyncDisposable
         ThreadUser.Need();
         Peer.Need("qemu-img");
         await _rig.StartAsync(group: "54321");
-        File.SetUnixFileMode(_rig.Folder.Path, (UnixFileMode)0x1ED);
+        _rig.OpenTheFolder();
         string parent = await AddAsync("other/base.raw");
         Directory.CreateDirectory(_rig.Folder.File("vm"));
         string child = _rig.Folder.File("vm/web.qcow2");

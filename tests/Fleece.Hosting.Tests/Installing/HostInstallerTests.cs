@@ -21,7 +21,7 @@ public sealed class HostInstallerTests : IDisposable
     public HostInstallerTests()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux() && PosixStat.UserId == 0, "needs root on Linux");
-        Peer.Need("useradd", "userdel");
+        Peer.Need("useradd", "userdel", "groupdel");
         Directory.CreateDirectory(_root.File("run/systemd/system"));
         Directory.CreateDirectory(_root.File("etc"));
         foreach (string file in (string[])["passwd", "group", "shadow", "gshadow"])
@@ -56,7 +56,7 @@ public sealed class HostInstallerTests : IDisposable
         Assert.StartsWith("fleece:", await File.ReadAllTextAsync(_root.File("etc/group"), TestContext.Current.CancellationToken), StringComparison.Ordinal);
         Assert.Equal(["daemon-reload", "enable fleece.service", "start fleece.service"], Calls);
         Assert.Equal((UnitPath, _unit.ToString()), (made.UnitPath, made.UnitText));
-        Assert.Contains("Made the user and the group 'fleece'.", made.Steps);
+        Assert.Contains("Made the user 'fleece', and its group where it was missing.", made.Steps);
     }
 
     [Fact]
@@ -112,6 +112,19 @@ public sealed class HostInstallerTests : IDisposable
     }
 
     [Fact]
+    public async Task A_group_that_was_there_before_stays_when_a_step_fails()
+    {
+        await File.WriteAllTextAsync(_root.File("etc/group"), "fleece:x:450:\n", TestContext.Current.CancellationToken);
+        SetFailure("start");
+
+        await Assert.ThrowsAsync<BlockException>(
+            async () => await _installer.InstallAsync(_unit, replaces: false, TestContext.Current.CancellationToken));
+
+        Assert.Equal("fleece:x:450:\n", await File.ReadAllTextAsync(_root.File("etc/group"), TestContext.Current.CancellationToken));
+        Assert.Empty(await File.ReadAllTextAsync(_root.File("etc/passwd"), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
     public async Task A_new_unit_that_does_not_start_gives_way_to_the_old_one()
     {
         WriteUnit("[Service]\n");
@@ -164,6 +177,7 @@ public sealed class HostInstallerTests : IDisposable
 
         Assert.False(Directory.Exists(_root.File("var/lib/fleece")));
         Assert.Empty(await File.ReadAllTextAsync(_root.File("etc/passwd"), TestContext.Current.CancellationToken));
+        Assert.Empty(await File.ReadAllTextAsync(_root.File("etc/group"), TestContext.Current.CancellationToken));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Fleece.Block;
 using Fleece.Hosting.Installing;
 using Fleece.TestKit;
 
@@ -57,9 +58,8 @@ public sealed partial class HostUnitTests : IDisposable
     [Theory]
     [InlineData("a b")]
     [InlineData("100%h %n")]
-    [InlineData("it's \"quoted\"")]
-    [InlineData("back\\slash\\n")]
-    [InlineData("two\nlines\tand a tab")]
+    [InlineData("$HOME ${USER}")]
+    [InlineData("@-+!")]
     [InlineData("; rm")]
     [InlineData("größe 磁盤")]
     public async Task A_program_in_a_folder_with_a_hostile_name_is_found(string name)
@@ -70,6 +70,25 @@ public sealed partial class HostUnitTests : IDisposable
 
         Assert.Equal(new PeerResult(0, string.Empty), verdict);
     }
+
+    [Theory]
+    [InlineData("it's")]
+    [InlineData("\"quoted\"")]
+    [InlineData("back\\slash")]
+    [InlineData("two\nlines")]
+    public async Task A_program_that_systemd_would_not_start_is_refused(string name)
+    {
+        HostUnit unit = UnitFile.In(Directory.CreateDirectory(_folder.File(name)).FullName);
+
+        Assert.Equal(BlockErrors.InvalidArgument, Assert.Throws<BlockException>(unit.Check).Kind);
+        Assert.NotEqual(0, (await UnitFile.VerifyAsync(_folder, unit)).ExitCode);
+    }
+
+    [Fact]
+    public void A_module_that_PowerShell_would_not_find_is_refused() =>
+        Assert.Equal(
+            BlockErrors.InvalidArgument,
+            Assert.Throws<BlockException>((UnitFile.In(_folder.Path) with { ModulePath = "/srv/a\\b/Fleece.psd1" }).Check).Kind);
 
     [Fact]
     public async Task A_program_that_is_not_there_is_noticed()

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Hosting.Tests.State;
+using Xunit.MicrosoftTestingPlatform;
+using Xunit.Runner.InProc.SystemConsole;
+
+namespace Fleece.Hosting.Tests;
+
+/// <summary>Without a verb of its own this is a test program like the others; with one it is the other process of a test.</summary>
+internal static class Program
+{
+    private static readonly string[] RunnerSwitches = ["--server", "--internal-msbuild-node"];
+
+    private static Task<int> Main(string[] args) => args switch
+    {
+        [StateChild.Hold, var folder] => Task.FromResult(StateChild.RunHold(folder)),
+        [StateChild.Count, var folder] => Task.FromResult(StateChild.RunCount(folder)),
+        [StateChild.Put, var folder, var number] => Task.FromResult(StateChild.RunPut(folder, number)),
+        _ when args.Any(RunnerSwitches.Contains) =>
+            TestPlatformTestFramework.RunAsync(args, SelfRegisteredExtensions.AddSelfRegisteredExtensions),
+        _ => ConsoleRunner.Run(args),
+    };
+}
