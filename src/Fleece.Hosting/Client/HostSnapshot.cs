@@ -123,7 +123,10 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown or DiskErrors.RecordStale)
         {
             return new BlockException(
-                BlockErrors.Stopped, $"The session '{Id}' has ended, and its snapshot can't be read any more.", operation: "read", cause: loss);
+                BlockErrors.Stopped,
+                $"The session '{Id}' has ended, and its snapshot can't be read any more.",
+                operation: "read",
+                cause: loss);
         }
         catch (BlockException e)
         {

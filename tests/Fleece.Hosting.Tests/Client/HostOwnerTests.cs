@@ -46,7 +46,12 @@ public sealed class HostOwnerTests : IAsyncDisposable
     {
         await MountAsync();
         await Owner.Sessions.StartSessionsAsync(
-            Request() with { Ranges = isLimited ? [new BlockRange(GranuleBytes, 3 * GranuleBytes)] : null, Consumers = ["one", "two"] }, Token);
+            Request() with
+            {
+                Ranges = isLimited ? [new BlockRange(GranuleBytes, 3 * GranuleBytes)] : null,
+                Consumers = ["one", "two"],
+            },
+            Token);
         SessionReference reference = new("vm") { Consumer = "one" };
 
         await using OpenedSnapshot here = await _rig.Host.Owner.OpenSnapshotAsync(reference, discards: true, Token);

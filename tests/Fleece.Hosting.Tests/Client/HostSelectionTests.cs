@@ -9,7 +9,8 @@ using Fleece.TestKit;
 
 namespace Fleece.Hosting.Tests.Client;
 
-/// <summary>Which process owns the disks: a host that was connected to, one that the environment names, an installed one, or this one.</summary>
+/// <summary>Which process owns the disks: a host that was connected to, one that the environment names, an installed one, or
+/// this one.</summary>
 public sealed class HostSelectionTests : IAsyncDisposable
 {
     private readonly FakeHost _host = new();
