@@ -81,14 +81,16 @@ internal sealed record HostLink(IRpcConnection Rpc, HostWelcome Welcome)
         {
             throw HostSocket.NotRunning(
                 address.SocketPath,
-                $"a process takes the connection and says nothing for {address.HelloTimeout.TotalSeconds:0.#} seconds. If it is the host, " +
-                "it hangs: restart it.",
+                $"a process takes the connection and says nothing for {address.HelloTimeout.TotalSeconds:0.#} seconds. If it is the " +
+                "host, it hangs: restart it.",
                 cause);
         }
         catch (BlockException cause) when (cause.Kind == HostErrors.CallInterrupted)
         {
             throw HostSocket.NotRunning(
-                address.SocketPath, "the process there ends the connection and does not greet, so it is another program or going down.", cause);
+                address.SocketPath,
+                "the process there ends the connection and does not greet, so it is another program or going down.",
+                cause);
         }
 
         if (welcome is not { LeaseToken.Length: > 0, ModuleVersion: not null })

@@ -95,7 +95,7 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
             await Disks.FindDiskAsync(disk, CancellationToken.None).ConfigureAwait(false);
             return HostChannel.Lost(disk.Name, SocketPath, loss);
         }
-        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown)
+        catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
         {
             return new BlockException(
                 BlockErrors.Closed, $"'{disk.Name}' has been closed and takes no more requests.", disk.Name, cause: loss);

@@ -81,7 +81,7 @@ internal sealed class HostSession(
         {
             return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
         }
-        catch (BlockException e) when (e.Kind == DiskErrors.SessionUnknown)
+        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.RecordStale)
         {
             if (bitmap is null)
             {

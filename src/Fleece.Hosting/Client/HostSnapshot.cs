@@ -120,10 +120,13 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
             await new RemoteSessions(_client).FindSessionAsync(Session, CancellationToken.None).ConfigureAwait(false);
             return HostChannel.Lost(Id, _client.SocketPath, loss);
         }
-        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown)
+        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown or DiskErrors.RecordStale)
         {
             return new BlockException(
-                BlockErrors.Stopped, $"The session '{Id}' has ended, and its snapshot can't be read any more.", operation: "read", cause: loss);
+                BlockErrors.Stopped,
+                $"The session '{Id}' has ended, and its snapshot can't be read any more.",
+                operation: "read",
+                cause: loss);
         }
         catch (BlockException e)
         {

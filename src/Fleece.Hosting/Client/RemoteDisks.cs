@@ -44,7 +44,7 @@ internal sealed class RemoteDisks(HostClient client) : IDiskControl
                 await FindDiskAsync(disk, CancellationToken.None).ConfigureAwait(false);
                 return $"It was not done: the disk '{disk}' is mounted.";
             }
-            catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown)
+            catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
             {
                 return $"It was done: the disk '{disk}' is no longer mounted.";
             }

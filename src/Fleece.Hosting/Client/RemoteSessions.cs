@@ -35,7 +35,7 @@ internal sealed class RemoteSessions(HostClient client) : ISessionControl
                 await FindSessionAsync(session, CancellationToken.None).ConfigureAwait(false);
                 return $"It was not done: the session '{session}' is running.";
             }
-            catch (BlockException e) when (e.Kind == DiskErrors.SessionUnknown)
+            catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.RecordStale)
             {
                 return $"The session '{session}' has ended. Get-FleeceBitmap shows from which instant its bitmap counts.";
             }

@@ -34,7 +34,9 @@ internal readonly record struct PeerCredentials(int ProcessId, uint UserId, uint
         catch (SocketException cause)
         {
             throw new BlockException(
-                HostErrors.AccessRefused, $"The system does not tell the user at the other end of a socket: {cause.Message}.", cause: cause);
+                HostErrors.AccessRefused,
+                $"The system does not tell the user at the other end of a socket: {cause.Message}.",
+                cause: cause);
         }
     }
 }
