@@ -132,7 +132,7 @@ public sealed class RestartTests : IAsyncDisposable
             _ => { },
             time);
 
-        await unserved.Add([new State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
+        await unserved.Add([new Fleece.Hosting.State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
         await enough.Task;
 
         Assert.Equal([1, 2, 4, 8, 16, 32, 60, 60, 60], time.Delays.Select(delay => (int)delay.TotalSeconds));
