@@ -2,7 +2,10 @@
 # Goal: a host in a process of its own starts, refuses what it can't use, and ends as a signal says. Method: real processes and their exit
 # codes.
 
-BeforeDiscovery { $script:noHost = -not $IsLinux }
+BeforeDiscovery {
+    $script:noHost = -not $IsLinux
+    $script:noGuest = -not (Get-Command qemu-io -CommandType Application -ErrorAction Ignore)
+}
 
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
@@ -28,8 +31,12 @@ Start-FleeceHost -StatePath $State -SocketPath $Socket -PassThru | ForEach-Objec
 }
 
 Describe 'Start-FleeceHost' -Skip:$noHost {
-    BeforeEach { Enter-TestFolder }
+    BeforeEach {
+        Enter-TestFolder
+        $script:named = $env:FLEECE_HOST
+    }
     AfterEach {
+        $env:FLEECE_HOST = $named
         if ($process -and -not $process.HasExited) { $process.Kill(); $process.WaitForExit() }
         Exit-TestFolder
     }
@@ -55,6 +62,29 @@ Describe 'Start-FleeceHost' -Skip:$noHost {
         $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
 
         Test-Path ./host.sock | Should -BeTrue
+    }
+
+    It 'serves its disks again after <_>, with every write that a guest had flushed' -Skip:$noGuest -ForEach 'TERM', 'KILL' {
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        $uri = "nbd+unix:///web?socket=$PWD/web.sock"
+        $env:FLEECE_HOST = "$PWD/host.sock"
+        $null = New-FleeceImage ./web.qcow2 -SizeBytes 64MB
+        $null = Mount-FleeceDisk ./web.qcow2 -ListenUri "nbd+unix:///?socket=$PWD/web.sock"
+        $writes = 'i=0; while qemu-io -f raw -c "write -f -P $((i%200+1)) $((i*65536)) 64k" "$0"; do echo $i >> acknowledged; i=$((i+1)); done'
+        $guest = Start-Process sh '-c', "'$writes'", $uri -PassThru -RedirectStandardOutput guest.txt -RedirectStandardError guest-err.txt
+        while (-not (Test-Path acknowledged) -or (Get-Content acknowledged).Count -lt 5) { Start-Sleep -Milliseconds 20 }
+
+        Send-Signal $_ $process
+        $process.WaitForExit(60000) | Should -BeTrue
+        $guest.WaitForExit(60000) | Should -BeTrue
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+
+        (Get-FleeceDisk).Name | Should -Be web
+        foreach ($number in [int[]] (Get-Content acknowledged)) {
+            $said = qemu-io -f raw -c "read -P $($number % 200 + 1) $($number * 65536) 64k" $uri 2>&1 | Out-String
+            $said | Should -Match 'read 65536/65536' -Because "write $number was flushed"
+            $said | Should -Not -Match 'verification failed'
+        }
     }
 
     It 'refuses a state directory and a socket that another host uses' {

@@ -109,7 +109,7 @@ internal sealed class HostProcess : IAsyncDisposable
     {
         _audit.Say(string.Create(
             CultureInfo.InvariantCulture,
-            $"version {HostParts.ModuleVersion} listens at {_parts.SocketPath}; {_state.Disks.Count} disks to serve from {_state.Path}"));
+            $"version {HostParts.ModuleVersion} listens at {_parts.SocketPath}; disks to serve from {_state.Path}: {_state.Disks.Count}"));
         await _parts.Disks.ServeStored().ConfigureAwait(false);
 
         // Listeners that no disk of the state has any more would keep their clients waiting for ever.
