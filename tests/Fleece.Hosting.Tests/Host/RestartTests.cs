@@ -132,7 +132,7 @@ public sealed class RestartTests : IAsyncDisposable
             _ => { },
             time);
 
-        await unserved.Add([new State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
+        await unserved.Add([new Fleece.Hosting.State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
         await enough.Task;
 
         Assert.Equal([1, 2, 4, 8, 16, 32, 60, 60, 60], time.Delays.Select(delay => (int)delay.TotalSeconds));
@@ -144,7 +144,7 @@ public sealed class RestartTests : IAsyncDisposable
         TaskCompletionSource answer = new();
         using UnservedDisks unserved = new((_, _) => new ValueTask(answer.Task), _ => { }, _rig.Time);
 
-        Task tried = unserved.Add([new State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
+        Task tried = unserved.Add([new Fleece.Hosting.State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
         await HostRig.UntilAsync(() => _rig.Time.ArmedTimers == 1);
         Assert.False(tried.IsCompleted);
         _rig.Time.Advance(UnservedDisks.SlowAttempt);
