@@ -70,9 +70,14 @@ Describe 'Start-FleeceHost' -Skip:$noHost {
         $env:FLEECE_HOST = "$PWD/host.sock"
         $null = New-FleeceImage ./web.qcow2 -SizeBytes 64MB
         $null = Mount-FleeceDisk ./web.qcow2 -ListenUri "nbd+unix:///?socket=$PWD/web.sock"
-        $writes = 'i=0; while qemu-io -f raw -c "write -f -P $((i%200+1)) $((i*65536)) 64k" "$0"; do echo $i >> acknowledged; i=$((i+1)); done'
-        $guest = Start-Process sh '-c', "'$writes'", $uri -PassThru -RedirectStandardOutput guest.txt -RedirectStandardError guest-err.txt
-        while (-not (Test-Path acknowledged) -or (Get-Content acknowledged).Count -lt 5) { Start-Sleep -Milliseconds 20 }
+        Set-Content guest.sh @'
+i=0
+while qemu-io -f raw -c "write -f -P $((i % 200 + 1)) $((i * 65536)) 64k" "$1"; do echo $i >> acknowledged; i=$((i + 1)); done
+'@
+        $guest = Start-Process sh 'guest.sh', $uri -PassThru -RedirectStandardOutput guest.txt -RedirectStandardError guest-err.txt
+        while (@(Get-Content acknowledged -ErrorAction Ignore).Count -lt 5) {
+            if ($guest.WaitForExit(20)) { throw "The guest ended: $(Get-Content guest.txt, guest-err.txt -Raw)" }
+        }
 
         Send-Signal $_ $process
         $process.WaitForExit(60000) | Should -BeTrue
