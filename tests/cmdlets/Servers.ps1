@@ -33,6 +33,7 @@ while (-not (Test-Path stop) -and (Get-Process -Id $Parent -ErrorAction Ignore))
     $program, $first = @(Get-PowerShellCommand)
     $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', 'server.ps1', (Get-ModuleUnderTest), $PID, ($Disks -join ',')
     $process = Start-Process $program ($arguments | Where-Object { $_ }) -WorkingDirectory "$PWD/server" -PassThru `
+        -Environment @{ FLEECE_HOST = 'none' } `
         -RedirectStandardOutput server/out.txt -RedirectStandardError server/err.txt
     while (-not (Test-Path server/ready)) {
         if ($process.WaitForExit(50)) { throw "The server ended: $(Get-Content server/err.txt -Raw)" }

@@ -27,7 +27,8 @@ function Start-ScriptProcess([string] $Script, [string[]] $Arguments) {
     Set-Content ./script.ps1 $Script
     $program, $first = @(Get-PowerShellCommand)
     $all = @($first) + '-NoProfile', '-NonInteractive', '-File', './script.ps1', (Get-ModuleUnderTest) + $Arguments
-    $process = Start-Process $program ($all | Where-Object { $_ }) -PassThru -RedirectStandardOutput out.txt -RedirectStandardError err.txt
+    $process = Start-Process $program ($all | Where-Object { $_ }) -PassThru `
+        -Environment @{ FLEECE_HOST = 'none' } -RedirectStandardOutput out.txt -RedirectStandardError err.txt
     $null = $process.Handle # Without it the exit code of a process that has ended is not known.
     while (-not (Test-Path ready)) {
         if ($process.WaitForExit(50)) { throw "The script ended: $(Get-Content err.txt -Raw)" }

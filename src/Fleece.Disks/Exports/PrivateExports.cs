@@ -10,8 +10,8 @@ namespace Fleece.Disks.Exports;
 /// <remarks>
 /// <para>"disk/MOUNTID" is a live disk, "snapshot/INSTANTID" the snapshot of a session, and "snapshot/INSTANTID/CONSUMER" the same for one
 /// of its consumers. Nothing is listed, and a name that was not offered is unknown. An offer ends with its disk or session, and so do the
-/// connections to it. Clients here are no guests of a disk: they do not keep it from being dismounted. They are Fleece's, so the kinds of errors
-/// are told too.</para>
+/// connections to it. Clients here are no guests of a disk: they do not keep it from being dismounted. They are Fleece's, so the kinds
+/// of errors are told too.</para>
 /// <para>Threading. All members are safe from any thread. Ownership. It owns the socket and its file, not the disks.</para>
 /// </remarks>
 internal sealed class PrivateExports : IExportDirectory, IAsyncDisposable
@@ -69,7 +69,9 @@ internal sealed class PrivateExports : IExportDirectory, IAsyncDisposable
 
     /// <inheritdoc/>
     public NbdExport? Find(string name) =>
-        _offers.TryGetValue(name, out Offered? offered) && !offered.Ended.IsCancellationRequested ? offered.Export(name) with { TellsKinds = true } : null;
+        _offers.TryGetValue(name, out Offered? offered) && !offered.Ended.IsCancellationRequested
+            ? offered.Export(name) with { TellsKinds = true }
+            : null;
 
     /// <summary>Ends all connections and removes the socket. Idempotent.</summary>
     public ValueTask DisposeAsync() => _server.DisposeAsync();

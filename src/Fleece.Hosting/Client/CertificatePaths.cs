@@ -16,7 +16,7 @@ internal static class CertificatePaths
             throw NeedsPath("-TlsCertificate", "a certificate");
         }
 
-        if (tls is { Authorities: { } authorities } && tls.AuthorityPaths?.Count != authorities.Count)
+        if (tls is { Authorities: not null, AuthorityPaths: null })
         {
             throw NeedsPath("-TlsAuthority", "authorities");
         }

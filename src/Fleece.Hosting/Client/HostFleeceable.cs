@@ -66,6 +66,13 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
     /// <inheritdoc/>
     public ValueTask FlushAsync(CancellationToken cancellationToken) => jobs.FlushDiskAsync(_reference, cancellationToken);
 
+    private static TlsFiles? TlsOf(TlsClientOptions? tls)
+    {
+        TlsFiles? files = tls is null ? null : CertificateFiles.Describe(tls.Certificate, tls.Authorities);
+        CertificatePaths.Check(files);
+        return files;
+    }
+
     private SessionRequest RequestOf(SessionOptions options) => new()
     {
         Disks = [_reference],
@@ -75,7 +82,7 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
         NextBitmap = options.NextBitmap,
         Consumers = options.Consumers,
         TempPath = options.TempPath,
-        Tls = options.Tls is null ? null : throw CertificatePaths.NeedsPath("-TlsCertificate", "certificates"),
+        Tls = TlsOf(options.Tls),
         GranuleSizeBytes = options.GranuleSizeBytes,
         OnCopyError = options.OnCopyError,
         CopyTimeout = options.Limits.Timeout,

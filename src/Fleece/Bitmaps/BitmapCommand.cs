@@ -61,7 +61,8 @@ public abstract class BitmapCommand : SilentCommand
                 {
                     if (ShouldProcess($"{disk.Name}: {bitmap.Name}", Action) && IsWanted(bitmap))
                     {
-                        BitmapInfo changed = Wait(Owner.Bitmaps.ChangeBitmapAsync(Same(disk), BitmapSelection.Same(bitmap), Change, StopToken));
+                        BitmapInfo changed = Wait(
+                            Owner.Bitmaps.ChangeBitmapAsync(Same(disk), BitmapSelection.Same(bitmap), Change, StopToken));
                         Pass(() => changed);
                     }
                 }

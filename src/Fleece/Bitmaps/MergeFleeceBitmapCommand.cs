@@ -36,7 +36,8 @@ public sealed class MergeFleeceBitmapCommand : SilentCommand
     protected override void ProcessRecord() => ForItem(Name!.Name, () =>
     {
         DiskInfo disk = FindDisk(Disk!);
-        BitmapInfo[] sources = [.. SourceName.SelectMany(name => BitmapSelection.Find(this, disk, name)).DistinctBy(bitmap => bitmap.BitmapId)];
+        BitmapInfo[] sources =
+            [.. SourceName.SelectMany(name => BitmapSelection.Find(this, disk, name)).DistinctBy(bitmap => bitmap.BitmapId)];
         string list = string.Join(", ", sources.Select(bitmap => bitmap.Name));
         if (ShouldProcess($"{disk.Name}: {Name}", $"Merge the dirty bitmaps {list}"))
         {

@@ -64,7 +64,9 @@ internal static class ServingChild
         using Process child = Process.Start(
             new ProcessStartInfo("/bin/sh", ["-c", script])
             {
-                RedirectStandardOutput = true, RedirectStandardInput = true, RedirectStandardError = true,
+                RedirectStandardOutput = true,
+                RedirectStandardInput = true,
+                RedirectStandardError = true,
             })!;
         return child.StandardOutput.ReadToEnd().Trim();
     }

@@ -91,7 +91,8 @@ internal static class InheritedSocket
         }
 
         byte[] isListening = new byte[sizeof(int)];
-        if (socket.GetRawSocketOption(SocketLevel, IsListeningOption, isListening) != sizeof(int) || !isListening.AsSpan().ContainsAnyExcept((byte)0))
+        if (socket.GetRawSocketOption(SocketLevel, IsListeningOption, isListening) != sizeof(int) ||
+            !isListening.AsSpan().ContainsAnyExcept((byte)0))
         {
             throw Invalid(uri, "it does not listen");
         }
