@@ -3,6 +3,7 @@ using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
+using Fleece.Nbd.Tls;
 
 namespace Fleece.Hosting.Client;
 
