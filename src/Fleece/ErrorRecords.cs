@@ -18,16 +18,26 @@ internal static class ErrorRecords
         return record;
     }
 
-    // The engine knows that this process holds the file; the user knows the disk.
-    private static BlockException WithDisk(BlockException exception) =>
-        exception.Kind == BlockErrors.InUse && FleeceModule.Disks.All.FirstOrDefault(disk => disk.Path == exception.Path) is { } disk
-            ? new BlockException(
-                exception.Kind,
-                $"'{exception.Path}' is mounted in this process as the disk '{disk.Name}'. To read it meanwhile, start a session on the " +
-                "disk (Start-FleeceSession) and read its snapshot (Read-FleeceSnapshot); for all else dismount it first.",
-                exception.Path,
-                exception.OffsetBytes,
-                exception.Operation,
-                exception)
-            : exception;
+    // The engine knows which process holds the file; the user knows the disk.
+    private static BlockException WithDisk(BlockException exception)
+    {
+        if (exception is not { Kind: BlockErrors.InUse, Path: { } path } || FindOwner(path) is not { } owner)
+        {
+            return exception;
+        }
+
+        return new BlockException(
+            exception.Kind,
+            $"'{path}' is {owner}. To read it meanwhile, start a session on the disk (Start-FleeceSession) and read its snapshot " +
+            "(Read-FleeceSnapshot); for all else dismount it first.",
+            path,
+            exception.OffsetBytes,
+            exception.Operation,
+            exception);
+    }
+
+    private static string? FindOwner(string path) =>
+        FleeceModule.Disks.All.FirstOrDefault(disk => disk.Path == path) is { } own ? $"mounted in this process as the disk '{own.Name}'"
+        : FleeceCommand.Wait(FleeceModule.Hosts.FindServedAsync(path)) is { } served ? $"served by the Fleece host as '{served.Name}'"
+        : null;
 }

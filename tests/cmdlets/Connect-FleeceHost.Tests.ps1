@@ -34,6 +34,6 @@ Describe 'A request to Connect-FleeceHost' {
 
     It 'is refused with an error id of its own: <Command>' -ForEach @(
         @{ Command = 'Connect-FleeceHost ./none.sock'; Id = 'HostNotRunning,Fleece.ConnectFleeceHostCommand' }
-        @{ Command = 'Connect-FleeceHost env:PATH'; Id = 'NotAFile,Fleece.ConnectFleeceHostCommand' }
+        @{ Command = 'Connect-FleeceHost env:PATH'; Id = 'ImageNotAFile,Fleece.ConnectFleeceHostCommand' }
     ) { Assert-Refused $Command $Id }
 }

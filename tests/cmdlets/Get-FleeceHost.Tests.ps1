@@ -22,17 +22,14 @@ Describe 'The owner of the disks' {
     }
 }
 
-Describe 'A request to Get-FleeceHost' {
-    BeforeEach {
-        Enter-RequestFolder
-        $script:before = $env:FLEECE_HOST
-    }
-    AfterEach {
-        $env:FLEECE_HOST = $before
-        Exit-TestFolder
-    }
+Describe 'A host that is named and is not there' {
+    BeforeEach { $script:before = $env:FLEECE_HOST }
+    AfterEach { $env:FLEECE_HOST = $before }
 
-    It 'is refused with an error id of its own: <Command>' -ForEach @(
-        @{ Command = '$env:FLEECE_HOST = "./none.sock"; Get-FleeceHost'; Id = 'HostNotRunning,Fleece.GetFleeceHostCommand' }
-    ) { Assert-Refused $Command $Id }
+    It 'is an error, and never this process' {
+        $env:FLEECE_HOST = "$TestDrive/none.sock"
+
+        { Get-FleeceHost -ErrorAction Stop } | Should -Throw -ErrorId 'HostNotRunning,Fleece.GetFleeceHostCommand'
+        { Get-FleeceDisk -ErrorAction Stop } | Should -Throw -ErrorId 'HostNotRunning,Fleece.GetFleeceDiskCommand'
+    }
 }

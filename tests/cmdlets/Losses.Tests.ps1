@@ -164,7 +164,7 @@ Describe 'A mounted image' {
         $null = New-FleeceImage ./other.raw 1MB
 
         { Get-FleeceDisk | & ([scriptblock]::Create("`$input | $Command -ErrorAction Stop")) } |
-            Should -Throw "*the disk 'a'*Start-FleeceSession*" -ErrorId 'ImageInUse,*'
+            Should -Throw "*$((Test-ThroughHost) ? "served by the Fleece host as 'a'" : "the disk 'a'")*Start-FleeceSession*" -ErrorId 'ImageInUse,*'
     }
 }
 

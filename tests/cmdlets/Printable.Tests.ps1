@@ -21,6 +21,7 @@ BeforeAll {
             `$PSStyle.OutputRendering = 'PlainText'
             `$evil = "``e``a"
             $Script
+            Get-FleeceDisk | Dismount-FleeceDisk -Force
 "@
         & $program ($arguments | Where-Object { $_ }) 2>&1 | Out-String -Width 500
     }

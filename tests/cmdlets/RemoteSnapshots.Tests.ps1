@@ -31,7 +31,7 @@ Set-Content consumed (Get-FleeceSession $session).ConsumedBytes
 '@
         $program, $first = @(Get-PowerShellCommand)
         $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', 'server.ps1', "`"$(Get-ModuleUnderTest)`"", $PID | Where-Object { $_ }
-        $process = Start-Process $program $arguments -WorkingDirectory $Folder -PassThru `
+        $process = Start-Process $program $arguments -WorkingDirectory $Folder -PassThru -Environment @{ FLEECE_HOST = 'none' } `
             -RedirectStandardOutput (Join-Path $Folder server.out) -RedirectStandardError (Join-Path $Folder server.err)
         while (-not (Test-Path (Join-Path $Folder ready))) {
             if ($process.WaitForExit(50)) { throw "The server ended: $(Get-Content (Join-Path $Folder server.err) -Raw)" }

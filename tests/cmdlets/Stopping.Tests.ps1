@@ -115,9 +115,12 @@ Describe 'Ctrl+C while a server is slow' -Skip:$noNbdkit {
         # leaves while it delays answers.
         $null = Mount-FleeceDisk "nbd+unix:///?socket=$PWD/far.sock" -Name far -ReadOnly
 
-        Stop-InTheMiddle 'Backup-FleeceDisk far ./repo -TempPath .' { (Measure-Request far Read) -eq 2 } | Should -Be 'Stopped'
+        # As many as are read at a time.
+        $script:reads = (Test-ThroughHost) ? 4 : 2
 
-        Measure-Request far Read | Should -Be 2
+        Stop-InTheMiddle 'Backup-FleeceDisk far ./repo -TempPath .' { (Measure-Request far Read) -eq $reads } | Should -Be 'Stopped'
+
+        Measure-Request far Read | Should -Be $reads
         './repo' | Should -Not -Exist
         Get-FleeceSession | Should -BeNullOrEmpty
     }

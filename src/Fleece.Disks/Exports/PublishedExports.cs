@@ -146,8 +146,9 @@ internal sealed class PublishedExports(IListenSockets? sockets = null)
         disk.ExportUris = [.. exports.Where(export => !export.IsSnapshotOnly).Select(export => export.Uri)];
     }
 
-    // A name that comes back from its URI as another one could be published and never be asked for.
-    private static void CheckName(NbdUri uri)
+    /// <summary>Refuses a name that comes back from its URI as another one: it could be published and never be asked for.</summary>
+    /// <exception cref="BlockException"><see cref="NbdErrors.UriInvalid"/></exception>
+    public static void CheckName(NbdUri uri)
     {
         if (NbdUri.Parse(uri.ToString()).ExportName != uri.ExportName)
         {

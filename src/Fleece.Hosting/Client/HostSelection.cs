@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Fleece.Block;
+using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Records;
 
@@ -34,6 +35,8 @@ internal sealed record HostPlaces(string DefaultSocketPath, string UnitPath, Fun
 /// <param name="places">Where hosts are looked for.</param>
 internal sealed class HostSelection(IDiskOwner local, Func<string, HostOwner> open, HostPlaces places) : IAsyncDisposable
 {
+    private static readonly TimeSpan SearchTime = TimeSpan.FromSeconds(2);
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, HostOwner> _hosts = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _resolved = new(StringComparer.Ordinal);
@@ -103,6 +106,33 @@ internal sealed class HostSelection(IDiskOwner local, Func<string, HostOwner> op
         }
 
         return path;
+    }
+
+    /// <summary>The disk that a host of this machine made of an image, for messages.</summary>
+    /// <param name="imagePath">The image's full path.</param>
+    /// <returns>Null where no host that is known here answers soon and has it.</returns>
+    public async ValueTask<DiskInfo?> FindServedAsync(string imagePath)
+    {
+        string?[] candidates = [ConnectedPath, places.NamedSocket(), places.DefaultSocketPath];
+        using CancellationTokenSource patience = new(SearchTime);
+        foreach (string socketPath in candidates.OfType<string>().Where(Path.IsPathFullyQualified).Where(Path.Exists).Distinct())
+        {
+            try
+            {
+                IReadOnlyList<DiskInfo> disks =
+                    await OwnerOf(socketPath).Disks.ListDisksAsync(patience.Token).ConfigureAwait(false);
+                if (disks.FirstOrDefault(disk => disk.Path == imagePath) is { } served)
+                {
+                    return served;
+                }
+            }
+            catch (Exception e) when (e is BlockException or OperationCanceledException)
+            {
+                // The image is in use whatever a host says; only the message is shorter.
+            }
+        }
+
+        return null;
     }
 
     /// <summary>Leaves all hosts.</summary>

@@ -20,10 +20,10 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
     private readonly RemoteSnapshot _remote;
     private readonly IDisposable _hold;
     private readonly CancellationTokenSource _closing = new();
-    private readonly Task _watching;
+    private Task _watching = Task.CompletedTask;
     private string? _untoldWarning;
 
-    private HostSnapshot(HostClient client, SnapshotChannel channel, RemoteSnapshot remote, bool hasTempLimit)
+    private HostSnapshot(HostClient client, SnapshotChannel channel, RemoteSnapshot remote)
     {
         _client = client;
         _channel = channel;
@@ -31,7 +31,6 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         _hold = client.Hold();
         string name = channel.Consumer is null ? channel.Id : $"{channel.Id}/{channel.Consumer}";
         Snapshot = new BlockDevice(new HostNode(remote.Snapshot, ExplainAsync), name, BlockErrors.Stopped);
-        _watching = hasTempLimit ? WatchTempAsync() : Task.CompletedTask;
     }
 
     /// <inheritdoc/>
@@ -78,7 +77,14 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         {
             SessionInfo info = await new RemoteSessions(client)
                 .FindSessionAsync(new SessionReference(channel.Id, remote.Identity?.Id), cancellationToken).ConfigureAwait(false);
-            return new HostSnapshot(client, channel, remote, info.TempLimitBytes is not null);
+            HostSnapshot snapshot = new(client, channel, remote);
+            if (info.TempLimitBytes is not null)
+            {
+                await snapshot.AskForWarningAsync(cancellationToken).ConfigureAwait(false);
+                snapshot._watching = snapshot.WatchTempAsync();
+            }
+
+            return snapshot;
         }
         catch
         {
@@ -88,7 +94,8 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null) ?? _remote.TakeWarning();
+    /// <remarks>Those of the session alone, as in the host's process.</remarks>
+    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>
     public async ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken)
@@ -137,24 +144,25 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
     // Never fails: it is only about a warning.
     private async Task WatchTempAsync()
     {
-        bool wasNear = false;
         try
         {
             while (true)
             {
-                SessionInfo info = await new RemoteSessions(_client).FindSessionAsync(Session, _closing.Token).ConfigureAwait(false);
-                if (info.TempWarning is { } warning && !wasNear)
-                {
-                    Volatile.Write(ref _untoldWarning, warning);
-                }
-
-                wasNear = info.TempWarning is not null;
                 await Task.Delay(WarningInterval, _closing.Token).ConfigureAwait(false);
+                await AskForWarningAsync(_closing.Token).ConfigureAwait(false);
             }
         }
         catch (Exception e) when (e is BlockException or OperationCanceledException)
         {
             // The session has ended, or the reader is done.
+        }
+    }
+
+    private async ValueTask AskForWarningAsync(CancellationToken cancellationToken)
+    {
+        if (await new RemoteSessions(_client).TakeSessionWarningAsync(Session, cancellationToken).ConfigureAwait(false) is { } warning)
+        {
+            Volatile.Write(ref _untoldWarning, warning);
         }
     }
 }

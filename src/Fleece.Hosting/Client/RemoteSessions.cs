@@ -27,6 +27,10 @@ internal sealed class RemoteSessions(HostClient client) : ISessionControl
         client.AskAsync<SessionInfo>(nameof(FindSessionAsync), new { session }, cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken) =>
+        client.AskAsync<string?>(nameof(TakeSessionWarningAsync), new { session }, cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<SessionInfo> StopSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken) =>
         client.ChangeAsync<SessionInfo>(nameof(StopSessionAsync), new { session, isSuccess }, cancellationToken, async () =>
         {

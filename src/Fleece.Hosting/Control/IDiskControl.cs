@@ -35,6 +35,9 @@ internal interface ISessionControl
     /// <summary>One session; null means the only one there is.</summary>
     ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken);
 
+    /// <summary>What readers of a session are to be told and none has been told yet; null for nothing.</summary>
+    ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken);
+
     /// <summary>Ends a session.</summary>
     /// <returns>The session as it was at its end.</returns>
     ValueTask<SessionInfo> StopSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken);

@@ -30,6 +30,10 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
         client.AskAsync(token => sessions.FindSessionAsync(session, token), cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken) =>
+        client.AskAsync(token => sessions.TakeSessionWarningAsync(session, token), cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<SessionInfo> StopSessionAsync(
         SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
             $"stop session {session} {(isSuccess ? "with" : "without")} success",

@@ -55,6 +55,10 @@ internal sealed class LocalSessions(MountedDisks mounted) : ISessionControl
         new(new SessionInfo(mounted.FindSession(session)));
 
     /// <inheritdoc/>
+    public ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken) =>
+        new(mounted.FindSession(session).TakeWarning());
+
+    /// <inheritdoc/>
     public async ValueTask<SessionInfo> StopSessionAsync(
         SessionReference session, bool isSuccess, CancellationToken cancellationToken)
     {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Disks.Exports;
 using Fleece.Hosting.Control;
+using Fleece.Nbd;
 
 namespace Fleece;
 
@@ -29,11 +31,23 @@ public abstract class ListeningCommand : NetworkCommand
     /// <summary>What these parameters say of one address.</summary>
     private protected ListenRequest ListenAt(string listenUri, TlsFiles? tls) => new()
     {
-        ListenUri = ResolveUri(listenUri).ToString(),
+        ListenUri = AddressOf(listenUri).ToString(),
         ExportName = ExportName,
         Tls = tls,
         AllowsInsecure = AllowInsecure,
         SocketMode = SocketMode,
         SocketGroup = SocketGroup,
     };
+
+    private NbdUri AddressOf(string listenUri)
+    {
+        NbdUri uri = ResolveUri(listenUri);
+        if (ExportName is not null)
+        {
+            // Here, because JSON can't hold each name that a URI can't hold.
+            PublishedExports.CheckName(uri.WithExport(ExportName));
+        }
+
+        return uri;
+    }
 }

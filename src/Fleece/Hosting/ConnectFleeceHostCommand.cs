@@ -14,6 +14,7 @@ public sealed class ConnectFleeceHostCommand : FleeceCommand
     /// <summary>The host's control socket; that of an installed host when left out.</summary>
     [Parameter(Position = 0)]
     [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
     public string? SocketPath { get; set; }
 
     /// <inheritdoc/>

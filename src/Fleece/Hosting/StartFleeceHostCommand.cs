@@ -22,11 +22,13 @@ public sealed class StartFleeceHostCommand : SilentCommand
     /// <summary>The state directory, which is made where it is missing. Default for root and the user fleece: /var/lib/fleece.</summary>
     [Parameter(Position = 0)]
     [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
     public string? StatePath { get; set; }
 
     /// <summary>The control socket. Default for root and the user fleece: /run/fleece/host.sock.</summary>
     [Parameter(Position = 1)]
     [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
     public string? SocketPath { get; set; }
 
     /// <summary>The group whose members may use the host, by name or number; without one root and the host's own user alone.</summary>
@@ -37,6 +39,7 @@ public sealed class StartFleeceHostCommand : SilentCommand
     /// <summary>The folders in which clients may have images, temp images and sockets opened; without it all folders.</summary>
     [Parameter]
     [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
     public string[] AllowedPath { get; set; } = [];
 
     /// <inheritdoc/>
