@@ -81,6 +81,9 @@ $control = @{
     Resting = [Threading.CountdownEvent]::new($WriterCount)
     Written = [long[]]::new($WriterCount)
 }
+# The disks are this process's own and end with the script, whether the machine has a Fleece host or not.
+$hostBefore = $env:FLEECE_HOST
+$env:FLEECE_HOST = 'none'
 try {
     # The disk.
     if ($Path) {
@@ -154,4 +157,5 @@ try {
     foreach ($writer in $writers) { $writer.Shell.Dispose() }
     Get-FleeceDisk backup, live -ErrorAction Ignore | Dismount-FleeceDisk -Force
     [IO.Directory]::Delete($folder, $true)
+    $env:FLEECE_HOST = $hostBefore
 }

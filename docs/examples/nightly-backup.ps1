@@ -69,6 +69,9 @@ function Backup-Image([string] $Image) {
     }
 }
 
+# The disks are this process's own and end with the script, whether the machine has a Fleece host or not.
+$hostBefore = $env:FLEECE_HOST
+$env:FLEECE_HOST = 'none'
 try {
     Import-Module $ModulePath
     foreach ($item in $Path) {
@@ -92,6 +95,8 @@ try {
 } catch {
     Write-Failure 'The job did not begin' $_
     $hasFailed = $true
+} finally {
+    $env:FLEECE_HOST = $hostBefore
 }
 
 # The one statement that sets the exit code under -File and -Command alike.

@@ -60,6 +60,9 @@ function Wait-Written([long] $Count) {
 $folder = [IO.Directory]::CreateTempSubdirectory('fleece-serve-').FullName
 $control = @{ Stop = $false; Written = 0L }
 $guest = $null
+# The disks are this process's own and end with the script, whether the machine has a Fleece host or not.
+$hostBefore = $env:FLEECE_HOST
+$env:FLEECE_HOST = 'none'
 try {
     # The server: a disk on a unix socket, which is for this user alone.
     $image = [IO.Path]::Combine($folder, 'vm.qcow2')
@@ -116,4 +119,5 @@ try {
     Get-FleeceDisk guest -ErrorAction Ignore | Dismount-FleeceDisk -Force
     Get-FleeceDisk vm, backup -ErrorAction Ignore | Dismount-FleeceDisk -Force
     [IO.Directory]::Delete($folder, $true)
+    $env:FLEECE_HOST = $hostBefore
 }

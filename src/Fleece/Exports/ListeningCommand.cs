@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Names;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
 
@@ -45,6 +46,7 @@ public abstract class ListeningCommand : NetworkCommand
         if (ExportName is not null)
         {
             // Here, because JSON can't hold each name that a URI can't hold.
+            ExportNames.Check(ExportName);
             PublishedExports.CheckName(uri.WithExport(ExportName));
         }
 
