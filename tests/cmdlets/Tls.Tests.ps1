@@ -27,10 +27,28 @@ BeforeAll {
 
 Describe 'TLS' {
     BeforeAll {
-        $script:authority = New-TestCertificate 'authority'
-        $script:serverCertificate = New-TestCertificate 'server' $authority
-        $script:clientCertificate = New-TestCertificate 'client' $authority
-        $script:stranger = New-TestCertificate 'stranger'
+        $signer = New-TestCertificate 'authority'
+        $script:made = @{
+            Authority = $signer
+            Server = New-TestCertificate 'server' $signer
+            Client = New-TestCertificate 'client' $signer
+            Stranger = New-TestCertificate 'stranger'
+        }
+
+        # A host takes the paths of files, because keys do not go over its socket.
+        function Get-CertificateArgument([string] $Name) {
+            $certificate = $script:made[$Name]
+            if (-not (Test-ThroughHost)) { return $certificate }
+            $key = [Security.Cryptography.X509Certificates.ECDsaCertificateExtensions]::GetECDsaPrivateKey($certificate)
+            $path = "$TestDrive/$Name.pem"
+            Set-Content $path $certificate.ExportCertificatePem(), $key.ExportPkcs8PrivateKeyPem()
+            $path
+        }
+
+        $script:authority = Get-CertificateArgument Authority
+        $script:serverCertificate = Get-CertificateArgument Server
+        $script:clientCertificate = Get-CertificateArgument Client
+        $script:stranger = Get-CertificateArgument Stranger
     }
     BeforeEach {
         Enter-TestFolder
@@ -58,13 +76,13 @@ Describe 'TLS' {
         @{ Kind = '.pem' }
         @{ Kind = '.pfx' }
     ) {
-        Set-Content ca.pem $authority.ExportCertificatePem()
+        Set-Content ca.pem $made.Authority.ExportCertificatePem()
         if ($Kind -eq '.pem') {
-            $key = [Security.Cryptography.X509Certificates.ECDsaCertificateExtensions]::GetECDsaPrivateKey($serverCertificate)
-            Set-Content server.pem $serverCertificate.ExportCertificatePem(), `
+            $key = [Security.Cryptography.X509Certificates.ECDsaCertificateExtensions]::GetECDsaPrivateKey($made.Server)
+            Set-Content server.pem $made.Server.ExportCertificatePem(), `
                 $key.ExportPkcs8PrivateKeyPem()
         } else {
-            [IO.File]::WriteAllBytes("$PWD/server.pfx", $serverCertificate.Export('Pkcs12'))
+            [IO.File]::WriteAllBytes("$PWD/server.pfx", $made.Server.Export('Pkcs12'))
         }
 
         $export = Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate "./server$Kind"
@@ -120,7 +138,7 @@ Describe 'TLS' {
         @{ Case = 'a file that is not there'; Id = 'ParameterArgumentTransformationError'
             Command = { Publish-FleeceExport vm nbds://localhost:0 -TlsCertificate ./no.pem -ErrorAction Stop } }
     ) {
-        Set-Content ca.pem $authority.ExportCertificatePem()
+        Set-Content ca.pem $made.Authority.ExportCertificatePem()
 
         Get-FailureId $Command | Should -Be "$Id,Fleece.PublishFleeceExportCommand"
 
