@@ -24,7 +24,6 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     private Disk(DiskStorage storage, ImageFiles files)
     {
         Storage = storage;
-        OutsideFiles = [.. files.Outside];
         BitmapStore store = new(storage);
         Chain = new DiskChain(storage.Name, storage.Image, store);
         Bitmaps = new DiskBitmaps(storage, Chain, store);
@@ -83,9 +82,6 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
 
     /// <summary>What requests go through on their way to the image.</summary>
     internal DiskChain Chain { get; }
-
-    /// <summary>Full paths of the parents and data files of the image that lie outside its folder, nearest first.</summary>
-    internal IReadOnlyList<string> OutsideFiles { get; }
 
     /// <summary>Cancelled when the disk begins to close.</summary>
     internal CancellationToken Ended => _ended.Token;

@@ -46,6 +46,7 @@ public static class Image
         LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient, options.FlushFailed));
         try
         {
+            options.CheckPlace?.Invoke(file.File.Place);
             FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format, options.Parameters.Format);
             ImageChain chain = new(file.Path, ImageDrivers.Find, ReferencePolicy.From(options));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
@@ -52,6 +53,12 @@ internal sealed class LocalFile : IDisposable
 
     /// <summary>The handle, for locks and identity. This class owns it, and I/O goes through this class.</summary>
     public SafeFileHandle Handle { get; }
+
+    /// <summary>The full path at which the file lies, all links followed: on Linux as the kernel opened it (proc_pid_fd(5)), so a link
+    /// that was changed since makes no difference; elsewhere as <see cref="Path"/>.</summary>
+    public string Place => OperatingSystem.IsLinux()
+        ? new FileInfo(string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{Handle.DangerousGetHandle()}")).LinkTarget ?? Path
+        : Path;
 
     /// <summary>False once another file, or none, is at <see cref="Path"/>: it was renamed or deleted while it is open. Where the system
     /// does not tell files apart, true while there is one.</summary>

@@ -5,8 +5,9 @@ using Fleece.Nbd;
 namespace Fleece.Hosting.Host;
 
 /// <summary>The folders in which the host opens and makes files for its clients.</summary>
-/// <remarks>A path counts as the place that it leads to when it is checked. A user who can change folders on the way to an image can lead
-/// the host elsewhere afterwards; the system's permissions and the unit's ReadWritePaths bound the host then.</remarks>
+/// <remarks>A path counts as the place that it leads to when it is checked. A user who can change folders on the way can lead the host
+/// elsewhere afterwards, so each file of an image is checked again when it is open. For sockets, certificates and the temp images of sessions
+/// the system's permissions and the unit's ReadWritePaths are the bounds then.</remarks>
 internal sealed class AllowedFolders
 {
     // As the kernel follows; path_resolution(7).
@@ -45,6 +46,17 @@ internal sealed class AllowedFolders
         else if (NbdUri.Parse(address).SocketPath is { } socket)
         {
             Check(socket);
+        }
+    }
+
+    /// <summary>Refuses a file that is open and lies where the host may not open any.</summary>
+    /// <param name="place">Its full path with all links followed.</param>
+    /// <inheritdoc cref="Check" path="/exception"/>
+    public void CheckPlace(string place)
+    {
+        if (_folders.Length != 0)
+        {
+            CheckInside(place, place);
         }
     }
 

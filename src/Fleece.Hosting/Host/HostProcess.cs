@@ -2,7 +2,6 @@
 using System.Globalization;
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Disks.Exports;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Records;
@@ -25,12 +24,15 @@ internal sealed class HostProcess : IAsyncDisposable
     private static readonly TimeSpan GivingUpTime = TimeSpan.FromSeconds(5);
 
     private readonly Lock _lock = new();
+    private readonly Lock _statusLock = new();
     private readonly ServiceNotifier _notifier;
     private readonly AuditLog _audit;
     private readonly HostState _state;
     private readonly HostParts _parts;
     private readonly HostServer _server;
+    private readonly InheritedDescriptors? _inherited;
     private Task? _stopping;
+    private bool _isEnding;
 
     private HostProcess(
         HostOptions options, AuditLog audit, HostState state, ControlSocket socket, PrivateSockets privateSockets, uint? groupId)
@@ -38,13 +40,16 @@ internal sealed class HostProcess : IAsyncDisposable
         _notifier = options.Notifier;
         _audit = audit;
         _state = state;
-        IListenSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, audit);
+        KeptSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, audit);
         MountedDisks mounted = new(kept);
         string folder = Path.GetDirectoryName(options.SocketPath)!;
         PathRules rules = PathRules.For(options.AllowedFolders, folder);
         _parts = new HostParts
         {
-            Disks = new ServedDisks(new LocalOwner(mounted), state, rules, audit, options.Time),
+            Disks = new ServedDisks(new LocalOwner(mounted, rules.CheckPlace), state, rules, audit, kept, options.Time)
+            {
+                Changed = TellStatus,
+            },
             Leases = new Leases(options.Time, audit),
             Requests = new RunningRequests(),
             Rules = rules,
@@ -56,7 +61,8 @@ internal sealed class HostProcess : IAsyncDisposable
         };
         _server = new HostServer(socket, _parts, RpcLibrary.Load(), WireJson.Options, options.Time);
         _parts.CountClients = () => _server.ClientCount;
-        Ready = ServeAsync(options.Inherited);
+        _inherited = options.Inherited;
+        Ready = ServeAsync();
     }
 
     /// <summary>This process as the owner of the host's disks.</summary>
@@ -105,23 +111,31 @@ internal sealed class HostProcess : IAsyncDisposable
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => new(StopAsync());
 
-    private async Task ServeAsync(InheritedDescriptors? inherited)
+    private async Task ServeAsync()
     {
         _audit.Say(string.Create(
             CultureInfo.InvariantCulture,
             $"version {HostParts.ModuleVersion} listens at {_parts.SocketPath}; disks to serve from {_state.Path}: {_state.Disks.Count}"));
-        await _parts.Disks.ServeStored().ConfigureAwait(false);
-
-        // Listeners that no disk of the state has any more would keep their clients waiting for ever.
-        foreach (string name in inherited?.Unclaimed ?? [])
+        await _parts.Disks.ServeStoredAsync().ConfigureAwait(false);
+        TellStatus(status =>
         {
-            Tell(() => _notifier.Remove(name));
-        }
+            _audit.Say($"ready, {status}");
+            _notifier.Ready(status);
+        });
+    }
 
-        inherited?.Dispose();
-        string status = Status();
-        Tell(() => _notifier.Ready(status));
-        _audit.Say($"ready, {status}");
+    private void TellStatus() => TellStatus(_notifier.Status);
+
+    // One at a time, so that the last one is the newest. A host that ends has a status of its own.
+    private void TellStatus(Action<string> tell)
+    {
+        lock (_statusLock)
+        {
+            if (!_isEnding)
+            {
+                Tell(() => tell(Status()));
+            }
+        }
     }
 
     private string Status()
@@ -137,7 +151,12 @@ internal sealed class HostProcess : IAsyncDisposable
     {
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         _audit.Say("ends");
-        Tell(() => _notifier.Stopping("closes its disks"));
+        lock (_statusLock)
+        {
+            _isEnding = true;
+            Tell(() => _notifier.Stopping("closes its disks"));
+        }
+
         await _server.StopAcceptingAsync().ConfigureAwait(false);
         await _parts.Requests.EndAsync(GivingUpTime).ConfigureAwait(false);
         await _parts.Disks.EndAsync(GivingUpTime).ConfigureAwait(false);
@@ -149,6 +168,7 @@ internal sealed class HostProcess : IAsyncDisposable
         _parts.Disks.NoteClosed(mounted);
         await _server.DisposeAsync().ConfigureAwait(false);
         _parts.PrivateSockets.Remove();
+        _inherited?.Dispose();
         _state.Dispose();
         _audit.Say("has ended");
         await _audit.DisposeAsync().ConfigureAwait(false);

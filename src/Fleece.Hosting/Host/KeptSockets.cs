@@ -9,7 +9,8 @@ using Fleece.Nbd;
 namespace Fleece.Hosting.Host;
 
 /// <summary>Listeners of disks in systemd's descriptor store.</summary>
-/// <remarks>Threading. One call at a time, as <see cref="IListenSockets"/> says.</remarks>
+/// <remarks>Threading. One call at a time, as <see cref="IListenSockets"/> says; <see cref="ReleaseAllBut"/> may be called beside them.
+/// </remarks>
 internal sealed class KeptSockets(ServiceNotifier notifier, InheritedDescriptors inherited, AuditLog audit) : IListenSockets
 {
     // The name under which the socket of an address is stored.
@@ -45,6 +46,22 @@ internal sealed class KeptSockets(ServiceNotifier notifier, InheritedDescriptors
         if (_names.Remove(AddressOf(uri), out string? name))
         {
             TryTell(() => notifier.Remove(name), $"systemd keeps the socket of '{uri}'");
+        }
+    }
+
+    /// <summary>Lets go of the sockets of earlier listeners that nothing has taken and nothing waits for.</summary>
+    /// <param name="awaited">Addresses of listeners that are still to come; their clients wait.</param>
+    public void ReleaseAllBut(IEnumerable<NbdUri> awaited)
+    {
+        HashSet<string?> names = [.. awaited.Select(NameOf)];
+        foreach (string name in inherited.Unclaimed.Where(name => !names.Contains(name)))
+        {
+            // A listener may have taken it meanwhile.
+            if (inherited.Claim(name) is { } socket)
+            {
+                socket.Dispose();
+                TryTell(() => notifier.Remove(name), "systemd keeps a socket that no disk has");
+            }
         }
     }
 

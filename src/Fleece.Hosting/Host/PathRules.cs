@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
 
@@ -30,15 +29,9 @@ internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
         }
     }
 
-    /// <summary>Checks the files that an image has led to, its parents and data files, when it is open.</summary>
+    /// <summary>Checks where an image, its parent or its data file lies, when the file is open.</summary>
     /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
-    public void Check(Disk disk)
-    {
-        foreach (string path in disk.OutsideFiles)
-        {
-            files.Check(path);
-        }
-    }
+    public void CheckPlace(string place) => files.CheckPlace(place);
 
     /// <summary>Checks an address that a disk is published at.</summary>
     /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>

@@ -7,6 +7,7 @@ using Fleece.Disks.Storage;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.State;
+using Fleece.Nbd;
 
 namespace Fleece.Hosting.Host;
 
@@ -22,16 +23,18 @@ internal sealed class ServedDisks : IDisposable
     private readonly HostState _state;
     private readonly PathRules _rules;
     private readonly AuditLog _audit;
+    private readonly KeptSockets? _kept;
     private readonly NameLocks _names = new();
     private readonly UnservedDisks _unserved;
 
-    public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, TimeProvider time)
+    public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, KeptSockets? kept, TimeProvider time)
     {
         Owner = owner;
         _state = state;
         _rules = rules;
         _audit = audit;
-        _unserved = new UnservedDisks(ServeStoredAsync, audit.Say, time);
+        _kept = kept;
+        _unserved = new UnservedDisks(ServeStoredAsync, SayProblem, time);
     }
 
     /// <summary>This process as the owner of the disks.</summary>
@@ -40,13 +43,19 @@ internal sealed class ServedDisks : IDisposable
     /// <inheritdoc cref="UnservedDisks.Problems"/>
     public IReadOnlyList<string> Problems => _unserved.Problems;
 
+    /// <summary>Called when a disk was mounted or dismounted, has failed or recovered; from any thread.</summary>
+    public Action Changed { get; set; } = () => { };
+
     /// <summary>Mounts what the state has; disks that fail are tried again.</summary>
+    /// <remarks>Sockets that the process before has left for listeners of the state are kept until their disk is served or dismounted.
+    /// The clients of others would wait for ever.</remarks>
     /// <returns>Completes when each disk is served or has failed once; never fails.</returns>
-    public Task ServeStored()
+    public async Task ServeStoredAsync()
     {
         IReadOnlyList<MountedDiskState> stored = _state.Disks;
         Note([.. stored.Select(disk => disk with { Image = disk.Image is { } image ? image with { IsClosed = false } : null })]);
-        return _unserved.Add(stored);
+        await _unserved.Add(stored).ConfigureAwait(false);
+        ReleaseSockets();
     }
 
     /// <inheritdoc cref="IDiskControl.MountAsync"/>
@@ -64,7 +73,7 @@ internal sealed class ServedDisks : IDisposable
                 request.Address);
         }
 
-        DiskInfo info = await MountCheckedAsync(named, cancellationToken).ConfigureAwait(false);
+        DiskInfo info = await Owner.Disks.MountAsync(named, cancellationToken).ConfigureAwait(false);
         try
         {
             _state.Put(Stored(named, info));
@@ -75,6 +84,7 @@ internal sealed class ServedDisks : IDisposable
             throw Unnoted(e, $"'{request.Address}' was not mounted, because the host can't note it for its next start");
         }
 
+        Changed();
         return info;
     }
 
@@ -122,7 +132,12 @@ internal sealed class ServedDisks : IDisposable
         {
             throw Unnoted(e, $"The disk '{before.Name}' is dismounted, but the host can't note that and serves it again when it starts");
         }
+        finally
+        {
+            Changed();
+        }
 
+        ReleaseSockets();
         return before;
     }
 
@@ -213,24 +228,18 @@ internal sealed class ServedDisks : IDisposable
             _audit.Say($"disk {stored.Name}: {change}");
         }
 
-        await MountCheckedAsync(stored.Mount, cancellationToken).ConfigureAwait(false);
+        await Owner.Disks.MountAsync(stored.Mount, cancellationToken).ConfigureAwait(false);
         _audit.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
     }
 
-    private async ValueTask<DiskInfo> MountCheckedAsync(MountRequest request, CancellationToken cancellationToken)
+    private void SayProblem(string line)
     {
-        DiskInfo info = await Owner.Disks.MountAsync(request, cancellationToken).ConfigureAwait(false);
-        try
-        {
-            _rules.Check(Owner.Mounted.Find(info.Name));
-            return info;
-        }
-        catch
-        {
-            await Owner.Mounted.DismountAsync(info.Name, isForced: true).ConfigureAwait(false);
-            throw;
-        }
+        _audit.Say(line);
+        Changed();
     }
+
+    private void ReleaseSockets() => _kept?.ReleaseAllBut(
+        _state.Disks.SelectMany(disk => disk.Mount.Listeners).Select(listener => NbdUri.Parse(listener.ListenUri)));
 
     private MountedDiskState Stored(MountRequest request, DiskInfo info)
     {

@@ -11,7 +11,8 @@ namespace Fleece.Hosting.Host;
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 /// <param name="serve">Mounts a disk with its listeners.</param>
-/// <param name="say">Hears a line about each disk that fails, and that is served after it failed.</param>
+/// <param name="say">Hears a line about each disk that fails, and that is served after it failed; <see cref="Problems"/> says the same.
+/// </param>
 /// <param name="time">The clock.</param>
 internal sealed class UnservedDisks(
     Func<MountedDiskState, CancellationToken, ValueTask> serve, Action<string> say, TimeProvider time) : IDisposable
@@ -115,6 +116,7 @@ internal sealed class UnservedDisks(
     {
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         CancellationToken givingUp = entry.GivingUp.Token;
+        bool isServed = false;
         try
         {
             for (TimeSpan delay = FirstDelay; !await TryAsync(entry, givingUp).ConfigureAwait(false);)
@@ -122,6 +124,8 @@ internal sealed class UnservedDisks(
                 await Task.Delay(delay, time, givingUp).ConfigureAwait(false);
                 delay = delay * 2 < LongestDelay ? delay * 2 : LongestDelay;
             }
+
+            isServed = true;
         }
         catch (OperationCanceledException)
         {
@@ -135,6 +139,11 @@ internal sealed class UnservedDisks(
             }
 
             entry.Tried.TrySetResult();
+        }
+
+        if (isServed && entry.Problem is not null)
+        {
+            say($"serves disk {entry.Disk.Name} after all");
         }
     }
 
@@ -174,11 +183,6 @@ internal sealed class UnservedDisks(
             // A fault of the host's own must not keep the other disks down either.
             Fail(entry, $"{e.GetType().Name}: {e.Message}");
             return false;
-        }
-
-        if (entry.Problem is not null)
-        {
-            say($"serves disk {name} after all");
         }
 
         return true;

@@ -25,7 +25,7 @@ internal sealed record PowerShellProgram(string Path, string? Assembly)
         if (Directory.Exists(path))
         {
             string packaged = System.IO.Path.Combine(path, program);
-            return Find(File.Exists(packaged) ? packaged : System.IO.Path.Combine(path, AssemblyName), processPath);
+            return Find(IsForAll(packaged) ? packaged : System.IO.Path.Combine(path, AssemblyName), processPath);
         }
 
         if (!File.Exists(path))
@@ -38,6 +38,10 @@ internal sealed record PowerShellProgram(string Path, string? Assembly)
             ? new PowerShellProgram(FindDotnet(processPath), path)
             : new PowerShellProgram(path, null);
     }
+
+    // A tool of .NET has a pwsh too, which its owner alone may start and which looks for dotnet in places of its own.
+    private static bool IsForAll(string program) =>
+        File.Exists(program) && (OperatingSystem.IsWindows() || File.GetUnixFileMode(program).HasFlag(UnixFileMode.OtherExecute));
 
     private static string FindDotnet(string? processPath)
     {

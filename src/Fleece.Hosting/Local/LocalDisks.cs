@@ -9,7 +9,9 @@ using Fleece.Nbd;
 namespace Fleece.Hosting.Local;
 
 /// <summary>The disks of this process.</summary>
-internal sealed class LocalDisks(MountedDisks mounted) : IDiskControl
+/// <param name="mounted">The disks.</param>
+/// <param name="checkPlace">Refuses files of images by where they lie; null for none.</param>
+internal sealed class LocalDisks(MountedDisks mounted, Action<string>? checkPlace) : IDiskControl
 {
     /// <inheritdoc/>
     /// <remarks>A disk that was to be served and can't be is not mounted.</remarks>
@@ -62,7 +64,7 @@ internal sealed class LocalDisks(MountedDisks mounted) : IDiskControl
         return before;
     }
 
-    private static ImageOpenOptions OptionsOf(MountRequest request) => new()
+    private ImageOpenOptions OptionsOf(MountRequest request) => new()
     {
         Format = request.Format,
         IsReadOnly = request.IsReadOnly || request.SnapshotName is not null,
@@ -70,5 +72,6 @@ internal sealed class LocalDisks(MountedDisks mounted) : IDiskControl
         MetadataCacheBytes = request.MetadataCacheBytes,
         AllowsOutsideDataFile = request.AllowsOutsideDataFile,
         Untrusted = request.IsUntrusted ? UntrustedLimits.Default : null,
+        CheckPlace = checkPlace,
     };
 }

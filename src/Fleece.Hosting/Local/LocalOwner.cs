@@ -6,13 +6,14 @@ namespace Fleece.Hosting.Local;
 
 /// <summary>This process as the owner of disks.</summary>
 /// <param name="mounted">The disks; whoever made them closes them.</param>
-internal sealed class LocalOwner(MountedDisks mounted) : IDiskOwner
+/// <param name="checkPlace">Refuses files of images by where they lie; null for none.</param>
+internal sealed class LocalOwner(MountedDisks mounted, Action<string>? checkPlace = null) : IDiskOwner
 {
     /// <summary>The disks themselves.</summary>
     public MountedDisks Mounted => mounted;
 
     /// <inheritdoc/>
-    public IDiskControl Disks { get; } = new LocalDisks(mounted);
+    public IDiskControl Disks { get; } = new LocalDisks(mounted, checkPlace);
 
     /// <inheritdoc/>
     public ISessionControl Sessions { get; } = new LocalSessions(mounted);

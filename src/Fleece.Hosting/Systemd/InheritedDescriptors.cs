@@ -24,7 +24,8 @@ internal sealed class InheritedDescriptors : IDisposable
     private readonly Lock _lock = new();
     private readonly Dictionary<string, SafeSocketHandle> _unclaimed;
 
-    private InheritedDescriptors(Dictionary<string, SafeSocketHandle> descriptors) => _unclaimed = descriptors;
+    /// <summary>Takes over listening sockets by their names.</summary>
+    internal InheritedDescriptors(Dictionary<string, SafeSocketHandle> descriptors) => _unclaimed = descriptors;
 
     /// <summary>Names of the descriptors that nothing has claimed.</summary>
     public IReadOnlyList<string> Unclaimed

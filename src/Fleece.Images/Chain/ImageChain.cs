@@ -156,11 +156,12 @@ internal sealed class ImageChain
             ? OpenNoted(imagePath, path, isReadOnly: true, new ImageOpenOptions())
             : throw _policy.RefuseDataFile(imagePath, path, isReadOnly: true);
 
-    private static BlockException? FindMismatch(string path, Func<IContainerFile, BlockException?> findMismatch)
+    private BlockException? FindMismatch(string path, Func<IContainerFile, BlockException?> findMismatch)
     {
         try
         {
             using LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
+            _policy.CheckPlace?.Invoke(file.File.Place);
             return findMismatch(file);
         }
         catch (BlockException failure)
@@ -174,8 +175,17 @@ internal sealed class ImageChain
         try
         {
             LocalFile file = LocalFile.Open(path, isReadOnly, options.IsTransient, options.FlushFailed);
-            _policy.Files?.Add(path, !_home.Contains(path));
-            return file;
+            try
+            {
+                _policy.CheckPlace?.Invoke(file.Place);
+                _policy.Files?.Add(path, !_home.Contains(path));
+                return file;
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
         }
         catch (BlockException failure) when (failure.Kind == BlockErrors.NotFound)
         {
@@ -209,6 +219,7 @@ internal sealed class ImageChain
         LocalContainer file = new(LocalFile.Open(path, isReadOnly: true));
         try
         {
+            _policy.CheckPlace?.Invoke(file.File.Place);
             IImageDriver driver = _findDriver(format);
             _policy.Admit(driver, file);
             _policy.Files?.Add(path, isOutside);

@@ -26,6 +26,9 @@ internal sealed class ReferencePolicy
     /// <summary>Hears of each file that is opened; null for none.</summary>
     public ImageFiles? Files { get; init; }
 
+    /// <summary>As <see cref="ImageOpenOptions.CheckPlace"/>.</summary>
+    public Action<string>? CheckPlace { get; init; }
+
     /// <summary>The policy that a caller asked for.</summary>
     public static ReferencePolicy From(ImageOpenOptions options) => new()
     {
@@ -34,6 +37,7 @@ internal sealed class ReferencePolicy
         Parameters = options.Parameters,
         Limits = options.Untrusted,
         Files = options.Files,
+        CheckPlace = options.CheckPlace,
     };
 
     /// <summary>Counts one more image of the chain, by what its header claims.</summary>

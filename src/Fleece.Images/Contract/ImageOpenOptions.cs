@@ -75,4 +75,8 @@ public sealed record ImageOpenOptions
 
     /// <summary>Hears of each file that is opened; null for none.</summary>
     internal ImageFiles? Files { get; init; }
+
+    /// <summary>Judges each file that is opened, the image and those it leads to, by the path at which it lies with all links followed, and
+    /// before it is read or written; throws to refuse it. Null for no judge.</summary>
+    internal Action<string>? CheckPlace { get; init; }
 }

@@ -8,6 +8,7 @@ using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Host;
 using Fleece.Hosting.Rpc;
+using Fleece.Hosting.Systemd;
 using Fleece.TestKit;
 
 namespace Fleece.Hosting.Tests.Host;
@@ -28,6 +29,12 @@ internal sealed class HostRig : IAsyncDisposable
     public ManualTime Time { get; } = new();
 
     public LogLines Log { get; } = new();
+
+    /// <summary>The service manager that the next host tells.</summary>
+    public ServiceNotifier Notifier { get; set; } = new(null);
+
+    /// <summary>What the service manager gives the next host.</summary>
+    public InheritedDescriptors? Inherited { get; set; }
 
     public HostProcess Host => Running ?? throw new InvalidOperationException("The host has not been started.");
 
@@ -50,6 +57,8 @@ internal sealed class HostRig : IAsyncDisposable
             SocketGroup = group,
             AllowedFolders = allowedFolders,
             Log = Log,
+            Notifier = Notifier,
+            Inherited = Inherited,
             Time = Time,
         });
         await Running.Ready;

@@ -110,6 +110,44 @@ public sealed class PathTests : IAsyncDisposable
         Assert.Empty(_rig.Mounted.All);
     }
 
+    [Theory]
+    [InlineData("base.raw")]
+    [InlineData("below/base.raw")]
+    public async Task A_parent_in_the_images_own_folder_that_is_a_link_leading_outside_is_refused(string name)
+    {
+        Peer.Need("qemu-img");
+        TestClient client = await StartAsync();
+        string parent = _rig.Folder.File("vm/" + name);
+        string outside = await AddAsync("other/base.raw");
+        Directory.CreateDirectory(Path.GetDirectoryName(parent)!);
+        File.CreateSymbolicLink(parent, outside);
+        string child = _rig.Folder.File("vm/web.qcow2");
+        await Peer.RunAsync("qemu-img", "create", "-q", "-f", "qcow2", "-b", parent, "-F", "raw", child);
+
+        await RefusesAsync(() => client.MountAsync(child));
+
+        Assert.Empty(_rig.Mounted.All);
+    }
+
+    // As when the link is changed between the check of the path and the opening: the owner of the disks gets the path unchecked.
+    [Fact]
+    public async Task An_image_that_leads_outside_by_the_time_it_is_opened_is_refused_and_not_written()
+    {
+        await StartAsync();
+        string link = _rig.Folder.File("vm/web.vhdx");
+        string outside = _rig.Folder.File("other/db.vhdx");
+        await Image.CreateAsync(
+            outside, new ImageCreateOptions { Format = ImageFormat.Vhdx, SizeBytes = 8 << 20 }, TestContext.Current.CancellationToken);
+        byte[] before = await File.ReadAllBytesAsync(outside, TestContext.Current.CancellationToken);
+        File.CreateSymbolicLink(link, outside);
+
+        await RefusesAsync(async () =>
+            await _rig.Host.Owner.Disks.MountAsync(new MountRequest { Address = link }, TestContext.Current.CancellationToken));
+
+        Assert.Equal(before, await File.ReadAllBytesAsync(outside, TestContext.Current.CancellationToken));
+        Assert.Empty(_rig.Mounted.All);
+    }
+
     [Fact]
     public async Task A_user_who_is_not_the_owner_gets_the_rules_for_strangers_images()
     {

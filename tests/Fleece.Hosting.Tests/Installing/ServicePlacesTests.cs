@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using Fleece.Block;
 using Fleece.Hosting.Installing;
 using Fleece.TestKit;
@@ -47,16 +48,24 @@ public sealed class ServicePlacesTests
     [Fact]
     public void A_tool_of_dotnet_is_run_by_dotnet_and_a_packaged_PowerShell_by_itself()
     {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "the programs have other names and permissions there");
         using TempFolder folder = new();
         File.WriteAllText(folder.File("pwsh.dll"), string.Empty);
 
         PowerShellProgram tool = PowerShellProgram.Find(folder.Path, "/usr/lib/dotnet/dotnet");
         File.WriteAllText(folder.File("pwsh"), string.Empty);
-        PowerShellProgram packaged = PowerShellProgram.Find(folder.Path, "/usr/lib/dotnet/dotnet");
+        PowerShellProgram toolWithItsOwn = FindWithMode("744");
+        PowerShellProgram packaged = FindWithMode("755");
 
-        Assert.SkipWhen(OperatingSystem.IsWindows(), "the programs have other names there");
         Assert.Equal(new PowerShellProgram("/usr/lib/dotnet/dotnet", folder.File("pwsh.dll")), tool);
+        Assert.Equal(tool, toolWithItsOwn);
         Assert.Equal(new PowerShellProgram(folder.File("pwsh"), null), packaged);
+
+        PowerShellProgram FindWithMode(string mode)
+        {
+            Process.Start("chmod", [mode, folder.File("pwsh")]).WaitForExit();
+            return PowerShellProgram.Find(folder.Path, "/usr/lib/dotnet/dotnet");
+        }
     }
 
     [Fact]

@@ -17,8 +17,8 @@ internal sealed class PrivateSystemd : IAsyncDisposable
     private const string Boot = """
         mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&
         mount -t tmpfs -o mode=755 none /run && mkdir /run/lock &&
-        mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys &&
-        exec env -i container=test PATH="$PATH" SYSTEMD_UNIT_PATH="$1" /lib/systemd/systemd --system --unit=test.target --log-target=console
+        mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && eval "$2" &&
+        exec env -i container=test PATH="$PATH" SYSTEMD_UNIT_PATH="$1:/etc/systemd/system" /lib/systemd/systemd --system --unit=test.target --log-target=console
         """;
 
     private readonly Process _process;
@@ -31,8 +31,10 @@ internal sealed class PrivateSystemd : IAsyncDisposable
         _group = group;
     }
 
-    /// <summary>Starts a systemd with the units of the folder; it is up when this returns.</summary>
-    public static async Task<PrivateSystemd> StartAsync(TempFolder units)
+    /// <summary>Starts a systemd with the units of the folder, and of its /etc/systemd/system; it is up when this returns.</summary>
+    /// <param name="units">The folder of units.</param>
+    /// <param name="prepare">A command of the shell that changes the mounts of the namespaces before systemd starts.</param>
+    public static async Task<PrivateSystemd> StartAsync(TempFolder units, string prepare = "mount -t tmpfs none /etc/systemd/system")
     {
         Peer.Need("unshare", "nsenter", "systemctl");
         Assert.SkipUnless(PosixStat.UserId == 0 && File.Exists(Program), "needs root and systemd's program");
@@ -55,9 +57,10 @@ internal sealed class PrivateSystemd : IAsyncDisposable
         Process process = Peer.Start(
             "sh",
             "-c",
-            $"echo $$ >'{group}/cgroup.procs' && exec unshare --kill-child -p -f -m -C -n -u -i --mount-proc sh -c \"$0\" sh \"$1\"",
+            $"echo $$ >'{group}/cgroup.procs' && exec unshare --kill-child -p -f -m -C -n -u -i --mount-proc sh -c \"$0\" sh \"$1\" \"$2\"",
             Boot,
-            units.Path);
+            units.Path,
+            prepare);
         PrivateSystemd systemd = new(process, group);
         string said = await systemd.WaitUntilUpAsync();
         if (said != "running")
@@ -72,10 +75,17 @@ internal sealed class PrivateSystemd : IAsyncDisposable
     }
 
     /// <summary>Runs systemctl and fails the test when it fails.</summary>
-    public async Task<string> ControlAsync(params string[] arguments) => await Peer.RunAsync("nsenter", Inside([.. arguments]));
+    public async Task<string> ControlAsync(params string[] arguments) => await RunAsync(["systemctl", .. arguments]);
 
     /// <summary>Runs systemctl, however it ends.</summary>
-    public async Task<PeerResult> TryControlAsync(params string[] arguments) => await Peer.TryRunAsync("nsenter", Inside([.. arguments]));
+    public async Task<PeerResult> TryControlAsync(params string[] arguments) =>
+        await Peer.TryRunAsync("nsenter", Inside(["systemctl", .. arguments]));
+
+    /// <summary>Runs a program in the namespaces and fails the test when it fails.</summary>
+    public async Task<string> RunAsync(params string[] command) => await Peer.RunAsync("nsenter", Inside(command));
+
+    /// <summary>Starts a program in the namespaces that the test talks to.</summary>
+    public Process Start(params string[] command) => Peer.Start("nsenter", Inside(command));
 
     /// <summary>The main process of a service, by its number in the namespaces.</summary>
     public async Task<string> FindProcessAsync(string service) =>
@@ -98,7 +108,7 @@ internal sealed class PrivateSystemd : IAsyncDisposable
         }
     }
 
-    private string[] Inside(string[] arguments) => ["-t", _first, "-m", "-p", "-n", "-u", "-i", "-C", "systemctl", .. arguments];
+    private string[] Inside(string[] command) => ["-t", _first, "-m", "-p", "-n", "-u", "-i", "-C", .. command];
 
     private async Task<string> WaitUntilUpAsync()
     {

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Fleece.Hosting.Tests.Systemd;
+
+/// <summary>QEMU's block layer as a guest that writes and flushes without a pause, and connects again for a minute when its server is gone.
+/// </summary>
+/// <remarks>It writes blocks of 64 KiB, each with another byte, over and over a disk of 64 MiB. Every other write is flushed by a request of
+/// its own, the rest with FUA.</remarks>
+internal sealed class WritingGuest : IAsyncDisposable
+{
+    private const int BlockBytes = 64 * 1024;
+    private const int Blocks = 1024;
+
+    // What qemu-io answers to "length", which so says that the commands before have ended.
+    private const string Done = "64 MiB";
+
+    private readonly Process _process;
+    private readonly Task _writing;
+    private readonly List<string> _errors = [];
+    private int _acknowledged;
+    private volatile bool _isEnding;
+
+    private WritingGuest(Process process)
+    {
+        _process = process;
+        _writing = WriteAsync();
+    }
+
+    /// <summary>Writes that were flushed.</summary>
+    public int Acknowledged => Volatile.Read(ref _acknowledged);
+
+    /// <summary>The longest time that a write took.</summary>
+    public TimeSpan LongestPause { get; private set; }
+
+    /// <summary>Starts the guest.</summary>
+    /// <param name="start">Starts a command.</param>
+    /// <param name="socket">The server's socket.</param>
+    public static WritingGuest Start(Func<string[], Process> start, string socket) => new(start(
+    [
+        "qemu-io", "-t", "writeback", "--image-opts", $"driver=nbd,server.type=unix,server.path={socket},export=web,reconnect-delay=60",
+    ]));
+
+    /// <summary>Waits until more writes have been flushed.</summary>
+    public async Task WriteMoreAsync(int count)
+    {
+        int goal = Acknowledged + count;
+        while (Acknowledged < goal)
+        {
+            Assert.False(_writing.IsCompleted, $"the guest ended: {string.Join('\n', _errors)}");
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        }
+    }
+
+    /// <summary>Ends the guest and fails the test if any of its requests failed.</summary>
+    public async Task EndAsync()
+    {
+        _isEnding = true;
+        await _writing;
+        await _process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        TestContext.Current.TestOutputHelper?.WriteLine(string.Create(
+            CultureInfo.InvariantCulture, $"{Acknowledged} writes flushed, the slowest within {LongestPause.TotalMilliseconds:0} ms"));
+        Assert.Empty(_errors);
+        Assert.Equal(0, _process.ExitCode);
+    }
+
+    /// <summary>The commands of qemu-io that compare the disk with all that was written, and the number of blocks they read.</summary>
+    public (string Commands, int Count) Comparison()
+    {
+        int first = Math.Max(0, Acknowledged - Blocks);
+        IEnumerable<string> reads = Enumerable.Range(first, Acknowledged - first).Select(number => string.Create(
+            CultureInfo.InvariantCulture, $"read -P {PatternOf(number)} {OffsetOf(number)} {BlockBytes}\n"));
+        return (string.Concat(reads) + "quit\n", Acknowledged - first);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _isEnding = true;
+        if (!_process.HasExited)
+        {
+            _process.Kill();
+        }
+
+        await _writing;
+        _process.Dispose();
+    }
+
+    private static int PatternOf(int number) => (number % 251) + 1;
+
+    private static long OffsetOf(int number) => (long)(number % Blocks) * BlockBytes;
+
+    private async Task WriteAsync()
+    {
+        try
+        {
+            for (int number = 0; !_isEnding; number++)
+            {
+                long started = Stopwatch.GetTimestamp();
+                string place = string.Create(CultureInfo.InvariantCulture, $"-P {PatternOf(number)} {OffsetOf(number)} {BlockBytes}");
+                string write = number % 2 == 0 ? $"write {place}\nflush\n" : $"write -f {place}\n";
+                await _process.StandardInput.WriteAsync(write + "length\n");
+                await _process.StandardInput.FlushAsync();
+                if (!await ReadUntilDoneAsync())
+                {
+                    break;
+                }
+
+                LongestPause = TimeSpan.FromTicks(Math.Max(LongestPause.Ticks, Stopwatch.GetElapsedTime(started).Ticks));
+                Interlocked.Increment(ref _acknowledged);
+            }
+
+            await _process.StandardInput.WriteAsync("quit\n");
+            _process.StandardInput.Close();
+            _errors.AddRange(await ErrorsOfAsync(_process.StandardError));
+        }
+        catch (IOException e)
+        {
+            _errors.Add(e.Message);
+        }
+    }
+
+    private async Task<bool> ReadUntilDoneAsync()
+    {
+        while (await _process.StandardOutput.ReadLineAsync() is { } line)
+        {
+            if (line.Contains("fail", StringComparison.OrdinalIgnoreCase) || line.Contains("error", StringComparison.OrdinalIgnoreCase))
+            {
+                _errors.Add(line);
+            }
+            else if (line.EndsWith(Done, StringComparison.Ordinal))
+            {
+                return true;
+            }
+        }
+
+        _errors.AddRange(await ErrorsOfAsync(_process.StandardError));
+        return false;
+    }
+
+    private static async Task<string[]> ErrorsOfAsync(StreamReader error) =>
+        (await error.ReadToEndAsync()).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+}
