@@ -8,7 +8,7 @@
 fleece_pwsh() {
     local root=$1 home module
     home=$(cd "$root" && dotnet tool exec powershell --yes -- -NoProfile -Command '$PSHOME')
-    module=${FLEECE_MODULE:-$(find "$root/output/Fleece" -name Fleece.psd1 2>/dev/null | sort -V | tail -n 1)}
+    module=${FLEECE_MODULE:-$(find "$root/output/Fleece" -name Fleece.psd1 2>/dev/null | sort -V | tail -n 1 || true)}
     if [[ -z $module ]]; then
         (cd "$root" && dotnet tool exec powershell --yes -- ./build.ps1 -Task Build) >&2
         module=$(find "$root/output/Fleece" -name Fleece.psd1 | sort -V | tail -n 1)
