@@ -11,7 +11,7 @@ namespace Fleece;
 /// <para>SIGTERM and SIGHUP end a .NET process without any event, so they are registered; on Windows they stand for the shutdown of the
 /// system and the closing of the console. SIGINT belongs to PowerShell. When the work is done, or <see cref="Bound"/> has passed, the
 /// handler returns and the runtime takes the signal's default action: the parent sees a process that the signal ended. A second signal
-/// does so at once. A signal that the process was started to ignore (nohup) stays ignored.</para>
+/// does so at once, unless it comes within half a second. A signal that the process was started to ignore (nohup) stays ignored.</para>
 /// <para>Threading. All members are safe from any thread. The work runs on threads of its own, never on the pipeline's.</para>
 /// </remarks>
 #pragma warning disable CA1001 // Lives as long as the process.
@@ -26,6 +26,9 @@ internal sealed class ProcessEnd
     // From the handler's return to the end of the process; only a process that ignores the signal after all lives longer.
     private static readonly TimeSpan SignalTime = TimeSpan.FromSeconds(5);
 
+    // timeout(1) and others signal a process and then its group: that is one wish, and nobody has lost patience yet.
+    private static readonly TimeSpan SameSignalTime = TimeSpan.FromMilliseconds(500);
+
     private static readonly TimeSpan MessageTime = TimeSpan.FromSeconds(1);
 
     private readonly MountedDisks _disks;
@@ -35,6 +38,7 @@ internal sealed class ProcessEnd
     private readonly ManualResetEventSlim _finished = new();
     private PosixSignalRegistration[] _registrations = [];
     private int _signals;
+    private long _signalledAt;
 
     public ProcessEnd(MountedDisks disks, RunningCommands commands, Func<HostProcess?> findHost)
     {
@@ -81,7 +85,12 @@ internal sealed class ProcessEnd
     {
         if (Interlocked.Increment(ref _signals) == 1)
         {
+            _signalledAt = Environment.TickCount64;
             Finish(context.Signal);
+        }
+        else if (Environment.TickCount64 - _signalledAt < SameSignalTime.TotalMilliseconds)
+        {
+            _finished.Wait(Bound);
         }
     }
 
@@ -103,7 +112,7 @@ internal sealed class ProcessEnd
     private void Finish(PosixSignal? signal)
     {
         long startedAt = Environment.TickCount64;
-        int running = _commands.Count;
+        int running = _commands.Count - (_findHost() is null ? 0 : 1);
         Thread work = new(CloseAll) { IsBackground = true, Name = "Fleece ends" };
         work.Start();
         if (signal is not null && running != 0)

@@ -160,8 +160,20 @@ internal sealed class HostSelection(IDiskOwner local, Func<string, HostOwner> op
         }
 
         HostOwner host = OwnerOf(path);
-        await host.ConnectAsync(cancellationToken).ConfigureAwait(false);
-        return host;
+        try
+        {
+            await host.ConnectAsync(cancellationToken).ConfigureAwait(false);
+            return host;
+        }
+        catch (BlockException e) when (e.Kind == HostErrors.NotRunning && path == ConnectedPath)
+        {
+            throw new BlockException(
+                e.Kind,
+                $"{e.Message} This PowerShell was connected to it with Connect-FleeceHost, which comes before $env:FLEECE_HOST; " +
+                "Disconnect-FleeceHost leaves it.",
+                operation: e.Operation,
+                cause: e);
+        }
     }
 
     private string? ChoosePath(string? folder)

@@ -29,10 +29,10 @@ public sealed class DismountFleeceDiskCommand : SilentCommand
         {
             ForItem(reference.Name, () =>
             {
-                DiskInfo disk = FindDisk(reference);
-                if (ShouldProcess(disk.Name, "Dismount"))
+                // Not looked for first: a host also lets go of a disk that it can't serve, which no other cmdlet finds.
+                if (ShouldProcess(reference.Name, "Dismount"))
                 {
-                    DiskInfo before = Wait(Owner.Disks.DismountAsync(Same(disk), Force, StopToken));
+                    DiskInfo before = Wait(Owner.Disks.DismountAsync(reference, Force, StopToken));
                     Pass(() => before);
                 }
             });
