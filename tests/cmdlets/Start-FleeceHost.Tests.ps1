@@ -54,6 +54,23 @@ Describe 'Start-FleeceHost' -Skip:$noHost {
         Get-Content err.txt -Raw | Should -Match 'fleece: has ended'
     }
 
+    It 'lets go of a disk whose image is gone since the host before' {
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        $env:FLEECE_HOST = "$PWD/host.sock"
+        $null = New-FleeceImage ./gone.raw -SizeBytes 1MB
+        $null = Mount-FleeceDisk ./gone.raw
+        Send-Signal TERM $process
+        $process.WaitForExit(60000) | Should -BeTrue
+        Remove-Item ./gone.raw
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        (Get-FleeceHost).Problems | Should -Match 'gone'
+
+        Dismount-FleeceDisk gone
+
+        (Get-FleeceHost).Problems | Should -BeNullOrEmpty
+        Get-FailureId { Dismount-FleeceDisk gone -ErrorAction Stop } | Should -Be 'DiskNotFound,Fleece.DismountFleeceDiskCommand'
+    }
+
     It 'starts again where a host was killed' {
         $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
         $process.Kill()
