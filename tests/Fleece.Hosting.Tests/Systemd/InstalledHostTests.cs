@@ -65,7 +65,7 @@ public sealed class InstalledHostTests
             "read $(@(Read-FleeceSnapshot -Session web -DiscardConsumed).Count)"
             Stop-FleeceSession web
             Remove-FleeceBitmap web -Name day
-            "kept $((Backup-FleeceDisk web -RepositoryPath $repository).Kind) $((Backup-FleeceDisk web -RepositoryPath $repository).Kind)"
+            "kept $((Backup-FleeceDisk web -RepositoryPath $repository).Point.Kind) $((Backup-FleeceDisk web -RepositoryPath $repository).Point.Kind)"
             "user $((Get-FleeceHost).User)"
             """);
         string process = await host.ShowAsync("MainPID");
@@ -82,9 +82,10 @@ public sealed class InstalledHostTests
         Assert.Matches($"(?m) {InstalledHost.ImageFolder} rw,", mounts);
         Assert.Equal("yes", await host.ShowAsync("PrivateDevices"));
 
-        await host.ShellAsync("$null = Uninstall-FleeceHost -RemoveState -RemoveUser -Confirm:$false");
+        await host.Systemd.ControlAsync("stop", HostUnit.Name);
+        Assert.Equal("inactive", await host.ShowAsync("ActiveState"));
 
-        Assert.Contains("inactive", (await host.Systemd.TryControlAsync("is-active", HostUnit.Name)).Output, StringComparison.Ordinal);
+        await host.ShellAsync("$null = Uninstall-FleeceHost -RemoveState -RemoveUser -Force");
         await host.Systemd.RunAsync("sh", "-c", "! test -e /run/fleece && ! test -e /var/lib/fleece && ! grep -q ^fleece: /etc/passwd");
     }
 
