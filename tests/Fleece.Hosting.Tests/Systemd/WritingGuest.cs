@@ -8,7 +8,7 @@ namespace Fleece.Hosting.Tests.Systemd;
 /// <summary>QEMU's block layer as a guest that writes and flushes without a pause, and connects again for a minute when its server is gone.
 /// </summary>
 /// <remarks>It writes blocks of 64 KiB, each with another byte, over and over a disk of 64 MiB. Every other write is flushed by a request of
-/// its own, the rest with FUA.</remarks>
+/// its own, unless all are to be flushed with FUA.</remarks>
 internal sealed class WritingGuest : IAsyncDisposable
 {
     private const int BlockBytes = 64 * 1024;
@@ -18,14 +18,16 @@ internal sealed class WritingGuest : IAsyncDisposable
     private const string Prompt = "qemu-io> ";
 
     private readonly Process _process;
+    private readonly bool _writesThrough;
     private readonly Task _writing;
     private readonly List<string> _errors = [];
     private int _acknowledged;
     private volatile bool _isEnding;
 
-    private WritingGuest(Process process)
+    private WritingGuest(Process process, bool writesThrough)
     {
         _process = process;
+        _writesThrough = writesThrough;
         _writing = WriteAsync();
     }
 
@@ -38,10 +40,12 @@ internal sealed class WritingGuest : IAsyncDisposable
     /// <summary>Starts the guest.</summary>
     /// <param name="start">Starts a command.</param>
     /// <param name="socket">The server's socket.</param>
-    public static WritingGuest Start(Func<string[], Process> start, string socket) => new(start(
-    [
+    /// <param name="writesThrough">True to flush each write with FUA, so that no answer can get lost between a write and its flush.</param>
+    public static WritingGuest Start(Func<string[], Process> start, string socket, bool writesThrough) => new(
+        start([
         "qemu-io", "-t", "writeback", "--image-opts", $"driver=nbd,server.type=unix,server.path={socket},export=web,reconnect-delay=60",
-    ]));
+        ]),
+        writesThrough);
 
     /// <summary>Waits until more writes have been flushed.</summary>
     public async Task WriteMoreAsync(int count)
@@ -100,7 +104,7 @@ internal sealed class WritingGuest : IAsyncDisposable
             {
                 long started = Stopwatch.GetTimestamp();
                 string place = string.Create(CultureInfo.InvariantCulture, $"-P {PatternOf(number)} {OffsetOf(number)} {BlockBytes}");
-                goesOn = number % 2 == 0
+                goesOn = !_writesThrough && number % 2 == 0
                     ? await AskAsync($"write {place}") && await AskAsync("flush")
                     : await AskAsync($"write -f {place}");
                 if (goesOn)
