@@ -109,6 +109,43 @@ while qemu-io -f raw -c "write -f -P $((i % 200 + 1)) $((i * 65536)) 64k" "$1"; 
         }
     }
 
+    It 'is a pause and no error for a guest that connects again, after <_> and a new start' -Skip:$noGuest -ForEach 'TERM', 'KILL' {
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        $env:FLEECE_HOST = "$PWD/host.sock"
+        $null = New-FleeceImage ./web.qcow2 -SizeBytes 64MB
+        $null = Mount-FleeceDisk ./web.qcow2 -ListenUri "nbd+unix:///?socket=$PWD/web.sock"
+        Set-Content guest.sh @'
+i=0
+while [ ! -e stop ]; do
+    echo "write -f -P $((i % 200 + 1)) $((i % 512 * 65536)) 64k"
+    i=$((i + 1))
+    sleep 0.01
+done | qemu-io --image-opts "driver=nbd,server.type=unix,server.path=$1,export=web,reconnect-delay=60"
+'@
+        $guest = Start-Process sh 'guest.sh', "$PWD/web.sock" -PassThru -RedirectStandardOutput guest.txt -RedirectStandardError guest-err.txt
+        function Wait-Write([int] $More) {
+            $goal = @(Select-String 'wrote 65536' guest.txt).Count + $More
+            while (@(Select-String 'wrote 65536' guest.txt).Count -lt $goal) {
+                if ($guest.WaitForExit(20)) { throw "The guest ended: $(Get-Content guest.txt, guest-err.txt -Raw)" }
+            }
+        }
+        Wait-Write 20
+
+        Send-Signal $_ $process
+        $process.WaitForExit(60000) | Should -BeTrue
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        Wait-Write 20
+        $null = New-Item stop
+        $guest.WaitForExit(60000) | Should -BeTrue
+
+        Get-Content guest.txt, guest-err.txt -Raw | Should -Not -Match 'fail|error'
+        $written = @(Select-String 'wrote 65536/65536 bytes at offset (\d+)' guest.txt).Count
+        $reads = [Math]::Max(0, $written - 512)..($written - 1) | ForEach-Object { "read -P $($_ % 200 + 1) $($_ % 512 * 65536) 64k" }
+        $said = $reads | qemu-io -f raw -r "nbd+unix:///web?socket=$PWD/web.sock" 2>&1 | Out-String
+        $said | Should -Not -Match 'failed'
+        [regex]::Matches($said, 'read 65536/65536').Count | Should -Be $reads.Count
+    }
+
     It 'refuses a state directory and a socket that another host uses' {
         $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
 

@@ -69,16 +69,20 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
         {
             return await change().ConfigureAwait(false);
         }
-        catch (BlockException busy) when (busy.Kind == DiskErrors.BitmapBusy)
+        catch (BlockException busy) when (busy.Kind is DiskErrors.BitmapBusy or DiskErrors.SessionNameInUse)
         {
             if (FindUser(disk, bitmaps) is not (Lease lease, Session session))
             {
                 throw;
             }
 
+            // Jobs name a session after its bitmap, so two on one bitmap meet at the name first.
+            string message = busy.Kind == DiskErrors.BitmapBusy
+                ? busy.Message
+                : $"The session '{session.Id}' uses the same bitmap of the disk '{disk}'.";
             throw new BlockException(
-                busy.Kind,
-                $"{busy.Message} It belongs to a job ({lease.Peer}) and began {session.StartedAt:u}; it ends with the job.",
+                DiskErrors.BitmapBusy,
+                $"{message} It belongs to a job ({lease.Peer}) and began {session.StartedAt:u}; it ends with the job.",
                 busy.Path,
                 operation: busy.Operation,
                 cause: busy);

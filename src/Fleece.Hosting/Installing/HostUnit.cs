@@ -121,6 +121,8 @@ internal sealed record HostUnit
         # The host closes disks for 75 s at most.
         TimeoutStopSec={StopSeconds}
         KillMode=mixed
+        # PowerShell's exit code after SIGTERM: a host that was stopped has not failed.
+        SuccessExitStatus=143
         Restart=on-failure
         RestartSec=2
         # Guests wait for this process: others go first when memory is short.

@@ -148,8 +148,10 @@ public sealed class LeaseTests : IAsyncDisposable
         Assert.Equal(_rig.Folder.File("web.raw"), channel.Address);
     }
 
-    [Fact]
-    public async Task Two_jobs_on_one_bitmap_exclude_each_other_and_the_error_names_the_first()
+    [Theory]
+    [InlineData("two")]
+    [InlineData("one")]
+    public async Task Two_jobs_on_one_bitmap_exclude_each_other_and_the_error_names_the_first(string sessionOfTheSecond)
     {
         TestClient first = await StartAsync();
         await first.CallAsync<CreatedBitmap>(
@@ -159,7 +161,7 @@ public sealed class LeaseTests : IAsyncDisposable
         TestClient second = await _rig.ConnectAsync();
 
         BlockException busy = await Assert.ThrowsAsync<BlockException>(
-            () => second.BeginJobSessionAsync("web", bitmap: "nightly", name: "two"));
+            () => second.BeginJobSessionAsync("web", bitmap: "nightly", name: sessionOfTheSecond));
 
         Assert.Equal(DiskErrors.BitmapBusy, busy.Kind);
         string holder = $"user {SystemUsers.NameOf(SystemUsers.Current)}, process {Environment.ProcessId}";

@@ -1,30 +1,33 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 
 namespace Fleece.Hosting.Tests.Systemd;
 
 /// <summary>QEMU's block layer as a guest that writes and flushes without a pause, and connects again for a minute when its server is gone.
 /// </summary>
 /// <remarks>It writes blocks of 64 KiB, each with another byte, over and over a disk of 64 MiB. Every other write is flushed by a request of
-/// its own, the rest with FUA.</remarks>
+/// its own, unless all are to be flushed with FUA.</remarks>
 internal sealed class WritingGuest : IAsyncDisposable
 {
     private const int BlockBytes = 64 * 1024;
     private const int Blocks = 1024;
 
-    // What qemu-io answers to "length", which so says that the commands before have ended.
-    private const string Done = "64 MiB";
+    // What qemu-io says when a command has ended.
+    private const string Prompt = "qemu-io> ";
 
     private readonly Process _process;
+    private readonly bool _writesThrough;
     private readonly Task _writing;
     private readonly List<string> _errors = [];
     private int _acknowledged;
     private volatile bool _isEnding;
 
-    private WritingGuest(Process process)
+    private WritingGuest(Process process, bool writesThrough)
     {
         _process = process;
+        _writesThrough = writesThrough;
         _writing = WriteAsync();
     }
 
@@ -37,10 +40,12 @@ internal sealed class WritingGuest : IAsyncDisposable
     /// <summary>Starts the guest.</summary>
     /// <param name="start">Starts a command.</param>
     /// <param name="socket">The server's socket.</param>
-    public static WritingGuest Start(Func<string[], Process> start, string socket) => new(start(
-    [
+    /// <param name="writesThrough">True to flush each write with FUA, so that no answer can get lost between a write and its flush.</param>
+    public static WritingGuest Start(Func<string[], Process> start, string socket, bool writesThrough) => new(
+        start([
         "qemu-io", "-t", "writeback", "--image-opts", $"driver=nbd,server.type=unix,server.path={socket},export=web,reconnect-delay=60",
-    ]));
+        ]),
+        writesThrough);
 
     /// <summary>Waits until more writes have been flushed.</summary>
     public async Task WriteMoreAsync(int count)
@@ -94,48 +99,65 @@ internal sealed class WritingGuest : IAsyncDisposable
     {
         try
         {
-            for (int number = 0; !_isEnding; number++)
+            bool goesOn = await ReadToPromptAsync();
+            for (int number = 0; goesOn && !_isEnding; number++)
             {
                 long started = Stopwatch.GetTimestamp();
                 string place = string.Create(CultureInfo.InvariantCulture, $"-P {PatternOf(number)} {OffsetOf(number)} {BlockBytes}");
-                string write = number % 2 == 0 ? $"write {place}\nflush\n" : $"write -f {place}\n";
-                await _process.StandardInput.WriteAsync(write + "length\n");
-                await _process.StandardInput.FlushAsync();
-                if (!await ReadUntilDoneAsync())
+                goesOn = !_writesThrough && number % 2 == 0
+                    ? await AskAsync($"write {place}") && await AskAsync("flush")
+                    : await AskAsync($"write -f {place}");
+                if (goesOn)
                 {
-                    break;
+                    LongestPause = TimeSpan.FromTicks(Math.Max(LongestPause.Ticks, Stopwatch.GetElapsedTime(started).Ticks));
+                    Interlocked.Increment(ref _acknowledged);
                 }
-
-                LongestPause = TimeSpan.FromTicks(Math.Max(LongestPause.Ticks, Stopwatch.GetElapsedTime(started).Ticks));
-                Interlocked.Increment(ref _acknowledged);
             }
 
             await _process.StandardInput.WriteAsync("quit\n");
             _process.StandardInput.Close();
-            _errors.AddRange(await ErrorsOfAsync(_process.StandardError));
         }
         catch (IOException e)
         {
             _errors.Add(e.Message);
         }
-    }
-
-    private async Task<bool> ReadUntilDoneAsync()
-    {
-        while (await _process.StandardOutput.ReadLineAsync() is { } line)
-        {
-            if (line.Contains("fail", StringComparison.OrdinalIgnoreCase) || line.Contains("error", StringComparison.OrdinalIgnoreCase))
-            {
-                _errors.Add(line);
-            }
-            else if (line.EndsWith(Done, StringComparison.Ordinal))
-            {
-                return true;
-            }
-        }
 
         _errors.AddRange(await ErrorsOfAsync(_process.StandardError));
-        return false;
+    }
+
+    // One command at a time: qemu-io sleeps over those that have arrived together.
+    private async Task<bool> AskAsync(string command)
+    {
+        await _process.StandardInput.WriteAsync(command + "\n");
+        await _process.StandardInput.FlushAsync();
+        return await ReadToPromptAsync();
+    }
+
+    // False when the guest has ended, or a command failed.
+    private async Task<bool> ReadToPromptAsync()
+    {
+        StringBuilder said = new();
+        char[] some = new char[256];
+        while (!said.ToString().EndsWith(Prompt, StringComparison.Ordinal))
+        {
+            int count = await _process.StandardOutput.ReadAsync(some);
+            if (count == 0)
+            {
+                return false;
+            }
+
+            said.Append(some, 0, count);
+        }
+
+        string text = said.ToString();
+        bool isGood = !text.Contains("fail", StringComparison.OrdinalIgnoreCase) &&
+            !text.Contains("error", StringComparison.OrdinalIgnoreCase) && !text.Contains("no file open", StringComparison.Ordinal);
+        if (!isGood)
+        {
+            _errors.Add(text);
+        }
+
+        return isGood;
     }
 
     private static async Task<string[]> ErrorsOfAsync(StreamReader error) =>
