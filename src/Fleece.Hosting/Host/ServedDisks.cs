@@ -7,13 +7,14 @@ using Fleece.Disks.Storage;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.State;
+using Fleece.Nbd;
 
 namespace Fleece.Hosting.Host;
 
 /// <summary>The host's disks, each as its state directory has it, so that the next host serves it in the same way.</summary>
 /// <remarks>
 /// <para>A change is durable when the call returns. A mount that can't be noted is undone. A disk that is taken away stays away also where
-/// that can't be noted, and the error says that the next host serves it again.</para>
+/// that can't be noted: <see cref="UnstoredRemovals"/> sees to it.</para>
 /// <para>Threading. All members are safe from any thread; changes of one disk wait for each other. Ownership. It owns neither the disks nor
 /// the state.</para>
 /// </remarks>
@@ -24,6 +25,7 @@ internal sealed class ServedDisks : IDisposable
     private readonly AuditLog _audit;
     private readonly NameLocks _names = new();
     private readonly UnservedDisks _unserved;
+    private readonly UnstoredRemovals _removals;
 
     public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, TimeProvider time)
     {
@@ -32,13 +34,14 @@ internal sealed class ServedDisks : IDisposable
         _rules = rules;
         _audit = audit;
         _unserved = new UnservedDisks(ServeStoredAsync, audit.Say, time);
+        _removals = new UnstoredRemovals(state);
     }
 
     /// <summary>This process as the owner of the disks.</summary>
     public LocalOwner Owner { get; }
 
-    /// <inheritdoc cref="UnservedDisks.Problems"/>
-    public IReadOnlyList<string> Problems => _unserved.Problems;
+    /// <summary>The disks that are not served and should be, and what the next host would serve and should not; whole sentences.</summary>
+    public IReadOnlyList<string> Problems => [.. _unserved.Problems, .. _removals.Problems];
 
     /// <summary>Mounts what the state has; disks that fail are tried again.</summary>
     /// <returns>Completes when each disk is served or has failed once; never fails.</returns>
@@ -85,18 +88,18 @@ internal sealed class ServedDisks : IDisposable
         {
             return await Owner.Disks.FindDiskAsync(disk, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && _unserved.Find(disk.Name) is { } problem)
+        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && FindProblem(disk.Name) is { } problem)
         {
             throw new BlockException(e.Kind, problem, cause: e);
         }
     }
 
     /// <inheritdoc cref="IDiskControl.DismountAsync"/>
-    /// <remarks>One that is not served is forgotten.</remarks>
+    /// <remarks>One that is not served is forgotten, and so is one that is dismounted and could not be forgotten.</remarks>
     public async ValueTask<DiskInfo> DismountAsync(DiskReference disk, bool isForced, CancellationToken cancellationToken)
     {
-        MountedDiskState? stored = FindStored(disk.Name);
-        string? problem = _unserved.Find(disk.Name);
+        MountedDiskState? stored = FindStored(disk.Name) ?? _removals.Find(disk.Name);
+        string? problem = FindProblem(disk.Name);
         if (stored is not null && problem is not null && disk.MountId is null)
         {
             await _unserved.ForgetAsync(disk.Name).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -114,15 +117,7 @@ internal sealed class ServedDisks : IDisposable
             before = new DiskInfo(stored.Name, mount.Address, mount.Format, mount.IsReadOnly, mount.IsShared, problem ?? e.Message);
         }
 
-        try
-        {
-            _state.Remove(disk.Name);
-        }
-        catch (BlockException e)
-        {
-            throw Unnoted(e, $"The disk '{before.Name}' is dismounted, but the host can't note that and serves it again when it starts");
-        }
-
+        _removals.Store(before);
         return before;
     }
 
@@ -134,7 +129,7 @@ internal sealed class ServedDisks : IDisposable
         ExportInfo info = await Owner.Exports.PublishAsync(disk, request, cancellationToken).ConfigureAwait(false);
         try
         {
-            ChangeListeners(disk.Name, listeners => [.. listeners, Stored(request, info)]);
+            NoteListener(disk.Name, Stored(request, info));
         }
         catch (BlockException e)
         {
@@ -150,18 +145,18 @@ internal sealed class ServedDisks : IDisposable
     public async ValueTask<ExportInfo> UnpublishAsync(ExportReference export, bool isForced, CancellationToken cancellationToken)
     {
         using IDisposable turn = await _names.EnterAsync(export.Disk, cancellationToken).ConfigureAwait(false);
-        ExportInfo before = await Owner.Exports.UnpublishAsync(export, isForced, cancellationToken).ConfigureAwait(false);
+        ExportInfo before;
         try
         {
-            ChangeListeners(
-                export.Disk,
-                listeners => [.. listeners.Where(listener => listener.ListenUri != before.Uri.ToString())]);
+            before = await Owner.Exports.UnpublishAsync(export, isForced, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException e)
+        catch (BlockException e) when (
+            e.Kind is NbdErrors.ExportUnknown or DiskErrors.RecordStale && _removals.FindExport(export.ExportId) is not null)
         {
-            throw Unnoted(e, $"The export '{before.Uri}' is taken away, but the host can't note that and publishes it again at its start");
+            before = _removals.FindExport(export.ExportId)!;
         }
 
+        _removals.Store(before);
         return before;
     }
 
@@ -246,14 +241,16 @@ internal sealed class ServedDisks : IDisposable
         };
     }
 
-    private void ChangeListeners(string disk, Func<IReadOnlyList<ListenRequest>, IReadOnlyList<ListenRequest>> change)
+    private void NoteListener(string disk, ListenRequest listener)
     {
         // A disk that a cmdlet of the host's own process has mounted is not the state's.
         if (FindStored(disk) is { } stored)
         {
-            _state.Put(stored with { Mount = stored.Mount with { Listeners = change(stored.Mount.Listeners) } });
+            _state.Put(stored with { Mount = stored.Mount with { Listeners = [.. stored.Mount.Listeners, listener] } });
         }
     }
+
+    private string? FindProblem(string name) => _unserved.Find(name) ?? _removals.FindProblem(name);
 
     private MountedDiskState? FindStored(string name) =>
         _state.Disks.FirstOrDefault(disk => string.Equals(disk.Name, name, StringComparison.OrdinalIgnoreCase));
