@@ -92,6 +92,30 @@ while qemu-io -f raw -c "write -f -P $((i % 200 + 1)) $((i * 65536)) 64k" "$1"; 
         }
     }
 
+    It 'has its disks backed up by the script of about_Fleece_Host, whose exit code is 1 when one of them fails' {
+        $page = Get-Content "$PSScriptRoot/../../docs/en-US/about_Fleece_Host.md" -Raw
+        $page -match '(?ms)^    # /etc/fleece/backup-all\.ps1\n(.*?^    exit .*?$)' | Should -BeTrue
+        Set-Content job.ps1 "Import-Module '$(Get-ModuleUnderTest)'", ($Matches[1] -replace '/backups/', "$PWD/backups/")
+        $null = New-Item backups -ItemType Directory
+        $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
+        $env:FLEECE_HOST = "$PWD/host.sock"
+        foreach ($name in 'a', 'b') {
+            $null = New-FleeceImage "./$name.raw" -SizeBytes 1MB
+            $null = Mount-FleeceDisk "./$name.raw"
+        }
+        $program, $first = @(Get-PowerShellCommand)
+        $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', './job.ps1' | Where-Object { $_ }
+
+        $null = & $program @arguments
+        $LASTEXITCODE | Should -Be 0
+        Remove-Item backups/a -Recurse
+        $null = New-Item backups/a -ItemType File
+        $null = & $program @arguments 2>&1
+        $LASTEXITCODE | Should -Be 1
+
+        Get-FleeceBackup ./backups/b | Should -HaveCount 2
+    }
+
     It 'refuses a state directory and a socket that another host uses' {
         $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
 
