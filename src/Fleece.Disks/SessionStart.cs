@@ -72,11 +72,18 @@ internal static class SessionStart
         ObjectNames.Check(name);
         disk.Storage.CheckSound();
         disk.CheckExclusive();
-        if (disk.FindSession(name) is not null)
+        if (disk.FindSession(name) is { } running)
         {
+            // A job names its session after its bitmap, and its user can choose no other name.
+            if (options.Bitmap is { } bitmap && (running.Bitmap ?? running.NextBitmap) is not null)
+            {
+                disk.Bitmaps.Find(bitmap).CheckFree();
+            }
+
             throw new BlockException(
                 DiskErrors.SessionNameInUse,
-                $"The disk '{disk.Name}' has a session named '{name}' already. Give another -Name, or stop it first.",
+                $"The disk '{disk.Name}' has a session named '{name}' already, which began {running.StartedAt:u}. Let the backup that " +
+                $"reads it end, or stop it with Stop-FleeceSession {running.Id}; Start-FleeceSession takes another -Name.",
                 disk.Path);
         }
 

@@ -38,6 +38,15 @@ Describe 'Backup repositories' {
         (Compare-FleeceImage ./restored.qcow2 $path).AreEqual | Should -BeTrue
     }
 
+    # A job names its session after its bitmap, and its user can give it no other name.
+    It 'tell a job whose bitmap another one uses of that one''s session' {
+        $null = New-FleeceBitmap vm shared
+        $null = Start-FleeceSession vm -Name shared -Bitmap shared
+
+        { Backup-FleeceDisk vm ./backups -Bitmap shared -ErrorAction Stop } | Should -Throw -ErrorId 'BitmapBusy,*' -PassThru |
+            Should -BeLike "*the session 'vm/shared', which began 20*Stop-FleeceSession vm/shared*"
+    }
+
     It 'that are full without being asked for say why' {
         $null = Backup-FleeceDisk vm ./backups -WarningVariable first
         $null = Get-FleeceBitmap vm | Clear-FleeceBitmap -Force

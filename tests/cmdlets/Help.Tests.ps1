@@ -57,10 +57,21 @@ Describe 'The help of the module' -Skip:(-not $hasHelp) {
 }
 
 Describe 'The examples' {
-    BeforeEach { Enter-TestFolder }
-    AfterEach { Exit-TestFolder }
+    BeforeEach {
+        Enter-TestFolder
+        $script:testHost = $null
+        $script:hostBefore = $env:FLEECE_HOST
+    }
+    AfterEach {
+        $env:FLEECE_HOST = $hostBefore
+        $null = Disconnect-FleeceHost
+        if ($testHost) { $testHost.Kill() }
+        Exit-TestFolder
+    }
 
     It 'run as they stand: <Page>, example <Number>' -ForEach $examples {
+        if ($Code.Trim() -eq 'Connect-FleeceHost') { Set-ItResult -Skipped -Because 'it is about the host that is installed' }
+        if ($Page -match '^(Connect|Disconnect)-' -and $IsLinux) { $script:testHost = Start-TestHost "$PWD" }
         { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'`n$Code")) | Out-String } | Should -Not -Throw
     }
 }

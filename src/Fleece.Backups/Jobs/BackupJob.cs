@@ -6,6 +6,7 @@ using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Nbd;
 
 namespace Fleece.Backups.Jobs;
 
@@ -72,14 +73,33 @@ internal sealed class BackupJob : IAsyncDisposable
     public string? TakeWarning() => _session?.TakeWarning();
 
     /// <inheritdoc cref="SnapshotCopy.StepAsync"/>
-    public ValueTask<bool> StepAsync(CancellationToken cancellationToken = default) => _copy!.StepAsync(cancellationToken);
+    public async ValueTask<bool> StepAsync(CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            return await _copy!.StepAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (IsLostSession(e))
+        {
+            throw NoBackup(e);
+        }
+    }
 
     /// <summary>Makes it a backup, and lets the bitmap count from it.</summary>
     /// <remarks>The disk is flushed first: storage that has lost writes says so then, and what was read of it is no backup.</remarks>
     public async ValueTask<Backup> CompleteAsync(CancellationToken cancellationToken = default)
     {
-        await _disk.FlushAsync(cancellationToken).ConfigureAwait(false);
-        Backup backup = await _copy!.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        Backup backup;
+        try
+        {
+            await _disk.FlushAsync(cancellationToken).ConfigureAwait(false);
+            backup = await _copy!.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (IsLostSession(e))
+        {
+            throw NoBackup(e);
+        }
+
         if (!await _session!.EndAsync(isSuccess: true).ConfigureAwait(false))
         {
             _mayRetain = false; // While the bitmap counts from an older backup, that one must stay.
@@ -129,6 +149,21 @@ internal sealed class BackupJob : IAsyncDisposable
             _folder.Dispose();
         }
     }
+
+    // Nothing is wrong with the disk or the repository: another process, or the end of a server, took the snapshot from the job.
+    private static bool IsLostSession(BlockException e) => e.Kind is BlockErrors.Stopped or BlockErrors.Closed or NbdErrors.ConnectionLost;
+
+    private BlockException NoBackup(BlockException cause) => new(
+        cause.Kind,
+        (cause.Kind == BlockErrors.Stopped
+            ? $"The session '{_session!.Id}' was stopped while this job read it, by Stop-FleeceSession or by the end of the process that " +
+                "has the disk. No backup was made."
+            : $"No backup was made: {cause.Message}") +
+        " Run the job again: its backup has the changes that this one was to have.",
+        cause.Path,
+        cause.OffsetBytes,
+        cause.Operation,
+        cause);
 
     private async ValueTask BeginAsync(CancellationToken cancellationToken)
     {

@@ -12,7 +12,7 @@ internal sealed class Bitmap
 {
     private volatile DirtyBitmap _bits;
     private volatile string? _reason;
-    private volatile string? _sessionId;
+    private volatile Holder? _holder;
     private volatile bool _isEnabled;
 
     internal Bitmap(DiskStorage disk, string name, DirtyBitmap bits, SidecarArea? area = null, bool isEnabled = true, string? reason = null)
@@ -65,7 +65,7 @@ internal sealed class Bitmap
     public long SizeBytes => _bits.DiskLengthBytes;
 
     /// <summary>The session that pinned it or that it belongs to, as "DISK/NAME"; null for none.</summary>
-    public string? Session => _sessionId;
+    public string? Session => _holder?.SessionId;
 
     /// <summary>
     /// The instant that its bits count from: that of the last session of it that ended with success. Null before the first, and for
@@ -131,7 +131,8 @@ internal sealed class Bitmap
     /// <summary>Its session's instant has not come yet.</summary>
     internal bool IsWaiting { get; set; }
 
-    internal void HoldFor(string? sessionId) => _sessionId = sessionId;
+    internal void HoldFor(string? sessionId) =>
+        _holder = sessionId is null ? null : new Holder(sessionId, DateTimeOffset.UtcNow);
 
     internal void CheckTrusted()
     {
@@ -181,12 +182,15 @@ internal sealed class Bitmap
 
     internal void CheckFree()
     {
-        if (_sessionId is { } sessionId)
+        if (_holder is var (sessionId, since))
         {
             throw new BlockException(
                 DiskErrors.BitmapBusy,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' belongs to the session '{sessionId}' until that ends. Stop it first.",
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' belongs to the session '{sessionId}', which began {since:u}, until that " +
+                $"ends. Let the backup that reads it end, or stop it with Stop-FleeceSession {sessionId}.",
                 Disk.Path);
         }
     }
+
+    private sealed record Holder(string SessionId, DateTimeOffset Since);
 }

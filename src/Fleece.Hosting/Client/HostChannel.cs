@@ -15,6 +15,11 @@ internal static class HostChannel
     /// </summary>
     public static NbdNodeOptions Options { get; } = new() { MaximumConnections = 2, ReconnectTimeout = TimeSpan.Zero, ReadsKinds = true };
 
+    /// <summary>True for an error that says that the host does not answer this process, or not any more.</summary>
+    public static bool IsUnreachable(BlockException e) => e.Kind is
+        HostErrors.NotRunning or HostErrors.CallInterrupted or HostErrors.Overloaded or HostErrors.AccessRefused or
+        HostErrors.SocketForeign or HostErrors.VersionMismatch or BlockErrors.Closed;
+
     /// <summary>The host, or its connection to a disk or a snapshot, is gone.</summary>
     public static BlockException Lost(string name, string socketPath, BlockException cause) => new(
         NbdErrors.ConnectionLost,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
@@ -53,7 +54,7 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
             }
             catch
             {
-                await jobs.EndJobSessionAsync(session, isSuccess: false, CancellationToken.None).ConfigureAwait(false);
+                await EndQuietlyAsync(session).ConfigureAwait(false);
                 throw;
             }
         }
@@ -65,7 +66,35 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
     }
 
     /// <inheritdoc/>
-    public ValueTask FlushAsync(CancellationToken cancellationToken) => jobs.FlushDiskAsync(_reference, cancellationToken);
+    public async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await jobs.FlushDiskAsync(_reference, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (HostChannel.IsUnreachable(e))
+        {
+            throw HostChannel.Lost(Name, client.SocketPath, e);
+        }
+        catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+        {
+            throw new BlockException(
+                BlockErrors.Closed, $"The disk '{Name}' was dismounted, or its host ended, while this process used it.", Name, cause: e);
+        }
+    }
+
+    // What led here says more; a session that is left ends with the lease.
+    private async ValueTask EndQuietlyAsync(SessionReference session)
+    {
+        try
+        {
+            await jobs.EndJobSessionAsync(session, isSuccess: false, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
+    }
 
     private static TlsFiles? TlsOf(TlsClientOptions? tls)
     {

@@ -61,11 +61,11 @@ internal sealed class HostSession(
     {
         try
         {
-            return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
+            return await TryEndAsync(isSuccess).ConfigureAwait(false);
         }
-        catch (BlockException e) when (e.Kind == HostErrors.CallInterrupted)
+        catch (BlockException e) when (HostChannel.IsUnreachable(e))
         {
-            return await EndAfterInterruptionAsync(isSuccess).ConfigureAwait(false);
+            return bitmap is null; // The session ends without success with the host, or with the lease.
         }
         finally
         {
@@ -74,22 +74,36 @@ internal sealed class HostSession(
         }
     }
 
-    // A session that still runs has not been ended. One that is gone has left its trace in the bitmap.
-    private async ValueTask<bool> EndAfterInterruptionAsync(bool isSuccess)
+    // A call that was interrupted may have been done. A session that is gone has left its trace in the bitmap.
+    private async ValueTask<bool> TryEndAsync(bool isSuccess)
     {
         try
         {
-            return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.RecordStale)
-        {
-            if (bitmap is null)
+            try
             {
-                return true;
+                return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
             }
+            catch (BlockException e) when (e.Kind == HostErrors.CallInterrupted)
+            {
+                return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+        {
+            return bitmap is null || (isSuccess && await CountsAsync().ConfigureAwait(false));
+        }
+    }
 
+    private async ValueTask<bool> CountsAsync()
+    {
+        try
+        {
             IReadOnlyList<BitmapDescription> all = await jobs.ListJobBitmapsAsync(disk, CancellationToken.None).ConfigureAwait(false);
             return all.Any(other => other.ExactName == bitmap && other.BaselineId == session.InstantId);
+        }
+        catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+        {
+            return false; // The disk was dismounted, or the host has mounted it anew.
         }
     }
 }

@@ -19,12 +19,14 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
     private readonly SnapshotChannel _channel;
     private readonly RemoteSnapshot _remote;
     private readonly IDisposable _hold;
+    private readonly Guid _hostId;
     private readonly CancellationTokenSource _closing = new();
     private Task _watching = Task.CompletedTask;
     private string? _untoldWarning;
 
-    private HostSnapshot(HostClient client, SnapshotChannel channel, RemoteSnapshot remote)
+    private HostSnapshot(HostClient client, Guid hostId, SnapshotChannel channel, RemoteSnapshot remote)
     {
+        _hostId = hostId;
         _client = client;
         _channel = channel;
         _remote = remote;
@@ -77,7 +79,8 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         {
             SessionInfo info = await new RemoteSessions(client)
                 .FindSessionAsync(new SessionReference(channel.Id, remote.Identity?.Id), cancellationToken).ConfigureAwait(false);
-            HostSnapshot snapshot = new(client, channel, remote);
+            HostLink link = await client.ConnectAsync(cancellationToken).ConfigureAwait(false);
+            HostSnapshot snapshot = new(client, link.Welcome.HostId, channel, remote);
             if (info.TempLimitBytes is not null)
             {
                 await snapshot.AskForWarningAsync(cancellationToken).ConfigureAwait(false);
@@ -129,16 +132,29 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         }
         catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown or DiskErrors.RecordStale)
         {
-            return new BlockException(
-                BlockErrors.Stopped,
-                $"The session '{Id}' has ended, and its snapshot can't be read any more.",
-                operation: "read",
-                cause: loss);
+            return await ExplainEndAsync(loss).ConfigureAwait(false);
         }
         catch (BlockException e)
         {
             return HostChannel.Lost(Id, _client.SocketPath, e);
         }
+    }
+
+    private async ValueTask<BlockException> ExplainEndAsync(BlockException loss)
+    {
+        HostLink link = await _client.ConnectAsync(CancellationToken.None).ConfigureAwait(false);
+        return link.Welcome.HostId == _hostId
+            ? new BlockException(
+                BlockErrors.Stopped,
+                $"The session '{Id}' was stopped, or its disk was dismounted, and its snapshot can't be read any more.",
+                operation: "read",
+                cause: loss)
+            : new BlockException(
+                NbdErrors.ConnectionLost,
+                $"The Fleece host at '{_client.SocketPath}' ended and was started again, and sessions end with the host: the snapshot of " +
+                $"'{Id}' can't be read any more.",
+                operation: "read",
+                cause: loss);
     }
 
     // Never fails: it is only about a warning.

@@ -115,10 +115,24 @@ internal static class HostSocket
         _ => NotRunning(path, $"{cause.Message}.", cause),
     };
 
+    private static string AdviceFor(string path)
+    {
+        if (SocketFile.TryFind(path, out SocketFile file) != 0)
+        {
+            return $"This user may not look into the folder '{Path.GetDirectoryName(path)}'; ask the owner of the host for access.";
+        }
+
+        string owner = SystemUsers.NameOf(file.OwnerId);
+        return file.GroupId is { } groupId
+            ? $"Have an administrator add the user to the socket's group (usermod -aG {SystemUsers.NameOfGroup(groupId)} USER), and log " +
+                "in again."
+            : $"The host lets no group in, so root and its user '{owner}' alone can use it. With -SocketGroup, Start-FleeceHost lets the " +
+                "members of a group in.";
+    }
+
     private static BlockException AccessRefused(string path, Exception? cause = null) => new(
         HostErrors.AccessRefused,
-        $"This user may not use the Fleece host at '{path}': the system refuses access to its socket. Join the group of the socket " +
-        $"(usermod -aG {HostProtocol.User} USER) and log in again, or ask its owner.",
+        $"This user may not use the Fleece host at '{path}': the system refuses access to its socket. {AdviceFor(path)}",
         path,
         operation: "connect",
         cause: cause);

@@ -6,17 +6,22 @@ namespace Fleece.Hosting.Client;
 /// <summary>The file of a unix socket, as the file system has it; a link is not followed.</summary>
 /// <param name="IsSocket">True for a socket.</param>
 /// <param name="OwnerId">The user who owns the file.</param>
-internal readonly partial record struct SocketFile(bool IsSocket, uint OwnerId)
+/// <param name="GroupId">The group whose members may connect; null where the group may not.</param>
+internal readonly partial record struct SocketFile(bool IsSocket, uint OwnerId, uint? GroupId)
 {
     // statx(2), include/uapi/linux/stat.h and fcntl.h.
     private const int CurrentFolder = -100;
     private const int NoFollow = 0x100;
-    private const uint TypeAndOwner = 0x1 | 0x8;
+    private const uint TypeModeAndOwners = 0x1 | 0x2 | 0x8 | 0x10;
     private const int BufferBytes = 256;
     private const int OwnerOffset = 20;
+    private const int GroupOffset = 24;
     private const int ModeOffset = 28;
     private const int TypeMask = 0xF000;
     private const int SocketType = 0xC000;
+
+    // unix(7): connecting takes the right to write.
+    private const int GroupWrites = 0x10;
 
     /// <summary>ENOENT of errno(3).</summary>
     public const int NoSuchFile = 2;
@@ -31,14 +36,17 @@ internal readonly partial record struct SocketFile(bool IsSocket, uint OwnerId)
     public static int TryFind(string path, out SocketFile file)
     {
         Span<byte> buffer = stackalloc byte[BufferBytes];
-        if (Statx(CurrentFolder, path, NoFollow, TypeAndOwner, buffer) != 0)
+        if (Statx(CurrentFolder, path, NoFollow, TypeModeAndOwners, buffer) != 0)
         {
             file = default;
             return Marshal.GetLastPInvokeError();
         }
 
         int mode = MemoryMarshal.Read<ushort>(buffer[ModeOffset..]);
-        file = new SocketFile((mode & TypeMask) == SocketType, MemoryMarshal.Read<uint>(buffer[OwnerOffset..]));
+        file = new SocketFile(
+            (mode & TypeMask) == SocketType,
+            MemoryMarshal.Read<uint>(buffer[OwnerOffset..]),
+            (mode & GroupWrites) == 0 ? null : MemoryMarshal.Read<uint>(buffer[GroupOffset..]));
         return 0;
     }
 

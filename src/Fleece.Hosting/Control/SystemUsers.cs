@@ -3,11 +3,12 @@ using System.Runtime.InteropServices;
 
 namespace Fleece.Hosting.Control;
 
-/// <summary>Users of a Linux system, as its name service knows them.</summary>
+/// <summary>Users and groups of a Linux system, as its name service knows them.</summary>
 internal static unsafe partial class SystemUsers
 {
     // sysconf(_SC_GETPW_R_SIZE_MAX) is a hint of 1 KiB; an entry with long strings needs more.
     private const int EntryBytes = 64 * 1024;
+    private const int GroupEntryBytes = 1024 * 1024;
 
     /// <summary>The user that this process acts as.</summary>
     public static uint Current => GetEffectiveUserId();
@@ -38,6 +39,21 @@ internal static unsafe partial class SystemUsers
         }
     }
 
+    /// <summary>The name of a group; the number where the system has no name for it.</summary>
+    public static string NameOfGroup(uint groupId)
+    {
+        // A group lists its members, who may be many.
+        byte[] strings = new byte[GroupEntryBytes];
+        GroupEntry entry = default;
+        GroupEntry* found = null;
+        fixed (byte* buffer = strings)
+        {
+            return FindGroupById(groupId, &entry, buffer, GroupEntryBytes, &found) == 0 && found is not null
+                ? Marshal.PtrToStringUTF8((nint)entry.Name)!
+                : groupId.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        }
+    }
+
     [LibraryImport("libc", EntryPoint = "geteuid")]
     private static partial uint GetEffectiveUserId();
 
@@ -46,6 +62,19 @@ internal static unsafe partial class SystemUsers
 
     [LibraryImport("libc", EntryPoint = "getpwuid_r")]
     private static partial int FindById(uint userId, Entry* entry, byte* buffer, nuint bufferBytes, Entry** found);
+
+    [LibraryImport("libc", EntryPoint = "getgrgid_r")]
+    private static partial int FindGroupById(uint groupId, GroupEntry* entry, byte* buffer, nuint bufferBytes, GroupEntry** found);
+
+    // struct group of glibc and musl on Linux, <grp.h>.
+    [StructLayout(LayoutKind.Sequential)]
+    private struct GroupEntry
+    {
+        public byte* Name;
+        public byte* Password;
+        public uint GroupId;
+        public byte** Members;
+    }
 
     // struct passwd of glibc and musl on Linux, <pwd.h>.
     [StructLayout(LayoutKind.Sequential)]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
+using Fleece.Images;
 
 namespace Fleece.Hosting.Host;
 
@@ -11,7 +13,9 @@ internal sealed class ClientDisks(ConnectedClient client, ServedDisks disks, Hos
     /// <remarks>An image of another user than the host's is opened by the rules for strangers' images.</remarks>
     public ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
         $"mount {request.Address}{(request.Name is null ? string.Empty : $" as {request.Name}")}",
-        (_, token) => disks.MountAsync(request with { IsUntrusted = request.IsUntrusted || !access.IsOwner(client.Peer) }, token),
+        (_, token) => request.IsUntrusted || access.IsOwner(client.Peer)
+            ? disks.MountAsync(request, token)
+            : MountOfMemberAsync(request, token),
         cancellationToken);
 
     /// <inheritdoc/>
@@ -27,4 +31,31 @@ internal sealed class ClientDisks(ConnectedClient client, ServedDisks disks, Hos
         $"dismount {disk}{(isForced ? " by force" : string.Empty)}",
         (_, token) => disks.DismountAsync(disk, isForced, token),
         cancellationToken);
+
+    // The member gave no -Untrusted, so advice to leave it out would lead nowhere.
+    private async ValueTask<DiskInfo> MountOfMemberAsync(MountRequest request, CancellationToken cancellationToken)
+    {
+        string owners = $"root or the user '{SystemUsers.NameOf(access.OwnerId)}'";
+        string rule =
+            $"The Fleece host opens all images that members of its group mount as with -Untrusted; {owners} can mount others.";
+        if (request.AllowsOutsideDataFile)
+        {
+            throw new BlockException(
+                ImageErrors.ReferenceRefused,
+                $"'{request.Address}' was not mounted: -Untrusted refuses data files, so -AllowOutsideDataFile can't be had. {rule}",
+                request.Address,
+                operation: "open");
+        }
+
+        try
+        {
+            return await disks.MountAsync(request with { IsUntrusted = true }, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (e.Kind is ImageErrors.ReferenceRefused or ImageErrors.LimitExceeded)
+        {
+            string message = e.Message.Replace(
+                UntrustedLimits.TrustAdvice, $"Have {owners} mount it if you trust the image", StringComparison.Ordinal);
+            throw new BlockException(e.Kind, $"{message} {rule}", e.Path, e.OffsetBytes, e.Operation, e);
+        }
+    }
 }

@@ -63,9 +63,10 @@ internal sealed class ClientJobs(
             throw new BlockException(BlockErrors.InvalidArgument, "A job begins a session on one disk at a time.");
         }
 
-        string[] bitmaps = [.. new[] { request.Bitmap?.Name, request.NextBitmap }.OfType<string>()];
+        string disk = request.Disks[0].Name;
+        string[] names = [.. new[] { request.Bitmap?.Name, request.NextBitmap, request.Name ?? disk }.OfType<string>()];
         SessionInfo begun = await leases
-            .ExplainAsync(() => jobs.BeginJobSessionAsync(request, cancellationToken), request.Disks[0].Name, bitmaps)
+            .ExplainAsync(() => jobs.BeginJobSessionAsync(request, cancellationToken), disk, names)
             .ConfigureAwait(false);
         Session session = mounted.FindSession(new SessionReference(begun.Id, begun.InstantId));
         if (lease.TryHold(session))

@@ -48,7 +48,7 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
         }
         catch (BlockException e)
         {
-            Say($"{what}: refused, {e.Kind}: {e.Message}");
+            Say($"{what}: refused: {e.Message}");
             throw;
         }
         catch (Exception e)

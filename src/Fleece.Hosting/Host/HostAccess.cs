@@ -12,6 +12,20 @@ internal sealed record HostAccess(uint OwnerId, uint? GroupId, string? GroupName
 {
     private const uint Root = 0;
 
+    /// <summary>Refuses a group for a host of a user whose host the group's members trust no socket of.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
+    public static void CheckGroup(uint ownerId, string? group)
+    {
+        if (group is not null && ownerId != Root && ownerId != SystemUsers.FindId(HostProtocol.User))
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"-SocketGroup is for a host that root or the user '{HostProtocol.User}' runs, and this one runs as " +
+                $"'{SystemUsers.NameOf(ownerId)}': other users, root included, would refuse its socket (HostSocketForeign). Leave " +
+                $"-SocketGroup out, or start the host as root or as '{HostProtocol.User}'.");
+        }
+    }
+
     /// <summary>True where the peer has the rights of the host's own user; images of others are opened by the rules for strangers'.
     /// </summary>
     public bool IsOwner(Peer peer) => peer.UserId == Root || peer.UserId == OwnerId;

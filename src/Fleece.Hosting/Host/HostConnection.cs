@@ -60,7 +60,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         }
         catch (BlockException e)
         {
-            _client.Say($"connection refused, {e.Kind}: {e.Message}");
+            _client.Say($"connection refused: {e.Message}");
             throw;
         }
     }

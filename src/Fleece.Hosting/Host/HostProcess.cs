@@ -76,6 +76,16 @@ internal sealed class HostProcess : IAsyncDisposable
     /// <see cref="BlockErrors.InvalidArgument"/>, or why the state directory or the socket can't be used. Nothing is served.</exception>
     public static HostProcess Start(HostOptions options)
     {
+        HostAccess.CheckGroup(SystemUsers.Current, options.SocketGroup);
+        string[] missing = [.. options.AllowedFolders.Where(folder => !Directory.Exists(folder))];
+
+        // For a service, a file system that is not mounted yet keeps no disk of another one down.
+        if (missing.Length != 0 && !options.Notifier.IsActive)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument, $"There is no folder '{missing[0]}'. Make it first, or name another -AllowedPath.", missing[0]);
+        }
+
         SocketAccess access = SocketAccess.Of(
             ControlSocket.UriOf(options.SocketPath), mode: null, options.SocketGroup, allowInsecure: false)!;
         HostState? state = null;
@@ -85,7 +95,9 @@ internal sealed class HostProcess : IAsyncDisposable
             state = HostState.Open(options.StatePath);
             socket = ControlSocket.Open(options.SocketPath, access);
             PrivateSockets privateSockets = PrivateSockets.Prepare(options.SocketPath, access.GroupId);
-            return new HostProcess(options, new AuditLog(options.Log), state, socket, privateSockets, access.GroupId);
+            AuditLog audit = new(options.Log);
+            Array.ForEach(missing, folder => audit.Say($"the folder '{folder}' of -AllowedPath is not there"));
+            return new HostProcess(options, audit, state, socket, privateSockets, access.GroupId);
         }
         catch
         {

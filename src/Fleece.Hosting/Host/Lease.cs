@@ -60,16 +60,16 @@ internal sealed class Lease(string token, Peer peer, DateTimeOffset since)
         }
     }
 
-    /// <summary>The session of the client's jobs that uses a bitmap of a disk; null for none.</summary>
-    public Session? FindUser(string disk, string bitmap)
+    /// <summary>True when a session of the client's jobs uses a bitmap of a disk, or has that name.</summary>
+    public bool Uses(string disk, string name)
     {
         lock (_lock)
         {
             ForgetEnded();
-            return _sessions.Find(session =>
+            return _sessions.Exists(session =>
                 string.Equals(session.Disk.Name, disk, StringComparison.OrdinalIgnoreCase) &&
-                (session.Bitmap?.ExactName == bitmap || session.Bitmap?.Name == bitmap ||
-                session.NextBitmap?.ExactName == bitmap || session.NextBitmap?.Name == bitmap));
+                (session.Bitmap?.ExactName == name || session.Bitmap?.Name == name ||
+                session.NextBitmap?.ExactName == name || session.NextBitmap?.Name == name || session.IsCalled(name)));
         }
     }
 

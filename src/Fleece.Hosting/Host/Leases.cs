@@ -59,11 +59,12 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
         }
     }
 
-    /// <summary>Does something to bitmaps; where a bitmap is busy, the error says whose job uses it.</summary>
+    /// <summary>Does something to bitmaps, or begins a session; where a bitmap or the session's name is taken, the error says whose job
+    /// has it.</summary>
     /// <param name="change">Does it.</param>
     /// <param name="disk">The disk's name.</param>
-    /// <param name="bitmaps">The bitmaps' names, as they are stored or shown.</param>
-    public async ValueTask<T> ExplainAsync<T>(Func<ValueTask<T>> change, string disk, params IReadOnlyList<string> bitmaps)
+    /// <param name="names">The bitmaps' names, as they are stored or shown, and that of the session.</param>
+    public async ValueTask<T> ExplainAsync<T>(Func<ValueTask<T>> change, string disk, params IReadOnlyList<string> names)
     {
         try
         {
@@ -71,7 +72,7 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
         }
         catch (BlockException busy) when (busy.Kind is DiskErrors.BitmapBusy or DiskErrors.SessionNameInUse)
         {
-            if (FindUser(disk, bitmaps) is not (Lease lease, Session session))
+            if (FindUser(disk, names) is not { } lease)
             {
                 throw;
             }
@@ -81,8 +82,14 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
                 ? busy.Message
                 : $"The session '{session.Id}' uses the same bitmap of the disk '{disk}'.";
             throw new BlockException(
+<<<<<<< HEAD
                 DiskErrors.BitmapBusy,
                 $"{message} It belongs to a job ({lease.Peer}) and began {session.StartedAt:u}; it ends with the job.",
+=======
+                busy.Kind,
+                $"{busy.Message} The session is that of a job ({lease.Peer}). It ends with the job, and a job that died leaves it for " +
+                string.Create(CultureInfo.InvariantCulture, $"{HostProtocol.LeaseTime.TotalSeconds:0} seconds at most."),
+>>>>>>> mend1
                 busy.Path,
                 operation: busy.Operation,
                 cause: busy);
@@ -107,19 +114,11 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
         await Task.WhenAll(ending).ConfigureAwait(false);
     }
 
-    private (Lease Lease, Session Session)? FindUser(string disk, IReadOnlyList<string> bitmaps)
+    private Lease? FindUser(string disk, IReadOnlyList<string> names)
     {
         lock (_lock)
         {
-            foreach (Lease lease in _leases.Values)
-            {
-                if (bitmaps.Select(bitmap => lease.FindUser(disk, bitmap)).FirstOrDefault(found => found is not null) is { } session)
-                {
-                    return (lease, session);
-                }
-            }
-
-            return null;
+            return _leases.Values.FirstOrDefault(lease => names.Any(name => lease.Uses(disk, name)));
         }
     }
 

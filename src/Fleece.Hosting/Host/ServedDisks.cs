@@ -14,7 +14,7 @@ namespace Fleece.Hosting.Host;
 /// <summary>The host's disks, each as its state directory has it, so that the next host serves it in the same way.</summary>
 /// <remarks>
 /// <para>A change is durable when the call returns. A mount that can't be noted is undone. A disk that is taken away stays away also where
-/// that can't be noted, and the error says that the next host serves it again.</para>
+/// that can't be noted: <see cref="UnstoredRemovals"/> sees to it.</para>
 /// <para>Threading. All members are safe from any thread; changes of one disk wait for each other. Ownership. It owns neither the disks nor
 /// the state.</para>
 /// </remarks>
@@ -26,6 +26,7 @@ internal sealed class ServedDisks : IDisposable
     private readonly KeptSockets? _kept;
     private readonly NameLocks _names = new();
     private readonly UnservedDisks _unserved;
+    private readonly UnstoredRemovals _removals;
 
     public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, KeptSockets? kept, TimeProvider time)
     {
@@ -33,15 +34,20 @@ internal sealed class ServedDisks : IDisposable
         _state = state;
         _rules = rules;
         _audit = audit;
+<<<<<<< HEAD
         _kept = kept;
         _unserved = new UnservedDisks(ServeStoredAsync, SayProblem, time);
+=======
+        _unserved = new UnservedDisks(ServeStoredAsync, audit.Say, time);
+        _removals = new UnstoredRemovals(state);
+>>>>>>> mend1
     }
 
     /// <summary>This process as the owner of the disks.</summary>
     public LocalOwner Owner { get; }
 
-    /// <inheritdoc cref="UnservedDisks.Problems"/>
-    public IReadOnlyList<string> Problems => _unserved.Problems;
+    /// <summary>The disks that are not served and should be, and what the next host would serve and should not; whole sentences.</summary>
+    public IReadOnlyList<string> Problems => [.. _unserved.Problems, .. _removals.Problems];
 
     /// <summary>Called when a disk was mounted or dismounted, has failed or recovered; from any thread.</summary>
     public Action Changed { get; set; } = () => { };
@@ -95,18 +101,18 @@ internal sealed class ServedDisks : IDisposable
         {
             return await Owner.Disks.FindDiskAsync(disk, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && _unserved.Find(disk.Name) is { } problem)
+        catch (BlockException e) when (e.Kind == DiskErrors.DiskUnknown && FindProblem(disk.Name) is { } problem)
         {
             throw new BlockException(e.Kind, problem, cause: e);
         }
     }
 
     /// <inheritdoc cref="IDiskControl.DismountAsync"/>
-    /// <remarks>One that is not served is forgotten.</remarks>
+    /// <remarks>One that is not served is forgotten, and so is one that is dismounted and could not be forgotten.</remarks>
     public async ValueTask<DiskInfo> DismountAsync(DiskReference disk, bool isForced, CancellationToken cancellationToken)
     {
-        MountedDiskState? stored = FindStored(disk.Name);
-        string? problem = _unserved.Find(disk.Name);
+        MountedDiskState? stored = FindStored(disk.Name) ?? _removals.Find(disk.Name);
+        string? problem = FindProblem(disk.Name);
         if (stored is not null && problem is not null && disk.MountId is null)
         {
             await _unserved.ForgetAsync(disk.Name).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -124,6 +130,7 @@ internal sealed class ServedDisks : IDisposable
             before = new DiskInfo(stored.Name, mount.Address, mount.Format, mount.IsReadOnly, mount.IsShared, problem ?? e.Message);
         }
 
+<<<<<<< HEAD
         try
         {
             _state.Remove(disk.Name);
@@ -138,6 +145,9 @@ internal sealed class ServedDisks : IDisposable
         }
 
         ReleaseSockets();
+=======
+        _removals.Store(before);
+>>>>>>> mend1
         return before;
     }
 
@@ -149,7 +159,7 @@ internal sealed class ServedDisks : IDisposable
         ExportInfo info = await Owner.Exports.PublishAsync(disk, request, cancellationToken).ConfigureAwait(false);
         try
         {
-            ChangeListeners(disk.Name, listeners => [.. listeners, Stored(request, info)]);
+            NoteListener(disk.Name, Stored(request, info));
         }
         catch (BlockException e)
         {
@@ -165,18 +175,18 @@ internal sealed class ServedDisks : IDisposable
     public async ValueTask<ExportInfo> UnpublishAsync(ExportReference export, bool isForced, CancellationToken cancellationToken)
     {
         using IDisposable turn = await _names.EnterAsync(export.Disk, cancellationToken).ConfigureAwait(false);
-        ExportInfo before = await Owner.Exports.UnpublishAsync(export, isForced, cancellationToken).ConfigureAwait(false);
+        ExportInfo before;
         try
         {
-            ChangeListeners(
-                export.Disk,
-                listeners => [.. listeners.Where(listener => listener.ListenUri != before.Uri.ToString())]);
+            before = await Owner.Exports.UnpublishAsync(export, isForced, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException e)
+        catch (BlockException e) when (
+            e.Kind is NbdErrors.ExportUnknown or DiskErrors.RecordStale && _removals.FindExport(export.ExportId) is not null)
         {
-            throw Unnoted(e, $"The export '{before.Uri}' is taken away, but the host can't note that and publishes it again at its start");
+            before = _removals.FindExport(export.ExportId)!;
         }
 
+        _removals.Store(before);
         return before;
     }
 
@@ -255,14 +265,16 @@ internal sealed class ServedDisks : IDisposable
         };
     }
 
-    private void ChangeListeners(string disk, Func<IReadOnlyList<ListenRequest>, IReadOnlyList<ListenRequest>> change)
+    private void NoteListener(string disk, ListenRequest listener)
     {
         // A disk that a cmdlet of the host's own process has mounted is not the state's.
         if (FindStored(disk) is { } stored)
         {
-            _state.Put(stored with { Mount = stored.Mount with { Listeners = change(stored.Mount.Listeners) } });
+            _state.Put(stored with { Mount = stored.Mount with { Listeners = [.. stored.Mount.Listeners, listener] } });
         }
     }
+
+    private string? FindProblem(string name) => _unserved.Find(name) ?? _removals.FindProblem(name);
 
     private MountedDiskState? FindStored(string name) =>
         _state.Disks.FirstOrDefault(disk => string.Equals(disk.Name, name, StringComparison.OrdinalIgnoreCase));

@@ -175,7 +175,7 @@ internal sealed class UnservedDisks(
         }
         catch (BlockException e)
         {
-            Fail(entry, $"{e.Kind}: {e.Message}");
+            Fail(entry, e.Message);
             return false;
         }
         catch (Exception e) when (e is not OperationCanceledException)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.State;
 
@@ -17,6 +18,7 @@ internal sealed class HostState : IDisposable
     private readonly LocalFile _lock;
     private readonly StateStore _store;
     private volatile IReadOnlyList<MountedDiskState> _disks;
+    private volatile IReadOnlyList<MountedDiskState> _stored;
     private bool _isDisposed;
 
     private HostState(string path, LocalFile lockFile, StateStore store, IReadOnlyList<MountedDiskState> disks)
@@ -25,6 +27,7 @@ internal sealed class HostState : IDisposable
         _lock = lockFile;
         _store = store;
         _disks = disks;
+        _stored = disks;
     }
 
     /// <summary>Full path of the directory.</summary>
@@ -32,6 +35,10 @@ internal sealed class HostState : IDisposable
 
     /// <summary>The disks, sorted by name. A list that was handed out does not change.</summary>
     public IReadOnlyList<MountedDiskState> Disks => _disks;
+
+    /// <summary>The disks that the next host serves: those of state.json, which has more than <see cref="Disks"/> after a removal that
+    /// could not be stored. A list that was handed out does not change.</summary>
+    public IReadOnlyList<MountedDiskState> Stored => _stored;
 
     /// <summary>Takes a state directory, which is made where it is missing, and reads it.</summary>
     /// <param name="path">The directory; its parent must be there.</param>
@@ -67,7 +74,7 @@ internal sealed class HostState : IDisposable
                 BlockErrors.InvalidArgument, $"The host can't keep this for its next start, so nothing was done: {fault}.");
         }
 
-        Change(present =>
+        Change(isRemoval: false, present =>
         {
             foreach (MountedDiskState disk in disks)
             {
@@ -77,8 +84,21 @@ internal sealed class HostState : IDisposable
     }
 
     /// <summary>Forgets a disk; one that is not noted is no error. It is durable when this returns.</summary>
-    /// <exception cref="BlockException">Why it can't be stored. Nothing has changed then.</exception>
-    public void Remove(string name) => Change(present => present.Remove(name));
+    /// <exception cref="BlockException">Why it can't be stored. <see cref="Disks"/> is without it all the same, and the next change that
+    /// is stored leaves it out.</exception>
+    public void Remove(string name) => Change(isRemoval: true, present => present.Remove(name));
+
+    /// <summary>Forgets a listener of a disk; one that is not noted is no error. It is durable when this returns.</summary>
+    /// <inheritdoc cref="Remove" path="/exception"/>
+    public void RemoveListener(string name, string listenUri) => Change(isRemoval: true, present =>
+    {
+        if (present.TryGetValue(name, out MountedDiskState? disk) &&
+            disk.Mount.Listeners.Any(listener => listener.ListenUri == listenUri))
+        {
+            IReadOnlyList<ListenRequest> left = [.. disk.Mount.Listeners.Where(listener => listener.ListenUri != listenUri)];
+            present[name] = disk with { Mount = disk.Mount with { Listeners = left } };
+        }
+    });
 
     /// <summary>Gives the directory free. Idempotent.</summary>
     public void Dispose()
@@ -90,7 +110,8 @@ internal sealed class HostState : IDisposable
         }
     }
 
-    private void Change(Action<SortedDictionary<string, MountedDiskState>> change)
+    // A disk that was taken away is away whether that is stored or not.
+    private void Change(bool isRemoval, Action<SortedDictionary<string, MountedDiskState>> change)
     {
         lock (_changing)
         {
@@ -101,10 +122,16 @@ internal sealed class HostState : IDisposable
 
             SortedDictionary<string, MountedDiskState> disks = ByName(_disks);
             change(disks);
-            if (!disks.Values.SequenceEqual(_disks))
+            MountedDiskState[] changed = [.. disks.Values];
+            if (isRemoval)
             {
-                MountedDiskState[] changed = [.. disks.Values];
+                _disks = changed;
+            }
+
+            if (!changed.SequenceEqual(_stored))
+            {
                 _store.Write(changed);
+                _stored = changed;
                 _disks = changed;
             }
         }

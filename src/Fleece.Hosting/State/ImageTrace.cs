@@ -44,7 +44,7 @@ internal sealed record ImageTrace(ulong FileId, long LengthBytes, DateTimeOffset
         }
         catch (BlockException e)
         {
-            isMissing = e.Kind == BlockErrors.NotFound;
+            isMissing = e.Kind == BlockErrors.NotFound && !Directory.Exists(address); // Mounting a folder fails, and says that it is one.
             return isMissing
                 ? $"The image '{address}' was moved, renamed or deleted while the host was down. Put it back, or dismount the disk and " +
                     "mount the image where it lies now."

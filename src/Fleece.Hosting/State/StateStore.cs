@@ -53,7 +53,7 @@ internal sealed class StateStore(string folder, StateFormat format)
             // The next start would refuse it.
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"The host can't keep this for its next start, so nothing has changed: as a state, {fault!.Reason}.",
+                $"The host can't keep this for its next start: as a state, {fault!.Reason}.",
                 _path,
                 operation: "write");
         }
@@ -71,7 +71,7 @@ internal sealed class StateStore(string folder, StateFormat format)
         {
             PutBack();
             throw new BlockException(
-                e.Kind, $"The host can't store its state, so nothing has changed. {e.Message}", e.Path, e.OffsetBytes, e.Operation, e);
+                e.Kind, $"The host can't store its list of disks. {e.Message}", e.Path, e.OffsetBytes, e.Operation, e);
         }
 
         _bytes = bytes;

@@ -80,7 +80,7 @@ internal sealed class ReferencePolicy
     public static BlockException RefuseParent(string childPath, string parentPath, string imagePath) => new(
         ImageErrors.ReferenceRefused,
         $"'{childPath}' names the parent '{parentPath}', which lies outside the folder of '{imagePath}', and -Untrusted refuses that: " +
-        "its content would show through the disk. Leave -Untrusted out if you trust the image, or put a copy of the parent into the " +
+        $"its content would show through the disk. {UntrustedLimits.TrustAdvice}, or put a copy of the parent into the " +
         "folder and record that one.",
         childPath,
         operation: "open");
@@ -107,7 +107,7 @@ internal sealed class ReferencePolicy
     public static BlockException RefuseAnyDataFile(string imagePath, string dataPath) => new(
         ImageErrors.ReferenceRefused,
         $"'{imagePath}' has its data in '{dataPath}', and -Untrusted refuses data files: nothing in such a file says that it belongs to " +
-        "the image, so any file could be named. Leave -Untrusted out if you trust the image. If you do not, let its sender make it one " +
+        $"the image, so any file could be named. {UntrustedLimits.TrustAdvice}. If you do not, let its sender make it one " +
         "file: 'qemu-img convert' on this machine would copy the file that it names.",
         imagePath,
         operation: "open");

@@ -36,12 +36,15 @@ public sealed record UntrustedLimits
     /// </summary>
     public long MaximumReadBytes { get; init; } = long.MaxValue;
 
+    /// <summary>The advice, for a user who gave -Untrusted; the part of a sentence.</summary>
+    internal const string TrustAdvice = "Leave -Untrusted out if you trust the image";
+
     /// <summary>The error of an image that is beyond a limit.</summary>
     /// <param name="path">The image.</param>
     /// <param name="what">What is beyond it, with the limit; a part of a sentence.</param>
     public static BlockException Exceeded(string path, string what) => new(
         ImageErrors.LimitExceeded,
-        $"'{path}' is beyond a limit of -Untrusted: {what}. Leave -Untrusted out if you trust the image.",
+        $"'{path}' is beyond a limit of -Untrusted: {what}. {TrustAdvice}.",
         path,
         operation: "open");
 

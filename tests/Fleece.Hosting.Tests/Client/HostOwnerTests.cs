@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
+using Fleece.Backups.Jobs;
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;
@@ -9,6 +10,7 @@ using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Rpc;
 using Fleece.Hosting.Tests.Host;
+using Fleece.Nbd;
 
 namespace Fleece.Hosting.Tests.Client;
 
@@ -20,7 +22,8 @@ public sealed class HostOwnerTests : IAsyncDisposable
     private readonly HostRig _rig = new();
     private HostOwner? _owner;
 
-    private HostOwner Owner => _owner ??= new HostOwner(new HostAddress(_rig.SocketPath, RpcLibrary.Load, WireJson.Options));
+    private HostOwner Owner => _owner ??= new HostOwner(
+        new HostAddress(_rig.SocketPath, RpcLibrary.Load, WireJson.Options) { RestartTimeout = TimeSpan.FromMilliseconds(100) });
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -204,6 +207,88 @@ public sealed class HostOwnerTests : IAsyncDisposable
         Assert.Empty(_rig.Mounted.Sessions);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_jobs_session_that_was_stopped_meanwhile_ends_quietly_and_its_bitmap_counts_as_it_was_stopped(bool isSuccess)
+    {
+        await MountAsync();
+        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        await disk.CreateBitmapAsync("job", Token);
+        IFleeceSession session = await disk.BeginSessionAsync(new SessionOptions { Bitmap = "job" }, Token);
+        await Owner.Sessions.StopSessionAsync(new SessionReference("vm"), isSuccess, Token);
+
+        Assert.Equal(isSuccess, await session.EndAsync(isSuccess: true));
+    }
+
+    [Fact]
+    public async Task A_job_whose_session_was_stopped_says_that_and_that_no_backup_was_made()
+    {
+        await MountAsync(sizeBytes: 64 << 20);
+        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        string repository = _rig.Folder.File("repository");
+        BlockException e;
+        await using (BackupJob job = await BackupJob.StartAsync(disk, new BackupJobOptions { RepositoryPath = repository }, Token))
+        {
+            SessionInfo session = Assert.Single(await Owner.Sessions.ListSessionsAsync(Token));
+            await Owner.Sessions.StopSessionAsync(new SessionReference(session.Id), isSuccess: false, Token);
+
+            e = await Assert.ThrowsAsync<BlockException>(async () =>
+            {
+                while (await job.StepAsync(Token))
+                {
+                }
+            });
+        }
+
+        Assert.Equal(BlockErrors.Stopped, e.Kind);
+        Assert.Contains("was stopped", e.Message, StringComparison.Ordinal);
+        Assert.Contains("No backup was made", e.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(repository, "*.qcow2"));
+    }
+
+    [Fact]
+    public async Task A_job_whose_host_has_ended_says_that_no_backup_was_made_and_what_the_next_run_does()
+    {
+        await MountAsync(sizeBytes: 64 << 20);
+        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        BlockException e;
+        await using (BackupJob job = await BackupJob.StartAsync(
+            disk, new BackupJobOptions { RepositoryPath = _rig.Folder.File("repository") }, Token))
+        {
+            await _rig.StopAsync();
+
+            e = await Assert.ThrowsAsync<BlockException>(async () =>
+            {
+                while (await job.StepAsync(Token))
+                {
+                }
+            });
+        }
+
+        Assert.True(e.Kind is NbdErrors.ConnectionLost or BlockErrors.Stopped); // The host stops the session, then the connection.
+        Assert.Contains("No backup was made", e.Message, StringComparison.Ordinal);
+        Assert.Contains("Run the job again", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_jobs_session_ends_quietly_when_its_host_was_started_again()
+    {
+        await MountAsync();
+        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        await disk.CreateBitmapAsync("job", Token);
+        IFleeceSession session = await disk.BeginSessionAsync(new SessionOptions { Bitmap = "job" }, Token);
+        await _rig.StartAsync();
+
+        BlockException e = await Assert.ThrowsAsync<BlockException>(() => session.Snapshot.ReadAsync(0, new byte[4096], Token).AsTask());
+        BlockException flush = await Assert.ThrowsAsync<BlockException>(() => disk.FlushAsync(Token).AsTask());
+
+        Assert.Equal(NbdErrors.ConnectionLost, e.Kind);
+        Assert.Contains("was started again", e.Message, StringComparison.Ordinal);
+        Assert.Equal(BlockErrors.Closed, flush.Kind);
+        Assert.False(await session.EndAsync(isSuccess: true));
+    }
+
     [Fact]
     public async Task The_client_finds_the_disks_of_a_host_that_was_restarted()
     {
@@ -250,10 +335,10 @@ public sealed class HostOwnerTests : IAsyncDisposable
         Assert.Equal((kind, expected.Message), (e.Kind, e.Message));
     }
 
-    private async Task<byte[]> MountAsync(bool isReadOnly = false)
+    private async Task<byte[]> MountAsync(bool isReadOnly = false, int sizeBytes = 1 << 20)
     {
         await _rig.StartAsync();
-        byte[] content = RandomNumberGenerator.GetBytes(1 << 20);
+        byte[] content = RandomNumberGenerator.GetBytes(sizeBytes);
         await File.WriteAllBytesAsync(_rig.Folder.File("vm.raw"), content, Token);
         await Owner.Disks.MountAsync(new MountRequest { Address = _rig.Folder.File("vm.raw"), IsReadOnly = isReadOnly }, Token);
         return content;

@@ -103,19 +103,26 @@ public sealed class HostSocketTests : IDisposable
         Assert.Contains("process", e.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void A_user_without_the_right_to_the_socket_is_told_of_the_group()
+    [Theory]
+    [InlineData("daemon", true, "usermod -aG daemon")]
+    [InlineData("daemon", false, "-SocketGroup")]
+    [InlineData("root", false, "-SocketGroup")]
+    public async Task A_user_without_the_right_to_the_socket_is_told_of_its_group(string group, bool letsGroupIn, string advice)
     {
         ThreadUser.Need();
         using Socket listener = Listen(SocketPath);
-        File.SetUnixFileMode(SocketPath, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        await GiveAsync(SocketPath, $"root:{group}");
+        File.SetUnixFileMode(
+            SocketPath,
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | (letsGroupIn ? UnixFileMode.GroupRead | UnixFileMode.GroupWrite : 0));
         File.SetUnixFileMode(_folder.Path, (UnixFileMode)0b111_101_101);
 
         BlockException e = ThreadUser.Run(ThreadUser.Nobody, [], () =>
             Assert.ThrowsAny<BlockException>(() => HostSocket.ConnectAsync(SocketPath, default).AsTask().GetAwaiter().GetResult()));
 
         Assert.Equal(HostErrors.AccessRefused, e.Kind);
-        Assert.Contains("usermod -aG fleece", e.Message, StringComparison.Ordinal);
+        Assert.Contains(advice, e.Message, StringComparison.Ordinal);
+        Assert.Equal(letsGroupIn, e.Message.Contains("usermod", StringComparison.Ordinal));
     }
 
     public void Dispose() => _folder.Dispose();

@@ -166,7 +166,31 @@ public sealed class LeaseTests : IAsyncDisposable
         Assert.Equal(DiskErrors.BitmapBusy, busy.Kind);
         string holder = $"user {SystemUsers.NameOf(SystemUsers.Current)}, process {Environment.ProcessId}";
         Assert.Contains(holder, busy.Message, StringComparison.Ordinal);
+        Assert.Contains("60 seconds at most", busy.Message, StringComparison.Ordinal);
+        Assert.Matches("which began [0-9]{4}-[0-9-]+ [0-9:]+Z", busy.Message);
         Assert.Single(_rig.Mounted.Sessions);
+    }
+
+    // Jobs name their sessions after their bitmaps.
+    [Theory]
+    [InlineData("nightly", DiskErrors.BitmapBusy)]
+    [InlineData(null, DiskErrors.SessionNameInUse)]
+    public async Task A_second_job_whose_session_has_the_same_name_is_told_of_the_first(string? bitmap, string kind)
+    {
+        TestClient first = await StartAsync();
+        await first.CallAsync<CreatedBitmap>(
+            nameof(IBitmapControl.CreateBitmapAsync),
+            new { disk = new DiskReference("web"), name = "nightly", granularityBytes = 65536L, isEnabled = true });
+        await first.BeginJobSessionAsync("web", bitmap: bitmap, name: "nightly");
+        TestClient second = await _rig.ConnectAsync();
+
+        BlockException busy = await Assert.ThrowsAsync<BlockException>(
+            () => second.BeginJobSessionAsync("web", bitmap: bitmap, name: "nightly"));
+
+        Assert.Equal(kind, busy.Kind);
+        Assert.Contains($"process {Environment.ProcessId}", busy.Message, StringComparison.Ordinal);
+        Assert.Contains("60 seconds at most", busy.Message, StringComparison.Ordinal);
+        Assert.Contains("Stop-FleeceSession web/nightly", busy.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -167,6 +167,26 @@ public sealed class PathTests : IAsyncDisposable
         await owner.MountAsync(child);
 
         Assert.Equal(ImageErrors.ReferenceRefused, refused.Kind);
+        Assert.Contains("as with -Untrusted", refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("Leave -Untrusted out", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_member_who_allows_a_data_file_is_told_the_hosts_rule_and_not_of_a_parameter_that_was_not_given()
+    {
+        ThreadUser.Need();
+        await _rig.StartAsync(group: "54321");
+        _rig.OpenTheFolder();
+        string image = await AddAsync("web.raw");
+        TestClient member = _rig.Open(ThreadUser.Run(ThreadUser.Nobody, [54321], _rig.Connect));
+        await member.HelloAsync();
+
+        BlockException refused = await Assert.ThrowsAsync<BlockException>(
+            () => member.MountAsync(new MountRequest { Address = image, AllowsOutsideDataFile = true }));
+
+        Assert.Equal(ImageErrors.ReferenceRefused, refused.Kind);
+        Assert.Contains("members of its group", refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("Leave one of them out", refused.Message, StringComparison.Ordinal);
     }
 
     public ValueTask DisposeAsync() => _rig.DisposeAsync();

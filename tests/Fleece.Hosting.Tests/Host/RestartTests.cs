@@ -6,6 +6,7 @@ using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Host;
 using Fleece.Hosting.Records;
+using Fleece.Hosting.Systemd;
 using Fleece.Nbd;
 
 namespace Fleece.Hosting.Tests.Host;
@@ -172,6 +173,129 @@ public sealed class RestartTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_dismount_that_could_not_be_noted_is_a_problem_and_the_next_change_takes_it_along()
+    {
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        await client.MountAsync(await _rig.AddImageAsync("ghost"));
+        string other = await _rig.AddImageAsync("web");
+
+        BlockException failed = await FailAsync(() => client.DismountAsync("ghost"));
+
+        Assert.Empty(_rig.Mounted.All);
+        Assert.Contains("'ghost' is dismounted", failed.Message, StringComparison.Ordinal);
+        Assert.Contains("run Dismount-FleeceDisk ghost again", failed.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("nothing has changed", failed.Message, StringComparison.Ordinal);
+        Assert.Contains("'ghost' is dismounted", Assert.Single(_rig.Host.Describe().Problems), StringComparison.Ordinal);
+
+        await client.MountAsync(other);
+
+        Assert.Empty(_rig.Host.Describe().Problems);
+        await _rig.StartAsync();
+        Assert.Equal(["web"], _rig.Mounted.All.Select(disk => disk.Name));
+    }
+
+    [Fact]
+    public async Task A_second_dismount_notes_what_the_first_could_not()
+    {
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        string path = await _rig.AddImageAsync("ghost");
+        await client.MountAsync(path);
+        await FailAsync(() => client.DismountAsync("ghost"));
+
+        DiskInfo again = await client.DismountAsync("ghost");
+
+        Assert.Equal(path, again.Path);
+        Assert.Empty(_rig.Host.Describe().Problems);
+        await Assert.ThrowsAsync<BlockException>(() => client.DismountAsync("ghost"));
+        await _rig.StartAsync();
+        Assert.Empty(_rig.Mounted.All);
+    }
+
+    [Fact]
+    public async Task An_export_that_was_taken_away_and_not_noted_is_a_problem_and_can_be_taken_away_again()
+    {
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        await client.MountAsync(await _rig.AddImageAsync("web"));
+        ExportInfo taken = await PublishAsync(client, "web", "taken");
+        Task<ExportInfo> UnpublishAsync() => client.CallAsync<ExportInfo>(nameof(IExportControl.UnpublishAsync), new
+        {
+            export = new ExportReference(taken.Disk, taken.Name, taken.ExportId),
+            isForced = false,
+        });
+
+        await FailAsync(UnpublishAsync);
+        Assert.Contains($"'{taken.Uri}' is taken away", Assert.Single(_rig.Host.Describe().Problems), StringComparison.Ordinal);
+        Assert.Equal(taken.Uri, (await UnpublishAsync()).Uri);
+
+        Assert.Empty(_rig.Host.Describe().Problems);
+        await _rig.StartAsync();
+        Assert.Empty(_rig.Mounted.Exports.All);
+        Assert.Single(_rig.Mounted.All);
+    }
+
+    [Fact]
+    public async Task A_folder_in_the_place_of_an_image_is_named_as_one_and_without_a_kind_of_the_code()
+    {
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        string path = await _rig.AddImageAsync("web");
+        await client.MountAsync(path);
+        await _rig.StopAsync();
+        File.Delete(path);
+        Directory.CreateDirectory(path);
+
+        await _rig.StartAsync();
+
+        string problem = Assert.Single(_rig.Host.Describe().Problems);
+        Assert.DoesNotContain("was moved", problem, StringComparison.Ordinal);
+        Assert.DoesNotContain(BlockErrors.NotAFile, problem, StringComparison.Ordinal);
+        Assert.DoesNotContain(BlockErrors.NotAFile, _rig.Log.ToString(), StringComparison.Ordinal);
+        Assert.Contains("folder", problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_group_is_refused_for_a_host_that_its_members_would_not_trust()
+    {
+        ThreadUser.Need();
+
+        BlockException refused = ThreadUser.Run(ThreadUser.Nobody, [], () => Assert.Throws<BlockException>(() =>
+            HostProcess.Start(Options() with { SocketGroup = "54321" })));
+
+        Assert.Equal(BlockErrors.InvalidArgument, refused.Kind);
+        Assert.Contains("HostSocketForeign", refused.Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_rig.StatePath));
+    }
+
+    [Fact]
+    public void An_allowed_folder_that_is_missing_is_refused()
+    {
+        string missing = _rig.Folder.File("none");
+
+        BlockException refused = Assert.Throws<BlockException>(
+            () => HostProcess.Start(Options() with { AllowedFolders = [_rig.Folder.Path, missing] }));
+
+        Assert.Equal(BlockErrors.InvalidArgument, refused.Kind);
+        Assert.Contains(missing, refused.Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_rig.StatePath));
+    }
+
+    // A file system that is not mounted yet keeps no disk of another one down.
+    [Fact]
+    public async Task A_service_starts_without_an_allowed_folder_and_says_so()
+    {
+        string missing = _rig.Folder.File("none");
+        HostProcess host = HostProcess.Start(
+            Options() with { AllowedFolders = [missing], Notifier = new ServiceNotifier(_rig.Folder.File("notify")) });
+        await host.Ready;
+        await host.StopAsync();
+
+        Assert.Contains($"the folder '{missing}'", _rig.Log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Two_hosts_on_one_state_directory_are_refused()
     {
         await _rig.StartAsync();
@@ -188,6 +312,17 @@ public sealed class RestartTests : IAsyncDisposable
     }
 
     public ValueTask DisposeAsync() => _rig.DisposeAsync();
+
+    private HostOptions Options() => new() { StatePath = _rig.StatePath, SocketPath = _rig.SocketPath, Log = _rig.Log };
+
+    // The state directory is away while the request runs.
+    private async Task<BlockException> FailAsync(Func<Task> request)
+    {
+        Directory.Move(_rig.StatePath, _rig.StatePath + ".away");
+        BlockException failed = await Assert.ThrowsAsync<BlockException>(request);
+        Directory.Move(_rig.StatePath + ".away", _rig.StatePath);
+        return failed;
+    }
 
     private Task<ExportInfo> PublishAsync(TestClient client, string disk, string socket) => client.CallAsync<ExportInfo>(
         nameof(IExportControl.PublishAsync),

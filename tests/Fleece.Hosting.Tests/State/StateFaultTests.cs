@@ -29,7 +29,7 @@ public sealed class StateFaultTests : IDisposable
         string output = await PutUnderAsync(calls, $"error=EIO:when={time}");
 
         Assert.StartsWith(
-            $"{BlockErrors.IoFailed} True The host can't store its state, so nothing has changed.", output, StringComparison.Ordinal);
+            $"{BlockErrors.IoFailed} True The host can't store its list of disks.", output, StringComparison.Ordinal);
         Assert.Contains(_folder.Path, output, StringComparison.Ordinal);
         CheckState(Old);
     }
