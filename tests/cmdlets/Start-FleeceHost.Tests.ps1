@@ -109,7 +109,6 @@ while qemu-io -f raw -c "write -f -P $((i % 200 + 1)) $((i * 65536)) 64k" "$1"; 
         }
     }
 
-<<<<<<< HEAD
     It 'is a pause and no error for a guest that connects again, after <_> and a new start' -Skip:$noGuest -ForEach 'TERM', 'KILL' {
         $script:process = Start-ScriptProcess $hostScript './state', './host.sock'
         $env:FLEECE_HOST = "$PWD/host.sock"
@@ -145,7 +144,8 @@ done | qemu-io --image-opts "driver=nbd,server.type=unix,server.path=$1,export=w
         $said = $reads | qemu-io -f raw -r "nbd+unix:///web?socket=$PWD/web.sock" 2>&1 | Out-String
         $said | Should -Not -Match 'failed'
         [regex]::Matches($said, 'read 65536/65536').Count | Should -Be $reads.Count
-=======
+    }
+
     It 'has its disks backed up by the script of about_Fleece_Host, whose exit code is 1 when one of them fails' {
         $page = Get-Content "$PSScriptRoot/../../docs/en-US/about_Fleece_Host.md" -Raw
         $page -match '(?ms)^    # /etc/fleece/backup-all\.ps1\n(.*?^    exit .*?$)' | Should -BeTrue
@@ -168,7 +168,6 @@ done | qemu-io --image-opts "driver=nbd,server.type=unix,server.path=$1,export=w
         $LASTEXITCODE | Should -Be 1
 
         Get-FleeceBackup ./backups/b | Should -HaveCount 2
->>>>>>> mend1
     }
 
     It 'refuses a state directory and a socket that another host uses' {

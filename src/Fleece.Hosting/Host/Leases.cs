@@ -77,19 +77,10 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
                 throw;
             }
 
-            // Jobs name a session after its bitmap, so two on one bitmap meet at the name first.
-            string message = busy.Kind == DiskErrors.BitmapBusy
-                ? busy.Message
-                : $"The session '{session.Id}' uses the same bitmap of the disk '{disk}'.";
             throw new BlockException(
-<<<<<<< HEAD
-                DiskErrors.BitmapBusy,
-                $"{message} It belongs to a job ({lease.Peer}) and began {session.StartedAt:u}; it ends with the job.",
-=======
                 busy.Kind,
                 $"{busy.Message} The session is that of a job ({lease.Peer}). It ends with the job, and a job that died leaves it for " +
                 string.Create(CultureInfo.InvariantCulture, $"{HostProtocol.LeaseTime.TotalSeconds:0} seconds at most."),
->>>>>>> mend1
                 busy.Path,
                 operation: busy.Operation,
                 cause: busy);

@@ -34,13 +34,9 @@ internal sealed class ServedDisks : IDisposable
         _state = state;
         _rules = rules;
         _audit = audit;
-<<<<<<< HEAD
         _kept = kept;
         _unserved = new UnservedDisks(ServeStoredAsync, SayProblem, time);
-=======
-        _unserved = new UnservedDisks(ServeStoredAsync, audit.Say, time);
         _removals = new UnstoredRemovals(state);
->>>>>>> mend1
     }
 
     /// <summary>This process as the owner of the disks.</summary>
@@ -130,14 +126,9 @@ internal sealed class ServedDisks : IDisposable
             before = new DiskInfo(stored.Name, mount.Address, mount.Format, mount.IsReadOnly, mount.IsShared, problem ?? e.Message);
         }
 
-<<<<<<< HEAD
         try
         {
-            _state.Remove(disk.Name);
-        }
-        catch (BlockException e)
-        {
-            throw Unnoted(e, $"The disk '{before.Name}' is dismounted, but the host can't note that and serves it again when it starts");
+            _removals.Store(before);
         }
         finally
         {
@@ -145,9 +136,6 @@ internal sealed class ServedDisks : IDisposable
         }
 
         ReleaseSockets();
-=======
-        _removals.Store(before);
->>>>>>> mend1
         return before;
     }
 
