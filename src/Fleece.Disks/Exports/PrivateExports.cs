@@ -16,13 +16,17 @@ namespace Fleece.Disks.Exports;
 /// </remarks>
 internal sealed class PrivateExports : IExportDirectory, IAsyncDisposable
 {
+    // A copy reads 1 MiB at a time. A reply that fits costs the server one send and the client one receive, where the system's own 208 KiB
+    // have both wait for each other five times.
+    private const int SendBufferBytes = (1024 + 64) * 1024;
+
     private readonly ConcurrentDictionary<string, Offered> _offers = new(StringComparer.Ordinal);
     private readonly NbdServer _server;
 
     private PrivateExports(string socketPath, UnixFileMode mode, string? group) => _server = NbdServer.Listen(
         NbdUri.Parse($"nbd+unix:///?socket={Uri.EscapeDataString(socketPath)}"),
         this,
-        new NbdServerOptions { SocketMode = mode, SocketGroup = group });
+        new NbdServerOptions { SocketMode = mode, SocketGroup = group, SendBufferBytes = SendBufferBytes });
 
     /// <summary>Clients that are connected now.</summary>
     public int ConnectionCount => _server.ConnectionCount;

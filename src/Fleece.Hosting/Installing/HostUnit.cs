@@ -26,6 +26,9 @@ internal sealed record HostUnit
     /// <summary>Most listeners that systemd keeps over a restart.</summary>
     public const int StoredDescriptors = 2048;
 
+    // A thread for each listener, for a guest's connection to it and for that of a backup, and as many to spare.
+    private const int MaximumTasks = 4 * StoredDescriptors;
+
     // How long systemd waits before it kills. The host closes disks for 75 s at most, says so, and then ends by itself.
     private const int StopSeconds = 90;
 
@@ -116,6 +119,10 @@ internal sealed record HostUnit
         FileDescriptorStoreMax={StoredDescriptors}{Preserve}
         Environment=HOME={StatePath} XDG_CACHE_HOME=/var/cache/fleece XDG_CONFIG_HOME=/var/cache/fleece XDG_DATA_HOME=/var/cache/fleece
         Environment=POWERSHELL_TELEMETRY_OPTOUT=1 POWERSHELL_UPDATECHECK=Off DOTNET_CLI_TELEMETRY_OPTOUT=1 FLEECE_HOST=none
+        # The runtime compiles less again while disks are served; the threshold is hexadecimal.
+        Environment=DOTNET_TieredPGO=0 DOTNET_TC_CallCountThreshold=400 DOTNET_TC_CallCountingDelayMs=0
+        # Each listener and each connection has a thread: with many disks that is more than systemd allows on small machines.
+        TasksMax={MaximumTasks}
 
         TimeoutStartSec={StartSeconds}
         # The host closes disks for 75 s at most.

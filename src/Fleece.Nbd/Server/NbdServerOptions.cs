@@ -22,7 +22,11 @@ internal sealed record NbdServerOptions
     /// <summary>True for a server that may leave its socket to another process.</summary>
     public bool CanLeaveSocket { get; init; }
 
-    internal ListenOptions Listening => new(SocketMode, SocketGroup, AllowInsecure, CanLeaveSocket);
+    /// <summary>Bytes of replies that the system keeps for a client that has not received them yet; null for the system's own figure.
+    /// Linux gives no more than net.core.wmem_max (socket(7)).</summary>
+    public int? SendBufferBytes { get; init; }
+
+    internal ListenOptions Listening => new(SocketMode, SocketGroup, AllowInsecure, CanLeaveSocket, SendBufferBytes);
 
     /// <summary>Connections at a time; one more is closed at once.</summary>
     public int MaximumConnections { get; init; } = 2048;

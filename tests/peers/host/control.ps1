@@ -128,7 +128,8 @@ $null = Get-FleeceDisk
         $fresh.host += , (Measure-FreshProcess "$folder/host.sock" "$folder/fresh.ps1")
     }
     $column = 0
-    $starts = foreach ($what in 'Import-Module, ms', 'first call, ms', 'second call, ms', 'processor time of the process after the first call, ms') {
+    $measured = 'Import-Module, ms', 'first call, ms', 'second call, ms', 'processor time of the process after the first call, ms'
+    $starts = foreach ($what in $measured) {
         [pscustomobject] [ordered] @{
             "$Processes fresh processes, median (least to most)" = $what
             'this process' = Format-Spread @($fresh.none | ForEach-Object { $_[$column] }) 1

@@ -42,7 +42,8 @@ function Measure-Disks([int] $Count, [string] $Folder) {
     $script:process = Start-BenchHost $Folder
     $startSeconds = $clock.Elapsed.TotalSeconds
     $env:FLEECE_HOST = "$Folder/host.sock"
-    $null = Get-FleeceHost, (Get-FleeceDisk)
+    $null = Get-FleeceHost
+    $null = Get-FleeceDisk
     $before = Get-ProcessFigures $process.Id
 
     $mounts = Invoke-ForDisks $Count { param($I) Mount-FleeceDisk "$Folder/$I.qcow2" -ListenUri "nbd+unix:///?socket=$Folder/$I.sock" }

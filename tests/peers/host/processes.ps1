@@ -11,17 +11,12 @@ function New-BenchFolder([string] $Path) {
     (New-Item $Path -ItemType Directory -Force).FullName
 }
 
-# A PowerShell that runs a command with the module; what it says goes to files in the folder.
-function Start-BenchShell([string] $Command, [string] $Folder, [string] $Name) {
-    $process = Start-Process dotnet "$PSHOME/pwsh.dll", '-NoProfile', '-NonInteractive', '-Command',
-        "Import-Module '$env:FLEECE_MODULE'; $Command" -PassThru -RedirectStandardOutput "$Folder/$Name.out" -RedirectStandardError "$Folder/$Name.err"
-    $null = $process.Handle # Without it the exit code of a process that has ended is not known.
-    $process
-}
-
 # Returns when each disk of the state is served or has failed once.
 function Start-BenchHost([string] $Folder) {
-    $process = Start-BenchShell "Start-FleeceHost -StatePath '$Folder/state' -SocketPath '$Folder/host.sock'" $Folder host
+    $command = "Import-Module '$env:FLEECE_MODULE'; Start-FleeceHost -StatePath '$Folder/state' -SocketPath '$Folder/host.sock'"
+    $process = Start-Process dotnet "$PSHOME/pwsh.dll", '-NoProfile', '-NonInteractive', '-Command', $command -PassThru `
+        -RedirectStandardOutput "$Folder/host.out" -RedirectStandardError "$Folder/host.err"
+    $null = $process.Handle # Without it the exit code of a process that has ended is not known.
     while (-not (Select-String 'fleece: ready,' "$Folder/host.err" -Quiet -ErrorAction Ignore)) {
         if ($process.WaitForExit(5)) { throw "The host ended: $(Get-Content "$Folder/host.err" -Raw)" }
     }

@@ -15,13 +15,15 @@ internal sealed class ListenSocket : IDisposable
     private readonly Socket _socket;
     private readonly bool _isInherited;
     private readonly AcceptWait? _wait;
+    private readonly int? _sendBufferBytes;
     private int _isClosed;
 
-    private ListenSocket(Socket socket, NbdUri uri, SocketAccess? access, bool isInherited, bool canLeave)
+    private ListenSocket(Socket socket, NbdUri uri, SocketAccess? access, bool isInherited, ListenOptions options)
     {
         _socket = socket;
         _isInherited = isInherited;
-        _wait = canLeave ? new AcceptWait() : null;
+        _wait = options.CanLeave ? new AcceptWait() : null;
+        _sendBufferBytes = options.SendBufferBytes;
         Uri = uri;
         Access = access;
     }
@@ -42,7 +44,7 @@ internal sealed class ListenSocket : IDisposable
         try
         {
             return uri.IsUnix
-                ? OpenUnix(uri, Path.GetFullPath(uri.SocketPath), access!, options.CanLeave)
+                ? OpenUnix(uri, Path.GetFullPath(uri.SocketPath), access!, options)
                 : OpenTcp(uri, options);
         }
         catch (SocketException e)
@@ -69,7 +71,7 @@ internal sealed class ListenSocket : IDisposable
                 access = Renew(access, uri, options);
             }
 
-            ListenSocket listener = new(socket, uri, access, isInherited: true, options.CanLeave);
+            ListenSocket listener = new(socket, uri, access, isInherited: true, options);
             socket = null;
             return listener;
         }
@@ -107,6 +109,11 @@ internal sealed class ListenSocket : IDisposable
                 {
                     socket.NoDelay = true;
                     socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+                }
+
+                if (_sendBufferBytes is { } bytes)
+                {
+                    socket.SendBufferSize = bytes;
                 }
 
                 return socket;
@@ -170,7 +177,7 @@ internal sealed class ListenSocket : IDisposable
             socket.Bind(new IPEndPoint(address, uri.Port));
             socket.Listen(Backlog);
             NbdUri bound = uri with { Port = ((IPEndPoint)socket.LocalEndPoint!).Port };
-            return new ListenSocket(socket, bound, access: null, isInherited: false, options.CanLeave);
+            return new ListenSocket(socket, bound, access: null, isInherited: false, options);
         }
         catch
         {
@@ -180,7 +187,7 @@ internal sealed class ListenSocket : IDisposable
     }
 
     // Nobody can connect between bind and listen, so the file has its group and its permissions before anybody can use it.
-    private static ListenSocket OpenUnix(NbdUri uri, string path, SocketAccess access, bool canLeave)
+    private static ListenSocket OpenUnix(NbdUri uri, string path, SocketAccess access, ListenOptions options)
     {
         UnixDomainSocketEndPoint endPoint = UnixSocketFile.EndPointOf(uri, path);
         Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -190,7 +197,7 @@ internal sealed class ListenSocket : IDisposable
             socket.Bind(endPoint);
             access.ApplyTo(path);
             socket.Listen(Backlog);
-            return new ListenSocket(socket, uri, access, isInherited: false, canLeave);
+            return new ListenSocket(socket, uri, access, isInherited: false, options);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
