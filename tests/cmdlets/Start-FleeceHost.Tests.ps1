@@ -122,7 +122,8 @@ while [ ! -e stop ]; do
     sleep 0.01
 done | qemu-io --image-opts "driver=nbd,server.type=unix,server.path=$1,export=web,reconnect-delay=60"
 '@
-        $guest = Start-Process sh 'guest.sh', "$PWD/web.sock" -PassThru -RedirectStandardOutput guest.txt -RedirectStandardError guest-err.txt
+        $guest = Start-Process sh 'guest.sh', "$PWD/web.sock" -PassThru `
+            -RedirectStandardOutput guest.txt -RedirectStandardError guest-err.txt
         function Wait-Write([int] $More) {
             $goal = @(Select-String 'wrote 65536' guest.txt).Count + $More
             while (@(Select-String 'wrote 65536' guest.txt).Count -lt $goal) {

@@ -7,8 +7,8 @@ using Fleece.TestKit;
 namespace Fleece.Hosting.Tests.Systemd;
 
 /// <summary>A host that Install-FleeceHost has installed, with the staged module and a real PowerShell, under a systemd of its own.</summary>
-/// <remarks>The namespaces have an /etc, a /var/lib and a /run of their own, so nothing of the machine changes. Images lie in /srv/vm. The
-/// test is skipped, with the reason, where no module is staged or systemd does not start.</remarks>
+/// <remarks>The namespaces have an /etc, a /var/lib and a /run of their own, so nothing of the machine changes. Images lie in /srv/vm.
+/// The test is skipped, with the reason, where no module is staged or systemd does not start.</remarks>
 internal sealed class InstalledHost : IAsyncDisposable
 {
     public const string ImageFolder = "/srv/vm";

@@ -79,7 +79,8 @@ public sealed class InstalledHostTests
             "read $(@(Read-FleeceSnapshot -Session web -DiscardConsumed).Count)"
             Stop-FleeceSession web
             Remove-FleeceBitmap web -Name day
-            "kept $((Backup-FleeceDisk web -RepositoryPath $repository).Point.Kind) $((Backup-FleeceDisk web -RepositoryPath $repository).Point.Kind)"
+            $kinds = 1..2 | ForEach-Object { (Backup-FleeceDisk web -RepositoryPath $repository).Point.Kind }
+            "kept $kinds"
             "user $((Get-FleeceHost).User)"
             """);
         string process = await host.ShowAsync("MainPID");

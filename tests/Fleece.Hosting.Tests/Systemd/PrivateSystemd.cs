@@ -18,7 +18,8 @@ internal sealed class PrivateSystemd : IAsyncDisposable
         mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&
         mount -t tmpfs -o mode=755 none /run && mkdir /run/lock &&
         mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && eval "$2" &&
-        exec env -i container=test PATH="$PATH" SYSTEMD_UNIT_PATH="$1:/etc/systemd/system" /lib/systemd/systemd --system --unit=test.target --log-target=console
+        exec env -i container=test PATH="$PATH" SYSTEMD_UNIT_PATH="$1:/etc/systemd/system" \
+        /lib/systemd/systemd --system --unit=test.target --log-target=console
         """;
 
     private readonly Process _process;

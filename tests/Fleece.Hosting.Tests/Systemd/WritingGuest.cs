@@ -5,8 +5,8 @@ using System.Text;
 
 namespace Fleece.Hosting.Tests.Systemd;
 
-/// <summary>QEMU's block layer as a guest that writes and flushes without a pause, and connects again for a minute when its server is gone.
-/// </summary>
+/// <summary>QEMU's block layer as a guest that writes and flushes without a pause, and connects again for a minute when its server is
+/// gone.</summary>
 /// <remarks>It writes blocks of 64 KiB, each with another byte, over and over a disk of 64 MiB. Every other write is flushed by a request of
 /// its own, unless all are to be flushed with FUA.</remarks>
 internal sealed class WritingGuest : IAsyncDisposable
