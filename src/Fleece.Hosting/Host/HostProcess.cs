@@ -83,7 +83,9 @@ internal sealed class HostProcess : IAsyncDisposable
         if (missing.Length != 0 && !options.Notifier.IsActive)
         {
             throw new BlockException(
-                BlockErrors.InvalidArgument, $"There is no folder '{missing[0]}'. Make it first, or name another -AllowedPath.", missing[0]);
+                BlockErrors.InvalidArgument,
+                $"There is no folder '{missing[0]}'. Make it first, or name another -AllowedPath.",
+                missing[0]);
         }
 
         SocketAccess access = SocketAccess.Of(
