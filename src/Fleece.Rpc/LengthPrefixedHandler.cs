@@ -14,9 +14,9 @@ namespace Fleece.Rpc;
 /// <para>The length is judged before room is made for the message. Requests that are read and not yet answered are limited too: beyond
 /// twice the calls that may run, nothing more is read until an answer is sent, so a peer that sends and never reads is held back by its
 /// own socket. An answer that the peer does not take in time ends the connection.</para>
-/// <para>A message is large by <see cref="RpcLimits.SmallMessageBytes"/>. Before the first answer without an error the peer may be a stranger,
-/// and a large one ends the connection. Later a large request waits, received and not yet parsed, until its connection has no other one that
-/// is unanswered, and all connections together have room.</para>
+/// <para>A message is large by <see cref="RpcLimits.SmallMessageBytes"/>. Before the first answer without an error the peer may be a
+/// stranger, and a large one ends the connection. Later a large request waits, received and not yet parsed, until its connection has no
+/// other one that is unanswered, and all connections together have room. Two unanswered requests with one id end the connection.</para>
 /// <para>Threading. As the base: one read and one write at a time.</para>
 /// </remarks>
 internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
@@ -29,7 +29,7 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
 
     private readonly SemaphoreSlim _unanswered = new(2 * limits.MaximumCalls);
     private readonly SemaphoreSlim _large = new(1);
-    private RequestId? _largeId;
+    private readonly Dictionary<RequestId, bool> _open = []; // Unanswered requests, and whether each is large; its own lock.
     private int _largeHeld;
     private volatile bool _hasAnswered;
     private volatile bool _isAborted;
@@ -88,19 +88,14 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
 
         JsonRpcMessage message = Formatter.Deserialize(new ReadOnlySequence<byte>(_received, _start + PrefixBytes, (int)lengthBytes));
         _start += PrefixBytes + (int)lengthBytes;
-        bool isRequest = message is JsonRpcRequest { IsResponseExpected: true };
-        if (isLarge)
+        if (message is JsonRpcRequest { IsResponseExpected: true } request)
         {
-            _largeId = isRequest ? ((JsonRpcRequest)message).RequestId : null;
-            if (!isRequest)
-            {
-                ReleaseLarge();
-            }
-        }
-
-        if (isRequest)
-        {
+            Note(request.RequestId, isLarge);
             await _unanswered.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        else if (isLarge)
+        {
+            ReleaseLarge();
         }
 
         return message;
@@ -130,14 +125,9 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
         BinaryPrimitives.WriteInt32BigEndian(System.Runtime.InteropServices.MemoryMarshal.AsMemory(message).Span, lengthBytes);
         _hasAnswered |= content is JsonRpcResult;
         await SendAsync(message).ConfigureAwait(false);
-        if ((content as JsonRpcResult)?.RequestId is { } done && done.Equals(_largeId) ||
-            (content as JsonRpcError)?.RequestId is { } failed && failed.Equals(_largeId))
-        {
-            ReleaseLarge();
-        }
-
         if (content is JsonRpcResult or JsonRpcError)
         {
+            Forget(content is JsonRpcResult result ? result.RequestId : ((JsonRpcError)content).RequestId);
             _unanswered.Release();
         }
     }
@@ -153,6 +143,31 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
             _unanswered.Dispose();
             _large.Dispose();
             _deadline.Dispose();
+        }
+    }
+
+    private void Note(RequestId id, bool isLarge)
+    {
+        lock (_open)
+        {
+            if (!_open.TryAdd(id, isLarge))
+            {
+                throw new InvalidDataException($"Two requests of the peer that are not answered yet have the id {id}.");
+            }
+        }
+    }
+
+    private void Forget(RequestId id)
+    {
+        bool wasLarge;
+        lock (_open)
+        {
+            wasLarge = _open.Remove(id, out bool isLarge) && isLarge;
+        }
+
+        if (wasLarge)
+        {
+            ReleaseLarge();
         }
     }
 

@@ -122,7 +122,8 @@ public sealed class LeaseRaceTests : IAsyncDisposable
         Assert.True(lease.TryEndWait(second));
         Assert.False(lease.TryTake());
 
-        ITimer Timer(int wait) => _rig.Time.CreateTimer(_ => Assert.Fail($"{wait}"), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        ITimer Timer(int wait) =>
+            _rig.Time.CreateTimer(_ => Assert.Fail($"{wait}"), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     [Fact]

@@ -93,6 +93,18 @@ public sealed class PeerTests
         Assert.Equal(5, answer.RootElement.GetProperty("result").GetInt32());
     }
 
+    [Fact]
+    public async Task Two_unanswered_requests_with_one_id_end_the_connection()
+    {
+        await using RpcPair pair = await RpcPair.OpenRawAsync();
+
+        await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"WaitAsync"}""");
+        await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"AddAsync","params":{"left":2,"right":3}}""");
+
+        await pair.Host.Ended.WaitAsync(Stop);
+        Assert.InRange(pair.Control.CallCount, 0, 1);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -282,13 +294,13 @@ public sealed class PeerTests
     public async Task A_peer_that_sends_and_never_reads_is_held_back_and_then_dropped()
     {
         await using RpcPair pair = await RpcPair.OpenRawAsync(RpcPair.Limits with { WriteTimeout = TimeSpan.FromSeconds(1) });
-        byte[] call = Message("""{"jsonrpc":"2.0","id":1,"method":"LongTextAsync","params":{"length":500000}}""");
         int sentCount = 0;
         try
         {
             while (sentCount < 1_000_000)
             {
-                await pair.Raw.SendAsync(call, Stop);
+                string call = $$$"""{"jsonrpc":"2.0","id":{{{sentCount}}},"method":"LongTextAsync","params":{"length":500000}}""";
+                await pair.Raw.SendAsync(Message(call), Stop);
                 sentCount++;
             }
         }
