@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Images;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks;
@@ -31,6 +32,10 @@ internal sealed record SessionOptions
     /// disk's image. Files that the session made are deleted when it stops.
     /// </summary>
     public string? TempPath { get; init; }
+
+    /// <summary>Judges each file of a temp image, its parents' too, as <see cref="ImageOpenOptions.CheckPlace"/>; null for no judge.
+    /// </summary>
+    public Action<string>? CheckPlace { get; init; }
 
     /// <summary>Certificates for a temp image at an nbds URI.</summary>
     public TlsClientOptions? Tls { get; init; }

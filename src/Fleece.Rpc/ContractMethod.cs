@@ -76,7 +76,7 @@ internal sealed class ContractMethod
                 : _takesNull[index] ? null
                 : throw new BlockException(BlockErrors.InvalidArgument, $"The argument '{parameter.Name}' of '{Name}' is null.");
         }
-        catch (JsonException failure)
+        catch (Exception failure) when (failure is JsonException or ArgumentException or FormatException or OverflowException)
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,

@@ -14,6 +14,9 @@ namespace Fleece.Rpc;
 /// <para>The length is judged before room is made for the message. Requests that are read and not yet answered are limited too: beyond
 /// twice the calls that may run, nothing more is read until an answer is sent, so a peer that sends and never reads is held back by its
 /// own socket. An answer that the peer does not take in time ends the connection.</para>
+/// <para>A message is large by <see cref="RpcLimits.SmallMessageBytes"/>. Before the first answer without an error the peer may be a
+/// stranger, and a large one ends the connection. Later a large request waits, received and not yet parsed, until its connection has no
+/// other one that is unanswered, and all connections together have room. Two unanswered requests with one id end the connection.</para>
 /// <para>Threading. As the base: one read and one write at a time.</para>
 /// </remarks>
 internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
@@ -25,6 +28,11 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
     private const int KeptBytes = 64 * 1024;
 
     private readonly SemaphoreSlim _unanswered = new(2 * limits.MaximumCalls);
+    private readonly SemaphoreSlim _large = new(1);
+    private readonly Dictionary<RequestId, bool> _open = []; // Unanswered requests, and whether each is large; its own lock.
+    private int _largeHeld;
+    private volatile bool _hasAnswered;
+    private volatile bool _isAborted;
     private byte[] _received = new byte[4096];
     private int _start;
     private int _end;
@@ -40,7 +48,12 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
         (message as IJsonRpcMessageBufferManager)?.DeserializationComplete(message);
 
     /// <summary>Ends the connection at once; reads and writes under way fail.</summary>
-    public void Abort() => stream.Dispose();
+    public void Abort()
+    {
+        _isAborted = true;
+        stream.Dispose();
+        ReleaseLarge();
+    }
 
     public override Task DisposeAsync()
     {
@@ -56,10 +69,10 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
         }
 
         uint lengthBytes = BinaryPrimitives.ReadUInt32BigEndian(_received.AsSpan(_start, PrefixBytes));
-        if (lengthBytes == 0 || lengthBytes > limits.MaximumMessageBytes)
+        int mostBytes = _hasAnswered ? limits.MaximumMessageBytes : Math.Min(limits.SmallMessageBytes, limits.MaximumMessageBytes);
+        if (lengthBytes == 0 || lengthBytes > mostBytes)
         {
-            throw new InvalidDataException(
-                $"The peer announces a message of {lengthBytes} bytes; {limits.MaximumMessageBytes} are allowed.");
+            throw new InvalidDataException($"The peer announces a message of {lengthBytes} bytes; {mostBytes} are allowed.");
         }
 
         if (!await FillAsync(PrefixBytes + (int)lengthBytes, cancellationToken).ConfigureAwait(false))
@@ -67,11 +80,22 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
             throw new EndOfStreamException("The connection ended within a message.");
         }
 
+        bool isLarge = lengthBytes > limits.SmallMessageBytes && limits.LargeRequests is not null;
+        if (isLarge)
+        {
+            await TakeLargeAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         JsonRpcMessage message = Formatter.Deserialize(new ReadOnlySequence<byte>(_received, _start + PrefixBytes, (int)lengthBytes));
         _start += PrefixBytes + (int)lengthBytes;
-        if (message is JsonRpcRequest { IsResponseExpected: true })
+        if (message is JsonRpcRequest { IsResponseExpected: true } request)
         {
+            Note(request.RequestId, isLarge);
             await _unanswered.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        else if (isLarge)
+        {
+            ReleaseLarge();
         }
 
         return message;
@@ -90,18 +114,20 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
             _sending = new(4096);
         }
 
-        if (lengthBytes > limits.MaximumMessageBytes)
+        if (lengthBytes > limits.MaximumSentBytes)
         {
             throw new BlockException(
                 BlockErrors.OutOfRange,
-                $"The message has {lengthBytes} bytes, and the longest that host and client exchange has {limits.MaximumMessageBytes}. " +
+                $"The message has {lengthBytes} bytes, and the longest that the other side takes has {limits.MaximumSentBytes}. " +
                 "Ask for less at a time.");
         }
 
         BinaryPrimitives.WriteInt32BigEndian(System.Runtime.InteropServices.MemoryMarshal.AsMemory(message).Span, lengthBytes);
+        _hasAnswered |= content is JsonRpcResult;
         await SendAsync(message).ConfigureAwait(false);
         if (content is JsonRpcResult or JsonRpcError)
         {
+            Forget(content is JsonRpcResult result ? result.RequestId : ((JsonRpcError)content).RequestId);
             _unanswered.Release();
         }
     }
@@ -115,7 +141,56 @@ internal sealed class LengthPrefixedHandler(Stream stream, RpcLimits limits)
         if (disposing)
         {
             _unanswered.Dispose();
+            _large.Dispose();
             _deadline.Dispose();
+        }
+    }
+
+    private void Note(RequestId id, bool isLarge)
+    {
+        lock (_open)
+        {
+            if (!_open.TryAdd(id, isLarge))
+            {
+                throw new InvalidDataException($"Two requests of the peer that are not answered yet have the id {id}.");
+            }
+        }
+    }
+
+    private void Forget(RequestId id)
+    {
+        bool wasLarge;
+        lock (_open)
+        {
+            wasLarge = _open.Remove(id, out bool isLarge) && isLarge;
+        }
+
+        if (wasLarge)
+        {
+            ReleaseLarge();
+        }
+    }
+
+    private async ValueTask TakeLargeAsync(CancellationToken cancellationToken)
+    {
+        await _large.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await limits.LargeRequests!.WaitAsync(cancellationToken).ConfigureAwait(false);
+        Interlocked.Exchange(ref _largeHeld, 1);
+        if (_isAborted)
+        {
+            ReleaseLarge();
+        }
+    }
+
+    private void ReleaseLarge()
+    {
+        if (Interlocked.Exchange(ref _largeHeld, 0) != 0)
+        {
+            limits.LargeRequests!.Release();
+            if (!_isAborted)
+            {
+                _large.Release();
+            }
         }
     }
 

@@ -28,6 +28,9 @@ internal sealed class FileNode : IBlockNode
     /// <summary>The full path of the file.</summary>
     public string Path => _file.Path;
 
+    /// <inheritdoc cref="LocalFile.Place"/>
+    public string Place => _file.Place;
+
     /// <inheritdoc/>
     public BlockGeometry Geometry { get; }
 

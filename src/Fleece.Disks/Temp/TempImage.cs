@@ -65,11 +65,12 @@ internal sealed class TempImage : IAsyncDisposable
     }
 
     public static async ValueTask<TempImage> OpenAsync(
-        DiskStorage disk, string sessionName, string? tempPath, TlsClientOptions? tls, CancellationToken cancellationToken)
+        DiskStorage disk, string sessionName, SessionOptions options, CancellationToken cancellationToken)
     {
+        string? tempPath = options.TempPath;
         if (NbdUri.IsUri(tempPath))
         {
-            return await ConnectAsync(disk, NbdUri.Parse(tempPath), tls, cancellationToken).ConfigureAwait(false);
+            return await ConnectAsync(disk, NbdUri.Parse(tempPath), options.Tls, cancellationToken).ConfigureAwait(false);
         }
 
         string path = System.IO.Path.GetFullPath(tempPath ?? FolderOf(disk));
@@ -80,7 +81,17 @@ internal sealed class TempImage : IAsyncDisposable
             CheckFreeSpace(path);
 
             // Locked and private from its first instant on, so that a process that clears away temp files sees that it is in use.
-            return new TempImage(FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true), path, isOurs: true, readsAsZero: true);
+            FileNode file = FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true);
+            try
+            {
+                options.CheckPlace?.Invoke(file.Place);
+                return new TempImage(file, path, isOurs: true, readsAsZero: true);
+            }
+            catch
+            {
+                await file.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
         }
 
         bool isOurs = !File.Exists(path);
@@ -104,7 +115,13 @@ internal sealed class TempImage : IAsyncDisposable
         try
         {
             ImageFormat? format = isOurs ? Image.FormatForNewFile(path, ImageParameters.None) : null;
-            ImageOpenOptions opening = new() { Format = format, IsTransient = true, Parameters = ImageParameters.None };
+            ImageOpenOptions opening = new()
+            {
+                Format = format,
+                IsTransient = true,
+                Parameters = ImageParameters.None,
+                CheckPlace = options.CheckPlace,
+            };
             node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
             return new TempImage(node, path, isOurs, readsAsZero);

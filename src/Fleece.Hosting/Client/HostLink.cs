@@ -44,7 +44,7 @@ internal sealed record HostLink(IRpcConnection Rpc, HostWelcome Welcome)
         IRpcConnection rpc;
         try
         {
-            rpc = address.Library().Open(new NetworkStream(socket, ownsSocket: true), [], address.Json, HostProtocol.Limits);
+            rpc = address.Library().Open(new NetworkStream(socket, ownsSocket: true), [], address.Json, HostProtocol.ClientLimits);
         }
         catch
         {

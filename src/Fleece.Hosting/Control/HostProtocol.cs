@@ -25,8 +25,30 @@ internal static class HostProtocol
     /// <summary>How long the lease of a client that has gone is kept for it.</summary>
     public static readonly TimeSpan LeaseTime = TimeSpan.FromSeconds(60);
 
-    /// <summary>What either side takes from the other: lists of many disks and of many ranges fit.</summary>
-    public static readonly RpcLimits Limits = new(MaximumMessageBytes: 16 * 1024 * 1024, MaximumCalls: 64);
+    /// <summary>Longest request: a session's ranges, some 40 000 of them, are the longest that one has.</summary>
+    public const int MaximumRequestBytes = 1024 * 1024;
+
+    /// <summary>Longest answer: lists of many disks and of many ranges fit.</summary>
+    public const int MaximumAnswerBytes = 16 * 1024 * 1024;
+
+    /// <summary>Longest greeting, and longest request of which a host takes any number.</summary>
+    public const int SmallRequestBytes = 4096;
+
+    /// <summary>Most requests longer than that which a host works on at a time.</summary>
+    public const int MaximumLargeRequests = 8;
+
+    private const int MaximumCalls = 64;
+
+    /// <summary>What a client takes from its host, and sends to it.</summary>
+    public static readonly RpcLimits ClientLimits = new(MaximumAnswerBytes, MaximumCalls) { MaximumSentBytes = MaximumRequestBytes };
+
+    /// <summary>What the connections of one host take together.</summary>
+    public static RpcLimits NewHostLimits() => new(MaximumRequestBytes, MaximumCalls)
+    {
+        MaximumSentBytes = MaximumAnswerBytes,
+        SmallMessageBytes = SmallRequestBytes,
+        LargeRequests = new SemaphoreSlim(MaximumLargeRequests),
+    };
 
     /// <summary>The version that both sides speak; null where there is none.</summary>
     /// <param name="newest">The other side's newest version.</param>

@@ -6,8 +6,8 @@ namespace Fleece.Hosting.Host;
 
 /// <summary>The folders in which the host opens and makes files for its clients.</summary>
 /// <remarks>A path counts as the place that it leads to when it is checked. A user who can change folders on the way can lead the host
-/// elsewhere afterwards, so each file of an image is checked again when it is open. For sockets, certificates and temp images of
-/// sessions the system's permissions and the unit's ReadWritePaths are the bounds then.</remarks>
+/// elsewhere afterwards, so each file of an image, and of a session's temp image, is checked again when it is open. For sockets and
+/// certificates the system's permissions and the unit's ReadWritePaths are the bounds then.</remarks>
 internal sealed class AllowedFolders
 {
     // As the kernel follows; path_resolution(7).

@@ -7,16 +7,35 @@ namespace Fleece.Hosting.Host;
 /// <remarks>Threading. All members are safe from any thread.</remarks>
 internal sealed class ConnectedClient(Peer peer, RunningRequests requests, AuditLog audit)
 {
+    private readonly Lock _lock = new();
     private volatile Lease? _lease;
+    private bool _hasEnded;
 
     /// <summary>The process at the other end.</summary>
     public Peer Peer => peer;
 
-    /// <summary>What it began; null before Hello.</summary>
-    public Lease? Lease => _lease;
+    /// <summary>Lets it in, once.</summary>
+    /// <returns>False when the connection has ended: the caller gives the lease back.</returns>
+    public bool TryWelcome(Lease lease)
+    {
+        lock (_lock)
+        {
+            _lease = _hasEnded ? _lease : lease;
+            return !_hasEnded;
+        }
+    }
 
-    /// <summary>Lets it in.</summary>
-    public void Welcome(Lease lease) => _lease = lease;
+    /// <summary>The connection has ended; it is let in no more.</summary>
+    /// <returns>The lease to give back; null where it was not let in, or has ended before.</returns>
+    public Lease? End()
+    {
+        lock (_lock)
+        {
+            Lease? lease = _hasEnded ? null : _lease;
+            _hasEnded = true;
+            return lease;
+        }
+    }
 
     /// <summary>Writes a line about it.</summary>
     public void Say(string text) => audit.Say($"{peer}: {text}");
@@ -49,6 +68,11 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
         catch (BlockException e)
         {
             Say($"{what}: refused: {e.Message}");
+            throw;
+        }
+        catch (OperationCanceledException)
+        {
+            Say($"{what}: cancelled");
             throw;
         }
         catch (Exception e)

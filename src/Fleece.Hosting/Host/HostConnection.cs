@@ -42,13 +42,17 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
     }
 
     /// <summary>The connection has ended: what the client began goes on for as long as a lease does.</summary>
-    public void End()
+    /// <remarks>A Hello that is being answered meanwhile leaves nothing behind.</remarks>
+    /// <returns>Completes when another lease that had to end for it has ended.</returns>
+    public Task EndAsync()
     {
-        if (_client.Lease is { } lease)
+        if (_client.End() is not { } lease)
         {
-            host.Leases.Leave(lease);
-            _client.Say("disconnected");
+            return Task.CompletedTask;
         }
+
+        _client.Say("disconnected");
+        return host.Leases.LeaveAsync(lease);
     }
 
     /// <inheritdoc/>
@@ -115,7 +119,12 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         int version = HostProtocol.Agree(hello.ProtocolVersion, hello.OldestProtocolVersion) ?? throw HostProtocol.Mismatch(
             host.SocketPath, (HostParts.ModuleVersion, HostProtocol.Version), (hello.ModuleVersion, hello.ProtocolVersion));
         Lease lease = host.Leases.Take(peer, hello.LeaseToken, out bool isResumed);
-        _client.Welcome(lease);
+        if (!_client.TryWelcome(lease))
+        {
+            _ = host.Leases.LeaveAsync(lease);
+            throw new BlockException(BlockErrors.Stopped, "The connection ended before its Hello was answered.");
+        }
+
         _welcomed.TrySetResult();
         _client.Say($"connected with version {hello.ModuleVersion}{(isResumed ? ", and took its lease up again" : string.Empty)}");
         return new HostWelcome(version, HostParts.ModuleVersion, lease.Token, isResumed, host.HostId);

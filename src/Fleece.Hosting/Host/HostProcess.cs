@@ -68,6 +68,9 @@ internal sealed class HostProcess : IAsyncDisposable
     /// <summary>This process as the owner of the host's disks.</summary>
     public LocalOwner Owner => _parts.Disks.Owner;
 
+    /// <summary>What its connections share.</summary>
+    public HostParts Parts => _parts;
+
     /// <summary>Completes when each disk of the state is served or has failed once; never fails.</summary>
     public Task Ready { get; }
 

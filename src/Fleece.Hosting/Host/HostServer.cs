@@ -36,6 +36,7 @@ internal sealed class HostServer : IAsyncDisposable
     private readonly IRpcLibrary _rpc;
     private readonly JsonSerializerOptions _json;
     private readonly TimeProvider _time;
+    private readonly RpcLimits _limits = HostProtocol.NewHostLimits();
     private readonly TaskCompletionSource _ending = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
     private readonly Dictionary<uint, int> _byUser = [];
@@ -159,7 +160,7 @@ internal sealed class HostServer : IAsyncDisposable
         try
         {
             IRpcConnection rpc =
-                _rpc.Open(new NetworkStream(socket, ownsSocket: true), connection.Targets(), _json, HostProtocol.Limits);
+                _rpc.Open(new NetworkStream(socket, ownsSocket: true), connection.Targets(), _json, _limits);
             await using ConfiguredAsyncDisposable closing = rpc.ConfigureAwait(false);
             rpc.Start();
             Task ended = Task.WhenAny(rpc.Ended, _ending.Task);
@@ -176,7 +177,8 @@ internal sealed class HostServer : IAsyncDisposable
         }
         finally
         {
-            connection.End();
+            // Until then it counts, so that clients come and go no faster than the host ends leases.
+            await Task.WhenAny(connection.EndAsync(), _ending.Task).ConfigureAwait(false);
             lock (_lock)
             {
                 Count(peer, refusal is not null, -1);

@@ -10,52 +10,79 @@ namespace Fleece.Hosting.Host;
 /// <summary>The leases of the host's clients.</summary>
 /// <remarks>
 /// <para>A lease whose connections have all gone ends after <see cref="HostProtocol.LeaseTime"/>, by a clock that does not jump, unless a
-/// connection of the same user brings its token back. One that holds nothing ends at once.</para>
+/// connection of the same user brings its token back. One that holds nothing ends at once. A user has a bounded number of leases that wait:
+/// one more ends the oldest.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal sealed class Leases(TimeProvider time, AuditLog audit)
 {
+    /// <summary>Most leases of a user that wait and hold sessions: all connections that a user may have can be lost at once.</summary>
+    public const int MaximumWaitingWithSessions = HostServer.MaximumConnectionsOfUser;
+
+    /// <summary>Most leases of a user that wait and hold a private socket alone, which costs the host threads.</summary>
+    public const int MaximumWaitingWithSockets = 64;
+
     private const int TokenBytes = 16;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Lease> _leases = new(StringComparer.Ordinal);
     private readonly HashSet<Task> _ending = [];
+    private readonly List<Lease> _waiting = []; // The oldest wait first; those that were taken up meanwhile are sorted out later.
+    private bool _isClosed;
 
-    /// <summary>The lease that a connection uses from now on.</summary>
+    /// <summary>Leases that have not ended.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _leases.Count;
+            }
+        }
+    }
+
+    /// <summary>The lease that a connection uses from now on, until it calls <see cref="LeaveAsync"/>.</summary>
     /// <param name="peer">The client.</param>
     /// <param name="token">The token that it brings; null for none.</param>
     /// <param name="isResumed">True when the token's lease is taken up again.</param>
+    /// <exception cref="BlockException"><see cref="HostErrors.NotRunning"/>: the host is ending.</exception>
     public Lease Take(Peer peer, string? token, out bool isResumed)
     {
         lock (_lock)
         {
-            isResumed = token is not null && _leases.TryGetValue(token, out Lease? known) && known.Peer.UserId == peer.UserId;
+            if (_isClosed)
+            {
+                throw new BlockException(HostErrors.NotRunning, "The Fleece host is ending. Try again when it runs.");
+            }
+
+            isResumed = token is not null && _leases.TryGetValue(token, out Lease? known) && known.Peer.UserId == peer.UserId &&
+                known.TryTake();
             Lease lease = isResumed ? _leases[token!] : new Lease(NewToken(), peer, time.GetUtcNow());
             _leases[lease.Token] = lease;
-            lease.ConnectionCount++;
-            lease.Timer?.Dispose();
-            lease.Timer = null;
             return lease;
         }
     }
 
     /// <summary>A connection has ended.</summary>
-    public void Leave(Lease lease)
+    /// <returns>Completes when the lease that had to end for this one has ended.</returns>
+    public Task LeaveAsync(Lease lease)
     {
         lock (_lock)
         {
-            if (--lease.ConnectionCount != 0 || !_leases.ContainsKey(lease.Token))
+            switch (lease.Leave(wait => time.CreateTimer(
+                _ => OnPatienceOver(lease, wait), null, HostProtocol.LeaseTime, Timeout.InfiniteTimeSpan)))
             {
-                return;
+                case LeaseState.Ended:
+                    _leases.Remove(lease.Token);
+                    return Task.CompletedTask;
+                case LeaseState.Waiting:
+                    _waiting.RemoveAll(other => other == lease || other.State != LeaseState.Waiting);
+                    _waiting.Add(lease);
+                    return EndOldest(lease);
+                default:
+                    return Task.CompletedTask;
             }
-
-            if (lease.IsEmpty)
-            {
-                _leases.Remove(lease.Token);
-                return;
-            }
-
-            lease.Timer = time.CreateTimer(_ => OnPatienceOver(lease), null, HostProtocol.LeaseTime, Timeout.InfiniteTimeSpan);
         }
     }
 
@@ -93,12 +120,14 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
         Task[] ending;
         lock (_lock)
         {
+            _isClosed = true;
             foreach (Lease lease in _leases.Values)
             {
                 Begin(lease, "the host ends");
             }
 
             _leases.Clear();
+            _waiting.Clear();
             ending = [.. _ending];
         }
 
@@ -115,12 +144,30 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
 
     private static string NewToken() => Convert.ToHexString(RandomNumberGenerator.GetBytes(TokenBytes));
 
-    private void OnPatienceOver(Lease lease)
+    // Under the lock.
+    private Task EndOldest(Lease newest)
+    {
+        bool holdsSession = newest.HoldsSession;
+        Lease[] alike = [.. _waiting.Where(other => other.Peer.UserId == newest.Peer.UserId && other.HoldsSession == holdsSession)];
+        int most = holdsSession ? MaximumWaitingWithSessions : MaximumWaitingWithSockets;
+        if (alike.Length <= most)
+        {
+            return Task.CompletedTask;
+        }
+
+        _leases.Remove(alike[0].Token);
+        _waiting.Remove(alike[0]);
+        return Begin(alike[0], string.Create(CultureInfo.InvariantCulture, $"{most} newer leases of its user wait for their clients"));
+    }
+
+    private void OnPatienceOver(Lease lease, int wait)
     {
         lock (_lock)
         {
-            if (lease.ConnectionCount == 0 && _leases.Remove(lease.Token))
+            if (lease.TryEndWait(wait))
             {
+                _leases.Remove(lease.Token);
+                _waiting.Remove(lease);
                 Begin(lease, string.Create(
                     CultureInfo.InvariantCulture, $"its connection has been gone for {HostProtocol.LeaseTime.TotalSeconds:0} seconds"));
             }
@@ -128,12 +175,12 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
     }
 
     // Under the lock.
-    private void Begin(Lease lease, string reason)
+    private Task Begin(Lease lease, string reason)
     {
-        lease.Timer?.Dispose();
         Task ending = EndAsync(lease, reason);
         _ending.Add(ending);
         _ = ending.ContinueWith(Forget, TaskScheduler.Default);
+        return ending;
 
         void Forget(Task ended)
         {

@@ -10,7 +10,8 @@ using Fleece.Nbd.Server.Listening;
 namespace Fleece.Hosting.Host;
 
 /// <summary>The folder of the private sockets, over which bytes of disks go to the host's clients.</summary>
-/// <remarks>It is the host's user's and its group's. The names of the sockets are secrets of the clients that asked for them.</remarks>
+/// <remarks>It is the host's user's and its group's, who can list it and connect to each socket; others can do neither. The random names
+/// keep sockets apart, and keep no member of the group from those of another.</remarks>
 internal sealed class PrivateSockets
 {
     private const UnixFileMode FolderMode =

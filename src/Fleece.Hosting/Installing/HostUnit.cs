@@ -26,8 +26,9 @@ internal sealed record HostUnit
     /// <summary>Most listeners that systemd keeps over a restart.</summary>
     public const int StoredDescriptors = 2048;
 
-    // A thread for each listener, for a guest's connection to it and for that of a backup, and as many to spare.
-    private const int MaximumTasks = 4 * StoredDescriptors;
+    // A disk takes a dozen descriptors and, with a guest at work, some 20 threads: room for 1000 disks and for the clients' leases.
+    private const int MaximumTasks = 32768;
+    private const int MaximumDescriptors = 65536;
 
     // How long systemd waits before it kills. The host closes disks for 75 s at most, says so, and then ends by itself.
     private const int StopSeconds = 90;
@@ -134,6 +135,9 @@ internal sealed record HostUnit
         RestartSec=2
         # Guests wait for this process: others go first when memory is short.
         OOMScoreAdjust=-500
+        # Room for 1000 disks with guests at work, each with threads and descriptors of its own.
+        TasksMax={MaximumTasks}
+        LimitNOFILE={MaximumDescriptors}
         # A core would hold data of guests.
         LimitCORE=0
 

@@ -16,7 +16,7 @@ internal sealed class LocalOwner(MountedDisks mounted, Action<string>? checkPlac
     public IDiskControl Disks { get; } = new LocalDisks(mounted, checkPlace);
 
     /// <inheritdoc/>
-    public ISessionControl Sessions { get; } = new LocalSessions(mounted);
+    public ISessionControl Sessions { get; } = new LocalSessions(mounted, checkPlace);
 
     /// <inheritdoc/>
     public IBitmapControl Bitmaps { get; } = new LocalBitmaps(mounted);

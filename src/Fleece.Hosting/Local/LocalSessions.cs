@@ -10,7 +10,7 @@ using Fleece.Nbd;
 namespace Fleece.Hosting.Local;
 
 /// <summary>The sessions of the disks of this process.</summary>
-internal sealed class LocalSessions(MountedDisks mounted) : ISessionControl
+internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkPlace) : ISessionControl
 {
     // Of one answer: about 64 KiB as text.
     private const int RunsAtOnce = 1024;
@@ -18,13 +18,18 @@ internal sealed class LocalSessions(MountedDisks mounted) : ISessionControl
     /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken)
     {
+        if (request.Disks.Count == 0)
+        {
+            throw new BlockException(BlockErrors.InvalidArgument, "A session needs a disk, and none is named.");
+        }
+
         Disk[] disks = [.. request.Disks.Select(mounted.Find)];
         SessionOptions options = OptionsOf(disks, request);
         IReadOnlyList<Session> sessions = await Session.StartAsync(disks, options, cancellationToken).ConfigureAwait(false);
         return [.. sessions.Select(session => new SessionInfo(session))];
     }
 
-    private static SessionOptions OptionsOf(IReadOnlyList<Disk> disks, SessionRequest request)
+    private SessionOptions OptionsOf(IReadOnlyList<Disk> disks, SessionRequest request)
     {
         if (request.TempPath is { } tempPath && !NbdUri.IsUri(tempPath))
         {
@@ -39,6 +44,7 @@ internal sealed class LocalSessions(MountedDisks mounted) : ISessionControl
             NextBitmap = request.NextBitmap,
             Consumers = request.Consumers,
             TempPath = request.TempPath,
+            CheckPlace = checkPlace,
             Tls = TlsLoading.Client(request.Tls),
             GranuleSizeBytes = request.GranuleSizeBytes,
             OnCopyError = request.OnCopyError,

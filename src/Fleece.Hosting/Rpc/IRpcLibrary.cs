@@ -51,6 +51,17 @@ internal sealed record RpcTarget(Type Contract, object Target);
 /// <param name="MaximumCalls">Most calls that run at once; more are answered with HostErrors.Overloaded.</param>
 internal sealed record RpcLimits(int MaximumMessageBytes, int MaximumCalls)
 {
+    /// <summary>Longest message that is sent; a longer one is an error of the call, and the connection goes on.</summary>
+    public int MaximumSentBytes { get; init; } = MaximumMessageBytes;
+
+    /// <summary>Longest message that is read before the first request has been answered without an error, and longest one that is not
+    /// large.</summary>
+    public int SmallMessageBytes { get; init; } = MaximumMessageBytes;
+
+    /// <summary>Large requests that are read and not yet answered, over all connections with the same instance; null for no bound. As JSON
+    /// is read it takes many times its length. A connection has one of them at a time.</summary>
+    public SemaphoreSlim? LargeRequests { get; init; }
+
     /// <summary>How long a peer may leave a message unread before the connection ends.</summary>
     public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
 }

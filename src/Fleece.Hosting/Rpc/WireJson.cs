@@ -13,7 +13,7 @@ namespace Fleece.Hosting.Rpc;
 /// <remarks>
 /// <para>Properties are camel-cased, enumerations and addresses are text, and a range is an array of its offset and its length. Properties
 /// that this version does not know are ignored, and those that are missing have their initial values. So a new property of a record has an
-/// initial value, and a new parameter of a constructor a default value.</para>
+/// initial value, and a new parameter of a constructor a default value. Lists hold no null.</para>
 /// <para>What is read equals what was written.</para>
 /// </remarks>
 internal static class WireJson
@@ -89,8 +89,13 @@ internal static class WireJson
 
     private sealed class ListOf<T> : JsonConverter<IReadOnlyList<T>>
     {
-        public override IReadOnlyList<T> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
-            new RecordList<T>(JsonSerializer.Deserialize<T[]>(ref reader, options)!);
+        public override IReadOnlyList<T> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            T[] items = JsonSerializer.Deserialize<T[]>(ref reader, options)!;
+            return Array.Exists(items, item => item is null)
+                ? throw new JsonException("An item of a list is null.")
+                : new RecordList<T>(items);
+        }
 
         public override void Write(Utf8JsonWriter writer, IReadOnlyList<T> value, JsonSerializerOptions options) =>
             JsonSerializer.Serialize<IEnumerable<T>>(writer, value, options);

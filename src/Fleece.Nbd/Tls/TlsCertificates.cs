@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using Fleece.Block;
 
 namespace Fleece.Nbd.Tls;
 
-/// <summary>Loads certificates from the files that administrators have.</summary>
+/// <summary>Loads certificates from the files that administrators have: regular files of at most
+/// <see cref="CertificateFile.MaximumBytes"/>.</summary>
 internal static class TlsCertificates
 {
     /// <summary>Loads a certificate and its private key.</summary>
@@ -23,9 +25,10 @@ internal static class TlsCertificates
         CheckExists(keyPath ?? path);
         try
         {
-            X509Certificate2 certificate = IsPkcs12(path) ? X509CertificateLoader.LoadPkcs12FromFile(path, password) :
-                password is null ? X509Certificate2.CreateFromPemFile(path, keyPath) :
-                X509Certificate2.CreateFromEncryptedPemFile(path, password, keyPath);
+            byte[] content = CertificateFile.Read(path);
+            X509Certificate2 certificate = IsPkcs12(path)
+                ? X509CertificateLoader.LoadPkcs12(content, password)
+                : FromPem(content, keyPath is null ? content : CertificateFile.Read(keyPath), password);
             return WithLastingKey(certificate, path);
         }
         catch (Exception cause) when (IsLoadingFailure(cause))
@@ -50,7 +53,7 @@ internal static class TlsCertificates
         X509Certificate2Collection authorities = [];
         try
         {
-            authorities.ImportFromPemFile(path);
+            authorities.ImportFromPem(Encoding.UTF8.GetString(CertificateFile.Read(path)));
         }
         catch (Exception cause) when (IsLoadingFailure(cause))
         {
@@ -61,6 +64,10 @@ internal static class TlsCertificates
             ? [.. authorities]
             : throw Failed($"The file '{path}' holds no certificate in PEM form (-----BEGIN CERTIFICATE-----).", path, null);
     }
+
+    private static X509Certificate2 FromPem(byte[] certificate, byte[] key, string? password) => password is null
+        ? X509Certificate2.CreateFromPem(Encoding.UTF8.GetString(certificate), Encoding.UTF8.GetString(key))
+        : X509Certificate2.CreateFromEncryptedPem(Encoding.UTF8.GetString(certificate), Encoding.UTF8.GetString(key), password);
 
     private static bool IsPkcs12(string path) =>
         Path.GetExtension(path) is string extension &&

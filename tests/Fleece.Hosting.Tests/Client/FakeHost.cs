@@ -143,7 +143,7 @@ internal sealed class FakeHost : IAsyncDisposable, IHostControl, IDiskControl
                     new NetworkStream(socket, ownsSocket: true),
                     [new RpcTarget(typeof(IHostControl), this), new RpcTarget(typeof(IDiskControl), this)],
                     WireJson.Options,
-                    HostProtocol.Limits);
+                    HostProtocol.NewHostLimits());
                 lock (_open)
                 {
                     _open.Add(rpc);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
 using Fleece.Hosting.Host;
 
 namespace Fleece.Hosting.Tests.Host;
@@ -45,6 +47,41 @@ public sealed class FloodTests : IAsyncDisposable
         Assert.Equal(HostErrors.Overloaded, refused.Kind);
         Assert.Contains($"{others.Count} connections", refused.Message, StringComparison.Ordinal);
         others.ForEach(socket => socket.Dispose());
+    }
+
+    [Fact]
+    public async Task A_session_on_no_disk_is_refused()
+    {
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+
+        BlockException refused = await Assert.ThrowsAsync<BlockException>(() => client.CallAsync<IReadOnlyList<SessionInfo>>(
+            nameof(ISessionControl.StartSessionsAsync), new { request = new SessionRequest { Disks = [] } }));
+
+        Assert.Equal(BlockErrors.InvalidArgument, refused.Kind);
+    }
+
+    [Fact]
+    public async Task A_session_with_as_many_ranges_as_a_request_holds_begins_and_one_with_more_is_an_error_of_the_client()
+    {
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        await client.MountAsync(await _rig.AddImageAsync("web"));
+
+        await BeginAsync(40_000);
+        BlockException refused = await Assert.ThrowsAsync<BlockException>(() => BeginAsync(200_000));
+
+        Assert.Equal(BlockErrors.OutOfRange, refused.Kind);
+        Assert.Single(await client.ListDisksAsync());
+
+        Task<SessionInfo> BeginAsync(int count) => client.CallAsync<SessionInfo>(nameof(IJobControl.BeginJobSessionAsync), new
+        {
+            request = new SessionRequest
+            {
+                Disks = [new DiskReference("web")],
+                Ranges = [.. Enumerable.Range(0, count).Select(number => new BlockRange(number, 1))],
+            },
+        });
     }
 
     [Fact]

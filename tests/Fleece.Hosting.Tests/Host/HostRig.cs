@@ -94,7 +94,7 @@ internal sealed class HostRig : IAsyncDisposable
 
     public TestClient Open(Stream stream)
     {
-        TestClient client = new(RpcLibrary.Load().Open(stream, [], WireJson.Options, HostProtocol.Limits));
+        TestClient client = new(RpcLibrary.Load().Open(stream, [], WireJson.Options, HostProtocol.ClientLimits));
         _clients.Add(client);
         return client;
     }

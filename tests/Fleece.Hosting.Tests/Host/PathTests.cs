@@ -129,6 +129,43 @@ public sealed class PathTests : IAsyncDisposable
         Assert.Empty(_rig.Mounted.All);
     }
 
+    [Fact]
+    public async Task A_temp_image_whose_parent_lies_outside_the_folders_is_refused()
+    {
+        Peer.Need("qemu-img");
+        TestClient client = await StartAsync();
+        await client.MountAsync(await AddAsync("vm/web.raw"));
+        string parent = await AddAsync("other/base.raw");
+        string temp = _rig.Folder.File("vm/temp.qcow2");
+        await Peer.RunAsync("qemu-img", "create", "-q", "-f", "qcow2", "-b", parent, "-F", "raw", temp);
+        SessionRequest request = new() { Disks = [new DiskReference("web")], TempPath = temp };
+
+        await RefusesAsync(() => client.CallAsync<SessionInfo>(nameof(IJobControl.BeginJobSessionAsync), new { request }));
+        await RefusesAsync(() =>
+            client.CallAsync<IReadOnlyList<SessionInfo>>(nameof(ISessionControl.StartSessionsAsync), new { request }));
+
+        Assert.Empty(_rig.Mounted.Sessions);
+        Assert.True(File.Exists(temp));
+    }
+
+    // As when a folder on the way is changed between the check of the path and the opening.
+    [Fact]
+    public async Task A_temp_file_that_is_made_outside_the_folders_is_removed_again()
+    {
+        TestClient client = await StartAsync();
+        await client.MountAsync(await AddAsync("vm/web.raw"));
+        Directory.CreateSymbolicLink(_rig.Folder.File("vm/temp"), _rig.Folder.File("other"));
+
+        foreach (string path in new[] { "vm/temp", "vm/temp/new.qcow2" })
+        {
+            SessionRequest request = new() { Disks = [new DiskReference("web")], TempPath = _rig.Folder.File(path) };
+            await RefusesAsync(() => _rig.Host.Owner.Sessions.StartSessionsAsync(request, TestContext.Current.CancellationToken).AsTask());
+        }
+
+        Assert.Empty(Directory.GetFiles(_rig.Folder.File("other")));
+        Assert.Empty(_rig.Mounted.Sessions);
+    }
+
     // As when the link is changed between the check of the path and the opening: the owner of the disks gets the path unchecked.
     [Fact]
     public async Task An_image_that_leads_outside_by_the_time_it_is_opened_is_refused_and_not_written()

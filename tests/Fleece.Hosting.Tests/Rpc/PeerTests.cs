@@ -68,6 +68,102 @@ public sealed class PeerTests
         Assert.Equal(5, answer.RootElement.GetProperty("result").GetInt32());
     }
 
+    [Fact]
+    public async Task A_large_message_before_the_first_good_answer_ends_the_connection()
+    {
+        await using RpcPair pair = await RpcPair.OpenRawAsync(RpcPair.Limits with { SmallMessageBytes = 4096 });
+        await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"FailAsync","params":{"how":"engine"}}""");
+        (await ReceiveAsync(pair)).Dispose();
+
+        await SendAsync(pair, Long("AddAsync"));
+
+        await pair.Host.Ended.WaitAsync(Stop);
+    }
+
+    [Fact]
+    public async Task A_large_message_after_the_first_good_answer_is_read()
+    {
+        await using RpcPair pair = await RpcPair.OpenRawAsync(RpcPair.Limits with { SmallMessageBytes = 4096 });
+        await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"AddAsync","params":{"left":2,"right":3}}""");
+        (await ReceiveAsync(pair)).Dispose();
+
+        await SendAsync(pair, Long("AddAsync"));
+
+        using JsonDocument answer = await ReceiveAsync(pair);
+        Assert.Equal(5, answer.RootElement.GetProperty("result").GetInt32());
+    }
+
+    [Fact]
+    public async Task Two_unanswered_requests_with_one_id_end_the_connection()
+    {
+        await using RpcPair pair = await RpcPair.OpenRawAsync();
+
+        await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"WaitAsync"}""");
+        await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"AddAsync","params":{"left":2,"right":3}}""");
+
+        await pair.Host.Ended.WaitAsync(Stop);
+        Assert.InRange(pair.Control.CallCount, 0, 1);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Large_requests_of_all_connections_wait_for_room_which_an_answer_or_the_end_makes(bool ends)
+    {
+        using SemaphoreSlim room = new(1);
+        Fleece.Hosting.Rpc.RpcLimits limits = RpcPair.Limits with { SmallMessageBytes = 4096, LargeRequests = room };
+        await using RpcPair first = await RpcPair.OpenRawAsync(limits);
+        await using RpcPair second = await RpcPair.OpenRawAsync(limits);
+        foreach (RpcPair pair in new[] { first, second })
+        {
+            await SendAsync(pair, """{"jsonrpc":"2.0","id":1,"method":"AddAsync","params":{"left":2,"right":3}}""");
+            (await ReceiveAsync(pair)).Dispose();
+        }
+
+        await SendAsync(first, Long("WaitAsync"));
+        await first.Control.StartedAsync();
+        Assert.Equal(0, room.CurrentCount);
+        await SendAsync(second, Long("AddAsync"));
+        Task<JsonDocument> answer = ReceiveAsync(second);
+        if (ends)
+        {
+            first.Raw.Dispose();
+        }
+        else
+        {
+            first.Control.Release();
+        }
+
+        (await answer).Dispose();
+        Assert.Equal(2, second.Control.CallCount);
+    }
+
+    [Theory]
+    [InlineData("""{"disks":[null]}""")]
+    [InlineData("""{"disks":null}""")]
+    [InlineData("""{"disks":7}""")]
+    [InlineData("""{}""")]
+    [InlineData("""{"disks":[{}]}""")]
+    [InlineData("""{"disks":[{"name":null}]}""")]
+    [InlineData("""{"disks":[],"consumers":[null]}""")]
+    [InlineData("""{"disks":[],"consumers":null}""")]
+    [InlineData("""{"disks":[],"ranges":[null]}""")]
+    [InlineData("""{"disks":[],"ranges":[[1]]}""")]
+    [InlineData("""{"disks":[],"bitmap":{}}""")]
+    [InlineData("""{"disks":[],"tls":{"authorityPaths":[null]}}""")]
+    [InlineData("null")]
+    public async Task A_value_that_is_missing_or_null_is_an_error_of_the_caller(string request)
+    {
+        await using RpcPair pair = await RpcPair.OpenRawAsync();
+
+        await SendAsync(pair, $$$"""{"jsonrpc":"2.0","id":1,"method":"EchoAsync","params":{"request":{{{request}}}}}""");
+
+        using JsonDocument answer = await ReceiveAsync(pair);
+        Assert.Equal(
+            BlockErrors.InvalidArgument, answer.RootElement.GetProperty("error").GetProperty("data").GetProperty("kind").GetString());
+        Assert.Equal(0, pair.Control.CallCount);
+    }
+
     [Theory]
     [InlineData("not json")]
     [InlineData("[]")]
@@ -198,13 +294,13 @@ public sealed class PeerTests
     public async Task A_peer_that_sends_and_never_reads_is_held_back_and_then_dropped()
     {
         await using RpcPair pair = await RpcPair.OpenRawAsync(RpcPair.Limits with { WriteTimeout = TimeSpan.FromSeconds(1) });
-        byte[] call = Message("""{"jsonrpc":"2.0","id":1,"method":"LongTextAsync","params":{"length":500000}}""");
         int sentCount = 0;
         try
         {
             while (sentCount < 1_000_000)
             {
-                await pair.Raw.SendAsync(call, Stop);
+                string call = $$$"""{"jsonrpc":"2.0","id":{{{sentCount}}},"method":"LongTextAsync","params":{"length":500000}}""";
+                await pair.Raw.SendAsync(Message(call), Stop);
                 sentCount++;
             }
         }
@@ -254,6 +350,9 @@ public sealed class PeerTests
         Assert.Equal(BlockErrors.OutOfRange, error.Kind);
         Assert.Equal(2, await pair.Client.CallAsync<int>("AddAsync", new { left = 1, right = 1 }, Stop));
     }
+
+    private static string Long(string method) =>
+        $$$"""{"jsonrpc":"2.0","id":2,"method":"{{{method}}}","params":{"left":2,"right":3}}""" + new string(' ', 5000);
 
     private static byte[] Message(string text)
     {

@@ -119,6 +119,56 @@ public sealed class TlsCertificatesTests : IDisposable
         CheckFails(BlockErrors.NotFound, () => TlsCertificates.LoadAuthorities(missing), missing);
     }
 
+    [Theory]
+    [InlineData("endless.pem")]
+    [InlineData("endless.pfx")]
+    public void A_link_to_a_device_is_refused(string name)
+    {
+        Assert.SkipUnless(File.Exists("/dev/zero"), "there is no /dev/zero here");
+        string path = _folder.File(name);
+        File.CreateSymbolicLink(path, "/dev/zero");
+
+        CheckFails(NbdErrors.TlsFailed, () => TlsCertificates.LoadWithKey(path), path);
+        CheckFails(NbdErrors.TlsFailed, () => TlsCertificates.LoadAuthorities(path), path);
+        CheckFails(
+            NbdErrors.TlsFailed, () => TlsCertificates.LoadWithKey(Write("certificate.pem", _issued.ExportCertificatePem()), path), "pem");
+    }
+
+    [Fact]
+    public async Task A_pipe_that_has_no_writer_is_refused_and_not_waited_for()
+    {
+        Peer.Need("mkfifo");
+        string path = _folder.File("pipe.pem");
+        await Peer.RunAsync("mkfifo", path);
+
+        CheckFails(NbdErrors.TlsFailed, () => TlsCertificates.LoadWithKey(path), path);
+        CheckFails(NbdErrors.TlsFailed, () => TlsCertificates.LoadAuthorities(path), path);
+    }
+
+    [Theory]
+    [InlineData("long.pem")]
+    [InlineData("long.pfx")]
+    public void A_file_that_is_longer_than_certificates_are_is_refused(string name)
+    {
+        string path = _folder.File(name);
+        using (FileStream file = File.Create(path))
+        {
+            file.SetLength(1900L * 1024 * 1024);
+        }
+
+        CheckFails(NbdErrors.TlsFailed, () => TlsCertificates.LoadWithKey(path), path);
+        CheckFails(NbdErrors.TlsFailed, () => TlsCertificates.LoadAuthorities(path), path);
+    }
+
+    [Fact]
+    public void A_file_of_just_the_longest_length_is_read()
+    {
+        string text = _authority.Certificate.ExportCertificatePem();
+        string path = Write("ca.pem", text + new string('\n', CertificateFile.MaximumBytes - text.Length));
+
+        Assert.Single(TlsCertificates.LoadAuthorities(path)).Dispose();
+    }
+
     private static void CheckFails(string kind, Func<object> load, string path)
     {
         BlockException exception = Assert.Throws<BlockException>(load);
