@@ -49,7 +49,7 @@ internal static class SessionStart
         string name = options.Name ?? disk.Name;
         Check(disk, name, options);
         TempImage temp = await TempImage
-            .OpenAsync(disk.Storage, name, options, cancellationToken).ConfigureAwait(false);
+            .OpenAsync(disk.Storage, name, options.TempPath, options.Tls, options.CheckPlace, cancellationToken).ConfigureAwait(false);
         change.OnFailure(temp.DisposeAsync);
 
         // Tried out before the disk has to wait for it; with a bitmap the real one follows at the instant.

@@ -11,7 +11,8 @@ namespace Fleece;
 /// <para>SIGTERM and SIGHUP end a .NET process without any event, so they are registered; on Windows they stand for the shutdown of the
 /// system and the closing of the console. SIGINT belongs to PowerShell. When the work is done, or <see cref="Bound"/> has passed, the
 /// handler returns and the runtime takes the signal's default action: the parent sees a process that the signal ended. A second signal
-/// does so at once, unless it comes within a tenth of a second. A signal that the process was started to ignore (nohup) stays ignored.</para>
+/// does so at once, unless it comes within a tenth of a second. A signal that the process was started to ignore (nohup) stays
+/// ignored.</para>
 /// <para>Threading. All members are safe from any thread. The work runs on threads of its own, never on the pipeline's.</para>
 /// </remarks>
 #pragma warning disable CA1001 // Lives as long as the process.

@@ -65,12 +65,16 @@ internal sealed class TempImage : IAsyncDisposable
     }
 
     public static async ValueTask<TempImage> OpenAsync(
-        DiskStorage disk, string sessionName, SessionOptions options, CancellationToken cancellationToken)
+        DiskStorage disk,
+        string sessionName,
+        string? tempPath,
+        TlsClientOptions? tls,
+        Action<string>? checkPlace,
+        CancellationToken cancellationToken)
     {
-        string? tempPath = options.TempPath;
         if (NbdUri.IsUri(tempPath))
         {
-            return await ConnectAsync(disk, NbdUri.Parse(tempPath), options.Tls, cancellationToken).ConfigureAwait(false);
+            return await ConnectAsync(disk, NbdUri.Parse(tempPath), tls, cancellationToken).ConfigureAwait(false);
         }
 
         string path = System.IO.Path.GetFullPath(tempPath ?? FolderOf(disk));
@@ -84,7 +88,7 @@ internal sealed class TempImage : IAsyncDisposable
             FileNode file = FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true);
             try
             {
-                options.CheckPlace?.Invoke(file.Place);
+                checkPlace?.Invoke(file.Place);
                 return new TempImage(file, path, isOurs: true, readsAsZero: true);
             }
             catch
@@ -120,7 +124,7 @@ internal sealed class TempImage : IAsyncDisposable
                 Format = format,
                 IsTransient = true,
                 Parameters = ImageParameters.None,
-                CheckPlace = options.CheckPlace,
+                CheckPlace = checkPlace,
             };
             node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
             bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);

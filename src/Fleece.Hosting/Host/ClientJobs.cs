@@ -5,6 +5,7 @@ using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
+using Fleece.Hosting.Paths;
 
 namespace Fleece.Hosting.Host;
 

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Paths;
 
 namespace Fleece.Hosting.Host;
 

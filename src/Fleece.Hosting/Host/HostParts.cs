@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Paths;
 using Fleece.Hosting.Records;
 
 namespace Fleece.Hosting.Host;

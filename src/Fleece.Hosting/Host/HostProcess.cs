@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
+using Fleece.Hosting.Paths;
 using Fleece.Hosting.Records;
 using Fleece.Hosting.Rpc;
 using Fleece.Hosting.State;

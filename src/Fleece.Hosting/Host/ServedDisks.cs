@@ -6,6 +6,7 @@ using Fleece.Disks.Records;
 using Fleece.Disks.Storage;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
+using Fleece.Hosting.Paths;
 using Fleece.Hosting.State;
 using Fleece.Nbd;
 

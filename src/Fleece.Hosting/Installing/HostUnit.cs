@@ -122,8 +122,6 @@ internal sealed record HostUnit
         Environment=POWERSHELL_TELEMETRY_OPTOUT=1 POWERSHELL_UPDATECHECK=Off DOTNET_CLI_TELEMETRY_OPTOUT=1 FLEECE_HOST=none
         # The runtime compiles less again while disks are served; the threshold is hexadecimal.
         Environment=DOTNET_TieredPGO=0 DOTNET_TC_CallCountThreshold=400 DOTNET_TC_CallCountingDelayMs=0
-        # Each listener and each connection has a thread: with many disks that is more than systemd allows on small machines.
-        TasksMax={MaximumTasks}
 
         TimeoutStartSec={StartSeconds}
         # The host closes disks for 75 s at most.

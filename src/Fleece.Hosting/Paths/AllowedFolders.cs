@@ -2,7 +2,7 @@
 using Fleece.Block;
 using Fleece.Nbd;
 
-namespace Fleece.Hosting.Host;
+namespace Fleece.Hosting.Paths;
 
 /// <summary>The folders in which the host opens and makes files for its clients.</summary>
 /// <remarks>A path counts as the place that it leads to when it is checked. A user who can change folders on the way can lead the host

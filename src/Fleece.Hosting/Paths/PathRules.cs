@@ -3,7 +3,7 @@ using Fleece.Block;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
 
-namespace Fleece.Hosting.Host;
+namespace Fleece.Hosting.Paths;
 
 /// <summary>Checks the paths of requests before the host opens any of them.</summary>
 /// <param name="files">Where images, temp images and certificates may lie.</param>
