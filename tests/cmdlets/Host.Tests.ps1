@@ -115,7 +115,7 @@ Describe 'A host and shells that come and go' -Skip:$noHost {
         $second.ExitCode | Should -Be 1
         $second.Words | Should -Match "process $($first.Id)"
         $third.ExitCode | Should -Be 1
-        $third.Words | Should -Match "uses the same bitmap.*belongs to a job \(.*process $($first.Id)"
+        $third.Words | Should -Match "belongs to the session 'web/day'.*that of a job \(.*process $($first.Id)"
         (Wait-Shell $first).ExitCode | Should -Be 0
         (Get-FleeceBackup ./repo).Kind | Should -Be 'Full'
     }
