@@ -13,7 +13,8 @@ fleece_pwsh() {
         (cd "$root" && dotnet tool exec powershell --yes -- ./build.ps1 -Task Build) >&2
         module=$(find "$root/output/Fleece" -name Fleece.psd1 | sort -V | tail -n 1)
     fi
-    export FLEECE_MODULE=$module
+    # A host of this machine has nothing to do with what is measured and tested here.
+    export FLEECE_MODULE=$module FLEECE_HOST=none
 
     # A process that serves disks for long: docs/benchmarks.md says what each of these brings.
     export DOTNET_TieredPGO=${DOTNET_TieredPGO:-0}
