@@ -44,7 +44,8 @@ function Start-TestHost([string] $Folder) {
     $all = @($first) + '-NoProfile', '-NonInteractive', '-Command', $script
     $process = Start-Process $program ($all | Where-Object { $_ }) -PassThru -RedirectStandardOutput "$Folder/host.out" -RedirectStandardError "$Folder/host.err"
     $null = $process.Handle # Without it the exit code of a process that has ended is not known.
-    while (-not (Test-Path "$Folder/host.sock")) {
+    # Its file is there a moment before it listens.
+    while (-not (Select-String 'listens at' "$Folder/host.err" -Quiet -ErrorAction Ignore)) {
         if ($process.WaitForExit(50)) { throw "The host ended: $(Get-Content "$Folder/host.err" -Raw)" }
     }
     $process

@@ -77,11 +77,7 @@ public sealed class RealSystemdTests : IDisposable
             ["-l", socket, "--fdname=activated", .. ServingChild.CommandFor(socket)]);
         try
         {
-            while (!File.Exists(socket))
-            {
-                Assert.False(activated.HasExited);
-                await Task.Delay(20, TestContext.Current.CancellationToken);
-            }
+            await ListensAsync(socket, activated);
 
             Assert.Equal([$"{activated.Id}", "inherited", "[]", "[0]"], await AskAsync(socket));
         }
@@ -105,18 +101,10 @@ public sealed class RealSystemdTests : IDisposable
             ["-l", socket, "--fdname=activated", "sh", "-c", "\"$0\" \"$@\"; true", .. ServingChild.CommandFor(own)]);
         try
         {
-            while (!File.Exists(socket))
-            {
-                Assert.False(activated.HasExited);
-                await Task.Delay(20, TestContext.Current.CancellationToken);
-            }
+            await ListensAsync(socket, activated);
 
             using Socket client = await ConnectAsync(socket);
-            while (!File.Exists(own))
-            {
-                Assert.False(activated.HasExited);
-                await Task.Delay(20, TestContext.Current.CancellationToken);
-            }
+            await ListensAsync(own, activated);
 
             Assert.Equal("bound", (await AskAsync(own))[1]);
         }
@@ -136,6 +124,17 @@ public sealed class RealSystemdTests : IDisposable
             $"[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nNotifyAccess=main\nExecStart={command}\n" +
             $"Environment=HOME=/tmp\n{more}",
             TestContext.Current.CancellationToken);
+    }
+
+    // The file is there with bind(2), and until listen(2) the kernel refuses whoever connects. /proc/net/unix tells the two apart: an
+    // accepting socket has the flag __SO_ACCEPTCON (proc_net(5)).
+    private static async Task ListensAsync(string socket, Process server)
+    {
+        while (!File.ReadLines("/proc/net/unix").Any(line => line.EndsWith(socket, StringComparison.Ordinal) && line.Contains(" 00010000 ")))
+        {
+            Assert.False(server.HasExited);
+            await Task.Delay(20, TestContext.Current.CancellationToken);
+        }
     }
 
     private static async Task<string[]> AskAsync(string socket)
