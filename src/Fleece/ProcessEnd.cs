@@ -27,7 +27,7 @@ internal sealed class ProcessEnd
     // From the handler's return to the end of the process; only a process that ignores the signal after all lives longer.
     private static readonly TimeSpan SignalTime = TimeSpan.FromSeconds(5);
 
-    // timeout(1) and others signal a process and then its group: that is one wish, and nobody has lost patience yet.
+    // timeout(1) and others signal a process and then its group: that is one wish, and no sign of impatience.
     private static readonly TimeSpan SameSignalTime = TimeSpan.FromMilliseconds(100);
 
     private static readonly TimeSpan MessageTime = TimeSpan.FromSeconds(1);

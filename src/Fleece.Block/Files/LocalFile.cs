@@ -108,8 +108,8 @@ internal sealed class LocalFile : IDisposable
     /// <param name="path">Where; nothing may be there yet.</param>
     /// <param name="lengthBytes">Its first length, 0 or more.</param>
     /// <param name="deleteOnDispose">
-    /// True for a file that ends with this object; a killed process leaves it behind. Such a file holds what was on
-    /// somebody's disk, so on Linux and macOS its owner alone may read it.
+    /// True for a file that ends with this object; a killed process leaves it behind. Such a file holds a guest's data, so on
+    /// Linux and macOS its owner alone may read it.
     /// </param>
     /// <exception cref="BlockException">AlreadyExists, NotFound (the folder), InUse (by who opened it the moment it was
     /// there), PermissionDenied, NoSpace (also for a length that the file system can't hold), InvalidArgument, InvalidRange,

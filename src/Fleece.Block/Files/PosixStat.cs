@@ -7,13 +7,14 @@ namespace Fleece.Block.Files;
 /// <summary>What a name of Linux or macOS leads to: the kind of the file, its identity, and its storage.</summary>
 internal static unsafe class PosixStat
 {
-    // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD; STATX_TYPE, STATX_NLINK, STATX_UID,
-    // STATX_INO and STATX_BLOCKS; then where the fields lie.
+    // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD; STATX_TYPE, STATX_MODE, STATX_NLINK,
+    // STATX_UID, STATX_GID, STATX_INO and STATX_BLOCKS; then where the fields lie.
     private const int StatBufferBytes = 256;
     private const int CurrentFolder = -100;
-    private const uint StatxMask = 0x001 | 0x004 | 0x008 | 0x100 | 0x400;
+    private const uint StatxMask = 0x001 | 0x002 | 0x004 | 0x008 | 0x010 | 0x100 | 0x400;
     private const int StatxNameCountOffset = 16;
     private const int StatxUserOffset = 20;
+    private const int StatxGroupOffset = 24;
     private const int StatxModeOffset = 28;
     private const int StatxInodeOffset = 32;
     private const int StatxBlocksOffset = 48;
@@ -29,9 +30,10 @@ internal static unsafe class PosixStat
     private const int MacStatInodeOffset = 8;
     private const int MacStatBlocksOffset = 104;
 
-    // inode(7): S_IFMT, S_IFREG, and the unit of st_blocks, which has nothing to do with the file system's block size.
+    // inode(7): S_IFMT, S_IFREG, S_IFSOCK, and the unit of st_blocks, which has nothing to do with the file system's block size.
     private const int FileTypeMask = 0xF000;
     private const int RegularFileType = 0x8000;
+    private const int SocketType = 0xC000;
     private const int StatBlockBytes = 512;
 
     /// <summary>The user on whose behalf this process opens files. Linux only.</summary>
@@ -55,7 +57,8 @@ internal static unsafe class PosixStat
     /// <summary>The number that the file keeps as long as it exists, whatever it is called; 0 where the system can't tell.</summary>
     public static ulong GetInode(string path) => TryStat(path, out _, out _, out ulong inode) ? inode : 0;
 
-    /// <summary>Looks at what a path names, without following a link. Linux only.</summary>
+    /// <summary>Looks at what a path names, without following a link. Linux only. The errno of a failure is the last one of the thread's
+    /// native calls.</summary>
     public static bool TryLook(string path, out FileLook look) => TryLook(CurrentFolder, path, StatxNoFollow, out look);
 
     /// <summary>Looks at an open file. Linux only.</summary>
@@ -77,9 +80,10 @@ internal static unsafe class PosixStat
             ? new FileLook(
                 *(ulong*)(buffer + StatxDeviceOffset),
                 *(ulong*)(buffer + StatxInodeOffset),
-                (*(ushort*)(buffer + StatxModeOffset) & FileTypeMask) == RegularFileType,
+                *(ushort*)(buffer + StatxModeOffset),
                 *(uint*)(buffer + StatxNameCountOffset),
-                *(uint*)(buffer + StatxUserOffset))
+                *(uint*)(buffer + StatxUserOffset),
+                *(uint*)(buffer + StatxGroupOffset))
             : default;
         return isDone;
     }
@@ -113,9 +117,24 @@ internal static unsafe class PosixStat
         return false;
     }
 
-    /// <summary>What tells whether a name still leads to a file, and whose it is.</summary>
-    public readonly record struct FileLook(ulong Device, ulong Inode, bool IsRegular, uint NameCount, uint UserId)
+    /// <summary>A file as the file system has it: which one it is, of what kind, and whose.</summary>
+    /// <param name="Device">The device that it lies on.</param>
+    /// <param name="Inode">Its number there.</param>
+    /// <param name="Mode">Its type and its permissions, inode(7).</param>
+    /// <param name="NameCount">How many names lead to it.</param>
+    /// <param name="UserId">The user who owns it.</param>
+    /// <param name="GroupId">Its group.</param>
+    public readonly record struct FileLook(ulong Device, ulong Inode, int Mode, uint NameCount, uint UserId, uint GroupId)
     {
+        /// <summary>True for a regular file.</summary>
+        public bool IsRegular => (Mode & FileTypeMask) == RegularFileType;
+
+        /// <summary>True for a unix socket's file.</summary>
+        public bool IsSocket => (Mode & FileTypeMask) == SocketType;
+
+        /// <summary>True when the members of its group may write to it.</summary>
+        public bool IsGroupWritable => ((UnixFileMode)Mode).HasFlag(UnixFileMode.GroupWrite);
+
         /// <summary>True when both are one file, as stat(2) tells files apart.</summary>
         public bool IsSameFile(FileLook other) => (Device, Inode) == (other.Device, other.Inode);
     }

@@ -48,7 +48,7 @@ internal sealed class PrivateExports : IExportDirectory, IAsyncDisposable
             new Offered(name => NbdExports.Of(disk, name, isReadOnly: false, guestCount: null), Discards: false, disk.Ended));
     }
 
-    /// <summary>Offers the snapshot of a session. What was offered with discards stays so.</summary>
+    /// <summary>Offers the snapshot of a session. An offer with discards stays one.</summary>
     /// <param name="session">The session.</param>
     /// <param name="consumer">The name of the consumer whose view it is; null for none.</param>
     /// <param name="discards">True when clients may discard. Where the session counts consumers, each view has its own discards, and the

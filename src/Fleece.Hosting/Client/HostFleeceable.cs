@@ -76,14 +76,13 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
         {
             throw HostChannel.Lost(Name, client.SocketPath, e);
         }
-        catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+        catch (BlockException e) when (HostChannel.IsGone(e))
         {
             throw new BlockException(
                 BlockErrors.Closed, $"The disk '{Name}' was dismounted, or its host ended, while this process used it.", Name, cause: e);
         }
     }
 
-    // What led here says more; a session that is left ends with the lease.
     private async ValueTask EndQuietlyAsync(SessionReference session)
     {
         try
@@ -92,7 +91,7 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
         }
         catch (BlockException)
         {
-            return;
+            // The error that led here says more, and a session that is left ends with the lease.
         }
     }
 

@@ -87,22 +87,7 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => _client.DisposeAsync();
 
-    // A host ends the connections to a disk when the disk is dismounted.
-    private async ValueTask<BlockException> ExplainAsync(DiskReference disk, BlockException loss)
-    {
-        try
-        {
-            await Disks.FindDiskAsync(disk, CancellationToken.None).ConfigureAwait(false);
-            return HostChannel.Lost(disk.Name, SocketPath, loss);
-        }
-        catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
-        {
-            return new BlockException(
-                BlockErrors.Closed, $"'{disk.Name}' has been closed and takes no more requests.", disk.Name, cause: loss);
-        }
-        catch (BlockException e)
-        {
-            return HostChannel.Lost(disk.Name, SocketPath, e);
-        }
-    }
+    private ValueTask<BlockException> ExplainAsync(DiskReference disk, BlockException loss) => HostChannel.ExplainAsync(
+        disk.Name, SocketPath, loss, Disks.FindDiskAsync(disk, CancellationToken.None), () => new(new BlockException(
+            BlockErrors.Closed, $"'{disk.Name}' has been closed and takes no more requests.", disk.Name, cause: loss)));
 }

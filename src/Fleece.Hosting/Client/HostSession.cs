@@ -88,7 +88,7 @@ internal sealed class HostSession(
                 return await jobs.EndJobSessionAsync(session, isSuccess, CancellationToken.None).ConfigureAwait(false);
             }
         }
-        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+        catch (BlockException e) when (HostChannel.IsGone(e))
         {
             return bitmap is null || (isSuccess && await CountsAsync().ConfigureAwait(false));
         }
@@ -101,7 +101,7 @@ internal sealed class HostSession(
             IReadOnlyList<BitmapDescription> all = await jobs.ListJobBitmapsAsync(disk, CancellationToken.None).ConfigureAwait(false);
             return all.Any(other => other.ExactName == bitmap && other.BaselineId == session.InstantId);
         }
-        catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+        catch (BlockException e) when (HostChannel.IsGone(e))
         {
             return false; // The disk was dismounted, or the host has mounted it anew.
         }

@@ -2,7 +2,6 @@
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
 
@@ -75,23 +74,32 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
             nameof(IHostControl.OpenSnapshotChannelAsync), new { session, discards }, cancellationToken).ConfigureAwait(false);
         RemoteSnapshot remote = await RemoteSnapshot
             .ConnectAsync(NbdUri.Parse(channel.Uri), HostChannel.Options, discards, cancellationToken).ConfigureAwait(false);
+        HostSnapshot snapshot;
         try
         {
-            SessionInfo info = await new RemoteSessions(client)
-                .FindSessionAsync(new SessionReference(channel.Id, remote.Identity?.Id), cancellationToken).ConfigureAwait(false);
             HostLink link = await client.ConnectAsync(cancellationToken).ConfigureAwait(false);
-            HostSnapshot snapshot = new(client, link.Welcome.HostId, channel, remote);
-            if (info.TempLimitBytes is not null)
-            {
-                await snapshot.AskForWarningAsync(cancellationToken).ConfigureAwait(false);
-                snapshot._watching = snapshot.WatchTempAsync();
-            }
-
-            return snapshot;
+            snapshot = new HostSnapshot(client, link.Welcome.HostId, channel, remote);
         }
         catch
         {
             await remote.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
+        if (!channel.HasTempLimit)
+        {
+            return snapshot;
+        }
+
+        try
+        {
+            await snapshot.AskForWarningAsync(cancellationToken).ConfigureAwait(false);
+            snapshot._watching = snapshot.WatchTempAsync();
+            return snapshot;
+        }
+        catch
+        {
+            await snapshot.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
@@ -122,23 +130,12 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         _hold.Dispose();
     }
 
-    // A host ends the connections to a snapshot when the session ends.
-    private async ValueTask<BlockException> ExplainAsync(BlockException loss)
-    {
-        try
-        {
-            await new RemoteSessions(_client).FindSessionAsync(Session, CancellationToken.None).ConfigureAwait(false);
-            return HostChannel.Lost(Id, _client.SocketPath, loss);
-        }
-        catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.DiskUnknown or DiskErrors.RecordStale)
-        {
-            return await ExplainEndAsync(loss).ConfigureAwait(false);
-        }
-        catch (BlockException e)
-        {
-            return HostChannel.Lost(Id, _client.SocketPath, e);
-        }
-    }
+    private ValueTask<BlockException> ExplainAsync(BlockException loss) => HostChannel.ExplainAsync(
+        Id,
+        _client.SocketPath,
+        loss,
+        new RemoteSessions(_client).FindSessionAsync(Session, CancellationToken.None),
+        () => ExplainEndAsync(loss));
 
     private async ValueTask<BlockException> ExplainEndAsync(BlockException loss)
     {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 
@@ -44,7 +43,7 @@ internal sealed class RemoteDisks(HostClient client) : IDiskControl
                 await FindDiskAsync(disk, CancellationToken.None).ConfigureAwait(false);
                 return $"It was not done: the disk '{disk}' is mounted.";
             }
-            catch (BlockException e) when (e.Kind is DiskErrors.DiskUnknown or DiskErrors.RecordStale)
+            catch (BlockException e) when (HostChannel.IsGone(e))
             {
                 return $"It was done: the disk '{disk}' is no longer mounted.";
             }

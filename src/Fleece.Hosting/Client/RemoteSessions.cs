@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 
@@ -39,7 +38,7 @@ internal sealed class RemoteSessions(HostClient client) : ISessionControl
                 await FindSessionAsync(session, CancellationToken.None).ConfigureAwait(false);
                 return $"It was not done: the session '{session}' is running.";
             }
-            catch (BlockException e) when (e.Kind is DiskErrors.SessionUnknown or DiskErrors.RecordStale)
+            catch (BlockException e) when (HostChannel.IsGone(e))
             {
                 return $"The session '{session}' has ended. Get-FleeceBitmap shows from which instant its bitmap counts.";
             }

@@ -43,7 +43,9 @@ internal sealed record HostWelcome(int ProtocolVersion, string ModuleVersion, st
 /// <param name="Address">Where the disk's bytes come from: the image's path, or an export's URI.</param>
 /// <param name="Consumer">The consumer whose view it is; null for none.</param>
 /// <param name="GranuleSizeBytes">The session's granule.</param>
-internal sealed record SnapshotChannel(string Uri, string Id, string Address, string? Consumer, int GranuleSizeBytes);
+/// <param name="HasTempLimit">True where the session has a limit for temp, whose nearness its readers are to be told.</param>
+internal sealed record SnapshotChannel(
+    string Uri, string Id, string Address, string? Consumer, int GranuleSizeBytes, bool HasTempLimit);
 
 /// <summary>A disk on a private socket.</summary>
 /// <param name="Uri">The NBD URI.</param>

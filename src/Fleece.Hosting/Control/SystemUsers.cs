@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.InteropServices;
+using Fleece.Block.Files;
 
 namespace Fleece.Hosting.Control;
 
@@ -11,7 +12,7 @@ internal static unsafe partial class SystemUsers
     private const int GroupEntryBytes = 1024 * 1024;
 
     /// <summary>The user that this process acts as.</summary>
-    public static uint Current => GetEffectiveUserId();
+    public static uint Current => PosixStat.UserId;
 
     /// <summary>The number of a user; null where the system has none of that name.</summary>
     public static uint? FindId(string name)
@@ -44,18 +45,15 @@ internal static unsafe partial class SystemUsers
     {
         // A group lists its members, who may be many.
         byte[] strings = new byte[GroupEntryBytes];
-        GroupEntry entry = default;
-        GroupEntry* found = null;
+        LibC.GroupEntry entry = default;
+        LibC.GroupEntry* found = null;
         fixed (byte* buffer = strings)
         {
             return FindGroupById(groupId, &entry, buffer, GroupEntryBytes, &found) == 0 && found is not null
-                ? Marshal.PtrToStringUTF8((nint)entry.Name)!
+                ? Marshal.PtrToStringUTF8(entry.Name)!
                 : groupId.ToString(System.Globalization.CultureInfo.InvariantCulture);
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "geteuid")]
-    private static partial uint GetEffectiveUserId();
 
     [LibraryImport("libc", EntryPoint = "getpwnam_r", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int FindByName(string name, Entry* entry, byte* buffer, nuint bufferBytes, Entry** found);
@@ -64,17 +62,8 @@ internal static unsafe partial class SystemUsers
     private static partial int FindById(uint userId, Entry* entry, byte* buffer, nuint bufferBytes, Entry** found);
 
     [LibraryImport("libc", EntryPoint = "getgrgid_r")]
-    private static partial int FindGroupById(uint groupId, GroupEntry* entry, byte* buffer, nuint bufferBytes, GroupEntry** found);
-
-    // struct group of glibc and musl on Linux, <grp.h>.
-    [StructLayout(LayoutKind.Sequential)]
-    private struct GroupEntry
-    {
-        public byte* Name;
-        public byte* Password;
-        public uint GroupId;
-        public byte** Members;
-    }
+    private static partial int FindGroupById(
+        uint groupId, LibC.GroupEntry* entry, byte* buffer, nuint bufferBytes, LibC.GroupEntry** found);
 
     // struct passwd of glibc and musl on Linux, <pwd.h>.
     [StructLayout(LayoutKind.Sequential)]

@@ -2,6 +2,7 @@
 using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Hosting.State;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Listening;
 
@@ -47,7 +48,11 @@ internal sealed class ControlSocket : IDisposable
         try
         {
             MakeFolder(System.IO.Path.GetDirectoryName(path)!);
-            lockFile = TakeLock(path);
+            lockFile = OneHostLock.Take(
+                path + ".lock",
+                path,
+                $"A host listens at '{path}'",
+                "Use that one, or give this one a socket and a state directory of its own.");
             UnixSocketFile.Clear(UriOf(path), path);
             socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
             socket.Bind(endPoint);
@@ -109,25 +114,6 @@ internal sealed class ControlSocket : IDisposable
         if (!Directory.Exists(folder))
         {
             _ = OperatingSystem.IsWindows() ? Directory.CreateDirectory(folder) : Directory.CreateDirectory(folder, FolderMode);
-        }
-    }
-
-    private static LocalFile TakeLock(string path)
-    {
-        string lockPath = path + ".lock";
-        try
-        {
-            return File.Exists(lockPath) ? LocalFile.Open(lockPath, isReadOnly: false) : LocalFile.Create(lockPath, 0);
-        }
-        catch (BlockException e) when (e.Kind is BlockErrors.InUse or BlockErrors.AlreadyExists)
-        {
-            string holder = LockHolders.FindProcess(lockPath) is { } processId ? $"the process {processId}" : "another process";
-            throw new BlockException(
-                HostErrors.AlreadyRunning,
-                $"A host listens at '{path}' already: {holder}. Use that one, or give this one a socket and a state directory of its own.",
-                path,
-                operation: "listen",
-                cause: e);
         }
     }
 }

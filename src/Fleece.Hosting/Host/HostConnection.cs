@@ -89,7 +89,8 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
                     found.Id,
                     source.Address,
                     source.Consumer,
-                    found.GranuleSizeBytes);
+                    found.GranuleSizeBytes,
+                    found.TempLimitBytes is not null);
             },
             cancellationToken);
 

@@ -5,7 +5,7 @@ using Fleece.Hosting.Control;
 namespace Fleece.Hosting.Local;
 
 /// <summary>This process as the owner of disks.</summary>
-/// <param name="mounted">The disks; whoever made them closes them.</param>
+/// <param name="mounted">The disks, which the caller closes.</param>
 /// <param name="checkPlace">Refuses files of images by where they lie; null for none.</param>
 internal sealed class LocalOwner(MountedDisks mounted, Action<string>? checkPlace = null) : IDiskOwner
 {

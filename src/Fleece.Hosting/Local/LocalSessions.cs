@@ -24,12 +24,18 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
         }
 
         Disk[] disks = [.. request.Disks.Select(mounted.Find)];
-        SessionOptions options = OptionsOf(disks, request);
+        SessionOptions options = OptionsOf(request) with
+        {
+            Bitmap = disks.Select(disk => request.Bitmap?.NameOn(disk)).LastOrDefault(),
+            CheckPlace = checkPlace,
+        };
         IReadOnlyList<Session> sessions = await Session.StartAsync(disks, options, cancellationToken).ConfigureAwait(false);
         return [.. sessions.Select(session => new SessionInfo(session))];
     }
 
-    private SessionOptions OptionsOf(IReadOnlyList<Disk> disks, SessionRequest request)
+    /// <summary>The engine's options for a request, but for its bitmap.</summary>
+    /// <exception cref="BlockException">BackupErrors.FileOfBackup: temp would be a backup; or why a certificate can't be read.</exception>
+    public static SessionOptions OptionsOf(SessionRequest request)
     {
         if (request.TempPath is { } tempPath && !NbdUri.IsUri(tempPath))
         {
@@ -40,11 +46,9 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
         {
             Name = request.Name,
             Ranges = request.Ranges,
-            Bitmap = disks.Select(disk => request.Bitmap?.NameOn(disk)).LastOrDefault(),
             NextBitmap = request.NextBitmap,
             Consumers = request.Consumers,
             TempPath = request.TempPath,
-            CheckPlace = checkPlace,
             Tls = TlsLoading.Client(request.Tls),
             GranuleSizeBytes = request.GranuleSizeBytes,
             OnCopyError = request.OnCopyError,
@@ -99,7 +103,7 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
         ISnapshotSource[] views =
             [session?.Consumer is { } consumer ? found.FindConsumer(consumer) : found, .. found.Consumers];
 
-        // What all of them could still read: a consumer refuses what it has confirmed.
+        // The part that all of them could still read: a consumer refuses what it has confirmed.
         BlockRange unstored = range;
         for (int agreed = 0; agreed < views.Length && !unstored.IsEmpty;)
         {

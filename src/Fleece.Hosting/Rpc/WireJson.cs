@@ -14,7 +14,7 @@ namespace Fleece.Hosting.Rpc;
 /// <para>Properties are camel-cased, enumerations and addresses are text, and a range is an array of its offset and its length. Properties
 /// that this version does not know are ignored, and those that are missing have their initial values. So a new property of a record has an
 /// initial value, and a new parameter of a constructor a default value. Lists hold no null.</para>
-/// <para>What is read equals what was written.</para>
+/// <para>A value that was written reads back equal.</para>
 /// </remarks>
 internal static class WireJson
 {

@@ -5,7 +5,6 @@ using Fleece.Block.Files;
 namespace Fleece.Hosting.State;
 
 /// <summary>The state directory: it is the host's user's alone, and one host's at a time.</summary>
-/// <remarks>The lock is on an open file, so it ends with the process that holds it, however that ends.</remarks>
 internal static class StateFolder
 {
     private const string LockName = "lock";
@@ -19,7 +18,11 @@ internal static class StateFolder
     {
         Make(path);
         CheckIsOwn(path);
-        return TakeLock(path);
+        return OneHostLock.Take(
+            Path.Combine(path, LockName),
+            path,
+            $"A host runs with the state directory '{path}'",
+            "Use that one, or give this one a state directory and a socket of its own.");
     }
 
     private static void Make(string path)
@@ -89,28 +92,6 @@ internal static class StateFolder
                 path,
                 "other users can write to it, and so could have the host open and publish what they like. Look whether its files are " +
                 $"the host's, then take the right away: chmod go-w '{path}'");
-        }
-    }
-
-    private static LocalFile TakeLock(string path)
-    {
-        string lockPath = Path.Combine(path, LockName);
-        try
-        {
-            return File.Exists(lockPath) ? LocalFile.Open(lockPath, isReadOnly: false) : LocalFile.Create(lockPath, 0);
-        }
-        catch (BlockException e) when (e.Kind is BlockErrors.InUse or BlockErrors.AlreadyExists)
-        {
-            string holder = LockHolders.FindProcess(lockPath) is not { } processId ? "another process"
-                : processId == Environment.ProcessId ? $"this process ({processId})"
-                : $"the process {processId}";
-            throw new BlockException(
-                HostErrors.AlreadyRunning,
-                $"A host runs with the state directory '{path}' already: {holder}. Use that one, or give this one a state directory and " +
-                "a socket of its own.",
-                path,
-                operation: "open",
-                cause: e);
         }
     }
 

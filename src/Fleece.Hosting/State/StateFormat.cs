@@ -8,7 +8,7 @@ using Fleece.Backups.Manifests;
 
 namespace Fleece.Hosting.State;
 
-/// <summary>What state.json holds but for its version and its seal.</summary>
+/// <summary>The content of state.json, but for its version and its seal.</summary>
 /// <param name="WrittenBy">The version of Fleece that wrote it.</param>
 /// <param name="WrittenAt">When.</param>
 /// <param name="Generation">Counts the changes of the state; the first one is 1.</param>

@@ -19,7 +19,7 @@ internal sealed class StateStore(string folder, StateFormat format)
 
     private readonly string _path = Path.Combine(folder, "state.json");
 
-    // What state.json holds; null where it is not there yet.
+    // The content of state.json; null where it is not there yet.
     private byte[]? _bytes;
     private long _generation;
 
@@ -98,7 +98,7 @@ internal sealed class StateStore(string folder, StateFormat format)
         }
     }
 
-    // Null for no file. One that can't be read is an error, and never taken for none.
+    // Null where there is no file. A file that can't be read is an error.
     private static byte[]? ReadFile(string path)
     {
         try

@@ -41,7 +41,7 @@ public abstract class NameCompleter : IArgumentCompleter
     /// <summary>The names, each with what a user is told of it.</summary>
     private protected abstract IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters);
 
-    /// <summary>An answer of the process that owns the disks; nothing where it can't be had, because an error here would reach nobody.
+    /// <summary>An answer of the process that owns the disks; nothing where it can't be had, because no user would see an error here.
     /// </summary>
     private protected static IReadOnlyList<T> Ask<T>(Func<IDiskOwner, ValueTask<IReadOnlyList<T>>> request)
     {

@@ -2,15 +2,12 @@
 using System.Management.Automation;
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Records;
-using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
-using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting;
-using Fleece.Hosting.Control;
+using Fleece.Hosting.Local;
 using Fleece.Images;
-using Fleece.Nbd;
 
 namespace Fleece;
 
@@ -75,7 +72,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
             MustVerify = Verify,
             Format = Format,
             Compression = Compression,
-            Session = SessionOptionsOf(),
+            Session = LocalSessions.OptionsOf(SessionOf()),
         };
         if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
         {
@@ -90,24 +87,6 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         return bitmap is null or { BitmapId: null, MountId: null, Disk: null }
             ? bitmap?.Name
             : Wait(Owner.Bitmaps.FindBitmapAsync(Same(disk), bitmap, isExact: false, withRanges: false, StopToken))!.Name;
-    }
-
-    private SessionOptions SessionOptionsOf()
-    {
-        SessionRequest request = SessionOf();
-        if (request.TempPath is { } tempPath && !NbdUri.IsUri(tempPath))
-        {
-            OwnedFiles.CheckWritable(tempPath);
-        }
-
-        return new SessionOptions
-        {
-            TempPath = request.TempPath,
-            Tls = ClientTls,
-            GranuleSizeBytes = request.GranuleSizeBytes,
-            OnCopyError = request.OnCopyError,
-            Limits = new CopyLimits { Timeout = request.CopyTimeout, TempBytes = request.TempLimitBytes },
-        };
     }
 
     private void Run(IFleeceable disk, BackupJobOptions options)

@@ -92,10 +92,10 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             MetadataCacheBytes = MetadataCacheBytes,
             AllowsOutsideDataFile = AllowOutsideDataFile,
             IsUntrusted = Untrusted,
-            Tls = isExport ? ClientTlsFiles : null,
+            Tls = isExport ? RequestedTls : null,
 
             // The certificate may be meant for the disk's server, or for another of the addresses.
-            Listeners = [.. ListenUri.Select(uri => ListenAt(uri, NbdUri.Parse(uri).IsTls ? ServerTlsFiles : null))],
+            Listeners = [.. ListenUri.Select(uri => ListenAt(uri, NbdUri.Parse(uri).IsTls ? RequestedTls : null))],
         };
         DiskInfo disk = Wait(Owner.Disks.MountAsync(request, StopToken));
         TellRawByName(file, nameof(Format), Format, disk.Format);

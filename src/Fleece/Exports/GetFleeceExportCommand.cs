@@ -21,7 +21,13 @@ public sealed class GetFleeceExportCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
-        foreach (DiskReference disk in Disk ?? [new("*")])
+        if (Disk is null)
+        {
+            ForItem(null, () => WriteObject(Wait(Owner.Exports.ListExportsAsync(StopToken)), enumerateCollection: true));
+            return;
+        }
+
+        foreach (DiskReference disk in Disk)
         {
             ForItem(disk.Name, () =>
             {

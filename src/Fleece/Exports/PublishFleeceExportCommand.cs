@@ -40,7 +40,7 @@ public sealed class PublishFleeceExportCommand : ListeningCommand
                 DiskInfo disk = FindDisk(reference);
                 if (ShouldProcess(disk.Name, $"Publish at {ListenUri}"))
                 {
-                    ListenRequest request = ListenAt(ListenUri, ServerTlsFiles) with
+                    ListenRequest request = ListenAt(ListenUri, RequestedTls) with
                     {
                         IsReadOnly = ReadOnly,
                         IsSnapshotOnly = SnapshotOnly,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using System.Security.Cryptography.X509Certificates;
-using Fleece.Block;
 using Fleece.Hosting.Control;
 using Fleece.Nbd.Tls;
 
@@ -30,15 +29,7 @@ public abstract class NetworkCommand : FleeceCommand
     private protected TlsClientOptions? ClientTls =>
         TlsCertificate is null && TlsAuthority is null ? null : new TlsClientOptions(TlsCertificate, TlsAuthority);
 
-    /// <summary>The same for a request.</summary>
-    private protected TlsFiles? ClientTlsFiles =>
+    /// <summary>The certificates as a request names them, for a client and for a listener; null for none.</summary>
+    private protected TlsFiles? RequestedTls =>
         TlsCertificate is null && TlsAuthority is null ? null : CertificateFiles.Describe(TlsCertificate, TlsAuthority);
-
-    /// <summary>What a listener shows and demands; null without a certificate.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: authorities without a certificate, which would
-    /// demand nothing of anybody.</exception>
-    private protected TlsFiles? ServerTlsFiles =>
-        TlsCertificate is not null || TlsAuthority is null ? ClientTlsFiles :
-        throw new BlockException(
-            BlockErrors.InvalidArgument, "A listener checks clients with -TlsAuthority only where it has a -TlsCertificate itself.");
 }

@@ -41,7 +41,7 @@ public abstract class PinningCommand : NetworkCommand
     {
         Disks = disks,
         TempPath = TempPath is null ? null : ResolveAddress(TempPath),
-        Tls = ClientTlsFiles,
+        Tls = RequestedTls,
         GranuleSizeBytes = GranuleSizeBytes,
         OnCopyError = OnCopyError,
         CopyTimeout = CopyTimeout,

@@ -186,7 +186,7 @@ internal sealed class ListenSocket : IDisposable
         }
     }
 
-    // Nobody can connect between bind and listen, so the file has its group and its permissions before anybody can use it.
+    // No client can connect between bind and listen, so the file has its group and its permissions before its first client.
     private static ListenSocket OpenUnix(NbdUri uri, string path, SocketAccess access, ListenOptions options)
     {
         UnixDomainSocketEndPoint endPoint = UnixSocketFile.EndPointOf(uri, path);
@@ -211,7 +211,7 @@ internal sealed class ListenSocket : IDisposable
         }
     }
 
-    // The last process has given the file its mode, or whoever made the socket has.
+    // The last process, or the maker of the socket, has given the file its mode.
     [UnsupportedOSPlatform("windows")]
     private static SocketAccess Renew(SocketAccess asked, NbdUri uri, ListenOptions options)
     {

@@ -7,7 +7,7 @@ namespace Fleece.Nbd.Server.Listening;
 /// <summary>The file of a unix socket: what may lie at its path before a server listens there, and what may not.</summary>
 internal static class UnixSocketFile
 {
-    // What systems answer to opening a socket as a file: ENXIO (Linux), EOPNOTSUPP (macOS), ERROR_CANT_ACCESS_FILE (Windows).
+    // The answers of systems to opening a socket as a file: ENXIO (Linux), EOPNOTSUPP (macOS), ERROR_CANT_ACCESS_FILE (Windows).
     private static readonly int[] SocketsAreNotOpened = [6, 102, unchecked((int)0x80070780)];
 
     /// <summary>The path as an end point.</summary>
