@@ -49,4 +49,8 @@ internal sealed record SessionOptions
 
     /// <summary>How long a copy may take, and how much old data temp may hold.</summary>
     public CopyLimits Limits { get; init; } = new();
+
+    /// <summary>How the guest is made quiet for the instant; null for not at all. Sessions of disks of this process leave it to their
+    /// caller.</summary>
+    public QuiesceOptions? Quiesce { get; init; }
 }

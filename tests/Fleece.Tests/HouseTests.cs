@@ -53,7 +53,8 @@ public sealed partial class HouseTests
     [InlineData("Fleece.Nbd", "Fleece.Block")]
     [InlineData("Fleece.Disks", "Fleece.Block Fleece.Images Fleece.Nbd")]
     [InlineData("Fleece.Backups", "Fleece.Disks")]
-    [InlineData("Fleece.Hosting", "Fleece.Backups")]
+    [InlineData("Fleece.Qemu", "Fleece.Disks")]
+    [InlineData("Fleece.Hosting", "Fleece.Backups Fleece.Qemu")]
     [InlineData("Fleece.Rpc", "Fleece.Hosting StreamJsonRpc")]
     [InlineData("Fleece", "Fleece.Hosting PowerShellStandard.Library")]
     public void Projects_know_only_whom_they_may(string project, string mayKnow)

@@ -38,6 +38,11 @@ public sealed record DiskReference(string Name, Guid? MountId = null)
     [JsonInclude]
     internal BitmapReference? Bitmap { get; init; }
 
+    /// <summary>The absolute path of the QMP socket of the QEMU that runs the disk's guest; null for a disk that is mounted. The name is
+    /// then that of the guest's device.</summary>
+    [JsonInclude]
+    internal string? QmpSocketPath { get; init; }
+
     /// <summary>The name.</summary>
     public override string ToString() => Name;
 }

@@ -132,6 +132,9 @@ internal sealed record SessionRequest
 
     /// <summary>How much old data temp may hold; null for no limit.</summary>
     public long? TempLimitBytes { get; init; }
+
+    /// <summary>How the guest is made quiet for the instant; null for not at all.</summary>
+    public QuiesceOptions? Quiesce { get; init; }
 }
 
 /// <summary>A change of a dirty bitmap.</summary>

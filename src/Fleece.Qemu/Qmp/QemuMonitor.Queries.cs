@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Fleece.Block;
+
+namespace Fleece.Qemu.Qmp;
+
+/// <content>The questions.</content>
+internal sealed partial class QemuMonitor
+{
+    /// <summary>The guest's name; null where it has none.</summary>
+    public async ValueTask<string?> QueryNameAsync(CancellationToken cancellationToken) =>
+        Text(await AskAsync("query-name", null, cancellationToken).ConfigureAwait(false), "name");
+
+    /// <summary>Whether the guest runs.</summary>
+    public async ValueTask<QemuStatusReply> QueryStatusAsync(CancellationToken cancellationToken)
+    {
+        JsonElement reply = await AskAsync("query-status", null, cancellationToken).ConfigureAwait(false);
+        return new QemuStatusReply(Flag(reply, "running"), MustText(reply, "status"));
+    }
+
+    /// <summary>The guest's devices with media, or with room for them.</summary>
+    public async ValueTask<IReadOnlyList<QemuDeviceReply>> QueryDevicesAsync(CancellationToken cancellationToken) =>
+        [.. Items(await AskAsync("query-block", null, cancellationToken).ConfigureAwait(false)).Select(item => new QemuDeviceReply(
+            MustText(item, "device"),
+            Text(item, "qdev"),
+            Flag(item, "removable"),
+            item.TryGetProperty("inserted", out JsonElement inserted) ? Text(inserted, "node-name") : null))];
+
+    /// <summary>All nodes of the block graph.</summary>
+    public async ValueTask<IReadOnlyList<QemuNodeReply>> QueryNodesAsync(CancellationToken cancellationToken) =>
+        [.. Items(await AskAsync("query-named-block-nodes", new JsonObject { ["flat"] = true }, cancellationToken).ConfigureAwait(false))
+            .Select(NodeOf)];
+
+    /// <summary>All exports.</summary>
+    public async ValueTask<IReadOnlyList<QemuExportReply>> QueryExportsAsync(CancellationToken cancellationToken) =>
+        [.. Items(await AskAsync("query-block-exports", null, cancellationToken).ConfigureAwait(false)).Select(item => new QemuExportReply(
+            MustText(item, "id"), MustText(item, "type"), MustText(item, "node-name"), Flag(item, "shutting-down")))];
+
+    /// <summary>All jobs on block nodes.</summary>
+    public async ValueTask<IReadOnlyList<QemuJobReply>> QueryJobsAsync(CancellationToken cancellationToken) =>
+        [.. Items(await AskAsync("query-block-jobs", null, cancellationToken).ConfigureAwait(false)).Select(item => new QemuJobReply(
+            MustText(item, "device"), MustText(item, "type"), MustText(item, "status")))];
+
+    /// <summary>All character devices.</summary>
+    public async ValueTask<IReadOnlyList<QemuChardevReply>> QueryChardevsAsync(CancellationToken cancellationToken) =>
+        [.. Items(await AskAsync("query-chardev", null, cancellationToken).ConfigureAwait(false)).Select(item => new QemuChardevReply(
+            MustText(item, "label"), MustText(item, "filename")))];
+
+    private QemuNodeReply NodeOf(JsonElement item)
+    {
+        JsonElement image = Must(item, "image");
+        JsonElement specific = default;
+        bool isSpecific = image.TryGetProperty("format-specific", out JsonElement format) && format.TryGetProperty("data", out specific);
+        return new QemuNodeReply(
+            MustText(item, "node-name"),
+            MustText(item, "drv"),
+            Flag(item, "ro"),
+            MustNumber(image, "virtual-size"),
+            Text(item, "file"),
+            (int)(Number(item, "backing_file_depth") ?? 0),
+            (int?)Number(image, "cluster-size"),
+            isSpecific ? Text(specific, "compat") : null,
+            item.TryGetProperty("dirty-bitmaps", out JsonElement bitmaps)
+                ? [.. Items(bitmaps).Where(bitmap => bitmap.TryGetProperty("name", out _)).Select(BitmapOf)]
+                : []);
+    }
+
+    private QemuBitmapReply BitmapOf(JsonElement item) => new(
+        MustText(item, "name"),
+        MustNumber(item, "granularity"),
+        MustNumber(item, "count"),
+        Flag(item, "recording"),
+        Flag(item, "busy"),
+        Flag(item, "persistent"),
+        Flag(item, "inconsistent"));
+
+    private JsonElement.ArrayEnumerator Items(JsonElement reply) =>
+        reply.ValueKind == JsonValueKind.Array ? reply.EnumerateArray() : throw Unreadable("a list");
+
+    private JsonElement Must(JsonElement item, string member) =>
+        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) ? found : throw Unreadable(member);
+
+    private string MustText(JsonElement item, string member) => Text(item, member) ?? throw Unreadable(member);
+
+    private long MustNumber(JsonElement item, string member) => Number(item, member) ?? throw Unreadable(member);
+
+    private static string? Text(JsonElement item, string member) =>
+        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) &&
+        found.ValueKind == JsonValueKind.String ? found.GetString() : null;
+
+    private static long? Number(JsonElement item, string member) =>
+        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) &&
+        found.ValueKind == JsonValueKind.Number && found.TryGetInt64(out long number) ? number : null;
+
+    private static bool Flag(JsonElement item, string member) =>
+        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) &&
+        found.ValueKind == JsonValueKind.True;
+
+    private BlockException Unreadable(string member) => new(
+        QemuErrors.NotQmp,
+        $"The monitor at '{SocketPath}' answered without '{member}', which QEMU's always have. See that the socket is QEMU's.",
+        SocketPath);
+}
