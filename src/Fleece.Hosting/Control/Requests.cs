@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Serialization;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Images;
 
