@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 # The system on the guest's disk. It writes without rest and says on the console what it has fsynced:
 #   FSYNCED number sha256
-# until it is told "stop". With "fleece.check" on the kernel's command line it checks instead what it finds, and powers off.
+# until it is told "stop"; "run COMMAND" is done and answered with "RAN status". A second disk gets a copy of each file after the
+# first has it, so that no instant shows more files there, or fewer by two. With "fleece.check" on the kernel's command line it checks instead what it finds, and powers off.
 export PATH=/bin
+agent=
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
@@ -18,10 +20,21 @@ fail() {
 
 sha256sum -c -s /data/sums || fail 'the data files differ from their sums'
 
+# The kernel has both disks by now, for both are of one kind.
+if [ -b /dev/vdb ]; then mount -t ext4 -o discard /dev/vdb /second || fail 'the second disk'; fi
+
 if grep -q fleece.check /proc/cmdline; then
     touch /load/ledger
     sha256sum -c -s /load/ledger || fail 'a file differs from what the ledger says'
-    echo "BACKUP VERIFIED $(wc -l </load/ledger) files"
+    count=$(wc -l </load/ledger)
+    if [ -b /dev/vdb ]; then
+        touch /second/ledger
+        sha256sum -c -s /second/ledger || fail 'a file of the second disk differs from what the ledger says'
+        behind=$((count - $(wc -l </second/ledger)))
+        case $behind in 0 | 1) ;; *) fail "the second disk is $behind files behind the first" ;; esac
+        umount /second
+    fi
+    echo "BACKUP VERIFIED $count files"
     mount -o remount,ro /
     poweroff -f
 fi
@@ -53,17 +66,34 @@ ledger() {
         dd if=/tmp/file of=/load/file$n bs=64k conv=fsync 2>/dev/null || fail dd
         echo "${sum%% *}  /load/file$n" >>/load/ledger
         sync /load/ledger || fail sync
+        if [ -b /dev/vdb ]; then
+            dd if=/tmp/file of=/second/file$n bs=64k conv=fsync 2>/dev/null || fail dd
+            echo "${sum%% *}  /second/file$n" >>/second/ledger
+            sync /second/ledger || fail sync
+        fi
         echo "FSYNCED $n ${sum%% *}"
     done
 }
 
-scratch &
-ledger &
-while read -r word; do
-    [ "$word" = stop ] && break
+if [ -x /bin/qemu-ga ]; then
+    until [ -c "$(echo /dev/vport*p1)" ]; do usleep 10000; done
+    qemu-ga --path "$(echo /dev/vport*p1)" --statedir /tmp --logfile /tmp/agent.log &
+    agent=$!
+fi
+if ! grep -q fleece.idle /proc/cmdline; then
+    scratch &
+    ledger &
+fi
+while read -r word rest; do
+    case $word in
+        stop) break ;;
+        run) eval "$rest"; echo "RAN $?" ;;
+    esac
 done
 touch /tmp/stop
+[ -z "$agent" ] || kill $agent
 wait
+[ ! -b /dev/vdb ] || umount /second || fail umount
 mount -o remount,ro / || fail remount
 echo "GUEST STOPS"
 poweroff -f
