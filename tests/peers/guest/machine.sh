@@ -60,7 +60,7 @@ make_initramfs() {
     local version=$1 tree=$work/initramfs path name
     mkdir -p "$tree/bin" "$tree/modules"
     cp "$busybox" "$tree/bin/busybox"
-    ln -s busybox "$tree/bin/sh"
+    ln -sf busybox "$tree/bin/sh"
     install -m 755 "$machine/initramfs.sh" "$tree/init"
     : >"$tree/modules/order"
     modules "$version" | while read -r path; do
@@ -80,7 +80,7 @@ make_tree() {
     local tree=$work/tree i
     mkdir -p "$tree"/{bin,sbin,proc,dev,tmp,data,load,scratch,second}
     cp "$busybox" "$tree/bin/busybox"
-    ln -s busybox "$tree/bin/sh"
+    ln -sf busybox "$tree/bin/sh"
     install -m 755 "$machine/init.sh" "$tree/sbin/init"
     for i in $(seq 0 19); do head -c $((i * 40001 + 1)) /dev/urandom >"$tree/data/file$i"; done
     head -c 16M /dev/urandom >"$tree/scratch/blocks"
@@ -91,7 +91,7 @@ make_tree() {
 add_program() {
     local tree=$work/tree path
     cp -L "$1" "$tree/bin/"
-    { ldd "$1" || true; } | grep -o '/[^ ]*' | while read -r path; do
+    { ldd "$1" 2>/dev/null || true; } | awk '{ for (i = 1; i <= NF; i++) if ($i ~ /^\//) print $i }' | while read -r path; do
         mkdir -p "$tree${path%/*}"
         cp -L "$path" "$tree$path"
     done
