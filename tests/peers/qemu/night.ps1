@@ -8,6 +8,6 @@ $devices = 'virtio0', 'virtio1'
 $backups = @(Backup-FleeceDisk -QmpSocketPath $QmpSocketPath -Device $devices -RepositoryPath $RepositoryPath -QuiesceGuest)
 if ($backups.Count -ne 2) { throw "$($backups.Count) backups of two disks" }
 for ($i = 0; $i -lt 2; $i++) {
-    '{0}: {1} of {2} bytes' -f $devices[$i], ($backups[$i].IsFull ? 'full' : 'increment'), $backups[$i].DataBytes
+    '{0}: {1} of {2} bytes' -f $devices[$i], $backups[$i].Point.Kind, $backups[$i].DataBytes
     $null = Restore-FleeceBackup $backups[$i] -DestinationPath "$RestoredPath.$($devices[$i]).raw" -Force
 }
