@@ -3,7 +3,8 @@
 # The system on the guest's disk. It writes without rest and says on the console what it has fsynced:
 #   FSYNCED number sha256
 # until it is told "stop"; "run COMMAND" is done and answered with "RAN status". A second disk gets a copy of each file after the
-# first has it, so that no instant shows more files there, or fewer by two. With "fleece.check" on the kernel's command line it checks instead what it finds, and powers off.
+# first has it, so that no instant shows more files there, or fewer by two. With "fleece.check" on the kernel's command line it checks
+# instead what it finds, and powers off.
 export PATH=/bin
 agent=
 /bin/busybox --install -s /bin

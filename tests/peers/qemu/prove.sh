@@ -55,7 +55,7 @@ kill_once() { # NUMBER
     wait_for_writes "$before" 3
     "${pwsh[@]}" "$here/clean.ps1" "$work/qmp.sock" >"$work/clean.log" 2>&1 || fail "after the kill while $phase: $(cat "$work/clean.log")"
     check_state "$work/state.before" "a kill $delay s into $phase"
-    if compgen -G "$work/*fleece*" >/dev/null; then fail "a kill $delay s into $phase left a temp file"; fi
+    if find "$work" -mindepth 1 -maxdepth 1 -name '*fleece-*' | grep -q .; then fail "a kill $delay s into $phase left a file"; fi
     say "killed $delay s into $phase: all is clean"
 }
 
