@@ -105,8 +105,12 @@ class Backup:
             do("block-export-del", id="cost-export", mode="hard")
             self.until(lambda: not do("query-block-exports"))
             do("nbd-server-stop")
-        if self.name in ("pull", "push") and do("query-jobs"):
-            do("block-job-cancel", device="cost-job")
+        if self.name in ("pull", "push"):
+            try:
+                do("block-job-cancel", device="cost-job")
+            except RuntimeError as error:
+                if "not found" not in str(error):
+                    raise
             self.until(lambda: not do("query-jobs"))
         if self.name in ("session", "reading"):
             do("blockdev-del", node_name="cost-view")
