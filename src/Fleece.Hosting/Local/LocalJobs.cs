@@ -14,7 +14,7 @@ internal sealed class LocalJobs(MountedDisks mounted, ISessionControl sessions) 
     {
         Disk found = mounted.Find(disk);
         return new ValueTask<FleeceableDisk>(new FleeceableDisk(
-            found.Name, found.MountId, found.IsShared, found.IsReadOnly, found.Bitmaps.IsPersistent));
+            found.Name, found.MountId, found.IsShared, found.IsReadOnly, found.BitmapsLast));
     }
 
     /// <inheritdoc/>

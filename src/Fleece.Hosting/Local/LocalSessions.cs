@@ -30,7 +30,7 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
             CheckPlace = checkPlace,
         };
         IReadOnlyList<Session> sessions = await Session.StartAsync(disks, options, cancellationToken).ConfigureAwait(false);
-        return [.. sessions.Select(session => new SessionInfo(session))];
+        return [.. sessions.Select(session => session.Describe())];
     }
 
     /// <summary>The engine's options for a request, but for its bitmap.</summary>
@@ -58,11 +58,11 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken) =>
-        new([.. mounted.Sessions.Select(session => new SessionInfo(session))]);
+        new([.. mounted.Sessions.Select(session => session.Describe())]);
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken) =>
-        new(new SessionInfo(mounted.FindSession(session)));
+        new(mounted.FindSession(session).Describe());
 
     /// <inheritdoc/>
     public ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken) =>
@@ -74,7 +74,7 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
     {
         Session found = mounted.FindSession(session);
         await found.StopAsync(isSuccess).ConfigureAwait(false);
-        return new SessionInfo(found);
+        return found.Describe();
     }
 
     /// <inheritdoc/>
@@ -123,6 +123,6 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
         Session found = mounted.FindSession(session);
         BlockDevice view = session?.Consumer is { } consumer ? found.FindConsumer(consumer).Snapshot : found.Snapshot;
         await view.DiscardAsync(range.OffsetBytes, range.LengthBytes, cancellationToken).ConfigureAwait(false);
-        return new SessionInfo(found);
+        return found.Describe();
     }
 }
