@@ -27,6 +27,9 @@ internal static class BitmapActions
     /// <summary>Stops a bitmap.</summary>
     public static JsonObject Disable(string node, string name) => Of("block-dirty-bitmap-disable", Names(node, name));
 
+    /// <summary>Empties a bitmap.</summary>
+    public static JsonObject Clear(string node, string name) => Of("block-dirty-bitmap-clear", Names(node, name));
+
     /// <summary>Removes a bitmap.</summary>
     public static JsonObject Remove(string node, string name) => Of("block-dirty-bitmap-remove", Names(node, name));
 

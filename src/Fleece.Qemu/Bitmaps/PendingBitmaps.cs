@@ -29,10 +29,11 @@ internal static class PendingBitmaps
             QemuBitmapReply? pinned = PinnedOf(ended.Key, bitmaps);
             if (pinned is { IsInconsistent: false } && ended.All(item => !item.Bitmap.IsInconsistent))
             {
-                actions.Add(BitmapActions.Merge(node.Name, pinned.Name, [.. ended.Select(item => item.Bitmap.Name)]));
-                actions.Add(BitmapActions.Enable(node.Name, pinned.Name));
+                actions.AddRange(Unite(node.Name, pinned.Name, [.. ended.Select(item => item.Bitmap.Name)]));
+                continue;
             }
-            else if (pinned is not null)
+
+            if (pinned is not null)
             {
                 actions.Add(BitmapActions.Remove(node.Name, pinned.Name));
             }
@@ -40,6 +41,24 @@ internal static class PendingBitmaps
             actions.AddRange(ended.Select(item => BitmapActions.Remove(node.Name, item.Bitmap.Name)));
         }
 
+        return actions;
+    }
+
+    /// <summary>The actions that give a pinned bitmap what was recorded since the instant, and let it record again.</summary>
+    /// <remarks>It is enabled first: a write of the guest that comes between two actions is then in both.</remarks>
+    /// <param name="node">The node.</param>
+    /// <param name="pinned">The pinned bitmap; null for none.</param>
+    /// <param name="pending">What recorded for it, which goes.</param>
+    public static IReadOnlyList<JsonObject> Unite(string node, string? pinned, IReadOnlyList<string> pending)
+    {
+        List<JsonObject> actions = [];
+        if (pinned is not null)
+        {
+            actions.Add(BitmapActions.Enable(node, pinned));
+            actions.Add(BitmapActions.Merge(node, pinned, pending));
+        }
+
+        actions.AddRange(pending.Select(name => BitmapActions.Remove(node, name)));
         return actions;
     }
 
