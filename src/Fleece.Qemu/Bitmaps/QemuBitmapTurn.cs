@@ -20,14 +20,9 @@ namespace Fleece.Qemu.Bitmaps;
 /// </remarks>
 internal sealed class QemuBitmapTurn
 {
-    private readonly string _node;
     private readonly QemuBitmapName? _pending;
 
-    private QemuBitmapTurn(GuestBitmaps bitmaps, QemuBitmapName? pending)
-    {
-        _node = bitmaps.Node;
-        _pending = pending;
-    }
+    private QemuBitmapTurn(QemuBitmapName? pending) => _pending = pending;
 
     /// <summary>The bitmap that the session pinned, as it was before; null for none.</summary>
     public GuestBitmap? Pinned { get; private init; }
@@ -44,10 +39,6 @@ internal sealed class QemuBitmapTurn
 
     /// <summary>The actions at the instant.</summary>
     public IReadOnlyList<JsonObject> AtInstant { get; private init; } = [];
-
-    /// <summary>The actions that undo <see cref="AtInstant"/>.</summary>
-    public IReadOnlyList<JsonObject> Undoing =>
-        _pending is null ? [] : PendingBitmaps.Unite(_node, Pinned?.ExactName, [_pending.ToString()]);
 
     /// <summary>Checks the names. Null when the session has no bitmap.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/>, <see cref="DiskErrors.BitmapBusy"/>,
@@ -77,7 +68,7 @@ internal sealed class QemuBitmapTurn
 
         if (pinned is { IsEnabled: false })
         {
-            return new QemuBitmapTurn(bitmaps, pending: null) { Pinned = pinned };
+            return new QemuBitmapTurn(pending: null) { Pinned = pinned };
         }
 
         CheckName(bitmaps, pinned);
@@ -87,7 +78,7 @@ internal sealed class QemuBitmapTurn
             pending.ToString(),
             bitmaps.IsPersistent,
             pinned?.Reply.GranularityBytes ?? DirtyBitmap.DefaultGranularityBytes);
-        return new QemuBitmapTurn(bitmaps, pending)
+        return new QemuBitmapTurn(pending)
         {
             Pinned = pinned,
             NextName = nextName,

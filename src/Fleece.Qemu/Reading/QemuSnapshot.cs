@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
-using Fleece.Disks.Exports;
+using Fleece.Disks.Contexts;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Server.Exports;
