@@ -2,7 +2,6 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Fleece.Block.Files;
-using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -105,20 +104,16 @@ internal sealed class FleecingGraph : IDisposable
     /// restarted, a device that is gone, and a call before that failed half-way.</summary>
     /// <param name="monitor">The guest; null where its QEMU is gone, so that only files are left to remove.</param>
     /// <param name="diskIndex">The disk's number in the session.</param>
-    /// <param name="bitmapActions">How the session's bitmaps end, for one transaction when the filter is out. They are left out
-    /// where the disk has no pending bitmap of the instant: they took effect before.</param>
+    /// <param name="bitmapActions">How the session's bitmaps end, for one transaction when the filter is out. The caller makes them
+    /// of the bitmaps that there are now, so that a second call has none where the first one's took effect.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public async ValueTask RemoveAsync(
         QemuMonitor? monitor, int diskIndex, IReadOnlyList<JsonObject> bitmapActions, CancellationToken cancellationToken)
     {
         if (monitor is not null)
         {
-            QemuNodeReply? root = (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
-                .FirstOrDefault(node => node.Name == Disks[diskIndex].Disk.Node!.Name);
-            bool isPending = root?.Bitmaps.Any(bitmap =>
-                QemuBitmapName.Parse(bitmap.Name) is { IsPending: true } name && name.InstantId == _instantId) == true;
             await new SessionRemoval(monitor, NodeNames.SessionOf(_instantId))
-                .RunAsync(diskIndex, isPending ? bitmapActions : [], cancellationToken).ConfigureAwait(false);
+                .RunAsync(diskIndex, bitmapActions, cancellationToken).ConfigureAwait(false);
         }
 
         FleecingTemp temp = _temps[diskIndex];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.CompilerServices;
+using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
