@@ -39,8 +39,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
     /// <summary>True when QEMU's monitor has a thread of its own.</summary>
     public bool HasOutOfBand => _greeting.HasOutOfBand;
 
-    /// <summary>The user of the process that began to listen: QEMU's, unless QEMU changed its user afterwards (-runas) or was handed the
-    /// socket. Null where the system does not tell.</summary>
+    /// <inheritdoc/>
     public uint? PeerUserId => _peer?.UserId;
 
     /// <summary>The group of that process.</summary>

@@ -87,9 +87,24 @@ internal sealed class QmpDialer(string socketPath, QmpOptions options)
         }
     }
 
+    // A guest's agent is silent until it is asked, and a busy monitor keeps the question until it takes the connection, and refuses it.
     private async ValueTask<QmpGreeting> GreetAsync(QmpWire wire, CancellationToken cancellationToken)
     {
-        JsonElement message = await wire.ReceiveAsync("connect", cancellationToken).ConfigureAwait(false);
-        return QmpGreeting.TryRead(message) ?? throw QmpFailures.NotQmp(socketPath, "its first message is no greeting of QEMU");
+        JsonElement message;
+        using CancellationTokenSource half = new(options.GreetingTimeout / 2, options.Time);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, half.Token);
+        try
+        {
+            message = await wire.ReceiveAsync("connect", limit.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            await wire.SendAsync(wire.Write("execute", "guest-ping", null, out _), cancellationToken).ConfigureAwait(false);
+            message = await wire.ReceiveAsync("connect", cancellationToken).ConfigureAwait(false);
+        }
+
+        return QmpGreeting.TryRead(message) ?? throw QmpFailures.NotQmp(
+            socketPath,
+            message.TryGetProperty("QMP", out _) ? "its greeting has no version" : "it answers without a greeting, as a guest agent does");
     }
 }

@@ -26,7 +26,7 @@ internal static class QmpFailures
         QemuErrors.MonitorBusy,
         $"The monitor at '{socketPath}' takes connections and did not greet within {Seconds(waited)} seconds. It serves one client at a " +
         "time, and another one holds it: libvirt, a management program, or another Fleece command. End that client and try again. " +
-        $"{SecondMonitor} A QEMU process that was stopped by a signal is silent too.",
+        $"{SecondMonitor} A QEMU process that was stopped by a signal is silent too, and so is the socket of a guest's agent or console.",
         socketPath,
         operation: "connect",
         cause: cause);

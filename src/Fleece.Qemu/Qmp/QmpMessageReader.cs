@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using Fleece.Block;
@@ -17,6 +18,7 @@ internal sealed class QmpMessageReader(string socketPath, int maximumBytes)
     private const int MaximumDepth = 1024;
     private const int MaximumWhiteSpaceBytes = 4096;
     private const int FirstBufferBytes = 16 << 10;
+    private const int ShownBytes = 24;
 
     private static readonly JsonReaderOptions Strict = new() { MaxDepth = MaximumDepth };
 
@@ -119,7 +121,8 @@ internal sealed class QmpMessageReader(string socketPath, int maximumBytes)
         }
         else if (next is not ((byte)' ' or (byte)'\r' or (byte)'\n' or (byte)'\t'))
         {
-            throw Refused("it sent something that is no JSON object");
+            string shown = Encoding.ASCII.GetString(_buffer.AsSpan(_scanned - 1, Math.Min(_end - _scanned + 1, ShownBytes)));
+            throw Refused($"it sent '{shown}', which is no JSON object");
         }
         else if (++_whiteSpaceBytes > MaximumWhiteSpaceBytes)
         {
