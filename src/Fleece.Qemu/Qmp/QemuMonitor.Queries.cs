@@ -58,7 +58,6 @@ internal sealed partial class QemuMonitor
             Flag(item, "ro"),
             MustNumber(image, "virtual-size", long.MaxValue),
             Text(item, "file"),
-            (int)(Number(item, "backing_file_depth", int.MaxValue) ?? 0),
             (int?)Number(image, "cluster-size", int.MaxValue),
             specific is { } data ? Text(data, "compat") : null,
             Member(item, "dirty-bitmaps", JsonValueKind.Array) is { } bitmaps

@@ -13,7 +13,7 @@ public sealed class RealMonitorTests
     [MemberData(nameof(Programs))]
     public async Task AMonitorGreetsAndAnswers(string program)
     {
-        await using Guest guest = await Guest.StartAsync(program);
+        await using Guest guest = Guest.Start(program);
         await using QmpConnection connection = await guest.ConnectAsync();
 
         QemuStatusReply status = await new QemuMonitor(connection).QueryStatusAsync(TestContext.Current.CancellationToken);
@@ -28,7 +28,7 @@ public sealed class RealMonitorTests
     [MemberData(nameof(Programs))]
     public async Task ARefusalHasQemusClassAndReason(string program)
     {
-        await using Guest guest = await Guest.StartAsync(program);
+        await using Guest guest = Guest.Start(program);
         await using QmpConnection connection = await guest.ConnectAsync();
 
         BlockException refused = await Assert.ThrowsAsync<BlockException>(
