@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Qemu.Qmp;
@@ -82,6 +83,27 @@ public sealed class ConnectTests
         Assert.Contains(told, failure.Message, StringComparison.Ordinal);
         Assert.Contains(peer.SocketPath, failure.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task AGuestAgentIsToldByItsAnswerToAPing()
+    {
+        Peer.Need("qemu-ga");
+        using TempFolder folder = new();
+        await NotQmpAsync("qemu-ga", folder, "-m", "unix-listen", "-p", folder.File("socket"), "-t", folder.Path);
+    }
+
+    [Fact]
+    public async Task AnNbdServerIsToldByItsFirstWords()
+    {
+        Peer.Need("qemu-nbd");
+        using TempFolder folder = new();
+        await File.WriteAllBytesAsync(folder.File("disk"), new byte[4096], TestContext.Current.CancellationToken);
+        await NotQmpAsync("qemu-nbd", folder, "-f", "raw", "-k", folder.File("socket"), folder.File("disk"));
+    }
+
+    [Fact]
+    public void ASystemThatRefusesAccessIsToldAsSuch() => Assert.Equal(
+        BlockErrors.PermissionDenied, QmpFailures.From("/socket", new SocketException((int)SocketError.AccessDenied)).Kind);
 
     [Theory]
     [InlineData(" ")]
@@ -215,6 +237,31 @@ public sealed class ConnectTests
         await cancel.CancelAsync();
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => connecting);
+    }
+
+    private static async Task NotQmpAsync(string program, TempFolder folder, params string[] arguments)
+    {
+        using Process process = Peer.Start(program, arguments);
+        try
+        {
+            BlockException failure;
+            do
+            {
+                failure = await Assert.ThrowsAsync<BlockException>(
+                    () => QmpConnection.ConnectAsync(
+                        folder.File("socket"),
+                        new QmpOptions { GreetingTimeout = TimeSpan.FromSeconds(4) },
+                        TestContext.Current.CancellationToken).AsTask());
+            }
+            while (failure.Kind == QemuErrors.QemuNotRunning && !process.HasExited);
+
+            Assert.Equal(QemuErrors.NotQmp, failure.Kind);
+        }
+        finally
+        {
+            process.Kill();
+            await process.WaitForExitAsync(CancellationToken.None);
+        }
     }
 
     private static async Task AdvanceUntilDoneAsync(ManualTime time, Task task)

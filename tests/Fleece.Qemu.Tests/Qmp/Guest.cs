@@ -62,6 +62,9 @@ internal sealed class Guest : IAsyncDisposable
         }
     }
 
+    /// <summary>Sends the process a signal.</summary>
+    public async Task SignalAsync(string name) => await Peer.RunAsync("kill", $"-{name}", $"{Process.Id}");
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
