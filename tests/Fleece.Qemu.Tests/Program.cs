@@ -18,8 +18,11 @@ internal static class Program
             case [GuardedChild.GuardVerb]:
                 await GuardProcess.RunAsync();
                 return 0;
-            case [GuardedChild.Verb, var agentSocketPath]:
-                await GuardedChild.RunAsync(agentSocketPath);
+            case [GuardedChild.FreezingVerb, var socketPath]:
+                await GuardedChild.RunFreezingAsync(socketPath);
+                return 0;
+            case [GuardedChild.PausingVerb, var socketPath]:
+                await GuardedChild.RunPausingAsync(socketPath);
                 return 0;
             default:
                 return args.Any(RunnerSwitches.Contains)

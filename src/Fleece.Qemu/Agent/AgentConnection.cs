@@ -44,8 +44,8 @@ internal sealed class AgentConnection : IDisposable
     /// <param name="path">The socket's path.</param>
     /// <param name="patience">How long to wait for the agent.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="BlockException"><see cref="QemuErrors.AgentFailed"/> with what to do; <see cref="BlockErrors.InvalidArgument"/>: the
-    /// path can't be that of a socket.</exception>
+    /// <exception cref="BlockException"><see cref="QemuErrors.AgentFailed"/> with what to do; <see cref="BlockErrors.InvalidArgument"/>:
+    /// the path can't be that of a socket.</exception>
     public static async ValueTask<AgentConnection> ConnectAsync(string path, TimeSpan patience, CancellationToken cancellationToken)
     {
         using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -67,7 +67,8 @@ internal sealed class AgentConnection : IDisposable
     /// <summary>Finds the place in the stream where answers to what is sent from now on begin.</summary>
     /// <remarks>An earlier client may have left half a command in the agent's parser, and answers that it did not wait for in the stream.
     /// </remarks>
-    /// <exception cref="BlockException"><see cref="QemuErrors.AgentFailed"/>: the connection has ended, or the peer is no agent.</exception>
+    /// <exception cref="BlockException"><see cref="QemuErrors.AgentFailed"/>: the connection has ended, or the peer is no agent.
+    /// </exception>
     public async ValueTask SynchronizeAsync(CancellationToken cancellationToken)
     {
         long id = Random.Shared.NextInt64(1L << 53);

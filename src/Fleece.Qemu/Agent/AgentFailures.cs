@@ -20,7 +20,8 @@ internal static class AgentFailures
         path,
         cause.SocketErrorCode switch
         {
-            SocketError.AccessDenied => $"This user may not connect to the guest agent's socket '{path}'. Run as the user of the guest's QEMU.",
+            SocketError.AccessDenied =>
+                $"This user may not connect to the guest agent's socket '{path}'. Run as the user of the guest's QEMU.",
             SocketError.ConnectionRefused or SocketError.AddressNotAvailable or SocketError.HostNotFound =>
                 $"Nothing listens at the guest agent's socket '{path}'. Is the guest running, and is that the socket which its QEMU has " +
                 $"for the agent? {Without}",
@@ -31,8 +32,8 @@ internal static class AgentFailures
     /// <summary>No answer came.</summary>
     public static BlockException Silent(string path, TimeSpan time) => Of(
         path,
-        $"The guest's agent at '{path}' did not answer within {Text(time)}. Either qemu-guest-agent does not run in the guest, or another " +
-        $"program, such as libvirt, holds the socket: QEMU serves one client at a time. {Without}");
+        $"The guest's agent at '{path}' did not answer within {Text(time)}. Either qemu-guest-agent does not run in the guest, or " +
+        $"another program, such as libvirt, holds the socket: QEMU serves one client at a time. {Without}");
 
     /// <summary>The connection ended.</summary>
     public static BlockException Closed(string path, Exception? cause) => Of(
@@ -49,14 +50,14 @@ internal static class AgentFailures
     /// <summary>The agent can't freeze.</summary>
     public static BlockException Unable(string path, string command) => Of(
         path,
-        $"The guest's agent at '{path}' has no {command}, or its administrator has disabled it (--block-rpcs and --allow-rpcs of qemu-ga). " +
-        $"Enable it in the guest. {Without}");
+        $"The guest's agent at '{path}' has no {command}, or its administrator has disabled it (--block-rpcs and --allow-rpcs of " +
+        $"qemu-ga). Enable it in the guest. {Without}");
 
     /// <summary>Another client's freeze lasts.</summary>
     public static BlockException FrozenBefore(string path) => Of(
         path,
-        $"The guest's file systems are frozen already, by another client of the agent at '{path}' that may still need it. Wait for its end, " +
-        $"or where it died, {ThawByHand}");
+        $"The guest's file systems are frozen already, by another client of the agent at '{path}' that may still need it. Wait for its " +
+        $"end, or where it died, {ThawByHand}");
 
     /// <summary>An error.</summary>
     public static BlockException Of(string path, string message, Exception? cause = null) =>

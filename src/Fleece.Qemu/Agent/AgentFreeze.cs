@@ -77,7 +77,8 @@ internal sealed class AgentFreeze : IDisposable
             CountOf(answer) is > 0 and var count ? count :
             throw AgentFailures.Of(
                 _socketPath,
-                $"The guest's agent at '{_socketPath}' froze no file system: the guest has none that can be frozen. Leave out -QuiesceGuest.");
+                $"The guest's agent at '{_socketPath}' froze no file system: the guest has none that can be frozen. Leave out " +
+                "-QuiesceGuest.");
     }
 
     /// <summary>Thaws. Tries until the agent has confirmed it.</summary>

@@ -161,6 +161,7 @@ internal sealed class FleecingTemp : IDisposable
         }
 
         Clear(path, image);
+        PrivateServer.ClearFolders(path);
         return System.IO.Path.Combine(path, $"{image}.{session}-{diskIndex}{Extension}");
     }
 }

@@ -19,6 +19,7 @@ internal static class PrivateServer
     public const string MarkerPart = "server";
 
     private const string SocketName = "nbd";
+    private const string FolderPrefix = ".fleece-";
 
     // sockaddr_un of Linux: 108 bytes with the zero at the end.
     private const int MaximumSocketPathBytes = 107;
@@ -82,6 +83,27 @@ internal static class PrivateServer
         }
     }
 
+    /// <summary>Removes the empty folders of sessions that were killed before they had a node.</summary>
+    public static void ClearFolders(string tempFolder)
+    {
+        try
+        {
+            foreach (string folder in Directory.GetDirectories(tempFolder, FolderPrefix + "????????"))
+            {
+                string session = Path.GetFileName(folder)[FolderPrefix.Length..];
+                if (Directory.GetFiles(tempFolder, $"*.{session}-*{FleecingTemp.Extension}").Length == 0 &&
+                    !Directory.EnumerateFileSystemEntries(folder).Any())
+                {
+                    Directory.Delete(folder);
+                }
+            }
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            // They stay for the next session.
+        }
+    }
+
     /// <summary>The address of an export.</summary>
     public static NbdUri UriOf(string session, string tempFolder, string exportName) => NbdUri.Parse(
         $"nbd+unix:///{exportName}?socket={Uri.EscapeDataString(SocketPathOf(session, tempFolder))}");
@@ -118,5 +140,5 @@ internal static class PrivateServer
             tempFolder);
 
     private static IEnumerable<string> Folders(string session, string? tempFolder) =>
-        new[] { tempFolder, Path.GetTempPath() }.OfType<string>().Select(folder => Path.Combine(folder, $".fleece-{session}"));
+        new[] { tempFolder, Path.GetTempPath() }.OfType<string>().Select(folder => Path.Combine(folder, FolderPrefix + session));
 }

@@ -115,8 +115,8 @@ internal sealed class GuardDuty(TextReader owner, TextWriter answers, Func<Guard
         }
         catch (OperationCanceledException)
         {
-            reason = $"The guest's agent at '{freeze.SocketPath}' did not freeze the guest within {AgentFailures.Text(_timeout)}. A guest " +
-                "that has much to write, or scripts of its own for a freeze, needs a longer -FreezeTimeout.";
+            reason = $"The guest's agent at '{freeze.SocketPath}' did not freeze the guest within {AgentFailures.Text(_timeout)}. A " +
+                "guest that has much to write, or scripts of its own for a freeze, needs a longer -FreezeTimeout.";
         }
         catch (BlockException e)
         {
@@ -135,7 +135,8 @@ internal sealed class GuardDuty(TextReader owner, TextWriter answers, Func<Guard
         await TellAsync(fault is null
             ? new GuardWord(GuardVerb.Thawed, IsInTime: !_isEarly && (_thawing is null || await _thawing.ConfigureAwait(false) > 0))
             : GuardWord.Failure(AgentFailures.Of(
-                _freeze!.SocketPath, $"The guest's agent at '{_freeze.SocketPath}' has not thawed the guest. {fault}"))).ConfigureAwait(false);
+                _freeze!.SocketPath, $"The guest's agent at '{_freeze.SocketPath}' has not thawed the guest. {fault}")))
+            .ConfigureAwait(false);
     }
 
     private void BeginThaw()

@@ -13,6 +13,8 @@ public static partial class GuardProcess
     /// <returns>A task that ends when the guest is neither frozen nor paused by the process that asked for it.</returns>
     public static async Task RunAsync()
     {
+        DeadOwner owner = new();
+
         // The keys of a terminal reach all processes of its session. Ctrl+C would end the guard, and Ctrl+Z stop it, with the guest frozen.
         if (!OperatingSystem.IsWindows())
         {
@@ -25,7 +27,7 @@ public static partial class GuardProcess
         {
             using StreamReader words = new(Console.OpenStandardInput());
             StreamWriter answers = new(Console.OpenStandardOutput());
-            using GuardDuty duty = new(words, answers, _ => Task.CompletedTask);
+            using GuardDuty duty = new(words, answers, owner.RemoveSessionAsync);
             await duty.RunAsync().ConfigureAwait(false);
         }
         finally

@@ -61,7 +61,8 @@ internal sealed class GuestGuard : IInstantGuard
                 { Verb: GuardVerb.Failed } => throw FailureOf(answer),
                 _ => throw new BlockException(
                     BlockErrors.IoFailed,
-                    $"The guard of the guest did not start: the program '{program.Path}' {await helper.DescribeEndAsync().ConfigureAwait(false)}",
+                    $"The guard of the guest did not start: the program '{program.Path}' " +
+                    await helper.DescribeEndAsync().ConfigureAwait(false),
                     operation: "quiesce"),
             };
         }
@@ -161,7 +162,8 @@ internal sealed class GuestGuard : IInstantGuard
     {
         null => null,
         { AgentSocketPath: null } => throw new BlockException(
-            BlockErrors.InvalidArgument, "The guest is to be made quiet, and its agent's socket is not known. Name it with -AgentSocketPath."),
+            BlockErrors.InvalidArgument,
+            "The guest is to be made quiet, and its agent's socket is not known. Name it with -AgentSocketPath."),
         { FreezeTimeout: var time } when time <= TimeSpan.Zero || time > LongestFreeze => throw new BlockException(
             BlockErrors.InvalidArgument,
             $"A guest can't be frozen for {AgentFailures.Text(time)}: -FreezeTimeout is more than 0 s, and at most " +

@@ -58,8 +58,7 @@ internal sealed partial class QemuMonitor
             Flag(item, "ro"),
             MustNumber(image, "virtual-size", long.MaxValue),
             Text(item, "file"),
-            (int)(Number(item, "backing_file_depth", int.MaxValue) ?? 0),
-            (int?)Number(image, "cluster-size", int.MaxValue),
+            (int?)Number(image, "cluster-size", int.MaxValue, 1),
             specific is { } data ? Text(data, "compat") : null,
             Member(item, "dirty-bitmaps", JsonValueKind.Array) is { } bitmaps
                 ? [.. Items(bitmaps).Where(bitmap => bitmap.TryGetProperty("name", out _)).Select(BitmapOf)]
@@ -95,15 +94,15 @@ internal sealed partial class QemuMonitor
 
     private static bool Flag(JsonElement item, string member) => Member(item, member, JsonValueKind.True) is not null;
 
-    // From 0 to the maximum; null without the member. A number that is outside is none of QEMU's.
-    private long? Number(JsonElement item, string member, long maximum)
+    // From the minimum to the maximum; null without the member. A number that is outside is none of QEMU's.
+    private long? Number(JsonElement item, string member, long maximum, long minimum = 0)
     {
         if (Member(item, member, JsonValueKind.Number) is not { } found)
         {
             return null;
         }
 
-        return found.TryGetInt64(out long number) && number >= 0 && number <= maximum ? number : throw Unreadable(member);
+        return found.TryGetInt64(out long number) && number >= minimum && number <= maximum ? number : throw Unreadable(member);
     }
 
     private BlockException Unreadable(string member) => new(

@@ -26,7 +26,8 @@ internal static class QmpFailures
         QemuErrors.MonitorBusy,
         $"The monitor at '{socketPath}' takes connections and did not greet within {Seconds(waited)} seconds. It serves one client at a " +
         "time, and another one holds it: libvirt, a management program, or another Fleece command. End that client and try again. " +
-        $"{SecondMonitor} A QEMU process that was stopped by a signal is silent too, and so is the socket of a guest's agent or console.",
+        $"{SecondMonitor} A QEMU process that was stopped by a signal is silent too, and so is the socket of a guest's agent or " +
+        "console.",
         socketPath,
         operation: "connect",
         cause: cause);
@@ -62,8 +63,8 @@ internal static class QmpFailures
     public static BlockException Gone(string socketPath, string operation, string? shutdownReason, Exception? cause = null) => new(
         QemuErrors.QemuGone,
         $"QEMU at '{socketPath}' ended, or closed its monitor, during '{operation}'" +
-        $"{(shutdownReason is null ? string.Empty : $"; it said that it shuts down ({shutdownReason})")}. See the guest's log, and whether it " +
-        "runs.",
+        (shutdownReason is null ? string.Empty : $"; it said that it shuts down ({shutdownReason})") +
+        ". See the guest's log, and whether it runs.",
         socketPath,
         operation: operation,
         cause: cause);

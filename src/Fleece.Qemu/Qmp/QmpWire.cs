@@ -28,14 +28,14 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
     /// <param name="command">Its name.</param>
     /// <param name="arguments">Its arguments; null for none.</param>
     /// <param name="id">The id that its answer will have.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/> for a text that is no valid Unicode.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/> for a text that is no valid Unicode, or that stands
+    /// for one.</exception>
     public ReadOnlyMemory<byte> Write(string verb, string command, JsonObject? arguments, out long id)
     {
         id = ++_lastId;
         ArrayBufferWriter<byte> text = new();
-        try
+        using (Utf8JsonWriter writer = new(text))
         {
-            using Utf8JsonWriter writer = new(text);
             writer.WriteStartObject();
             writer.WriteString(verb, command);
             if (arguments is not null)
@@ -47,16 +47,8 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
             writer.WriteNumber("id", id);
             writer.WriteEndObject();
         }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
-        {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"An argument of '{command}' can't be sent to QEMU: {e.Message}",
-                socketPath,
-                operation: command,
-                cause: e);
-        }
 
+        CheckTexts(command, text.WrittenSpan);
         text.Write("\n"u8);
         return text.WrittenMemory;
     }
@@ -117,6 +109,24 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
     /// <inheritdoc/>
     public void Dispose() => socket.Dispose();
 
+    // .NET puts this character in place of one that it can't encode or decode, so QEMU would be told another name than the real one.
+    private void CheckTexts(string command, ReadOnlySpan<byte> text)
+    {
+        Utf8JsonReader reader = new(text);
+        while (reader.Read())
+        {
+            if (reader.TokenType == JsonTokenType.String && reader.GetString()!.Contains('\ufffd', StringComparison.Ordinal))
+            {
+                throw new BlockException(
+                    BlockErrors.InvalidArgument,
+                    $"An argument of '{command}' has a character that is no valid Unicode, so QEMU can't be told it: '{reader.GetString()}'. " +
+                    "Give the file or the bitmap another name.",
+                    socketPath,
+                    operation: command);
+            }
+        }
+    }
+
     private async ValueTask<bool> FillAsync(string operation, CancellationToken cancellationToken)
     {
         try
@@ -138,7 +148,9 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
             return false;
         }
 
-        JsonElement data = message.TryGetProperty("data", out JsonElement found) && found.ValueKind == JsonValueKind.Object ? found : NoData;
+        JsonElement data = message.TryGetProperty("data", out JsonElement found) && found.ValueKind == JsonValueKind.Object
+            ? found
+            : NoData;
         if (name.ValueEquals("SHUTDOWN"u8))
         {
             _shutdownReason = data.TryGetProperty("reason", out JsonElement reason) && reason.ValueKind == JsonValueKind.String

@@ -2,7 +2,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using Fleece.Disks;
+using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guard;
+using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Tests.Guard;
 
@@ -10,7 +12,7 @@ namespace Fleece.Qemu.Tests.Guard;
 internal sealed class GuardedChild : IAsyncDisposable
 {
     /// <summary>What makes this program a guard, and the child.</summary>
-    public const string GuardVerb = "guard", Verb = "guarded";
+    public const string GuardVerb = "guard", FreezingVerb = "freezing", PausingVerb = "pausing";
 
     private readonly Process _process;
 
@@ -23,9 +25,9 @@ internal sealed class GuardedChild : IAsyncDisposable
     public int GuardId { get; private set; }
 
     /// <summary>Starts a child whose guard is ready.</summary>
-    public static async Task<GuardedChild> StartAsync(string agentSocketPath)
+    public static async Task<GuardedChild> StartAsync(string verb, string socketPath)
     {
-        GuardProgram self = SelfWith(Verb, agentSocketPath);
+        GuardProgram self = SelfWith(verb, socketPath);
         GuardedChild child = new(Process.Start(new ProcessStartInfo(self.Path, self.Arguments)
         {
             RedirectStandardInput = true,
@@ -40,7 +42,8 @@ internal sealed class GuardedChild : IAsyncDisposable
 
     /// <summary>Waits until the step is done.</summary>
     public async Task<string> HearAsync() =>
-        await _process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) ?? throw new EndOfStreamException("the child ended");
+        await _process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken)
+        ?? throw new EndOfStreamException("the child ended");
 
     /// <summary>Kills it with SIGKILL.</summary>
     public void Kill() => _process.Kill();
@@ -52,8 +55,8 @@ internal sealed class GuardedChild : IAsyncDisposable
         _process.Dispose();
     }
 
-    /// <summary>The child's own work.</summary>
-    public static async Task RunAsync(string agentSocketPath)
+    /// <summary>The child's work with a guest's agent.</summary>
+    public static async Task RunFreezingAsync(string agentSocketPath)
     {
         GuestGuard guard = await GuestGuard.StartAsync(
             Program, new GuardTask(null, null, new QuiesceOptions(agentSocketPath, TimeSpan.FromMinutes(5))), default);
@@ -67,6 +70,22 @@ internal sealed class GuardedChild : IAsyncDisposable
         Console.ReadLine();
         await guard.DisposeAsync();
         Console.WriteLine("done");
+        Console.ReadLine();
+    }
+
+    /// <summary>The child's work with a guest's QEMU: what a session does before it changes the graph.</summary>
+    public static async Task RunPausingAsync(string qmpSocketPath)
+    {
+        Guid instantId = Guid.NewGuid();
+        GuestGuard guard = await GuestGuard.StartAsync(
+            Program, new GuardTask(qmpSocketPath, NodeNames.SessionOf(instantId), null), default);
+        Console.WriteLine(guard.ProcessId);
+        Console.ReadLine();
+        QmpConnection connection = await QmpConnection.ConnectAsync(qmpSocketPath, QmpOptions.Default, default);
+        QemuMonitor monitor = new(connection);
+        await monitor.AddNodeAsync(PrivateServer.Marker(NodeNames.Of(instantId, 0, GuestPause.MarkerPart)), default);
+        await monitor.StopAsync(default);
+        Console.WriteLine("paused");
         Console.ReadLine();
     }
 

@@ -230,7 +230,7 @@ public class GuestGuardTests
         await using GuestGuard second = await StartAsync(another, Long);
 
         string[] mine = Processes.DescriptorsOf(Environment.ProcessId), given = Processes.DescriptorsOf(second.ProcessId);
-        Assert.Empty(given.Intersect(mine).Where(descriptor => descriptor.StartsWith("socket:", StringComparison.Ordinal)));
+        Assert.DoesNotContain(given.Intersect(mine), descriptor => descriptor.StartsWith("socket:", StringComparison.Ordinal));
 
         // While the second one has a pipe of the first, this process's death does not end the first one's input.
         string[] pipes = Processes.StandardDescriptorsOf(first.ProcessId);
@@ -245,15 +245,15 @@ public class GuestGuardTests
         await using FakeAgent second = new();
         await using FakeAgent third = new();
         await using GuestGuard killed = await StartAsync(first, Long);
-        await using GuestGuard short_ = await StartAsync(second, Short);
+        await using GuestGuard early = await StartAsync(second, Short);
         await using GuestGuard last = await StartAsync(third, Long);
         await killed.FreezeAsync(Token);
         await last.FreezeAsync(Token);
-        await short_.FreezeAsync(Token);
+        await early.FreezeAsync(Token);
         await second.WaitForAsync(Thaw);
         Processes.Signal(killed.ProcessId, Processes.Kill);
 
-        Assert.False(await short_.ThawAsync());
+        Assert.False(await early.ThawAsync());
         Assert.True(await killed.ThawAsync());
         Assert.True(third.IsFrozen);
         Assert.True(await last.ThawAsync());
@@ -276,7 +276,8 @@ public class GuestGuardTests
         await using FakeAgent agent = new();
         GuardProgram program = new("/bin/sh", ["-c", "echo oops >&2; exit 3"]);
 
-        BlockException e = await Assert.ThrowsAsync<BlockException>(async () => await GuestGuard.StartAsync(program, TaskOf(agent, Long), Token));
+        BlockException e = await Assert.ThrowsAsync<BlockException>(
+            async () => await GuestGuard.StartAsync(program, TaskOf(agent, Long), Token));
 
         Assert.Equal(BlockErrors.IoFailed, e.Kind);
         Assert.Contains("'/bin/sh' ended with exit code 3, and said: oops", e.Message, StringComparison.Ordinal);

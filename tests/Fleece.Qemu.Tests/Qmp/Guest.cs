@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using Fleece.Block;
 using Fleece.Qemu.Qmp;
 using Fleece.TestKit;
 
@@ -18,7 +19,7 @@ internal sealed class Guest : IAsyncDisposable
     {
         _process = Peer.Start(
             program,
-            ["-nodefaults", "-display", "none", "-S", "-qmp", $"unix:{SocketPath},server=on,wait=off", .. arguments]);
+            ["-nodefaults", "-display", "none", "-machine", "none", "-S", "-qmp", $"unix:{SocketPath},server=on,wait=off", .. arguments]);
     }
 
     /// <summary>The monitor's socket.</summary>
@@ -30,34 +31,39 @@ internal sealed class Guest : IAsyncDisposable
     /// <summary>A name in the test's folder.</summary>
     public string File(string name) => _folder.File(name);
 
-    /// <summary>Starts QEMU with a machine without anything; skips the test where the program is missing.</summary>
-    public static Task<Guest> StartAsync(string program) => StartAsync(program, _ => ["-machine", "none"]);
-
-    /// <summary>Starts QEMU; skips the test where the program is missing.</summary>
-    public static async Task<Guest> StartAsync(string program, Func<TempFolder, string[]> arguments)
+    /// <summary>Starts QEMU, with a machine without anything unless the test says more; skips the test where the program is missing.
+    /// </summary>
+    public static Guest Start(string program, params string[] arguments)
     {
         if (program.StartsWith('$'))
         {
             string? named = Environment.GetEnvironmentVariable(program[1..]);
-            Assert.SkipWhen(string.IsNullOrEmpty(named), $"{program} names no other QEMU");
+            Assert.SkipWhen(string.IsNullOrEmpty(named), $"{program} names no QEMU");
             program = named!;
         }
 
         Peer.Need(program);
-        using TempFolder later = new();
-        Guest guest = new(program, arguments(later));
-        while (!System.IO.File.Exists(guest.SocketPath))
-        {
-            Assert.False(guest.Process.HasExited, $"{program} ended");
-            await Task.Delay(10, TestContext.Current.CancellationToken);
-        }
-
-        return guest;
+        return new Guest(program, arguments);
     }
 
-    /// <summary>Connects to the monitor.</summary>
-    public Task<QmpConnection> ConnectAsync(QmpOptions? options = null) =>
-        QmpConnection.ConnectAsync(SocketPath, options ?? QmpOptions.Default, TestContext.Current.CancellationToken).AsTask();
+    /// <summary>Connects to the monitor, once it listens.</summary>
+    public async Task<QmpConnection> ConnectAsync(QmpOptions? options = null)
+    {
+        while (true)
+        {
+            try
+            {
+                return await QmpConnection.ConnectAsync(SocketPath, options ?? QmpOptions.Default, TestContext.Current.CancellationToken);
+            }
+            catch (BlockException e) when (e.Kind == QemuErrors.QemuNotRunning && !Process.HasExited)
+            {
+                await Task.Delay(10, TestContext.Current.CancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Sends the process a signal.</summary>
+    public async Task SignalAsync(string name) => await Peer.RunAsync("kill", $"-{name}", $"{Process.Id}");
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
