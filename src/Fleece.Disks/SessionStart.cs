@@ -18,6 +18,11 @@ internal static class SessionStart
         IReadOnlyList<(Disk Disk, SessionOptions Options)> disks, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(disks);
+        if (disks.DistinctBy(pair => pair.Disk).Count() != disks.Count)
+        {
+            throw new BlockException(BlockErrors.InvalidArgument, "A disk is named twice for one instant. Name each once.");
+        }
+
         Session[] sessions = [];
         await ChainChange.RunAsync(disks.Select(pair => pair.Disk.Chain), PinAsync, cancellationToken).ConfigureAwait(false);
         return sessions;

@@ -23,7 +23,7 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, DiskRef
     public bool IsReadOnly => disk.IsReadOnly;
 
     /// <inheritdoc/>
-    public bool HasPersistentBitmaps => disk.HasPersistentBitmaps;
+    public BitmapLifetime BitmapsLast => disk.BitmapsLast;
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<BitmapDescription>> ListBitmapsAsync(CancellationToken cancellationToken) =>

@@ -14,7 +14,7 @@ internal sealed class LocalJobs(LocalOwner owner, Action<string>? checkPlace) : 
     {
         IFleeceable found = await FindAsync(disk, cancellationToken).ConfigureAwait(false);
         Guid mountId = (found as Disk)?.MountId ?? Guid.Empty;
-        return new FleeceableDisk(found.Name, mountId, found.IsShared, found.IsReadOnly, found.HasPersistentBitmaps);
+        return new FleeceableDisk(found.Name, mountId, found.IsShared, found.IsReadOnly, found.BitmapsLast);
     }
 
     /// <inheritdoc/>

@@ -4,7 +4,7 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Exports;
 
-namespace Fleece.Disks.Exports;
+namespace Fleece.Disks.Contexts;
 
 /// <summary><c>base:allocation</c> of a snapshot.</summary>
 /// <remarks>
