@@ -155,9 +155,9 @@ internal sealed class Session : IRunningSession
         return SessionStart.RunAsync([.. ordered.Select(disk => (disk, options))], cancellationToken);
     }
 
-    /// <summary>As the other, with options for each disk; each disk is there once.</summary>
+    /// <summary>As <see cref="StartAsync"/>, with options for each disk; each disk is there once.</summary>
     /// <returns>The sessions, in the order of the disks.</returns>
-    public static ValueTask<IReadOnlyList<Session>> StartAsync(
+    public static ValueTask<IReadOnlyList<Session>> StartEachAsync(
         IReadOnlyList<(Disk Disk, SessionOptions Options)> disks, CancellationToken cancellationToken = default) =>
         SessionStart.RunAsync(disks, cancellationToken);
 

@@ -50,6 +50,9 @@ internal sealed class BackupJob : IAsyncDisposable
     /// <summary>Bytes that have been read.</summary>
     public long ArrivedBytes => _copy?.ArrivedBytes ?? 0;
 
+    /// <summary>The session that it reads; null before <see cref="Pin"/>.</summary>
+    public ISnapshotSource? Session => _session;
+
     /// <summary>How the session of the job is to begin.</summary>
     public SessionOptions SessionOptions => _sessionOptions!;
 

@@ -181,7 +181,7 @@ internal sealed class HostProcess : IAsyncDisposable
         await _server.StopAcceptingAsync().ConfigureAwait(false);
         await _parts.Requests.EndAsync(GivingUpTime).ConfigureAwait(false);
         await _parts.Disks.EndAsync(GivingUpTime).ConfigureAwait(false);
-        await _parts.Guests.EndAsync(GivingUpTime).ConfigureAwait(false);
+        await _parts.Guests.DisposeAsync().ConfigureAwait(false);
 
         // A session whose storage does not answer must not keep other disks open; the disk waits for it below.
         await Task.WhenAny(_parts.Leases.EndAllAsync().AsTask(), Task.Delay(GivingUpTime)).ConfigureAwait(false);

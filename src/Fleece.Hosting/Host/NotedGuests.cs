@@ -12,8 +12,11 @@ namespace Fleece.Hosting.Host;
 /// <para>A guest stays noted until a host starts and finds nothing of Fleece's in it any more, or no QEMU.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
-internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLog audit)
+internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLog audit) : IAsyncDisposable
 {
+    // How long a QEMU that does not answer may hold up the end of the host.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
     private readonly CancellationTokenSource _ending = new();
     private Task _cleaning = Task.CompletedTask;
 
@@ -32,11 +35,10 @@ internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLo
     public void BeginCleanUp() => _cleaning = CleanUpAsync(state.QmpSockets);
 
     /// <summary>Ends the clean-up where it still runs.</summary>
-    /// <param name="patience">How long a QEMU that does not answer may hold up the end.</param>
-    public async ValueTask EndAsync(TimeSpan patience)
+    public async ValueTask DisposeAsync()
     {
         await _ending.CancelAsync().ConfigureAwait(false);
-        await Task.WhenAny(_cleaning, Task.Delay(patience)).ConfigureAwait(false);
+        await Task.WhenAny(_cleaning, Task.Delay(Patience)).ConfigureAwait(false);
     }
 
     private Task CleanUpAsync(IReadOnlyList<string> qmpSocketPaths) => Task.WhenAll(qmpSocketPaths.Select(CleanUpAsync));

@@ -22,7 +22,7 @@ internal sealed class LocalFleeceables(IReadOnlyList<Disk> disks, QuietInstant q
 
         return await quiet.BeginAsync(
             options[0].Quiesce,
-            () => Session.StartAsync([.. disks.Zip(options)], cancellationToken),
+            () => Session.StartEachAsync([.. disks.Zip(options)], cancellationToken),
             cancellationToken).ConfigureAwait(false);
     }
 }

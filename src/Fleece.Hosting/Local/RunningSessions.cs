@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Hosting.Control;
 using Fleece.Qemu;
 
 namespace Fleece.Hosting.Local;
