@@ -53,10 +53,6 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
                 "not keep ends with the guest's QEMU.");
     }
 
-    /// <summary>True when two of them have the user's name of this one: by its name alone it can't be told which a session had pinned.
-    /// </summary>
-    public bool HasDouble(GuestBitmap bitmap) => All.Count(other => other.Parsed.Name == bitmap.Parsed.Name) > 1;
-
     /// <summary>Refuses a name for a new bitmap.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>, <see cref="DiskErrors.BitmapNameInUse"/>,
     /// <see cref="BlockErrors.ReadOnly"/></exception>
@@ -99,41 +95,51 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
         }
     }
 
-    /// <summary>The transaction that makes a bitmap which records from then on.</summary>
-    public IReadOnlyList<JsonObject> Create(string name)
+    /// <summary>Plans a bitmap that records from then on.</summary>
+    public BitmapChange Create(string name)
     {
         CheckNew(name);
-        return [BitmapActions.Add(node.Name, name, isPersistent, DirtyBitmap.DefaultGranularityBytes)];
+        return new BitmapChange(name, [[BitmapActions.Add(node.Name, name, isPersistent, DirtyBitmap.DefaultGranularityBytes)]]);
     }
 
-    /// <summary>The transactions, one after the other, after which a bitmap is empty, records, and counts from nothing.</summary>
+    /// <summary>Plans that a bitmap is empty, records, and counts from nothing.</summary>
     /// <param name="exactName">Its name in QEMU.</param>
-    /// <param name="newName">Its name in QEMU afterwards.</param>
-    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/>, <see cref="DiskErrors.BitmapBusy"/></exception>
-    public IReadOnlyList<IReadOnlyList<JsonObject>> Restart(string exactName, out string newName)
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/>, <see cref="DiskErrors.BitmapBusy"/>,
+    /// <see cref="DiskErrors.BitmapNameInUse"/></exception>
+    public BitmapChange Restart(string exactName)
     {
         GuestBitmap bitmap = Find(exactName);
         bitmap.CheckFree();
-        newName = bitmap.Parsed.Name;
-        JsonObject add = BitmapActions.Add(node.Name, newName, isPersistent, bitmap.Reply.GranularityBytes);
-        JsonObject remove = BitmapActions.Remove(node.Name, bitmap.ExactName);
-        return (bitmap.Parsed.InstantId, bitmap.Reply.IsInconsistent, HasDouble(bitmap)) switch
+        string name = bitmap.Parsed.Name;
+        if (bitmap.Parsed.InstantId is not null)
         {
-            // Nothing but removing is allowed of one that is inconsistent, and a name is free when that is done.
-            (null, true, _) => [[remove], [add]],
-            (null, false, _) =>
-            [
-                [
-                    BitmapActions.Enable(node.Name, newName),
-                    BitmapActions.Clear(node.Name, newName),
-                ],
-            ],
-            (_, _, true) => throw new BlockException(
+            CheckSingle(bitmap);
+        }
+
+        JsonObject add = BitmapActions.Add(node.Name, name, isPersistent, bitmap.Reply.GranularityBytes);
+        JsonObject remove = BitmapActions.Remove(node.Name, bitmap.ExactName);
+        return new BitmapChange(name, (bitmap.Parsed.InstantId, bitmap.Reply.IsInconsistent) switch
+        {
+            (not null, _) => [[add, remove]],
+
+            // QEMU lets one that is inconsistent be removed and nothing else, and its name is free when that is done.
+            (null, true) => [[remove], [add]],
+            (null, false) => [[BitmapActions.Enable(node.Name, name), BitmapActions.Clear(node.Name, name)]],
+        });
+    }
+
+    /// <summary>Refuses a bitmap of whose name there is another one: by the name alone it can't be told which of them a session had
+    /// pinned.</summary>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapNameInUse"/></exception>
+    public void CheckSingle(GuestBitmap bitmap)
+    {
+        if (All.Count(other => other.Parsed.Name == bitmap.Parsed.Name) > 1)
+        {
+            throw new BlockException(
                 DiskErrors.BitmapNameInUse,
-                $"The disk '{diskName}' has two bitmaps for the name '{bitmap.Name}', '{newName}' and '{bitmap.ExactName}'. Remove the " +
-                "one that is not Fleece's, or name another bitmap."),
-            _ => [[add, remove]],
-        };
+                $"The disk '{diskName}' has two bitmaps for the name '{bitmap.Name}', of which one has the instant that it counts from " +
+                "behind it. Remove the one that is not Fleece's with QMP's block-dirty-bitmap-remove, or name another bitmap.");
+        }
     }
 
     private static bool IsCalled(QemuBitmapName bitmap, string name) =>
@@ -143,3 +149,8 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
         ? null
         : _pending.FirstOrDefault(pending => pending.Parsed.Name == parsed.Name).Reply;
 }
+
+/// <summary>A change of a disk's bitmaps.</summary>
+/// <param name="ExactName">QEMU's name of the bitmap afterwards.</param>
+/// <param name="Transactions">What is run, one after the other.</param>
+internal sealed record BitmapChange(string ExactName, IReadOnlyList<IReadOnlyList<JsonObject>> Transactions);

@@ -30,12 +30,13 @@ internal sealed class QemuBitmapTurn
     /// <summary>The name that the user gave to the bitmap that records from the instant on; null for none.</summary>
     public string? NextName { get; private init; }
 
-    /// <summary>The instant that the pinned bitmap counts from; null for none.</summary>
-    public Guid? BaselineId => Pinned?.Parsed.InstantId;
+    /// <summary>The instant that the pinned bitmap counts from; null for none, and for one that is disabled and may have missed changes.
+    /// </summary>
+    public Guid? BaselineId => Pinned is { IsEnabled: true } ? Pinned.Parsed.InstantId : null;
 
     /// <summary>The bitmap, by QEMU's name, that limits the snapshot: it counts from a backup, or records nothing and is only looked at.
     /// Null where the snapshot shows the whole disk.</summary>
-    public string? LimitedBy => Pinned is { IsEnabled: false } || BaselineId is not null ? Pinned!.ExactName : null;
+    public string? LimitedBy => Pinned is { IsEnabled: false } or { Parsed.InstantId: not null } ? Pinned.ExactName : null;
 
     /// <summary>The actions at the instant.</summary>
     public IReadOnlyList<JsonObject> AtInstant { get; private init; } = [];
@@ -71,7 +72,12 @@ internal sealed class QemuBitmapTurn
             return new QemuBitmapTurn(pending: null) { Pinned = pinned };
         }
 
-        CheckName(bitmaps, pinned);
+        if (pinned is not null)
+        {
+            bitmaps.CheckLength(pinned.Parsed.Name);
+            bitmaps.CheckSingle(pinned); // The fold of what a dead process left goes by the name alone.
+        }
+
         QemuBitmapName pending = new(pinned?.Parsed.Name ?? nextName!, instantId, IsPending: true);
         JsonObject add = BitmapActions.Add(
             bitmaps.Node,
@@ -116,24 +122,6 @@ internal sealed class QemuBitmapTurn
         }
 
         return (actions, true);
-    }
-
-    // The fold of what a dead process left goes by the name alone.
-    private static void CheckName(GuestBitmaps bitmaps, GuestBitmap? pinned)
-    {
-        if (pinned is null)
-        {
-            return;
-        }
-
-        bitmaps.CheckLength(pinned.Parsed.Name);
-        if (bitmaps.HasDouble(pinned))
-        {
-            throw new BlockException(
-                DiskErrors.BitmapNameInUse,
-                $"The disk '{bitmaps.DiskName}' has two bitmaps for the name '{pinned.Parsed.Name}', one of them with the instant that it " +
-                "counts from behind the name. Remove the one that is not Fleece's with QMP's block-dirty-bitmap-remove, or name another.");
-        }
     }
 
     private static QemuBitmapReply? Find(QemuNodeReply node, string name) =>

@@ -2,7 +2,6 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Qemu.Guests;
-using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
@@ -50,14 +49,19 @@ internal sealed class FleecingTemp : IDisposable
         FileStream? file = null;
         try
         {
-            file = new FileStream(path, new FileStreamOptions
+            FileStreamOptions options = new()
             {
                 Mode = FileMode.CreateNew,
                 Access = FileAccess.ReadWrite,
                 Share = FileShare.ReadWrite | FileShare.Delete,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
                 BufferSize = 0,
-            });
+            };
+            if (!OperatingSystem.IsWindows())
+            {
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            }
+
+            file = new FileStream(path, options);
             int errno = PosixLocks.LockByte(file.SafeFileHandle, OwnerByte);
             if (errno != 0)
             {
@@ -98,9 +102,19 @@ internal sealed class FleecingTemp : IDisposable
     /// <summary>Removes what sessions of an image have left in a folder whose process and QEMU are both gone.</summary>
     public static void Clear(string folder, string image)
     {
-        foreach (string path in Directory.EnumerateFiles(folder, $"{image}.*{Extension}"))
+        string[] files;
+        try
         {
-            if (IsOwned(path) != false)
+            files = Directory.GetFiles(folder, "*" + Extension);
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            return;
+        }
+
+        foreach (string path in files)
+        {
+            if (!System.IO.Path.GetFileName(path).StartsWith(image + ".", StringComparison.Ordinal) || IsOwned(path) != false)
             {
                 continue;
             }

@@ -92,14 +92,14 @@ internal sealed class FakeAgent : IAsyncDisposable
     private async Task ServeAsync()
     {
         byte[] buffer = new byte[4096];
-        byte[] leftover = Leftover;
+        bool isFirst = true;
         while (!_end.IsCancellationRequested)
         {
             try
             {
                 using Socket client = _client = await _listener.AcceptAsync(_end.Token);
-                await SendAsync(leftover);
-                leftover = [];
+                await SendAsync(isFirst ? Leftover : []);
+                isFirst = false;
                 while (await client.ReceiveAsync(buffer, _end.Token) is > 0 and var count)
                 {
                     _arrived.Writer.TryWrite(buffer[..count]);
@@ -134,7 +134,7 @@ internal sealed class FakeAgent : IAsyncDisposable
                 {
                     string line = Encoding.UTF8.GetString([.. _line]);
                     _line.Clear();
-                    await AnswerAsync(line);
+                    await AnswerAsync(line).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 }
             }
         }
@@ -152,7 +152,7 @@ internal sealed class FakeAgent : IAsyncDisposable
         }
 
         string name = (string?)command?["execute"] ?? string.Empty;
-        await Before(name);
+        await Before(name).WaitAsync(_end.Token);
         JsonObject answer = Refusals.TryGetValue(name, out string? reason) || Disabled.Contains(name)
             ? Error(reason ?? $"Command {name} has been disabled")
             : Run(name, command);
