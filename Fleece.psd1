@@ -28,6 +28,7 @@
         'Get-FleeceExport'
         'Get-FleeceHost'
         'Get-FleeceImage'
+        'Get-FleeceQemuDisk'
         'Get-FleeceSession'
         'Get-FleeceSnapshotMap'
         'Install-FleeceHost'

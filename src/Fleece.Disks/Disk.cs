@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
+using Fleece.Disks.Records;
 using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Images;
@@ -76,6 +77,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
 
     /// <summary>Named records of what guests change.</summary>
     public DiskBitmaps Bitmaps { get; }
+
+    /// <inheritdoc/>
+    public BitmapLifetime BitmapsLast => Bitmaps.IsPersistent ? BitmapLifetime.Image : BitmapLifetime.Mount;
 
     /// <summary>The image, and what the disk may promise over it.</summary>
     internal DiskStorage Storage { get; }
@@ -164,6 +168,22 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             return session is null ? CloseImageAsync() : default;
         }
     }
+
+    /// <summary>The disk as it is now.</summary>
+    public DiskInfo Describe() => new()
+    {
+        Name = Name,
+        Path = Path,
+        Format = Format,
+        SizeBytes = SizeBytes,
+        IsReadOnly = IsReadOnly,
+        IsShared = IsShared,
+        OperationalStatus = OperationalStatus,
+        FailureReason = FailureReason,
+        Sessions = new RecordList<string>(Sessions.Select(session => session.Id)),
+        Notes = new RecordList<string>(Notes),
+        MountId = MountId,
+    };
 
     /// <summary>The name.</summary>
     public override string ToString() => Name;
@@ -273,8 +293,6 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         Task copies = session.Point.CopiesEndedAsync().AsTask();
         _leftCopies = _leftCopies.IsCompleted ? copies : Task.WhenAll(_leftCopies, copies);
     }
-
-    bool IFleeceable.HasPersistentBitmaps => Bitmaps.IsPersistent;
 
     ValueTask<IReadOnlyList<BitmapDescription>> IFleeceable.ListBitmapsAsync(CancellationToken cancellationToken) =>
         new([.. Bitmaps.All.Select(bitmap => bitmap.Describe())]);

@@ -22,8 +22,8 @@ internal interface IFleeceable
     /// <summary>True when the disk does not change, so that no bitmap records anything.</summary>
     bool IsReadOnly { get; }
 
-    /// <summary>False when bitmaps last no longer than the disk is mounted.</summary>
-    bool HasPersistentBitmaps { get; }
+    /// <summary>How long bitmaps last.</summary>
+    BitmapLifetime BitmapsLast { get; }
 
     /// <summary>The bitmaps, sorted by name: the disk's own, and those of parent images whose names the disk has not.</summary>
     ValueTask<IReadOnlyList<BitmapDescription>> ListBitmapsAsync(CancellationToken cancellationToken);

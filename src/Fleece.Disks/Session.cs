@@ -4,14 +4,16 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
+using Fleece.Disks.Records;
 using Fleece.Disks.Temp;
+using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks;
 
 /// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-internal sealed class Session : IFleeceSession
+internal sealed class Session : IRunningSession
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -134,7 +136,7 @@ internal sealed class Session : IFleeceSession
     internal WholeClusterDiscard ClusterDiscard { get; }
 
     /// <summary>Cancelled when the session has ended.</summary>
-    internal CancellationToken Ended => _ended.Token;
+    public CancellationToken Ended => _ended.Token;
 
     /// <summary>Starts one session on each disk, all at one instant.</summary>
     /// <remarks>
@@ -145,8 +147,19 @@ internal sealed class Session : IFleeceSession
     /// <see cref="BlockErrors.TempTooSmall"/>, <see cref="DiskErrors.TempIsDisk"/>, what <see cref="DiskBitmaps"/> says of the
     /// bitmaps, or why temp can't be made.</exception>
     public static ValueTask<IReadOnlyList<Session>> StartAsync(
-        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default) =>
-        SessionStart.RunAsync(disks, options, cancellationToken);
+        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(disks);
+        ArgumentNullException.ThrowIfNull(options);
+        IEnumerable<Disk> ordered = disks.Distinct().OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase);
+        return SessionStart.RunAsync([.. ordered.Select(disk => (disk, options))], cancellationToken);
+    }
+
+    /// <summary>As <see cref="StartAsync"/>, with options for each disk; each disk is there once.</summary>
+    /// <returns>The sessions, in the order of the disks.</returns>
+    public static ValueTask<IReadOnlyList<Session>> StartEachAsync(
+        IReadOnlyList<(Disk Disk, SessionOptions Options)> disks, CancellationToken cancellationToken = default) =>
+        SessionStart.RunAsync(disks, cancellationToken);
 
     /// <summary>
     /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrors.Stopped"/>, the filter leaves the
@@ -177,6 +190,45 @@ internal sealed class Session : IFleeceSession
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(Point.Snapshot.NextReadable(offsetBytes, endBytes));
+
+    /// <inheritdoc/>
+    public SessionInfo Describe() => new()
+    {
+        Name = Name,
+        Disk = Disk.Name,
+        Id = Id,
+        State = State,
+        BrokenBy = BrokenBy,
+        StartedAt = StartedAt,
+        InstantId = InstantId,
+        SizeBytes = SizeBytes,
+        GranuleSizeBytes = GranuleSizeBytes,
+        OnCopyError = OnCopyError,
+        CopyTimeout = CopyTimeout,
+        TempLimitBytes = TempLimitBytes,
+        TempUsedBytes = TempUsedBytes,
+        TempWarning = TempWarning,
+        CopiedBytes = CopiedBytes,
+        ConsumedBytes = ConsumedBytes,
+        TempPath = TempPath,
+        Bitmap = Bitmap?.Name,
+        NextBitmap = NextBitmap?.Name,
+        Consumers = new RecordList<ConsumerInfo>(Consumers.Select(consumer => consumer.Describe())),
+        MountId = Disk.MountId,
+    };
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ISnapshotSource> GetViews(string? consumer) =>
+        [consumer is null ? this : FindConsumer(consumer), .. Consumers];
+
+    /// <inheritdoc/>
+    public SnapshotRun GetRun(string? consumer, long offsetBytes) =>
+        (consumer is null ? Point.Snapshot : FindConsumer(consumer).Access).GetRun(offsetBytes);
+
+    /// <inheritdoc/>
+    public NbdExport ExportAs(string? consumer, string exportName, bool isReadOnly) => consumer is null
+        ? SessionExport.Of(this, exportName, isReadOnly)
+        : SessionExport.Of(FindConsumer(consumer), exportName, isReadOnly);
 
     /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
     public bool IsCalled(string name) =>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Records;
 
 namespace Fleece.Disks;
 
@@ -74,6 +75,17 @@ internal sealed class SessionConsumer : ISnapshotSource
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(Access.NextReadable(offsetBytes, endBytes));
+
+    /// <summary>The consumer as it is now.</summary>
+    public ConsumerInfo Describe() => new()
+    {
+        Name = Name,
+        Session = Session.Id,
+        ConfirmedBytes = ConfirmedBytes,
+        RemainingBytes = RemainingBytes,
+        SizeBytes = SizeBytes,
+        InstantId = Session.InstantId,
+    };
 
     /// <summary>The name.</summary>
     public override string ToString() => Name;

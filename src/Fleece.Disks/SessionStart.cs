@@ -11,20 +11,26 @@ namespace Fleece.Disks;
 /// <summary>Starts one session on each of several disks, all at one instant.</summary>
 internal static class SessionStart
 {
+    /// <param name="disks">Disks, each once, with the options of its session.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <returns>The sessions, in the order of the disks.</returns>
     public static async ValueTask<IReadOnlyList<Session>> RunAsync(
-        IReadOnlyCollection<Disk> disks, SessionOptions options, CancellationToken cancellationToken)
+        IReadOnlyList<(Disk Disk, SessionOptions Options)> disks, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(disks);
-        ArgumentNullException.ThrowIfNull(options);
-        Disk[] ordered = [.. disks.Distinct().OrderBy(disk => disk.Name, StringComparer.OrdinalIgnoreCase)];
+        if (disks.DistinctBy(pair => pair.Disk).Count() != disks.Count)
+        {
+            throw new BlockException(BlockErrors.InvalidArgument, "A disk is named twice for one instant. Name each once.");
+        }
+
         Session[] sessions = [];
-        await ChainChange.RunAsync(ordered.Select(disk => disk.Chain), PinAsync, cancellationToken).ConfigureAwait(false);
+        await ChainChange.RunAsync(disks.Select(pair => pair.Disk.Chain), PinAsync, cancellationToken).ConfigureAwait(false);
         return sessions;
 
         async ValueTask PinAsync(ChainChange change)
         {
             List<Func<Session>> plans = [];
-            foreach (Disk disk in ordered)
+            foreach ((Disk disk, SessionOptions options) in disks)
             {
                 plans.Add(await PrepareAsync(disk, options, change, cancellationToken).ConfigureAwait(false));
             }

@@ -7,6 +7,7 @@ using Fleece.Disks;
 using Fleece.Hosting;
 using Fleece.Images;
 using Fleece.Nbd;
+using Fleece.Qemu;
 
 namespace Fleece;
 
@@ -100,6 +101,16 @@ internal static class ErrorTable
         new(HostErrors.StateInvalid, "HostStateInvalid", ErrorCategory.InvalidData),
         new(HostErrors.AlreadyRunning, "HostAlreadyRunning", ErrorCategory.ResourceBusy),
         new(HostErrors.NotHere, "HostNotHere", ErrorCategory.InvalidOperation),
+        new(QemuErrors.QemuNotRunning, "QemuNotRunning", ErrorCategory.ConnectionError),
+        new(QemuErrors.MonitorBusy, "QemuMonitorBusy", ErrorCategory.ResourceBusy),
+        new(QemuErrors.NotQmp, "QemuProtocolViolated", ErrorCategory.ProtocolError),
+        new(QemuErrors.QemuGone, "QemuGone", ErrorCategory.ConnectionError),
+        new(QemuErrors.CommandRefused, "QemuCommandRefused", ErrorCategory.InvalidResult),
+        new(QemuErrors.DeviceUnknown, "QemuDeviceNotFound", ErrorCategory.ObjectNotFound),
+        new(QemuErrors.DeviceUnsuitable, "QemuDeviceUnsuitable", ErrorCategory.InvalidArgument),
+        new(QemuErrors.FeatureMissing, "QemuFeatureMissing", ErrorCategory.NotImplemented),
+        new(QemuErrors.PauseTooLong, "GuestPauseTooLong", ErrorCategory.OperationTimeout),
+        new(QemuErrors.AgentFailed, "GuestAgentFailed", ErrorCategory.InvalidResult),
         new(BlockErrors.InvariantBroken, "InvariantBroken", ErrorCategory.InvalidResult),
     }.ToFrozenDictionary(row => row.Kind);
 

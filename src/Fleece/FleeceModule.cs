@@ -24,7 +24,7 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
 
     internal static MountedDisks Disks { get; } = new();
 
-    private static LocalOwner Local { get; } = new(Disks);
+    private static LocalOwner Local { get; } = new(Disks, GuardPrograms.Find);
 
     /// <summary>The hosts that this process uses.</summary>
     internal static HostSelection Hosts { get; } = new(
@@ -43,7 +43,7 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
     internal static RunningCommands Commands { get; } = new();
 
     // A script that forgets Dismount-FleeceDisk must not lose what its guests wrote: closing flushes.
-    private static ProcessEnd End { get; } = new(Disks, Commands, () => Host);
+    private static ProcessEnd End { get; } = new(Local, Commands, () => Host);
 
     /// <summary>Makes this process a host.</summary>
     /// <exception cref="BlockException"><see cref="HostErrors.AlreadyRunning"/>: it is one already; or why it can't be one.</exception>
@@ -91,7 +91,9 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
         }
 
         // A signal that comes meanwhile must still wait for the disks.
-        Disks.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        Task guests = Local.DisposeAsync().AsTask();
+        Task disks = Disks.DisposeAsync().AsTask();
+        Task.WhenAll(guests, disks).GetAwaiter().GetResult();
         lock (Users)
         {
             if (UsingRunspaces.Count == 0)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.InteropServices;
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Hosting.Host;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 
@@ -32,7 +32,7 @@ internal sealed class ProcessEnd
 
     private static readonly TimeSpan MessageTime = TimeSpan.FromSeconds(1);
 
-    private readonly MountedDisks _disks;
+    private readonly LocalOwner _local;
     private readonly RunningCommands _commands;
     private readonly Func<HostProcess?> _findHost;
     private readonly Lock _lock = new();
@@ -41,15 +41,15 @@ internal sealed class ProcessEnd
     private int _signals;
     private long _signalledAt;
 
-    public ProcessEnd(MountedDisks disks, RunningCommands commands, Func<HostProcess?> findHost)
+    public ProcessEnd(LocalOwner local, RunningCommands commands, Func<HostProcess?> findHost)
     {
-        _disks = disks;
+        _local = local;
         _commands = commands;
         _findHost = findHost;
         AppDomain.CurrentDomain.ProcessExit += (_, _) => OnExit();
     }
 
-    private IEnumerable<string> Closing => [.. _findHost()?.Owner.Mounted.Closing ?? [], .. _disks.Closing];
+    private IEnumerable<string> Closing => [.. _findHost()?.Owner.Mounted.Closing ?? [], .. _local.Mounted.Closing];
 
     /// <summary>Takes the signals over. Idempotent.</summary>
     public void Register()
@@ -141,7 +141,10 @@ internal sealed class ProcessEnd
             Try(() => host.StopAsync().GetAwaiter().GetResult());
         }
 
-        Try(() => _disks.EndAsync().AsTask().GetAwaiter().GetResult());
+        // Guests' sessions beside the disks: a QEMU that does not answer keeps none of these open.
+        Task guests = _local.DisposeAsync().AsTask();
+        Try(() => _local.Mounted.EndAsync().AsTask().GetAwaiter().GetResult());
+        Try(guests.Wait);
         _commands.WaitUntilEnded(CommandTime - TimeSpan.FromMilliseconds(Environment.TickCount64 - startedAt));
     }
 

@@ -35,7 +35,7 @@ public sealed class ExportIdentityTests
         await first.StopAsync(isSuccess: true);
         Session session = await Rig.StartAsync(disk, new SessionOptions { Name = "nightly", Bitmap = "daily", Consumers = ["here"] });
 
-        ExportIdentity told = ExportIdentities.Of(session, "here")!;
+        ExportIdentity told = SessionExport.IdentityOf(session, "here")!;
         ExportIdentity? read = ExportIdentity.Read(Uri, told.ToPairs().ToDictionary());
 
         Assert.Equal(told, read);
@@ -66,7 +66,7 @@ public sealed class ExportIdentityTests
         Session session = await Rig.StartAsync(
             await rig.AddDiskAsync("vm", SizeBytes), new SessionOptions { Ranges = [new BlockRange(0, 4096)] });
 
-        Assert.True(ExportIdentities.Of(session, consumer: null)!.IsLimited);
+        Assert.True(SessionExport.IdentityOf(session, consumer: null)!.IsLimited);
     }
 
     [Fact]
@@ -82,7 +82,7 @@ public sealed class ExportIdentityTests
 
         Assert.True(read!.IsTorn);
         Assert.Null(read.DiskName);
-        Assert.Null(ExportIdentities.Of(session, consumer: null));
+        Assert.Null(SessionExport.IdentityOf(session, consumer: null));
     }
 
     [Theory]

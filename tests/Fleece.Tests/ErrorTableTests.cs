@@ -5,6 +5,7 @@ using Fleece.Disks;
 using Fleece.Hosting;
 using Fleece.Images;
 using Fleece.Nbd;
+using Fleece.Qemu;
 
 namespace Fleece.Tests;
 
@@ -12,7 +13,7 @@ public sealed class ErrorTableTests
 {
     private static readonly Type[] Sources =
         [typeof(BlockErrors), typeof(ImageErrors), typeof(NbdErrors), typeof(DiskErrors), typeof(BackupErrors), typeof(HostErrors),
-            typeof(CmdletErrors)];
+            typeof(QemuErrors), typeof(CmdletErrors)];
 
     [Fact]
     public void Every_kind_of_every_assembly_has_one_row()

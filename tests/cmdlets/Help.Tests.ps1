@@ -18,6 +18,7 @@ BeforeDiscovery {
 
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/QemuGuests.ps1"
     Import-ModuleUnderTest
 }
 
@@ -59,18 +60,23 @@ Describe 'The help of the module' -Skip:(-not $hasHelp) {
 Describe 'The examples' {
     BeforeEach {
         Enter-TestFolder
-        $script:testHost = $null
+        $script:testHost = $script:guest = $null
         $script:hostBefore = $env:FLEECE_HOST
     }
     AfterEach {
         $env:FLEECE_HOST = $hostBefore
         $null = Disconnect-FleeceHost
         if ($testHost) { $testHost.Kill() }
+        Stop-TestGuest $guest
         Exit-TestFolder
     }
 
     It 'run as they stand: <Page>, example <Number>' -ForEach $examples {
         if ($Code.Trim() -eq 'Connect-FleeceHost') { Set-ItResult -Skipped -Because 'it is about the host that is installed' }
+        if ($Code -match 'qmp\.sock') {
+            if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
+            $script:guest = Start-TestGuest "$PWD"
+        }
         if ($Page -match '^(Connect|Disconnect)-' -and $IsLinux) { $script:testHost = Start-TestHost "$PWD" }
         { & ([scriptblock]::Create("`$ErrorActionPreference = 'Stop'`n$Code")) | Out-String } | Should -Not -Throw
     }

@@ -26,6 +26,7 @@ internal sealed class BackupJob : IAsyncDisposable
     private readonly BackupJobOptions _options;
     private readonly RepositoryFolder _folder;
     private readonly List<string> _notes = [];
+    private SessionOptions? _sessionOptions;
     private IFleeceSession? _session;
     private SnapshotCopy? _copy;
     private bool _mayRetain = true;
@@ -49,6 +50,12 @@ internal sealed class BackupJob : IAsyncDisposable
     /// <summary>Bytes that have been read.</summary>
     public long ArrivedBytes => _copy?.ArrivedBytes ?? 0;
 
+    /// <summary>The session that it reads; null before <see cref="Pin"/>.</summary>
+    public ISnapshotSource? Session => _session;
+
+    /// <summary>How the session of the job is to begin.</summary>
+    public SessionOptions SessionOptions => _sessionOptions!;
+
     /// <summary>Takes the repository, pins the instant and makes the partial file.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.DiskShared"/>, <see cref="BackupErrors.RepositoryBusy"/>,
     /// <see cref="BackupErrors.BackupParentMissing"/>,
@@ -56,10 +63,11 @@ internal sealed class BackupJob : IAsyncDisposable
     public static async ValueTask<BackupJob> StartAsync(
         IFleeceable disk, BackupJobOptions options, CancellationToken cancellationToken = default)
     {
-        BackupJob job = new(disk, options, RepositoryFolder.Take(options.RepositoryPath));
+        BackupJob job = await PrepareAsync(disk, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            await job.BeginAsync(cancellationToken).ConfigureAwait(false);
+            job.Pin(await disk.BeginSessionAsync(job.SessionOptions, cancellationToken).ConfigureAwait(false));
+            await job.BeginCopyAsync(cancellationToken).ConfigureAwait(false);
             return job;
         }
         catch
@@ -67,6 +75,46 @@ internal sealed class BackupJob : IAsyncDisposable
             await job.DisposeAsync().ConfigureAwait(false);
             throw;
         }
+    }
+
+    /// <summary>Takes the repository and chooses the bitmap. <see cref="Pin"/> and <see cref="BeginCopyAsync"/> follow.</summary>
+    /// <inheritdoc cref="StartAsync" path="/exception"/>
+    public static async ValueTask<BackupJob> PrepareAsync(
+        IFleeceable disk, BackupJobOptions options, CancellationToken cancellationToken)
+    {
+        BackupJob job = new(disk, options, RepositoryFolder.Take(options.RepositoryPath));
+        try
+        {
+            await job.ChooseAsync(cancellationToken).ConfigureAwait(false);
+            return job;
+        }
+        catch
+        {
+            await job.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Takes the session that was begun by <see cref="SessionOptions"/>; the job ends it.</summary>
+    public void Pin(IFleeceSession session)
+    {
+        _session = session;
+        SizeBytes = session.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? session.SizeBytes;
+    }
+
+    /// <summary>Makes the partial file, and begins to read.</summary>
+    /// <inheritdoc cref="StartAsync" path="/exception"/>
+    public async ValueTask BeginCopyAsync(CancellationToken cancellationToken)
+    {
+        RepositoryTarget target =
+            await RepositoryTarget.CreateAsync(_options, _session!, _folder, cancellationToken).ConfigureAwait(false);
+        if (target.OtherSourceNote is { } note)
+        {
+            _mayRetain = false;
+            _notes.Add(_options.Keep is null ? note : $"{note} {KeepWaits}");
+        }
+
+        _copy = await SnapshotCopy.StartAsync(_session!, target, new SnapshotReadOptions { DiscardConsumed = true }).ConfigureAwait(false);
     }
 
     /// <inheritdoc cref="ISnapshotSource.TakeWarning"/>
@@ -165,7 +213,7 @@ internal sealed class BackupJob : IAsyncDisposable
         cause.Operation,
         cause);
 
-    private async ValueTask BeginAsync(CancellationToken cancellationToken)
+    private async ValueTask ChooseAsync(CancellationToken cancellationToken)
     {
         await FinishMergeAsync(cancellationToken).ConfigureAwait(false);
         Repository repository = _folder.Read();
@@ -177,18 +225,7 @@ internal sealed class BackupJob : IAsyncDisposable
 
         JobBitmap choice = new(_disk, _folder, repository, _options, _notes);
         BitmapDescription? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
-        SessionOptions options = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.ExactName };
-        _session = await _disk.BeginSessionAsync(options, cancellationToken).ConfigureAwait(false);
-        SizeBytes = _session.Identity?.Ranges?.Sum(range => range.LengthBytes) ?? _session.SizeBytes;
-        RepositoryTarget target =
-            await RepositoryTarget.CreateAsync(_options, _session, _folder, cancellationToken).ConfigureAwait(false);
-        if (target.OtherSourceNote is { } note)
-        {
-            _mayRetain = false;
-            _notes.Add(_options.Keep is null ? note : $"{note} {KeepWaits}");
-        }
-
-        _copy = await SnapshotCopy.StartAsync(_session, target, new SnapshotReadOptions { DiscardConsumed = true }).ConfigureAwait(false);
+        _sessionOptions = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.ExactName };
     }
 
     // A merge that can't be finished costs space; tonight's backup matters more.

@@ -156,7 +156,13 @@ internal sealed class JobBitmap(
             ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ParentPath}': the disk is an overlay over that now, " +
               "and no bitmap of the overlay has recorded what changed since"
             : $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
-            (disk.HasPersistentBitmaps ? string.Empty : "; on an NBD server bitmaps last as long as the mount"));
+            disk.BitmapsLast switch
+            {
+                BitmapLifetime.Mount => "; on an NBD server bitmaps last as long as the mount",
+                BitmapLifetime.Guest => "; bitmaps of this guest's disk last until its QEMU ends, because only qcow2 images of version 3 " +
+                    "keep them, so it may have been started anew",
+                _ => string.Empty,
+            });
         return disk.CreateBitmapAsync(name, cancellationToken);
     }
 

@@ -13,7 +13,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <see cref="BlockErrors.ReadOnly"/>. The buffer of a failed read holds unspecified bytes.</para>
 /// <para>Ownership. Disposing it does nothing; the session owns active disk and temp.</para>
 /// </remarks>
-internal sealed partial class SnapshotAccess : IBlockNode
+internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
 {
     private readonly PointInTime _point;
     private readonly SnapshotConsumer? _consumer;

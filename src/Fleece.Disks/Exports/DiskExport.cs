@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Disks.Records;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Exports;
 
@@ -54,6 +55,21 @@ internal sealed class DiskExport
     /// <summary>Clients that use the disk itself now.</summary>
     public int GuestCount => _listener.CountConnections(Name);
 
+    /// <summary>The published disk as it is now.</summary>
+    public ExportInfo Describe() => new()
+    {
+        Disk = Disk.Name,
+        Name = Name,
+        Uri = Uri,
+        IsReadOnly = IsReadOnly,
+        IsSnapshotOnly = IsSnapshotOnly,
+        Uris = new RecordList<NbdUri>(Uris),
+        ConnectionCount = ConnectionCount,
+        GuestCount = GuestCount,
+        ExportId = Id,
+        MountId = Disk.MountId,
+    };
+
     /// <summary>The address, as text.</summary>
     public override string ToString() => Uri.ToString();
 
@@ -100,8 +116,8 @@ internal sealed class DiskExport
 
     private NbdExport ExportDisk() => NbdExports.Of(Disk, Name, IsReadOnly, _countGuests());
 
-    private NbdExport Export(Session session) => NbdExports.Of(session, $"{Name}/{session.Name}", IsReadOnly);
+    private NbdExport Export(Session session) => SessionExport.Of(session, $"{Name}/{session.Name}", IsReadOnly);
 
     private NbdExport Export(SessionConsumer consumer) =>
-        NbdExports.Of(consumer, $"{Name}/{consumer.Session.Name}/{consumer.Name}", IsReadOnly);
+        SessionExport.Of(consumer, $"{Name}/{consumer.Session.Name}/{consumer.Name}", IsReadOnly);
 }

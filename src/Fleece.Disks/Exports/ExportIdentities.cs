@@ -15,23 +15,4 @@ internal static class ExportIdentities
         IsUnchanging = disk.Storage.IsUnchanging,
         GuestCount = guestCount,
     };
-
-    /// <summary>The snapshot of a session, or of one of its consumers; null where a name can't be told.</summary>
-    public static ExportIdentity? Of(Session session, string? consumer)
-    {
-        string?[] names = [session.Disk.Name, session.Name, consumer, session.Bitmap?.ExactName];
-        return !names.All(name => name is null || IdentityNames.CanTell(name)) ? null : new ExportIdentity
-        {
-            IsSnapshot = true,
-            DiskName = session.Disk.Name,
-            SessionName = session.Name,
-            Consumer = consumer,
-            Instant = session.StartedAt,
-            InstantId = session.InstantId,
-            BitmapName = session.Bitmap?.ExactName,
-            BaselineId = session.BaselineId,
-            IsLimited = session is { BaselineId: null, IsLimited: true },
-            IsShared = session.Disk.IsShared,
-        };
-    }
 }

@@ -55,17 +55,14 @@ internal sealed class PrivateExports : IExportDirectory, IAsyncDisposable
     /// snapshot itself has none.</param>
     /// <returns>Its address.</returns>
     /// <exception cref="Fleece.Block.BlockException"><see cref="DiskErrors.ConsumerUnknown"/>.</exception>
-    public NbdUri Offer(Session session, string? consumer, bool discards)
+    public NbdUri Offer(IRunningSession session, string? consumer, bool discards)
     {
         ArgumentNullException.ThrowIfNull(session);
         string snapshot = $"snapshot/{session.InstantId:D}";
-        if (consumer is null)
-        {
-            return Offer(snapshot, new Offered(name => NbdExports.Of(session, name, !discards), discards, session.Ended));
-        }
-
-        SessionConsumer view = session.FindConsumer(consumer);
-        return Offer($"{snapshot}/{view.Name}", new Offered(name => NbdExports.Of(view, name, !discards), discards, session.Ended));
+        string? view = consumer is null ? null : session.GetSource(consumer, discards).Consumer;
+        return Offer(
+            view is null ? snapshot : $"{snapshot}/{view}",
+            new Offered(name => session.ExportAs(view, name, !discards), discards, session.Ended));
     }
 
     /// <inheritdoc/>

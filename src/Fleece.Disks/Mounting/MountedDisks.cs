@@ -112,33 +112,6 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         }
     }
 
-    /// <summary>
-    /// The session that a name means: "NAME", or "DISK/NAME" where several disks have a session of that name; null
-    /// means the only one there is.
-    /// </summary>
-    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/> or
-    /// <see cref="DiskErrors.SessionAmbiguous"/>.</exception>
-    public Session FindSession(string? name)
-    {
-        Session[] fitting = [.. Sessions.Where(session => name is null || session.IsCalled(name))];
-        return fitting.Length switch
-        {
-            1 => fitting[0],
-            0 => throw NoSuchSession(name),
-            _ => throw new BlockException(
-                DiskErrors.SessionAmbiguous,
-                $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),
-        };
-    }
-
-    /// <summary>The error of a name that no running session has; null for "none is running at all".</summary>
-    public static BlockException NoSuchSession(string? name) =>
-        new(
-            DiskErrors.SessionUnknown,
-            name is null
-                ? "No session is running. Start-FleeceSession starts one."
-                : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
-
     /// <summary>Ends its exports, closes a disk and forgets it.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/>, or
     /// <see cref="DiskErrors.DiskBusy"/> when it has sessions or guests and <paramref name="isForced"/> is false.</exception>

@@ -2,16 +2,16 @@
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
-using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Hosting.Client;
 
 /// <summary>A disk of a host as a job fleeces it.</summary>
-internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, FleeceableDisk disk) : IFleeceable
+internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, DiskReference asked, FleeceableDisk disk) : IFleeceable
 {
-    private readonly DiskReference _reference = new(disk.Name, disk.MountId);
+    /// <summary>The disk as the host is asked for it: as long as it is mounted, or as long as its guest runs.</summary>
+    public DiskReference Reference { get; } = asked.QmpSocketPath is null ? new DiskReference(disk.Name, disk.MountId) : asked;
 
     /// <inheritdoc/>
     public string Name => disk.Name;
@@ -23,54 +23,30 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
     public bool IsReadOnly => disk.IsReadOnly;
 
     /// <inheritdoc/>
-    public bool HasPersistentBitmaps => disk.HasPersistentBitmaps;
+    public BitmapLifetime BitmapsLast => disk.BitmapsLast;
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<BitmapDescription>> ListBitmapsAsync(CancellationToken cancellationToken) =>
-        jobs.ListJobBitmapsAsync(_reference, cancellationToken);
+        jobs.ListJobBitmapsAsync(Reference, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<BitmapDescription> CreateBitmapAsync(string name, CancellationToken cancellationToken) =>
-        jobs.CreateJobBitmapAsync(_reference, name, cancellationToken);
+        jobs.CreateJobBitmapAsync(Reference, name, cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<BitmapDescription> RestartBitmapAsync(string exactName, CancellationToken cancellationToken) =>
-        jobs.RestartJobBitmapAsync(_reference, exactName, cancellationToken);
+        jobs.RestartJobBitmapAsync(Reference, exactName, cancellationToken);
 
     /// <inheritdoc/>
-    /// <remarks>The session ends without success when this process dies: it belongs to the lease.</remarks>
-    public async ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken)
-    {
-        IDisposable hold = client.Hold();
-        try
-        {
-            SessionInfo info = await jobs.BeginJobSessionAsync(RequestOf(options), cancellationToken).ConfigureAwait(false);
-            SessionReference session = new(info.Id, info.InstantId);
-            try
-            {
-                HostSnapshot snapshot = await HostSnapshot
-                    .OpenAsync(client, session, discards: true, cancellationToken).ConfigureAwait(false);
-                return new HostSession(jobs, _reference, session, options.Bitmap, snapshot, hold);
-            }
-            catch
-            {
-                await EndQuietlyAsync(session).ConfigureAwait(false);
-                throw;
-            }
-        }
-        catch
-        {
-            hold.Dispose();
-            throw;
-        }
-    }
+    public async ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken) =>
+        (await new HostFleeceables(client, jobs, [this]).BeginSessionsAsync([options], cancellationToken).ConfigureAwait(false))[0];
 
     /// <inheritdoc/>
     public async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         try
         {
-            await jobs.FlushDiskAsync(_reference, cancellationToken).ConfigureAwait(false);
+            await jobs.FlushDiskAsync(Reference, cancellationToken).ConfigureAwait(false);
         }
         catch (BlockException e) when (HostChannel.IsUnreachable(e))
         {
@@ -83,28 +59,11 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
         }
     }
 
-    private async ValueTask EndQuietlyAsync(SessionReference session)
+    /// <summary>The request for a session of the disk.</summary>
+    /// <exception cref="BlockException">InvalidArgument: a certificate that came from no file.</exception>
+    public SessionRequest RequestOf(SessionOptions options) => new()
     {
-        try
-        {
-            await jobs.EndJobSessionAsync(session, isSuccess: false, CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (BlockException)
-        {
-            // The error that led here says more, and a session that is left ends with the lease.
-        }
-    }
-
-    private static TlsFiles? TlsOf(TlsClientOptions? tls)
-    {
-        TlsFiles? files = tls is null ? null : CertificateFiles.Describe(tls.Certificate, tls.Authorities);
-        CertificatePaths.Check(files);
-        return files;
-    }
-
-    private SessionRequest RequestOf(SessionOptions options) => new()
-    {
-        Disks = [_reference],
+        Disks = [Reference],
         Name = options.Name,
         Ranges = options.Ranges,
         Bitmap = options.Bitmap is { } bitmap ? new BitmapReference(bitmap) : null,
@@ -116,5 +75,13 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, Fleecea
         OnCopyError = options.OnCopyError,
         CopyTimeout = options.Limits.Timeout,
         TempLimitBytes = options.Limits.TempBytes,
+        Quiesce = options.Quiesce,
     };
+
+    private static TlsFiles? TlsOf(TlsClientOptions? tls)
+    {
+        TlsFiles? files = tls is null ? null : CertificateFiles.Describe(tls.Certificate, tls.Authorities);
+        CertificatePaths.Check(files);
+        return files;
+    }
 }

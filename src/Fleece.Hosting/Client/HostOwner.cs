@@ -24,6 +24,7 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
         Sessions = new RemoteSessions(_client);
         Bitmaps = new RemoteBitmaps(_client);
         Exports = new RemoteExports(_client);
+        Guests = new RemoteGuests(_client);
     }
 
     /// <summary>The control socket.</summary>
@@ -40,6 +41,9 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
 
     /// <inheritdoc/>
     public IExportControl Exports { get; }
+
+    /// <inheritdoc/>
+    public IGuestControl Guests { get; }
 
     /// <summary>The host as it is now.</summary>
     public async ValueTask<HostInfo> GetInfoAsync(CancellationToken cancellationToken)
@@ -76,8 +80,18 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask<IFleeceable> FindFleeceableAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        new HostFleeceable(_client, _jobs, await _jobs.DescribeDiskAsync(disk, cancellationToken).ConfigureAwait(false));
+    public async ValueTask<IFleeceableSet> FindFleeceablesAsync(
+        IReadOnlyList<DiskReference> disks, CancellationToken cancellationToken)
+    {
+        List<HostFleeceable> found = [];
+        foreach (DiskReference disk in disks)
+        {
+            FleeceableDisk described = await _jobs.DescribeDiskAsync(disk, cancellationToken).ConfigureAwait(false);
+            found.Add(new HostFleeceable(_client, _jobs, disk, described));
+        }
+
+        return new HostFleeceables(_client, _jobs, found);
+    }
 
     /// <summary>Connects, where no connection is open.</summary>
     /// <exception cref="BlockException">As <see cref="HostClient.ConnectAsync"/>.</exception>

@@ -8,6 +8,9 @@ namespace Fleece.Hosting.Client;
 /// <summary>The requests of a job that fleeces a disk of a host.</summary>
 internal sealed class RemoteJobs(HostClient client) : IJobControl
 {
+    private const string EndsWithLease =
+        "A session that was begun ends without success when the client's lease is over; then the job can run again.";
+
     /// <inheritdoc/>
     public ValueTask<FleeceableDisk> DescribeDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
         client.AskAsync<FleeceableDisk>(nameof(DescribeDiskAsync), new { disk }, cancellationToken);
@@ -27,11 +30,13 @@ internal sealed class RemoteJobs(HostClient client) : IJobControl
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) =>
-        client.ChangeAsync<SessionInfo>(
-            nameof(BeginJobSessionAsync),
-            new { request },
-            cancellationToken,
-            () => new("A session that was begun ends without success when the client's lease is over; then the job can run again."));
+        client.ChangeAsync<SessionInfo>(nameof(BeginJobSessionAsync), new { request }, cancellationToken, () => new(EndsWithLease));
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SessionInfo>> BeginJobSessionsAsync(
+        IReadOnlyList<SessionRequest> requests, CancellationToken cancellationToken) =>
+        client.ChangeAsync<IReadOnlyList<SessionInfo>>(
+            nameof(BeginJobSessionsAsync), new { requests }, cancellationToken, () => new(EndsWithLease));
 
     /// <inheritdoc/>
     public ValueTask<bool> EndJobSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken) =>

@@ -68,13 +68,17 @@ internal sealed class RemoteSessions(HostClient client) : ISessionControl
         string[] started =
         [
             .. running.Where(session => request.Disks.Any(disk =>
-                (disk.MountId is { } mountId ? mountId == session.MountId : Is(disk.Name, session.Disk)) &&
+                (disk.MountId is { } mountId ? mountId == session.MountId : IsOf(disk, session.Disk)) &&
                 Is(request.Name ?? session.Disk, session.Name))).Select(session => $"'{session.Id}'"),
         ];
         return started.Length == 0
             ? "It was not done: no such session is running."
             : $"It was done: {string.Join(", ", started)} is running.";
     }
+
+    // A session of a guest's device names its disk GUEST.DEVICE, or DEVICE.
+    private static bool IsOf(DiskReference disk, string name) => Is(disk.Name, name) ||
+        (disk.QmpSocketPath is not null && name.EndsWith("." + disk.Name, StringComparison.OrdinalIgnoreCase));
 
     private static bool Is(string name, string other) => string.Equals(name, other, StringComparison.OrdinalIgnoreCase);
 }

@@ -26,6 +26,9 @@ internal interface IDiskOwner
     /// <summary>What of them is published over NBD.</summary>
     IExportControl Exports { get; }
 
+    /// <summary>Guests that a QEMU runs whose disks are its own.</summary>
+    IGuestControl Guests { get; }
+
     /// <summary>Opens the snapshot of a session, or of one of its consumers, for reading.</summary>
     /// <param name="session">The session and, in it, the consumer; null for the only session there is.</param>
     /// <param name="discards">True when the reader discards what it has finished with.</param>
@@ -35,8 +38,9 @@ internal interface IDiskOwner
     /// <summary>Opens a disk as a guest does.</summary>
     ValueTask<OpenedDisk> OpenDiskAsync(DiskReference disk, CancellationToken cancellationToken);
 
-    /// <summary>The disk as a job fleeces it. A session that the job begins is ended without success when this process dies.</summary>
-    ValueTask<IFleeceable> FindFleeceableAsync(DiskReference disk, CancellationToken cancellationToken);
+    /// <summary>The disks as a job fleeces them: mounted ones, or devices of one guest. A session that the job begins is ended without
+    /// success when this process dies.</summary>
+    ValueTask<IFleeceableSet> FindFleeceablesAsync(IReadOnlyList<DiskReference> disks, CancellationToken cancellationToken);
 }
 
 /// <summary>A snapshot that is open for reading.</summary>

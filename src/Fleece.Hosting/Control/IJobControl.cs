@@ -23,6 +23,13 @@ internal interface IJobControl
     /// <summary>Begins a session that lasts as long as the client's lease.</summary>
     ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken);
 
+    /// <summary>Begins a session of each of several disks at one instant, which last as long as the client's lease.</summary>
+    /// <param name="requests">One for each disk; those of a guest's devices are all of one guest.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <returns>The sessions, in the order of the requests.</returns>
+    ValueTask<IReadOnlyList<SessionInfo>> BeginJobSessionsAsync(
+        IReadOnlyList<SessionRequest> requests, CancellationToken cancellationToken);
+
     /// <inheritdoc cref="Fleece.Disks.IFleeceSession.EndAsync"/>
     ValueTask<bool> EndJobSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken);
 

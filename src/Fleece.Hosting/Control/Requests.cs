@@ -4,6 +4,7 @@ using System.Text.Json.Serialization;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
+using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
 using Fleece.Images;
 
@@ -161,4 +162,4 @@ internal sealed record CreatedBitmap(BitmapInfo Bitmap, string? JournalFault);
 
 /// <summary>A disk as a job sees it; <see cref="Fleece.Disks.IFleeceable"/> says what the members mean.</summary>
 internal sealed record FleeceableDisk(
-    string Name, Guid MountId, bool IsShared, bool IsReadOnly, bool HasPersistentBitmaps);
+    string Name, Guid MountId, bool IsShared, bool IsReadOnly, BitmapLifetime BitmapsLast);

@@ -5,78 +5,131 @@ using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
-using Fleece.Hosting.Paths;
 
 namespace Fleece.Hosting.Host;
 
 /// <summary>Requests of a job that runs in the client.</summary>
-internal sealed class ClientJobs(
-    ConnectedClient client, MountedDisks mounted, IJobControl jobs, PathRules rules, Leases leases) : IJobControl
+internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostParts host) : IJobControl
 {
+    private readonly LocalJobs _jobs = new(owner, host.Rules.CheckPlace);
+
     /// <inheritdoc/>
     public ValueTask<FleeceableDisk> DescribeDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        client.AskAsync(token => jobs.DescribeDiskAsync(disk, token), cancellationToken);
+        AskAsync(disk, token => _jobs.DescribeDiskAsync(disk, token), cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<BitmapDescription>> ListJobBitmapsAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        client.AskAsync(token => jobs.ListJobBitmapsAsync(disk, token), cancellationToken);
+        AskAsync(disk, token => _jobs.ListJobBitmapsAsync(disk, token), cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<BitmapDescription> CreateJobBitmapAsync(DiskReference disk, string name, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"make bitmap {name} of {disk}", (_, token) => jobs.CreateJobBitmapAsync(disk, name, token), cancellationToken);
+            $"make bitmap {name} of {disk.Place}",
+            (_, token) =>
+            {
+                host.Rules.Check(disk);
+                return _jobs.CreateJobBitmapAsync(disk, name, token);
+            },
+            cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<BitmapDescription> RestartJobBitmapAsync(
         DiskReference disk, string exactName, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"restart bitmap {exactName} of {disk}",
-            (_, token) => leases.ExplainAsync(() => jobs.RestartJobBitmapAsync(disk, exactName, token), disk.Name, exactName),
+            $"restart bitmap {exactName} of {disk.Place}",
+            (_, token) =>
+            {
+                host.Rules.Check(disk);
+                return host.Leases.ExplainAsync(() => _jobs.RestartJobBitmapAsync(disk, exactName, token), disk.Name, exactName);
+            },
             cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
-        $"begin session of a job on {string.Join(", ", request.Disks)}",
-        (lease, token) => BeginAsync(lease, request, token),
+        $"begin session of a job on {Places([request])}",
+        async (lease, token) => (await BeginAsync(
+            lease,
+            [request],
+            async () => [await _jobs.BeginJobSessionAsync(request, token).ConfigureAwait(false)]).ConfigureAwait(false))[0],
         cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SessionInfo>> BeginJobSessionsAsync(
+        IReadOnlyList<SessionRequest> requests, CancellationToken cancellationToken) => client.ChangeAsync(
+            $"begin sessions of a job on {Places(requests)}",
+            (lease, token) => BeginAsync(lease, requests, () => _jobs.BeginJobSessionsAsync(requests, token)),
+            cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<bool> EndJobSessionAsync(
         SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
             $"end session {session} of a job {(isSuccess ? "with" : "without")} success",
-            (_, token) => jobs.EndJobSessionAsync(session, isSuccess, token),
+            (_, token) => _jobs.EndJobSessionAsync(session, isSuccess, token),
             cancellationToken);
 
     /// <inheritdoc/>
-    public async ValueTask FlushDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        await client.AskAsync(
-            async token =>
-            {
-                await jobs.FlushDiskAsync(disk, token).ConfigureAwait(false);
-                return true;
-            },
-            cancellationToken).ConfigureAwait(false);
-
-    private async ValueTask<SessionInfo> BeginAsync(Lease lease, SessionRequest request, CancellationToken cancellationToken)
-    {
-        rules.Check(request);
-        if (request.Disks.Count != 1)
+    public async ValueTask FlushDiskAsync(DiskReference disk, CancellationToken cancellationToken) => await AskAsync(
+        disk,
+        async token =>
         {
-            throw new BlockException(BlockErrors.InvalidArgument, "A job begins a session on one disk at a time.");
+            await _jobs.FlushDiskAsync(disk, token).ConfigureAwait(false);
+            return true;
+        },
+        cancellationToken).ConfigureAwait(false);
+
+    private static string Places(IEnumerable<SessionRequest> requests) =>
+        string.Join(", ", requests.SelectMany(request => request.Disks).Select(disk => disk.Place));
+
+    private ValueTask<T> AskAsync<T>(
+        DiskReference disk, Func<CancellationToken, ValueTask<T>> request, CancellationToken cancellationToken) => client.AskAsync(
+            token =>
+            {
+                host.Rules.Check(disk);
+                return request(token);
+            },
+            cancellationToken);
+
+    private async ValueTask<IReadOnlyList<SessionInfo>> BeginAsync(
+        Lease lease, IReadOnlyList<SessionRequest> requests, Func<ValueTask<IReadOnlyList<SessionInfo>>> begin)
+    {
+        foreach (SessionRequest request in requests)
+        {
+            host.Rules.Check(request);
+            if (request.Disks.Count != 1)
+            {
+                throw new BlockException(BlockErrors.InvalidArgument, "A job describes each session by one disk.");
+            }
+
+            host.Guests.Note(request.Disks);
         }
 
-        string disk = request.Disks[0].Name;
-        string[] names = [.. new[] { request.Bitmap?.Name, request.NextBitmap, request.Name ?? disk }.OfType<string>()];
-        SessionInfo begun = await leases
-            .ExplainAsync(() => jobs.BeginJobSessionAsync(request, cancellationToken), disk, names)
-            .ConfigureAwait(false);
-        Session session = mounted.FindSession(new SessionReference(begun.Id, begun.InstantId));
-        if (lease.TryHold(session))
+        IReadOnlyList<SessionInfo> begun = await ExplainAsync(requests, begin).ConfigureAwait(false);
+        IRunningSession[] sessions =
+            [.. begun.Select(session => owner.Running.Find(new SessionReference(session.Id, session.InstantId)))];
+        if (Array.TrueForAll(sessions, lease.TryHold))
         {
             return begun;
         }
 
-        await session.StopAsync(isSuccess: false).ConfigureAwait(false);
+        foreach (IRunningSession session in sessions)
+        {
+            _ = await session.EndAsync(isSuccess: false).ConfigureAwait(false);
+        }
+
         throw new BlockException(
-            BlockErrors.Stopped, $"The session '{begun.Id}' ended at once, because its client was gone for too long. Begin again.");
+            BlockErrors.Stopped,
+            $"The session '{begun[0].Id}' ended at once, because its client was gone for too long. Begin again.");
+    }
+
+    private ValueTask<IReadOnlyList<SessionInfo>> ExplainAsync(
+        IReadOnlyList<SessionRequest> requests, Func<ValueTask<IReadOnlyList<SessionInfo>>> begin)
+    {
+        if (requests is not [{ } request])
+        {
+            return begin();
+        }
+
+        string disk = request.Disks[0].Name;
+        string[] names = [.. new[] { request.Bitmap?.Name, request.NextBitmap, request.Name ?? disk }.OfType<string>()];
+        return host.Leases.ExplainAsync(begin, disk, names);
     }
 }

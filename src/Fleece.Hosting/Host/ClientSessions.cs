@@ -3,21 +3,21 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
-using Fleece.Hosting.Paths;
 
 namespace Fleece.Hosting.Host;
 
 /// <summary>A client's requests about sessions.</summary>
-internal sealed class ClientSessions(ConnectedClient client, ISessionControl sessions, PathRules rules) : ISessionControl
+internal sealed class ClientSessions(ConnectedClient client, ISessionControl sessions, HostParts host) : ISessionControl
 {
     /// <inheritdoc/>
     /// <remarks>The sessions are handed over: they go on when the client has gone.</remarks>
     public ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"start session {request.Name ?? "named as its disk"} on {string.Join(", ", request.Disks)}",
+            $"start session {request.Name ?? "named as its disk"} on {string.Join(", ", request.Disks.Select(disk => disk.Place))}",
             (_, token) =>
             {
-                rules.Check(request);
+                host.Rules.Check(request);
+                host.Guests.Note(request.Disks);
                 return sessions.StartSessionsAsync(request, token);
             },
             cancellationToken);

@@ -32,12 +32,11 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         [
             new RpcTarget(typeof(IHostControl), this),
             new RpcTarget(typeof(IDiskControl), new ClientDisks(_client, host.Disks, host.Access)),
-            new RpcTarget(typeof(ISessionControl), new ClientSessions(_client, owner.Sessions, host.Rules)),
+            new RpcTarget(typeof(ISessionControl), new ClientSessions(_client, owner.Sessions, host)),
             new RpcTarget(typeof(IBitmapControl), new ClientBitmaps(_client, owner.Bitmaps, host.Leases)),
             new RpcTarget(typeof(IExportControl), new ClientExports(_client, host.Disks)),
-            new RpcTarget(
-                typeof(IJobControl),
-                new ClientJobs(_client, owner.Mounted, new LocalJobs(owner.Mounted, owner.Sessions), host.Rules, host.Leases)),
+            new RpcTarget(typeof(IGuestControl), new ClientGuests(_client, owner.Guests, host.Rules)),
+            new RpcTarget(typeof(IJobControl), new ClientJobs(_client, owner, host)),
         ];
     }
 
@@ -82,7 +81,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
                 // The owner refuses what it would refuse in its own process.
                 OpenedSnapshot opened = await host.Disks.Owner.OpenSnapshotAsync(session, discards, token).ConfigureAwait(false);
                 await using ConfiguredAsyncDisposable closing = opened.ConfigureAwait(false);
-                Session found = host.Disks.Owner.Mounted.FindSession(session);
+                IRunningSession found = host.Disks.Owner.Running.Find(session);
                 ISnapshotSource source = opened.Source;
                 return new SnapshotChannel(
                     PrivateSocketOf(lease).Offer(found, source.Consumer, discards).ToString(),
@@ -90,7 +89,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
                     source.Address,
                     source.Consumer,
                     found.GranuleSizeBytes,
-                    found.TempLimitBytes is not null);
+                    found.Describe().TempLimitBytes is not null);
             },
             cancellationToken);
 

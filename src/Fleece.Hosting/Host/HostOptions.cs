@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Hosting.Systemd;
+using Fleece.Qemu.Guard;
 
 namespace Fleece.Hosting.Host;
 
@@ -17,6 +18,9 @@ internal sealed record HostOptions
 
     /// <summary>The folders in which clients may have files opened and made; none for all.</summary>
     public IReadOnlyList<string> AllowedFolders { get; init; } = [];
+
+    /// <summary>The program that stands by while a guest is frozen or paused.</summary>
+    public required Func<GuardProgram> Guard { get; init; }
 
     /// <summary>Where the log goes.</summary>
     public required TextWriter Log { get; init; }

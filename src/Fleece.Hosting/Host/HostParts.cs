@@ -14,6 +14,9 @@ internal sealed record HostParts
     /// <summary>The host's disks.</summary>
     public required ServedDisks Disks { get; init; }
 
+    /// <summary>The guests that it has, or had, sessions of.</summary>
+    public required NotedGuests Guests { get; init; }
+
     /// <summary>What clients began.</summary>
     public required Leases Leases { get; init; }
 
@@ -58,7 +61,7 @@ internal sealed record HostParts
         StartedAt = StartedAt,
         Uptime = DateTimeOffset.UtcNow - StartedAt,
         DiskCount = Disks.Owner.Mounted.All.Count,
-        SessionCount = Disks.Owner.Mounted.Sessions.Count,
+        SessionCount = Disks.Owner.Running.All.Count,
         ClientCount = CountClients(),
         WorkingSetBytes = Environment.WorkingSet,
         StatePath = StatePath,

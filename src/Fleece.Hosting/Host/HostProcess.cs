@@ -24,6 +24,9 @@ internal sealed class HostProcess : IAsyncDisposable
     // How long requests, and attempts to mount, may take to give up when the host ends. Storage that does not answer keeps some from it.
     private static readonly TimeSpan GivingUpTime = TimeSpan.FromSeconds(5);
 
+    // How long the QEMUs of guests may take, all at once, to have their sessions' filters taken out.
+    private static readonly TimeSpan GuestTime = TimeSpan.FromSeconds(30);
+
     private readonly Lock _lock = new();
     private readonly Lock _statusLock = new();
     private readonly ServiceNotifier _notifier;
@@ -45,12 +48,11 @@ internal sealed class HostProcess : IAsyncDisposable
         MountedDisks mounted = new(kept);
         string folder = Path.GetDirectoryName(options.SocketPath)!;
         PathRules rules = PathRules.For(options.AllowedFolders, folder);
+        LocalOwner owner = new(mounted, options.Guard, rules.CheckPlace);
         _parts = new HostParts
         {
-            Disks = new ServedDisks(new LocalOwner(mounted, rules.CheckPlace), state, rules, audit, kept, options.Time)
-            {
-                Changed = TellStatus,
-            },
+            Disks = new ServedDisks(owner, state, rules, audit, kept, options.Time) { Changed = TellStatus },
+            Guests = new NotedGuests(state, owner.Guests, audit),
             Leases = new Leases(options.Time, audit),
             Requests = new RunningRequests(),
             Rules = rules,
@@ -134,6 +136,7 @@ internal sealed class HostProcess : IAsyncDisposable
         _audit.Say(string.Create(
             CultureInfo.InvariantCulture,
             $"version {HostParts.ModuleVersion} listens at {_parts.SocketPath}; disks to serve from {_state.Path}: {_state.Disks.Count}"));
+        _parts.Guests.BeginCleanUp();
         await _parts.Disks.ServeStoredAsync().ConfigureAwait(false);
         TellStatus(status =>
         {
@@ -178,10 +181,12 @@ internal sealed class HostProcess : IAsyncDisposable
         await _server.StopAcceptingAsync().ConfigureAwait(false);
         await _parts.Requests.EndAsync(GivingUpTime).ConfigureAwait(false);
         await _parts.Disks.EndAsync(GivingUpTime).ConfigureAwait(false);
+        await _parts.Guests.DisposeAsync().ConfigureAwait(false);
 
         // A session whose storage does not answer must not keep other disks open; the disk waits for it below.
         await Task.WhenAny(_parts.Leases.EndAllAsync().AsTask(), Task.Delay(GivingUpTime)).ConfigureAwait(false);
         string[] mounted = [.. Owner.Mounted.All.Select(disk => disk.Name)];
+        await EndGuestsAsync().ConfigureAwait(false);
         await CloseDisksAsync().ConfigureAwait(false);
         _parts.Disks.NoteClosed(mounted);
         await _server.DisposeAsync().ConfigureAwait(false);
@@ -190,6 +195,17 @@ internal sealed class HostProcess : IAsyncDisposable
         _state.Dispose();
         _audit.Say("has ended");
         await _audit.DisposeAsync().ConfigureAwait(false);
+    }
+
+    // A QEMU that does not answer keeps its own session, which the next host takes out, and no disk open.
+    private async Task EndGuestsAsync()
+    {
+        Task ending = Owner.DisposeAsync().AsTask();
+        await Task.WhenAny(ending, Task.Delay(GuestTime)).ConfigureAwait(false);
+        if (ending.Exception?.InnerException is { } failure)
+        {
+            _audit.Say($"could not end the sessions of all guests: {failure.Message}");
+        }
     }
 
     private async Task CloseDisksAsync()

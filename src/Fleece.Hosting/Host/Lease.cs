@@ -27,7 +27,7 @@ internal enum LeaseState
 internal sealed class Lease(string token, Peer peer, DateTimeOffset since)
 {
     private readonly Lock _lock = new();
-    private readonly List<Session> _sessions = [];
+    private readonly List<IRunningSession> _sessions = [];
     private IAsyncDisposable? _private;
     private LeaseState _state = LeaseState.Held;
     private int _connectionCount = 1;
@@ -119,7 +119,7 @@ internal sealed class Lease(string token, Peer peer, DateTimeOffset since)
 
     /// <summary>Takes a session that a job of the client has begun.</summary>
     /// <returns>False when the lease has ended: the caller ends the session.</returns>
-    public bool TryHold(Session session)
+    public bool TryHold(IRunningSession session)
     {
         lock (_lock)
         {
@@ -136,13 +136,13 @@ internal sealed class Lease(string token, Peer peer, DateTimeOffset since)
     /// <summary>True when a session of the client's jobs uses a bitmap of a disk, or has that name.</summary>
     public bool Uses(string disk, string name)
     {
+        string printable = PrintableText.Of(name);
         lock (_lock)
         {
             ForgetEnded();
-            return _sessions.Exists(session =>
-                string.Equals(session.Disk.Name, disk, StringComparison.OrdinalIgnoreCase) &&
-                (session.Bitmap?.ExactName == name || session.Bitmap?.Name == name ||
-                session.NextBitmap?.ExactName == name || session.NextBitmap?.Name == name || session.IsCalled(name)));
+            return _sessions.Exists(session => session.Describe() is var info &&
+                string.Equals(info.Disk, disk, StringComparison.OrdinalIgnoreCase) &&
+                (info.Bitmap == printable || info.NextBitmap == printable || session.IsCalled(name)));
         }
     }
 
@@ -164,9 +164,9 @@ internal sealed class Lease(string token, Peer peer, DateTimeOffset since)
 
     /// <summary>Ends all that it holds. Idempotent.</summary>
     /// <returns>The sessions that it ended, each with the failure of its end where it failed.</returns>
-    public async ValueTask<IReadOnlyList<(Session Session, BlockException? Failure)>> EndAsync()
+    public async ValueTask<IReadOnlyList<(IRunningSession Session, BlockException? Failure)>> EndAsync()
     {
-        Session[] sessions;
+        IRunningSession[] sessions;
         IAsyncDisposable? sockets;
         lock (_lock)
         {
@@ -185,12 +185,12 @@ internal sealed class Lease(string token, Peer peer, DateTimeOffset since)
             await sockets.DisposeAsync().ConfigureAwait(false);
         }
 
-        List<(Session, BlockException?)> ended = [];
-        foreach (Session session in sessions)
+        List<(IRunningSession, BlockException?)> ended = [];
+        foreach (IRunningSession session in sessions)
         {
             try
             {
-                await session.StopAsync(isSuccess: false).ConfigureAwait(false);
+                _ = await session.EndAsync(isSuccess: false).ConfigureAwait(false);
                 ended.Add((session, null));
             }
             catch (BlockException e)

@@ -195,7 +195,7 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
     {
         // Not under the lock of the caller.
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-        foreach ((Session session, BlockException? failure) in await lease.EndAsync().ConfigureAwait(false))
+        foreach ((IRunningSession session, BlockException? failure) in await lease.EndAsync().ConfigureAwait(false))
         {
             audit.Say(
                 $"ended without success: session {session.Id} of {lease.Peer}, because {reason}" +

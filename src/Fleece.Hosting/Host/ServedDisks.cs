@@ -248,7 +248,7 @@ internal sealed class ServedDisks : IDisposable
             Mount = request with
             {
                 Name = info.Name,
-                Listeners = [.. request.Listeners.Zip(exports, (listener, export) => Stored(listener, new ExportInfo(export)))],
+                Listeners = [.. request.Listeners.Zip(exports, (listener, export) => Stored(listener, export.Describe()))],
             },
             Image = ImageTrace.Of(request.Address, isClosed: false),
         };

@@ -45,21 +45,21 @@ internal sealed class LocalDisks(MountedDisks mounted, Action<string>? checkPlac
             throw;
         }
 
-        return new DiskInfo(disk);
+        return disk.Describe();
     }
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<DiskInfo>> ListDisksAsync(CancellationToken cancellationToken) =>
-        new([.. mounted.All.Select(disk => new DiskInfo(disk))]);
+        new([.. mounted.All.Select(disk => disk.Describe())]);
 
     /// <inheritdoc/>
     public ValueTask<DiskInfo> FindDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        new(new DiskInfo(mounted.Find(disk)));
+        new(mounted.Find(disk).Describe());
 
     /// <inheritdoc/>
     public async ValueTask<DiskInfo> DismountAsync(DiskReference disk, bool isForced, CancellationToken cancellationToken)
     {
-        DiskInfo before = new(mounted.Find(disk));
+        DiskInfo before = mounted.Find(disk).Describe();
         await mounted.DismountAsync(before.Name, isForced).ConfigureAwait(false);
         return before;
     }

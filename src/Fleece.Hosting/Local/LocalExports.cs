@@ -34,17 +34,17 @@ internal sealed class LocalExports(MountedDisks mounted) : IExportControl
 
     /// <inheritdoc/>
     public async ValueTask<ExportInfo> PublishAsync(DiskReference disk, ListenRequest request, CancellationToken cancellationToken) =>
-        new(await PublishAsync(mounted, mounted.Find(disk), request, cancellationToken).ConfigureAwait(false));
+        (await PublishAsync(mounted, mounted.Find(disk), request, cancellationToken).ConfigureAwait(false)).Describe();
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<ExportInfo>> ListExportsAsync(CancellationToken cancellationToken) =>
-        new([.. mounted.Exports.All.Select(export => new ExportInfo(export))]);
+        new([.. mounted.Exports.All.Select(export => export.Describe())]);
 
     /// <inheritdoc/>
     public async ValueTask<ExportInfo> UnpublishAsync(ExportReference export, bool isForced, CancellationToken cancellationToken)
     {
         DiskExport found = mounted.Exports.Find(export);
-        ExportInfo before = new(found);
+        ExportInfo before = found.Describe();
         if (before.GuestCount != 0 && !isForced)
         {
             throw new BlockException(

@@ -6,43 +6,59 @@ using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Local;
 
-/// <summary>Jobs of other processes over the disks of this one.</summary>
-internal sealed class LocalJobs(MountedDisks mounted, ISessionControl sessions) : IJobControl
+/// <summary>Jobs of other processes over the disks of this one, and over guests of this machine.</summary>
+internal sealed class LocalJobs(LocalOwner owner, Action<string>? checkPlace) : IJobControl
 {
     /// <inheritdoc/>
-    public ValueTask<FleeceableDisk> DescribeDiskAsync(DiskReference disk, CancellationToken cancellationToken)
+    public async ValueTask<FleeceableDisk> DescribeDiskAsync(DiskReference disk, CancellationToken cancellationToken)
     {
-        Disk found = mounted.Find(disk);
-        return new ValueTask<FleeceableDisk>(new FleeceableDisk(
-            found.Name, found.MountId, found.IsShared, found.IsReadOnly, found.Bitmaps.IsPersistent));
+        IFleeceable found = await FindAsync(disk, cancellationToken).ConfigureAwait(false);
+        Guid mountId = (found as Disk)?.MountId ?? Guid.Empty;
+        return new FleeceableDisk(found.Name, mountId, found.IsShared, found.IsReadOnly, found.BitmapsLast);
     }
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<BitmapDescription>> ListJobBitmapsAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        Find(disk).ListBitmapsAsync(cancellationToken);
+    public async ValueTask<IReadOnlyList<BitmapDescription>> ListJobBitmapsAsync(
+        DiskReference disk, CancellationToken cancellationToken) =>
+        await (await FindAsync(disk, cancellationToken).ConfigureAwait(false))
+            .ListBitmapsAsync(cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
-    public ValueTask<BitmapDescription> CreateJobBitmapAsync(DiskReference disk, string name, CancellationToken cancellationToken) =>
-        Find(disk).CreateBitmapAsync(name, cancellationToken);
+    public async ValueTask<BitmapDescription> CreateJobBitmapAsync(
+        DiskReference disk, string name, CancellationToken cancellationToken) =>
+        await (await FindAsync(disk, cancellationToken).ConfigureAwait(false))
+            .CreateBitmapAsync(name, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
-    public ValueTask<BitmapDescription> RestartJobBitmapAsync(
+    public async ValueTask<BitmapDescription> RestartJobBitmapAsync(
         DiskReference disk, string exactName, CancellationToken cancellationToken) =>
-        Find(disk).RestartBitmapAsync(exactName, cancellationToken);
+        await (await FindAsync(disk, cancellationToken).ConfigureAwait(false))
+            .RestartBitmapAsync(exactName, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
     public async ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) =>
-        (await sessions.StartSessionsAsync(request, cancellationToken).ConfigureAwait(false))[0];
+        (await owner.Sessions.StartSessionsAsync(request, cancellationToken).ConfigureAwait(false))[0];
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<SessionInfo>> BeginJobSessionsAsync(
+        IReadOnlyList<SessionRequest> requests, CancellationToken cancellationToken)
+    {
+        IFleeceableSet disks = await owner
+            .FindFleeceablesAsync([.. requests.SelectMany(request => request.Disks)], cancellationToken).ConfigureAwait(false);
+        SessionOptions[] options = [.. requests.Select(request =>
+            LocalSessions.OptionsOf(request) with { Bitmap = request.Bitmap?.Name, CheckPlace = checkPlace })];
+        IReadOnlyList<IFleeceSession> sessions = await disks.BeginSessionsAsync(options, cancellationToken).ConfigureAwait(false);
+        return [.. sessions.Select(session => ((IRunningSession)session).Describe())];
+    }
 
     /// <inheritdoc/>
     public ValueTask<bool> EndJobSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken) =>
-        ((IFleeceSession)mounted.FindSession(session)).EndAsync(isSuccess);
+        owner.Running.Find(session).EndAsync(isSuccess);
 
     /// <inheritdoc/>
-    public ValueTask FlushDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
-        Find(disk).FlushAsync(cancellationToken);
+    public async ValueTask FlushDiskAsync(DiskReference disk, CancellationToken cancellationToken) =>
+        await (await FindAsync(disk, cancellationToken).ConfigureAwait(false)).FlushAsync(cancellationToken).ConfigureAwait(false);
 
-    // The members of the interface, which are not the disk's own.
-#pragma warning disable CA1859
-    private IFleeceable Find(DiskReference disk) => mounted.Find(disk);
+    private async ValueTask<IFleeceable> FindAsync(DiskReference disk, CancellationToken cancellationToken) =>
+        (await owner.FindFleeceablesAsync([disk], cancellationToken).ConfigureAwait(false)).Disks[0];
 }

@@ -6,31 +6,40 @@ using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
+using Fleece.Qemu;
 
 namespace Fleece.Hosting.Local;
 
-/// <summary>The sessions of the disks of this process.</summary>
-internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkPlace) : ISessionControl
+/// <summary>The sessions of this process: of its own disks, and of guests' disks that QEMU serves.</summary>
+internal sealed class LocalSessions(MountedDisks mounted, QemuGuests guests, QuietInstant quiet, Action<string>? checkPlace)
+    : ISessionControl
 {
     // Of one answer: about 64 KiB as text.
     private const int RunsAtOnce = 1024;
 
+    private readonly RunningSessions _running = new(mounted, guests);
+
     /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken)
     {
-        if (request.Disks.Count == 0)
+        string? qmpSocketPath = LocalGuests.GuestOf(request.Disks);
+        SessionOptions options = OptionsOf(request) with { CheckPlace = checkPlace };
+        IReadOnlyList<IRunningSession> sessions;
+        if (qmpSocketPath is not null)
         {
-            throw new BlockException(BlockErrors.InvalidArgument, "A session needs a disk, and none is named.");
+            string[] devices = [.. request.Disks.Select(disk => disk.Name)];
+            sessions = await guests.StartSessionsAsync(
+                qmpSocketPath, devices, options with { Bitmap = request.Bitmap?.Name }, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            Disk[] disks = [.. request.Disks.Select(mounted.Find)];
+            options = options with { Bitmap = disks.Select(disk => request.Bitmap?.NameOn(disk)).LastOrDefault() };
+            sessions = await quiet.BeginAsync(
+                options.Quiesce, () => Session.StartAsync(disks, options, cancellationToken), cancellationToken).ConfigureAwait(false);
         }
 
-        Disk[] disks = [.. request.Disks.Select(mounted.Find)];
-        SessionOptions options = OptionsOf(request) with
-        {
-            Bitmap = disks.Select(disk => request.Bitmap?.NameOn(disk)).LastOrDefault(),
-            CheckPlace = checkPlace,
-        };
-        IReadOnlyList<Session> sessions = await Session.StartAsync(disks, options, cancellationToken).ConfigureAwait(false);
-        return [.. sessions.Select(session => new SessionInfo(session))];
+        return [.. sessions.Select(session => session.Describe())];
     }
 
     /// <summary>The engine's options for a request, but for its bitmap.</summary>
@@ -53,41 +62,41 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
             GranuleSizeBytes = request.GranuleSizeBytes,
             OnCopyError = request.OnCopyError,
             Limits = new CopyLimits { Timeout = request.CopyTimeout, TempBytes = request.TempLimitBytes },
+            Quiesce = request.Quiesce,
         };
     }
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken) =>
-        new([.. mounted.Sessions.Select(session => new SessionInfo(session))]);
+        new([.. _running.All.Select(session => session.Describe())]);
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken) =>
-        new(new SessionInfo(mounted.FindSession(session)));
+        new(_running.Find(session).Describe());
 
     /// <inheritdoc/>
     public ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken) =>
-        new(mounted.FindSession(session).TakeWarning());
+        new(_running.Find(session).TakeWarning());
 
     /// <inheritdoc/>
     public async ValueTask<SessionInfo> StopSessionAsync(
         SessionReference session, bool isSuccess, CancellationToken cancellationToken)
     {
-        Session found = mounted.FindSession(session);
-        await found.StopAsync(isSuccess).ConfigureAwait(false);
-        return new SessionInfo(found);
+        IRunningSession found = _running.Find(session);
+        _ = await found.EndAsync(isSuccess).ConfigureAwait(false);
+        return found.Describe();
     }
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SnapshotRun>> ListRunsAsync(
         SessionReference? session, long offsetBytes, CancellationToken cancellationToken)
     {
-        Session found = mounted.FindSession(session);
+        IRunningSession found = _running.Find(session);
         new BlockRange(offsetBytes, 0).CheckWithin(found.SizeBytes, found.Id, "query");
-        SnapshotAccess access = session?.Consumer is { } consumer ? found.FindConsumer(consumer).Access : found.Point.Snapshot;
         List<SnapshotRun> runs = [];
         for (long atBytes = offsetBytes; atBytes < found.SizeBytes && runs.Count < RunsAtOnce;)
         {
-            SnapshotRun run = access.GetRun(atBytes);
+            SnapshotRun run = found.GetRun(session?.Consumer, atBytes);
             runs.Add(run);
             atBytes += run.LengthBytes;
         }
@@ -99,13 +108,12 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
     public async ValueTask<BlockRange> FindUnstoredAsync(
         SessionReference? session, BlockRange range, CancellationToken cancellationToken)
     {
-        Session found = mounted.FindSession(session);
-        ISnapshotSource[] views =
-            [session?.Consumer is { } consumer ? found.FindConsumer(consumer) : found, .. found.Consumers];
+        IRunningSession found = _running.Find(session);
+        IReadOnlyList<ISnapshotSource> views = found.GetViews(session?.Consumer);
 
         // The part that all of them could still read: a consumer refuses what it has confirmed.
         BlockRange unstored = range;
-        for (int agreed = 0; agreed < views.Length && !unstored.IsEmpty;)
+        for (int agreed = 0; agreed < views.Count && !unstored.IsEmpty;)
         {
             BlockRange readable = await views[agreed]
                 .FindReadableAsync(unstored.OffsetBytes, unstored.EndBytes, cancellationToken).ConfigureAwait(false);
@@ -120,9 +128,9 @@ internal sealed class LocalSessions(MountedDisks mounted, Action<string>? checkP
     /// <inheritdoc/>
     public async ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken)
     {
-        Session found = mounted.FindSession(session);
-        BlockDevice view = session?.Consumer is { } consumer ? found.FindConsumer(consumer).Snapshot : found.Snapshot;
-        await view.DiscardAsync(range.OffsetBytes, range.LengthBytes, cancellationToken).ConfigureAwait(false);
-        return new SessionInfo(found);
+        IRunningSession found = _running.Find(session);
+        ISnapshotSource view = session?.Consumer is { } consumer ? found.GetSource(consumer, discards: true) : found;
+        await view.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes, cancellationToken).ConfigureAwait(false);
+        return found.Describe();
     }
 }

@@ -22,23 +22,6 @@ internal static class ReferencedThings
             $"; the disk was dismounted, and mounted again, since. Get the record anew with Get-Fleece{reference.Kind}, or give the name.");
     }
 
-    /// <param name="disks">The disks of the process.</param>
-    /// <param name="reference">The session; null for the only one there is.</param>
-    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/>, <see cref="DiskErrors.SessionAmbiguous"/> or
-    /// <see cref="DiskErrors.RecordStale"/>.</exception>
-    public static Session FindSession(this MountedDisks disks, SessionReference? reference)
-    {
-        if (reference is null or { Name: "" })
-        {
-            return disks.FindSession(null);
-        }
-
-        CheckIsName(reference.Name, DiskErrors.SessionUnknown, RecordKind.Session);
-        Session session = disks.FindSession(reference.Name);
-        reference.Check(session.InstantId);
-        return session;
-    }
-
     /// <exception cref="BlockException"><see cref="DiskErrors.RecordStale"/>: the session of that name is another one.</exception>
     public static void Check(this SessionReference reference, Guid found)
     {
@@ -98,8 +81,9 @@ internal static class ReferencedThings
     /// <summary>A kind in a sentence.</summary>
     public static string Noun(RecordKind kind) => kind.ToString().ToLowerInvariant();
 
-    // Disks and sessions have no names with wildcards, so nothing is lost.
-    private static void CheckIsName(string? name, string unknown, RecordKind kind)
+    /// <summary>Refuses a pattern where a name is wanted. Disks and sessions have no names with wildcards, so nothing is lost.</summary>
+    /// <exception cref="BlockException">Of the kind <paramref name="unknown"/>.</exception>
+    public static void CheckIsName(string? name, string unknown, RecordKind kind)
     {
         if (name.AsSpan().ContainsAny('*', '?', '['))
         {

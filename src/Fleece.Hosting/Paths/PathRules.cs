@@ -7,7 +7,8 @@ namespace Fleece.Hosting.Paths;
 
 /// <summary>Checks the paths of requests before the host opens any of them.</summary>
 /// <param name="files">Where images, temp images and certificates may lie.</param>
-/// <param name="sockets">Where unix sockets may lie: there, and in the control socket's folder.</param>
+/// <param name="sockets">Where unix sockets may lie, those of QEMU's monitors and guests' agents too: there, and in the control socket's
+/// folder.</param>
 internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
 {
     /// <summary>The rules of a host.</summary>
@@ -41,10 +42,34 @@ internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
         Check(request.Tls);
     }
 
-    /// <summary>Checks a session's temp image.</summary>
+    /// <summary>Checks the socket of a QEMU's monitor, or of a guest's agent.</summary>
+    /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
+    public void CheckSocket(string path) => sockets.Check(path);
+
+    /// <summary>Checks the monitor's socket of a guest's disk; a mounted disk has none.</summary>
+    /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
+    public void Check(DiskReference disk)
+    {
+        if (disk.QmpSocketPath is { } path)
+        {
+            CheckSocket(path);
+        }
+    }
+
+    /// <summary>Checks a session's disks, its temp image and the agent that makes its guest quiet.</summary>
     /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
     public void Check(SessionRequest request)
     {
+        foreach (DiskReference disk in request.Disks)
+        {
+            Check(disk);
+        }
+
+        if (request.Quiesce?.AgentSocketPath is { } agent)
+        {
+            CheckSocket(agent);
+        }
+
         if (request.TempPath is { } path)
         {
             CheckImage(path);

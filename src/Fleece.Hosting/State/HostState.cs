@@ -5,7 +5,7 @@ using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.State;
 
-/// <summary>The disks that a host has mounted, kept in its state directory.</summary>
+/// <summary>The disks that a host has mounted, and the guests that it may have sessions of, kept in its state directory.</summary>
 /// <remarks>
 /// <para>state.json is replaced in one step for each change, and the generation before is kept beside it: docs/host.md has the format.
 /// </para>
@@ -19,10 +19,13 @@ internal sealed class HostState : IDisposable
     private readonly StateStore _store;
     private volatile IReadOnlyList<MountedDiskState> _disks;
     private volatile IReadOnlyList<MountedDiskState> _stored;
+    private volatile IReadOnlyList<string> _qmpSockets;
     private bool _isDisposed;
 
-    private HostState(string path, LocalFile lockFile, StateStore store, IReadOnlyList<MountedDiskState> disks)
+    private HostState(string path, LocalFile lockFile, StateStore store)
     {
+        (IReadOnlyList<MountedDiskState> stored, _qmpSockets) = store.Read();
+        IReadOnlyList<MountedDiskState> disks = [.. ByName(stored).Values];
         Path = path;
         _lock = lockFile;
         _store = store;
@@ -40,6 +43,10 @@ internal sealed class HostState : IDisposable
     /// could not be stored. A list that was handed out does not change.</summary>
     public IReadOnlyList<MountedDiskState> Stored => _stored;
 
+    /// <summary>The sockets of QEMUs whose guests may have sessions of the host, sorted. A list that was handed out does not change.
+    /// </summary>
+    public IReadOnlyList<string> QmpSockets => _qmpSockets;
+
     /// <summary>Takes a state directory, which is made where it is missing, and reads it.</summary>
     /// <param name="path">The directory; its parent must be there.</param>
     /// <param name="format">The format; null for that of this Fleece.</param>
@@ -53,7 +60,7 @@ internal sealed class HostState : IDisposable
         try
         {
             StateStore store = new(fullPath, format ?? StateFormat.Current);
-            return new HostState(fullPath, lockFile, store, [.. ByName(store.Read()).Values]);
+            return new HostState(fullPath, lockFile, store);
         }
         catch
         {
@@ -100,6 +107,17 @@ internal sealed class HostState : IDisposable
         }
     });
 
+    /// <summary>Notes the socket of a QEMU; one that is noted already is no error. It is durable when this returns.</summary>
+    /// <param name="path">Its absolute path.</param>
+    /// <exception cref="BlockException">Why it can't be stored. Nothing has changed then.</exception>
+    public void AddQmpSocket(string path) =>
+        ChangeSockets(sockets => sockets.Contains(path) ? sockets : [.. sockets.Append(path).Order(StringComparer.Ordinal)]);
+
+    /// <summary>Forgets the socket of a QEMU; one that is not noted is no error. It is durable when this returns.</summary>
+    /// <inheritdoc cref="AddQmpSocket" path="/exception"/>
+    public void RemoveQmpSocket(string path) =>
+        ChangeSockets(sockets => sockets.Contains(path) ? [.. sockets.Where(other => other != path)] : sockets);
+
     /// <summary>Gives the directory free. Idempotent.</summary>
     public void Dispose()
     {
@@ -115,11 +133,7 @@ internal sealed class HostState : IDisposable
     {
         lock (_changing)
         {
-            if (_isDisposed)
-            {
-                throw new BlockException(BlockErrors.Closed, "The host has ended, and stores nothing any more. Start it again.", Path);
-            }
-
+            CheckOpen();
             SortedDictionary<string, MountedDiskState> disks = ByName(_disks);
             change(disks);
             MountedDiskState[] changed = [.. disks.Values];
@@ -130,10 +144,34 @@ internal sealed class HostState : IDisposable
 
             if (!changed.SequenceEqual(_stored))
             {
-                _store.Write(changed);
+                _store.Write(changed, _qmpSockets);
                 _stored = changed;
                 _disks = changed;
             }
+        }
+    }
+
+    private void ChangeSockets(Func<IReadOnlyList<string>, IReadOnlyList<string>> change)
+    {
+        lock (_changing)
+        {
+            CheckOpen();
+            IReadOnlyList<string> changed = change(_qmpSockets);
+            if (changed != _qmpSockets)
+            {
+                _store.Write(_disks, changed);
+                _stored = _disks;
+                _qmpSockets = changed;
+            }
+        }
+    }
+
+    // Under the lock.
+    private void CheckOpen()
+    {
+        if (_isDisposed)
+        {
+            throw new BlockException(BlockErrors.Closed, "The host has ended, and stores nothing any more. Start it again.", Path);
         }
     }
 

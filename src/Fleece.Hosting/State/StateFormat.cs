@@ -13,8 +13,13 @@ namespace Fleece.Hosting.State;
 /// <param name="WrittenAt">When.</param>
 /// <param name="Generation">Counts the changes of the state; the first one is 1.</param>
 /// <param name="Disks">The disks, sorted by name.</param>
+/// <param name="QmpSockets">The sockets of QEMUs whose guests may have sessions of the host, sorted; absolute paths.</param>
 internal sealed record StateDocument(
-    string WrittenBy, DateTimeOffset WrittenAt, long Generation, IReadOnlyList<MountedDiskState> Disks);
+    string WrittenBy,
+    DateTimeOffset WrittenAt,
+    long Generation,
+    IReadOnlyList<MountedDiskState> Disks,
+    IReadOnlyList<string> QmpSockets);
 
 /// <summary>Why a state can't be used.</summary>
 /// <param name="Reason">A part of a sentence.</param>
@@ -28,7 +33,7 @@ internal sealed record StateFault(string Reason, bool IsNewer = false);
 internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
 {
     /// <summary>The version that this Fleece writes. docs/host.md says when it changes, and how.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     /// <summary>Most bytes of a state: that of some ten thousand disks.</summary>
     public const int MaximumBytes = 16 * 1024 * 1024;
@@ -52,7 +57,7 @@ internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
     };
 
     /// <summary>The format of this Fleece.</summary>
-    public static StateFormat Current { get; } = new(Version, upgradeOlder: null);
+    public static StateFormat Current { get; } = new(Version, upgradeOlder: json => json["qmpSockets"] = new JsonArray());
 
     /// <summary>The version that <see cref="Encode"/> writes.</summary>
     public int WrittenVersion => version;
@@ -150,6 +155,9 @@ internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
         HashSet<string> names = new(StringComparer.OrdinalIgnoreCase);
         return document.Generation < 1
             ? $"its generation is {document.Generation}"
+            : document.QmpSockets.FirstOrDefault(path => !StateRules.IsAbsolute(path)) is { } relative
+            ? $"'{relative}' is no absolute path"
+            : document.QmpSockets.Contains(null) ? "a QMP socket has no path"
             : document.Disks.Select(disk => StateRules.FindFault(disk)
                     ?? (names.Add(disk.Name) ? null : $"it has several disks '{disk.Name}'"))
                 .FirstOrDefault(found => found is not null);

@@ -31,6 +31,9 @@ internal static class StateRules
         return fault is null ? null : $"the disk '{mount.Name}': {fault}";
     }
 
+    /// <summary>True for an absolute path.</summary>
+    public static bool IsAbsolute([NotNullWhen(true)] string? path) => Path.IsPathFullyQualified(path ?? string.Empty);
+
     private static string? FindFault(ListenRequest listener) =>
         FindCredentials(listener.ListenUri)
         ?? FindFault(listener.Tls)
@@ -71,6 +74,4 @@ internal static class StateRules
             ? "an address has the name or the password of a user, and a host keeps none. Use certificates, by their paths"
             : null;
     }
-
-    private static bool IsAbsolute([NotNullWhen(true)] string? path) => Path.IsPathFullyQualified(path ?? string.Empty);
 }

@@ -23,13 +23,13 @@ internal sealed class StateStore(string folder, StateFormat format)
     private byte[]? _bytes;
     private long _generation;
 
-    /// <summary>Reads the disks, and keeps a copy of a file of an older version.</summary>
+    /// <summary>Reads the disks and the guests, and keeps a copy of a file of an older version.</summary>
     /// <exception cref="BlockException"><see cref="HostErrors.StateInvalid"/>, or why it can't be read.</exception>
-    public IReadOnlyList<MountedDiskState> Read()
+    public (IReadOnlyList<MountedDiskState> Disks, IReadOnlyList<string> QmpSockets) Read()
     {
         if (ReadFile(_path) is not { } bytes)
         {
-            return ReadFile(_path + Previous) is null ? [] : throw Invalid(new StateFault("it is not there"));
+            return ReadFile(_path + Previous) is null ? ([], []) : throw Invalid(new StateFault("it is not there"));
         }
 
         StateDocument document = format.Parse(bytes, out int version, out StateFault? fault) ?? throw Invalid(fault!);
@@ -40,14 +40,14 @@ internal sealed class StateStore(string folder, StateFormat format)
 
         _bytes = bytes;
         _generation = document.Generation;
-        return document.Disks;
+        return (document.Disks, document.QmpSockets);
     }
 
-    /// <summary>Writes the disks as the next generation, durably.</summary>
+    /// <summary>Writes the disks and the guests as the next generation, durably.</summary>
     /// <exception cref="BlockException">Why they can't be stored: then the state before is there.</exception>
-    public void Write(IReadOnlyList<MountedDiskState> disks)
+    public void Write(IReadOnlyList<MountedDiskState> disks, IReadOnlyList<string> qmpSockets)
     {
-        byte[] bytes = format.Encode(new StateDocument(Writer, DateTimeOffset.UtcNow, _generation + 1, disks));
+        byte[] bytes = format.Encode(new StateDocument(Writer, DateTimeOffset.UtcNow, _generation + 1, disks, qmpSockets));
         if (format.Parse(bytes, out _, out StateFault? fault) is null)
         {
             // The next start would refuse it.

@@ -20,6 +20,24 @@ internal sealed class ExportStatus(AgreedExport export, ExportCommands commands,
         ExtentRuns runs = extents.Recall() is { Allocation: { } known } && known.Holds(range.OffsetBytes)
             ? known
             : (await QueryAsync(range, cancellationToken).ConfigureAwait(false)).Allocation!;
+        return FindStatus(runs, range);
+    }
+
+    /// <summary>As <see cref="NbdNode.AskStatusAsync"/>.</summary>
+    public async ValueTask<BlockStatusRun> AskStatusAsync(BlockRange range, CancellationToken cancellationToken)
+    {
+        if (!export.AllocationContext.HasValue)
+        {
+            return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
+        }
+
+        StatusReply reply = CreateReply(range);
+        await commands.QueryAsync(reply, cancellationToken).ConfigureAwait(false);
+        return FindStatus(reply.Allocation!, range);
+    }
+
+    private BlockStatusRun FindStatus(ExtentRuns runs, BlockRange range)
+    {
         (long endBytes, ulong flags) = runs.Find(range.OffsetBytes);
         BlockStatus status = (AllocationFlags)flags switch
         {
@@ -52,6 +70,24 @@ internal sealed class ExportStatus(AgreedExport export, ExportCommands commands,
             : (AccessFlags.Consumed, export.AlignmentBytes);
     }
 
+    /// <summary>As <see cref="NbdNode.GetDirtyAsync"/>.</summary>
+    public async ValueTask<(bool IsDirty, long LengthBytes)> GetDirtyAsync(BlockRange range, CancellationToken cancellationToken)
+    {
+        if (!export.DirtyContext.HasValue)
+        {
+            return (true, range.LengthBytes);
+        }
+
+        ExtentRuns runs = extents.Recall() is { Dirty: { } known } && known.Holds(range.OffsetBytes)
+            ? known
+            : (await QueryAsync(range, cancellationToken).ConfigureAwait(false)).Dirty!;
+        (long endBytes, ulong flags) = runs.Find(range.OffsetBytes);
+        bool isDirty = ((DirtyFlags)flags & DirtyFlags.Dirty) != 0;
+        return Cut(range, endBytes, isCautious: isDirty) is long cutBytes and not 0
+            ? (isDirty, cutBytes)
+            : (true, export.AlignmentBytes);
+    }
+
     /// <summary>Length of a run within the range that was asked about, in whole blocks.</summary>
     /// <remarks>Servers tell boundaries within a block now and then. The cautious answer, data or refused, holds for all of a block
     /// then; the other one ends before it, which may leave nothing.</remarks>
@@ -65,9 +101,12 @@ internal sealed class ExportStatus(AgreedExport export, ExportCommands commands,
     private async ValueTask<StatusReply> QueryAsync(BlockRange range, CancellationToken cancellationToken)
     {
         long generation = extents.Generation;
-        StatusReply reply = new(new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, export.MaximumRangeBytes)));
+        StatusReply reply = CreateReply(range);
         await commands.QueryAsync(reply, cancellationToken).ConfigureAwait(false);
         extents.Remember(reply, generation);
         return reply;
     }
+
+    private StatusReply CreateReply(BlockRange range) =>
+        new(new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, export.MaximumRangeBytes)));
 }

@@ -93,6 +93,10 @@ internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions opt
         await _requests.SendingEndedAsync().ConfigureAwait(false);
         await link.DisposeAsync().ConfigureAwait(false);
         _ended.SetResult();
+
+        // A send that met the end first may not have said so yet, and what is handed back must not go to a connection that is about to end:
+        // without reconnecting, no request is ever sent twice.
+        owner.Retire(this);
         HandBack();
     }
 
@@ -219,5 +223,5 @@ internal sealed class NbdConnection(NbdLink link, NbdUri uri, NbdNodeOptions opt
     private void Complete(NbdRequest request) =>
         request.Complete(
             request.Error == NbdError.None ? null : RequestErrors.RequestFailed(
-                uri, request, request.Error, request.ErrorText, options.ReadsKinds));
+                uri, request, request.Error, request.ErrorText, options));
 }

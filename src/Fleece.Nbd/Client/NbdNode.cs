@@ -67,6 +67,9 @@ internal sealed class NbdNode : IBlockNode
     /// <summary>True when the server tells which ranges may be read (<c>fleece:access</c>).</summary>
     public bool HasAccessContext => _export.AccessContext.HasValue;
 
+    /// <summary>True when the server has the bitmap of <see cref="NbdNodeOptions.DirtyBitmap"/>.</summary>
+    public bool HasDirtyContext => _export.DirtyContext.HasValue;
+
     /// <summary>What the server tells of the export, by key (docs/nbd.md, "Identity"); empty when it tells nothing. Each later connection
     /// is told the same, or is not used.</summary>
     public IReadOnlyDictionary<string, string> Identity => _export.Identity;
@@ -168,6 +171,28 @@ internal sealed class NbdNode : IBlockNode
     {
         BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);
         return range.IsEmpty ? default : _status.GetStatusAsync(range, cancellationToken);
+    }
+
+    /// <summary>As <see cref="GetStatusAsync"/>, by a query of exactly this range, cut at what a request can ask: no answer is recalled, and
+    /// this one is not remembered.</summary>
+    public ValueTask<BlockStatusRun> AskStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);
+        return range.IsEmpty ? default : _status.AskStatusAsync(range, cancellationToken);
+    }
+
+    /// <summary>Whether the bitmap of <see cref="NbdNodeOptions.DirtyBitmap"/> is marked at an offset.</summary>
+    /// <param name="offsetBytes">Start of the range.</param>
+    /// <param name="lengthBytes">Length of the range, at least 1.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <returns>The answer, and for how many bytes it holds: 1 to the whole range. Without <see cref="HasDirtyContext"/> all is marked.
+    /// </returns>
+    /// <exception cref="BlockException">As for <see cref="GetStatusAsync"/>.</exception>
+    public ValueTask<(bool IsDirty, long LengthBytes)> GetDirtyAsync(
+        long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);
+        return range.IsEmpty ? default : _status.GetDirtyAsync(range, cancellationToken);
     }
 
     /// <summary>Whether the bytes at an offset may be read, or why not, where the server serves a snapshot of which parts are denied or

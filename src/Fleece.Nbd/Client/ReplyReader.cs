@@ -126,7 +126,7 @@ internal sealed partial class ReplyReader(Stream stream, NbdUri uri, AgreedExpor
         throw Violation($"a reply with cookie {cookie}", "that of a request that is not answered yet");
 
     private static bool IsUntouched(NbdRequest request) =>
-        request.Error == NbdError.None && request.Status is null or { Allocation: null, Access: null };
+        request.Error == NbdError.None && request.Status is null or { Allocation: null, Access: null, Dirty: null };
 
     private BlockException Violation(FormattableString got, string expected) =>
         ServerErrors.Violation(uri, got.ToString(CultureInfo.InvariantCulture), expected);

@@ -14,10 +14,10 @@ internal static class RequestErrors
         new(NbdErrors.ConnectionLost, $"The connection to '{uri}' is lost: {reason}", uri.ToString(), cause: cause);
 
     /// <summary>The server failed a request.</summary>
-    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text, bool readsKinds)
+    public static BlockException RequestFailed(NbdUri uri, NbdRequest request, NbdError error, string text, NbdNodeOptions options)
     {
         long? offsetBytes = request.Command == NbdCommand.Flush ? null : request.OffsetBytes;
-        if (readsKinds && KindTexts.TrySplit(text, out string told, out string message))
+        if (options.ReadsKinds && KindTexts.TrySplit(text, out string told, out string message))
         {
             return new BlockException(told, message, offsetBytes: offsetBytes, operation: NameOf(request.Command));
         }
@@ -30,7 +30,7 @@ internal static class RequestErrors
             NbdError.NotSupported => (BlockErrors.Unsupported, "ENOTSUP"),
             NbdError.Io => (BlockErrors.IoFailed, "EIO"),
             NbdError.OutOfMemory => (BlockErrors.IoFailed, "ENOMEM"),
-            NbdError.Invalid => (BlockErrors.IoFailed, "EINVAL"),
+            NbdError.Invalid => (options.InvalidKind, "EINVAL"),
             NbdError.Overflow => (BlockErrors.IoFailed, "EOVERFLOW"),
             _ => (BlockErrors.IoFailed, string.Create(CultureInfo.InvariantCulture, $"error {(uint)error}")),
         };

@@ -28,11 +28,9 @@ internal sealed record FleecingRequest
     /// too. It does not change from the instant on.</summary>
     public string? LimitedBy { get; init; }
 
-    /// <summary>Actions for QMP's "transaction" at the instant, before the filter is in: bitmaps take turns.</summary>
+    /// <summary>Actions for QMP's "transaction" at the instant, before the filter is in: bitmaps take turns. A build that fails afterwards
+    /// undoes them with <see cref="Bitmaps.PendingBitmaps.Fold"/>.</summary>
     public IReadOnlyList<JsonObject> AtInstant { get; init; } = [];
-
-    /// <summary>Actions that undo <see cref="AtInstant"/>.</summary>
-    public IReadOnlyList<JsonObject> Undoing { get; init; } = [];
 }
 
 /// <summary>What a disk of a guest became by being fleeced.</summary>

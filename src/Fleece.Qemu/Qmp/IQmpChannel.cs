@@ -14,6 +14,10 @@ internal interface IQmpChannel
     /// <summary>The version in the greeting.</summary>
     QemuVersion Version { get; }
 
+    /// <summary>The user of the process that began to listen: QEMU's, unless QEMU changed its user afterwards (-runas) or was handed the
+    /// socket. Null where the system does not tell.</summary>
+    uint? PeerUserId { get; }
+
     /// <summary>Runs a command.</summary>
     /// <param name="command">Its name, for example "query-block".</param>
     /// <param name="arguments">Its arguments; null for none.</param>

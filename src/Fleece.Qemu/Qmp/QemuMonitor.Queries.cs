@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Numerics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Block;
@@ -25,7 +26,7 @@ internal sealed partial class QemuMonitor
             MustText(item, "device"),
             Text(item, "qdev"),
             Flag(item, "removable"),
-            item.TryGetProperty("inserted", out JsonElement inserted) ? Text(inserted, "node-name") : null))];
+            Member(item, "inserted") is { } inserted ? Text(inserted, "node-name") : null))];
 
     /// <summary>All nodes of the block graph.</summary>
     public async ValueTask<IReadOnlyList<QemuNodeReply>> QueryNodesAsync(CancellationToken cancellationToken) =>
@@ -49,53 +50,60 @@ internal sealed partial class QemuMonitor
 
     private QemuNodeReply NodeOf(JsonElement item)
     {
-        JsonElement image = Must(item, "image");
-        JsonElement specific = default;
-        bool isSpecific = image.TryGetProperty("format-specific", out JsonElement format) && format.TryGetProperty("data", out specific);
+        JsonElement image = Member(item, "image") ?? throw Unreadable("image");
+        JsonElement? specific = Member(image, "format-specific") is { } format ? Member(format, "data") : null;
         return new QemuNodeReply(
             MustText(item, "node-name"),
             MustText(item, "drv"),
             Flag(item, "ro"),
-            MustNumber(image, "virtual-size"),
+            MustNumber(image, "virtual-size", long.MaxValue),
             Text(item, "file"),
-            (int)(Number(item, "backing_file_depth") ?? 0),
-            (int?)Number(image, "cluster-size"),
-            isSpecific ? Text(specific, "compat") : null,
-            item.TryGetProperty("dirty-bitmaps", out JsonElement bitmaps)
+            (int?)Number(image, "cluster-size", int.MaxValue, 1),
+            specific is { } data ? Text(data, "compat") : null,
+            Member(item, "dirty-bitmaps", JsonValueKind.Array) is { } bitmaps
                 ? [.. Items(bitmaps).Where(bitmap => bitmap.TryGetProperty("name", out _)).Select(BitmapOf)]
                 : []);
     }
 
     private QemuBitmapReply BitmapOf(JsonElement item) => new(
         MustText(item, "name"),
-        MustNumber(item, "granularity"),
-        MustNumber(item, "count"),
+        MustNumber(item, "granularity", int.MaxValue) is var granularityBytes && BitOperations.IsPow2(granularityBytes)
+            ? granularityBytes
+            : throw Unreadable("granularity"),
+        MustNumber(item, "count", long.MaxValue),
         Flag(item, "recording"),
         Flag(item, "busy"),
         Flag(item, "persistent"),
         Flag(item, "inconsistent"));
 
-    private JsonElement.ArrayEnumerator Items(JsonElement reply) =>
-        reply.ValueKind == JsonValueKind.Array ? reply.EnumerateArray() : throw Unreadable("a list");
-
-    private JsonElement Must(JsonElement item, string member) =>
-        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) ? found : throw Unreadable(member);
+    // All of the lists that are asked for are lists of objects.
+    private IEnumerable<JsonElement> Items(JsonElement reply) => reply.ValueKind == JsonValueKind.Array
+        ? reply.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Object ? item : throw Unreadable("an object in a list"))
+        : throw Unreadable("a list");
 
     private string MustText(JsonElement item, string member) => Text(item, member) ?? throw Unreadable(member);
 
-    private long MustNumber(JsonElement item, string member) => Number(item, member) ?? throw Unreadable(member);
+    private long MustNumber(JsonElement item, string member, long maximum) => Number(item, member, maximum) ?? throw Unreadable(member);
 
-    private static string? Text(JsonElement item, string member) =>
-        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) &&
-        found.ValueKind == JsonValueKind.String ? found.GetString() : null;
+    private static JsonElement? Member(JsonElement item, string member, JsonValueKind kind = JsonValueKind.Object) =>
+        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) && found.ValueKind == kind
+            ? found
+            : null;
 
-    private static long? Number(JsonElement item, string member) =>
-        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) &&
-        found.ValueKind == JsonValueKind.Number && found.TryGetInt64(out long number) ? number : null;
+    private static string? Text(JsonElement item, string member) => Member(item, member, JsonValueKind.String)?.GetString();
 
-    private static bool Flag(JsonElement item, string member) =>
-        item.ValueKind == JsonValueKind.Object && item.TryGetProperty(member, out JsonElement found) &&
-        found.ValueKind == JsonValueKind.True;
+    private static bool Flag(JsonElement item, string member) => Member(item, member, JsonValueKind.True) is not null;
+
+    // From the minimum to the maximum; null without the member. A number that is outside is none of QEMU's.
+    private long? Number(JsonElement item, string member, long maximum, long minimum = 0)
+    {
+        if (Member(item, member, JsonValueKind.Number) is not { } found)
+        {
+            return null;
+        }
+
+        return found.TryGetInt64(out long number) && number >= minimum && number <= maximum ? number : throw Unreadable(member);
+    }
 
     private BlockException Unreadable(string member) => new(
         QemuErrors.NotQmp,

@@ -16,7 +16,6 @@ internal sealed record QemuDeviceReply(string BackendName, string? QomPath, bool
 /// <param name="SizeBytes">Its virtual size.</param>
 /// <param name="FilePath">The file of its image, as QEMU names it; null where it has none. For a node over no file it is QEMU's
 /// description, such as "json:{...}" or an address.</param>
-/// <param name="BackingDepth">How many images lie under it.</param>
 /// <param name="ClusterSizeBytes">The image's cluster size; null where QEMU does not tell.</param>
 /// <param name="Compat">The qcow2 version, "0.10" or "1.1"; null for other drivers.</param>
 /// <param name="Bitmaps">Its named dirty bitmaps.</param>
@@ -26,7 +25,6 @@ internal sealed record QemuNodeReply(
     bool IsReadOnly,
     long SizeBytes,
     string? FilePath,
-    int BackingDepth,
     int? ClusterSizeBytes,
     string? Compat,
     IReadOnlyList<QemuBitmapReply> Bitmaps);

@@ -13,9 +13,10 @@ namespace Fleece.Qemu.Reading;
 internal sealed record QemuSnapshotOptions(NbdUri Uri, string Id, int ClusterSizeBytes, string? Bitmap, QemuReadRules Rules);
 
 /// <summary>Requests that a snapshot export of some version of QEMU must not get.</summary>
-/// <param name="ReadsOneClusterAtATime">True where a read over the border of a copied cluster returns the guest's new data: QEMU 7, mended
-/// by commit a4d5224c2cb6 of QEMU 8.0.</param>
-/// <param name="RefusesOverlaps">True where two requests at a time for one range end QEMU: before 9.1.1, commit 6475155d5192.</param>
+/// <param name="ReadsOneClusterAtATime">True where a request that begins in a copied cluster and ends in another one is answered from the
+/// guest's new data, reads and status queries alike: QEMU 7, mended by commit a4d5224c2cb6 of QEMU 8.0.</param>
+/// <param name="RefusesOverlaps">True where two reads or status queries at a time for one range end QEMU, and the guest with it: before
+/// 9.1.1, commit 6475155d5192.</param>
 internal sealed record QemuReadRules(bool ReadsOneClusterAtATime, bool RefusesOverlaps)
 {
     /// <summary>The rules of a version. All versions: discards are whole clusters (7.2 ends on others), and no request touches a range that

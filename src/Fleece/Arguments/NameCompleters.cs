@@ -104,3 +104,21 @@ public sealed class BitmapNameCompleter : NameCompleter
             .Select(bitmap => (bitmap.Name, $"{bitmap.Disk}, {bitmap.State}"));
     }
 }
+
+/// <summary>Offers the devices of the guest whose QMP socket was given.</summary>
+public sealed class DeviceNameCompleter : NameCompleter
+{
+    private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters) =>
+        boundParameters["QmpSocketPath"]?.ToString() is { Length: > 0 } path && Resolve(path) is { } socketPath
+            ? Ask(owner => owner.Guests.ListGuestDisksAsync(socketPath, default))
+                .Select(disk => (disk.Device, disk.Obstacle ?? $"{disk.Format}, {disk.SizeBytes} bytes"))
+            : [];
+
+    // As PowerShell means paths, which is not the process's folder.
+    private static string? Resolve(string path)
+    {
+        using PowerShell shell = PowerShell.Create(RunspaceMode.CurrentRunspace);
+        return shell.AddCommand("Convert-Path").AddParameter("LiteralPath", path).AddParameter("ErrorAction", "Ignore")
+            .Invoke<string>().FirstOrDefault();
+    }
+}

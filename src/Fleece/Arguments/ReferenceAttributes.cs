@@ -93,10 +93,15 @@ internal sealed class DiskArgumentAttribute : ReferenceAttribute
     /// <summary>True where a record of what is on a disk does not stand for the disk, and another parameter takes exports.</summary>
     public bool OnlyDisks { get; set; }
 
+    /// <summary>True where the record of a guest's disk stands for a disk.</summary>
+    public bool TakesGuests { get; set; }
+
     protected override object FromName(string name) => new DiskReference(name);
 
     protected internal override object? FromRecord(PSObject record) => KindOf(record) switch
     {
+        null when GuestDiskIn(record) is { } ofGuest => TakesGuests ? ofGuest : throw new ArgumentTransformationMetadataException(
+            PrintableText.Of($"'{ofGuest.Place}' is a disk of a guest, which QEMU serves, and only disks that are mounted fit here.")),
         null when OnlyDisks && record.Properties["Disk"] is not null => null,
         null => NameIn(record, "Disk", "Name") is { } name ? new DiskReference(name) : null,
         RecordKind.Disk => new DiskReference(NameIn(record, "Name")!, Identity(record, "MountId")),
@@ -108,6 +113,12 @@ internal sealed class DiskArgumentAttribute : ReferenceAttribute
             Bitmap = kind == RecordKind.Bitmap ? BitmapArgumentAttribute.Of(record) : null,
         },
     };
+
+    // What Get-FleeceQemuDisk returns.
+    private static DiskReference? GuestDiskIn(PSObject record) =>
+        Text(record, "QmpSocketPath") is { } qmpSocketPath && Text(record, "Device") is { } device
+            ? new DiskReference(device) { QmpSocketPath = qmpSocketPath }
+            : null;
 }
 
 /// <summary>Takes the name of a session, or a record of one or of one of its consumers.</summary>

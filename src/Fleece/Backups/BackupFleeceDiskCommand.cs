@@ -3,29 +3,32 @@ using System.Management.Automation;
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Records;
 using Fleece.Backups.Writing;
+using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Disks;
-using Fleece.Disks.Records;
 using Fleece.Hosting;
 using Fleece.Hosting.Local;
 using Fleece.Images;
+using Fleece.Qemu;
 
 namespace Fleece;
 
 /// <summary>Backup-FleeceDisk: the whole nightly job in one cmdlet.</summary>
-[Cmdlet(VerbsData.Backup, "FleeceDisk", SupportsShouldProcess = true)]
+[Cmdlet(VerbsData.Backup, "FleeceDisk", SupportsShouldProcess = true, DefaultParameterSetName = DiskSet)]
 [OutputType(typeof(BackupInfo))]
 public sealed class BackupFleeceDiskCommand : PinningCommand
 {
     private int _toldNotes;
 
-    /// <summary>The disk's name, or the disk, or the bitmap to count with.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    /// <summary>The disk's name, or the disk, that of a guest too, or the bitmap to count with.</summary>
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = DiskSet)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    [DiskArgument]
+    [DiskArgument(TakesGuests = true)]
     [ValidateNotNull]
     public DiskReference? Disk { get; set; }
 
-    /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not.</summary>
+    /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not. Of several devices of a
+    /// guest it holds a folder for each, with the device's name.</summary>
     [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     public string RepositoryPath { get; set; } = string.Empty;
 
@@ -60,62 +63,206 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     public ImageCompression? Compression { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
+    protected override void ProcessRecord()
     {
-        DiskInfo disk = FindDisk(Disk);
-        BackupJobOptions options = new()
+        IReadOnlyList<DiskReference> disks = [];
+        ForItem(Disk?.Name ?? QmpSocketPath, () => disks = ParameterSetName == GuestSet ? GuestDisks() : [Resolved(Disk!)]);
+        if (disks.Count == 1)
         {
-            RepositoryPath = ResolveLiteral(RepositoryPath),
-            Keep = Keep,
-            Bitmap = FindBitmap(disk),
-            IsFull = Full,
-            MustVerify = Verify,
-            Format = Format,
-            Compression = Compression,
-            Session = LocalSessions.OptionsOf(SessionOf()),
-        };
-        if (ShouldProcess(disk.Name, $"Back up to '{options.RepositoryPath}'"))
-        {
-            Run(Wait(Owner.FindFleeceableAsync(Same(disk), StopToken)), options);
+            ForItem(disks[0].Name, () => BackUp(disks[0], OptionsOf(ResolveLiteral(RepositoryPath), FindBitmap(disks[0]))));
         }
-    });
-
-    // A record is checked against the disk now; a bitmap of a name alone may be made by the job.
-    private string? FindBitmap(DiskInfo disk)
-    {
-        BitmapReference? bitmap = Bitmap ?? Disk!.Bitmap;
-        return bitmap is null or { BitmapId: null, MountId: null, Disk: null }
-            ? bitmap?.Name
-            : Wait(Owner.Bitmaps.FindBitmapAsync(Same(disk), bitmap, isExact: false, withRanges: false, StopToken))!.Name;
+        else if (disks.Count != 0)
+        {
+            ForItem(QmpSocketPath, () => BackUpAtOneInstant(disks, ResolveLiteral(RepositoryPath)));
+        }
     }
 
-    private void Run(IFleeceable disk, BackupJobOptions options)
+    private DiskReference Resolved(DiskReference disk) => disk.QmpSocketPath is null ? Same(FindDisk(disk)) : disk;
+
+    private BackupJobOptions OptionsOf(string repositoryPath, string? bitmap) => new()
     {
-        BackupJob job = Wait(BackupJob.StartAsync(disk, options, StopToken));
-        _toldNotes = 0;
+        RepositoryPath = repositoryPath,
+        Keep = Keep,
+        Bitmap = bitmap,
+        IsFull = Full,
+        MustVerify = Verify,
+        Format = Format,
+        Compression = Compression,
+        Session = LocalSessions.OptionsOf(SessionOf()),
+    };
+
+    // A record is checked against the disk now; a bitmap of a name alone may be made by the job.
+    private string? FindBitmap(DiskReference disk)
+    {
+        BitmapReference? bitmap = Bitmap ?? Disk?.Bitmap;
+        return bitmap is null or { BitmapId: null, MountId: null, Disk: null } || disk.QmpSocketPath is not null
+            ? bitmap?.Name
+            : Wait(Owner.Bitmaps.FindBitmapAsync(disk, bitmap, isExact: false, withRanges: false, StopToken))!.Name;
+    }
+
+    private bool IsWanted(DiskReference disk, string repositoryPath) => ShouldProcess(disk.Place, $"Back up to '{repositoryPath}'");
+
+    private void BackUp(DiskReference disk, BackupJobOptions options)
+    {
+        if (!IsWanted(disk, options.RepositoryPath))
+        {
+            return;
+        }
+
+        IFleeceable found = Wait(Owner.FindFleeceablesAsync([disk], StopToken)).Disks[0];
+        BackupJob job = Wait(BackupJob.PrepareAsync(found, options, StopToken));
         try
         {
-            TellNotes(job);
-            ByteProgress progress = new(this, $"Backing up {disk.Name}", job.SizeBytes);
-            while (Wait(job.StepAsync(StopToken)))
-            {
-                progress.Report(job.ArrivedBytes);
-                TellWarning(job.TakeWarning());
-            }
-
-            Backup backup = Wait(job.CompleteAsync(StopToken));
-            progress.Complete();
-            WriteObject(new BackupInfo(backup));
-            TellNotes(job);
-
-            // The backup is one whatever becomes of the old ones, so this is an error of its own.
-            ForItem(options.RepositoryPath, () => Wait(job.RetainAsync(StopToken)));
-            TellNotes(job);
+            job.Pin(Wait(found.BeginSessionAsync(job.SessionOptions, StopToken)));
+            Run(job, disk, options.RepositoryPath);
         }
         finally
         {
             Wait(job.DisposeAsync());
         }
+    }
+
+    // Devices that can't be found are left out, so that one that was unplugged costs the others no night.
+    private void BackUpAtOneInstant(IReadOnlyList<DiskReference> disks, string folder)
+    {
+        Dictionary<DiskReference, string> repositories = disks.Distinct()
+            .ToDictionary(disk => disk, disk => System.IO.Path.Combine(folder, FolderOf(disk)));
+        DiskReference[] wanted = [.. repositories.Keys.Where(disk => IsWanted(disk, repositories[disk]))];
+        DiskReference[] there = wanted.Length == 0 ? [] : FindThere(wanted);
+        if (there.Length == 0)
+        {
+            return;
+        }
+
+        MakeFolder(folder);
+        BackupJobOptions[] options = [.. there.Select(disk => OptionsOf(repositories[disk], FindBitmap(disk)))];
+        JobsAtOneInstant jobs = Wait(JobsAtOneInstant.StartAsync(
+            options, left => Owner.FindFleeceablesAsync([.. left.Select(index => there[index])], StopToken), StopToken));
+        try
+        {
+            for (int index = 0; index < there.Length; index++)
+            {
+                ForItem(there[index].Name, () => RunOne(jobs.Jobs[index], jobs.Failures[index], there[index], options[index]));
+            }
+        }
+        finally
+        {
+            Wait(jobs.DisposeAsync());
+        }
+    }
+
+    private void RunOne(BackupJob? job, BlockException? failure, DiskReference disk, BackupJobOptions options)
+    {
+        if (job is null)
+        {
+            throw failure!;
+        }
+
+        try
+        {
+            Run(job, disk, options.RepositoryPath);
+        }
+        finally
+        {
+            // Its guest pays for old data no longer than it is needed.
+            Wait(job.DisposeAsync());
+        }
+    }
+
+    private DiskReference[] FindThere(DiskReference[] disks)
+    {
+        try
+        {
+            _ = Wait(Owner.FindFleeceablesAsync(disks, StopToken));
+            return disks;
+        }
+        catch (BlockException e) when (e.Kind is QemuErrors.DeviceUnknown or QemuErrors.DeviceUnsuitable)
+        {
+            List<DiskReference> there = [];
+            foreach (DiskReference disk in disks)
+            {
+                ForItem(disk.Name, () =>
+                {
+                    _ = Wait(Owner.FindFleeceablesAsync([disk], StopToken));
+                    there.Add(disk);
+                });
+            }
+
+            return [.. there];
+        }
+    }
+
+    private static string FolderOf(DiskReference disk) =>
+        disk.Name is not ("." or "..") && disk.Name.AsSpan().IndexOfAny(System.IO.Path.GetInvalidFileNameChars()) < 0
+            ? disk.Name
+            : throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"The device '{disk.Name}' can't give its name to a folder. Name it by its id, or back it up by itself.");
+
+    // As a repository's own folder: one that should be around it is more often a volume that is not mounted.
+    private static void MakeFolder(string folder)
+    {
+        if (!System.IO.Directory.Exists(System.IO.Path.GetDirectoryName(folder)))
+        {
+            throw new BlockException(
+                BlockErrors.NotFound,
+                $"Cannot make the folder '{folder}' for the repositories: the folder that is to hold it does not exist. Check the path, " +
+                "and whether its volume is mounted.",
+                folder,
+                operation: "create");
+        }
+
+        try
+        {
+            _ = System.IO.Directory.CreateDirectory(folder);
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, folder, "create");
+        }
+    }
+
+    private void Run(BackupJob job, DiskReference disk, string repositoryPath)
+    {
+        _toldNotes = 0;
+        TellNotes(job);
+        if (disk.QmpSocketPath is not null)
+        {
+            TellSession(job);
+        }
+
+        Wait(job.BeginCopyAsync(StopToken));
+        TellNotes(job);
+        ByteProgress progress = new(this, $"Backing up {disk}", job.SizeBytes);
+        while (Wait(job.StepAsync(StopToken)))
+        {
+            progress.Report(job.ArrivedBytes);
+            TellWarning(job.TakeWarning());
+        }
+
+        Backup backup = Wait(job.CompleteAsync(StopToken));
+        progress.Complete();
+        WriteObject(new BackupInfo(backup));
+        TellNotes(job);
+
+        // The backup is one whatever becomes of the old ones, so this is an error of its own.
+        ForItem(repositoryPath, () => Wait(job.RetainAsync(StopToken)));
+        TellNotes(job);
+    }
+
+    private void TellSession(BackupJob job)
+    {
+        try
+        {
+            SessionReference session = new(job.Session!.Id, job.Session.Identity?.Id);
+            TellInstant(Wait(Owner.Sessions.FindSessionAsync(session, StopToken)));
+        }
+        catch (BlockException e)
+        {
+            WriteVerbose($"Nothing is known of the instant: {e.Message}"); // The copy says what it means for the backup.
+        }
+
+        TellWarning(job.TakeWarning());
     }
 
     // As soon as there are some: a failure later must not keep them back.

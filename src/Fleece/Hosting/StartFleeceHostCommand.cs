@@ -78,6 +78,7 @@ public sealed class StartFleeceHostCommand : SilentCommand
             SocketPath = socketPath,
             SocketGroup = SocketGroup,
             AllowedFolders = [.. AllowedPath.Select(ResolveLiteral)],
+            Guard = GuardPrograms.Find,
             Log = Console.Error,
             Notifier = ServiceNotifier.Take(),
             Inherited = InheritedDescriptors.Take(),

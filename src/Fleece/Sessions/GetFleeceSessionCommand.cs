@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
-using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting;
 using Fleece.Hosting.Local;
@@ -43,20 +42,35 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
         IEnumerable<SessionInfo> sessions = Wait(Owner.Sessions.ListSessionsAsync(StopToken));
         if ((reference.Disk ?? Disk) is { } disk)
         {
-            HashSet<Guid> mounts = [.. FindDisks(disk).Select(found => found.MountId)];
-            sessions = sessions.Where(session => mounts.Contains(session.MountId));
+            sessions = OfDisk(disk, [.. sessions]);
         }
 
         if (!WildcardPattern.ContainsWildcardCharacters(name))
         {
             SessionInfo[] called = [.. sessions.Where(session => session.IsCalled(name))];
             Array.ForEach(called, session => reference.Check(session.InstantId));
-            Write(called.Length != 0 ? called : throw MountedDisks.NoSuchSession(name));
+            Write(called.Length != 0 ? called : throw RunningSessions.NoSuchSession(name));
             return;
         }
 
         WildcardPattern pattern = NamePattern.Parse(name);
         Write(sessions.Where(session => pattern.IsMatch(session.Name) || pattern.IsMatch(session.Id)));
+    }
+
+    // A guest's disk is known by its sessions alone.
+    private SessionInfo[] OfDisk(DiskReference disk, SessionInfo[] sessions)
+    {
+        WildcardPattern pattern = NamePattern.Parse(disk.Name);
+        SessionInfo[] ofGuests = disk.MountId is null
+            ? Array.FindAll(sessions, session => session.QmpSocketPath is not null && pattern.IsMatch(session.Disk))
+            : [];
+        if (ofGuests.Length != 0 && !WildcardPattern.ContainsWildcardCharacters(disk.Name))
+        {
+            return ofGuests;
+        }
+
+        HashSet<Guid> mounts = [.. FindDisks(disk).Select(found => found.MountId)];
+        return [.. sessions.Where(session => mounts.Contains(session.MountId)), .. ofGuests];
     }
 
     private void Write(IEnumerable<SessionInfo> sessions)

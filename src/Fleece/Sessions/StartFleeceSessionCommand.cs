@@ -8,18 +8,18 @@ using Fleece.Hosting.Control;
 namespace Fleece;
 
 /// <summary>Start-FleeceSession: pins one instant on one or several disks.</summary>
-[Cmdlet(VerbsLifecycle.Start, "FleeceSession", SupportsShouldProcess = true)]
+[Cmdlet(VerbsLifecycle.Start, "FleeceSession", SupportsShouldProcess = true, DefaultParameterSetName = DiskSet)]
 [OutputType(typeof(SessionInfo))]
 public sealed class StartFleeceSessionCommand : PinningCommand
 {
     private readonly List<DiskReference> _disks = [];
     private BitmapReference? _bitmap;
 
-    /// <summary>The disks' names, or the disks, or bitmaps of them, as with -Bitmap. All of them, piped
+    /// <summary>The disks' names, or the disks, those of guests too, or bitmaps of them, as with -Bitmap. All of them, piped
     /// or listed, get a session at the same instant.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = DiskSet)]
     [ArgumentCompleter(typeof(DiskNameCompleter))]
-    [DiskArgument]
+    [DiskArgument(TakesGuests = true)]
     [ValidateNotNull]
     public DiskReference[] Disk { get; set; } = [];
 
@@ -57,9 +57,9 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => OrEnd(Array.ConvertAll(Disk, disk => disk.Name), () =>
     {
-        foreach (DiskReference reference in Disk)
+        foreach (DiskReference reference in ParameterSetName == GuestSet ? GuestDisks() : Disk)
         {
-            DiskInfo disk = FindDisk(reference);
+            DiskReference disk = reference.QmpSocketPath is null ? Same(FindDisk(reference)) : reference;
             BitmapReference? bitmap = Bitmap ?? reference.Bitmap;
             if (_disks.Count != 0 && bitmap?.Name != _bitmap?.Name)
             {
@@ -70,7 +70,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
             }
 
             _bitmap = bitmap;
-            _disks.Add(Same(disk));
+            _disks.Add(disk);
         }
     });
 
@@ -85,9 +85,21 @@ public sealed class StartFleeceSessionCommand : PinningCommand
             NextBitmap = NextBitmap,
             Consumers = Consumer,
         };
-        if (ShouldProcess(string.Join(", ", _disks), "Start a session"))
+        if (!ShouldProcess(string.Join(", ", _disks.Select(disk => disk.Place)), "Start a session"))
         {
-            WriteObject(Wait(Owner.Sessions.StartSessionsAsync(request, StopToken)), enumerateCollection: true);
+            return;
+        }
+
+        foreach (SessionInfo session in Wait(Owner.Sessions.StartSessionsAsync(request, StopToken)))
+        {
+            WriteObject(session);
+            TellInstant(session);
+            if (session.QmpSocketPath is not null)
+            {
+                // What a process that died had left in the guest's QEMU.
+                SessionReference started = new(session.Id, session.InstantId);
+                TellWarning(Wait(Owner.Sessions.TakeSessionWarningAsync(started, CancellationToken.None)));
+            }
         }
     });
 }

@@ -5,13 +5,16 @@ using Fleece.Hosting;
 
 namespace Fleece;
 
-/// <summary>Stop-FleeceSession: ends sessions and deletes their temp files.</summary>
-[Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true)]
+/// <summary>Stop-FleeceSession: ends sessions and deletes their temp files, or takes out of a guest's QEMU what sessions have left.</summary>
+[Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true, DefaultParameterSetName = NameSet)]
 [OutputType(typeof(SessionInfo))]
 public sealed class StopFleeceSessionCommand : SilentCommand
 {
+    private const string NameSet = "Name";
+    private const string GuestSet = "Guest";
+
     /// <summary>Names, "DISK/NAME", or the sessions.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true)]
+    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = NameSet)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     [SessionArgument]
     [ValidateNotNull]
@@ -22,12 +25,28 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     /// What was to be read has been read: the session's bitmap then holds what was recorded since the instant, instead of having it
     /// added.
     /// </summary>
-    [Parameter]
+    [Parameter(ParameterSetName = NameSet)]
     public SwitchParameter Success { get; set; }
+
+    /// <summary>The QMP socket of a QEMU from which all is taken out that sessions of processes that died have left there.</summary>
+    [Parameter(Mandatory = true, ParameterSetName = GuestSet)]
+    [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
+    public string QmpSocketPath { get; set; } = string.Empty;
+
+    /// <summary>Take out what sessions of processes that live have there, too: they end without success.</summary>
+    [Parameter(ParameterSetName = GuestSet)]
+    public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
+        if (ParameterSetName == GuestSet)
+        {
+            ForItem(QmpSocketPath, CleanUp);
+            return;
+        }
+
         foreach (SessionReference reference in Name)
         {
             ForItem(reference.Name, () =>
@@ -47,6 +66,26 @@ public sealed class StopFleeceSessionCommand : SilentCommand
                 SessionInfo stopped = Wait(Owner.Sessions.StopSessionAsync(same, Success, StopToken));
                 Pass(() => stopped);
             });
+        }
+    }
+
+    private void CleanUp()
+    {
+        string socketPath = ResolveLiteral(QmpSocketPath);
+        if (!ShouldProcess(socketPath, $"Take out what {(Force ? "all sessions have" : "sessions that died have left")} in the guest's QEMU"))
+        {
+            return;
+        }
+
+        IReadOnlyList<string> removed = Wait(Owner.Guests.CleanUpGuestAsync(socketPath, Force, StopToken));
+        foreach (string sentence in removed)
+        {
+            WriteWarning(sentence);
+        }
+
+        if (removed.Count == 0)
+        {
+            WriteVerbose($"The QEMU at '{socketPath}' has nothing of a session to take out.");
         }
     }
 

@@ -28,7 +28,7 @@ internal sealed class DiskElsewhere : IFleeceable, IAsyncDisposable
 
     public bool IsReadOnly => _served.IsReadOnly;
 
-    public bool HasPersistentBitmaps => _served.HasPersistentBitmaps;
+    public BitmapLifetime BitmapsLast => _served.BitmapsLast;
 
     public static async Task<DiskElsewhere> ServeAsync(Disk disk, string socketPath)
     {

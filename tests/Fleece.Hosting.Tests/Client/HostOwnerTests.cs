@@ -101,7 +101,7 @@ public sealed class HostOwnerTests : IAsyncDisposable
         }
 
         Assert.Equal(content, read);
-        await HostRig.UntilAsync(() => _rig.Mounted.FindSession("vm").ConsumedBytes == content.Length);
+        await HostRig.UntilAsync(() => Assert.Single(_rig.Mounted.Sessions).ConsumedBytes == content.Length);
     }
 
     [Fact]
@@ -193,7 +193,7 @@ public sealed class HostOwnerTests : IAsyncDisposable
     public async Task A_job_begins_and_ends_a_session_and_its_bitmap_counts_from_it_only_after_success(bool isSuccess)
     {
         await MountAsync();
-        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        IFleeceable disk = (await Owner.FindFleeceablesAsync([new DiskReference("vm")], Token)).Disks[0];
         await disk.CreateBitmapAsync("job", Token);
 
         IFleeceSession session = await disk.BeginSessionAsync(new SessionOptions { Bitmap = "job" }, Token);
@@ -213,7 +213,7 @@ public sealed class HostOwnerTests : IAsyncDisposable
     public async Task A_jobs_session_that_was_stopped_meanwhile_ends_quietly_and_its_bitmap_counts_as_it_was_stopped(bool isSuccess)
     {
         await MountAsync();
-        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        IFleeceable disk = (await Owner.FindFleeceablesAsync([new DiskReference("vm")], Token)).Disks[0];
         await disk.CreateBitmapAsync("job", Token);
         IFleeceSession session = await disk.BeginSessionAsync(new SessionOptions { Bitmap = "job" }, Token);
         await Owner.Sessions.StopSessionAsync(new SessionReference("vm"), isSuccess, Token);
@@ -225,7 +225,7 @@ public sealed class HostOwnerTests : IAsyncDisposable
     public async Task A_job_whose_session_was_stopped_says_that_and_that_no_backup_was_made()
     {
         await MountAsync(sizeBytes: 64 << 20);
-        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        IFleeceable disk = (await Owner.FindFleeceablesAsync([new DiskReference("vm")], Token)).Disks[0];
         string repository = _rig.Folder.File("repository");
         BlockException e;
         await using (BackupJob job = await BackupJob.StartAsync(disk, new BackupJobOptions { RepositoryPath = repository }, Token))
@@ -251,7 +251,7 @@ public sealed class HostOwnerTests : IAsyncDisposable
     public async Task A_job_whose_host_has_ended_says_that_no_backup_was_made_and_what_the_next_run_does()
     {
         await MountAsync(sizeBytes: 64 << 20);
-        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        IFleeceable disk = (await Owner.FindFleeceablesAsync([new DiskReference("vm")], Token)).Disks[0];
         BlockException e;
         await using (BackupJob job = await BackupJob.StartAsync(
             disk, new BackupJobOptions { RepositoryPath = _rig.Folder.File("repository") }, Token))
@@ -275,7 +275,7 @@ public sealed class HostOwnerTests : IAsyncDisposable
     public async Task A_jobs_session_ends_quietly_when_its_host_was_started_again()
     {
         await MountAsync();
-        IFleeceable disk = await Owner.FindFleeceableAsync(new DiskReference("vm"), Token);
+        IFleeceable disk = (await Owner.FindFleeceablesAsync([new DiskReference("vm")], Token)).Disks[0];
         await disk.CreateBitmapAsync("job", Token);
         IFleeceSession session = await disk.BeginSessionAsync(new SessionOptions { Bitmap = "job" }, Token);
         await _rig.StartAsync();

@@ -5,6 +5,7 @@ using Fleece.Hosting.Client;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Records;
+using Fleece.Hosting.Tests.Host;
 using Fleece.TestKit;
 
 namespace Fleece.Hosting.Tests.Client;
@@ -15,7 +16,7 @@ public sealed class HostSelectionTests : IAsyncDisposable
 {
     private readonly FakeHost _host = new();
     private readonly TempFolder _folder = new();
-    private readonly LocalOwner _local = new(new MountedDisks());
+    private readonly LocalOwner _local = new(new MountedDisks(), HostRig.NoGuard);
     private readonly HostSelection _selection;
     private string? _named;
 

@@ -130,6 +130,7 @@ public sealed class HelloTests : IAsyncDisposable
         {
             SocketPath = _rig.SocketPath,
             StatePath = _rig.Folder.File("other-state"),
+            Guard = HostRig.NoGuard,
             Log = TextWriter.Null,
         }));
 

@@ -9,6 +9,7 @@ using Fleece.Hosting.Control;
 using Fleece.Hosting.Host;
 using Fleece.Hosting.Rpc;
 using Fleece.Hosting.Systemd;
+using Fleece.Qemu.Guard;
 using Fleece.TestKit;
 
 namespace Fleece.Hosting.Tests.Host;
@@ -23,6 +24,9 @@ internal sealed class HostRig : IAsyncDisposable
         Assert.SkipUnless(OperatingSystem.IsLinux(), "a host needs Linux");
         Directory.CreateDirectory(Folder.File("run"));
     }
+
+    /// <summary>Where no guest is frozen or paused.</summary>
+    public static Func<GuardProgram> NoGuard { get; } = () => throw new InvalidOperationException("No guard is needed here.");
 
     public TempFolder Folder { get; } = new();
 
@@ -56,6 +60,7 @@ internal sealed class HostRig : IAsyncDisposable
             SocketPath = SocketPath,
             SocketGroup = group,
             AllowedFolders = allowedFolders,
+            Guard = NoGuard,
             Log = Log,
             Notifier = Notifier,
             Inherited = Inherited,

@@ -304,6 +304,7 @@ public sealed class RestartTests : IAsyncDisposable
         {
             StatePath = _rig.StatePath,
             SocketPath = _rig.Folder.File("other.sock"),
+            Guard = HostRig.NoGuard,
             Log = TextWriter.Null,
         }));
 
@@ -313,7 +314,13 @@ public sealed class RestartTests : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _rig.DisposeAsync();
 
-    private HostOptions Options() => new() { StatePath = _rig.StatePath, SocketPath = _rig.SocketPath, Log = _rig.Log };
+    private HostOptions Options() => new()
+    {
+        StatePath = _rig.StatePath,
+        SocketPath = _rig.SocketPath,
+        Guard = HostRig.NoGuard,
+        Log = _rig.Log,
+    };
 
     // The state directory is away while the request runs.
     private async Task<BlockException> FailAsync(Func<Task> request)

@@ -63,11 +63,11 @@ public sealed class WireJsonTests
         DiskExport export = await disks.Exports.PublishAsync(
             disk, new ExportOptions { ListenUri = NbdUri.Parse($"nbd+unix:///?socket={rig.Folder.File("vm sock")}") });
 
-        AssertRoundTrip(new DiskInfo(disk));
-        AssertRoundTrip(new SessionInfo(session));
+        AssertRoundTrip(disk.Describe());
+        AssertRoundTrip(session.Describe());
         AssertRoundTrip(new BitmapInfo(bitmap, withRanges: true));
-        AssertRoundTrip(new ExportInfo(export));
-        AssertRoundTrip<IReadOnlyList<DiskInfo>>(new RecordList<DiskInfo>([new DiskInfo(disk)]));
+        AssertRoundTrip(export.Describe());
+        AssertRoundTrip<IReadOnlyList<DiskInfo>>(new RecordList<DiskInfo>([disk.Describe()]));
         await session.StopAsync();
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Hosting.State;
@@ -12,7 +13,7 @@ public sealed class StateFormatTests : IDisposable
 {
     private const string Golden = """
         {
-          "fleeceHostState": 1,
+          "fleeceHostState": 2,
           "writtenBy": "0.1.0",
           "writtenAt": "2026-11-30T02:00:00+00:00",
           "generation": 7,
@@ -69,6 +70,9 @@ public sealed class StateFormatTests : IDisposable
               }
             }
           ],
+          "qmpSockets": [
+            "/run/vm/qmp.sock"
+          ],
           "seal": "SEAL"
         }
 
@@ -80,7 +84,7 @@ public sealed class StateFormatTests : IDisposable
 
     // A field that comes or goes is a new version of the format, so that no older Fleece takes the file for a damaged one.
     [Fact]
-    public void The_text_of_version_1_is_this_one()
+    public void The_text_of_version_2_is_this_one()
     {
         string text = Encoding.UTF8.GetString(StateFormat.Current.Encode(StateSamples.Document()));
 
@@ -200,23 +204,16 @@ public sealed class StateFormatTests : IDisposable
         Assert.Equal(newer, File.ReadAllBytes(FilePath));
     }
 
-    // There is no version before 1. So version 1, as it is on disk, is read by a version 2 whose fields are made up.
     [Fact]
-    public void A_state_of_the_version_before_is_read_and_a_copy_of_it_kept()
+    public void A_state_of_version_1_is_read_and_a_copy_of_it_kept()
     {
-        StateFormat next = new(StateFormat.Version + 1, json =>
-        {
-            foreach (JsonNode? disk in json["disks"]!.AsArray())
-            {
-                disk!["mount"]!["isReadOnly"] = true;
-            }
-        });
-        byte[] older = StateFormat.Current.Encode(StateSamples.Document());
+        byte[] older = OfVersion1();
         Write(older);
 
-        using HostState state = HostState.Open(_folder.File("state"), next);
+        using HostState state = HostState.Open(_folder.File("state"));
 
-        Assert.All(state.Disks, disk => Assert.True(disk.Mount.IsReadOnly));
+        Assert.Equal(["archive", "web"], state.Disks.Select(disk => disk.Name));
+        Assert.Empty(state.QmpSockets);
         Assert.Equal(older, File.ReadAllBytes(FilePath + ".version-1"));
         Assert.Equal(older, File.ReadAllBytes(FilePath));
         state.Remove("web");
@@ -225,9 +222,29 @@ public sealed class StateFormatTests : IDisposable
     }
 
     [Fact]
+    public void Sockets_of_guests_are_kept_until_they_are_forgotten_and_a_change_of_disks_leaves_them()
+    {
+        using (HostState state = HostState.Open(_folder.File("state")))
+        {
+            state.AddQmpSocket("/run/b.sock");
+            state.AddQmpSocket("/run/a.sock");
+            state.AddQmpSocket("/run/b.sock");
+            state.Put(StateSamples.Plain("web"));
+        }
+
+        using HostState again = HostState.Open(_folder.File("state"));
+        Assert.Equal(["/run/a.sock", "/run/b.sock"], again.QmpSockets);
+        again.RemoveQmpSocket("/run/a.sock");
+        again.RemoveQmpSocket("/run/c.sock");
+        Assert.Equal(["/run/b.sock"], again.QmpSockets);
+        Assert.Equal("web", Assert.Single(again.Disks).Name);
+        Assert.Equal(4, JsonNode.Parse(File.ReadAllBytes(FilePath))!["generation"]!.GetValue<int>());
+    }
+
+    [Fact]
     public void A_state_that_is_two_versions_old_is_refused()
     {
-        Write(StateFormat.Current.Encode(StateSamples.Document()));
+        Write(OfVersion1());
 
         Assert.Equal(
             HostErrors.StateInvalid,
@@ -238,14 +255,16 @@ public sealed class StateFormatTests : IDisposable
     [InlineData("\"generation\": 7", "\"generation\": 0")]
     [InlineData("\"generation\": 7", "\"generation\": 7, \"more\": 1")]
     [InlineData("\"generation\": 7", "\"generation\": 7, \"generation\": 8")]
-    [InlineData("\"fleeceHostState\": 1", "\"fleeceHostState\": 0")]
-    [InlineData("\"fleeceHostState\": 1", "\"fleeceHostState\": \"1\"")]
+    [InlineData("\"fleeceHostState\": 2", "\"fleeceHostState\": 0")]
+    [InlineData("\"fleeceHostState\": 2", "\"fleeceHostState\": \"2\"")]
     [InlineData("\"name\": \"web\",", "")]
     [InlineData("\"name\": \"web\",", "\"name\": \"ARCHIVE\",")]
     [InlineData("\"address\": \"/vm/web.qcow2\",", "")]
     [InlineData("\"address\": \"/vm/web.qcow2\",", "\"address\": \"web.qcow2\",")]
     [InlineData("\"address\": \"/vm/web.qcow2\",", "\"address\": \"nbd://me:secret@host/\",")]
     [InlineData("\"address\": \"/vm/web.qcow2\",", "\"address\": \"\\ud800\",")]
+    [InlineData("\"/run/vm/qmp.sock\"", "\"qmp.sock\"")]
+    [InlineData("\"/run/vm/qmp.sock\"", "null")]
     [InlineData("\"listeners\": []", "\"listeners\": null")]
     [InlineData("\"listeners\": []", "\"listeners\": [null]")]
     [InlineData("\"format\": \"Raw\"", "\"format\": 1")]
@@ -264,6 +283,17 @@ public sealed class StateFormatTests : IDisposable
     }
 
     public void Dispose() => _folder.Dispose();
+
+    // As the Fleece before wrote it: the same without the guests.
+    private static byte[] OfVersion1()
+    {
+        JsonObject json = JsonNode.Parse(StateFormat.Current.Encode(StateSamples.Document()))!.AsObject();
+        json["fleeceHostState"] = 1;
+        json.Remove("qmpSockets");
+        byte[] bytes = Encoding.UTF8.GetBytes(json.ToJsonString(new JsonSerializerOptions { WriteIndented = true, NewLine = "\n" }) + "\n");
+        Fleece.Backups.Manifests.ManifestSeal.Write(bytes);
+        return bytes;
+    }
 
     private void Write(byte[] bytes)
     {

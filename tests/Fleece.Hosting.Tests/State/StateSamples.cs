@@ -51,5 +51,6 @@ internal static class StateSamples
     };
 
     /// <summary>A state with one disk of each.</summary>
-    public static StateDocument Document() => new("0.1.0", WrittenAt, 7, [Full("archive"), Plain("web")]);
+    public static StateDocument Document() => new(
+        "0.1.0", WrittenAt, 7, [Full("archive"), Plain("web")], ["/run/vm/qmp.sock"]);
 }

@@ -43,6 +43,9 @@ internal sealed record AgreedExport(
     /// <summary>The names of all contexts; null where they were not asked for (<see cref="NbdNodeOptions.ListsContexts"/>).</summary>
     public IReadOnlyList<string>? Contexts { get; init; }
 
+    /// <summary>The number of the context of <see cref="NbdNodeOptions.DirtyBitmap"/> in replies, or null.</summary>
+    public uint? DirtyContext { get; init; }
+
     public bool IsExtended => Form == ReplyForm.Extended;
 
     public bool IsReadOnly => Offers(TransmissionFlags.ReadOnly);
@@ -63,5 +66,6 @@ internal sealed record AgreedExport(
         MaximumRangeBytes >= first.MaximumRangeBytes &&
         (AllocationContext.HasValue || !first.AllocationContext.HasValue) &&
         (AccessContext.HasValue || !first.AccessContext.HasValue) &&
+        (DirtyContext.HasValue || !first.DirtyContext.HasValue) &&
         IdentityQuery.AreSame(Identity, first.Identity);
 }

@@ -54,8 +54,8 @@ internal sealed class Handshake
 
         // A server that is not of the fixed kind may drop a client for any option but EXPORT_NAME.
         ReplyForm form = isFixed ? await ChooseFormAsync(channel, cancellationToken).ConfigureAwait(false) : ReplyForm.Simple;
-        (uint? Allocation, uint? Access) contexts = form == ReplyForm.Simple
-            ? default
+        Dictionary<string, uint> contexts = form == ReplyForm.Simple
+            ? []
             : await SetContextsAsync(channel, cancellationToken).ConfigureAwait(false);
         IReadOnlyDictionary<string, string> identity = form == ReplyForm.Simple
             ? new Dictionary<string, string>()
@@ -65,7 +65,12 @@ internal sealed class Handshake
             : null;
         ExportInfo? info = isFixed ? await GoAsync(channel, cancellationToken).ConfigureAwait(false) : null;
         info ??= await NameExportAsync(channel, (flags & HandshakeFlags.NoZeroes) != 0, cancellationToken).ConfigureAwait(false);
-        return info.ToExport(_uri, form, contexts.Allocation, contexts.Access, identity) with { Contexts = all };
+        return info.ToExport(
+            _uri, form, Number(contexts, MetaContexts.BaseAllocation), Number(contexts, MetaContexts.FleeceAccess), identity) with
+        {
+            Contexts = all,
+            DirtyContext = _options.DirtyBitmap is null ? null : Number(contexts, MetaContexts.QemuDirtyBitmap + _options.DirtyBitmap),
+        };
     }
 
     private static async ValueTask<HandshakeFlags> GreetAsync(OptionChannel channel, CancellationToken cancellationToken)
@@ -134,11 +139,12 @@ internal sealed class Handshake
         };
     }
 
-    private async ValueTask<(uint? Allocation, uint? Access)> SetContextsAsync(
-        OptionChannel channel, CancellationToken cancellationToken)
+    private async ValueTask<Dictionary<string, uint>> SetContextsAsync(OptionChannel channel, CancellationToken cancellationToken)
     {
-        (uint? Allocation, uint? Access) contexts = default;
-        string[] queries = [MetaContexts.BaseAllocation, MetaContexts.FleeceAccess];
+        Dictionary<string, uint> contexts = [];
+        string[] queries = _options.DirtyBitmap is null
+            ? [MetaContexts.BaseAllocation, MetaContexts.FleeceAccess]
+            : [MetaContexts.QemuDirtyBitmap + _options.DirtyBitmap];
 
         // A server without contexts is one without status; an export it does not know is told by GO.
         return await ContextQuestion
@@ -147,9 +153,9 @@ internal sealed class Handshake
                 NbdOption.SetMetaContext,
                 _uri.ExportName,
                 queries,
-                (number, context) => AddContext(channel, number, context, ref contexts),
+                (number, context) => AddContext(channel, number, context, queries, contexts),
                 cancellationToken)
-            .ConfigureAwait(false) ? contexts : default;
+            .ConfigureAwait(false) ? contexts : [];
     }
 
     // Without a query a server lists all it has.
@@ -164,20 +170,16 @@ internal sealed class Handshake
     }
 
     private static void AddContext(
-        OptionChannel channel, uint number, string context, ref (uint? Allocation, uint? Access) contexts)
+        OptionChannel channel, uint number, string context, string[] queries, Dictionary<string, uint> contexts)
     {
-        switch (context)
+        if (!queries.Contains(context) || contexts.ContainsValue(number) || !contexts.TryAdd(context, number))
         {
-            case MetaContexts.BaseAllocation when contexts.Allocation is null && contexts.Access != number:
-                contexts.Allocation = number;
-                break;
-            case MetaContexts.FleeceAccess when contexts.Access is null && contexts.Allocation != number:
-                contexts.Access = number;
-                break;
-            default:
-                throw channel.Violation($"the context '{context}' with number {number}", "each asked context once, with its own number");
+            throw channel.Violation($"the context '{context}' with number {number}", "each asked context once, with its own number");
         }
     }
+
+    private static uint? Number(Dictionary<string, uint> contexts, string name) =>
+        contexts.TryGetValue(name, out uint number) ? number : null;
 
     /// <summary>Null when the server does not know the option.</summary>
     private async ValueTask<ExportInfo?> GoAsync(OptionChannel channel, CancellationToken cancellationToken)

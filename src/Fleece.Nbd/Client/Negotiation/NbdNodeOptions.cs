@@ -28,6 +28,15 @@ internal sealed record NbdNodeOptions
     /// <summary>True asks for the names of all contexts as well, which a description shows and no request needs.</summary>
     internal bool ListsContexts { get; init; }
 
+    /// <summary>The dirty bitmap whose context (<see cref="MetaContexts.QemuDirtyBitmap"/>) is asked for in place of the others; null for
+    /// the others. A status query is answered for all contexts of its connection, and where the others refuse a range they would fail it.
+    /// </summary>
+    internal string? DirtyBitmap { get; init; }
+
+    /// <summary>The kind of the error where the server calls a request invalid (EINVAL). Well-formed requests are no such thing, so a
+    /// server may mean something of its own by it.</summary>
+    internal string InvalidKind { get; init; } = BlockErrors.IoFailed;
+
     /// <summary>True where the server tells the kinds of its errors (<see cref="KindTexts"/>): they come out here as they were there.
     /// </summary>
     internal bool ReadsKinds { get; init; }

@@ -1,28 +1,10 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
-using Fleece.Disks.Bitmaps;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Exports;
 
-namespace Fleece.Disks.Exports;
-
-/// <summary><c>qemu:dirty-bitmap:NAME</c> of a disk: 1 where the bitmap is marked now. A live bitmap may be marked further the next
-/// moment.</summary>
-internal sealed class BitmapContext(Disk disk, Bitmap bitmap) : IStatusContext
-{
-    public string Name { get; } = MetaContexts.QemuDirtyBitmap + bitmap.Name;
-
-    public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
-    {
-        // One that was found to be wrong, or removed, after the client connected must not be taken for true. A parent's never changes.
-        bitmap.CheckTrusted();
-        return bitmap.IsOfParent || disk.Bitmaps.Find(bitmap.Name) == bitmap
-            ? new ValueTask<StatusExtent>(DirtyExtents.Find(bitmap.Bits, offsetBytes, lengthBytes))
-            : throw new BlockException(
-                DiskErrors.BitmapUnknown, $"The bitmap '{bitmap.Name}' was removed. Connect again.", disk.Path);
-    }
-}
+namespace Fleece.Disks.Contexts;
 
 /// <summary><c>qemu:dirty-bitmap:NAME</c> of a snapshot: 1 where the session's bitmap was marked at its instant.</summary>
 internal sealed class PinnedBitmapContext(string name, DirtyBitmap bits) : IStatusContext

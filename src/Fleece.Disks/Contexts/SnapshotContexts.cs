@@ -4,14 +4,14 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Exports;
 
-namespace Fleece.Disks.Exports;
+namespace Fleece.Disks.Contexts;
 
 /// <summary><c>base:allocation</c> of a snapshot.</summary>
 /// <remarks>
 /// What can't be read answers as a hole that does not read as zeros (flag 1), so that a client can walk the whole map and
 /// still won't take it for zeros: a read there is refused.
 /// </remarks>
-internal sealed class SnapshotAllocationContext(BlockDevice snapshot, SnapshotAccess access) : IStatusContext
+internal sealed class SnapshotAllocationContext(BlockDevice snapshot, ISnapshotMap access) : IStatusContext
 {
     private readonly AllocationContext _readable = new(snapshot);
 
@@ -33,7 +33,7 @@ internal sealed class SnapshotAllocationContext(BlockDevice snapshot, SnapshotAc
 
 /// <summary><c>fleece:access</c> of a snapshot: 0 can be read, 1 was denied from the start, 2 was consumed, or is confirmed by the
 /// consumer whose export this is.</summary>
-internal sealed class AccessContext(BlockDevice snapshot, SnapshotAccess access) : IStatusContext
+internal sealed class AccessContext(BlockDevice snapshot, ISnapshotMap access) : IStatusContext
 {
     public string Name => MetaContexts.FleeceAccess;
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Disks;
+using Fleece.Qemu;
+
+namespace Fleece.Hosting.Local;
+
+/// <summary>The sessions that run in this process: those of its own disks, and those of guests' disks that QEMU serves.</summary>
+/// <remarks>Threading. All members are safe from any thread. Ownership. It owns none of them.</remarks>
+internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests)
+{
+    /// <summary>All of them: first those of the mounted disks.</summary>
+    public IReadOnlyList<IRunningSession> All => [.. mounted.Sessions, .. guests.Sessions];
+
+    /// <summary>The session that a reference means: "NAME", or "DISK/NAME" where several disks have a session of that name.</summary>
+    /// <param name="reference">The session; null for the only one there is.</param>
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/>, <see cref="DiskErrors.SessionAmbiguous"/> or
+    /// <see cref="DiskErrors.RecordStale"/>.</exception>
+    public IRunningSession Find(SessionReference? reference)
+    {
+        if (reference is null or { Name: "" })
+        {
+            return Find(name: null);
+        }
+
+        ReferencedThings.CheckIsName(reference.Name, DiskErrors.SessionUnknown, RecordKind.Session);
+
+        // Two QEMUs may have guests and devices of the same names, and a record says which one is meant.
+        if (reference.InstantId is { } instantId && All.FirstOrDefault(session => session.InstantId == instantId) is { } known &&
+            known.IsCalled(reference.Name))
+        {
+            return known;
+        }
+
+        IRunningSession found = Find(reference.Name);
+        reference.Check(found.InstantId);
+        return found;
+    }
+
+    /// <summary>The error of a name that no running session has; null for "none is running at all".</summary>
+    public static BlockException NoSuchSession(string? name) => new(
+        DiskErrors.SessionUnknown,
+        name is null
+            ? "No session is running. Start-FleeceSession starts one."
+            : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
+
+    private IRunningSession Find(string? name)
+    {
+        IRunningSession[] fitting = [.. All.Where(session => name is null || session.IsCalled(name))];
+        return fitting.Length switch
+        {
+            1 => fitting[0],
+            0 => throw NoSuchSession(name),
+            _ => throw new BlockException(
+                DiskErrors.SessionAmbiguous,
+                $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),
+        };
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+using System.Text.Json.Nodes;
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Qemu.Bitmaps;
+using Fleece.Qemu.Qmp;
+
+namespace Fleece.Qemu.Graph;
+
+/// <summary>Undoes a graph that failed to be built: the guest runs first, then it is thawed, then everything is taken out.</summary>
+internal static class BuildUndo
+{
+    // Longer than a connection waits by itself: until this is done the guest may stand still.
+    private static readonly QmpOptions s_patient = new() { GreetingTimeout = TimeSpan.FromSeconds(60) };
+
+    /// <summary>Makes sure that the undo would take out nothing of another session.</summary>
+    public static async ValueTask CheckNameIsFreeAsync(QemuMonitor monitor, string session, CancellationToken cancellationToken)
+    {
+        if ((await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
+            .Any(node => Part.Of(node.Name, null)?.Session == session))
+        {
+            throw new BlockException(
+                BlockErrors.InUse,
+                $"The QEMU at '{monitor.SocketPath}' has a session with the id {session} already. Try again: a new one gets another id.",
+                monitor.SocketPath);
+        }
+    }
+
+    /// <summary>Undoes all.</summary>
+    /// <returns>The failure, or one that also says what is left.</returns>
+    public static async ValueTask<Exception> RunAsync(
+        QemuMonitor monitor, Guid instantId, IInstantGuard guard, IReadOnlyList<FleecingTemp> temps, Exception failure)
+    {
+        string session = NodeNames.SessionOf(instantId);
+        QmpConnection? own = null;
+        try
+        {
+            (QemuMonitor? usable, own) = await ReachAsync(monitor).ConfigureAwait(false);
+            if (usable is not null)
+            {
+                SessionRemoval removal = new(usable, session);
+                await removal.ResumeAsync(CancellationToken.None).ConfigureAwait(false);
+                _ = await guard.ThawAsync().ConfigureAwait(false);
+                await removal
+                    .RunAsync(null, await FoldsAsync(usable, id => NodeNames.SessionOf(id) != session).ConfigureAwait(false), CancellationToken.None)
+                    .ConfigureAwait(false);
+            }
+
+            foreach (FleecingTemp temp in temps)
+            {
+                FileNames.Delete(temp.Path);
+            }
+
+            PrivateServer.RemoveFolder(session, temps.Count == 0 ? null : temps[0].Folder);
+            return failure;
+        }
+        catch (BlockException e)
+        {
+            string kind = failure is BlockException block ? block.Kind : e.Kind;
+            return new BlockException(
+                kind,
+                $"{failure.Message} What had been added to the QEMU at '{monitor.SocketPath}' could not all be taken out: {e.Message} " +
+                "Stop-FleeceSession -QmpSocketPath ... -Force does it when the monitor answers.",
+                monitor.SocketPath,
+                cause: failure);
+        }
+        finally
+        {
+            _ = await guard.ThawAsync().ConfigureAwait(false);
+            foreach (FleecingTemp temp in temps)
+            {
+                temp.Dispose();
+            }
+
+            if (own is not null)
+            {
+                await own.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>The actions that fold the bitmaps of sessions that do not go on, for all nodes in one transaction.</summary>
+    public static async ValueTask<IReadOnlyList<JsonObject>> FoldsAsync(
+        QemuMonitor monitor, Func<Guid, bool> isLive, CancellationToken cancellationToken = default) =>
+    [
+        .. (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false)).SelectMany(node => PendingBitmaps.Fold(node, isLive)),
+    ];
+
+    // A command that was cancelled or lost its answer has used the connection up, and QEMU serves one at a time. A new one is served when
+    // QEMU is done with that command, so what it finds is final. Null where QEMU is gone.
+    private static async ValueTask<(QemuMonitor? Usable, QmpConnection? Own)> ReachAsync(QemuMonitor monitor)
+    {
+        try
+        {
+            _ = await monitor.QueryStatusAsync(CancellationToken.None).ConfigureAwait(false);
+            return (monitor, null);
+        }
+        catch (BlockException)
+        {
+            if (monitor.Channel is IAsyncDisposable used)
+            {
+                await used.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+
+        try
+        {
+            QmpConnection own = await QmpConnection
+                .ConnectAsync(monitor.SocketPath, s_patient, CancellationToken.None).ConfigureAwait(false);
+            return (new QemuMonitor(own), own);
+        }
+        catch (BlockException e) when (e.Kind == QemuErrors.QemuNotRunning)
+        {
+            return (null, null);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Qemu.Guests;
+using Fleece.Qemu.Qmp;
+
+namespace Fleece.Qemu.Graph;
+
+/// <summary>How a filter gets under a device.</summary>
+internal enum FilterRoute
+{
+    /// <summary>The device's property "drive" names the filter.</summary>
+    QomSet,
+
+    /// <summary>A backup job with sync=none brings its own filter, for what QEMU has no QOM path of.</summary>
+    BackupJob,
+}
+
+/// <summary>Which disks can be fleeced, and how.</summary>
+internal static class FilterRoutes
+{
+    /// <summary>Chooses the way.</summary>
+    /// <param name="disk">The disk.</param>
+    /// <param name="schema">What this QEMU can do.</param>
+    /// <param name="version">Its version, for its known faults.</param>
+    /// <param name="obstacle">Why there is none: a clause that follows the disk's name.</param>
+    /// <returns>Null where there is none.</returns>
+    public static FilterRoute? Find(QemuDisk disk, QmpSchema schema, QemuVersion version, out string? obstacle)
+    {
+        obstacle = ObstacleOf(disk, schema, version);
+        return obstacle is not null ? null : disk.Reply.QomPath is null ? FilterRoute.BackupJob : FilterRoute.QomSet;
+    }
+
+    /// <summary>The way of a request.</summary>
+    /// <exception cref="BlockException"><see cref="QemuErrors.DeviceUnsuitable"/> or <see cref="QemuErrors.FeatureMissing"/>.</exception>
+    public static FilterRoute Check(FleecingRequest request, QmpSchema schema, QemuMonitor monitor)
+    {
+        FilterRoute route = Find(request.Disk, schema, monitor.Version, out string? obstacle)
+            ?? throw Refused(QemuErrors.DeviceUnsuitable, request.Disk, obstacle!, monitor);
+        if (route == FilterRoute.BackupJob && request.OnCopyError == CopyErrorPolicy.BreakSnapshot &&
+            !schema.HasMember("blockdev-backup", "on-cbw-error"))
+        {
+            throw Refused(
+                QemuErrors.FeatureMissing,
+                request.Disk,
+                $"is no device that QEMU names, so a backup job fleeces it, and QEMU {monitor.Version}'s jobs fail the guest's write when a " +
+                "copy fails. Ask for -OnCopyError BreakGuestWrite",
+                monitor);
+        }
+
+        return route;
+    }
+
+    private static string? ObstacleOf(QemuDisk disk, QmpSchema schema, QemuVersion version)
+    {
+        if (disk.Reply.NodeName is null)
+        {
+            return "has no medium";
+        }
+
+        if (NodeNames.TryParse(disk.Reply.NodeName, out string? session, out _, out _))
+        {
+            return $"is in the session {session} already. Stop that one first";
+        }
+
+        if (disk.Node is not { } node)
+        {
+            return "lies on a node that QEMU does not list";
+        }
+
+        if (node.IsReadOnly)
+        {
+            return "is read-only, so nothing changes that a session would have to keep. Copy its image";
+        }
+
+        if (!schema.HasDriverOption("copy-before-write", "bitmap") || !schema.HasDriverOption("snapshot-access", "file"))
+        {
+            return $"is of QEMU {version}, which has no snapshots by copy-before-write. QEMU 7.1 and later have";
+        }
+
+        // QEMU 7.2 ends on "nbd_blockdev_client_closed: Assertion `qemu_in_main_thread() && nbd_server' failed" when a client leaves an
+        // export that a thread serves; 9.0 closes clients in the main loop alone (commit f816310d0c32).
+        return disk.IoThread is { } thread && version.IsBefore(9, 0)
+            ? $"is served by the thread '{thread}', and QEMU {version} ends when a client leaves an export of such a disk. Take the " +
+              "device's iothread away, or use QEMU 9.0 or later"
+            : null;
+    }
+
+    private static BlockException Refused(string kind, QemuDisk disk, string obstacle, QemuMonitor monitor) => new(
+        kind, $"'{disk.Device}' of the guest at '{monitor.SocketPath}' {obstacle}.", monitor.SocketPath);
+}

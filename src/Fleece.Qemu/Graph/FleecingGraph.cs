@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+using System.Text.Json.Nodes;
+using Fleece.Block.Files;
+using Fleece.Qemu.Qmp;
+
+namespace Fleece.Qemu.Graph;
+
+/// <summary>What a session of one or several disks of one guest has put into its QEMU: temp nodes, filters, snapshots and exports.</summary>
+/// <remarks>
+/// <para>All that can fail or take long is done before the guest stands still. A guest is stopped only where a filter gets a bitmap, which
+/// QEMU reads when the filter is added and not when it goes under the device, and for several disks; else QEMU completes the
+/// disk's I/O by itself when the filter goes in.</para>
+/// <para>Threading. One call at a time. Ownership. It owns the lock that says that the session lives; disposing gives it back and changes
+/// nothing in QEMU.</para>
+/// </remarks>
+internal sealed class FleecingGraph : IDisposable
+{
+    private readonly Guid _instantId;
+    private readonly IReadOnlyList<FleecingTemp> _temps;
+    private readonly HashSet<int> _removed = [];
+
+    private FleecingGraph(Guid instantId, IReadOnlyList<FleecingTemp> temps, IReadOnlyList<FleecedDisk> disks, GuestInstant instant) =>
+        (_instantId, _temps, Disks, Instant) = (instantId, temps, disks, instant);
+
+    /// <summary>The disks, in the order of the requests.</summary>
+    public IReadOnlyList<FleecedDisk> Disks { get; }
+
+    /// <summary>The instant.</summary>
+    public GuestInstant Instant { get; }
+
+    /// <summary>Puts all in.</summary>
+    /// <param name="monitor">The guest. When this fails, its connection may be used up.</param>
+    /// <param name="schema">What the QEMU can do.</param>
+    /// <param name="instantId">The session's instant.</param>
+    /// <param name="requests">A request for each disk.</param>
+    /// <param name="guard">Stands by while the guest is frozen or stopped.</param>
+    /// <param name="cancellationToken">Ends the attempt and undoes it.</param>
+    /// <exception cref="Fleece.Block.BlockException"><see cref="QemuErrors.DeviceUnsuitable"/>, <see cref="QemuErrors.FeatureMissing"/>,
+    /// <see cref="QemuErrors.PauseTooLong"/>, <see cref="QemuErrors.AgentFailed"/>, or the reason of a step. All is as it was then, or the
+    /// message says what is left.</exception>
+    public static async ValueTask<FleecingGraph> BuildAsync(
+        QemuMonitor monitor,
+        QmpSchema schema,
+        Guid instantId,
+        IReadOnlyList<FleecingRequest> requests,
+        IInstantGuard guard,
+        CancellationToken cancellationToken)
+    {
+        string session = NodeNames.SessionOf(instantId);
+        FilterInsertion[] insertions =
+            [.. requests.Select((request, index) => new FilterInsertion(monitor, schema, instantId, index, request))];
+        await BuildUndo.CheckNameIsFreeAsync(monitor, session, cancellationToken).ConfigureAwait(false);
+        QemuUser user = QemuUser.Of(monitor);
+        List<FleecingTemp> temps = [];
+        try
+        {
+            foreach (FleecingRequest request in requests)
+            {
+                temps.Add(FleecingTemp.Create(request, session, temps.Count, user));
+            }
+
+            foreach (FilterInsertion insertion in insertions)
+            {
+                await insertion.AddTempAsync(temps[insertion.DiskIndex].Path, cancellationToken).ConfigureAwait(false);
+            }
+
+            string folder = temps[0].Folder;
+            await PrivateServer.StartAsync(monitor, instantId, folder, user, cancellationToken).ConfigureAwait(false);
+            bool mustStandStill = requests.Count > 1 || insertions.Any(insertion => insertion.HasBitmap);
+            GuestInstant instant = await GuestPause
+                .RunAsync(
+                    monitor, instantId, mustStandStill, guard, token => InsertAllAsync(monitor, insertions, token), cancellationToken)
+                .ConfigureAwait(false);
+            List<FleecedDisk> disks = [];
+            foreach (FilterInsertion insertion in insertions)
+            {
+                // The socket's folder keeps others away; the name keeps a client of an earlier session from reading this one.
+                string exportName = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
+                await insertion.ExportAsync(exportName, cancellationToken).ConfigureAwait(false);
+                disks.Add(new FleecedDisk(
+                    insertion.Request.Disk,
+                    insertion.DiskIndex,
+                    temps[insertion.DiskIndex].Path,
+                    PrivateServer.UriOf(session, folder, exportName),
+                    insertion.ClusterSizeBytes));
+            }
+
+            return new FleecingGraph(instantId, temps, disks, instant);
+        }
+        catch (Exception failure)
+        {
+            Exception reported = await BuildUndo.RunAsync(monitor, instantId, guard, temps, failure).ConfigureAwait(false);
+            if (reported != failure)
+            {
+                throw reported;
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Takes a disk's part out again, and the rest of the session with its last disk. Idempotent, also over a QEMU that was
+    /// restarted, a device that is gone, and a call before that failed half-way.</summary>
+    /// <param name="monitor">The guest; null where its QEMU is gone, so that only files are left to remove.</param>
+    /// <param name="diskIndex">The disk's number in the session.</param>
+    /// <param name="bitmapActions">How the session's bitmaps end, for one transaction when the filter is out. The caller makes them
+    /// of the bitmaps that there are now, so that a second call has none where the first one's took effect.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async ValueTask RemoveAsync(
+        QemuMonitor? monitor, int diskIndex, IReadOnlyList<JsonObject> bitmapActions, CancellationToken cancellationToken)
+    {
+        if (monitor is not null)
+        {
+            await new SessionRemoval(monitor, NodeNames.SessionOf(_instantId))
+                .RunAsync(diskIndex, bitmapActions, cancellationToken).ConfigureAwait(false);
+        }
+
+        FleecingTemp temp = _temps[diskIndex];
+        FileNames.Delete(temp.Path);
+        temp.Dispose();
+        _ = _removed.Add(diskIndex);
+        if (_removed.Count == Disks.Count)
+        {
+            PrivateServer.RemoveFolder(NodeNames.SessionOf(_instantId), _temps[0].Folder);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (FleecingTemp temp in _temps)
+        {
+            temp.Dispose();
+        }
+    }
+
+    private static async ValueTask InsertAllAsync(
+        QemuMonitor monitor, FilterInsertion[] insertions, CancellationToken cancellationToken)
+    {
+        JsonObject[] actions = [.. insertions.SelectMany(insertion => insertion.Request.AtInstant)];
+        await monitor.RunTransactionAsync(actions, cancellationToken).ConfigureAwait(false);
+        foreach (FilterInsertion insertion in insertions)
+        {
+            await insertion.InsertAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+}

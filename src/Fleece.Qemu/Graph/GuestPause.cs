@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+using System.Diagnostics;
+using Fleece.Block;
+using Fleece.Qemu.Qmp;
+
+namespace Fleece.Qemu.Graph;
+
+/// <summary>The moment at which a guest stands still, or is frozen, so that bitmaps and filters of all disks change at one instant.</summary>
+/// <remarks>
+/// A marker node says that the guest was stopped by a session. Whoever cleans up after the session lets the guest run by it. A guest that
+/// was paused gets no marker and stays paused.
+/// </remarks>
+internal static class GuestPause
+{
+    /// <summary>The marker's part of its name; it belongs to the first disk.</summary>
+    public const string MarkerPart = "paused";
+
+    // A guest's clock, its network peers and its watchdogs notice more; stop itself completes and flushes all I/O, which takes most of it.
+    private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(10);
+
+    /// <summary>Runs the work of the instant.</summary>
+    /// <param name="monitor">The guest.</param>
+    /// <param name="instantId">The session's instant.</param>
+    /// <param name="mustStandStill">True where no write may come in between the steps of the work.</param>
+    /// <param name="guard">Freezes where it was asked to, and undoes all when this process dies.</param>
+    /// <param name="work">The work.</param>
+    /// <param name="cancellationToken">Ends the attempt; the caller undoes it.</param>
+    /// <exception cref="BlockException"><see cref="QemuErrors.PauseTooLong"/>, <see cref="QemuErrors.AgentFailed"/>, or that of a step. The
+    /// guest may still be stopped and frozen then.</exception>
+    public static async ValueTask<GuestInstant> RunAsync(
+        QemuMonitor monitor,
+        Guid instantId,
+        bool mustStandStill,
+        IInstantGuard guard,
+        Func<CancellationToken, ValueTask> work,
+        CancellationToken cancellationToken)
+    {
+        bool isRunning = (await monitor.QueryStatusAsync(cancellationToken).ConfigureAwait(false)).IsRunning;
+        bool stops = mustStandStill && isRunning;
+        if (guard.Freezes && !isRunning)
+        {
+            throw new BlockException(
+                QemuErrors.AgentFailed,
+                $"The guest at '{monitor.SocketPath}' is paused, so its agent can't freeze its file systems. Let it run, or leave " +
+                "-QuiesceGuest out.",
+                monitor.SocketPath);
+        }
+
+        string marker = NodeNames.Of(instantId, 0, MarkerPart);
+        if (stops)
+        {
+            await monitor.AddNodeAsync(PrivateServer.Marker(marker), cancellationToken).ConfigureAwait(false);
+        }
+
+        Stopwatch? freeze = guard.Freezes ? Stopwatch.StartNew() : null;
+        if (guard.Freezes)
+        {
+            await guard.FreezeAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        Stopwatch? pause = stops ? Stopwatch.StartNew() : null;
+        DateTimeOffset at = await StandStillAsync(monitor, mustStandStill, stops, work, cancellationToken).ConfigureAwait(false);
+        pause?.Stop();
+        if (guard.Freezes && !await guard.ThawAsync().ConfigureAwait(false))
+        {
+            throw new BlockException(
+                QemuErrors.AgentFailed,
+                $"The file systems of the guest at '{monitor.SocketPath}' had to be thawed before the instant, so the session would not be " +
+                "quiet. Give it a longer -FreezeTimeout.",
+                monitor.SocketPath);
+        }
+
+        freeze?.Stop();
+        if (stops)
+        {
+            await monitor.DeleteNodeAsync(marker, cancellationToken).ConfigureAwait(false);
+        }
+
+        return new GuestInstant(at, pause?.Elapsed, freeze?.Elapsed);
+    }
+
+    /// <summary>Lets a guest run that a session has stopped, and takes the marker away. Idempotent.</summary>
+    public static async ValueTask ResumeAsync(QemuMonitor monitor, string marker, CancellationToken cancellationToken)
+    {
+        if (await monitor.QueryStatusAsync(cancellationToken).ConfigureAwait(false) is { IsRunning: false, Status: "paused" })
+        {
+            await monitor.ContinueAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        await monitor.DeleteNodeAsync(marker, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async ValueTask<DateTimeOffset> StandStillAsync(
+        QemuMonitor monitor, bool mustStandStill, bool stops, Func<CancellationToken, ValueTask> work, CancellationToken cancellationToken)
+    {
+        using CancellationTokenSource late = new(s_longest);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
+        try
+        {
+            if (stops)
+            {
+                await monitor.StopAsync(limit.Token).ConfigureAwait(false);
+            }
+
+            DateTimeOffset at = DateTimeOffset.UtcNow;
+            await work(limit.Token).ConfigureAwait(false);
+            if (mustStandStill && (await monitor.QueryStatusAsync(limit.Token).ConfigureAwait(false)).IsRunning)
+            {
+                throw new BlockException(
+                    QemuErrors.CommandRefused,
+                    $"Another client of the QEMU at '{monitor.SocketPath}' let the guest run while it had to stand still. Try again when " +
+                    "that client is done.",
+                    monitor.SocketPath);
+            }
+
+            if (stops)
+            {
+                await monitor.ContinueAsync(limit.Token).ConfigureAwait(false);
+            }
+
+            return at;
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new BlockException(
+                QemuErrors.PauseTooLong,
+                $"The guest at '{monitor.SocketPath}' would have stood still for more than {s_longest.TotalSeconds:0} s, so there is no " +
+                "session and it runs on. Its storage is slow: try again when it has less to write.",
+                monitor.SocketPath,
+                cause: e);
+        }
+    }
+}

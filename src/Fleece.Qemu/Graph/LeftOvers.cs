@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+using System.Text.Json.Nodes;
+using Fleece.Qemu.Qmp;
+
+namespace Fleece.Qemu.Graph;
+
+/// <summary>Takes out of a QEMU what sessions have left whose processes are gone.</summary>
+internal static class LeftOvers
+{
+    /// <summary>Looks for it and removes it: the guest runs first where such a session has stopped it, and its bitmaps end as those of a
+    /// session without success.</summary>
+    /// <param name="monitor">The guest.</param>
+    /// <param name="isForced">True to end sessions too whose processes live, or of which that can't be told.</param>
+    /// <param name="onlySession">The one session to look at, <see cref="NodeNames.SessionOf"/>; null for all.</param>
+    /// <param name="cancellationToken">Ends the attempt; the next call goes on.</param>
+    /// <returns>A sentence for each session that was removed, or is there and was not.</returns>
+    /// <exception cref="Fleece.Block.BlockException">The first step that QEMU refused; all others are done then.</exception>
+    public static async ValueTask<IReadOnlyList<string>> RemoveAsync(
+        QemuMonitor monitor, bool isForced, string? onlySession, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<QemuNodeReply> nodes = await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false);
+        List<string> sentences = [];
+        HashSet<string> live = [];
+        foreach (IGrouping<string, Part> parts in nodes
+            .Select(node => Part.Of(node.Name, node.FilePath)).OfType<Part>().GroupBy(part => part.Session))
+        {
+            string session = parts.Key;
+            if (onlySession is not null && session != onlySession)
+            {
+                _ = live.Add(session);
+                continue;
+            }
+
+            if (!isForced && ReasonToKeep(parts) is { } reason)
+            {
+                _ = live.Add(session);
+                sentences.AddRange(reason.Length == 0 ? [] : [reason]);
+                continue;
+            }
+
+            SessionRemoval removal = new(monitor, session);
+            await removal.ResumeAsync(cancellationToken).ConfigureAwait(false);
+            IReadOnlyList<JsonObject> folds = await BuildUndo
+                .FoldsAsync(monitor, id => NodeNames.SessionOf(id) != session, cancellationToken).ConfigureAwait(false);
+            await removal.RunAsync(null, folds, cancellationToken).ConfigureAwait(false);
+            sentences.Add(
+                $"The session {session} of the guest at '{monitor.SocketPath}' was removed" +
+                (isForced ? "." : ": the process that began it is gone."));
+        }
+
+        IReadOnlyList<JsonObject> orphans = await BuildUndo
+            .FoldsAsync(monitor, id => live.Contains(NodeNames.SessionOf(id)) || !IsWanted(id, onlySession), cancellationToken)
+            .ConfigureAwait(false);
+        await monitor.RunTransactionAsync(orphans, cancellationToken).ConfigureAwait(false);
+        if (orphans.Count > 0)
+        {
+            sentences.Add(
+                $"Bitmaps of the guest at '{monitor.SocketPath}' that a session had divided are whole again: its process or its QEMU ended " +
+                "in the middle.");
+        }
+
+        return sentences;
+    }
+
+    private static bool IsWanted(Guid id, string? onlySession) => onlySession is null || NodeNames.SessionOf(id) == onlySession;
+
+    // Null where its process is gone; empty where it lives, which is no news.
+    private static string? ReasonToKeep(IGrouping<string, Part> parts)
+    {
+        foreach (Part temp in parts.Where(part => part.Kind == Parts.Temp))
+        {
+            switch (temp.FilePath is { } path ? FleecingTemp.IsOwned(path) : null)
+            {
+                case true:
+                    return string.Empty;
+                case null:
+                    return $"The session {parts.Key} is left as it is, because '{temp.FilePath}' is not there or can't be opened, so it is " +
+                        "not known whether its process lives. Stop-FleeceSession -QmpSocketPath ... -Force removes it.";
+            }
+        }
+
+        return null;
+    }
+}
