@@ -133,13 +133,11 @@ Describe 'A guest that QEMU runs' {
         @{ What = 'a limit for temp'; More = @{ Device = 'virtio0'; TempLimitBytes = 1MB }; Id = 'QemuFeatureMissing' }
         @{ What = 'no agent'; More = @{ Device = 'virtio0'; QuiesceGuest = $true }; Id = 'GuestAgentFailed' }
         @{ What = 'a time without a freeze'; More = @{ Device = 'virtio0'; FreezeTimeout = 3 }; Id = 'ArgumentInvalid' }
-        @{ What = 'no folder for temp'; More = @{ Device = 'virtio0'; TempPath = './nowhere/' }; Id = 'ImageNotFound' }
+        @{ What = 'no folder for temp'; More = @{ Device = 'virtio0'; TempPath = './nowhere/temp' }; Id = 'ImageNotFound' }
     ) {
         if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
 
-        $problem = Get-OnlyError { Start-FleeceSession -QmpSocketPath ./qmp.sock @More }
-
-        $problem.FullyQualifiedErrorId | Should -BeLike "$Id,*" -Because $problem.Exception.Message
+        Get-FailureId { Start-FleeceSession -QmpSocketPath ./qmp.sock @More } | Should -BeLike "$Id,*"
         Get-GuestGraph "$PWD" | Should -Be $graph
     }
 
