@@ -59,9 +59,9 @@ Describe 'Get-FleeceQemuDisk' {
 
         $disks | Should -HaveCount 2
         foreach ($disk in $disks) { $disk.Obstacle | Should -Not -BeNullOrEmpty -Because $disk.Device }
-        (Get-OnlyError { Start-FleeceSession -QmpSocketPath ./qmp.sock -Device cd0 }).FullyQualifiedErrorId | Should -BeLike 'QemuDeviceUnsuitable,*'
-        (Get-OnlyError { Start-FleeceSession -QmpSocketPath ./qmp.sock -Device virtio2 }).FullyQualifiedErrorId |
-            Should -BeLike 'QemuDeviceUnsuitable,*'
+        foreach ($device in 'cd0', 'virtio2') {
+            Get-FailureId { Start-FleeceSession -QmpSocketPath ./qmp.sock -Device $device } | Should -BeLike 'QemuDeviceUnsuitable,*'
+        }
     }
 
     It 'completes devices by asking QEMU' {
@@ -83,13 +83,14 @@ Describe 'Get-FleeceQemuDisk' {
         $problems.Exception.Message | Should -BeLike '*virtio0*'
     }
 
-    It 'says that no QEMU is there where <What>' -ForEach @(
-        @{ What = 'there is no file'; Make = { } }
-        @{ What = 'nobody listens'; Make = { $null = New-Item ./qmp.sock } }
-    ) {
-        & $Make
-
+    It 'says that no QEMU is there' {
         (Get-OnlyError { Get-FleeceQemuDisk ./qmp.sock }).FullyQualifiedErrorId | Should -BeLike 'QemuNotRunning,*'
+    }
+
+    It 'says that a file is no socket of QEMU' {
+        $null = New-Item ./qmp.sock
+
+        (Get-OnlyError { Get-FleeceQemuDisk ./qmp.sock }).FullyQualifiedErrorId | Should -BeLike 'QemuProtocolViolated,*'
     }
 
     It 'says that a server of another protocol is no QEMU' {

@@ -187,11 +187,19 @@ internal sealed class QemuSession : IRunningSession
     /// <exception cref="BlockException"><see cref="BlockErrors.Broken"/>, or why QEMU can't be asked.</exception>
     public async ValueTask CheckWholeAsync(CancellationToken cancellationToken)
     {
-        BlockRange readable = _snapshot.NextReadable(0, SizeBytes);
-        if (!readable.IsEmpty)
+        byte[] probe = new byte[Snapshot.Geometry.RequestAlignmentBytes];
+        while (_snapshot.NextReadable(0, SizeBytes) is { IsEmpty: false } readable)
         {
-            byte[] probe = new byte[Math.Min(readable.LengthBytes, Snapshot.Geometry.RequestAlignmentBytes)];
-            await Snapshot.ReadAsync(readable.OffsetBytes, probe, cancellationToken).ConfigureAwait(false);
+            try
+            {
+                int lengthBytes = (int)Math.Min(readable.LengthBytes, probe.Length);
+                await Snapshot.ReadAsync(readable.OffsetBytes, probe.AsMemory(0, lengthBytes), cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (BlockException e) when (e.Kind == BlockErrors.Consumed)
+            {
+                // The last chunks are discarded meanwhile. What is left gets less each time.
+            }
         }
     }
 
