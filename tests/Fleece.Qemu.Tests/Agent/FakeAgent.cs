@@ -124,7 +124,9 @@ internal sealed class FakeAgent : IAsyncDisposable
             {
                 if (value == 0xFF)
                 {
+                    // As the agent of QEMU 7.2 does.
                     _line.Clear();
+                    await SendAsync(Encoding.UTF8.GetBytes(Error("JSON parse error, stray '\\uFFFD'").ToJsonString() + '\n'));
                 }
                 else if (value != '\n')
                 {
@@ -171,7 +173,7 @@ internal sealed class FakeAgent : IAsyncDisposable
                 string[] known = ["guest-info", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"];
                 JsonArray commands = [.. known.Select(item => new JsonObject
                 {
-                    ["enabled"] = !Disabled.Contains(item),
+                    ["enabled"] = !Disabled.Contains(item) && !(IsFrozen && item == "guest-fsfreeze-freeze"),
                     ["name"] = item,
                     ["success-response"] = true,
                 })];
