@@ -24,6 +24,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
     private readonly QmpPeer? _peer;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private volatile BlockException? _end;
+    private bool _isNegotiated;
 
     private QmpConnection(string socketPath, QmpWire wire, QmpOptions options, QmpGreeting greeting, QmpPeer? peer)
     {
@@ -39,8 +40,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
     /// <summary>True when QEMU's monitor has a thread of its own.</summary>
     public bool HasOutOfBand => _greeting.HasOutOfBand;
 
-    /// <summary>The user of the process that began to listen: QEMU's, unless QEMU changed its user afterwards (-runas) or was handed the
-    /// socket. Null where the system does not tell.</summary>
+    /// <inheritdoc/>
     public uint? PeerUserId => _peer?.UserId;
 
     /// <summary>The group of that process.</summary>
@@ -63,7 +63,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         {
             JsonObject? capabilities = greeting.HasOutOfBand ? new JsonObject { ["enable"] = new JsonArray("oob") } : null;
             _ = await connection.ExecuteAsync("qmp_capabilities", capabilities, cancellationToken).ConfigureAwait(false);
-            isReady = true;
+            isReady = connection._isNegotiated = true;
             return connection;
         }
         finally
@@ -161,11 +161,12 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         return answer is { } found ? ResultOf(command, found) : throw _end!;
     }
 
-    // Asks the monitor thread whether it lives. The answer to the command may come meanwhile, and counts.
+    // Asks the monitor thread whether it lives. The answer to the command may come meanwhile, and counts. During the negotiation the thread
+    // reads nothing more, and has just greeted.
     private async ValueTask<JsonElement?> ProbeAsync(string command, long id, bool isSent, CancellationToken cancellationToken)
     {
-        bool? isAlive = HasOutOfBand ? false : null;
-        if (isSent && HasOutOfBand)
+        bool? isAlive = HasOutOfBand ? !_isNegotiated : null;
+        if (isSent && HasOutOfBand && _isNegotiated)
         {
             using CancellationTokenSource late = new(_options.ProbeTimeout, _options.Time);
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);

@@ -14,14 +14,16 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
     private static readonly JsonElement NoData = JsonElement.Parse("{}");
 
     private readonly QmpMessageReader _reader = new(socketPath, options.MaximumMessageBytes);
-    private long _lastId;
+
+    // QEMU sends the answer to a command of the client before, which went without waiting, to the next one: ids of two clients must differ.
+    private long _lastId = Random.Shared.NextInt64(1L << 52);
     private string? _shutdownReason;
 
     /// <summary>Events that came.</summary>
     public QmpEventQueue Events { get; } = new();
 
-    /// <summary>True when the bytes so far end within a message.</summary>
-    public bool IsWithinMessage => _reader.IsWithinMessage;
+    /// <summary>True when the peer has sent a part of a message.</summary>
+    public bool HasBegunMessage => _reader.IsWithinMessage || socket.Available > 0;
 
     /// <summary>Makes the text of a command.</summary>
     /// <param name="verb">"execute" or "exec-oob".</param>

@@ -113,6 +113,8 @@ public sealed class HostileReplyTests
 
         public QemuVersion Version => default;
 
+        public uint? PeerUserId => null;
+
         public ValueTask<JsonElement> ExecuteAsync(string command, JsonObject? arguments, CancellationToken cancellationToken) =>
             new(JsonElement.Parse(reply));
 
