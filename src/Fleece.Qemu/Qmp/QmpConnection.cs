@@ -188,29 +188,22 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         throw QmpFailures.Silent(SocketPath, command, _options.CommandTimeout, isAlive);
     }
 
-    // Null for the answer to the probe.
+    // Null for the answer to the probe. Other answers are to commands of the client before, which may have had no ids.
     private async ValueTask<JsonElement?> ReceiveAnswerAsync(string command, long id, long? probeId, CancellationToken cancellationToken)
     {
         while (true)
         {
             JsonElement message = await _wire.ReceiveAsync(command, cancellationToken).ConfigureAwait(false);
-            if (!message.TryGetProperty("id", out JsonElement found))
+            long? found = message.TryGetProperty("id", out JsonElement member) && member.ValueKind == JsonValueKind.Number &&
+                member.TryGetInt64(out long number) ? number : null;
+            if (found == id)
             {
-                // Each of our commands has an id, which QEMU leaves out when it can't read the command.
-                throw QmpFailures.NotQmp(SocketPath, $"it answered '{command}' with a message that is neither an event nor has an id");
+                return message;
             }
 
-            if (found.ValueKind == JsonValueKind.Number && found.TryGetInt64(out long number))
+            if (found is not null && found == probeId)
             {
-                if (number == id)
-                {
-                    return message;
-                }
-
-                if (number == probeId)
-                {
-                    return null;
-                }
+                return null;
             }
         }
     }
