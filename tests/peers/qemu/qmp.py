@@ -3,7 +3,7 @@
 """A client of QEMU's monitor for these scripts.
 
 qmp.py SOCKET COMMAND [ARGUMENTS AS JSON]   prints the answer
-qmp.py SOCKET state                         prints nodes, devices, exports, jobs and bitmaps, so that two moments can be compared
+qmp.py SOCKET state                         prints nodes, devices, exports, jobs and bitmaps, a line each, so that two moments can be compared
 """
 import json
 import socket
@@ -55,6 +55,7 @@ class Monitor:
 if __name__ == "__main__":
     monitor = Monitor(sys.argv[1])
     if sys.argv[2] == "state":
-        print(json.dumps(monitor.state(), indent=1))
+        for name, value in monitor.state().items():
+            print(name, json.dumps(value))
     else:
         print(json.dumps(monitor.do(sys.argv[2], **(json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}))))
