@@ -128,7 +128,7 @@ Describe 'A guest that QEMU runs' {
     It 'is told what it can''t have, and nothing changes: <What>' -ForEach @(
         @{ What = 'no such device'; More = @{ Device = 'virtio7' }; Id = 'QemuDeviceNotFound' }
         @{ What = 'a bitmap that is not there'; More = @{ Device = 'virtio0'; Bitmap = 'nothing' }; Id = 'BitmapNotFound' }
-        @{ What = 'ranges'; More = @{ Device = 'virtio0'; Range = @{ OffsetBytes = 0; LengthBytes = 64KB } }; Id = 'QemuFeatureMissing' }
+        @{ What = 'ranges'; More = @{ Device = 'virtio0'; Range = @{ OffsetBytes = 0; LengthBytes = 64KB } }; Id = 'ArgumentInvalid' }
         @{ What = 'consumers'; More = @{ Device = 'virtio0'; Consumer = 'a', 'b' }; Id = 'ArgumentInvalid' }
         @{ What = 'a limit for temp'; More = @{ Device = 'virtio0'; TempLimitBytes = 1MB }; Id = 'ArgumentInvalid' }
         @{ What = 'no agent'; More = @{ Device = 'virtio0'; QuiesceGuest = $true }; Id = 'ArgumentInvalid' }

@@ -3,6 +3,8 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Paths;
+using Fleece.Qemu.Records;
 
 namespace Fleece.Hosting.Host;
 
@@ -55,4 +57,29 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
     /// <remarks>A reader discards often, so only refusals would be worth a line, and the reader has them.</remarks>
     public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
         client.AskAsync(token => sessions.DiscardAsync(session, range, token), cancellationToken);
+}
+
+/// <summary>A client's requests about guests that a QEMU runs.</summary>
+internal sealed class ClientGuests(ConnectedClient client, IGuestControl guests, PathRules rules) : IGuestControl
+{
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<QemuDiskInfo>> ListGuestDisksAsync(string qmpSocketPath, CancellationToken cancellationToken) =>
+        client.AskAsync(
+            token =>
+            {
+                rules.CheckSocket(qmpSocketPath);
+                return guests.ListGuestDisksAsync(qmpSocketPath, token);
+            },
+            cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<string>> CleanUpGuestAsync(
+        string qmpSocketPath, bool isForced, CancellationToken cancellationToken) => client.ChangeAsync(
+            $"clean up the guest of {qmpSocketPath}{(isForced ? " by force" : string.Empty)}",
+            (_, token) =>
+            {
+                rules.CheckSocket(qmpSocketPath);
+                return guests.CleanUpGuestAsync(qmpSocketPath, isForced, token);
+            },
+            cancellationToken);
 }
