@@ -129,7 +129,12 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
                     disk.SnapshotUri, plan.Id, disk.ClusterSizeBytes, plan.Turn?.LimitedBy, QemuReadRules.Of(monitor.Version));
                 snapshots.Add(await QemuSnapshot.OpenAsync(how, cancellationToken).ConfigureAwait(false));
                 sessions.Add(new QemuSession(
-                    plan, disk, graph.Instant, snapshots[^1], sessions.Count == 0 ? warning : null, (session, isSuccess) => EndAsync(session, graph, isSuccess)));
+                    plan,
+                    disk,
+                    graph.Instant,
+                    snapshots[^1],
+                    sessions.Count == 0 ? warning : null,
+                    (session, isSuccess) => EndAsync(session, graph, isSuccess)));
             }
 
             Running.Add(sessions);
