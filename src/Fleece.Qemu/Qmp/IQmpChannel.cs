@@ -21,17 +21,22 @@ internal interface IQmpChannel
     /// <summary>Runs a command.</summary>
     /// <param name="command">Its name, for example "query-block".</param>
     /// <param name="arguments">Its arguments; null for none.</param>
-    /// <param name="cancellationToken">Ends the wait. A command that was sent may still be run.</param>
+    /// <param name="cancellationToken">Ends the wait. QEMU may still run a command that was sent, so the channel takes no further ones.
+    /// </param>
     /// <returns>The member "return" of the answer.</returns>
-    /// <exception cref="Fleece.Block.BlockException"><see cref="QemuErrors.CommandRefused"/> with QEMU's class and description,
-    /// <see cref="QemuErrors.MonitorBusy"/>, <see cref="QemuErrors.NotQmp"/> or <see cref="QemuErrors.QemuGone"/>.</exception>
+    /// <exception cref="Fleece.Block.BlockException"><see cref="QemuErrors.CommandRefused"/>: <see cref="QmpRefusal.Of"/> has QEMU's
+    /// class and description, and the channel goes on. <see cref="QemuErrors.MonitorBusy"/> when no answer came in time,
+    /// <see cref="QemuErrors.NotQmp"/>, <see cref="QemuErrors.QemuGone"/>: the channel has ended, and further commands fail in the same
+    /// way. <see cref="Fleece.Block.BlockErrors.Closed"/> after a command was cancelled and after the end of the channel.
+    /// <see cref="Fleece.Block.BlockErrors.InvalidArgument"/> for a text that is no valid Unicode; nothing was sent.</exception>
     ValueTask<JsonElement> ExecuteAsync(string command, JsonObject? arguments, CancellationToken cancellationToken);
 
-    /// <summary>Waits for an event that came, or comes, after the last command was sent.</summary>
+    /// <summary>Waits for an event that came, or comes, after the last command was sent. One that QEMU sent at that moment may count.
+    /// </summary>
     /// <param name="name">The event, for example "BLOCK_EXPORT_DELETED".</param>
     /// <param name="isWanted">Looks at its data.</param>
     /// <param name="timeout">How long to wait.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <param name="cancellationToken">Ends the wait; the channel goes on.</param>
     /// <returns>False when it did not come in time.</returns>
     ValueTask<bool> WaitForEventAsync(
         string name, Func<JsonElement, bool> isWanted, TimeSpan timeout, CancellationToken cancellationToken);

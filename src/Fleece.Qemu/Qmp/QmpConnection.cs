@@ -24,6 +24,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
     private readonly QmpPeer? _peer;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private volatile BlockException? _end;
+    private bool _isNegotiated;
 
     private QmpConnection(string socketPath, QmpWire wire, QmpOptions options, QmpGreeting greeting, QmpPeer? peer)
     {
@@ -62,7 +63,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         {
             JsonObject? capabilities = greeting.HasOutOfBand ? new JsonObject { ["enable"] = new JsonArray("oob") } : null;
             _ = await connection.ExecuteAsync("qmp_capabilities", capabilities, cancellationToken).ConfigureAwait(false);
-            isReady = true;
+            isReady = connection._isNegotiated = true;
             return connection;
         }
         finally
@@ -160,11 +161,12 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         return answer is { } found ? ResultOf(command, found) : throw _end!;
     }
 
-    // Asks the monitor thread whether it lives. The answer to the command may come meanwhile, and counts.
+    // Asks the monitor thread whether it lives. The answer to the command may come meanwhile, and counts. During the negotiation the thread
+    // reads nothing more, and has just greeted.
     private async ValueTask<JsonElement?> ProbeAsync(string command, long id, bool isSent, CancellationToken cancellationToken)
     {
-        bool? isAlive = HasOutOfBand ? false : null;
-        if (isSent && HasOutOfBand)
+        bool? isAlive = HasOutOfBand ? !_isNegotiated : null;
+        if (isSent && HasOutOfBand && _isNegotiated)
         {
             using CancellationTokenSource late = new(_options.ProbeTimeout, _options.Time);
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
@@ -186,29 +188,22 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         throw QmpFailures.Silent(SocketPath, command, _options.CommandTimeout, isAlive);
     }
 
-    // Null for the answer to the probe.
+    // Null for the answer to the probe. Other answers are to commands of the client before, which may have had no ids.
     private async ValueTask<JsonElement?> ReceiveAnswerAsync(string command, long id, long? probeId, CancellationToken cancellationToken)
     {
         while (true)
         {
             JsonElement message = await _wire.ReceiveAsync(command, cancellationToken).ConfigureAwait(false);
-            if (!message.TryGetProperty("id", out JsonElement found))
+            long? found = message.TryGetProperty("id", out JsonElement member) && member.ValueKind == JsonValueKind.Number &&
+                member.TryGetInt64(out long number) ? number : null;
+            if (found == id)
             {
-                // Each of our commands has an id, which QEMU leaves out when it can't read the command.
-                throw QmpFailures.NotQmp(SocketPath, $"it answered '{command}' with a message that is neither an event nor has an id");
+                return message;
             }
 
-            if (found.ValueKind == JsonValueKind.Number && found.TryGetInt64(out long number))
+            if (found is not null && found == probeId)
             {
-                if (number == id)
-                {
-                    return message;
-                }
-
-                if (number == probeId)
-                {
-                    return null;
-                }
+                return null;
             }
         }
     }

@@ -31,7 +31,7 @@ internal sealed class QmpDialer(string socketPath, QmpOptions options)
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw wire?.IsWithinMessage == true
+            throw wire?.HasBegunMessage == true
                 ? QmpFailures.NotQmp(socketPath, "it began a greeting and did not end it", e)
                 : QmpFailures.Busy(socketPath, options.GreetingTimeout, e);
         }

@@ -49,8 +49,8 @@ internal static class QmpFailures
         };
         return new BlockException(
             QemuErrors.MonitorBusy,
-            $"QEMU at '{socketPath}' did not answer '{command}' within {Seconds(waited)} seconds, and may still run it. {reason}; then try " +
-            "again.",
+            $"QEMU at '{socketPath}' did not answer '{command}' within {Seconds(waited)} seconds, and may still run it. {reason}; then " +
+            "try again.",
             socketPath,
             operation: command);
     }

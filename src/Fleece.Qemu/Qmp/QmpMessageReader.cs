@@ -14,8 +14,10 @@ namespace Fleece.Qemu.Qmp;
 /// <param name="maximumBytes">Bytes of the longest message.</param>
 internal sealed class QmpMessageReader(string socketPath, int maximumBytes)
 {
-    // QEMU nests no deeper itself: MAX_NESTING of its JSON parser. A chain of backing images takes a level for each image.
-    private const int MaximumDepth = 1024;
+    /// <summary>Most levels of a message: MAX_NESTING of QEMU's JSON parser. A chain of backing images takes a level for each image.
+    /// </summary>
+    public const int MaximumDepth = 1024;
+
     private const int MaximumWhiteSpaceBytes = 4096;
     private const int FirstBufferBytes = 16 << 10;
     private const int ShownBytes = 24;

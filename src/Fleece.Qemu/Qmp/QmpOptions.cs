@@ -16,7 +16,7 @@ internal sealed record QmpOptions
 
     /// <summary>How long QEMU's monitor thread has to answer when the command did not get an answer in time. It takes less than a
     /// millisecond.</summary>
-    public TimeSpan ProbeTimeout { get; init; } = TimeSpan.FromSeconds(2);
+    public TimeSpan ProbeTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Bytes of the longest message that is read. QEMU's schema has some 200 KB; a guest with thousands of bitmaps takes more.
     /// </summary>

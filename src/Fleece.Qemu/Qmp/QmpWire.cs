@@ -14,22 +14,24 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
     private static readonly JsonElement NoData = JsonElement.Parse("{}");
 
     private readonly QmpMessageReader _reader = new(socketPath, options.MaximumMessageBytes);
-    private long _lastId;
+
+    // When a client leaves before its answer came, QEMU sends that answer to the next client. So the ids of two clients must differ.
+    private long _lastId = Random.Shared.NextInt64(1L << 52);
     private string? _shutdownReason;
 
     /// <summary>Events that came.</summary>
     public QmpEventQueue Events { get; } = new();
 
-    /// <summary>True when the bytes so far end within a message.</summary>
-    public bool IsWithinMessage => _reader.IsWithinMessage;
+    /// <summary>True when the peer has sent a part of a message.</summary>
+    public bool HasBegunMessage => _reader.IsWithinMessage || socket.Available > 0;
 
     /// <summary>Makes the text of a command.</summary>
     /// <param name="verb">"execute" or "exec-oob".</param>
     /// <param name="command">Its name.</param>
     /// <param name="arguments">Its arguments; null for none.</param>
     /// <param name="id">The id that its answer will have.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/> for a text that is no valid Unicode, or that stands
-    /// for one.</exception>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/> for a text with a character that is no
+    /// valid Unicode.</exception>
     public ReadOnlyMemory<byte> Write(string verb, string command, JsonObject? arguments, out long id)
     {
         id = ++_lastId;
@@ -96,7 +98,7 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
             cancellationToken.ThrowIfCancellationRequested();
             if (_reader.TryTake(out JsonElement message, out int sizeBytes))
             {
-                // An answer without a question is of a command that was given up.
+                // Answers that come now are to commands of the client before.
                 _ = IsEvent(message, sizeBytes);
             }
             else if (!await FillAsync(name, cancellationToken).ConfigureAwait(false))
@@ -112,15 +114,15 @@ internal sealed class QmpWire(Socket socket, string socketPath, QmpOptions optio
     // .NET puts this character in place of one that it can't encode or decode, so QEMU would be told another name than the real one.
     private void CheckTexts(string command, ReadOnlySpan<byte> text)
     {
-        Utf8JsonReader reader = new(text);
+        Utf8JsonReader reader = new(text, new JsonReaderOptions { MaxDepth = QmpMessageReader.MaximumDepth });
         while (reader.Read())
         {
             if (reader.TokenType == JsonTokenType.String && reader.GetString()!.Contains('\ufffd', StringComparison.Ordinal))
             {
                 throw new BlockException(
                     BlockErrors.InvalidArgument,
-                    $"An argument of '{command}' has a character that is no valid Unicode, so QEMU can't be told it: '{reader.GetString()}'. " +
-                    "Give the file or the bitmap another name.",
+                    $"An argument of '{command}' has a character that is no valid Unicode, so QEMU can't be told it: " +
+                    $"'{reader.GetString()}'. Give the file or the bitmap another name.",
                     socketPath,
                     operation: command);
             }

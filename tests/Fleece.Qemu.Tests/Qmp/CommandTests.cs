@@ -53,10 +53,30 @@ public sealed class CommandTests
         long id = await monitor.ReceiveIdAsync("query");
 
         await monitor.SendAsync(
-            FakeMonitor.Answer(id - 1, "1") + """{"return":2,"id":"x"}{"return":3,"id":null} {"return":4,"id":{"a":1}}""" +
+            """{"return":0}{"error":{"class":"GenericError","desc":"d"}}{}""" + FakeMonitor.Answer(id - 1, "1") +
+            """{"return":2,"id":"x"}{"return":3,"id":null} {"return":4,"id":{"a":1}}""" +
             FakeMonitor.Answer(id + 1, "5") + FakeMonitor.Answer(id, "6") + FakeMonitor.Answer(id, "7"));
 
         Assert.Equal(6, (await asking).GetInt32());
+    }
+
+    [Fact]
+    public async Task ClientsUseDifferentIds()
+    {
+        await using FakeMonitor first = new();
+        await using FakeMonitor second = new();
+        await using QmpConnection one = await first.NegotiateAsync();
+        await using QmpConnection other = await second.NegotiateAsync();
+        Task<JsonElement> asking = AskAsync(one);
+        Task<JsonElement> otherAsking = AskAsync(other);
+
+        long id = await first.ReceiveIdAsync("query");
+        long otherId = await second.ReceiveIdAsync("query");
+
+        Assert.NotEqual(id, otherId);
+        await first.SendAsync(FakeMonitor.Answer(id));
+        await second.SendAsync(FakeMonitor.Answer(otherId));
+        await Task.WhenAll(asking, otherAsking);
     }
 
     [Fact]
@@ -88,21 +108,20 @@ public sealed class CommandTests
     }
 
     [Theory]
-    [InlineData("""{"error":{"class":"GenericError","desc":"JSON parse error"}}""")]
-    [InlineData("""{"id":2}""")]
-    [InlineData("""{"id":2,"error":"text"}""")]
-    [InlineData("""{"id":2,"error":{"class":"GenericError"}}""")]
-    [InlineData("""{"id":2,"return":"\ud800"}""")]
-    [InlineData("""{"id":2,"return":01}""")]
+    [InlineData("""{"id":ID}""")]
+    [InlineData("""{"id":ID,"error":"text"}""")]
+    [InlineData("""{"id":ID,"error":{"class":"GenericError"}}""")]
+    [InlineData("""{"id":ID,"return":"\ud800"}""")]
+    [InlineData("""{"id":ID,"return":01}""")]
     [InlineData("garbage")]
     public async Task AnAnswerThatBreaksTheRulesEndsTheConnection(string answer)
     {
         await using FakeMonitor monitor = new();
         await using QmpConnection connection = await monitor.NegotiateAsync();
         Task<JsonElement> asking = AskAsync(connection);
-        Assert.Equal(2, await monitor.ReceiveIdAsync("query"));
+        long id = await monitor.ReceiveIdAsync("query");
 
-        await monitor.SendAsync(answer);
+        await monitor.SendAsync(answer.Replace("ID", $"{id}", StringComparison.Ordinal));
 
         Assert.Equal(QemuErrors.NotQmp, (await Assert.ThrowsAsync<BlockException>(() => asking)).Kind);
         Assert.Equal(QemuErrors.NotQmp, (await Assert.ThrowsAsync<BlockException>(() => AskAsync(connection))).Kind);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Tests.Qmp;
 
-/// <summary>A dialogue with a real QEMU, played back: the client must send the recorded commands in their order, and gets QEMU's messages.
-/// </summary>
+/// <summary>A dialogue with a real QEMU, played back: the client must send the recorded commands in their order, and gets QEMU's messages
+/// with its own ids.</summary>
 /// <remarks>The first line of a file says which QEMU it is of and how that was started.</remarks>
 internal sealed class Dialogue : IAsyncDisposable
 {
@@ -38,17 +37,25 @@ internal sealed class Dialogue : IAsyncDisposable
 
     private async Task PlayAsync(IEnumerable<JsonObject> lines)
     {
+        long id = 0;
         await _monitor.AcceptAsync();
         foreach (JsonObject line in lines)
         {
             if (line["received"] is { } received)
             {
+                if (received["id"] is not null)
+                {
+                    received["id"] = id;
+                }
+
                 await _monitor.SendAsync(received.ToJsonString() + "\r\n");
             }
             else
             {
-                JsonElement sent = await _monitor.ReceiveAsync();
-                Assert.True(JsonNode.DeepEquals(line["sent"], JsonObject.Create(sent)), $"{sent} instead of {line["sent"]}");
+                JsonObject sent = JsonObject.Create(await _monitor.ReceiveAsync())!;
+                id = sent["id"]!.GetValue<long>();
+                sent["id"] = line["sent"]!["id"]!.GetValue<long>();
+                Assert.True(JsonNode.DeepEquals(line["sent"], sent), $"{sent} instead of {line["sent"]}");
             }
         }
 

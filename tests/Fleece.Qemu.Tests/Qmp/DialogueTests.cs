@@ -69,7 +69,7 @@ public sealed class DialogueTests
         Assert.Equal(new QemuStatusReply(false, "prelaunch"), await monitor.QueryStatusAsync(Cancelled));
         IReadOnlyList<QemuDeviceReply> devices = await monitor.QueryDevicesAsync(Cancelled);
         Assert.Contains(new QemuDeviceReply(string.Empty, Device, false, "disk"), devices);
-        Assert.Contains(devices, device => device.BackendName == "drive1" && device.NodeName!.StartsWith("#block", StringComparison.Ordinal));
+        Assert.StartsWith("#block", Assert.Single(devices, device => device.BackendName == "drive1").NodeName, StringComparison.Ordinal);
         Assert.Contains(devices, device => device is { QomPath: "cd" or "/machine/peripheral/cd", IsRemovable: true, NodeName: null });
         IReadOnlyList<QemuNodeReply> nodes = await monitor.QueryNodesAsync(Cancelled);
         QemuNodeReply disk = Assert.Single(nodes, node => node.Name == "disk");

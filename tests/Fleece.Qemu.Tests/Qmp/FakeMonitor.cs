@@ -12,7 +12,8 @@ namespace Fleece.Qemu.Tests.Qmp;
 internal sealed class FakeMonitor : IAsyncDisposable
 {
     /// <summary>The greeting of a QEMU without out-of-band commands.</summary>
-    public const string Greeting = """{"QMP":{"version":{"qemu":{"micro":1,"minor":2,"major":8},"package":""},"capabilities":[]}}""" + "\r\n";
+    public const string Greeting =
+        """{"QMP":{"version":{"qemu":{"micro":1,"minor":2,"major":8},"package":""},"capabilities":[]}}""" + "\r\n";
 
     /// <summary>The greeting of one with them.</summary>
     public const string GreetingWithOob =

@@ -19,14 +19,16 @@ public sealed class HostileReplyTests
     [InlineData("7")]
     [InlineData("""{"running":true}""")]
     [InlineData("""{"running":true,"status":7}""")]
-    public Task AStatusThatSaysNothingIsRefused(string reply) => RefusedAsync(reply, monitor => monitor.QueryStatusAsync(Cancelled).AsTask());
+    public Task AStatusThatSaysNothingIsRefused(string reply) =>
+        RefusedAsync(reply, monitor => monitor.QueryStatusAsync(Cancelled).AsTask());
 
     [Theory]
     [InlineData("{}")]
     [InlineData("[7]")]
     [InlineData("[[]]")]
     [InlineData("""[{"qdev":"q"}]""")]
-    public Task DevicesWithoutNamesAreRefused(string reply) => RefusedAsync(reply, monitor => monitor.QueryDevicesAsync(Cancelled).AsTask());
+    public Task DevicesWithoutNamesAreRefused(string reply) =>
+        RefusedAsync(reply, monitor => monitor.QueryDevicesAsync(Cancelled).AsTask());
 
     [Theory]
     [InlineData("\"n\"", "null")]
@@ -54,9 +56,10 @@ public sealed class HostileReplyTests
     [Fact]
     public async Task MembersOfOtherTypesCountAsAbsentWhereTheyMayBe()
     {
-        QemuMonitor monitor = new(new Channel($$"""
-            [{{Node.Replace("1}", "1,\"format-specific\":7},\"file\":null", StringComparison.Ordinal).Replace("[]", "7", StringComparison.Ordinal)}}]
-            """));
+        string reply = Node
+            .Replace("1}", "1,\"format-specific\":7},\"file\":null", StringComparison.Ordinal)
+            .Replace("[]", "7", StringComparison.Ordinal);
+        QemuMonitor monitor = new(new Channel($"[{reply}]"));
 
         QemuNodeReply node = Assert.Single(await monitor.QueryNodesAsync(Cancelled));
 
@@ -114,6 +117,8 @@ public sealed class HostileReplyTests
         public string SocketPath => "socket";
 
         public QemuVersion Version => default;
+
+        public uint? PeerUserId => null;
 
         public ValueTask<JsonElement> ExecuteAsync(string command, JsonObject? arguments, CancellationToken cancellationToken) =>
             new(JsonElement.Parse(reply));

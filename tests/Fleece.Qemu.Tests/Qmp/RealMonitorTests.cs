@@ -13,6 +13,13 @@ public sealed class RealMonitorTests
     // A command that takes a minute, in which the main loop takes no other.
     private static readonly JsonObject Sleep = new() { ["command-line"] = "qemu-io disk \"sleep 60000\"" };
 
+    // The monitor thread has time to answer on a machine that is busy with other tests.
+    private static readonly QmpOptions Hasty = new()
+    {
+        CommandTimeout = TimeSpan.FromSeconds(1),
+        ProbeTimeout = TimeSpan.FromMinutes(5),
+    };
+
     public static TheoryData<string> Programs => Guest.Programs;
 
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
@@ -99,7 +106,7 @@ public sealed class RealMonitorTests
     public async Task AChainOfManyImagesIsDescribed(string program)
     {
         Peer.Need("qemu-img");
-        const int Length = 90;
+        const int Length = 65;
         await using Guest guest = Guest.Start(program, "-machine", "pc");
         string path = guest.File("0.qcow2");
         await Peer.RunAsync("qemu-img", "create", "-q", "-f", "qcow2", path, "1M");
@@ -193,7 +200,7 @@ public sealed class RealMonitorTests
     public async Task AMainLoopThatIsBusyIsToldFromADeadQemu(string program)
     {
         await using Guest guest = Guest.Start(program, "-blockdev", "null-co,node-name=disk");
-        await using QmpConnection connection = await guest.ConnectAsync(new QmpOptions { CommandTimeout = TimeSpan.FromSeconds(1) });
+        await using QmpConnection connection = await guest.ConnectAsync(Hasty);
 
         BlockException silent = await Assert.ThrowsAsync<BlockException>(
             () => connection.ExecuteAsync("human-monitor-command", Sleep, Cancelled).AsTask());
@@ -204,12 +211,27 @@ public sealed class RealMonitorTests
 
     [Theory]
     [MemberData(nameof(Programs))]
+    public async Task AClientThatMeetsABusyMainLoopIsToldSo(string program)
+    {
+        await using Guest guest = Guest.Start(program, "-blockdev", "null-co,node-name=disk");
+        await using QmpConnection first = await guest.ConnectAsync(Hasty);
+        await Assert.ThrowsAsync<BlockException>(() => first.ExecuteAsync("human-monitor-command", Sleep, Cancelled).AsTask());
+        await first.DisposeAsync();
+
+        BlockException silent = await Assert.ThrowsAsync<BlockException>(() => guest.ConnectAsync(Hasty));
+
+        Assert.Equal(QemuErrors.MonitorBusy, silent.Kind);
+        Assert.Equal("qmp_capabilities", silent.Operation);
+        Assert.Contains("main loop is busy", silent.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(Programs))]
     public async Task AQemuThatASignalStoppedStandsStill(string program)
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no such signal.");
         await using Guest guest = Guest.Start(program);
-        QmpOptions hasty = new() { GreetingTimeout = TimeSpan.FromSeconds(1), CommandTimeout = TimeSpan.FromSeconds(1) };
-        await using QmpConnection connection = await guest.ConnectAsync(hasty);
+        await using QmpConnection connection = await guest.ConnectAsync(Hasty with { ProbeTimeout = TimeSpan.FromSeconds(1) });
         await guest.SignalAsync("STOP");
 
         BlockException silent = await Assert.ThrowsAsync<BlockException>(
