@@ -173,8 +173,8 @@ internal sealed class NbdNode : IBlockNode
         return range.IsEmpty ? default : _status.GetStatusAsync(range, cancellationToken);
     }
 
-    /// <summary>As <see cref="GetStatusAsync"/>, by a query of exactly this range, cut at what a request can ask: no answer is recalled, and
-    /// this one is not remembered.</summary>
+    /// <summary>As <see cref="GetStatusAsync"/>, by a query of exactly this range, cut at what a request can ask: no answer is recalled,
+    /// and this one is not remembered.</summary>
     public ValueTask<BlockStatusRun> AskStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         BlockRange range = Check(offsetBytes, lengthBytes, "query", cancellationToken);

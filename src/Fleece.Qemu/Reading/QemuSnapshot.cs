@@ -65,8 +65,8 @@ internal sealed class QemuSnapshot : ISnapshotMap, IAsyncDisposable
     public IReadOnlyList<IStatusContext> Contexts { get; }
 
     /// <summary>Connects to the export and learns what it is limited to.</summary>
-    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>; <see cref="Disks.DiskErrors.BitmapUnknown"/>: the export does
-    /// not tell of the bitmap; <see cref="BlockErrors.Unsupported"/>: the bitmap has too many ranges.</exception>
+    /// <exception cref="BlockException">As <see cref="NbdNode.ConnectAsync"/>; <see cref="Disks.DiskErrors.BitmapUnknown"/>: the export
+    /// does not tell of the bitmap; <see cref="BlockErrors.Unsupported"/>: the bitmap has too many ranges.</exception>
     public static async ValueTask<QemuSnapshot> OpenAsync(QemuSnapshotOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);

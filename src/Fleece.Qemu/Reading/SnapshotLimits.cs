@@ -44,8 +44,8 @@ internal static class SnapshotLimits
         {
             throw new BlockException(
                 DiskErrors.BitmapUnknown,
-                $"QEMU's export of the snapshot '{options.Id}' does not tell of the bitmap '{options.Bitmap}', which limits it. Start the " +
-                "session anew.",
+                $"QEMU's export of the snapshot '{options.Id}' does not tell of the bitmap '{options.Bitmap}', which limits it. Start " +
+                "the session anew.",
                 options.Id);
         }
 

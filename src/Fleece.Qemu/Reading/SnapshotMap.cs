@@ -126,14 +126,14 @@ internal sealed class SnapshotMap
         throw _denied.Contains(refused)
             ? new BlockException(
                 BlockErrors.Denied,
-                $"The snapshot '{_id}' does not include offset {offsetBytes}: the session was limited to what its bitmap had recorded when " +
-                "it started. Get-FleeceSnapshotMap shows what can be read.",
+                $"The snapshot '{_id}' does not include offset {offsetBytes}: the session was limited to what its bitmap had recorded " +
+                "when it started. Get-FleeceSnapshotMap shows what can be read.",
                 offsetBytes: offsetBytes,
                 operation: "read")
             : new BlockException(
                 BlockErrors.Consumed,
-                $"The snapshot '{_id}' at offset {offsetBytes} was consumed: it was read, confirmed and discarded. Start a new session to " +
-                "read the range again.",
+                $"The snapshot '{_id}' at offset {offsetBytes} was consumed: it was read, confirmed and discarded. Start a new session " +
+                "to read the range again.",
                 offsetBytes: offsetBytes,
                 operation: "read");
     }

@@ -329,8 +329,8 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
     private BlockException Broken(BlockException cause, long? offsetBytes) =>
         new(
             BlockErrors.Broken,
-            $"The snapshot '{options.Id}' is lost: QEMU refuses offset {offsetBytes}, which it should have. It does so when old data could " +
-            "not be copied, or not in time, and the guest's write went on. Start a new session.",
+            $"The snapshot '{options.Id}' is lost: QEMU refuses offset {offsetBytes}, which it should have. It does so when old data " +
+            "could not be copied, or not in time, and the guest's write went on. Start a new session.",
             offsetBytes: offsetBytes,
             operation: "read",
             cause: cause);

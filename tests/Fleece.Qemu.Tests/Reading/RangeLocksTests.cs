@@ -13,9 +13,9 @@ public sealed class RangeLocksTests
     {
         RangeLocks.Holder first = await _locks.EnterAsync(new GranuleRun(0, 4));
 
-        Assert.True(_locks.EnterAsync(new GranuleRun(4, 8)).IsCompletedSuccessfully);
+        Assert.True(_locks.EnterAsync(new GranuleRun(4, 8)).AsTask().IsCompletedSuccessfully);
         _locks.Exit(first);
-        Assert.True(_locks.EnterAsync(new GranuleRun(0, 4)).IsCompletedSuccessfully);
+        Assert.True(_locks.EnterAsync(new GranuleRun(0, 4)).AsTask().IsCompletedSuccessfully);
     }
 
     [Fact]

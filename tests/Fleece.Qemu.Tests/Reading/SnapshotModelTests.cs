@@ -206,7 +206,7 @@ public sealed class SnapshotModelTests
         public void EndConsuming(BlockRange range) => _ended.Add(_clusters.Within(range));
 
         private bool IsDenied(long cluster) =>
-            dirty is not null && !dirty.Any(range => _clusters.Cover(range.OffsetBytes, range.LengthBytes).Overlaps(new(cluster, cluster + 1)));
+            dirty?.Any(range => _clusters.Cover(range.OffsetBytes, range.LengthBytes).Overlaps(new(cluster, cluster + 1))) == false;
 
         private bool Any(BlockRange range, Func<long, bool> isSo)
         {

@@ -31,7 +31,7 @@ public sealed class SnapshotRig : IAsyncDisposable
         WriteWithHoles(_folder.File("active"), content);
         WriteWithHoles(_folder.File("temp"), new byte[content.Length]);
         _process = Peer.Start(
-            program, "-nodefaults", "-display", "none", "-machine", "none", "-S", "-qmp", "stdio", "-object", "iothread,id=io");
+            program, "-nodefaults", "-display", "none", "-machine", "none", "-S", "-qmp", "stdio");
         _process.ErrorDataReceived += (_, line) => Said += line.Data;
         _process.BeginErrorReadLine();
     }
@@ -61,8 +61,6 @@ public sealed class SnapshotRig : IAsyncDisposable
 
     /// <summary>What QEMU has written to standard error.</summary>
     public string Said { get; private set; } = string.Empty;
-
-    public int ProcessId => _process.Id;
 
     /// <summary>Allocated bytes of temp.</summary>
     public async Task<long> CountTempBytesAsync() =>
@@ -155,9 +153,8 @@ public sealed class SnapshotRig : IAsyncDisposable
         await ExecuteAsync("qmp_capabilities", []);
         JsonNode version = (await ExecuteAsync("query-version", []))["qemu"]!;
         Version = new QemuVersion((int)version["major"]!, (int)version["minor"]!, (int)version["micro"]!);
-        await ExecuteAsync(
-            "nbd-server-start",
-            new JsonObject { ["addr"] = new JsonObject { ["type"] = "unix", ["data"] = new JsonObject { ["path"] = _folder.File("nbd") } } });
+        JsonObject socket = new() { ["type"] = "unix", ["data"] = new JsonObject { ["path"] = _folder.File("nbd") } };
+        await ExecuteAsync("nbd-server-start", new JsonObject { ["addr"] = socket });
         await ExecuteAsync("blockdev-add", FileNode("active"));
         JsonObject filter = new()
         {
@@ -224,7 +221,7 @@ public sealed class SnapshotRig : IAsyncDisposable
         ["driver"] = "blkdebug",
         ["node-name"] = name,
         ["discard"] = "unmap",
-        ["image"] = FileNode("storage").With("filename", _folder.File(name)),
+        ["image"] = new JsonObject { ["driver"] = "file", ["filename"] = _folder.File(name), ["discard"] = "unmap" },
         ["inject-error"] = new JsonArray(new JsonObject { ["event"] = "none", ["iotype"] = "write", ["errno"] = 5 }),
     };
 
@@ -254,14 +251,5 @@ public sealed class SnapshotRig : IAsyncDisposable
         }
 
         throw new InvalidOperationException($"QEMU has ended: {Said}");
-    }
-}
-
-internal static class JsonObjects
-{
-    public static JsonObject With(this JsonObject node, string name, string value)
-    {
-        node[name] = value;
-        return node;
     }
 }
