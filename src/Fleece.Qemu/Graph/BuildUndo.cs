@@ -29,7 +29,12 @@ internal static class BuildUndo
     /// <summary>Undoes all.</summary>
     /// <returns>The failure, or one that also says what is left.</returns>
     public static async ValueTask<Exception> RunAsync(
-        QemuMonitor monitor, Guid instantId, IInstantGuard guard, IReadOnlyList<FleecingTemp> temps, Exception failure)
+        QemuMonitor monitor,
+        Guid instantId,
+        IInstantGuard guard,
+        IReadOnlyList<FleecingTemp> temps,
+        string? serverFolder,
+        Exception failure)
     {
         string session = NodeNames.SessionOf(instantId);
         QmpConnection? own = null;
@@ -51,7 +56,7 @@ internal static class BuildUndo
                 FileNames.Delete(temp.Path);
             }
 
-            PrivateServer.RemoveFolder(session, temps.Count == 0 ? null : temps[0].Folder);
+            PrivateServer.RemoveFolder(serverFolder);
             return failure;
         }
         catch (BlockException e)

@@ -6,7 +6,8 @@ using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>What a session of one or several disks of one guest has put into its QEMU: temp nodes, filters, snapshots and exports.</summary>
+/// <summary>What a session of one or several disks of one guest has put into its QEMU: temp nodes, filters, snapshots
+/// and exports.</summary>
 /// <remarks>
 /// <para>All that can fail or take long is done before the guest stands still. A guest is stopped only where a filter gets a bitmap, which
 /// QEMU reads when the filter is added and not when it goes under the device, and for several disks; else QEMU completes the
@@ -20,8 +21,15 @@ internal sealed class FleecingGraph : IDisposable
     private readonly IReadOnlyList<FleecingTemp> _temps;
     private readonly HashSet<int> _removed = [];
 
-    private FleecingGraph(Guid instantId, IReadOnlyList<FleecingTemp> temps, IReadOnlyList<FleecedDisk> disks, GuestInstant instant) =>
-        (_instantId, _temps, Disks, Instant) = (instantId, temps, disks, instant);
+    private readonly string _serverFolder;
+
+    private FleecingGraph(
+        Guid instantId,
+        IReadOnlyList<FleecingTemp> temps,
+        string serverFolder,
+        IReadOnlyList<FleecedDisk> disks,
+        GuestInstant instant) =>
+        (_instantId, _temps, _serverFolder, Disks, Instant) = (instantId, temps, serverFolder, disks, instant);
 
     /// <summary>The disks, in the order of the requests.</summary>
     public IReadOnlyList<FleecedDisk> Disks { get; }
@@ -53,6 +61,7 @@ internal sealed class FleecingGraph : IDisposable
         await BuildUndo.CheckNameIsFreeAsync(monitor, session, cancellationToken).ConfigureAwait(false);
         QemuUser user = QemuUser.Of(monitor);
         List<FleecingTemp> temps = [];
+        string? folder = null;
         try
         {
             foreach (FleecingRequest request in requests)
@@ -65,7 +74,7 @@ internal sealed class FleecingGraph : IDisposable
                 await insertion.AddTempAsync(temps[insertion.DiskIndex].Path, cancellationToken).ConfigureAwait(false);
             }
 
-            string folder = temps[0].Folder;
+            folder = PrivateServer.FolderOf(instantId, temps[0].Folder);
             await PrivateServer.StartAsync(monitor, instantId, folder, user, cancellationToken).ConfigureAwait(false);
             bool mustStandStill = requests.Count > 1 || insertions.Any(insertion => insertion.HasBitmap);
             GuestInstant instant = await GuestPause
@@ -82,15 +91,15 @@ internal sealed class FleecingGraph : IDisposable
                     insertion.Request.Disk,
                     insertion.DiskIndex,
                     temps[insertion.DiskIndex].Path,
-                    PrivateServer.UriOf(session, folder, exportName),
+                    PrivateServer.UriOf(folder, exportName),
                     insertion.ClusterSizeBytes));
             }
 
-            return new FleecingGraph(instantId, temps, disks, instant);
+            return new FleecingGraph(instantId, temps, folder, disks, instant);
         }
         catch (Exception failure)
         {
-            Exception reported = await BuildUndo.RunAsync(monitor, instantId, guard, temps, failure).ConfigureAwait(false);
+            Exception reported = await BuildUndo.RunAsync(monitor, instantId, guard, temps, folder, failure).ConfigureAwait(false);
             if (reported != failure)
             {
                 throw reported;
@@ -122,7 +131,7 @@ internal sealed class FleecingGraph : IDisposable
         _ = _removed.Add(diskIndex);
         if (_removed.Count == Disks.Count)
         {
-            PrivateServer.RemoveFolder(NodeNames.SessionOf(_instantId), _temps[0].Folder);
+            PrivateServer.RemoveFolder(_serverFolder);
         }
     }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
+using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>The moment at which a guest stands still, or is frozen, so that bitmaps and filters of all disks change at one instant.</summary>
+/// <summary>The moment at which a guest stands still, or is frozen, so that bitmaps and filters of all disks change at
+/// one instant.</summary>
 /// <remarks>
-/// A marker node says that the guest was stopped by a session. Whoever cleans up after the session lets the guest run by it. A guest that
+/// A marker node says that the guest was stopped by a session. By it the next cleaning up lets the guest run. A guest that
 /// was paused gets no marker and stays paused.
 /// </remarks>
 internal static class GuestPause
@@ -49,7 +51,8 @@ internal static class GuestPause
         string marker = NodeNames.Of(instantId, 0, MarkerPart);
         if (stops)
         {
-            await monitor.AddNodeAsync(PrivateServer.Marker(marker), cancellationToken).ConfigureAwait(false);
+            await monitor
+                .AddNodeAsync(new JsonObject { ["driver"] = "null-co", ["node-name"] = marker }, cancellationToken).ConfigureAwait(false);
         }
 
         Stopwatch? freeze = guard.Freezes ? Stopwatch.StartNew() : null;

@@ -10,8 +10,8 @@ namespace Fleece.Qemu.Graph;
 
 /// <summary>QEMU's NBD server at a socket that QEMU's user alone can reach.</summary>
 /// <remarks>
-/// QEMU has one NBD server and no command that tells where it listens. A marker node says that a session began to start it, and the
-/// socket's file that it listens there. So no server of others is ever stopped.
+/// QEMU has one NBD server and no command that tells where it listens. A marker node, over a file in the socket's folder, says that a
+/// session began to start it and where, and the socket's file that it listens there. So no server of others is ever stopped.
 /// </remarks>
 internal static class PrivateServer
 {
@@ -19,6 +19,7 @@ internal static class PrivateServer
     public const string MarkerPart = "server";
 
     private const string SocketName = "nbd";
+    private const string MarkerName = "marker";
     private const string FolderPrefix = ".fleece-";
 
     // sockaddr_un of Linux: 108 bytes with the zero at the end.
@@ -27,16 +28,28 @@ internal static class PrivateServer
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
     /// <summary>Starts it.</summary>
+    /// <param name="monitor">The guest.</param>
+    /// <param name="instantId">The session's instant.</param>
+    /// <param name="folder">The session's folder, <see cref="FolderOf"/>.</param>
+    /// <param name="user">QEMU's user.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/> where the server runs already.</exception>
     public static async ValueTask StartAsync(
-        QemuMonitor monitor, Guid instantId, string tempFolder, QemuUser user, CancellationToken cancellationToken)
+        QemuMonitor monitor, Guid instantId, string folder, QemuUser user, CancellationToken cancellationToken)
     {
-        string socketPath = SocketPathOf(NodeNames.SessionOf(instantId), tempFolder);
-        MakeFolder(Path.GetDirectoryName(socketPath)!, user);
-        await monitor.AddNodeAsync(Marker(NodeNames.Of(instantId, 0, MarkerPart)), cancellationToken).ConfigureAwait(false);
+        string marker = MakeFolder(folder, user);
+        await monitor.AddNodeAsync(
+            new JsonObject
+            {
+                ["driver"] = "file",
+                ["node-name"] = NodeNames.Of(instantId, 0, MarkerPart),
+                ["filename"] = marker,
+                ["read-only"] = true,
+            },
+            cancellationToken).ConfigureAwait(false);
         try
         {
-            await monitor.StartNbdServerAsync(socketPath, cancellationToken).ConfigureAwait(false);
+            await monitor.StartNbdServerAsync(Path.Combine(folder, SocketName), cancellationToken).ConfigureAwait(false);
         }
         catch (BlockException e)
             when (e.Kind == QemuErrors.CommandRefused && e.Message.Contains("already running", StringComparison.OrdinalIgnoreCase))
@@ -50,40 +63,40 @@ internal static class PrivateServer
         }
     }
 
-    /// <summary>Stops it and takes the marker and the folder away. Idempotent.</summary>
-    public static async ValueTask StopAsync(
-        QemuMonitor monitor, string markerName, string session, string? tempFolder, CancellationToken cancellationToken)
+    /// <summary>Stops it and takes the marker and the folder away.</summary>
+    public static async ValueTask StopAsync(QemuMonitor monitor, Part marker, CancellationToken cancellationToken)
     {
-        if (Folders(session, tempFolder).Any(folder => Path.Exists(Path.Combine(folder, SocketName))))
+        string? folder = Path.GetDirectoryName(marker.FilePath);
+        if (folder is not null && Path.Exists(Path.Combine(folder, SocketName)))
         {
             await monitor.StopNbdServerAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        await monitor.DeleteNodeAsync(markerName, cancellationToken).ConfigureAwait(false);
+        await monitor.DeleteNodeAsync(marker.Name, cancellationToken).ConfigureAwait(false);
+        RemoveFolder(folder);
     }
 
-    /// <summary>Removes the session's folder. Idempotent.</summary>
-    public static void RemoveFolder(string session, string? tempFolder)
+    /// <summary>Removes the session's folder, whose server is gone. Idempotent.</summary>
+    public static void RemoveFolder(string? folder)
     {
-        foreach (string folder in Folders(session, tempFolder))
+        if (folder is null || !Path.GetFileName(folder).StartsWith(FolderPrefix, StringComparison.Ordinal))
         {
-            try
-            {
-                FileNames.Delete(Path.Combine(folder, SocketName));
-                Directory.Delete(folder);
-            }
-            catch (DirectoryNotFoundException)
-            {
-                // The other place, or removed before.
-            }
-            catch (Exception e) when (e is BlockException || FileErrors.IsFromSystem(e))
-            {
-                // An empty folder with a name that no session gets again is in nobody's way.
-            }
+            return;
+        }
+
+        try
+        {
+            FileNames.Delete(Path.Combine(folder, SocketName));
+            FileNames.Delete(Path.Combine(folder, MarkerName));
+            Directory.Delete(folder);
+        }
+        catch (Exception e) when (e is BlockException || FileErrors.IsFromSystem(e))
+        {
+            // Removed before, or kept by the system: its name is no other session's, so it is in nobody's way.
         }
     }
 
-    /// <summary>Removes the empty folders of sessions that were killed before they had a node.</summary>
+    /// <summary>Removes the folders of sessions that were killed before they had a node.</summary>
     public static void ClearFolders(string tempFolder)
     {
         try
@@ -92,9 +105,9 @@ internal static class PrivateServer
             {
                 string session = Path.GetFileName(folder)[FolderPrefix.Length..];
                 if (Directory.GetFiles(tempFolder, $"*.{session}-*{FleecingTemp.Extension}").Length == 0 &&
-                    !Directory.EnumerateFileSystemEntries(folder).Any())
+                    !Path.Exists(Path.Combine(folder, SocketName)))
                 {
-                    Directory.Delete(folder);
+                    RemoveFolder(folder);
                 }
             }
         }
@@ -105,14 +118,23 @@ internal static class PrivateServer
     }
 
     /// <summary>The address of an export.</summary>
-    public static NbdUri UriOf(string session, string tempFolder, string exportName) => NbdUri.Parse(
-        $"nbd+unix:///{exportName}?socket={Uri.EscapeDataString(SocketPathOf(session, tempFolder))}");
+    public static NbdUri UriOf(string folder, string exportName) => NbdUri.Parse(
+        $"nbd+unix:///{exportName}?socket={Uri.EscapeDataString(Path.Combine(folder, SocketName))}");
 
-    /// <summary>A node that only has a name.</summary>
-    public static JsonObject Marker(string name) => new() { ["driver"] = "null-co", ["node-name"] = name };
+    /// <summary>The session's folder. QEMU must reach the temp file's folder anyway; where the socket's path gets too long there, it is
+    /// the system's folder for such things.</summary>
+    public static string FolderOf(Guid instantId, string tempFolder) => new[] { tempFolder, Path.GetTempPath() }
+        .Select(place => Path.Combine(place, FolderPrefix + NodeNames.SessionOf(instantId)))
+        .FirstOrDefault(folder => Encoding.UTF8.GetByteCount(Path.Combine(folder, SocketName)) <= MaximumSocketPathBytes)
+        ?? throw new BlockException(
+            BlockErrors.InvalidArgument,
+            $"'{Path.GetTempPath()}' is too long for the path of a socket. Set TMPDIR to a shorter one.",
+            tempFolder);
 
-    private static void MakeFolder(string folder, QemuUser user)
+    // Returns the file for the marker.
+    private static string MakeFolder(string folder, QemuUser user)
     {
+        string marker = Path.Combine(folder, MarkerName);
         try
         {
             if (OperatingSystem.IsWindows() || Path.Exists(folder))
@@ -121,24 +143,16 @@ internal static class PrivateServer
             }
 
             _ = Directory.CreateDirectory(folder, Private);
+            File.Create(marker).Dispose();
         }
         catch (Exception e) when (FileErrors.IsFromSystem(e))
         {
+            RemoveFolder(folder);
             throw FileErrors.From(e, folder, "create");
         }
 
+        user.Own(marker);
         user.Own(folder);
+        return marker;
     }
-
-    // QEMU must reach the temp file's folder anyway. A path that is too long for a socket goes to the system's folder.
-    private static string SocketPathOf(string session, string tempFolder) => Folders(session, tempFolder)
-        .Select(folder => Path.Combine(folder, SocketName))
-        .FirstOrDefault(path => Encoding.UTF8.GetByteCount(path) <= MaximumSocketPathBytes)
-        ?? throw new BlockException(
-            BlockErrors.InvalidArgument,
-            $"'{Path.GetTempPath()}' is too long for the path of a socket. Set TMPDIR to a shorter one.",
-            tempFolder);
-
-    private static IEnumerable<string> Folders(string session, string? tempFolder) =>
-        new[] { tempFolder, Path.GetTempPath() }.OfType<string>().Select(folder => Path.Combine(folder, FolderPrefix + session));
 }

@@ -46,14 +46,22 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         await TryAsync(() => EndExportsAsync(diskIndex, cancellationToken)).ConfigureAwait(false);
         await ForEachAsync(parts, Parts.Snapshot, part => monitor.DeleteNodeAsync(part.Name, cancellationToken)).ConfigureAwait(false);
         await ForEachAsync(parts, Parts.Filter, part => TakeOutAsync(part, cancellationToken)).ConfigureAwait(false);
+        int failuresBefore = _failures.Count;
         await TryAsync(() => monitor.RunTransactionAsync(bitmapActions, cancellationToken)).ConfigureAwait(false);
+        int bitmapFailures = _failures.Count - failuresBefore;
 
         // A job takes its filter with it.
         HashSet<string> left = [.. (await PartsAsync(diskIndex, cancellationToken).ConfigureAwait(false)).Select(part => part.Name)];
         Part[] filters = [.. parts.Where(part => left.Contains(part.Name))];
         await ForEachAsync(filters, Parts.Filter, part => monitor.DeleteNodeAsync(part.Name, cancellationToken)).ConfigureAwait(false);
         await EndServerAsync(diskIndex, cancellationToken).ConfigureAwait(false);
-        await ForEachAsync(parts, Parts.Temp, part => DeleteTempAsync(part, cancellationToken)).ConfigureAwait(false);
+
+        // While it has its temp nodes, a session is found; a bitmap that can't end its turn is found without.
+        if (_failures.Count == bitmapFailures)
+        {
+            await ForEachAsync(parts, Parts.Temp, part => DeleteTempAsync(part, cancellationToken)).ConfigureAwait(false);
+        }
+
         if (_failures is [{ } first, ..])
         {
             throw first;
@@ -143,13 +151,8 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             return;
         }
 
-        string? folder = FolderOf(all.FirstOrDefault(part => part.Kind == Parts.Temp)?.FilePath);
-        foreach (Part marker in all.Where(part => part.Kind == PrivateServer.MarkerPart))
-        {
-            await TryAsync(() => PrivateServer.StopAsync(monitor, marker.Name, session, folder, cancellationToken)).ConfigureAwait(false);
-        }
-
-        PrivateServer.RemoveFolder(session, folder);
+        await ForEachAsync(all, PrivateServer.MarkerPart, marker => PrivateServer.StopAsync(monitor, marker, cancellationToken))
+            .ConfigureAwait(false);
     }
 
     private async ValueTask DeleteTempAsync(Part temp, CancellationToken cancellationToken)
@@ -184,6 +187,4 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             await Task.Delay(s_pollInterval, cancellationToken).ConfigureAwait(false);
         }
     }
-
-    private static string? FolderOf(string? path) => Path.IsPathRooted(path) ? Path.GetDirectoryName(path) : null;
 }

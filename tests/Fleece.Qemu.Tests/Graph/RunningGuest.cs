@@ -2,19 +2,22 @@
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Fleece.Block;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Graph;
 
-/// <summary>A real QEMU whose guest runs its firmware, with two disks of 8 MiB: virtio0 on qcow2, sd0 on raw. It ends with the test.</summary>
+/// <summary>A real QEMU whose guest runs its firmware, with two disks of 8 MiB: virtio0 on qcow2, sd0 on raw. It ends
+/// with the test.</summary>
 internal sealed class RunningGuest : IAsyncDisposable
 {
     private static readonly string[] s_questions =
         ["query-named-block-nodes", "query-block", "query-block-exports", "query-block-jobs", "query-status"];
 
-    private static readonly string[] s_counters = ["actual-size", "count"];
+    // The guest's driver chooses "writeback" when it begins to use the device.
+    private static readonly string[] s_counters = ["actual-size", "count", "writeback"];
 
     private readonly TempFolder _folder = new();
     private readonly Task<string> _output;
@@ -76,7 +79,7 @@ internal sealed class RunningGuest : IAsyncDisposable
                 return more?.Invoke(self) ?? [
                     "-device", "virtio-blk-pci,drive=a,id=virtio0", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=b,id=sd0"];
             });
-        while (!System.IO.File.Exists(guest.SocketPath))
+        while (!await guest.ListensAsync())
         {
             Assert.False(guest.Process.HasExited, $"{program} ended");
             await Task.Delay(10, TestContext.Current.CancellationToken);
@@ -87,6 +90,20 @@ internal sealed class RunningGuest : IAsyncDisposable
 
     public async Task<QmpConnection> ConnectAsync() =>
         await QmpConnection.ConnectAsync(SocketPath, QmpOptions.Default, TestContext.Current.CancellationToken);
+
+    // A socket's file is there a moment before it listens.
+    private async Task<bool> ListensAsync()
+    {
+        try
+        {
+            await using QmpConnection connection = await ConnectAsync();
+            return true;
+        }
+        catch (BlockException e) when (e.Kind == QemuErrors.QemuNotRunning)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Works with the monitor and lets it go.</summary>
     public async Task<T> WithMonitorAsync<T>(Func<QemuMonitor, Task<T>> work)

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Qemu.Bitmaps;
+using Fleece.Qemu.Qmp;
+
+namespace Fleece.Qemu.Tests.Graph;
+
+/// <summary>How bitmaps end whose session did not.</summary>
+public sealed class PendingBitmapsTests
+{
+    private static readonly Guid s_instant = new("0123456789abcdef0123456789abcdef");
+    private static readonly string s_pinned = new QemuBitmapName("daily", Guid.NewGuid()).ToString();
+    private static readonly string s_pending = new QemuBitmapName("daily", s_instant, IsPending: true).ToString();
+
+    [Fact]
+    public void APinnedBitmapGetsWhatWasRecordedAndRecordsAgain() => Assert.Equal(
+        [BitmapActions.Merge("a", s_pinned, [s_pending]), BitmapActions.Enable("a", s_pinned), BitmapActions.Remove("a", s_pending)],
+        Fold(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending)),
+        (left, right) => left.ToJsonString() == right.ToJsonString());
+
+    [Fact]
+    public void ABitmapWithoutAPinnedOneGoes() => Assert.Equal(
+        [BitmapActions.Remove("a", s_pending)],
+        Fold(Bitmap("other", isRecording: false), Bitmap(s_pending)),
+        (left, right) => left.ToJsonString() == right.ToJsonString());
+
+    [Fact]
+    public void ARecordThatIsInconsistentTakesThePinnedBitmapWithIt() => Assert.Equal(
+        [BitmapActions.Remove("a", s_pinned), BitmapActions.Remove("a", s_pending)],
+        Fold(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending, isInconsistent: true)),
+        (left, right) => left.ToJsonString() == right.ToJsonString());
+
+    [Fact]
+    public void ALiveSessionsBitmapsStay() => Assert.Empty(PendingBitmaps.Fold(
+        Node(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending)), id => id == s_instant));
+
+    private static IReadOnlyList<System.Text.Json.Nodes.JsonObject> Fold(params QemuBitmapReply[] bitmaps) =>
+        PendingBitmaps.Fold(Node(bitmaps), _ => false);
+
+    private static QemuNodeReply Node(params QemuBitmapReply[] bitmaps) => new("a", "qcow2", false, 65536, "/a", 0, 65536, "1.1", bitmaps);
+
+    private static QemuBitmapReply Bitmap(string name, bool isRecording = true, bool isInconsistent = false) =>
+        new(name, 65536, 0, isRecording, false, true, isInconsistent);
+}
