@@ -41,16 +41,15 @@ internal sealed class AgentFreeze : IDisposable
             AgentConnection agent = made._agent =
                 await AgentConnection.ConnectAsync(socketPath, AgentConnection.AnswerTime, cancellationToken).ConfigureAwait(false);
             JsonElement about = await agent.AskAsync("guest-info", cancellationToken).ConfigureAwait(false);
-            foreach (string command in (string[])[Freeze, Thaw, Status])
+
+            // An agent whose guest is frozen says of the freeze that it is disabled, so that question comes first.
+            if (IsEnabled(about, Status) && await made.IsFrozenAsync(cancellationToken).ConfigureAwait(false))
             {
-                if (!IsEnabled(about, command))
-                {
-                    throw AgentFailures.Unable(socketPath, command);
-                }
+                throw AgentFailures.FrozenBefore(socketPath);
             }
 
-            return await made.IsFrozenAsync(cancellationToken).ConfigureAwait(false)
-                ? throw AgentFailures.FrozenBefore(socketPath)
+            return Array.Find([Freeze, Thaw, Status], command => !IsEnabled(about, command)) is { } missing
+                ? throw AgentFailures.Unable(socketPath, missing)
                 : made;
         }
         catch

@@ -194,7 +194,15 @@ internal sealed class GuardDuty(TextReader owner, TextWriter answers, Func<Guard
     {
         try
         {
-            return await owner.ReadLineAsync().ConfigureAwait(false) is { } line ? GuardWord.TryParse(line) : null;
+            while (await owner.ReadLineAsync().ConfigureAwait(false) is { } line)
+            {
+                if (GuardWord.TryParse(line) is { } word)
+                {
+                    return word;
+                }
+            }
+
+            return null;
         }
         catch (IOException)
         {

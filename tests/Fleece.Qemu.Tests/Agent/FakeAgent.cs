@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Fleece.Qemu.Tests.Guard;
 using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Agent;
@@ -72,7 +73,8 @@ internal sealed class FakeAgent : IAsyncDisposable
     /// <summary>Waits until a command has been run.</summary>
     public async Task WaitForAsync(string command)
     {
-        while (await _commands.Reader.ReadAsync(TestContext.Current.CancellationToken) != command)
+        using CancellationTokenSource patience = Processes.Patience();
+        while (await _commands.Reader.ReadAsync(patience.Token) != command)
         {
         }
     }
@@ -124,7 +126,9 @@ internal sealed class FakeAgent : IAsyncDisposable
             {
                 if (value == 0xFF)
                 {
+                    // As the agent of QEMU 7.2 does.
                     _line.Clear();
+                    await SendAsync(Encoding.UTF8.GetBytes(Error("JSON parse error, stray '\\uFFFD'").ToJsonString() + '\n'));
                 }
                 else if (value != '\n')
                 {
@@ -171,7 +175,7 @@ internal sealed class FakeAgent : IAsyncDisposable
                 string[] known = ["guest-info", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"];
                 JsonArray commands = [.. known.Select(item => new JsonObject
                 {
-                    ["enabled"] = !Disabled.Contains(item),
+                    ["enabled"] = !Disabled.Contains(item) && !(IsFrozen && item == "guest-fsfreeze-freeze"),
                     ["name"] = item,
                     ["success-response"] = true,
                 })];
