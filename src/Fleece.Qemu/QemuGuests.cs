@@ -59,7 +59,8 @@ internal sealed class QemuGuests(QemuGuestsOptions options) : IAsyncDisposable
     public async ValueTask<IReadOnlyList<IRunningSession>> StartSessionsAsync(
         string qmpSocketPath, IReadOnlyList<string> devices, SessionOptions sessionOptions, CancellationToken cancellationToken) =>
         await _sessions
-            .BeginAsync(qmpSocketPath, devices, [.. devices.Select(_ => sessionOptions)], notes: [], cancellationToken).ConfigureAwait(false);
+            .BeginAsync(qmpSocketPath, devices, [.. devices.Select(_ => sessionOptions)], notes: [], cancellationToken)
+            .ConfigureAwait(false);
 
     /// <summary>Takes out of a QEMU all that sessions of processes that died have added to it.</summary>
     /// <param name="qmpSocketPath">The absolute path of the QMP socket.</param>

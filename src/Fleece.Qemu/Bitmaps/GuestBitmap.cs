@@ -54,7 +54,7 @@ internal sealed record GuestBitmap(string DiskName, QemuBitmapReply Reply, QemuB
             throw new BlockException(
                 DiskErrors.BitmapUntrusted,
                 $"The bitmap '{Name}' of the disk '{DiskName}' can't be trusted. {fault} Remove it with QMP's block-dirty-bitmap-remove " +
-                "and begin anew with a session that has -NextBitmap alone, whose backup is a full one; Backup-FleeceDisk does so by itself.");
+                "and begin anew with a session that has -NextBitmap alone, whose backup is a full one. A job does so by itself.");
         }
     }
 }

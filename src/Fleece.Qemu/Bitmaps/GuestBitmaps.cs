@@ -49,8 +49,8 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
             ?? all.FirstOrDefault(bitmap => IsCalled(bitmap.Parsed, name))
             ?? throw new BlockException(
                 DiskErrors.BitmapUnknown,
-                $"The disk '{diskName}' has no bitmap named '{name}'. Get-FleeceQemuDisk lists those it has. A bitmap that the image does " +
-                "not keep ends with the guest's QEMU.");
+                $"The disk '{diskName}' has no bitmap named '{name}'. Get-FleeceQemuDisk lists those it has. A bitmap that the image " +
+                "does not keep ends with the guest's QEMU.");
     }
 
     /// <summary>Refuses a name for a new bitmap.</summary>
@@ -70,15 +70,16 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
         if (node.IsReadOnly)
         {
             throw new BlockException(
-                BlockErrors.ReadOnly, $"The guest can't write to the disk '{diskName}', so no bitmap of it records anything. Do without one.");
+                BlockErrors.ReadOnly,
+                $"The guest can't write to the disk '{diskName}', so no bitmap of it records anything. Do without one.");
         }
 
         if (All.Any(bitmap => IsCalled(bitmap.Parsed, name)) || _pending.Any(bitmap => IsCalled(bitmap.Parsed, name)))
         {
             throw new BlockException(
                 DiskErrors.BitmapNameInUse,
-                $"The disk '{diskName}' has a bitmap named '{name}' already, or a session that makes one. Give another name, or remove it " +
-                "first with QMP's block-dirty-bitmap-remove.");
+                $"The disk '{diskName}' has a bitmap named '{name}' already, or a session that makes one. Give another name, or remove " +
+                "it first with QMP's block-dirty-bitmap-remove.");
         }
     }
 

@@ -10,7 +10,8 @@ internal static class PendingBitmaps
 {
     /// <summary>The actions for one "transaction" that fold the pending bitmaps of a node. Empty where there is nothing to fold.</summary>
     /// <remarks>
-    /// <para>The pinned bitmap gets what was recorded since the instant, and records again. Without one, the pending bitmap goes: the backup
+    /// <para>The pinned bitmap gets what was recorded since the instant, and records again. Without one, the pending
+    /// bitmap goes: the backup
     /// that it would follow does not exist.</para>
     /// <para>A pending bitmap that is inconsistent has lost changes that the pinned one needs. Both go then, so that the next backup is a
     /// full one. Of an inconsistent pinned bitmap the same is true.</para>

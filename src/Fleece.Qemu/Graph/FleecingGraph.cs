@@ -6,7 +6,8 @@ using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>What a session of one or several disks of one guest has put into its QEMU: temp nodes, filters, snapshots and exports.</summary>
+/// <summary>What a session of one or several disks of one guest has put into its QEMU: temp nodes, filters, snapshots
+/// and exports.</summary>
 /// <remarks>
 /// <para>All that can fail or take long is done before the guest stands still. A guest is stopped only where a filter gets a bitmap, which
 /// QEMU reads when the filter is added and not when it goes under the device, and for several disks; else QEMU completes the

@@ -6,7 +6,8 @@ using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>The moment at which a guest stands still, or is frozen, so that bitmaps and filters of all disks change at one instant.</summary>
+/// <summary>The moment at which a guest stands still, or is frozen, so that bitmaps and filters of all disks change at
+/// one instant.</summary>
 /// <remarks>
 /// A marker node says that the guest was stopped by a session. By it the next cleaning up lets the guest run. A guest that
 /// was paused gets no marker and stays paused.

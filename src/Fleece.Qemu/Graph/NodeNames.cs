@@ -4,7 +4,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace Fleece.Qemu.Graph;
 
 /// <summary>The names of what Fleece adds to a QEMU. They say whose they are, so that what a dead process left is found.</summary>
-/// <remarks>A node-name has at most 31 characters (QEMU's QMP reference, "node-name"): "fleece-", the first 8 digits of the instant's id, "-",
+/// <remarks>A node-name has at most 31 characters (QEMU's QMP reference, "node-name"): "fleece-", the first 8 digits
+/// of the instant's id, "-",
 /// the number of the disk in its session, "-", and the part.</remarks>
 internal static class NodeNames
 {

@@ -40,7 +40,8 @@ internal sealed class GuestMonitor(QmpConnection connection, SemaphoreSlim turn)
     public QemuMonitor Commands { get; } = new(connection);
 
     /// <summary>What this QEMU can do.</summary>
-    public ValueTask<QmpSchema> QuerySchemaAsync(CancellationToken cancellationToken) => QmpSchema.QueryAsync(connection, cancellationToken);
+    public ValueTask<QmpSchema> QuerySchemaAsync(CancellationToken cancellationToken) =>
+        QmpSchema.QueryAsync(connection, cancellationToken);
 
     /// <summary>Ends the connection. Once.</summary>
     public async ValueTask DisposeAsync()

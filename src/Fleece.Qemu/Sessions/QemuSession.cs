@@ -239,7 +239,8 @@ internal sealed class QemuSession : IRunningSession
         if (consumer is not null)
         {
             throw new BlockException(
-                DiskErrors.ConsumerUnknown, $"The session '{Id}' is of a guest that QEMU runs, and counts no consumers. Leave -Consumer out.");
+                DiskErrors.ConsumerUnknown,
+                $"The session '{Id}' is of a guest that QEMU runs, and counts no consumers. Leave -Consumer out.");
         }
     }
 

@@ -58,7 +58,9 @@ internal static class SessionLimits
         if (version.IsBefore(9, 1) && time > LongestOldTimeout)
         {
             throw Missing(
-                version, $"-CopyTimeout {time}", $"takes a longer time than {LongestOldTimeout.TotalSeconds} s for a much shorter one. Ask " +
+                version,
+                $"-CopyTimeout {time}",
+                $"takes a longer time than {LongestOldTimeout.TotalSeconds} s for a much shorter one. Ask " +
                 "for at most that, or leave it out");
         }
     }

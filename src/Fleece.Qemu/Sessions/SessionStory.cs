@@ -34,8 +34,8 @@ internal static class SessionStory
         };
     }
 
-    /// <summary>The identity of the instant for one disk of a session. The session's part of it is the same for all its disks, and the whole
-    /// differs.</summary>
+    /// <summary>The identity of the instant for one disk of a session. The session's part of it is the same for all its disks, and the
+    /// whole differs.</summary>
     /// <param name="instantId">The session's.</param>
     /// <param name="diskIndex">The disk.</param>
     public static Guid InstantOf(Guid instantId, int diskIndex)

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Threading.Channels;
+using Fleece.Qemu.Tests.Guard;
 using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Agent;
@@ -72,7 +73,8 @@ internal sealed class FakeAgent : IAsyncDisposable
     /// <summary>Waits until a command has been run.</summary>
     public async Task WaitForAsync(string command)
     {
-        while (await _commands.Reader.ReadAsync(TestContext.Current.CancellationToken) != command)
+        using CancellationTokenSource patience = Processes.Patience();
+        while (await _commands.Reader.ReadAsync(patience.Token) != command)
         {
         }
     }

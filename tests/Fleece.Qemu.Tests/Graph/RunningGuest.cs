@@ -9,7 +9,8 @@ using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Graph;
 
-/// <summary>A real QEMU whose guest runs its firmware, with two disks of 8 MiB: virtio0 on qcow2, sd0 on raw. It ends with the test.</summary>
+/// <summary>A real QEMU whose guest runs its firmware, with two disks of 8 MiB: virtio0 on qcow2, sd0 on raw. It ends
+/// with the test.</summary>
 internal sealed class RunningGuest : IAsyncDisposable
 {
     private static readonly string[] s_questions =

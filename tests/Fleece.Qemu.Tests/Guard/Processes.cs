@@ -10,6 +10,14 @@ internal static partial class Processes
     /// <summary>kill(2): signal(7)'s numbers.</summary>
     public const int HangUp = 1, Interrupt = 2, Quit = 3, Kill = 9, Terminate = 15, Stop = 19;
 
+    /// <summary>Far beyond what anything here needs. It only turns a wait without end into a failure.</summary>
+    public static CancellationTokenSource Patience()
+    {
+        var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromMinutes(2));
+        return patience;
+    }
+
     /// <summary>Sends a signal.</summary>
     public static void Signal(int processId, int signal) => Assert.Equal(0, SendSignal(processId, signal));
 
@@ -19,18 +27,20 @@ internal static partial class Processes
     /// <summary>Waits until nothing is left of a process.</summary>
     public static async Task WaitUntilGoneAsync(int processId)
     {
+        using CancellationTokenSource patience = Patience();
         while (Exists(processId))
         {
-            await Task.Delay(20, TestContext.Current.CancellationToken);
+            await Task.Delay(20, patience.Token);
         }
     }
 
     /// <summary>Waits until a process has ended; a container may have no process that looks after orphans.</summary>
     public static async Task WaitUntilEndedAsync(int processId)
     {
+        using CancellationTokenSource patience = Patience();
         while (StateOf(processId) is not (null or "Z"))
         {
-            await Task.Delay(20, TestContext.Current.CancellationToken);
+            await Task.Delay(20, patience.Token);
         }
     }
 

@@ -5,8 +5,8 @@ using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Qemu.Tests.Sessions;
 
-/// <summary>What a nightly job does with a disk, with a byte array for the repository: full at first and after doubt, else what a bitmap has.
-/// </summary>
+/// <summary>What a nightly job does with a disk, with a byte array for the repository: all at first and after doubt, else what a bitmap
+/// has.</summary>
 internal sealed class NightBackup(IFleeceable disk)
 {
     private const string BitmapName = "nightly";
