@@ -6,8 +6,8 @@ using Fleece.Qemu;
 
 namespace Fleece.Hosting.Host;
 
-/// <summary>The guests that sessions were started on, noted in the host's state: a host that was killed has left its filters in their QEMUs,
-/// and the next one takes them out.</summary>
+/// <summary>The guests that sessions were started on, noted in the host's state: a host that was killed has left its filters in their
+/// QEMUs, and the next one takes them out.</summary>
 /// <remarks>
 /// <para>A guest stays noted until a host starts and finds nothing of Fleece's in it any more, or no QEMU.</para>
 /// <para>Threading. All members are safe from any thread.</para>

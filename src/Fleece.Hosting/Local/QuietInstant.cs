@@ -50,7 +50,8 @@ internal sealed class QuietInstant(Func<GuardProgram> guard)
 
             return isQuiet ? sessions : throw new BlockException(
                 QemuErrors.AgentFailed,
-                $"The guest's file systems were thawed before the instant, because the freeze took longer than {quiesce.FreezeTimeout:g}. " +
+                $"The guest's file systems were thawed before the instant, because the freeze took longer than " +
+                $"{quiesce.FreezeTimeout:g}. " +
                 "No session was started. Give more time with -FreezeTimeout, or leave -QuiesceGuest out.",
                 quiesce.AgentSocketPath,
                 operation: "freeze");

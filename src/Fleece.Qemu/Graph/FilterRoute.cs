@@ -43,8 +43,8 @@ internal static class FilterRoutes
             throw Refused(
                 QemuErrors.FeatureMissing,
                 request.Disk,
-                $"is no device that QEMU names, so a backup job fleeces it, and QEMU {monitor.Version}'s jobs fail the guest's write when a " +
-                "copy fails. Ask for -OnCopyError BreakGuestWrite",
+                $"is no device that QEMU names, so a backup job fleeces it, and QEMU {monitor.Version}'s jobs fail the guest's write " +
+                "when a copy fails. Ask for -OnCopyError BreakGuestWrite",
                 monitor);
         }
 

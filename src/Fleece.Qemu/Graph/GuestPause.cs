@@ -68,8 +68,8 @@ internal static class GuestPause
         {
             throw new BlockException(
                 QemuErrors.AgentFailed,
-                $"The file systems of the guest at '{monitor.SocketPath}' had to be thawed before the instant, so the session would not be " +
-                "quiet. Give it a longer -FreezeTimeout.",
+                $"The file systems of the guest at '{monitor.SocketPath}' had to be thawed before the instant, so the session would not " +
+                "be quiet. Give it a longer -FreezeTimeout.",
                 monitor.SocketPath);
         }
 

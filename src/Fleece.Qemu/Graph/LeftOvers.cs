@@ -55,8 +55,8 @@ internal static class LeftOvers
         if (orphans.Count > 0)
         {
             sentences.Add(
-                $"Bitmaps of the guest at '{monitor.SocketPath}' that a session had divided are whole again: its process or its QEMU ended " +
-                "in the middle.");
+                $"Bitmaps of the guest at '{monitor.SocketPath}' that a session had divided are whole again: its process or its QEMU " +
+                "ended in the middle.");
         }
 
         return sentences;
@@ -74,8 +74,8 @@ internal static class LeftOvers
                 case true:
                     return string.Empty;
                 case null:
-                    return $"The session {parts.Key} is left as it is, because '{temp.FilePath}' is not there or can't be opened, so it is " +
-                        "not known whether its process lives. Stop-FleeceSession -QmpSocketPath ... -Force removes it.";
+                    return $"The session {parts.Key} is left as it is, because '{temp.FilePath}' is not there or can't be opened, so it " +
+                        "is not known whether its process lives. Stop-FleeceSession -QmpSocketPath ... -Force removes it.";
             }
         }
 

@@ -22,7 +22,8 @@ internal static class NodeNames
     public static string Of(Guid instantId, int diskIndex, string part) => $"{Prefix}{SessionOf(instantId)}-{diskIndex}-{part}";
 
     /// <summary>Takes a name apart.</summary>
-    public static bool TryParse(string name, [NotNullWhen(true)] out string? session, out int diskIndex, [NotNullWhen(true)] out string? part)
+    public static bool TryParse(
+        string name, [NotNullWhen(true)] out string? session, out int diskIndex, [NotNullWhen(true)] out string? part)
     {
         session = part = null;
         diskIndex = 0;

@@ -92,7 +92,7 @@ internal static class PrivateServer
         }
         catch (Exception e) when (e is BlockException || FileErrors.IsFromSystem(e))
         {
-            // Removed before, or kept by the system: its name is no other session's, so it is in nobody's way.
+            // Removed before, or kept by the system: its name is no other session's, so it is in no other's way.
         }
     }
 

@@ -134,8 +134,8 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             {
                 string root = edges.FileOf(filter.Name) ?? throw new BlockException(
                     QemuErrors.FeatureMissing,
-                    $"The QEMU at '{monitor.SocketPath}' does not tell which node lies under '{filter.Name}', so the filter can't be taken " +
-                    $"out. Give '{QomProperties.PathOf(qdev)}' its node back with QMP's qom-set, property \"drive\".",
+                    $"The QEMU at '{monitor.SocketPath}' does not tell which node lies under '{filter.Name}', so the filter can't be " +
+                    $"taken out. Give '{QomProperties.PathOf(qdev)}' its node back with QMP's qom-set, property \"drive\".",
                     monitor.SocketPath);
                 await monitor.SetDriveAsync(QomProperties.PathOf(qdev), root, cancellationToken).ConfigureAwait(false);
             }

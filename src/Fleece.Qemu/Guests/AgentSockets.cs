@@ -19,7 +19,8 @@ internal static class AgentSockets
     {
         foreach (string place in s_places)
         {
-            foreach (string port in await QomProperties.ListAsync(monitor, place, "virtserialport", cancellationToken).ConfigureAwait(false))
+            foreach (string port in await QomProperties
+                .ListAsync(monitor, place, "virtserialport", cancellationToken).ConfigureAwait(false))
             {
                 string path = $"{place}/{port}";
                 if (await QomProperties.FindTextAsync(monitor, path, "name", cancellationToken).ConfigureAwait(false) == PortName &&

@@ -33,7 +33,7 @@ internal sealed class GuestMonitors
 }
 
 /// <summary>A connection to the monitor of a guest.</summary>
-/// <remarks>Ownership. Whoever connected disposes it, which lets the next one connect.</remarks>
+/// <remarks>Ownership. The caller disposes it, which lets the next client connect.</remarks>
 internal sealed class GuestMonitor(QmpConnection connection, SemaphoreSlim turn) : IAsyncDisposable
 {
     /// <summary>The commands.</summary>

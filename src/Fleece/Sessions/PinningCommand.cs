@@ -113,7 +113,8 @@ public abstract class PinningCommand : NetworkCommand
         if (!QuiesceGuest && AgentSocketPath is null)
         {
             return FreezeTimeout is null ? null : throw new BlockException(
-                BlockErrors.InvalidArgument, "-FreezeTimeout says how long a guest stays frozen, and nothing freezes it. Add -QuiesceGuest.");
+                BlockErrors.InvalidArgument,
+                "-FreezeTimeout says how long a guest stays frozen, and nothing freezes it. Add -QuiesceGuest.");
         }
 
         return new QuiesceOptions(

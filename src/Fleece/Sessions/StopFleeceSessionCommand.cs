@@ -5,7 +5,8 @@ using Fleece.Hosting;
 
 namespace Fleece;
 
-/// <summary>Stop-FleeceSession: ends sessions and deletes their temp files, or takes out of a guest's QEMU what sessions have left.</summary>
+/// <summary>Stop-FleeceSession: ends sessions and deletes their temp files, or takes out of a guest's QEMU what sessions have left.
+/// </summary>
 [Cmdlet(VerbsLifecycle.Stop, "FleeceSession", SupportsShouldProcess = true, DefaultParameterSetName = NameSet)]
 [OutputType(typeof(SessionInfo))]
 public sealed class StopFleeceSessionCommand : SilentCommand
@@ -72,7 +73,8 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     private void CleanUp()
     {
         string socketPath = ResolveLiteral(QmpSocketPath);
-        if (!ShouldProcess(socketPath, $"Take out what {(Force ? "all sessions have" : "sessions that died have left")} in the guest's QEMU"))
+        string those = Force ? "all sessions have" : "sessions that died have left";
+        if (!ShouldProcess(socketPath, $"Take out what {those} in the guest's QEMU"))
         {
             return;
         }
