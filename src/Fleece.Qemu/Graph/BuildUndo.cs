@@ -47,7 +47,10 @@ internal static class BuildUndo
                 await removal.ResumeAsync(CancellationToken.None).ConfigureAwait(false);
                 _ = await guard.ThawAsync().ConfigureAwait(false);
                 await removal
-                    .RunAsync(null, await FoldsAsync(usable, id => NodeNames.SessionOf(id) != session).ConfigureAwait(false), CancellationToken.None)
+                    .RunAsync(
+                        null,
+                        await FoldsAsync(usable, id => NodeNames.SessionOf(id) != session).ConfigureAwait(false),
+                        CancellationToken.None)
                     .ConfigureAwait(false);
             }
 

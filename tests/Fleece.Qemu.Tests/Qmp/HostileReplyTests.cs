@@ -112,8 +112,6 @@ public sealed class HostileReplyTests
     // Answers every command with one reply.
     private sealed class Channel(string reply) : IQmpChannel
     {
-        public uint? PeerUserId => null;
-
         public string SocketPath => "socket";
 
         public QemuVersion Version => default;
