@@ -2,6 +2,7 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Fleece.Block.Files;
+using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -113,16 +114,17 @@ internal sealed class FleecingGraph : IDisposable
     /// restarted, a device that is gone, and a call before that failed half-way.</summary>
     /// <param name="monitor">The guest; null where its QEMU is gone, so that only files are left to remove.</param>
     /// <param name="diskIndex">The disk's number in the session.</param>
-    /// <param name="bitmapActions">How the session's bitmaps end, for one transaction when the filter is out. The caller makes them
-    /// of the bitmaps that there are now, so that a second call has none where the first one's took effect.</param>
+    /// <param name="bitmapActions">How the session's bitmaps end, for one transaction when the filter is out. They are left out
+    /// where their node has no pending bitmap of the session: they took effect before.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public async ValueTask RemoveAsync(
         QemuMonitor? monitor, int diskIndex, IReadOnlyList<JsonObject> bitmapActions, CancellationToken cancellationToken)
     {
         if (monitor is not null)
         {
+            bool isPending = await IsPendingAsync(monitor, bitmapActions, cancellationToken).ConfigureAwait(false);
             await new SessionRemoval(monitor, NodeNames.SessionOf(_instantId))
-                .RunAsync(diskIndex, bitmapActions, cancellationToken).ConfigureAwait(false);
+                .RunAsync(diskIndex, isPending ? bitmapActions : [], cancellationToken).ConfigureAwait(false);
         }
 
         FleecingTemp temp = _temps[diskIndex];
@@ -142,6 +144,23 @@ internal sealed class FleecingGraph : IDisposable
         {
             temp.Dispose();
         }
+    }
+
+    // The node has another name after a restart of QEMU, where QEMU chose it; the actions have the name of now.
+    private async ValueTask<bool> IsPendingAsync(
+        QemuMonitor monitor, IReadOnlyList<JsonObject> bitmapActions, CancellationToken cancellationToken)
+    {
+        if (bitmapActions is not [{ } first, ..])
+        {
+            return false;
+        }
+
+        string? nodeName = (string?)first["data"]?["node"];
+        return (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
+            .Where(node => node.Name == nodeName)
+            .SelectMany(node => node.Bitmaps)
+            .Any(bitmap => QemuBitmapName.Parse(bitmap.Name) is { IsPending: true, InstantId: { } id } &&
+                NodeNames.SessionOf(id) == NodeNames.SessionOf(_instantId));
     }
 
     private static async ValueTask InsertAllAsync(

@@ -36,7 +36,7 @@ public sealed class PendingBitmapsTests
     private static IReadOnlyList<System.Text.Json.Nodes.JsonObject> Fold(params QemuBitmapReply[] bitmaps) =>
         PendingBitmaps.Fold(Node(bitmaps), _ => false);
 
-    private static QemuNodeReply Node(params QemuBitmapReply[] bitmaps) => new("a", "qcow2", false, 65536, "/a", 0, 65536, "1.1", bitmaps);
+    private static QemuNodeReply Node(params QemuBitmapReply[] bitmaps) => new("a", "qcow2", false, 65536, "/a", 65536, "1.1", bitmaps);
 
     private static QemuBitmapReply Bitmap(string name, bool isRecording = true, bool isInconsistent = false) =>
         new(name, 65536, 0, isRecording, false, true, isInconsistent);

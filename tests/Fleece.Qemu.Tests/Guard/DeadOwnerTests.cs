@@ -106,7 +106,8 @@ public class DeadOwnerTests
     [MemberData(nameof(Guest.Programs), MemberType = typeof(Guest))]
     public async Task A_guest_that_stands_still_for_a_session_runs_again(string program)
     {
-        await using Guest guest = await Guest.StartAsync(program);
+        await using Guest guest = Guest.Start(program);
+        await (await guest.ConnectAsync()).DisposeAsync();
         await OverMonitorAsync(guest, monitor => monitor.ContinueAsync(Token));
         await using GuardedChild child = await GuardedChild.StartAsync(GuardedChild.PausingVerb, guest.SocketPath);
         await child.StepAsync();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Fleece.Disks;
 using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guard;
@@ -83,7 +84,8 @@ internal sealed class GuardedChild : IAsyncDisposable
         Console.ReadLine();
         QmpConnection connection = await QmpConnection.ConnectAsync(qmpSocketPath, QmpOptions.Default, default);
         QemuMonitor monitor = new(connection);
-        await monitor.AddNodeAsync(PrivateServer.Marker(NodeNames.Of(instantId, 0, GuestPause.MarkerPart)), default);
+        await monitor.AddNodeAsync(
+            new JsonObject { ["driver"] = "null-co", ["node-name"] = NodeNames.Of(instantId, 0, GuestPause.MarkerPart) }, default);
         await monitor.StopAsync(default);
         Console.WriteLine("paused");
         Console.ReadLine();

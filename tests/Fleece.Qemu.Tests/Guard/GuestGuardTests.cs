@@ -170,6 +170,7 @@ public class GuestGuardTests
         await using GuestGuard guard = await StartAsync(agent, Long);
         await guard.FreezeAsync(Token);
         Processes.Signal(guard.ProcessId, signal);
+        await Processes.WaitUntilStillAsync(guard.ProcessId);
 
         Assert.True(await guard.ThawAsync());
         Assert.False(agent.IsFrozen);
@@ -255,6 +256,7 @@ public class GuestGuardTests
         await early.FreezeAsync(Token);
         await second.WaitForAsync(Thaw);
         Processes.Signal(killed.ProcessId, Processes.Kill);
+        await Processes.WaitUntilStillAsync(killed.ProcessId);
 
         Assert.False(await early.ThawAsync());
         Assert.True(await killed.ThawAsync());
