@@ -19,9 +19,10 @@ internal static class GuardPrograms
         string home = Path.GetDirectoryName(typeof(PSCmdlet).Assembly.Location)!;
         PowerShellProgram powerShell = PowerShellProgram.Find(home, Environment.ProcessPath);
         string library = CodeGeneration.EscapeSingleQuotedStringContent(typeof(GuardProcess).Assembly.Location);
+        // The guard reads standard input and writes standard output: PowerShell must leave both alone.
         string script =
-            $"$null = [Reflection.Assembly]::LoadFrom('{library}'); [{typeof(GuardProcess)}]::RunAsync().GetAwaiter().GetResult()";
-        string[] arguments = ["-NoLogo", "-NoProfile", "-NonInteractive", "-Command", script];
+            $"$null = [Reflection.Assembly]::LoadFrom('{library}'); $null = [{typeof(GuardProcess)}]::RunAsync().GetAwaiter().GetResult()";
+        string[] arguments = ["-NoLogo", "-NoProfile", "-NonInteractive", "-InputFormat", "None", "-Command", script];
         return new GuardProgram(powerShell.Path, powerShell.Assembly is { } assembly ? [assembly, .. arguments] : arguments);
     }
 }
