@@ -23,8 +23,8 @@ internal sealed class SessionList
         {
             throw new BlockException(
                 DiskErrors.SessionNameInUse,
-                $"The disk '{diskName}' has a session named '{name}' already, which began {running.StartedAt:u}. Let the backup that reads " +
-                $"it end, or stop it with Stop-FleeceSession {running.Id}; Start-FleeceSession takes another -Name.",
+                $"The disk '{diskName}' has a session named '{name}' already, which began {running.StartedAt:u}. Let the backup that " +
+                $"reads it end, or stop it with Stop-FleeceSession {running.Id}; Start-FleeceSession takes another -Name.",
                 running.QmpSocketPath);
         }
     }
