@@ -12,7 +12,7 @@ namespace Fleece.Qemu.Sessions;
 internal static class GuestRecords
 {
     // Of the filter copy-before-write and of the job blockdev-backup.
-    private static readonly string[] s_filterOptions = ["bitmap", "on-cbw-error", "cbw-timeout", "min-cluster-size"];
+    private static readonly string[] FilterOptions = ["bitmap", "on-cbw-error", "cbw-timeout", "min-cluster-size"];
 
     /// <summary>A disk.</summary>
     public static QemuDiskInfo Describe(
@@ -34,7 +34,7 @@ internal static class GuestRecords
             Obstacle = obstacle is null ? null : PrintableText.Of($"'{disk.Device}' {obstacle}."),
             Bitmaps = [.. (disk.Node?.Bitmaps ?? []).Select(Describe)],
             QemuVersion = version.ToString(),
-            Features = [.. s_filterOptions.Where(option => schema.HasDriverOption("copy-before-write", option))],
+            Features = [.. FilterOptions.Where(option => schema.HasDriverOption("copy-before-write", option))],
             InsertedBy = route switch
             {
                 FilterRoute.QomSet => "qom-set",

@@ -17,7 +17,7 @@ namespace Fleece.Qemu.Sessions;
 internal sealed class GuestSessions(QemuGuestsOptions owner)
 {
     // The end of a session has no caller that could cancel it.
-    private static readonly CancellationToken s_toTheEnd = CancellationToken.None;
+    private static readonly CancellationToken ToTheEnd = CancellationToken.None;
 
     /// <summary>The connections.</summary>
     public GuestMonitors Monitors { get; } = new();
@@ -163,14 +163,14 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
         bool counts;
         try
         {
-            GuestMonitor guest = await Monitors.ConnectAsync(session.QmpSocketPath, s_toTheEnd).ConfigureAwait(false);
+            GuestMonitor guest = await Monitors.ConnectAsync(session.QmpSocketPath, ToTheEnd).ConfigureAwait(false);
             await using ConfiguredAsyncDisposable closing = guest.ConfigureAwait(false);
             counts = await TakeOutAsync(guest.Commands, graph, disk, session.Turn, isSuccess).ConfigureAwait(false);
         }
         catch (BlockException e) when (e.Kind is QemuErrors.QemuNotRunning or QemuErrors.QemuGone)
         {
             // What it had in memory is gone with it. Bitmaps that the image keeps are told from others when it runs again.
-            await graph.RemoveAsync(null, disk.DiskIndex, [], s_toTheEnd).ConfigureAwait(false);
+            await graph.RemoveAsync(null, disk.DiskIndex, [], ToTheEnd).ConfigureAwait(false);
             counts = session.Turn is null;
         }
 
@@ -184,22 +184,22 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
     {
         if (turn is null)
         {
-            await graph.RemoveAsync(monitor, disk.DiskIndex, [], s_toTheEnd).ConfigureAwait(false);
+            await graph.RemoveAsync(monitor, disk.DiskIndex, [], ToTheEnd).ConfigureAwait(false);
             return true;
         }
 
         QemuNodeReply? node = await FindNodeAsync(monitor, disk.Disk).ConfigureAwait(false);
         (IReadOnlyList<JsonObject> actions, bool counts) = turn.End(node, isSuccess);
-        await graph.RemoveAsync(monitor, disk.DiskIndex, actions, s_toTheEnd).ConfigureAwait(false);
+        await graph.RemoveAsync(monitor, disk.DiskIndex, actions, ToTheEnd).ConfigureAwait(false);
         return counts;
     }
 
     // The node's name is another one where QEMU chose it and was started anew.
     private static async ValueTask<QemuNodeReply?> FindNodeAsync(QemuMonitor monitor, QemuDisk disk)
     {
-        GuestDisks disks = await GuestDisks.QueryAsync(monitor, s_toTheEnd).ConfigureAwait(false);
+        GuestDisks disks = await GuestDisks.QueryAsync(monitor, ToTheEnd).ConfigureAwait(false);
         return disks.Disks.FirstOrDefault(now => now.Device == disk.Device && now.Guest == disk.Guest)?.Node
-            ?? (await monitor.QueryNodesAsync(s_toTheEnd).ConfigureAwait(false)).FirstOrDefault(node => node.Name == disk.Node?.Name);
+            ?? (await monitor.QueryNodesAsync(ToTheEnd).ConfigureAwait(false)).FirstOrDefault(node => node.Name == disk.Node?.Name);
     }
 
     private static string? WarningOf(IReadOnlyList<string> sentences) => sentences.Count == 0 ? null : string.Join(' ', sentences);

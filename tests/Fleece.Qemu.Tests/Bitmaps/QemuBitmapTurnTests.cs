@@ -9,10 +9,10 @@ namespace Fleece.Qemu.Tests.Bitmaps;
 /// <summary>Which bitmap a session pins, which one records, and how the turn ends.</summary>
 public sealed class QemuBitmapTurnTests
 {
-    private static readonly Guid s_instant = Guid.Parse("11111111-2222-3333-4444-555555555555");
-    private static readonly string s_baseline = $"{Guid.Parse("aaaaaaaa-2222-3333-4444-555555555555"):N}";
+    private static readonly Guid Instant = Guid.Parse("11111111-2222-3333-4444-555555555555");
+    private static readonly string Baseline = $"{Guid.Parse("aaaaaaaa-2222-3333-4444-555555555555"):N}";
 
-    private static string Pending(string name) => $"{name}@{s_instant:N}+";
+    private static string Pending(string name) => $"{name}@{Instant:N}+";
 
     [Fact]
     public void A_bitmap_without_a_baseline_shows_the_whole_disk_and_counts_from_a_success()
@@ -26,16 +26,16 @@ public sealed class QemuBitmapTurnTests
         Assert.Equal(
             ["block-dirty-bitmap-add", "block-dirty-bitmap-merge", "block-dirty-bitmap-remove", "block-dirty-bitmap-remove"],
             Types(actions));
-        Assert.Equal($"daily@{s_instant:N}", (string?)actions[0]["data"]!["name"]);
+        Assert.Equal($"daily@{Instant:N}", (string?)actions[0]["data"]!["name"]);
     }
 
     [Fact]
     public void A_bitmap_with_a_baseline_limits_the_snapshot_and_records_again_after_a_failure()
     {
-        string name = $"daily@{s_baseline}";
+        string name = $"daily@{Baseline}";
         QemuBitmapTurn turn = Prepare([Bitmap(name)], "DAILY")!;
 
-        Assert.Equal((name, s_baseline), (turn.LimitedBy, $"{turn.BaselineId:N}"));
+        Assert.Equal((name, Baseline), (turn.LimitedBy, $"{turn.BaselineId:N}"));
         (var actions, bool counts) = turn.End(Node(Bitmap(name, isRecording: false), Bitmap(Pending("daily"))), isSuccess: false);
         Assert.False(counts);
         Assert.Equal(["block-dirty-bitmap-enable", "block-dirty-bitmap-merge", "block-dirty-bitmap-remove"], Types(actions));
@@ -44,9 +44,9 @@ public sealed class QemuBitmapTurnTests
     [Fact]
     public void A_disabled_bitmap_only_limits_and_counts_from_nothing()
     {
-        QemuBitmapTurn turn = Prepare([Bitmap($"daily@{s_baseline}", isRecording: false)], "daily")!;
+        QemuBitmapTurn turn = Prepare([Bitmap($"daily@{Baseline}", isRecording: false)], "daily")!;
 
-        Assert.Equal((null, $"daily@{s_baseline}"), (turn.BaselineId, turn.LimitedBy));
+        Assert.Equal((null, $"daily@{Baseline}"), (turn.BaselineId, turn.LimitedBy));
         Assert.Empty(turn.AtInstant);
     }
 
@@ -73,10 +73,10 @@ public sealed class QemuBitmapTurnTests
         Assert.Equal(DiskErrors.BitmapBusy, Refusal([Bitmap("daily", isRecording: false), Bitmap(Pending("daily"))], "daily", null));
         Assert.Equal(
             DiskErrors.BitmapUntrusted, Refusal([Bitmap("daily", isRecording: false) with { IsInconsistent = true }], "daily", null));
-        Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap("daily"), Bitmap($"daily@{s_baseline}")], "daily", null));
+        Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap("daily"), Bitmap($"daily@{Baseline}")], "daily", null));
         Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap("daily")], null, "Daily"));
         Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap(Pending("daily"))], null, "daily"));
-        Assert.Equal(BlockErrors.InvalidArgument, Refusal([], null, $"daily@{s_baseline}"));
+        Assert.Equal(BlockErrors.InvalidArgument, Refusal([], null, $"daily@{Baseline}"));
         Assert.Equal(BlockErrors.InvalidArgument, Refusal([Bitmap("daily", isRecording: false)], "daily", "next"));
     }
 
@@ -90,19 +90,19 @@ public sealed class QemuBitmapTurnTests
     }
 
     [Fact]
-    public void A_bitmap_that_begins_anew_loses_its_baseline()
+    public void A_bitmap_that_begins_anew_loses_itBaseline()
     {
-        BitmapChange change = Of([Bitmap($"daily@{s_baseline}")]).Restart($"daily@{s_baseline}");
+        BitmapChange change = Of([Bitmap($"daily@{Baseline}")]).Restart($"daily@{Baseline}");
 
         Assert.Equal("daily", change.ExactName);
         Assert.Equal(["block-dirty-bitmap-add", "block-dirty-bitmap-remove"], Types(Assert.Single(change.Transactions)));
     }
 
     private static string Refusal(QemuBitmapReply[] bitmaps, string? pinned, string? next) =>
-        Assert.Throws<BlockException>(() => QemuBitmapTurn.Prepare(Of(bitmaps), s_instant, pinned, next)).Kind;
+        Assert.Throws<BlockException>(() => QemuBitmapTurn.Prepare(Of(bitmaps), Instant, pinned, next)).Kind;
 
     private static QemuBitmapTurn? Prepare(QemuBitmapReply[] bitmaps, string pinned) =>
-        QemuBitmapTurn.Prepare(Of(bitmaps), s_instant, pinned, null);
+        QemuBitmapTurn.Prepare(Of(bitmaps), Instant, pinned, null);
 
     private static GuestBitmaps Of(QemuBitmapReply[] bitmaps) => new("web.virtio0", Node(bitmaps), isPersistent: true);
 

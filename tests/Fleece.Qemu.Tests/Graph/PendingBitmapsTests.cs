@@ -13,7 +13,7 @@ public sealed class PendingBitmapsTests
 
     [Fact]
     public void APinnedBitmapGetsWhatWasRecordedAndRecordsAgain() => Assert.Equal(
-        [BitmapActions.Merge("a", s_pinned, [s_pending]), BitmapActions.Enable("a", s_pinned), BitmapActions.Remove("a", s_pending)],
+        [BitmapActions.Enable("a", s_pinned), BitmapActions.Merge("a", s_pinned, [s_pending]), BitmapActions.Remove("a", s_pending)],
         Fold(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending)),
         (left, right) => left.ToJsonString() == right.ToJsonString());
 
