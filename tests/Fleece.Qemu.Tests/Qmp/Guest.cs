@@ -47,15 +47,18 @@ internal sealed class Guest : IAsyncDisposable
     }
 
     /// <summary>Connects to the monitor, once it listens.</summary>
-    public async Task<QmpConnection> ConnectAsync(QmpOptions? options = null)
+    public Task<QmpConnection> ConnectAsync(QmpOptions? options = null) => ConnectAsync(Process, SocketPath, options);
+
+    /// <summary>Connects to the monitor of a QEMU that was started a moment ago: a socket's file is there before it listens.</summary>
+    public static async Task<QmpConnection> ConnectAsync(Process qemu, string socketPath, QmpOptions? options = null)
     {
         while (true)
         {
             try
             {
-                return await QmpConnection.ConnectAsync(SocketPath, options ?? QmpOptions.Default, TestContext.Current.CancellationToken);
+                return await QmpConnection.ConnectAsync(socketPath, options ?? QmpOptions.Default, TestContext.Current.CancellationToken);
             }
-            catch (BlockException e) when (e.Kind == QemuErrors.QemuNotRunning && !Process.HasExited)
+            catch (BlockException e) when (e.Kind == QemuErrors.QemuNotRunning && !qemu.HasExited)
             {
                 await Task.Delay(10, TestContext.Current.CancellationToken);
             }

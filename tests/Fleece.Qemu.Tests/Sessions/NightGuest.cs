@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Qemu.Qmp;
+using Fleece.Qemu.Tests.Qmp;
 using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Sessions;
@@ -78,11 +79,7 @@ internal sealed class NightGuest : IAsyncDisposable
             "-device", "virtio-blk-pci,drive=two,id=virtio1");
         _ = _process.StandardOutput.ReadToEndAsync();
         _ = _process.StandardError.ReadToEndAsync();
-        while (!File.Exists(SocketPath))
-        {
-            Assert.False(_process.HasExited, $"{_program} ended");
-            await Task.Delay(10, TestContext.Current.CancellationToken);
-        }
+        await (await Guest.ConnectAsync(_process, SocketPath)).DisposeAsync();
     }
 
     /// <summary>Ends QEMU as an administrator does, so that images keep their bitmaps.</summary>
