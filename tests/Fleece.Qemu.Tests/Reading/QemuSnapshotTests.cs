@@ -219,7 +219,14 @@ public sealed class QemuSnapshotTests
         await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content);
 
         BlockException failure = await Assert.ThrowsAsync<BlockException>(async () => await QemuSnapshot.OpenAsync(
-            new QemuSnapshotOptions(rig.UriOf("snapshot"), "vm/s1", Cluster, "other", QemuReadRules.Of(rig.Version)), Stop));
+            new QemuSnapshotOptions(
+                rig.UriOf("snapshot"),
+                "vm/s1",
+                Cluster,
+                "other",
+                QemuReadRules.Of(rig.Version),
+                CopyErrorPolicy.BreakSnapshot),
+            Stop));
 
         Assert.Equal(Disks.DiskErrors.BitmapUnknown, failure.Kind);
     }
