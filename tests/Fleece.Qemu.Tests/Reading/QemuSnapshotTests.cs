@@ -190,6 +190,25 @@ public sealed class QemuSnapshotTests
             async () => await snapshot.Snapshot.ReadAsync(0, new byte[DiskBytes], Stop));
 
         Assert.Equal(NbdErrors.ConnectionLost, failure.Kind);
+        Assert.Equal(SessionState.Broken, snapshot.State);
+        Assert.True(snapshot.HasFailed);
+    }
+
+    [Theory]
+    [MemberData(nameof(Programs))]
+    public async Task The_end_of_QEMU_shows_before_a_reader_meets_it(string program)
+    {
+        await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content);
+        await using QemuSnapshot snapshot = await rig.OpenAsync();
+        rig.Kill();
+
+        while (snapshot.State == SessionState.Active)
+        {
+            await Task.Delay(1, Stop);
+        }
+
+        Assert.Equal(SessionState.Broken, snapshot.State);
+        Assert.False(snapshot.HasFailed);
     }
 
     [Theory]
