@@ -19,7 +19,8 @@ namespace Fleece.Qemu.Reading;
 /// request that was sent is never cancelled. A cancelled read ends when those of its requests that were sent have ended.</para>
 /// <para>Errors. <see cref="BlockErrors.Denied"/>, <see cref="BlockErrors.Consumed"/>; <see cref="BlockErrors.Broken"/> where QEMU refuses
 /// what it should have, and for all requests from then on; <see cref="BlockErrors.ReadOnly"/> for writes; those of
-/// <see cref="NbdNode"/>, of which a lost connection fails all requests from then on as well. The buffer of a failed read holds unspecified bytes.</para>
+/// <see cref="NbdNode"/>, of which a lost connection fails all requests from then on as well. The buffer of a failed read holds
+/// unspecified bytes.</para>
 /// <para>Ownership. It owns the connections of its node.</para>
 /// </remarks>
 internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOptions options) : IBlockNode
