@@ -16,10 +16,10 @@ public sealed class LostUnderReadersTests : IExportDirectory, IAsyncDisposable
     private const int Cluster = SnapshotRig.ClusterBytes;
     private const int DiskBytes = 32 * Cluster;
 
-    private static readonly BlockRange s_read = new(4 * Cluster, Cluster);
+    private static readonly BlockRange ReadRange = new(4 * Cluster, Cluster);
 
     // QEMU copies zeros without a read of the disk, which could wait behind the one that is held back.
-    private static readonly BlockRange s_kept = new(20 * Cluster, Cluster);
+    private static readonly BlockRange KeptRange = new(20 * Cluster, Cluster);
 
     private readonly TempFolder _folder = new();
     private readonly byte[] _content = Seeds.FromEnvironment().Bytes(DiskBytes);
@@ -29,8 +29,8 @@ public sealed class LostUnderReadersTests : IExportDirectory, IAsyncDisposable
 
     public LostUnderReadersTests()
     {
-        _content.AsSpan((int)s_kept.OffsetBytes, Cluster).Clear();
-        _disk = new GatedNode([.. _content], s_read);
+        _content.AsSpan((int)KeptRange.OffsetBytes, Cluster).Clear();
+        _disk = new GatedNode([.. _content], ReadRange);
         _device = new BlockDevice(_disk, "active");
         _server = NbdServer.Listen(NbdUri.Parse($"nbd+unix:///active?socket={_folder.File("active")}"), this, new NbdServerOptions());
     }
@@ -56,7 +56,7 @@ public sealed class LostUnderReadersTests : IExportDirectory, IAsyncDisposable
     {
         await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content, tempFails: true, activeUri: _server.Uri);
         await using QemuSnapshot snapshot = await rig.OpenAsync();
-        ValueTask reading = snapshot.Snapshot.ReadAsync(s_read.OffsetBytes, new byte[Cluster], Stop);
+        ValueTask reading = snapshot.Snapshot.ReadAsync(ReadRange.OffsetBytes, new byte[Cluster], Stop);
 
         await LoseAsync(rig);
 
@@ -71,7 +71,7 @@ public sealed class LostUnderReadersTests : IExportDirectory, IAsyncDisposable
     {
         await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content, tempFails: true, activeUri: _server.Uri);
         await using QemuSnapshot snapshot = await rig.OpenAsync();
-        ValueTask<BlockStatusRun> asking = snapshot.Snapshot.GetStatusAsync(s_read.OffsetBytes, Cluster, Stop);
+        ValueTask<BlockStatusRun> asking = snapshot.Snapshot.GetStatusAsync(ReadRange.OffsetBytes, Cluster, Stop);
 
         await LoseAsync(rig);
 
@@ -86,7 +86,7 @@ public sealed class LostUnderReadersTests : IExportDirectory, IAsyncDisposable
         await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content, tempFails: true, activeUri: _server.Uri);
         await using QemuSnapshot snapshot = await rig.OpenAsync(CopyErrorPolicy.BreakGuestWrite);
         byte[] read = new byte[Cluster];
-        ValueTask reading = snapshot.Snapshot.ReadAsync(s_read.OffsetBytes, read, Stop);
+        ValueTask reading = snapshot.Snapshot.ReadAsync(ReadRange.OffsetBytes, read, Stop);
 
         await LoseAsync(rig);
 
@@ -98,8 +98,8 @@ public sealed class LostUnderReadersTests : IExportDirectory, IAsyncDisposable
     private async Task LoseAsync(SnapshotRig rig)
     {
         await _disk.Arrived.WaitAsync(Stop);
-        await rig.Guest.WriteAsync(s_kept.OffsetBytes, new byte[512], WriteFlags.None, Stop);
-        await rig.Guest.WriteAsync(s_read.OffsetBytes, new byte[Cluster], WriteFlags.None, Stop);
+        await rig.Guest.WriteAsync(KeptRange.OffsetBytes, new byte[512], WriteFlags.None, Stop);
+        await rig.Guest.WriteAsync(ReadRange.OffsetBytes, new byte[Cluster], WriteFlags.None, Stop);
         _disk.Open();
     }
 
