@@ -68,6 +68,27 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         }
     }
 
+    /// <summary>Ends one disk's exports, or all, with their connections.</summary>
+    public async ValueTask EndExportsAsync(int? diskIndex, CancellationToken cancellationToken)
+    {
+        HashSet<string> asked = [];
+        await UntilNoneAsync(
+            async () =>
+            {
+                QemuExportReply[] exports =
+                [
+                    .. from export in await monitor.QueryExportsAsync(cancellationToken).ConfigureAwait(false)
+                       let part = Part.Of(export.Id, null)
+                       where part is not null && part.Session == session && (diskIndex is null || part.DiskIndex == diskIndex)
+                       select export,
+                ];
+                asked.UnionWith(exports.Where(export => export.IsShuttingDown).Select(export => export.Id));
+                return [.. exports.Select(export => export.Id)];
+            },
+            id => asked.Add(id) ? monitor.DeleteExportAsync(id, cancellationToken) : default,
+            cancellationToken).ConfigureAwait(false);
+    }
+
     // A refusal of one step must not keep the others from being done; a QEMU that is gone ends all.
     private async ValueTask TryAsync(Func<ValueTask> step)
     {
@@ -97,26 +118,6 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
            select part,
     ];
 
-    private async ValueTask EndExportsAsync(int? diskIndex, CancellationToken cancellationToken)
-    {
-        HashSet<string> asked = [];
-        await UntilNoneAsync(
-            async () =>
-            {
-                QemuExportReply[] exports =
-                [
-                    .. from export in await monitor.QueryExportsAsync(cancellationToken).ConfigureAwait(false)
-                       let part = Part.Of(export.Id, null)
-                       where part is not null && part.Session == session && (diskIndex is null || part.DiskIndex == diskIndex)
-                       select export,
-                ];
-                asked.UnionWith(exports.Where(export => export.IsShuttingDown).Select(export => export.Id));
-                return [.. exports.Select(export => export.Id)];
-            },
-            id => asked.Add(id) ? monitor.DeleteExportAsync(id, cancellationToken) : default,
-            cancellationToken).ConfigureAwait(false);
-    }
-
     private async ValueTask TakeOutAsync(Part filter, CancellationToken cancellationToken)
     {
         string jobId = filter.Sibling(Parts.Job);
@@ -142,7 +143,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         }
     }
 
-    // The server serves all disks of the session, so it goes with the last one.
+    // The server serves all disks of the session, so the session leaves it with the last one.
     private async ValueTask EndServerAsync(int? diskIndex, CancellationToken cancellationToken)
     {
         IReadOnlyList<Part> all = await PartsAsync(null, cancellationToken).ConfigureAwait(false);
@@ -151,7 +152,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             return;
         }
 
-        await ForEachAsync(all, PrivateServer.MarkerPart, marker => PrivateServer.StopAsync(monitor, marker, cancellationToken))
+        await ForEachAsync(all, PrivateServer.MarkerPart, marker => PrivateServer.LeaveAsync(monitor, marker, cancellationToken))
             .ConfigureAwait(false);
     }
 

@@ -176,7 +176,11 @@ public sealed class FleecingGraphTests
         Assert.Equal(before, await guest.StateAsync());
     }
 
-    internal static async Task<FleecingGraph> BuildAsync(QemuMonitor monitor, IInstantGuard guard, params FleecingRequest[] requests) =>
+    internal static Task<FleecingGraph> BuildAsync(QemuMonitor monitor, IInstantGuard guard, params FleecingRequest[] requests) =>
+        BuildAsync(monitor, guard, new GraphOptions(), requests);
+
+    internal static async Task<FleecingGraph> BuildAsync(
+        QemuMonitor monitor, IInstantGuard guard, GraphOptions options, params FleecingRequest[] requests) =>
         await FleecingGraph.BuildAsync(
-            monitor, await QmpSchema.QueryAsync(monitor.Channel, Token), Guid.NewGuid(), requests, guard, Token);
+            monitor, await QmpSchema.QueryAsync(monitor.Channel, Token), Guid.NewGuid(), requests, guard, options, Token);
 }
