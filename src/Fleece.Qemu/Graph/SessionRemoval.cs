@@ -138,7 +138,32 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
                     $"The QEMU at '{monitor.SocketPath}' does not tell which node lies under '{filter.Name}', so the filter can't be " +
                     $"taken out. Give '{QomProperties.PathOf(qdev)}' its node back with QMP's qom-set, property \"drive\".",
                     monitor.SocketPath);
+                await PutBackAsync(filter, qdev, root, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    // A device that is being unplugged is listed until QEMU has freed it, and its filter is in use until then, but it can't be found.
+    private async ValueTask PutBackAsync(Part filter, string qdev, string root, CancellationToken cancellationToken)
+    {
+        for (long startedAt = Stopwatch.GetTimestamp(); ;)
+        {
+            try
+            {
                 await monitor.SetDriveAsync(QomProperties.PathOf(qdev), root, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (BlockException e) when (
+                e.Kind == QemuErrors.CommandRefused && e.Message.Contains("DeviceNotFound", StringComparison.Ordinal) &&
+                Stopwatch.GetElapsedTime(startedAt) < s_longest)
+            {
+                await Task.Delay(s_pollInterval, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (!(await monitor.QueryDevicesAsync(cancellationToken).ConfigureAwait(false))
+                .Any(device => device.QomPath == qdev && device.NodeName == filter.Name))
+            {
+                return;
             }
         }
     }

@@ -24,8 +24,6 @@ public sealed class ChangingGuestTests
             using FleecingGraph graph = await BuildAsync(monitor, "sd0");
             await RunningGuest.WriteAsync(monitor, "sd0", 0, 2);
             await monitor.RunAsync("device_del", new JsonObject { ["id"] = "sd0" }, Token);
-            Assert.DoesNotContain(
-                await monitor.QueryDevicesAsync(Token), device => device.QomPath?.Contains("sd0", StringComparison.Ordinal) == true);
 
             await RunningGuest.ExpectAsync(graph.Disks[0].SnapshotUri.ToString(), 0, 0);
             await graph.RemoveAsync(monitor, 0, [], Token);
@@ -116,7 +114,7 @@ public sealed class ChangingGuestTests
         await using RunningGuest guest = await RunningGuest.StartAsync(program, self =>
         [
             "-device", "virtio-blk-pci,drive=a,id=virtio0", "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=b,id=sd0",
-            "-blockdev", "driver=null-co,node-name=slow,latency-ns=2000000000,size=1M", "-device", "scsi-hd,drive=slow,id=sd1",
+            "-blockdev", "driver=null-co,node-name=slow,latency-ns=2000000000,size=1048576", "-device", "scsi-hd,drive=slow,id=sd1",
         ]);
         await guest.WithMonitorAsync(async monitor =>
         {
