@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Images;
+using Fleece.Nbd;
 using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks;
@@ -39,6 +40,10 @@ internal sealed record SessionOptions
 
     /// <summary>Certificates for a temp image at an nbds URI.</summary>
     public TlsClientOptions? Tls { get; init; }
+
+    /// <summary>The NBD server of a guest's QEMU that others have started, which then serves the snapshot too; null for one of Fleece's own.
+    /// Disks of this process have none.</summary>
+    public NbdUri? NbdServerUri { get; init; }
 
     /// <summary>512 B to 2 MiB, a power of two, and at least what the disk and temp take at once; null for 4 KiB, or more where they
     /// demand it.</summary>

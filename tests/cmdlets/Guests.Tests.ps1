@@ -133,6 +133,7 @@ Describe 'A guest that QEMU runs' {
         @{ What = 'a limit for temp'; More = @{ Device = 'virtio0'; TempLimitBytes = 1MB }; Id = 'ArgumentInvalid' }
         @{ What = 'no agent'; More = @{ Device = 'virtio0'; QuiesceGuest = $true }; Id = 'ArgumentInvalid' }
         @{ What = 'a time without a freeze'; More = @{ Device = 'virtio0'; FreezeTimeout = 3 }; Id = 'ArgumentInvalid' }
+        @{ What = 'a server that does not run'; More = @{ Device = 'virtio0'; NbdServerUri = 'nbd+unix:///?socket=nbd.sock' }; Id = 'ArgumentInvalid' }
         @{ What = 'no folder for temp'; More = @{ Device = 'virtio0'; TempPath = './nowhere/temp' }; Id = 'ImageNotFound' }
     ) {
         if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }

@@ -76,6 +76,7 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, DiskRef
         CopyTimeout = options.Limits.Timeout,
         TempLimitBytes = options.Limits.TempBytes,
         Quiesce = options.Quiesce,
+        NbdServerUri = options.NbdServerUri?.ToString(),
     };
 
     private static TlsFiles? TlsOf(TlsClientOptions? tls)

@@ -137,6 +137,9 @@ internal sealed record SessionRequest
 
     /// <summary>How the guest is made quiet for the instant; null for not at all.</summary>
     public QuiesceOptions? Quiesce { get; init; }
+
+    /// <summary>The NBD URI of a server of the guest's QEMU that others have started, for the snapshots; null for Fleece's own.</summary>
+    public string? NbdServerUri { get; init; }
 }
 
 /// <summary>A change of a dirty bitmap.</summary>

@@ -63,6 +63,7 @@ internal sealed class LocalSessions(MountedDisks mounted, QemuGuests guests, Qui
             OnCopyError = request.OnCopyError,
             Limits = new CopyLimits { Timeout = request.CopyTimeout, TempBytes = request.TempLimitBytes },
             Quiesce = request.Quiesce,
+            NbdServerUri = request.NbdServerUri is { } server ? NbdUri.Parse(server) : null,
         };
     }
 

@@ -7,7 +7,7 @@ namespace Fleece.Hosting.Paths;
 
 /// <summary>Checks the paths of requests before the host opens any of them.</summary>
 /// <param name="files">Where images, temp images and certificates may lie.</param>
-/// <param name="sockets">Where unix sockets may lie, those of QEMU's monitors and guests' agents too: there, and in the control socket's
+/// <param name="sockets">Where unix sockets may lie, those of QEMU's monitors and NBD servers and guests' agents too: there, and in the control socket's
 /// folder.</param>
 internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
 {
@@ -56,7 +56,7 @@ internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
         }
     }
 
-    /// <summary>Checks a session's disks, its temp image and the agent that makes its guest quiet.</summary>
+    /// <summary>Checks a session's disks, its temp image, and the sockets of its guest's agent and NBD server.</summary>
     /// <inheritdoc cref="Check(MountRequest)" path="/exception"/>
     public void Check(SessionRequest request)
     {
@@ -68,6 +68,11 @@ internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
         if (request.Quiesce?.AgentSocketPath is { } agent)
         {
             CheckSocket(agent);
+        }
+
+        if (request.NbdServerUri is { } server)
+        {
+            sockets.CheckAddress(server);
         }
 
         if (request.TempPath is { } path)

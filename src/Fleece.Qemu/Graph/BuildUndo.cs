@@ -59,7 +59,7 @@ internal static class BuildUndo
                 FileNames.Delete(temp.Path);
             }
 
-            PrivateServer.RemoveFolder(serverFolder);
+            PrivateServer.LeaveFolder(serverFolder, session);
             return failure;
         }
         catch (BlockException e)

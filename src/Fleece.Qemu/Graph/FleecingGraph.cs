@@ -2,6 +2,7 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Fleece.Block.Files;
+using Fleece.Nbd;
 using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Qmp;
 
@@ -22,12 +23,12 @@ internal sealed class FleecingGraph : IDisposable
     private readonly IReadOnlyList<FleecingTemp> _temps;
     private readonly HashSet<int> _removed = [];
 
-    private readonly string _serverFolder;
+    private readonly string? _serverFolder;
 
     private FleecingGraph(
         Guid instantId,
         IReadOnlyList<FleecingTemp> temps,
-        string serverFolder,
+        string? serverFolder,
         IReadOnlyList<FleecedDisk> disks,
         GuestInstant instant) =>
         (_instantId, _temps, _serverFolder, Disks, Instant) = (instantId, temps, serverFolder, disks, instant);
@@ -44,6 +45,7 @@ internal sealed class FleecingGraph : IDisposable
     /// <param name="instantId">The session's instant.</param>
     /// <param name="requests">A request for each disk.</param>
     /// <param name="guard">Stands by while the guest is frozen or stopped.</param>
+    /// <param name="options">What holds for all disks.</param>
     /// <param name="cancellationToken">Ends the attempt and undoes it.</param>
     /// <exception cref="Fleece.Block.BlockException"><see cref="QemuErrors.DeviceUnsuitable"/>, <see cref="QemuErrors.FeatureMissing"/>,
     /// <see cref="QemuErrors.PauseTooLong"/>, <see cref="QemuErrors.AgentFailed"/>, or the reason of a step. All is as it was then, or the
@@ -54,6 +56,7 @@ internal sealed class FleecingGraph : IDisposable
         Guid instantId,
         IReadOnlyList<FleecingRequest> requests,
         IInstantGuard guard,
+        GraphOptions options,
         CancellationToken cancellationToken)
     {
         string session = NodeNames.SessionOf(instantId);
@@ -75,24 +78,40 @@ internal sealed class FleecingGraph : IDisposable
                 await insertion.AddTempAsync(temps[insertion.DiskIndex].Path, cancellationToken).ConfigureAwait(false);
             }
 
-            folder = PrivateServer.FolderOf(instantId, temps[0].Folder);
-            await PrivateServer.StartAsync(monitor, instantId, folder, user, cancellationToken).ConfigureAwait(false);
+            if (options.ServerUri is { } others)
+            {
+                await OthersServer.CheckAsync(monitor, instantId, others, cancellationToken).ConfigureAwait(false);
+            }
+            else
+            {
+                folder = await PrivateServer
+                    .FindFolderAsync(monitor, instantId, temps[0].Folder, cancellationToken).ConfigureAwait(false);
+                await PrivateServer.JoinAsync(monitor, instantId, folder, user, cancellationToken).ConfigureAwait(false);
+            }
+
+            NbdUri server = options.ServerUri ?? PrivateServer.UriOf(folder!);
             bool mustStandStill = requests.Count > 1 || insertions.Any(insertion => insertion.HasBitmap);
             GuestInstant instant = await GuestPause
                 .RunAsync(
-                    monitor, instantId, mustStandStill, guard, token => InsertAllAsync(monitor, insertions, token), cancellationToken)
+                    monitor,
+                    instantId,
+                    mustStandStill,
+                    guard,
+                    token => InsertAllAsync(monitor, insertions, token),
+                    options.LongestPause,
+                    cancellationToken)
                 .ConfigureAwait(false);
             List<FleecedDisk> disks = [];
             foreach (FilterInsertion insertion in insertions)
             {
                 // The socket's folder keeps others away; the name keeps a client of an earlier session from reading this one.
-                string exportName = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
+                string exportName = RandomName();
                 await insertion.ExportAsync(exportName, cancellationToken).ConfigureAwait(false);
                 disks.Add(new FleecedDisk(
                     insertion.Request.Disk,
                     insertion.DiskIndex,
                     temps[insertion.DiskIndex].Path,
-                    PrivateServer.UriOf(folder, exportName),
+                    server.WithExport(exportName),
                     insertion.ClusterSizeBytes));
             }
 
@@ -109,6 +128,9 @@ internal sealed class FleecingGraph : IDisposable
             throw;
         }
     }
+
+    /// <summary>A name for an export that no client knows yet.</summary>
+    public static string RandomName() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
 
     /// <summary>Takes a disk's part out again, and the rest of the session with its last disk. Idempotent, also over a QEMU that was
     /// restarted, a device that is gone, and a call before that failed half-way.</summary>
@@ -133,7 +155,7 @@ internal sealed class FleecingGraph : IDisposable
         _ = _removed.Add(diskIndex);
         if (_removed.Count == Disks.Count)
         {
-            PrivateServer.RemoveFolder(_serverFolder);
+            PrivateServer.LeaveFolder(_serverFolder, NodeNames.SessionOf(_instantId));
         }
     }
 

@@ -33,6 +33,18 @@ internal sealed record FleecingRequest
     public IReadOnlyList<JsonObject> AtInstant { get; init; } = [];
 }
 
+/// <summary>How all disks of a session are fleeced.</summary>
+internal sealed record GraphOptions
+{
+    /// <summary>The NBD server of this QEMU that others have started, which serves the snapshots beside their exports; null for one of
+    /// Fleece's own.</summary>
+    public NbdUri? ServerUri { get; init; }
+
+    /// <summary>The longest time that the guest's processors stand still. A guest's clock, its network peers and its watchdogs notice a
+    /// longer one.</summary>
+    public TimeSpan LongestPause { get; init; } = TimeSpan.FromSeconds(10);
+}
+
 /// <summary>What a disk of a guest became by being fleeced.</summary>
 /// <param name="Disk">The disk as it was before.</param>
 /// <param name="DiskIndex">Its number in the session.</param>

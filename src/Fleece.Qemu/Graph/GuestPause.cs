@@ -17,15 +17,13 @@ internal static class GuestPause
     /// <summary>The marker's part of its name; it belongs to the first disk.</summary>
     public const string MarkerPart = "paused";
 
-    // A guest's clock, its network peers and its watchdogs notice more; stop itself completes and flushes all I/O, which takes most of it.
-    private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(10);
-
     /// <summary>Runs the work of the instant.</summary>
     /// <param name="monitor">The guest.</param>
     /// <param name="instantId">The session's instant.</param>
     /// <param name="mustStandStill">True where no write may come in between the steps of the work.</param>
     /// <param name="guard">Freezes where it was asked to, and undoes all when this process dies.</param>
     /// <param name="work">The work.</param>
+    /// <param name="longest">The longest pause. QEMU completes and flushes all I/O when it stops, which takes most of it.</param>
     /// <param name="cancellationToken">Ends the attempt; the caller undoes it.</param>
     /// <exception cref="BlockException"><see cref="QemuErrors.PauseTooLong"/>, <see cref="QemuErrors.AgentFailed"/>, or that of a step. The
     /// guest may still be stopped and frozen then.</exception>
@@ -35,6 +33,7 @@ internal static class GuestPause
         bool mustStandStill,
         IInstantGuard guard,
         Func<CancellationToken, ValueTask> work,
+        TimeSpan longest,
         CancellationToken cancellationToken)
     {
         bool isRunning = (await monitor.QueryStatusAsync(cancellationToken).ConfigureAwait(false)).IsRunning;
@@ -62,7 +61,7 @@ internal static class GuestPause
         }
 
         Stopwatch? pause = stops ? Stopwatch.StartNew() : null;
-        DateTimeOffset at = await StandStillAsync(monitor, mustStandStill, stops, work, cancellationToken).ConfigureAwait(false);
+        DateTimeOffset at = await StandStillAsync(monitor, mustStandStill, stops, work, longest, cancellationToken).ConfigureAwait(false);
         pause?.Stop();
         if (guard.Freezes && !await guard.ThawAsync().ConfigureAwait(false))
         {
@@ -94,9 +93,14 @@ internal static class GuestPause
     }
 
     private static async ValueTask<DateTimeOffset> StandStillAsync(
-        QemuMonitor monitor, bool mustStandStill, bool stops, Func<CancellationToken, ValueTask> work, CancellationToken cancellationToken)
+        QemuMonitor monitor,
+        bool mustStandStill,
+        bool stops,
+        Func<CancellationToken, ValueTask> work,
+        TimeSpan longest,
+        CancellationToken cancellationToken)
     {
-        using CancellationTokenSource late = new(s_longest);
+        using CancellationTokenSource late = new(longest);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
         try
         {
@@ -127,7 +131,7 @@ internal static class GuestPause
         {
             throw new BlockException(
                 QemuErrors.PauseTooLong,
-                $"The guest at '{monitor.SocketPath}' would have stood still for more than {s_longest.TotalSeconds:0} s, so there is no " +
+                $"The guest at '{monitor.SocketPath}' would have stood still for more than {longest.TotalSeconds:0.#} s, so there is no " +
                 "session and it runs on. Its storage is slow: try again when it has less to write.",
                 monitor.SocketPath,
                 cause: e);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using Fleece.Block;
@@ -8,10 +9,15 @@ using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>QEMU's NBD server at a socket that QEMU's user alone can reach.</summary>
+/// <summary>QEMU's NBD server at a socket that QEMU's user alone can reach, for all sessions of its guest.</summary>
 /// <remarks>
-/// QEMU has one NBD server and no command that tells where it listens. A marker node, over a file in the socket's folder, says that a
-/// session began to start it and where, and the socket's file that it listens there. So no server of others is ever stopped.
+/// <para>QEMU has one NBD server and no command that tells where it listens. Each session has a marker node, over a file in the socket's
+/// folder; QEMU removes the socket's file when the server ends. So a marker whose folder has a socket tells where a server of Fleece's
+/// listens, and no server of others is ever stopped.</para>
+/// <para>The first session makes the folder and starts the server, later ones add their markers, and the last to leave stops the server and
+/// removes the folder. QEMU serves one client of a monitor at a time, and a session begins and ends over one connection each, so no other
+/// process comes between the look and the deed. A QEMU with several monitors lets one: a session that begins then fails, and is
+/// undone.</para>
 /// </remarks>
 internal static class PrivateServer
 {
@@ -19,7 +25,7 @@ internal static class PrivateServer
     public const string MarkerPart = "server";
 
     private const string SocketName = "nbd";
-    private const string MarkerName = "marker";
+    private const string MarkerExtension = ".marker";
     private const string FolderPrefix = ".fleece-";
 
     // sockaddr_un of Linux: 108 bytes with the zero at the end.
@@ -27,17 +33,40 @@ internal static class PrivateServer
 
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
-    /// <summary>Starts it.</summary>
+    /// <summary>The folder of the server that sessions of this guest have, or of the one to start.</summary>
     /// <param name="monitor">The guest.</param>
     /// <param name="instantId">The session's instant.</param>
-    /// <param name="folder">The session's folder, <see cref="FolderOf"/>.</param>
+    /// <param name="tempFolder">Where QEMU reaches the session's temp file.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrors.PermissionDenied"/> where this user can't see into the folder of such a
+    /// session.</exception>
+    public static async ValueTask<string> FindFolderAsync(
+        QemuMonitor monitor, Guid instantId, string tempFolder, CancellationToken cancellationToken)
+    {
+        foreach (Part marker in await MarkersAsync(monitor, cancellationToken).ConfigureAwait(false))
+        {
+            if (HasSocket(marker, out string folder))
+            {
+                return folder;
+            }
+        }
+
+        return FolderOf(instantId, tempFolder);
+    }
+
+    /// <summary>Adds the session's marker, and starts the server where it does not run.</summary>
+    /// <param name="monitor">The guest.</param>
+    /// <param name="instantId">The session's instant.</param>
+    /// <param name="folder">The folder, <see cref="FindFolderAsync"/>.</param>
     /// <param name="user">QEMU's user.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/> where the server runs already.</exception>
-    public static async ValueTask StartAsync(
+    /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/> where the server runs already for others.</exception>
+    public static async ValueTask JoinAsync(
         QemuMonitor monitor, Guid instantId, string folder, QemuUser user, CancellationToken cancellationToken)
     {
-        string marker = MakeFolder(folder, user);
+        string session = NodeNames.SessionOf(instantId);
+        bool isShared = Path.GetFileName(folder) != FolderPrefix + session;
+        string marker = MakeMarker(folder, session, isShared, user);
         await monitor.AddNodeAsync(
             new JsonObject
             {
@@ -47,6 +76,11 @@ internal static class PrivateServer
                 ["read-only"] = true,
             },
             cancellationToken).ConfigureAwait(false);
+        if (isShared)
+        {
+            return;
+        }
+
         try
         {
             await monitor.StartNbdServerAsync(Path.Combine(folder, SocketName), cancellationToken).ConfigureAwait(false);
@@ -56,28 +90,32 @@ internal static class PrivateServer
         {
             throw new BlockException(
                 BlockErrors.InUse,
-                $"The NBD server of the QEMU at '{monitor.SocketPath}' is in use, and a QEMU has only one: by another session of this " +
-                "guest, or by exports of others. Stop that session, or end the server with QMP's nbd-server-stop.",
+                $"The NBD server of the QEMU at '{monitor.SocketPath}' serves exports of others, and a QEMU has only one. Name the address " +
+                "that it listens at with -NbdServerUri, so that the snapshot is served beside them, or end it with QMP's nbd-server-stop.",
                 monitor.SocketPath,
                 cause: e);
         }
     }
 
-    /// <summary>Stops it and takes the marker and the folder away.</summary>
-    public static async ValueTask StopAsync(QemuMonitor monitor, Part marker, CancellationToken cancellationToken)
+    /// <summary>Takes a session's marker away, and the server and the folder with the last one.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.PermissionDenied"/> where this user can't see into the folder, so that it is
+    /// not known whose server runs.</exception>
+    public static async ValueTask LeaveAsync(QemuMonitor monitor, Part marker, CancellationToken cancellationToken)
     {
-        string? folder = Path.GetDirectoryName(marker.FilePath);
-        if (folder is not null && Path.Exists(Path.Combine(folder, SocketName)))
+        bool hasSocket = HasSocket(marker, out string folder);
+        bool isLast = !(await MarkersAsync(monitor, cancellationToken).ConfigureAwait(false))
+            .Any(other => other.Name != marker.Name && Path.GetDirectoryName(other.FilePath) == folder);
+        if (hasSocket && isLast)
         {
             await monitor.StopNbdServerAsync(cancellationToken).ConfigureAwait(false);
         }
 
         await monitor.DeleteNodeAsync(marker.Name, cancellationToken).ConfigureAwait(false);
-        RemoveFolder(folder);
+        LeaveFolder(folder, marker.Session);
     }
 
-    /// <summary>Removes the session's folder, whose server is gone. Idempotent.</summary>
-    public static void RemoveFolder(string? folder)
+    /// <summary>Removes the session's file from a folder, and the folder where no server listens in it any more. Idempotent.</summary>
+    public static void LeaveFolder(string? folder, string session)
     {
         if (folder is null || !Path.GetFileName(folder).StartsWith(FolderPrefix, StringComparison.Ordinal))
         {
@@ -86,8 +124,18 @@ internal static class PrivateServer
 
         try
         {
+            FileNames.Delete(Path.Combine(folder, session + MarkerExtension));
+            if (Listens(folder))
+            {
+                return;
+            }
+
             FileNames.Delete(Path.Combine(folder, SocketName));
-            FileNames.Delete(Path.Combine(folder, MarkerName));
+            foreach (string left in Directory.GetFiles(folder, "*" + MarkerExtension))
+            {
+                FileNames.Delete(left);
+            }
+
             Directory.Delete(folder);
         }
         catch (Exception e) when (e is BlockException || FileErrors.IsFromSystem(e))
@@ -96,7 +144,7 @@ internal static class PrivateServer
         }
     }
 
-    /// <summary>Removes the folders of sessions that were killed before they had a node.</summary>
+    /// <summary>Removes the folders of sessions that were killed before they had a node, or with their QEMU.</summary>
     public static void ClearFolders(string tempFolder)
     {
         try
@@ -104,10 +152,9 @@ internal static class PrivateServer
             foreach (string folder in Directory.GetDirectories(tempFolder, FolderPrefix + "????????"))
             {
                 string session = Path.GetFileName(folder)[FolderPrefix.Length..];
-                if (Directory.GetFiles(tempFolder, $"*.{session}-*{FleecingTemp.Extension}").Length == 0 &&
-                    !Path.Exists(Path.Combine(folder, SocketName)))
+                if (Directory.GetFiles(tempFolder, $"*.{session}-*{FleecingTemp.Extension}").Length == 0 && !Listens(folder))
                 {
-                    RemoveFolder(folder);
+                    LeaveFolder(folder, session);
                 }
             }
         }
@@ -117,13 +164,12 @@ internal static class PrivateServer
         }
     }
 
-    /// <summary>The address of an export.</summary>
-    public static NbdUri UriOf(string folder, string exportName) => NbdUri.Parse(
-        $"nbd+unix:///{exportName}?socket={Uri.EscapeDataString(Path.Combine(folder, SocketName))}");
+    /// <summary>The address of the server in a folder.</summary>
+    public static NbdUri UriOf(string folder) =>
+        NbdUri.Parse($"nbd+unix:///?socket={Uri.EscapeDataString(Path.Combine(folder, SocketName))}");
 
-    /// <summary>The session's folder. QEMU must reach the temp file's folder anyway; where the socket's path gets too long there, it is
-    /// the system's folder for such things.</summary>
-    public static string FolderOf(Guid instantId, string tempFolder) => new[] { tempFolder, Path.GetTempPath() }
+    // QEMU must reach the temp file's folder anyway; where the socket's path gets too long there, it is the system's folder for such things.
+    private static string FolderOf(Guid instantId, string tempFolder) => new[] { tempFolder, Path.GetTempPath() }
         .Select(place => Path.Combine(place, FolderPrefix + NodeNames.SessionOf(instantId)))
         .FirstOrDefault(folder => Encoding.UTF8.GetByteCount(Path.Combine(folder, SocketName)) <= MaximumSocketPathBytes)
         ?? throw new BlockException(
@@ -131,28 +177,88 @@ internal static class PrivateServer
             $"'{Path.GetTempPath()}' is too long for the path of a socket. Set TMPDIR to a shorter one.",
             tempFolder);
 
-    // Returns the file for the marker.
-    private static string MakeFolder(string folder, QemuUser user)
+    private static async ValueTask<IReadOnlyList<Part>> MarkersAsync(QemuMonitor monitor, CancellationToken cancellationToken) =>
+    [
+        .. (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
+            .Select(node => Part.Of(node.Name, node.FilePath)).OfType<Part>()
+            .Where(part => part.Kind == MarkerPart && Path.IsPathRooted(part.FilePath)),
+    ];
+
+    // A folder that can't be entered has to be told from one without a socket: the server in it would be taken for others'.
+    private static bool HasSocket(Part marker, out string folder)
     {
-        string marker = Path.Combine(folder, MarkerName);
+        folder = Path.GetDirectoryName(marker.FilePath) ?? string.Empty;
         try
         {
-            if (OperatingSystem.IsWindows() || Path.Exists(folder))
+            _ = File.GetAttributes(Path.Combine(folder, SocketName));
+            return true;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return false;
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw new BlockException(
+                BlockErrors.PermissionDenied,
+                $"The session {marker.Session} of this guest has its NBD server in '{folder}', which this user can't enter. Run this as " +
+                "the user that QEMU runs as, or as root.",
+                folder,
+                cause: e);
+        }
+    }
+
+    // A QEMU that was killed leaves its socket's file, at which nothing listens.
+    private static bool Listens(string folder)
+    {
+        string path = Path.Combine(folder, SocketName);
+        if (!Path.Exists(path))
+        {
+            return false;
+        }
+
+        using Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
+        try
+        {
+            socket.Connect(new UnixDomainSocketEndPoint(path));
+            return true;
+        }
+        catch (SocketException e)
+        {
+            return e.SocketErrorCode != SocketError.ConnectionRefused;
+        }
+    }
+
+    // Returns the file for the marker.
+    private static string MakeMarker(string folder, string session, bool isShared, QemuUser user)
+    {
+        string marker = Path.Combine(folder, session + MarkerExtension);
+        try
+        {
+            if (!isShared)
             {
-                throw new IOException("It exists.");
+                if (OperatingSystem.IsWindows() || Path.Exists(folder))
+                {
+                    throw new IOException("It exists.");
+                }
+
+                _ = Directory.CreateDirectory(folder, Private);
             }
 
-            _ = Directory.CreateDirectory(folder, Private);
             File.Create(marker).Dispose();
         }
         catch (Exception e) when (FileErrors.IsFromSystem(e))
         {
-            RemoveFolder(folder);
-            throw FileErrors.From(e, folder, "create");
+            LeaveFolder(folder, session);
+            throw FileErrors.From(e, folder, isShared ? "write in" : "create");
         }
 
         user.Own(marker);
-        user.Own(folder);
+        if (!isShared)
+        {
+            user.Own(folder);
+        }
+
         return marker;
     }
 }

@@ -68,6 +68,27 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         }
     }
 
+    /// <summary>Ends one disk's exports, or all, with their connections.</summary>
+    public async ValueTask EndExportsAsync(int? diskIndex, CancellationToken cancellationToken)
+    {
+        HashSet<string> asked = [];
+        await UntilNoneAsync(
+            async () =>
+            {
+                QemuExportReply[] exports =
+                [
+                    .. from export in await monitor.QueryExportsAsync(cancellationToken).ConfigureAwait(false)
+                       let part = Part.Of(export.Id, null)
+                       where part is not null && part.Session == session && (diskIndex is null || part.DiskIndex == diskIndex)
+                       select export,
+                ];
+                asked.UnionWith(exports.Where(export => export.IsShuttingDown).Select(export => export.Id));
+                return [.. exports.Select(export => export.Id)];
+            },
+            id => asked.Add(id) ? monitor.DeleteExportAsync(id, cancellationToken) : default,
+            cancellationToken).ConfigureAwait(false);
+    }
+
     // A refusal of one step must not keep the others from being done; a QEMU that is gone ends all.
     private async ValueTask TryAsync(Func<ValueTask> step)
     {
@@ -97,26 +118,6 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
            select part,
     ];
 
-    private async ValueTask EndExportsAsync(int? diskIndex, CancellationToken cancellationToken)
-    {
-        HashSet<string> asked = [];
-        await UntilNoneAsync(
-            async () =>
-            {
-                QemuExportReply[] exports =
-                [
-                    .. from export in await monitor.QueryExportsAsync(cancellationToken).ConfigureAwait(false)
-                       let part = Part.Of(export.Id, null)
-                       where part is not null && part.Session == session && (diskIndex is null || part.DiskIndex == diskIndex)
-                       select export,
-                ];
-                asked.UnionWith(exports.Where(export => export.IsShuttingDown).Select(export => export.Id));
-                return [.. exports.Select(export => export.Id)];
-            },
-            id => asked.Add(id) ? monitor.DeleteExportAsync(id, cancellationToken) : default,
-            cancellationToken).ConfigureAwait(false);
-    }
-
     private async ValueTask TakeOutAsync(Part filter, CancellationToken cancellationToken)
     {
         string jobId = filter.Sibling(Parts.Job);
@@ -137,12 +138,37 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
                     $"The QEMU at '{monitor.SocketPath}' does not tell which node lies under '{filter.Name}', so the filter can't be " +
                     $"taken out. Give '{QomProperties.PathOf(qdev)}' its node back with QMP's qom-set, property \"drive\".",
                     monitor.SocketPath);
-                await monitor.SetDriveAsync(QomProperties.PathOf(qdev), root, cancellationToken).ConfigureAwait(false);
+                await PutBackAsync(filter, qdev, root, cancellationToken).ConfigureAwait(false);
             }
         }
     }
 
-    // The server serves all disks of the session, so it goes with the last one.
+    // A device that is being unplugged is listed until QEMU has freed it, and its filter is in use until then, but it can't be found.
+    private async ValueTask PutBackAsync(Part filter, string qdev, string root, CancellationToken cancellationToken)
+    {
+        for (long startedAt = Stopwatch.GetTimestamp(); ;)
+        {
+            try
+            {
+                await monitor.SetDriveAsync(QomProperties.PathOf(qdev), root, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (BlockException e) when (
+                e.Kind == QemuErrors.CommandRefused && e.Message.Contains("DeviceNotFound", StringComparison.Ordinal) &&
+                Stopwatch.GetElapsedTime(startedAt) < s_longest)
+            {
+                await Task.Delay(s_pollInterval, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (!(await monitor.QueryDevicesAsync(cancellationToken).ConfigureAwait(false))
+                .Any(device => device.QomPath == qdev && device.NodeName == filter.Name))
+            {
+                return;
+            }
+        }
+    }
+
+    // The server serves all disks of the session, so the session leaves it with the last one.
     private async ValueTask EndServerAsync(int? diskIndex, CancellationToken cancellationToken)
     {
         IReadOnlyList<Part> all = await PartsAsync(null, cancellationToken).ConfigureAwait(false);
@@ -151,7 +177,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             return;
         }
 
-        await ForEachAsync(all, PrivateServer.MarkerPart, marker => PrivateServer.StopAsync(monitor, marker, cancellationToken))
+        await ForEachAsync(all, PrivateServer.MarkerPart, marker => PrivateServer.LeaveAsync(monitor, marker, cancellationToken))
             .ConfigureAwait(false);
     }
 

@@ -49,7 +49,7 @@ public sealed record QemuDiskInfo
     /// <summary>The options for fleecing that this QEMU has, by QEMU's names, for example "on-cbw-error".</summary>
     public IReadOnlyList<string> Features { get; init => field = RecordList<string>.Of(value); } = RecordList<string>.Empty;
 
-    /// <summary>How a filter gets under the device: "qom-set", "blockdev-replace" or "blockdev-backup"; null where it can't.</summary>
+    /// <summary>How a filter gets under the device: "qom-set" or "blockdev-backup"; null where it can't.</summary>
     public string? InsertedBy { get; init; }
 
     /// <summary>The guest agent's socket, where QEMU has one for the guest; null for none.</summary>

@@ -62,8 +62,9 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
             : null;
         IInstantGuard guard = await GuardAsync(qmpSocketPath, instantId, requests, quiesce, cancellationToken).ConfigureAwait(false);
         await using ConfiguredAsyncDisposable guarding = guard.ConfigureAwait(false);
-        FleecingGraph graph =
-            await FleecingGraph.BuildAsync(monitor, schema, instantId, requests, guard, cancellationToken).ConfigureAwait(false);
+        GraphOptions common = new() { ServerUri = options[0].NbdServerUri };
+        FleecingGraph graph = await FleecingGraph
+            .BuildAsync(monitor, schema, instantId, requests, guard, common, cancellationToken).ConfigureAwait(false);
         return await OpenAsync(monitor, graph, plans, WarningOf([.. notes, .. found]), cancellationToken).ConfigureAwait(false);
     }
 

@@ -28,6 +28,12 @@ public abstract class PinningCommand : NetworkCommand
     [ValidateNotNullOrEmpty]
     public string[] Device { get; set; } = [];
 
+    /// <summary>The address at which the guest's QEMU serves NBD for others, where it does: the snapshots are served there too.</summary>
+    [Parameter(ParameterSetName = GuestSet)]
+    [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
+    public string? NbdServerUri { get; set; }
+
     /// <summary>Have the guest's agent freeze its file systems for the instant.</summary>
     [Parameter]
     public SwitchParameter QuiesceGuest { get; set; }
@@ -90,6 +96,7 @@ public abstract class PinningCommand : NetworkCommand
         CopyTimeout = CopyTimeout,
         TempLimitBytes = TempLimitBytes,
         Quiesce = RequestedQuiet(),
+        NbdServerUri = NbdServerUri is null ? null : ResolveAddress(NbdServerUri),
     };
 
     /// <summary>Says with -Verbose what the guest felt of an instant.</summary>

@@ -26,6 +26,7 @@ public sealed class GuestTests : IAsyncDisposable
         await FailsAsync(HostErrors.PathRefused, () => ListAsync(client, "qmp.sock"));
         await FailsAsync(HostErrors.PathRefused, () => StartAsync(client, outside));
         await FailsAsync(HostErrors.PathRefused, () => StartAsync(client, inside, agent: outside));
+        await FailsAsync(HostErrors.PathRefused, () => StartAsync(client, inside, server: $"nbd+unix:///?socket={outside}"));
         await FailsAsync(HostErrors.PathRefused, () => client.CallAsync<FleeceableDisk>(
             nameof(IJobControl.DescribeDiskAsync), new { disk = new DiskReference("virtio0") { QmpSocketPath = outside } }));
         await FailsAsync(HostErrors.PathRefused, () => client.CallAsync<IReadOnlyList<string>>(
@@ -67,7 +68,8 @@ public sealed class GuestTests : IAsyncDisposable
     private static Task<IReadOnlyList<QemuDiskInfo>> ListAsync(TestClient client, string qmpSocketPath) =>
         client.CallAsync<IReadOnlyList<QemuDiskInfo>>(nameof(IGuestControl.ListGuestDisksAsync), new { qmpSocketPath });
 
-    private static Task<IReadOnlyList<SessionInfo>> StartAsync(TestClient client, string qmpSocketPath, string? agent = null) =>
+    private static Task<IReadOnlyList<SessionInfo>> StartAsync(
+        TestClient client, string qmpSocketPath, string? agent = null, string? server = null) =>
         client.CallAsync<IReadOnlyList<SessionInfo>>(
             nameof(ISessionControl.StartSessionsAsync),
             new
@@ -76,6 +78,7 @@ public sealed class GuestTests : IAsyncDisposable
                 {
                     Disks = [new DiskReference("virtio0") { QmpSocketPath = qmpSocketPath }],
                     Quiesce = agent is null ? null : new QuiesceOptions(agent, QuiesceOptions.DefaultTimeout),
+                    NbdServerUri = server,
                 },
             });
 

@@ -2,13 +2,17 @@
 using Fleece.Block;
 using Fleece.Qemu.Graph;
 using Fleece.Qemu.Qmp;
+using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Graph;
 
-/// <summary>A session of two disks that meets a fault at each of its commands, one after the other, on one real QEMU: afterwards all
+/// <summary>A session of two disks that meets a fault at one of its commands after the other, on one real QEMU: afterwards all
 /// is as it was before, the guest runs, and it meets no I/O error.</summary>
+/// <remarks>Of four commands one has its turn, at random; FLEECE_FAULTS=all takes all.</remarks>
 public sealed class FaultsAtEachCommandTests
 {
+    private const int Stride = 4;
+
     public static TheoryData<string, Fault> Cases
     {
         get
@@ -41,8 +45,11 @@ public sealed class FaultsAtEachCommandTests
         });
         string before = await guest.StateAsync();
         List<string> commands = [];
-        for (int faultAt = 1; ; faultAt++)
+        bool isWhole = Environment.GetEnvironmentVariable("FLEECE_FAULTS") == "all";
+        var seeds = Seeds.FromEnvironment();
+        for (int first = 1; ; first += isWhole ? 1 : Stride)
         {
+            int faultAt = first + (isWhole ? 0 : seeds.Next(Stride));
             string? command = await SessionWithFaultAsync(guest, faultAt, fault);
             Assert.Equal(before, await guest.StateAsync());
             Assert.Empty(Directory.GetFileSystemEntries(guest.Folder, ".fleece*"));
@@ -56,9 +63,13 @@ public sealed class FaultsAtEachCommandTests
         }
 
         TestContext.Current.TestOutputHelper?.WriteLine($"{commands.Count}: {string.Join(' ', commands)}");
-        Assert.Contains("qom-set", commands);
-        Assert.Contains("stop", commands);
-        Assert.Contains("nbd-server-stop", commands);
+        if (isWhole)
+        {
+            Assert.Contains("qom-set", commands);
+            Assert.Contains("stop", commands);
+            Assert.Contains("nbd-server-stop", commands);
+        }
+
         await guest.QuitAsync();
     }
 
@@ -76,7 +87,7 @@ public sealed class FaultsAtEachCommandTests
         {
             QemuMonitor faulty = new(channel);
             graph = await FleecingGraph
-                .BuildAsync(faulty, schema, instantId, requests, new TestGuard(), TestContext.Current.CancellationToken);
+                .BuildAsync(faulty, schema, instantId, requests, new TestGuard(), new GraphOptions(), TestContext.Current.CancellationToken);
             QemuMonitor sound = new(connection);
             await RunningGuest.WriteAsync(sound, "virtio0", 0, value);
             await RunningGuest.WriteAsync(sound, "sd0", 5, value);

@@ -160,6 +160,32 @@ public sealed class FleecingGraphTests
 
     [Theory]
     [MemberData(nameof(Programs))]
+    public async Task FilesOfAProcessThatDiedWithItsQemuAreRemovedByTheNextSession(string program)
+    {
+        await using RunningGuest dead = await RunningGuest.StartAsync(program);
+        FleecingGraph graph = await dead.WithMonitorAsync(async monitor => await BuildAsync(
+            monitor, new TestGuard(), new FleecingRequest { Disk = await RunningGuest.FindAsync(monitor, "virtio0") }));
+        graph.Dispose();
+        dead.Process.Kill();
+        await dead.Process.WaitForExitAsync(Token);
+
+        await using RunningGuest guest = await RunningGuest.StartAsync(program);
+        await guest.WithMonitorAsync(async monitor =>
+        {
+            using FleecingGraph next = await BuildAsync(monitor, new TestGuard(), new FleecingRequest
+            {
+                Disk = await RunningGuest.FindAsync(monitor, "virtio0"),
+                TempPath = dead.Folder,
+            });
+            await next.RemoveAsync(monitor, 0, [], Token);
+        });
+
+        Assert.Empty(Directory.GetFileSystemEntries(dead.Folder, ".fleece*"));
+        Assert.Empty(Directory.GetFileSystemEntries(dead.Folder, "*" + FleecingTemp.Extension));
+    }
+
+    [Theory]
+    [MemberData(nameof(Programs))]
     public async Task ALiveSessionIsLeftAloneUnlessForced(string program)
     {
         await using RunningGuest guest = await RunningGuest.StartAsync(program);
@@ -176,7 +202,11 @@ public sealed class FleecingGraphTests
         Assert.Equal(before, await guest.StateAsync());
     }
 
-    internal static async Task<FleecingGraph> BuildAsync(QemuMonitor monitor, IInstantGuard guard, params FleecingRequest[] requests) =>
+    internal static Task<FleecingGraph> BuildAsync(QemuMonitor monitor, IInstantGuard guard, params FleecingRequest[] requests) =>
+        BuildAsync(monitor, guard, new GraphOptions(), requests);
+
+    internal static async Task<FleecingGraph> BuildAsync(
+        QemuMonitor monitor, IInstantGuard guard, GraphOptions options, params FleecingRequest[] requests) =>
         await FleecingGraph.BuildAsync(
-            monitor, await QmpSchema.QueryAsync(monitor.Channel, Token), Guid.NewGuid(), requests, guard, Token);
+            monitor, await QmpSchema.QueryAsync(monitor.Channel, Token), Guid.NewGuid(), requests, guard, options, Token);
 }

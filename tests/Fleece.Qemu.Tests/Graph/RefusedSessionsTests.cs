@@ -71,7 +71,7 @@ public sealed class RefusedSessionsTests
         await using RunningGuest guest = await RunningGuest.StartAsync("qemu-system-x86_64", WithThread);
         string thread = await guest.WithMonitorAsync(async monitor =>
         {
-            Assert.SkipUnless(monitor.Version.IsBefore(9, 0), $"QEMU {monitor.Version} has no such fault");
+            Assert.SkipUnless(monitor.Version.IsBefore(10, 0), $"QEMU {monitor.Version} has no such fault");
             return (await RunningGuest.FindAsync(monitor, "virtio0")).IoThread!;
         });
 
@@ -128,7 +128,7 @@ public sealed class RefusedSessionsTests
         "-device", "virtio-scsi-pci,iothread=io", "-device", "scsi-hd,drive=b,id=sd0",
     ];
 
-    private static void Own(params string[] paths)
+    internal static void Own(params string[] paths)
     {
         foreach (string path in paths)
         {

@@ -27,6 +27,17 @@ internal static class TwoDisks
         BitmapActions.Remove("a", Pending(instantId)),
     ];
 
+    /// <summary>Ends the bitmap's turn as a session with success does.</summary>
+    public static IReadOnlyList<JsonObject> Success(Guid instantId) =>
+    [
+        BitmapActions.Add("a", Next(instantId), isPersistent: true, 65536),
+        BitmapActions.Merge("a", Next(instantId), [Pending(instantId)]),
+        BitmapActions.Remove("a", Pending(instantId)),
+        BitmapActions.Remove("a", Pinned),
+    ];
+
+    public static string Next(Guid instantId) => new QemuBitmapName("daily", instantId).ToString();
+
     public static async Task<IReadOnlyList<FleecingRequest>> RequestsAsync(QemuMonitor monitor, Guid instantId) =>
     [
         new FleecingRequest
@@ -50,5 +61,6 @@ internal static class TwoDisks
             instantId,
             await RequestsAsync(monitor, instantId),
             guard ?? new TestGuard(),
+            new GraphOptions(),
             TestContext.Current.CancellationToken);
 }
