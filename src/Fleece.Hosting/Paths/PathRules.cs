@@ -7,8 +7,8 @@ namespace Fleece.Hosting.Paths;
 
 /// <summary>Checks the paths of requests before the host opens any of them.</summary>
 /// <param name="files">Where images, temp images and certificates may lie.</param>
-/// <param name="sockets">Where unix sockets may lie, those of QEMU's monitors and NBD servers and guests' agents too: there, and in the control socket's
-/// folder.</param>
+/// <param name="sockets">Where unix sockets may lie, those of QEMU's monitors, its NBD servers and guests' agents too: there, and in the
+/// control socket's folder.</param>
 internal sealed class PathRules(AllowedFolders files, AllowedFolders sockets)
 {
     /// <summary>The rules of a host.</summary>

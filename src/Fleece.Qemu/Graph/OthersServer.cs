@@ -8,7 +8,7 @@ using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>An NBD server of the guest's QEMU that others have started. A session adds its exports to it and takes them away again.</summary>
+/// <summary>An NBD server of the guest's QEMU that others have started. A session adds its exports and takes them away again.</summary>
 internal static class OthersServer
 {
     // The last part of the export's name; it belongs to the first disk.

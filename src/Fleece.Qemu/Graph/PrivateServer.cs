@@ -90,8 +90,9 @@ internal static class PrivateServer
         {
             throw new BlockException(
                 BlockErrors.InUse,
-                $"The NBD server of the QEMU at '{monitor.SocketPath}' serves exports of others, and a QEMU has only one. Name the address " +
-                "that it listens at with -NbdServerUri, so that the snapshot is served beside them, or end it with QMP's nbd-server-stop.",
+                $"The NBD server of the QEMU at '{monitor.SocketPath}' serves exports of others, and a QEMU has only one. Name the " +
+                "address that it listens at with -NbdServerUri, so that the snapshot is served beside them, or end it with QMP's " +
+                "nbd-server-stop.",
                 monitor.SocketPath,
                 cause: e);
         }
@@ -168,7 +169,8 @@ internal static class PrivateServer
     public static NbdUri UriOf(string folder) =>
         NbdUri.Parse($"nbd+unix:///?socket={Uri.EscapeDataString(Path.Combine(folder, SocketName))}");
 
-    // QEMU must reach the temp file's folder anyway; where the socket's path gets too long there, it is the system's folder for such things.
+    // QEMU must reach the temp file's folder anyway; where the socket's path gets too long there, it is the system's folder for such
+    // things.
     private static string FolderOf(Guid instantId, string tempFolder) => new[] { tempFolder, Path.GetTempPath() }
         .Select(place => Path.Combine(place, FolderPrefix + NodeNames.SessionOf(instantId)))
         .FirstOrDefault(folder => Encoding.UTF8.GetByteCount(Path.Combine(folder, SocketName)) <= MaximumSocketPathBytes)

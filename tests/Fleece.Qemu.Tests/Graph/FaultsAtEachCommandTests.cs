@@ -87,7 +87,8 @@ public sealed class FaultsAtEachCommandTests
         {
             QemuMonitor faulty = new(channel);
             graph = await FleecingGraph
-                .BuildAsync(faulty, schema, instantId, requests, new TestGuard(), new GraphOptions(), TestContext.Current.CancellationToken);
+                .BuildAsync(
+                    faulty, schema, instantId, requests, new TestGuard(), new GraphOptions(), TestContext.Current.CancellationToken);
             QemuMonitor sound = new(connection);
             await RunningGuest.WriteAsync(sound, "virtio0", 0, value);
             await RunningGuest.WriteAsync(sound, "sd0", 5, value);
