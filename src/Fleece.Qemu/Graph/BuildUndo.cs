@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Qemu.Bitmaps;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -17,7 +18,7 @@ internal static class BuildUndo
     public static async ValueTask CheckNameIsFreeAsync(QemuMonitor monitor, string session, CancellationToken cancellationToken)
     {
         if ((await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
-            .Any(node => Part.Of(node.Name, null)?.Session == session))
+            .Any(node => NodeNames.TryParse(node.Name, out string? taken, out _, out _) && taken == session))
         {
             throw new BlockException(
                 BlockErrors.InUse,

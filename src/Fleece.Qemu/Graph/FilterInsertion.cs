@@ -31,9 +31,6 @@ internal sealed class FilterInsertion
     /// <summary>The disk in its session.</summary>
     public int DiskIndex { get; }
 
-    /// <summary>True where the filter gets a bitmap. A backup job's filter takes none: its snapshot then shows more than it must.</summary>
-    public bool HasBitmap => Request.LimitedBy is not null && _route == FilterRoute.QomSet;
-
     /// <summary>The unit of copying.</summary>
     public int ClusterSizeBytes => Math.Max(FilterRoutes.LeastClusterBytes, Request.GranuleSizeBytes ?? 0);
 

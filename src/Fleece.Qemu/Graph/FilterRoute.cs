@@ -88,7 +88,8 @@ internal static class FilterRoutes
             return "has no medium";
         }
 
-        if (NodeNames.TryParse(disk.Reply.NodeName, out string? session, out _, out _))
+        // A filter of a session is not the disk's own node.
+        if (disk.Reply.NodeName != disk.Node?.Name && NodeNames.TryParse(disk.Reply.NodeName, out string? session, out _, out _))
         {
             return $"is in the session {session} already. Stop that one first";
         }

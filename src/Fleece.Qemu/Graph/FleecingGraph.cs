@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Fleece.Block.Files;
 using Fleece.Nbd;
 using Fleece.Qemu.Bitmaps;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -11,8 +12,8 @@ namespace Fleece.Qemu.Graph;
 /// <summary>What a session of one or several disks of one guest has put into its QEMU: temp nodes, filters, snapshots
 /// and exports.</summary>
 /// <remarks>
-/// <para>All that can fail or take long is done before the guest stands still. A guest is stopped only where a filter gets a bitmap, which
-/// QEMU reads when the filter is added and not when it goes under the device, and for several disks; else QEMU completes the
+/// <para>All that can fail or take long is done before the guest stands still. A guest is stopped only where a bitmap limits a
+/// snapshot, because no command stops that bitmap and inserts the filter at once, and for several disks; else QEMU completes the
 /// disk's I/O by itself when the filter goes in.</para>
 /// <para>Threading. One call at a time. Ownership. It owns the lock that says that the session lives; disposing gives it back and changes
 /// nothing in QEMU.</para>
@@ -90,7 +91,7 @@ internal sealed class FleecingGraph : IDisposable
             }
 
             NbdUri server = options.ServerUri ?? PrivateServer.UriOf(folder!);
-            bool mustStandStill = requests.Count > 1 || insertions.Any(insertion => insertion.HasBitmap);
+            bool mustStandStill = requests.Count > 1 || requests.Any(request => request.LimitedBy is not null);
             GuestInstant instant = await GuestPause
                 .RunAsync(
                     monitor,

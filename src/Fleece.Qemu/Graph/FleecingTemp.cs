@@ -99,6 +99,9 @@ internal sealed class FleecingTemp : IDisposable
         }
     }
 
+    /// <summary>True for a file of a session: by its name, or where a user has named it, by the lock of a process that lives.</summary>
+    public static bool IsOfSession(string path) => path.EndsWith(Extension, StringComparison.Ordinal) || IsOwned(path) == true;
+
     /// <summary>Removes what sessions of an image have left in a folder whose process and QEMU are both gone.</summary>
     public static void Clear(string folder, string image)
     {

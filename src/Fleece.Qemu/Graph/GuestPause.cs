@@ -2,6 +2,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Fleece.Block;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -14,9 +15,6 @@ namespace Fleece.Qemu.Graph;
 /// </remarks>
 internal static class GuestPause
 {
-    /// <summary>The marker's part of its name; it belongs to the first disk.</summary>
-    public const string MarkerPart = "paused";
-
     /// <summary>Runs the work of the instant.</summary>
     /// <param name="monitor">The guest.</param>
     /// <param name="instantId">The session's instant.</param>
@@ -47,7 +45,7 @@ internal static class GuestPause
                 monitor.SocketPath);
         }
 
-        string marker = NodeNames.Of(instantId, 0, MarkerPart);
+        string marker = NodeNames.Of(instantId, 0, Parts.Paused);
         if (stops)
         {
             await monitor

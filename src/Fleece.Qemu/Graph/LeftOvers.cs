@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -22,7 +23,7 @@ internal static class LeftOvers
         List<string> sentences = [];
         HashSet<string> live = [];
         foreach (IGrouping<string, Part> parts in nodes
-            .Select(node => Part.Of(node.Name, node.FilePath)).OfType<Part>().GroupBy(part => part.Session))
+            .Select(Part.Of).OfType<Part>().GroupBy(part => part.Session).Where(IsSession))
         {
             string session = parts.Key;
             if (onlySession is not null && session != onlySession)
@@ -63,6 +64,15 @@ internal static class LeftOvers
     }
 
     private static bool IsWanted(Guid id, string? onlySession) => onlySession is null || NodeNames.SessionOf(id) == onlySession;
+
+    // A session has its marker or its temp node as long as it has anything. A user's node may be called like a part of one; what it lies
+    // over must not be deleted.
+    private static bool IsSession(IGrouping<string, Part> parts) => parts.Any(part => part.Kind switch
+    {
+        Parts.Paused or Parts.Server => true,
+        Parts.Temp => parts.Skip(1).Any() || (part.FilePath is { } path && FleecingTemp.IsOfSession(path)),
+        _ => false,
+    });
 
     // Null where its process is gone; empty where it lives, which is no news.
     private static string? ReasonToKeep(IGrouping<string, Part> parts)

@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -11,9 +12,6 @@ namespace Fleece.Qemu.Graph;
 /// <summary>An NBD server of the guest's QEMU that others have started. A session adds its exports and takes them away again.</summary>
 internal static class OthersServer
 {
-    // The last part of the export's name; it belongs to the first disk.
-    private const string ProbePart = "probe";
-
     private static readonly NbdNodeOptions s_once = new() { MaximumConnections = 1, ReconnectTimeout = TimeSpan.Zero };
 
     /// <summary>Makes sure that an address is the server's, by reading an export of the empty temp node there. QEMU can't be asked for the
@@ -34,7 +32,7 @@ internal static class OthersServer
         JsonObject options = new()
         {
             ["type"] = "nbd",
-            ["id"] = NodeNames.Of(instantId, 0, ProbePart),
+            ["id"] = NodeNames.Of(instantId, 0, Parts.Probe),
             ["node-name"] = NodeNames.Of(instantId, 0, Parts.Temp),
             ["name"] = name,
         };

@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Nbd;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
@@ -21,11 +22,7 @@ namespace Fleece.Qemu.Graph;
 /// </remarks>
 internal static class PrivateServer
 {
-    /// <summary>The marker's part of its name; it belongs to the first disk.</summary>
-    public const string MarkerPart = "server";
-
     private const string SocketName = "nbd";
-    private const string MarkerExtension = ".marker";
     private const string FolderPrefix = ".fleece-";
 
     // sockaddr_un of Linux: 108 bytes with the zero at the end.
@@ -71,7 +68,7 @@ internal static class PrivateServer
             new JsonObject
             {
                 ["driver"] = "file",
-                ["node-name"] = NodeNames.Of(instantId, 0, MarkerPart),
+                ["node-name"] = NodeNames.Of(instantId, 0, Parts.Server),
                 ["filename"] = marker,
                 ["read-only"] = true,
             },
@@ -125,14 +122,14 @@ internal static class PrivateServer
 
         try
         {
-            FileNames.Delete(Path.Combine(folder, session + MarkerExtension));
+            FileNames.Delete(Path.Combine(folder, session + Parts.MarkerExtension));
             if (Listens(folder))
             {
                 return;
             }
 
             FileNames.Delete(Path.Combine(folder, SocketName));
-            foreach (string left in Directory.GetFiles(folder, "*" + MarkerExtension))
+            foreach (string left in Directory.GetFiles(folder, "*" + Parts.MarkerExtension))
             {
                 FileNames.Delete(left);
             }
@@ -182,8 +179,8 @@ internal static class PrivateServer
     private static async ValueTask<IReadOnlyList<Part>> MarkersAsync(QemuMonitor monitor, CancellationToken cancellationToken) =>
     [
         .. (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
-            .Select(node => Part.Of(node.Name, node.FilePath)).OfType<Part>()
-            .Where(part => part.Kind == MarkerPart && Path.IsPathRooted(part.FilePath)),
+            .Select(Part.Of).OfType<Part>()
+            .Where(part => part.Kind == Parts.Server && Path.IsPathRooted(part.FilePath)),
     ];
 
     // A folder that can't be entered has to be told from one without a socket: the server in it would be taken for others'.
@@ -234,7 +231,7 @@ internal static class PrivateServer
     // Returns the file for the marker.
     private static string MakeMarker(string folder, string session, bool isShared, QemuUser user)
     {
-        string marker = Path.Combine(folder, session + MarkerExtension);
+        string marker = Path.Combine(folder, session + Parts.MarkerExtension);
         try
         {
             if (!isShared)

@@ -27,7 +27,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
     {
         foreach (Part part in await PartsAsync(null, cancellationToken).ConfigureAwait(false))
         {
-            if (part.Kind == GuestPause.MarkerPart)
+            if (part.Kind == Parts.Paused)
             {
                 await GuestPause.ResumeAsync(monitor, part.Name, cancellationToken).ConfigureAwait(false);
             }
@@ -78,7 +78,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
                 QemuExportReply[] exports =
                 [
                     .. from export in await monitor.QueryExportsAsync(cancellationToken).ConfigureAwait(false)
-                       let part = Part.Of(export.Id, null)
+                       let part = Part.Of(export)
                        where part is not null && part.Session == session && (diskIndex is null || part.DiskIndex == diskIndex)
                        select export,
                 ];
@@ -113,7 +113,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
     private async ValueTask<IReadOnlyList<Part>> PartsAsync(int? diskIndex, CancellationToken cancellationToken) =>
     [
         .. from node in await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false)
-           let part = Part.Of(node.Name, node.FilePath)
+           let part = Part.Of(node)
            where part is not null && part.Session == session && (diskIndex is null || part.DiskIndex == diskIndex)
            select part,
     ];
@@ -177,7 +177,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             return;
         }
 
-        await ForEachAsync(all, PrivateServer.MarkerPart, marker => PrivateServer.LeaveAsync(monitor, marker, cancellationToken))
+        await ForEachAsync(all, Parts.Server, marker => PrivateServer.LeaveAsync(monitor, marker, cancellationToken))
             .ConfigureAwait(false);
     }
 

@@ -7,9 +7,6 @@ namespace Fleece.Qemu.Guests;
 /// <summary>The disks of a guest, as QEMU described them a moment ago.</summary>
 internal sealed class GuestDisks
 {
-    // All that Fleece puts over an image has a name of this kind.
-    private const string OwnPrefix = "fleece-";
-
     private GuestDisks(string socketPath, string? guest, IReadOnlyList<QemuDisk> disks, string? agentSocketPath) =>
         (SocketPath, Guest, Disks, AgentSocketPath) = (socketPath, guest, disks, agentSocketPath);
 
@@ -33,14 +30,16 @@ internal sealed class GuestDisks
         IReadOnlyList<QemuDeviceReply> devices = await monitor.QueryDevicesAsync(cancellationToken).ConfigureAwait(false);
         Dictionary<string, QemuNodeReply> nodes = (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
             .ToDictionary(node => node.Name, StringComparer.Ordinal);
-        BlockEdges? edges = devices.Any(device => IsOwn(device.NodeName))
+        HashSet<string> filters =
+            [.. nodes.Values.Select(Part.Of).OfType<Part>().Where(part => part.Kind == Parts.Filter).Select(part => part.Name)];
+        BlockEdges? edges = devices.Any(device => filters.Contains(device.NodeName ?? string.Empty))
             ? await BlockEdges.QueryAsync(monitor, cancellationToken).ConfigureAwait(false)
             : null;
         bool hasThreads = await IoThreads.ExistAsync(monitor, cancellationToken).ConfigureAwait(false);
         List<QemuDisk> disks = [];
         foreach (QemuDeviceReply device in devices)
         {
-            string? nodeName = IsOwn(device.NodeName) ? edges!.FileOf(device.NodeName!) : device.NodeName;
+            string? nodeName = device.NodeName is { } under && filters.Contains(under) ? edges!.FileOf(under) : device.NodeName;
             string? thread = hasThreads && device.QomPath is { } qdev
                 ? await IoThreads.FindAsync(monitor, QomProperties.PathOf(qdev), cancellationToken).ConfigureAwait(false)
                 : null;
@@ -84,8 +83,6 @@ internal sealed class GuestDisks
             (Disks.Count == 0 ? "It has none at all." : $"It has {string.Join(", ", Disks.Select(disk => $"'{disk.Device}'"))}."),
             SocketPath);
     }
-
-    private static bool IsOwn(string? nodeName) => nodeName?.StartsWith(OwnPrefix, StringComparison.Ordinal) == true;
 
     // "virtio0" of "/machine/peripheral/virtio0/virtio-backend".
     private static string NameOf(QemuDeviceReply device, string? nodeName)

@@ -3,7 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Fleece.Disks;
-using Fleece.Qemu.Graph;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Guard;
 using Fleece.Qemu.Qmp;
 
@@ -85,7 +85,7 @@ internal sealed class GuardedChild : IAsyncDisposable
         QmpConnection connection = await QmpConnection.ConnectAsync(qmpSocketPath, QmpOptions.Default, default);
         QemuMonitor monitor = new(connection);
         await monitor.AddNodeAsync(
-            new JsonObject { ["driver"] = "null-co", ["node-name"] = NodeNames.Of(instantId, 0, GuestPause.MarkerPart) }, default);
+            new JsonObject { ["driver"] = "null-co", ["node-name"] = NodeNames.Of(instantId, 0, Parts.Paused) }, default);
         await monitor.StopAsync(default);
         Console.WriteLine("paused");
         Console.ReadLine();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics.CodeAnalysis;
 
-namespace Fleece.Qemu.Graph;
+namespace Fleece.Qemu.Guests;
 
 /// <summary>The names of what Fleece adds to a QEMU. They say whose they are, so that what a dead process left is found.</summary>
 /// <remarks>A node-name has at most 31 characters (QEMU's QMP reference, "node-name"): "fleece-", the first 8 digits
