@@ -43,7 +43,8 @@ internal sealed record GuestBitmap(
                 $"The bitmap '{Name}' of the disk '{DiskName}' is in use: " +
                 (Successor is not null
                     ? "a session of Fleece has pinned it. Let the backup that reads the session end, or stop it with Stop-FleeceSession."
-                    : "a job or an export of the guest's QEMU uses it. Let that end, or name another bitmap."));
+                    : "a job or an export of the guest's QEMU uses it, or a session of another process of Fleece. Let that end, or name " +
+                        "another bitmap."));
         }
     }
 

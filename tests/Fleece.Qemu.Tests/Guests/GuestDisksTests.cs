@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Tests.Graph;
@@ -33,6 +34,23 @@ public sealed class GuestDisksTests
         BlockException unknown = Assert.Throws<BlockException>(() => disks.Find("nope"));
         Assert.Equal(QemuErrors.DeviceUnknown, unknown.Kind);
         Assert.Contains("'virtio0'", unknown.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(Programs))]
+    public async Task AnOverlayHasTheFileOfItsImageAndNoDescription(string program)
+    {
+        await using RunningGuest guest = await RunningGuest.StartAsync(program);
+        CancellationToken token = TestContext.Current.CancellationToken;
+        JsonObject overlay = new() { ["node-name"] = "a", ["snapshot-file"] = guest.File("o.qcow2"), ["snapshot-node-name"] = "o" };
+
+        GuestDisks disks = await guest.WithMonitorAsync(async monitor =>
+        {
+            _ = await monitor.AskAsync("blockdev-snapshot-sync", overlay, token);
+            return await GuestDisks.QueryAsync(monitor, token);
+        });
+
+        Assert.Equal(guest.File("o.qcow2"), disks.Find("virtio0").Node!.FilePath);
     }
 
     [Theory]
