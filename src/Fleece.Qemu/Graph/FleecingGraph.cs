@@ -2,7 +2,7 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Fleece.Block.Files;
-using Fleece.Qemu.Bitmaps;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
