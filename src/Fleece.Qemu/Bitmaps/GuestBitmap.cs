@@ -9,10 +9,12 @@ namespace Fleece.Qemu.Bitmaps;
 
 /// <summary>A dirty bitmap of a guest's disk, as QEMU described it a moment ago.</summary>
 /// <param name="DiskName">The disk, for messages.</param>
+/// <param name="Node">The node that has it.</param>
 /// <param name="Reply">What QEMU said.</param>
 /// <param name="Parsed">What its name says.</param>
 /// <param name="Successor">The bitmap that records for it while a session has pinned it; null for none.</param>
-internal sealed record GuestBitmap(string DiskName, QemuBitmapReply Reply, QemuBitmapName Parsed, QemuBitmapReply? Successor)
+internal sealed record GuestBitmap(
+    string DiskName, string Node, QemuBitmapReply Reply, QemuBitmapName Parsed, QemuBitmapReply? Successor)
 {
     /// <summary>The name that users give, printable.</summary>
     public string Name => PrintableText.Of(Parsed.Name);
@@ -29,7 +31,7 @@ internal sealed record GuestBitmap(string DiskName, QemuBitmapReply Reply, QemuB
         : null;
 
     /// <summary>As a job sees it.</summary>
-    public BitmapDescription Describe() => new(Name, ExactName, ParentPath: null, Parsed.InstantId, IsEnabled, Fault);
+    public BitmapDescription Describe() => new(Name, ExactName, ParentPath: null, Parsed.InstantId, IsEnabled, Fault, Node);
 
     /// <summary>Refuses one that a session, a job or an export uses.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.BitmapBusy"/></exception>

@@ -36,7 +36,7 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
     public IReadOnlyList<GuestBitmap> All => [.. node.Bitmaps
         .Select(reply => (Reply: reply, Parsed: QemuBitmapName.Parse(reply.Name)))
         .Where(bitmap => !bitmap.Parsed.IsPending)
-        .Select(bitmap => new GuestBitmap(diskName, bitmap.Reply, bitmap.Parsed, SuccessorOf(bitmap.Reply, bitmap.Parsed)))
+        .Select(bitmap => new GuestBitmap(diskName, node.Name, bitmap.Reply, bitmap.Parsed, SuccessorOf(bitmap.Reply, bitmap.Parsed)))
         .OrderBy(bitmap => bitmap.Name, StringComparer.OrdinalIgnoreCase)];
 
     /// <summary>The bitmap of that name.</summary>

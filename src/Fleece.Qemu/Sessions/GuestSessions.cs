@@ -126,7 +126,12 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
             {
                 TempPlace.Check(disk.TempPath, plan.Options.CheckPlace, owner.CheckPlace);
                 QemuSnapshotOptions how = new(
-                    disk.SnapshotUri, plan.Id, disk.ClusterSizeBytes, plan.Turn?.LimitedBy, QemuReadRules.Of(monitor.Version));
+                    disk.SnapshotUri,
+                    plan.Id,
+                    disk.ClusterSizeBytes,
+                    plan.Turn?.LimitedBy,
+                    QemuReadRules.Of(monitor.Version),
+                    plan.Options.OnCopyError);
                 snapshots.Add(await QemuSnapshot.OpenAsync(how, cancellationToken).ConfigureAwait(false));
                 sessions.Add(new QemuSession(
                     plan,
