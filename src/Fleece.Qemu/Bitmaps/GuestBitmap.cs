@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Bitmaps;

@@ -60,13 +60,7 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
     {
         BitmapNames.Check(name);
         CheckLength(name);
-        if (QemuBitmapName.Parse(name) is { InstantId: not null })
-        {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"'{name}' can't be the name of a bitmap: behind its '@' stands what Fleece writes there itself. Give another one.");
-        }
-
+        QemuBitmapName.CheckNew(name);
         if (node.IsReadOnly)
         {
             throw new BlockException(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Qemu.Bitmaps;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Disks.Names;
 using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Qmp;
 
