@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-using System.Text.Json.Nodes;
+using System.Runtime.ExceptionServices;
+using Fleece.Block;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
@@ -15,13 +16,15 @@ internal static class LeftOvers
     /// <param name="onlySession">The one session to look at, <see cref="NodeNames.SessionOf"/>; null for all.</param>
     /// <param name="cancellationToken">Ends the attempt; the next call goes on.</param>
     /// <returns>A sentence for each session that was removed, or is there and was not.</returns>
-    /// <exception cref="Fleece.Block.BlockException">The first step that QEMU refused; all others are done then.</exception>
+    /// <exception cref="BlockException">QEMU is gone. With <paramref name="isForced"/>, the first step that QEMU refused, too; all others
+    /// are done then.</exception>
     public static async ValueTask<IReadOnlyList<string>> RemoveAsync(
         QemuMonitor monitor, bool isForced, string? onlySession, CancellationToken cancellationToken)
     {
         IReadOnlyList<QemuNodeReply> nodes = await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false);
         List<string> sentences = [];
         HashSet<string> live = [];
+        BlockException? failure = null;
         foreach (IGrouping<string, Part> parts in nodes
             .Select(Part.Of).OfType<Part>().GroupBy(part => part.Session).Where(IsSession))
         {
@@ -40,24 +43,31 @@ internal static class LeftOvers
             }
 
             SessionRemoval removal = new(monitor, session);
-            await removal.ResumeAsync(cancellationToken).ConfigureAwait(false);
-            IReadOnlyList<JsonObject> folds = await BuildUndo
-                .FoldsAsync(monitor, id => NodeNames.SessionOf(id) != session, cancellationToken).ConfigureAwait(false);
-            await removal.RunAsync(null, folds, cancellationToken).ConfigureAwait(false);
-            sentences.Add(
-                $"The session {session} of the guest at '{monitor.SocketPath}' was removed" +
-                (isForced ? "." : ": the process that began it is gone."));
+            try
+            {
+                await removal.ResumeAsync(cancellationToken).ConfigureAwait(false);
+                await removal.RunAsync(null, [], cancellationToken).ConfigureAwait(false);
+                sentences.Add(
+                    $"The session {session} of the guest at '{monitor.SocketPath}' was removed" +
+                    (isForced ? "." : ": the process that began it is gone."));
+            }
+            catch (BlockException e) when (e.Kind is not (QemuErrors.QemuGone or QemuErrors.MonitorBusy or QemuErrors.NotQmp))
+            {
+                // It must not keep commands for other disks from their work.
+                failure ??= e;
+                sentences.Add(
+                    $"The session {session} of the guest at '{monitor.SocketPath}', whose process is gone, could not all be removed: " +
+                    e.Message);
+            }
         }
 
-        IReadOnlyList<JsonObject> orphans = await BuildUndo
-            .FoldsAsync(monitor, id => live.Contains(NodeNames.SessionOf(id)) || !IsWanted(id, onlySession), cancellationToken)
-            .ConfigureAwait(false);
-        await monitor.RunTransactionAsync(orphans, cancellationToken).ConfigureAwait(false);
-        if (orphans.Count > 0)
+        sentences.AddRange(await BitmapFolds
+            .RunAsync(
+                monitor, id => live.Contains(NodeNames.SessionOf(id)) || !IsWanted(id, onlySession), cancellationToken)
+            .ConfigureAwait(false));
+        if (isForced && failure is not null)
         {
-            sentences.Add(
-                $"Bitmaps of the guest at '{monitor.SocketPath}' that a session had divided are whole again: its process or its QEMU " +
-                "ended in the middle.");
+            ExceptionDispatchInfo.Throw(failure);
         }
 
         return sentences;
