@@ -44,10 +44,20 @@ internal static class BuildUndo
             {
                 SessionRemoval removal = new(usable, session);
                 await removal.ResumeAsync(CancellationToken.None).ConfigureAwait(false);
-                _ = await guard.ThawAsync().ConfigureAwait(false);
+                BlockException? frozen = await ThawAsync(guard).ConfigureAwait(false);
+                if (frozen is null)
+                {
+                    await removal.ForgetFreezeAsync(CancellationToken.None).ConfigureAwait(false);
+                }
+
                 await removal.RunAsync(null, [], CancellationToken.None).ConfigureAwait(false);
                 _ = await BitmapFolds
                     .RunAsync(usable, id => NodeNames.SessionOf(id) != session, CancellationToken.None).ConfigureAwait(false);
+                if (frozen is not null)
+                {
+                    failure = new BlockException(
+                        QemuErrors.AgentFailed, $"{failure.Message} {frozen.Message}", monitor.SocketPath, cause: failure);
+                }
             }
 
             foreach (FleecingTemp temp in temps)
@@ -80,6 +90,20 @@ internal static class BuildUndo
             {
                 await own.DisposeAsync().ConfigureAwait(false);
             }
+        }
+    }
+
+    // Null when the guest is thawed.
+    private static async ValueTask<BlockException?> ThawAsync(IInstantGuard guard)
+    {
+        try
+        {
+            _ = await guard.ThawAsync().ConfigureAwait(false);
+            return null;
+        }
+        catch (BlockException e)
+        {
+            return e;
         }
     }
 

@@ -14,12 +14,17 @@ internal static class LeftOvers
     /// <param name="monitor">The guest.</param>
     /// <param name="isForced">True to end sessions too whose processes live, or of which that can't be told.</param>
     /// <param name="onlySession">The one session to look at, <see cref="NodeNames.SessionOf"/>; null for all.</param>
+    /// <param name="thaw">Thaws the guest, which runs, and returns a sentence about that. It throws no <see cref="BlockException"/>.</param>
     /// <param name="cancellationToken">Ends the attempt; the next call goes on.</param>
     /// <returns>A sentence for each session that was removed, or is there and was not.</returns>
     /// <exception cref="BlockException">QEMU is gone. With <paramref name="isForced"/>, the first step that QEMU refused, too; all others
     /// are done then.</exception>
     public static async ValueTask<IReadOnlyList<string>> RemoveAsync(
-        QemuMonitor monitor, bool isForced, string? onlySession, CancellationToken cancellationToken)
+        QemuMonitor monitor,
+        bool isForced,
+        string? onlySession,
+        Func<CancellationToken, ValueTask<string>> thaw,
+        CancellationToken cancellationToken)
     {
         IReadOnlyList<QemuNodeReply> nodes = await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false);
         List<string> sentences = [];
@@ -46,6 +51,12 @@ internal static class LeftOvers
             try
             {
                 await removal.ResumeAsync(cancellationToken).ConfigureAwait(false);
+                if (parts.Any(part => part.Kind == Parts.Frozen))
+                {
+                    sentences.Add(await thaw(cancellationToken).ConfigureAwait(false));
+                    await removal.ForgetFreezeAsync(cancellationToken).ConfigureAwait(false);
+                }
+
                 await removal.RunAsync(null, [], cancellationToken).ConfigureAwait(false);
                 sentences.Add(
                     $"The session {session} of the guest at '{monitor.SocketPath}' was removed" +
@@ -73,13 +84,23 @@ internal static class LeftOvers
         return sentences;
     }
 
+    /// <summary>The same by a caller that can't reach the guest's agent, or whose guard thaws.</summary>
+    public static ValueTask<IReadOnlyList<string>> RemoveAsync(
+        QemuMonitor monitor, bool isForced, string? onlySession, CancellationToken cancellationToken) => RemoveAsync(
+        monitor, isForced, onlySession, _ => ValueTask.FromResult(MayBeFrozen(monitor.SocketPath)), cancellationToken);
+
+    /// <summary>The sentence about a guest whose file systems a dead process had frozen.</summary>
+    public static string MayBeFrozen(string socketPath) =>
+        $"The process ended while the file systems of the guest at '{socketPath}' were frozen, and they may still be: run " +
+        "guest-fsfreeze-thaw over the guest's agent (virsh domfsthaw), or fsfreeze -u in the guest.";
+
     private static bool IsWanted(Guid id, string? onlySession) => onlySession is null || NodeNames.SessionOf(id) == onlySession;
 
     // A session has its marker or its temp node as long as it has anything. A user's node may be called like a part of one; what it lies
     // over must not be deleted.
     private static bool IsSession(IGrouping<string, Part> parts) => parts.Any(part => part.Kind switch
     {
-        Parts.Paused or Parts.Server => true,
+        Parts.Paused or Parts.Frozen or Parts.Server => true,
         Parts.Temp => parts.Skip(1).Any() || (part.FilePath is { } path && FleecingTemp.IsOfSession(path)),
         _ => false,
     });

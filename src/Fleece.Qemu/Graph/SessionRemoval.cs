@@ -34,6 +34,15 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         }
     }
 
+    /// <summary>Takes away the marker that says that the guest may be frozen. Idempotent.</summary>
+    public async ValueTask ForgetFreezeAsync(CancellationToken cancellationToken)
+    {
+        foreach (Part part in (await PartsAsync(null, cancellationToken).ConfigureAwait(false)).Where(part => part.Kind == Parts.Frozen))
+        {
+            await monitor.DeleteNodeAsync(part.Name, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Takes out one disk's part, or all.</summary>
     /// <param name="diskIndex">The disk; null for all.</param>
     /// <param name="bitmapActions">For the transaction when no filter is in the way any more.</param>

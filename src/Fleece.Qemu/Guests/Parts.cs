@@ -27,6 +27,9 @@ internal static class Parts
     /// <summary>The marker that says that the session has stopped the guest.</summary>
     public const string Paused = "paused";
 
+    /// <summary>The marker that says that the session has frozen the guest's file systems.</summary>
+    public const string Frozen = "frozen";
+
     /// <summary>The marker of the NBD server, over a file in the folder of its socket.</summary>
     public const string Server = "server";
 
@@ -39,7 +42,7 @@ internal static class Parts
         Temp => "raw",
         Filter => "copy-before-write",
         Snapshot => "snapshot-access",
-        Paused => "null-co",
+        Paused or Frozen => "null-co",
         Server => "file",
         _ => null,
     };
