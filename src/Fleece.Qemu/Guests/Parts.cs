@@ -15,6 +15,9 @@ internal static class Parts
     /// <summary>The job that brings a filter, where no device can be given one.</summary>
     public const string Job = "job";
 
+    /// <summary>The job that takes a filter out from under an overlay.</summary>
+    public const string Stream = "out";
+
     /// <summary>The snapshot-access node.</summary>
     public const string Snapshot = "snap";
 
