@@ -6,8 +6,8 @@ using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Graph;
 
-/// <summary>Folds the bitmaps of sessions that have ended without ending their bitmaps' turns, each node by itself: bitmaps of one disk that
-/// QEMU refuses to change are in no other disk's way.</summary>
+/// <summary>Folds the bitmaps of sessions that have ended without ending their bitmaps' turns, each node by itself: bitmaps of one disk
+/// that QEMU refuses to change are in no other disk's way.</summary>
 internal static class BitmapFolds
 {
     /// <summary>Folds them.</summary>
