@@ -2,7 +2,6 @@
 using System.Runtime.CompilerServices;
 using Fleece.Block;
 using Fleece.Disks;
-using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 using Fleece.Qemu.Records;
@@ -79,7 +78,7 @@ internal sealed class QemuGuests(QemuGuestsOptions options) : IAsyncDisposable
 
         GuestMonitor guest = await _sessions.Monitors.ConnectAsync(qmpSocketPath, cancellationToken).ConfigureAwait(false);
         await using ConfiguredAsyncDisposable closing = guest.ConfigureAwait(false);
-        sentences.AddRange(await LeftOvers.RemoveAsync(guest.Commands, isForced, null, cancellationToken).ConfigureAwait(false));
+        sentences.AddRange(await DeadSessions.RemoveAsync(guest.Commands, isForced, cancellationToken).ConfigureAwait(false));
         sentences.AddRange(await DescribeLivingAsync(guest.Commands, qmpSocketPath, cancellationToken).ConfigureAwait(false));
         return sentences;
     }

@@ -11,63 +11,58 @@ internal static class PendingBitmaps
 {
     /// <summary>The actions for one "transaction" that fold the pending bitmaps of a node. Empty where there is nothing to fold.</summary>
     /// <remarks>
-    /// <para>The pinned bitmap gets what was recorded since the instant, and records again. Without one, the pending
-    /// bitmap goes: the backup
-    /// that it would follow does not exist.</para>
+    /// <para>The pinned bitmap gets what was recorded since the instant, and records again, whether or not another tool has enabled it
+    /// meanwhile. Without one, the pending bitmap goes: the backup that it would follow does not exist.</para>
     /// <para>A pending bitmap that is inconsistent has lost changes that the pinned one needs. Both go then, so that the next backup is a
-    /// full one. Of an inconsistent pinned bitmap the same is true.</para>
+    /// full one. The same is true of a pinned bitmap that is inconsistent, or that can't be told from another of its name.</para>
     /// </remarks>
     /// <param name="node">The node with the bitmaps.</param>
     /// <param name="isLive">True for the instant of a session that goes on; its bitmaps stay.</param>
-    public static IReadOnlyList<JsonObject> Fold(QemuNodeReply node, Func<Guid, bool> isLive)
+    public static IReadOnlyList<JsonObject> Fold(QemuNodeReply node, Func<Guid, bool> isLive) =>
+        [.. Ended(node, isLive).SelectMany(ended => ended.IsWhole ? Unite(node.Name, ended) : Drop(node.Name, ended))];
+
+    /// <summary>The actions where QEMU refuses those of <see cref="Fold"/>: pending bitmaps and those they belong to go, so that the next
+    /// backup is a full one.</summary>
+    public static IReadOnlyList<JsonObject> Drop(QemuNodeReply node, Func<Guid, bool> isLive) =>
+        [.. Ended(node, isLive).SelectMany(ended => Drop(node.Name, ended))];
+
+    private static IEnumerable<EndedTurn> Ended(QemuNodeReply node, Func<Guid, bool> isLive)
     {
-        List<JsonObject> actions = [];
         (QemuBitmapReply Bitmap, QemuBitmapName Name)[] bitmaps =
             [.. node.Bitmaps.Select(bitmap => (bitmap, QemuBitmapName.Parse(bitmap.Name)))];
-        foreach (IGrouping<string, (QemuBitmapReply Bitmap, QemuBitmapName Name)> ended in bitmaps
+        return bitmaps
             .Where(item => item.Name is { IsPending: true, InstantId: { } id } && !isLive(id))
-            .GroupBy(item => item.Name.Name, StringComparer.Ordinal))
-        {
-            QemuBitmapReply? pinned = PinnedOf(ended.Key, bitmaps);
-            if (pinned is { IsInconsistent: false } && ended.All(item => !item.Bitmap.IsInconsistent))
-            {
-                actions.AddRange(Unite(node.Name, pinned.Name, [.. ended.Select(item => item.Bitmap.Name)]));
-                continue;
-            }
-
-            if (pinned is not null)
-            {
-                actions.Add(BitmapActions.Remove(node.Name, pinned.Name));
-            }
-
-            actions.AddRange(ended.Select(item => BitmapActions.Remove(node.Name, item.Bitmap.Name)));
-        }
-
-        return actions;
+            .GroupBy(item => item.Name.Name, item => item.Bitmap, StringComparer.Ordinal)
+            .Select(pending => new EndedTurn(PinnedOf(pending.Key, bitmaps), [.. pending]));
     }
 
-    /// <summary>The actions that give a pinned bitmap what was recorded since the instant, and let it record again.</summary>
-    /// <remarks>It is enabled first: a write of the guest that comes between two actions is then in both.</remarks>
-    /// <param name="node">The node.</param>
-    /// <param name="pinned">The pinned bitmap; null for none.</param>
-    /// <param name="pending">What recorded for it, which goes.</param>
-    public static IReadOnlyList<JsonObject> Unite(string node, string? pinned, IReadOnlyList<string> pending)
+    // A bitmap that is to record is enabled first: a write of the guest that comes between two actions is then in both.
+    private static IEnumerable<JsonObject> Unite(string node, EndedTurn ended)
     {
-        List<JsonObject> actions = [];
-        if (pinned is not null)
-        {
-            actions.Add(BitmapActions.Enable(node, pinned));
-            actions.Add(BitmapActions.Merge(node, pinned, pending));
-        }
-
-        actions.AddRange(pending.Select(name => BitmapActions.Remove(node, name)));
-        return actions;
+        string[] pending = [.. ended.Pending.Select(bitmap => bitmap.Name)];
+        return
+        [
+            .. ended.Pinned.SelectMany(
+                pinned => new[] { BitmapActions.Enable(node, pinned.Name), BitmapActions.Merge(node, pinned.Name, pending) }),
+            .. pending.Select(name => BitmapActions.Remove(node, name)),
+        ];
     }
 
-    // A session stops the bitmap that it pins, so of several with the name it is one that does not record.
-    private static QemuBitmapReply? PinnedOf(string name, (QemuBitmapReply Bitmap, QemuBitmapName Name)[] bitmaps) => bitmaps
-        .Where(item => !item.Name.IsPending && item.Name.Name == name && !item.Bitmap.IsRecording)
-        .OrderByDescending(item => item.Name.InstantId is not null)
-        .Select(item => item.Bitmap)
-        .FirstOrDefault();
+    private static IEnumerable<JsonObject> Drop(string node, EndedTurn ended) =>
+        ended.Pinned.Concat(ended.Pending).Select(bitmap => BitmapActions.Remove(node, bitmap.Name));
+
+    // One that counts from an instant is Fleece's, so it comes before one that has the bare name.
+    private static QemuBitmapReply[] PinnedOf(string name, (QemuBitmapReply Bitmap, QemuBitmapName Name)[] bitmaps)
+    {
+        (QemuBitmapReply Bitmap, QemuBitmapName Name)[] called =
+            [.. bitmaps.Where(item => !item.Name.IsPending && item.Name.Name == name)];
+        bool counts = called.Any(item => item.Name.InstantId is not null);
+        return [.. called.Where(item => item.Name.InstantId is not null == counts).Select(item => item.Bitmap)];
+    }
+
+    // The bitmaps of one name after a session that did not end its turn.
+    private sealed record EndedTurn(IReadOnlyList<QemuBitmapReply> Pinned, IReadOnlyList<QemuBitmapReply> Pending)
+    {
+        public bool IsWhole => Pinned.Count <= 1 && Pinned.Concat(Pending).All(bitmap => !bitmap.IsInconsistent);
+    }
 }

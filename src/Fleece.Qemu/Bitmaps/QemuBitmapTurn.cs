@@ -100,7 +100,8 @@ internal sealed class QemuBitmapTurn
     /// <returns>The actions, and whether the bitmap counts from the instant when they have been run.</returns>
     public (IReadOnlyList<JsonObject> Actions, bool Counts) End(QemuNodeReply? now, bool isSuccess)
     {
-        if (now is null || _pending is null || Find(now, _pending.ToString()) is not { } pending)
+        // Of an image that an overlay lies over, QEMU lets no bitmap be changed. The next command that can folds them.
+        if (now is null or { IsReadOnly: true } || _pending is null || Find(now, _pending.ToString()) is not { } pending)
         {
             return ([], false);
         }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Block.Files;
-using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
@@ -46,13 +44,20 @@ internal static class BuildUndo
             {
                 SessionRemoval removal = new(usable, session);
                 await removal.ResumeAsync(CancellationToken.None).ConfigureAwait(false);
-                _ = await guard.ThawAsync().ConfigureAwait(false);
-                await removal
-                    .RunAsync(
-                        null,
-                        await FoldsAsync(usable, id => NodeNames.SessionOf(id) != session).ConfigureAwait(false),
-                        CancellationToken.None)
-                    .ConfigureAwait(false);
+                BlockException? frozen = await ThawAsync(guard).ConfigureAwait(false);
+                if (frozen is null)
+                {
+                    await removal.ForgetFreezeAsync(CancellationToken.None).ConfigureAwait(false);
+                }
+
+                await removal.RunAsync(null, [], CancellationToken.None).ConfigureAwait(false);
+                _ = await BitmapFolds
+                    .RunAsync(usable, id => NodeNames.SessionOf(id) != session, CancellationToken.None).ConfigureAwait(false);
+                if (frozen is not null)
+                {
+                    failure = new BlockException(
+                        QemuErrors.AgentFailed, $"{failure.Message} {frozen.Message}", monitor.SocketPath, cause: failure);
+                }
             }
 
             foreach (FleecingTemp temp in temps)
@@ -88,12 +93,19 @@ internal static class BuildUndo
         }
     }
 
-    /// <summary>The actions that fold the bitmaps of sessions that do not go on, for all nodes in one transaction.</summary>
-    public static async ValueTask<IReadOnlyList<JsonObject>> FoldsAsync(
-        QemuMonitor monitor, Func<Guid, bool> isLive, CancellationToken cancellationToken = default) =>
-    [
-        .. (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false)).SelectMany(node => PendingBitmaps.Fold(node, isLive)),
-    ];
+    // Null when the guest is thawed.
+    private static async ValueTask<BlockException?> ThawAsync(IInstantGuard guard)
+    {
+        try
+        {
+            _ = await guard.ThawAsync().ConfigureAwait(false);
+            return null;
+        }
+        catch (BlockException e)
+        {
+            return e;
+        }
+    }
 
     // A command that was cancelled or lost its answer has used the connection up, and QEMU serves one at a time. A new one is served when
     // QEMU is done with that command, so what it finds is final. Null where QEMU is gone.

@@ -11,7 +11,7 @@ namespace Fleece.Qemu.Graph;
 /// one instant.</summary>
 /// <remarks>
 /// A marker node says that the guest was stopped by a session. By it the next cleaning up lets the guest run. A guest that
-/// was paused gets no marker and stays paused.
+/// was paused gets no marker and stays paused. Another one says that the guest may be frozen.
 /// </remarks>
 internal static class GuestPause
 {
@@ -34,33 +34,20 @@ internal static class GuestPause
         TimeSpan longest,
         CancellationToken cancellationToken)
     {
-        bool isRunning = (await monitor.QueryStatusAsync(cancellationToken).ConfigureAwait(false)).IsRunning;
-        bool stops = mustStandStill && isRunning;
-        if (guard.Freezes && !isRunning)
-        {
-            throw new BlockException(
-                QemuErrors.AgentFailed,
-                $"The guest at '{monitor.SocketPath}' is paused, so its agent can't freeze its file systems. Let it run, or leave " +
-                "-QuiesceGuest out.",
-                monitor.SocketPath);
-        }
-
-        string marker = NodeNames.Of(instantId, 0, Parts.Paused);
-        if (stops)
-        {
-            await monitor
-                .AddNodeAsync(new JsonObject { ["driver"] = "null-co", ["node-name"] = marker }, cancellationToken).ConfigureAwait(false);
-        }
-
-        Stopwatch? freeze = guard.Freezes ? Stopwatch.StartNew() : null;
+        Stopwatch? freeze = null;
+        string frozen = NodeNames.Of(instantId, 0, Parts.Frozen);
         if (guard.Freezes)
         {
+            await CheckRunsAsync(monitor, "is paused, so its agent can't freeze its file systems", cancellationToken).ConfigureAwait(false);
+            await AddMarkerAsync(monitor, frozen, cancellationToken).ConfigureAwait(false);
+            freeze = Stopwatch.StartNew();
             await guard.FreezeAsync(cancellationToken).ConfigureAwait(false);
+            await CheckRunsAsync(
+                monitor, "was paused by another client while its agent froze its file systems", cancellationToken).ConfigureAwait(false);
         }
 
-        Stopwatch? pause = stops ? Stopwatch.StartNew() : null;
-        DateTimeOffset at = await StandStillAsync(monitor, mustStandStill, stops, work, longest, cancellationToken).ConfigureAwait(false);
-        pause?.Stop();
+        (DateTimeOffset at, TimeSpan? pause) =
+            await StandStillAsync(monitor, instantId, mustStandStill, work, longest, cancellationToken).ConfigureAwait(false);
         if (guard.Freezes && !await guard.ThawAsync().ConfigureAwait(false))
         {
             throw new BlockException(
@@ -71,12 +58,12 @@ internal static class GuestPause
         }
 
         freeze?.Stop();
-        if (stops)
+        if (guard.Freezes)
         {
-            await monitor.DeleteNodeAsync(marker, cancellationToken).ConfigureAwait(false);
+            await monitor.DeleteNodeAsync(frozen, cancellationToken).ConfigureAwait(false);
         }
 
-        return new GuestInstant(at, pause?.Elapsed, freeze?.Elapsed);
+        return new GuestInstant(at, pause, freeze?.Elapsed);
     }
 
     /// <summary>Lets a guest run that a session has stopped, and takes the marker away. Idempotent.</summary>
@@ -90,20 +77,40 @@ internal static class GuestPause
         await monitor.DeleteNodeAsync(marker, cancellationToken).ConfigureAwait(false);
     }
 
-    private static async ValueTask<DateTimeOffset> StandStillAsync(
+    private static ValueTask AddMarkerAsync(QemuMonitor monitor, string marker, CancellationToken cancellationToken) =>
+        monitor.AddNodeAsync(new JsonObject { ["driver"] = "null-co", ["node-name"] = marker }, cancellationToken);
+
+    private static async ValueTask CheckRunsAsync(QemuMonitor monitor, string how, CancellationToken cancellationToken)
+    {
+        if (!(await monitor.QueryStatusAsync(cancellationToken).ConfigureAwait(false)).IsRunning)
+        {
+            throw new BlockException(
+                QemuErrors.AgentFailed,
+                $"The guest at '{monitor.SocketPath}' {how}. Let it run, or leave -QuiesceGuest out.",
+                monitor.SocketPath);
+        }
+    }
+
+    private static async ValueTask<(DateTimeOffset At, TimeSpan? Pause)> StandStillAsync(
         QemuMonitor monitor,
+        Guid instantId,
         bool mustStandStill,
-        bool stops,
         Func<CancellationToken, ValueTask> work,
         TimeSpan longest,
         CancellationToken cancellationToken)
     {
+        string marker = NodeNames.Of(instantId, 0, Parts.Paused);
         using CancellationTokenSource late = new(longest);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
         try
         {
+            // A pause of another client that began before this one is not this session's to end.
+            bool stops = mustStandStill && (await monitor.QueryStatusAsync(limit.Token).ConfigureAwait(false)).IsRunning;
+            Stopwatch? pause = null;
             if (stops)
             {
+                await AddMarkerAsync(monitor, marker, limit.Token).ConfigureAwait(false);
+                pause = Stopwatch.StartNew();
                 await monitor.StopAsync(limit.Token).ConfigureAwait(false);
             }
 
@@ -121,9 +128,11 @@ internal static class GuestPause
             if (stops)
             {
                 await monitor.ContinueAsync(limit.Token).ConfigureAwait(false);
+                pause!.Stop();
+                await monitor.DeleteNodeAsync(marker, limit.Token).ConfigureAwait(false);
             }
 
-            return at;
+            return (at, pause?.Elapsed);
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {

@@ -34,6 +34,15 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         }
     }
 
+    /// <summary>Takes away the marker that says that the guest may be frozen. Idempotent.</summary>
+    public async ValueTask ForgetFreezeAsync(CancellationToken cancellationToken)
+    {
+        foreach (Part part in (await PartsAsync(null, cancellationToken).ConfigureAwait(false)).Where(part => part.Kind == Parts.Frozen))
+        {
+            await monitor.DeleteNodeAsync(part.Name, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Takes out one disk's part, or all.</summary>
     /// <param name="diskIndex">The disk; null for all.</param>
     /// <param name="bitmapActions">For the transaction when no filter is in the way any more.</param>
@@ -120,15 +129,24 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
 
     private async ValueTask TakeOutAsync(Part filter, CancellationToken cancellationToken)
     {
-        string jobId = filter.Sibling(Parts.Job);
         HashSet<string> asked = [];
-        await UntilNoneAsync(
-            async () => [.. (await monitor.QueryJobsAsync(cancellationToken).ConfigureAwait(false)).Select(job => job.Id)
-                .Where(id => id == jobId)],
+        await UntilNoJobAsync(
+            filter.Sibling(Parts.Job),
             id => asked.Add(id) ? monitor.CancelJobAsync(id, cancellationToken) : default,
             cancellationToken).ConfigureAwait(false);
 
         BlockEdges edges = await BlockEdges.QueryAsync(monitor, cancellationToken).ConfigureAwait(false);
+        if (edges.FileOf(filter.Name) is { } below)
+        {
+            string jobId = filter.Sibling(Parts.Stream);
+            await UntilNoJobAsync(jobId, _ => default, cancellationToken).ConfigureAwait(false);
+            foreach (string overlay in edges.ParentsOf(filter.Name, "backing"))
+            {
+                await OverlayRebase.RunAsync(monitor, overlay, below, jobId, cancellationToken).ConfigureAwait(false);
+                await UntilNoJobAsync(jobId, _ => default, cancellationToken).ConfigureAwait(false);
+            }
+        }
+
         foreach (QemuDeviceReply device in await monitor.QueryDevicesAsync(cancellationToken).ConfigureAwait(false))
         {
             if (device.NodeName == filter.Name && device.QomPath is { } qdev)
@@ -189,6 +207,12 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             FileNames.Delete(temp.FilePath);
         }
     }
+
+    private ValueTask UntilNoJobAsync(string jobId, Func<string, ValueTask> end, CancellationToken cancellationToken) => UntilNoneAsync(
+        async () => [.. (await monitor.QueryJobsAsync(cancellationToken).ConfigureAwait(false)).Select(job => job.Id)
+            .Where(id => id == jobId)],
+        end,
+        cancellationToken);
 
     private async ValueTask UntilNoneAsync(
         Func<ValueTask<IReadOnlyList<string>>> list, Func<string, ValueTask> end, CancellationToken cancellationToken)

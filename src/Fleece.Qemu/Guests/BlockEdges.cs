@@ -43,6 +43,10 @@ internal sealed class BlockEdges
     /// <summary>The node that a filter lies over; null where there is none.</summary>
     public string? FileOf(string nodeName) => _children.GetValueOrDefault((nodeName, "file"));
 
+    /// <summary>The nodes that lie over a node in a role, such as "backing".</summary>
+    public IReadOnlyList<string> ParentsOf(string nodeName, string role) =>
+        [.. _children.Where(edge => edge.Value == nodeName && edge.Key.Role == role).Select(edge => edge.Key.Parent)];
+
     private static JsonElement[] Items(JsonElement reply, string member) =>
         reply.ValueKind == JsonValueKind.Object && reply.TryGetProperty(member, out JsonElement list) &&
         list.ValueKind == JsonValueKind.Array ? [.. list.EnumerateArray()] : [];

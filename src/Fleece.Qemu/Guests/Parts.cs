@@ -15,6 +15,9 @@ internal static class Parts
     /// <summary>The job that brings a filter, where no device can be given one.</summary>
     public const string Job = "job";
 
+    /// <summary>The job that takes a filter out from under an overlay.</summary>
+    public const string Stream = "out";
+
     /// <summary>The snapshot-access node.</summary>
     public const string Snapshot = "snap";
 
@@ -26,6 +29,9 @@ internal static class Parts
 
     /// <summary>The marker that says that the session has stopped the guest.</summary>
     public const string Paused = "paused";
+
+    /// <summary>The marker that says that the session has frozen the guest's file systems.</summary>
+    public const string Frozen = "frozen";
 
     /// <summary>The marker of the NBD server, over a file in the folder of its socket.</summary>
     public const string Server = "server";
@@ -39,7 +45,7 @@ internal static class Parts
         Temp => "raw",
         Filter => "copy-before-write",
         Snapshot => "snapshot-access",
-        Paused => "null-co",
+        Paused or Frozen => "null-co",
         Server => "file",
         _ => null,
     };

@@ -43,7 +43,7 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
         await using ConfiguredAsyncDisposable closing = guest.ConfigureAwait(false);
         QemuMonitor monitor = guest.Commands;
         QmpSchema schema = await guest.QuerySchemaAsync(cancellationToken).ConfigureAwait(false);
-        IReadOnlyList<string> found = await LeftOvers.RemoveAsync(monitor, isForced: false, null, cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<string> found = await DeadSessions.RemoveAsync(monitor, isForced: false, cancellationToken).ConfigureAwait(false);
         GuestDisks disks = await GuestDisks.QueryAsync(monitor, cancellationToken).ConfigureAwait(false);
         SessionOptions.CheckTempOfEach(options);
         CheckAgent(qmpSocketPath, options[0].Quiesce);

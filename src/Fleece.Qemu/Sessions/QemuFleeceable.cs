@@ -5,7 +5,6 @@ using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 using Fleece.Qemu.Bitmaps;
-using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guests;
 
 namespace Fleece.Qemu.Sessions;
@@ -41,7 +40,7 @@ internal sealed class QemuFleeceable(GuestSessions sessions, string qmpSocketPat
     {
         GuestMonitor guest = await sessions.Monitors.ConnectAsync(qmpSocketPath, cancellationToken).ConfigureAwait(false);
         await using ConfiguredAsyncDisposable closing = guest.ConfigureAwait(false);
-        Note(await LeftOvers.RemoveAsync(guest.Commands, isForced: false, null, cancellationToken).ConfigureAwait(false));
+        Note(await DeadSessions.RemoveAsync(guest.Commands, isForced: false, cancellationToken).ConfigureAwait(false));
         GuestBitmaps bitmaps = await FindBitmapsAsync(guest, cancellationToken).ConfigureAwait(false);
         return [.. bitmaps.All.Select(bitmap => bitmap.Describe())];
     }

@@ -29,8 +29,8 @@ public sealed class OthersNodesTests
         {
             QemuDisk disk = await RunningGuest.FindAsync(monitor, "virtio0");
             Assert.Equal("fleece-data", disk.Node!.Name);
-            using FleecingGraph graph =
-                await FleecingGraphTests.BuildAsync(monitor, new TestGuard(), new FleecingRequest { Disk = disk });
+            using FleecingGraph graph = await FleecingGraphTests.BuildAsync(
+                monitor, new TestGuard(), new FleecingRequest { Disk = disk, TempPath = guest.Folder });
             Assert.Equal("fleece-data", (await RunningGuest.FindAsync(monitor, "virtio0")).Node!.Name);
             await graph.RemoveAsync(monitor, 0, [], Token);
         });

@@ -31,6 +31,22 @@ public sealed class PendingBitmapsTests
         (left, right) => left.ToJsonString() == right.ToJsonString());
 
     [Fact]
+    public void APinnedBitmapThatAToolHasEnabledGetsWhatWasRecorded() => Assert.Equal(
+        [BitmapActions.Enable("a", s_pinned), BitmapActions.Merge("a", s_pinned, [s_pending]), BitmapActions.Remove("a", s_pending)],
+        Fold(Bitmap(s_pinned), Bitmap("daily"), Bitmap(s_pending)),
+        (left, right) => left.ToJsonString() == right.ToJsonString());
+
+    [Fact]
+    public void OfTwoBaselinesOfANameNeitherStays()
+    {
+        string other = new QemuBitmapName("daily", Guid.NewGuid()).ToString();
+        Assert.Equal(
+            [BitmapActions.Remove("a", s_pinned), BitmapActions.Remove("a", other), BitmapActions.Remove("a", s_pending)],
+            Fold(Bitmap(s_pinned, isRecording: false), Bitmap(other), Bitmap(s_pending)),
+            (left, right) => left.ToJsonString() == right.ToJsonString());
+    }
+
+    [Fact]
     public void ALiveSessionsBitmapsStay() => Assert.Empty(PendingBitmaps.Fold(
         Node(Bitmap(Pinned, isRecording: false), Bitmap(Pending)), id => id == InstantId));
 

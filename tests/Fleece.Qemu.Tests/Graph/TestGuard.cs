@@ -12,11 +12,14 @@ internal sealed class TestGuard(bool freezes = false, bool thawsInTime = true) :
 
     public bool Freezes => freezes;
 
-    public ValueTask FreezeAsync(CancellationToken cancellationToken)
+    /// <summary>What happens while the guest is being frozen.</summary>
+    public Func<Task> DuringFreeze { get; init; } = () => Task.CompletedTask;
+
+    public async ValueTask FreezeAsync(CancellationToken cancellationToken)
     {
         FreezeCount++;
         IsFrozen = true;
-        return default;
+        await DuringFreeze();
     }
 
     public ValueTask<bool> ThawAsync()
