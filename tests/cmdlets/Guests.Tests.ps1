@@ -67,6 +67,10 @@ Describe 'A guest that QEMU runs' {
         Get-RestoredDigest ./vm | Should -Be (Get-Expected 2 @(@{ Pattern = 1; Offset = 0; Length = 64KB }))
         (Get-FleeceQemuDisk ./qmp.sock virtio0).Bitmaps.Name | Should -Be daily
         Get-GuestGraph "$PWD" | Should -Be $graph
+
+        # A job goes on with the chain and the bitmap.
+        $job = Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device virtio0 -RepositoryPath ./vm -Bitmap daily
+        $job.Point.Kind | Should -Be Incremental
     }
 
     It 'has one instant for two disks, in one line for the whole night' {

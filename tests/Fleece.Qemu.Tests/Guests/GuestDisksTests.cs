@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Tests.Graph;
+using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Guests;
 
@@ -42,11 +44,24 @@ public sealed class GuestDisksTests
     {
         await using RunningGuest guest = await RunningGuest.StartAsync(program);
         CancellationToken token = TestContext.Current.CancellationToken;
-        JsonObject overlay = new() { ["node-name"] = "a", ["snapshot-file"] = guest.File("o.qcow2"), ["snapshot-node-name"] = "o" };
+        await Peer.RunAsync("qemu-img", "create", "-q", "-f", "qcow2", guest.File("o.qcow2"), "8M");
+        JsonObject overlay = new()
+        {
+            ["driver"] = "qcow2",
+            ["node-name"] = "o",
+            ["backing"] = null,
+            ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = guest.File("o.qcow2") },
+        };
 
         GuestDisks disks = await guest.WithMonitorAsync(async monitor =>
         {
-            _ = await monitor.AskAsync("blockdev-snapshot-sync", overlay, token);
+            _ = await monitor.AskAsync("blockdev-add", overlay, token);
+            _ = await monitor.AskAsync("blockdev-snapshot", new JsonObject { ["node"] = "a", ["overlay"] = "o" }, token);
+            JsonElement nodes = await monitor.AskAsync("query-named-block-nodes", new JsonObject { ["flat"] = true }, token);
+            Assert.StartsWith(
+                "json:",
+                nodes.EnumerateArray().Single(node => node.GetProperty("node-name").ValueEquals("o")).GetProperty("file").GetString(),
+                StringComparison.Ordinal);
             return await GuestDisks.QueryAsync(monitor, token);
         });
 
