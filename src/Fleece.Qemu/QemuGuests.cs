@@ -2,6 +2,7 @@
 using System.Runtime.CompilerServices;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 using Fleece.Qemu.Records;
@@ -88,7 +89,7 @@ internal sealed class QemuGuests(QemuGuestsOptions options) : IAsyncDisposable
     {
         QemuSession[] own = [.. _sessions.Running.All.Where(session => session.QmpSocketPath == qmpSocketPath)];
         IEnumerable<string> others = (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
-            .Select(node => Part.Of(node.Name, node.FilePath)).OfType<Part>()
+            .Select(Part.Of).OfType<Part>()
             .Where(part => part is { Kind: Parts.Temp, FilePath: { } path } && FleecingTemp.IsOwned(path) == true)
             .Select(part => part.Session).Distinct();
         return

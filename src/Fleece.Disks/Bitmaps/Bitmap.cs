@@ -147,7 +147,8 @@ internal sealed class Bitmap
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} " +
                 (IsOfParent
                     ? $"It is a record of the parent image '{ExactImagePath}'; do without it, and make the next backup a full one."
-                    : $"{(IsOfGuest ? "Remove it with Remove" : "Clear it with Clear")}-FleeceBitmap, and make the next backup a full one."),
+                    : $"{(IsOfGuest ? "Remove it with Remove" : "Clear it with Clear")}-FleeceBitmap, and make the next backup a full " +
+                        "one."),
                 ExactImagePath);
         }
     }
@@ -160,10 +161,10 @@ internal sealed class Bitmap
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"The bitmap '{Name}' of the disk '{Disk.Name}' is one of the guest's backups over QMP, and its name says the instant that " +
-                "its bits count from. So the mounted disk's writes go into it, and nothing else changes it here. Use another bitmap, or " +
-                "back the guest up over QMP while its QEMU runs (Backup-FleeceDisk -QmpSocketPath). If no backup counts with it any " +
-                "more, remove it with Remove-FleeceBitmap; the guest's next backup over QMP is then a full one.",
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is one of the guest's backups over QMP, and its name says the instant " +
+                "that its bits count from. So the mounted disk's writes go into it, and nothing else changes it here. Use another " +
+                "bitmap, or back the guest up over QMP while its QEMU runs (Backup-FleeceDisk -QmpSocketPath). If no backup counts with " +
+                "it any more, remove it with Remove-FleeceBitmap; the guest's next backup over QMP is then a full one.",
                 Disk.Path);
         }
     }

@@ -14,7 +14,8 @@ internal static class LeftOvers
     /// <param name="monitor">The guest.</param>
     /// <param name="isForced">True to end sessions too whose processes live, or of which that can't be told.</param>
     /// <param name="onlySession">The one session to look at, <see cref="NodeNames.SessionOf"/>; null for all.</param>
-    /// <param name="thaw">Thaws the guest, which runs, and returns a sentence about that. It throws no <see cref="BlockException"/>.</param>
+    /// <param name="thaw">Thaws the guest, which runs, and returns a sentence about that. It throws no
+    /// <see cref="BlockException"/>.</param>
     /// <param name="cancellationToken">Ends the attempt; the next call goes on.</param>
     /// <returns>A sentence for each session that was removed, or is there and was not.</returns>
     /// <exception cref="BlockException">QEMU is gone. With <paramref name="isForced"/>, the first step that QEMU refused, too; all others
