@@ -34,8 +34,8 @@ internal static class OverlayRebase
                 e.Kind,
                 $"Another tool has laid '{path ?? overlay}' over the filter of a session, and QEMU can't take the filter out from under " +
                 $"it: {e.Message} Before the guest is started anew, shut it down and run: qemu-img rebase -u " +
-                $"-F {image?.Driver ?? "FORMAT"} -b '{image?.FilePath ?? "FILE"}' '{path ?? "OVERLAY"}'. Without that QEMU can't open the " +
-                "overlay.",
+                $"-F {image?.Driver ?? "FORMAT"} -b '{image?.FilePath ?? "FILE"}' '{path ?? "OVERLAY"}'. Without that QEMU " +
+                "can't open the overlay.",
                 path,
                 cause: e);
         }
