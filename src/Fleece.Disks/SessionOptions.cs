@@ -41,8 +41,8 @@ internal sealed record SessionOptions
     /// <summary>Certificates for a temp image at an nbds URI.</summary>
     public TlsClientOptions? Tls { get; init; }
 
-    /// <summary>The NBD server of a guest's QEMU that others have started, which then serves the snapshot too; null for one of Fleece's own.
-    /// Disks of this process have none.</summary>
+    /// <summary>The NBD server of a guest's QEMU that others have started, which then serves the snapshot too; null for one of
+    /// Fleece's own. Disks of this process have none.</summary>
     public NbdUri? NbdServerUri { get; init; }
 
     /// <summary>512 B to 2 MiB, a power of two, and at least what the disk and temp take at once; null for 4 KiB, or more where they
@@ -58,4 +58,21 @@ internal sealed record SessionOptions
     /// <summary>How the guest is made quiet for the instant; null for not at all. Sessions of disks of this process leave it to their
     /// caller.</summary>
     public QuiesceOptions? Quiesce { get; init; }
+
+    /// <summary>Refuses one image or new file for the old data of several disks.</summary>
+    /// <param name="sessions">The sessions of one instant.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
+    public static void CheckTempOfEach(IEnumerable<SessionOptions> sessions)
+    {
+        string? shared = sessions.Select(session => session.TempPath).Where(path => path is not null && !Directory.Exists(path))
+            .GroupBy(path => path, StringComparer.Ordinal).FirstOrDefault(paths => paths.Skip(1).Any())?.Key;
+        if (shared is not null)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"The old data of several disks can't go to one place, '{shared}'. Name a folder that exists with -TempPath, in which " +
+                "each disk gets a file of its own, or start the sessions one by one.",
+                shared);
+        }
+    }
 }

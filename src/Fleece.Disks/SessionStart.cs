@@ -23,6 +23,7 @@ internal static class SessionStart
             throw new BlockException(BlockErrors.InvalidArgument, "A disk is named twice for one instant. Name each once.");
         }
 
+        SessionOptions.CheckTempOfEach(disks.Select(pair => pair.Options));
         Session[] sessions = [];
         await ChainChange.RunAsync(disks.Select(pair => pair.Disk.Chain), PinAsync, cancellationToken).ConfigureAwait(false);
         return sessions;

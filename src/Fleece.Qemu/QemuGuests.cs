@@ -66,7 +66,7 @@ internal sealed class QemuGuests(QemuGuestsOptions options) : IAsyncDisposable
     /// <param name="isForced">True to take out what living processes have added too. The sessions of this one are ended without success.
     /// </param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <returns>A sentence for each thing that was taken out.</returns>
+    /// <returns>A sentence for each thing that was taken out, and for each session that goes on.</returns>
     public async ValueTask<IReadOnlyList<string>> CleanUpAsync(string qmpSocketPath, bool isForced, CancellationToken cancellationToken)
     {
         List<string> sentences = [];
@@ -79,7 +79,26 @@ internal sealed class QemuGuests(QemuGuestsOptions options) : IAsyncDisposable
         GuestMonitor guest = await _sessions.Monitors.ConnectAsync(qmpSocketPath, cancellationToken).ConfigureAwait(false);
         await using ConfiguredAsyncDisposable closing = guest.ConfigureAwait(false);
         sentences.AddRange(await DeadSessions.RemoveAsync(guest.Commands, isForced, cancellationToken).ConfigureAwait(false));
+        sentences.AddRange(await DescribeLivingAsync(guest.Commands, qmpSocketPath, cancellationToken).ConfigureAwait(false));
         return sentences;
+    }
+
+    private async ValueTask<IReadOnlyList<string>> DescribeLivingAsync(
+        QemuMonitor monitor, string qmpSocketPath, CancellationToken cancellationToken)
+    {
+        QemuSession[] own = [.. _sessions.Running.All.Where(session => session.QmpSocketPath == qmpSocketPath)];
+        IEnumerable<string> others = (await monitor.QueryNodesAsync(cancellationToken).ConfigureAwait(false))
+            .Select(node => Part.Of(node.Name, node.FilePath)).OfType<Part>()
+            .Where(part => part is { Kind: Parts.Temp, FilePath: { } path } && FleecingTemp.IsOwned(path) == true)
+            .Select(part => part.Session).Distinct();
+        return
+        [
+            .. own.Select(session =>
+                $"The session '{session.Id}' of this process goes on. Stop-FleeceSession {session.Id} ends it, and so does -Force."),
+            .. others
+                .Where(other => !Array.Exists(own, session => NodeNames.SessionOf(session.InstantId) == other))
+                .Select(other => $"The session {other} of another process goes on, because that process lives. -Force ends it."),
+        ];
     }
 
     /// <summary>Ends all sessions without success. Idempotent. What can't be ended now, because a monitor is held by another client, is

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block;
 
 namespace Fleece;
 
@@ -14,10 +15,28 @@ internal sealed class ItemPathAttribute : ArgumentTransformationAttribute
             ? Array.ConvertAll(items, PathOf)
             : PathOf(inputData);
 
+    // What Get-FleeceQemuDisk returns would otherwise be text, and the device's name a path.
+    private static void CheckIsNoGuestDisk(object value)
+    {
+        PSMemberInfoCollection<PSPropertyInfo> properties = PSObject.AsPSObject(value).Properties;
+        if (properties["QmpSocketPath"]?.Value is string { Length: > 0 } socketPath &&
+            properties["Device"]?.Value is string { Length: > 0 } device)
+        {
+            throw new ArgumentTransformationMetadataException(PrintableText.Of(
+                $"'{device} of {socketPath}' is a disk of a guest, which QEMU serves, and only images and exports fit here. " +
+                "Start-FleeceSession and Backup-FleeceDisk take it."));
+        }
+    }
+
     // Text from Get-ChildItem -Name has a PSPath as well, and is still what the user sees.
-    private static object? PathOf(object? value) =>
-        value is null or string or PSObject { BaseObject: string } ||
-        PSObject.AsPSObject(value).Properties["PSPath"]?.Value?.ToString() is not { } path
-            ? value
-            : WildcardPattern.Escape(path);
+    private static object? PathOf(object? value)
+    {
+        if (value is null or string or PSObject { BaseObject: string })
+        {
+            return value;
+        }
+
+        CheckIsNoGuestDisk(value);
+        return PSObject.AsPSObject(value).Properties["PSPath"]?.Value?.ToString() is { } path ? WildcardPattern.Escape(path) : value;
+    }
 }

@@ -13,6 +13,11 @@ BeforeAll {
         Get-FileDigest ./restored.raw
     }
 
+    # The error that ends a statement.
+    function Get-Failure([scriptblock] $Action) {
+        try { $null = & $Action } catch { $_ }
+    }
+
     function Get-PatternDigest([byte[]] $Content) {
         [Convert]::ToHexString([Security.Cryptography.SHA256]::HashData($Content))
     }
@@ -62,6 +67,10 @@ Describe 'A guest that QEMU runs' {
         Get-RestoredDigest ./vm | Should -Be (Get-Expected 2 @(@{ Pattern = 1; Offset = 0; Length = 64KB }))
         (Get-FleeceQemuDisk ./qmp.sock virtio0).Bitmaps.Name | Should -Be daily
         Get-GuestGraph "$PWD" | Should -Be $graph
+
+        # A job goes on with the chain and the bitmap.
+        $job = Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device virtio0 -RepositoryPath ./vm -Bitmap daily
+        $job.Point.Kind | Should -Be Incremental
     }
 
     It 'has one instant for two disks, in one line for the whole night' {
@@ -110,6 +119,69 @@ Describe 'A guest that QEMU runs' {
         Get-GuestGraph "$PWD" | Should -Be $graph
     }
 
+    It 'has a folder for each device, named as QEMU names the device, however it was spelled' {
+        if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
+        $backend = '/machine/peripheral/virtio1/virtio-backend'
+
+        $null = Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device system, $backend -RepositoryPath ./vm
+
+        (Get-ChildItem ./vm).Name | Sort-Object | Should -Be virtio0, virtio1
+        $twice = @{ QmpSocketPath = './qmp.sock'; RepositoryPath = './vm' }
+        foreach ($devices in ('virtio0', 'virtio0'), ('virtio0', 'system')) {
+            (Get-OnlyError { Backup-FleeceDisk @twice -Device $devices }).Exception.Message | Should -BeLike "*'virtio0' is named twice*"
+            Get-FailureId { Start-FleeceSession -QmpSocketPath ./qmp.sock -Device $devices } | Should -BeLike 'ArgumentInvalid,*'
+        }
+        Get-FleeceBackup ./vm/virtio0 | Should -HaveCount 1
+    }
+
+    It 'begins no chain of one device in the folder around the repositories of several' {
+        if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
+        $null = Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device virtio0, virtio1 -RepositoryPath ./vm
+
+        $problem = Get-OnlyError { Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device data -RepositoryPath ./vm }
+
+        $problem.FullyQualifiedErrorId | Should -BeLike 'ArgumentInvalid,*'
+        $problem.Exception.Message | Should -BeLike "*-RepositoryPath '$PWD/vm/virtio1'*"
+        (Get-ChildItem ./vm).Name | Sort-Object | Should -Be virtio0, virtio1
+        Get-FleeceBackup ./vm 3>&1 | Should -BeLike "*'virtio0', 'virtio1'*"
+        (Get-OnlyError { Restore-FleeceBackup ./vm ./restored.raw }).Exception.Message | Should -BeLike "*such as '$PWD/vm/virtio0'*"
+        (Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device data -RepositoryPath ./vm/virtio1).Point.Kind | Should -Be Incremental
+    }
+
+    It 'tells which session has pinned a bitmap, and ends the only one without its name' {
+        if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
+        $null = Start-FleeceSession -QmpSocketPath ./qmp.sock -Device virtio0 -NextBitmap daily
+        Stop-FleeceSession -Success
+        $null = Start-FleeceSession nights -QmpSocketPath ./qmp.sock -Device virtio0 -Bitmap daily
+
+        $problem = Get-Failure { Start-FleeceSession other -QmpSocketPath ./qmp.sock -Device virtio0 -Bitmap daily }
+
+        $problem.FullyQualifiedErrorId | Should -BeLike 'BitmapBusy,*'
+        $problem.Exception.Message | Should -BeLike '*Stop-FleeceSession vm.virtio0/nights*'
+        Stop-FleeceSession
+        Get-FleeceSession | Should -BeNullOrEmpty
+        (Get-OnlyError { Stop-FleeceSession }).FullyQualifiedErrorId | Should -BeLike 'SessionNotFound,*'
+    }
+
+    It 'is told from another guest of the same name in words' {
+        if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
+        $null = New-Item other -ItemType Directory
+        $second = Start-TestGuest "$PWD/other" -Name vm
+        try {
+            $null = Start-FleeceSession -QmpSocketPath ./other/qmp.sock -Device virtio0
+
+            $problem = Get-Failure { Start-FleeceSession -QmpSocketPath ./qmp.sock -Device virtio0 }
+
+            $problem.FullyQualifiedErrorId | Should -BeLike 'SessionNameInUse,*'
+            $problem.Exception.Message | Should -BeLike "*Another guest, that of the QMP socket '$PWD/other/qmp.sock'*"
+            $problem.Exception.Path | Should -BeNullOrEmpty
+            $problem.TargetObject | Should -Be virtio0
+        } finally {
+            Stop-FleeceSession
+            Stop-TestGuest $second
+        }
+    }
+
     It 'stays as it is with -WhatIf: <What>' -ForEach @(
         @{ What = 'a session'; Command = { Start-FleeceSession -QmpSocketPath ./qmp.sock -Device virtio0 -NextBitmap daily -WhatIf } }
         @{ What = 'a night'; Command = { Backup-FleeceDisk -QmpSocketPath ./qmp.sock -Device virtio0, virtio1 -RepositoryPath ./vm -WhatIf } }
@@ -134,11 +206,17 @@ Describe 'A guest that QEMU runs' {
         @{ What = 'no agent'; More = @{ Device = 'virtio0'; QuiesceGuest = $true }; Id = 'ArgumentInvalid' }
         @{ What = 'a time without a freeze'; More = @{ Device = 'virtio0'; FreezeTimeout = 3 }; Id = 'ArgumentInvalid' }
         @{ What = 'a server that does not run'; More = @{ Device = 'virtio0'; NbdServerUri = 'nbd+unix:///?socket=nbd.sock' }; Id = 'ArgumentInvalid' }
+        @{ What = 'one file for old data'; More = @{ Device = 'virtio0', 'virtio1'; TempPath = './temp' }; Id = 'ArgumentInvalid' }
+        @{ What = 'a monitor in place of the agent'; More = @{ Device = 'virtio0'; AgentSocketPath = './qmp2.sock' }; Id = 'GuestAgentFailed' }
+        @{ What = 'the same monitor'; More = @{ Device = 'virtio0'; AgentSocketPath = './qmp.sock' }; Id = 'GuestAgentFailed' }
         @{ What = 'no folder for temp'; More = @{ Device = 'virtio0'; TempPath = './nowhere/temp' }; Id = 'ImageNotFound' }
     ) {
         if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
 
-        Get-FailureId { Start-FleeceSession -QmpSocketPath ./qmp.sock @More } | Should -BeLike "$Id,*"
+        $problem = Get-Failure { Start-FleeceSession -QmpSocketPath ./qmp.sock @More }
+
+        $problem.FullyQualifiedErrorId | Should -BeLike "$Id,*"
+        $problem.TargetObject | Should -Be $More.Device
         Get-GuestGraph "$PWD" | Should -Be $graph
     }
 
@@ -154,7 +232,9 @@ Describe 'A guest that QEMU runs' {
         if (-not (Test-HasQemu)) { Skip-WithoutQemu; return }
         $null = Start-FleeceSession -QmpSocketPath ./qmp.sock -Device virtio0
 
-        Stop-FleeceSession -QmpSocketPath ./qmp.sock 3>&1 | Should -BeNullOrEmpty
+        Stop-FleeceSession -QmpSocketPath ./qmp.sock 3>&1 | Should -BeLike "The session 'vm.virtio0/vm.virtio0' of this process goes on.*"
+        (Get-OnlyError { Stop-FleeceSession -QmpSocketPath ./qmp.sock -PassThru }).FullyQualifiedErrorId |
+            Should -BeLike 'ArgumentInvalid,*'
         Get-FleeceSession | Should -HaveCount 1
         Stop-FleeceSession -QmpSocketPath ./qmp.sock -Force 3>$null
 
@@ -170,6 +250,7 @@ Describe 'A guest that QEMU runs' {
             $null = Start-FleeceSession -QmpSocketPath ./qmp.sock -Device virtio0 -NextBitmap daily
             Set-Content ./ready.new 1; Move-Item ./ready.new ./ready
             Start-Sleep 60' "$PWD"
+        Stop-FleeceSession -QmpSocketPath ./qmp.sock 3>&1 | Should -BeLike '*of another process goes on*'
         $process.Kill()
         $process.WaitForExit()
         Get-GuestGraph "$PWD" | Should -Not -Be $graph
@@ -202,6 +283,9 @@ Describe 'A guest that QEMU runs' {
         $disk = Get-FleeceQemuDisk ./qmp.sock virtio0
 
         { New-FleeceBitmap $disk daily } | Should -Throw '*disk of a guest*'
+        foreach ($command in { $disk | Get-FleeceImage }, { $disk | Mount-FleeceDisk }, { Test-FleeceImage $disk }) {
+            $command | Should -Throw '*disk of a guest*'
+        }
     }
 }
 

@@ -52,7 +52,7 @@ Describe 'Start-FleeceSession' {
         $null = New-FleeceImage ./temp.raw 1MB
         $before = (Get-ChildItem).Name
 
-        { Start-FleeceSession a, b -TempPath $_ } | Should -Throw
+        { Start-FleeceSession a, b -TempPath $_ } | Should -Throw "*can't go to one place*folder*"
 
         Get-FleeceSession | Should -BeNullOrEmpty
         (Get-ChildItem).Name | Should -Be $before

@@ -191,7 +191,7 @@ internal sealed class JobBitmap(
 
     private void NoteStays(BitmapDescription bitmap) => notes.Add(
         $"The bitmap '{bitmap.Name}' stays as it is, because another repository may count with it, such as a copy of this one. If none " +
-        "does, remove it with Remove-FleeceBitmap.");
+        $"does, {Removal(bitmap) ?? "remove it with Remove-FleeceBitmap"}.");
 
     private BlockException ParentMissing(BitmapDescription bitmap, Advice advice) => new(
         BackupErrors.BackupParentMissing,
@@ -200,12 +200,18 @@ internal sealed class JobBitmap(
         advice switch
         {
             Advice.Named => "If another repository counts with the bitmap, name another with -Bitmap, or leave that out, so that each " +
-                "has its own. If none does, clear the bitmap with Clear-FleeceBitmap, and a new chain begins here.",
+                $"has its own. If none does, {Removal(bitmap) ?? "clear the bitmap with Clear-FleeceBitmap"}, and a new chain begins here.",
             Advice.Left => "To begin a new repository here, use -Full.",
             _ => "If this folder is a copy of another repository, or was copied, both count with this bitmap: -Full, used here once, " +
                 "gives this one a bitmap of its own, and both go on. Without a copy, -Full begins a new chain as well.",
         } + repository.FaultHint(),
         folder.Path);
+
+    // Cmdlets change the bitmaps of disks that Fleece serves; those of a guest's disk are QEMU's.
+    private static string? Removal(BitmapDescription bitmap) => bitmap.QemuNode is null
+        ? null
+        : $"remove it with QMP's block-dirty-bitmap-remove (node '{PrintableText.Of(bitmap.QemuNode)}', name " +
+            $"'{PrintableText.Of(bitmap.ExactName)}')";
 
     // The first backup of a repository has no reason but that.
     private void NoteFull(string reason)

@@ -98,7 +98,8 @@ internal sealed class Repository
 
         return newest ?? throw new BlockException(
             BackupErrors.BackupUnknown,
-            points.Count == 0 ? $"'{Path}' holds no backup."
+            points.Count == 0
+                ? NestedRepositories.Describe(Path) is { } hint ? $"'{Path}' holds no backup. {hint}" : $"'{Path}' holds no backup."
                 : $"'{Path}' holds no backup of {at:u} or before; the oldest is of {points.Min(point => point.Instant):u}.",
             Path);
     }

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Names;
 using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Bitmaps;
@@ -108,6 +109,9 @@ internal sealed class Bitmap
         set => _isEnabled = value;
     }
 
+    /// <summary>True for one that QEMU made for the backups of a guest.</summary>
+    internal bool IsOfGuest => QemuBitmapName.Parse(ExactName).InstantId is not null;
+
     /// <summary>The parent image that keeps it; null for the disk's own.</summary>
     internal string? ParentPath { get; init; }
 
@@ -143,8 +147,24 @@ internal sealed class Bitmap
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' can't be trusted. {reason} " +
                 (IsOfParent
                     ? $"It is a record of the parent image '{ExactImagePath}'; do without it, and make the next backup a full one."
-                    : "Clear it with Clear-FleeceBitmap, and make the next backup a full one."),
+                    : $"{(IsOfGuest ? "Remove it with Remove" : "Clear it with Clear")}-FleeceBitmap, and make the next backup a full one."),
                 ExactImagePath);
+        }
+    }
+
+    /// <summary>Refuses what would make the name of a guest's bitmap untrue: QEMU takes from it which backup the bits count from, and
+    /// would miss changes.</summary>
+    internal void CheckNotOfGuest()
+    {
+        if (IsOfGuest)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"The bitmap '{Name}' of the disk '{Disk.Name}' is one of the guest's backups over QMP, and its name says the instant that " +
+                "its bits count from. So the mounted disk's writes go into it, and nothing else changes it here. Use another bitmap, or " +
+                "back the guest up over QMP while its QEMU runs (Backup-FleeceDisk -QmpSocketPath). If no backup counts with it any " +
+                "more, remove it with Remove-FleeceBitmap; the guest's next backup over QMP is then a full one.",
+                Disk.Path);
         }
     }
 

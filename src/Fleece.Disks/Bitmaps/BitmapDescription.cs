@@ -8,5 +8,6 @@ namespace Fleece.Disks.Bitmaps;
 /// <param name="BaselineId">The instant that its bits count from; null for none.</param>
 /// <param name="IsEnabled">True when it records changes, or its successor does while a session has pinned it.</param>
 /// <param name="Fault">Why it can't be trusted; null when it can.</param>
+/// <param name="QemuNode">The node that has it in the QEMU of a guest, which serves the disk; null where Fleece does.</param>
 internal sealed record BitmapDescription(
-    string Name, string ExactName, string? ParentPath, Guid? BaselineId, bool IsEnabled, string? Fault);
+    string Name, string ExactName, string? ParentPath, Guid? BaselineId, bool IsEnabled, string? Fault, string? QemuNode = null);

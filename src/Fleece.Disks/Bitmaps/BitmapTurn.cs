@@ -75,7 +75,13 @@ internal sealed class BitmapTurn
         }
 
         // A bitmap that records nothing is only looked at, and so is one of a disk that does not change.
-        Bitmap? successor = nextName is null && pinned is null or { IsEnabled: false } || disk.IsReadOnly
+        bool isOnlyLookedAt = nextName is null && pinned is null or { IsEnabled: false } || disk.IsReadOnly;
+        if (!isOnlyLookedAt)
+        {
+            pinned?.CheckNotOfGuest();
+        }
+
+        Bitmap? successor = isOnlyLookedAt
             ? null
             : bitmaps.Add(
                 nextName ?? pinned!.ExactName,

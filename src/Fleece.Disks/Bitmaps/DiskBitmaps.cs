@@ -124,7 +124,7 @@ internal sealed class DiskBitmaps
     public ValueTask ClearAsync(string name, CancellationToken cancellationToken = default) => ChangeAsync(
         () =>
         {
-            Bitmap bitmap = FindOwn(name);
+            Bitmap bitmap = FindChangeable(name);
             bitmap.CheckFree();
             Empty(bitmap);
         },
@@ -148,7 +148,7 @@ internal sealed class DiskBitmaps
 
         ValueTask Merge()
         {
-            Bitmap target = FindOwn(name);
+            Bitmap target = FindChangeable(name);
             Bitmap[] all = [target, .. sourceNames.Select(Find)];
             foreach (Bitmap bitmap in all)
             {
@@ -172,6 +172,13 @@ internal sealed class DiskBitmaps
     {
         Bitmap bitmap = Find(name);
         bitmap.CheckOwn();
+        return bitmap;
+    }
+
+    private Bitmap FindChangeable(string name)
+    {
+        Bitmap bitmap = FindOwn(name);
+        bitmap.CheckNotOfGuest();
         return bitmap;
     }
 
@@ -205,6 +212,7 @@ internal sealed class DiskBitmaps
         if (!isHidden)
         {
             BitmapNames.Check(name);
+            QemuBitmapName.CheckNew(name);
             if (TryFindOwn(name) is not null)
             {
                 throw new BlockException(
@@ -285,7 +293,7 @@ internal sealed class DiskBitmaps
     private ValueTask SetEnabledAsync(string name, bool isEnabled, CancellationToken cancellationToken) => ChangeAsync(
         () =>
         {
-            Bitmap bitmap = FindOwn(name);
+            Bitmap bitmap = FindChangeable(name);
             bitmap.CheckFree();
             bitmap.CheckTrusted();
             (bool Is, Guid? BaselineId) before = (bitmap.IsEnabled, bitmap.BaselineId);

@@ -25,6 +25,18 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
     /// <summary>Writes that may have been lost.</summary>
     public LossRecord Losses { get; } = new(uri);
 
+    /// <summary>Why all requests fail from now on; null while they do not.</summary>
+    public BlockException? Failure
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _failure;
+            }
+        }
+    }
+
     /// <summary>Connects for the first time.</summary>
     /// <returns>What was agreed; later connections offer no less.</returns>
     public async ValueTask<AgreedExport> OpenAsync(CancellationToken cancellationToken)
@@ -119,7 +131,7 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
     public void Resubmit(NbdRequest request)
     {
         request.InterruptedAt ??= options.Time.GetTimestamp();
-        if (_reconnector.IsTooLate(request.InterruptedAt.Value) && Failure() is null)
+        if (_reconnector.IsTooLate(request.InterruptedAt.Value) && Failure is null)
         {
             // A server that comes back each time and dies of the request must not keep it for ever.
             request.Complete(_reconnector.GaveUp());
@@ -265,7 +277,7 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
 
         // After a dispose that came in between, this finds itself retired by the failure that is set.
         _ = connection.RunAsync();
-        if (Failure() is BlockException failure)
+        if (Failure is BlockException failure)
         {
             connection.Close(failure);
         }
@@ -296,14 +308,6 @@ internal sealed class ConnectionSet(NbdUri uri, NbdNodeOptions options) : IAsync
         }
 
         FailAll(waiting, failure);
-    }
-
-    private BlockException? Failure()
-    {
-        lock (_gate)
-        {
-            return _failure;
-        }
     }
 
     private async Task OpenAnotherAsync()

@@ -64,6 +64,10 @@ internal sealed class NbdNode : IBlockNode
     /// <summary>The address of the export.</summary>
     public NbdUri Uri => _uri;
 
+    /// <summary>Why it fails all requests from now on; null while it serves. Without reconnecting that is the loss of a connection, which
+    /// shows while it is idle as well; else a fault that no further attempt would mend, or that it was closed.</summary>
+    public BlockException? Failure => _connections.Failure;
+
     /// <summary>True when the server tells which ranges may be read (<c>fleece:access</c>).</summary>
     public bool HasAccessContext => _export.AccessContext.HasValue;
 

@@ -78,6 +78,7 @@ internal sealed class AgentConnection : IDisposable
         for (int skippedBytes = 0; skippedBytes <= MaximumSkippedBytes;)
         {
             byte[] line = await ReadLineAsync(isTolerant: true, cancellationToken).ConfigureAwait(false);
+            CheckIsNoMonitor(line);
             skippedBytes += line.Length + 1;
             int start = Array.LastIndexOf(line, Delimiter) + 1;
             if (start != 0 && AgentAnswer.TryParse(line.AsMemory(start)) is { Error: null } answer &&
@@ -171,6 +172,20 @@ internal sealed class AgentConnection : IDisposable
                 socket.Dispose();
                 throw e is SocketException cause ? AgentFailures.Unreachable(path, cause) : e;
             }
+        }
+    }
+
+    // QEMU's QMP specification, "Server Greeting"; and the first words of its human monitor.
+    private void CheckIsNoMonitor(ReadOnlySpan<byte> line)
+    {
+        if (line.StartsWith("{\"QMP\""u8))
+        {
+            throw AgentFailures.NotAnAgent(SocketPath, "It is the QMP socket of a QEMU.");
+        }
+
+        if (line.StartsWith("QEMU "u8) && line.IndexOf(" monitor - "u8) > 0)
+        {
+            throw AgentFailures.NotAnAgent(SocketPath, "It is the human monitor of a QEMU.");
         }
     }
 

@@ -2,16 +2,19 @@
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Bitmaps;
 
 /// <summary>A dirty bitmap of a guest's disk, as QEMU described it a moment ago.</summary>
 /// <param name="DiskName">The disk, for messages.</param>
+/// <param name="Node">The node that has it.</param>
 /// <param name="Reply">What QEMU said.</param>
 /// <param name="Parsed">What its name says.</param>
 /// <param name="Successor">The bitmap that records for it while a session has pinned it; null for none.</param>
-internal sealed record GuestBitmap(string DiskName, QemuBitmapReply Reply, QemuBitmapName Parsed, QemuBitmapReply? Successor)
+internal sealed record GuestBitmap(
+    string DiskName, string Node, QemuBitmapReply Reply, QemuBitmapName Parsed, QemuBitmapReply? Successor)
 {
     /// <summary>The name that users give, printable.</summary>
     public string Name => PrintableText.Of(Parsed.Name);
@@ -28,7 +31,7 @@ internal sealed record GuestBitmap(string DiskName, QemuBitmapReply Reply, QemuB
         : null;
 
     /// <summary>As a job sees it.</summary>
-    public BitmapDescription Describe() => new(Name, ExactName, ParentPath: null, Parsed.InstantId, IsEnabled, Fault);
+    public BitmapDescription Describe() => new(Name, ExactName, ParentPath: null, Parsed.InstantId, IsEnabled, Fault, Node);
 
     /// <summary>Refuses one that a session, a job or an export uses.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.BitmapBusy"/></exception>
@@ -41,7 +44,8 @@ internal sealed record GuestBitmap(string DiskName, QemuBitmapReply Reply, QemuB
                 $"The bitmap '{Name}' of the disk '{DiskName}' is in use: " +
                 (Successor is not null
                     ? "a session of Fleece has pinned it. Let the backup that reads the session end, or stop it with Stop-FleeceSession."
-                    : "a job or an export of the guest's QEMU uses it. Let that end, or name another bitmap."));
+                    : "a job or an export of the guest's QEMU uses it, or a session of another process of Fleece. Let that end, or name " +
+                        "another bitmap."));
         }
     }
 

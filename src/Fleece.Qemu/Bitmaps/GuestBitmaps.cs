@@ -36,7 +36,7 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
     public IReadOnlyList<GuestBitmap> All => [.. node.Bitmaps
         .Select(reply => (Reply: reply, Parsed: QemuBitmapName.Parse(reply.Name)))
         .Where(bitmap => !bitmap.Parsed.IsPending)
-        .Select(bitmap => new GuestBitmap(diskName, bitmap.Reply, bitmap.Parsed, SuccessorOf(bitmap.Reply, bitmap.Parsed)))
+        .Select(bitmap => new GuestBitmap(diskName, node.Name, bitmap.Reply, bitmap.Parsed, SuccessorOf(bitmap.Reply, bitmap.Parsed)))
         .OrderBy(bitmap => bitmap.Name, StringComparer.OrdinalIgnoreCase)];
 
     /// <summary>The bitmap of that name.</summary>
@@ -60,13 +60,7 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
     {
         BitmapNames.Check(name);
         CheckLength(name);
-        if (QemuBitmapName.Parse(name) is { InstantId: not null })
-        {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"'{name}' can't be the name of a bitmap: behind its '@' stands what Fleece writes there itself. Give another one.");
-        }
-
+        QemuBitmapName.CheckNew(name);
         if (node.IsReadOnly)
         {
             throw new BlockException(

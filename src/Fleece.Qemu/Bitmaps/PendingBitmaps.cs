@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Nodes;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Bitmaps;

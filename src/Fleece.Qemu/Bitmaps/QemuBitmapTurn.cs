@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Disks;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Bitmaps;

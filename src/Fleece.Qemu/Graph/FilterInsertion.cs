@@ -12,9 +12,6 @@ namespace Fleece.Qemu.Graph;
 /// must be passed by every node from the export to the temp file, or a discarded range is never freed.</remarks>
 internal sealed class FilterInsertion
 {
-    // QEMU's unit of copying: 64 KiB, or the target's clusters where those are larger; a raw file has none.
-    private const int LeastClusterBytes = 64 * 1024;
-
     private readonly QemuMonitor _monitor;
     private readonly QmpSchema _schema;
     private readonly Guid _instantId;
@@ -35,7 +32,7 @@ internal sealed class FilterInsertion
     public int DiskIndex { get; }
 
     /// <summary>The unit of copying.</summary>
-    public int ClusterSizeBytes => Math.Max(LeastClusterBytes, Request.GranuleSizeBytes ?? 0);
+    public int ClusterSizeBytes => Math.Max(FilterRoutes.LeastClusterBytes, Request.GranuleSizeBytes ?? 0);
 
     private string Root => Request.Disk.Node!.Name;
 
@@ -120,7 +117,7 @@ internal sealed class FilterInsertion
             options["cbw-timeout"] = (long)timeout.TotalSeconds;
         }
 
-        if (Request.GranuleSizeBytes is { } granuleBytes && granuleBytes > LeastClusterBytes)
+        if (Request.GranuleSizeBytes is { } granuleBytes && granuleBytes > FilterRoutes.LeastClusterBytes)
         {
             options["min-cluster-size"] = granuleBytes;
         }

@@ -19,6 +19,13 @@ internal enum FilterRoute
 /// <summary>Which disks can be fleeced, and how.</summary>
 internal static class FilterRoutes
 {
+    /// <summary>QEMU's least unit of copying. It takes the target's clusters where those are larger; a raw file has none.</summary>
+    public const int LeastClusterBytes = 64 * 1024;
+
+    private const string OnCopyError = "on-cbw-error";
+
+    private static readonly string[] s_options = ["bitmap", OnCopyError, "cbw-timeout", "min-cluster-size"];
+
     /// <summary>Chooses the way.</summary>
     /// <param name="disk">The disk.</param>
     /// <param name="schema">What this QEMU can do.</param>
@@ -37,18 +44,41 @@ internal static class FilterRoutes
     {
         FilterRoute route = Find(request.Disk, schema, monitor.Version, out string? obstacle)
             ?? throw Refused(QemuErrors.DeviceUnsuitable, request.Disk, obstacle!, monitor);
-        if (route == FilterRoute.BackupJob && request.OnCopyError == CopyErrorPolicy.BreakSnapshot &&
-            !schema.HasMember("blockdev-backup", "on-cbw-error"))
+        if (route == FilterRoute.BackupJob && LackOfJob(request, schema) is { } lack)
         {
             throw Refused(
                 QemuErrors.FeatureMissing,
                 request.Disk,
-                $"is no device that QEMU names, so a backup job fleeces it, and QEMU {monitor.Version}'s jobs fail the guest's write " +
-                "when a copy fails. Ask for -OnCopyError BreakGuestWrite",
+                $"is no device that QEMU names, so a backup job fleeces it, and QEMU {monitor.Version}'s jobs {lack}",
                 monitor);
         }
 
         return route;
+    }
+
+    /// <summary>The options of the filter that a session can use, by QEMU's names.</summary>
+    public static IReadOnlyList<string> FeaturesOf(FilterRoute? route, QmpSchema schema) =>
+        [.. s_options.Where(option => route == FilterRoute.BackupJob
+            ? option == OnCopyError && schema.HasMember("blockdev-backup", OnCopyError)
+            : schema.HasDriverOption("copy-before-write", option))];
+
+    // A job makes its filter itself, and passes it one option: QEMU's "BlockdevBackup". Its unit of copying is the least one, because a raw
+    // file has no clusters.
+    private static string? LackOfJob(FleecingRequest request, QmpSchema schema)
+    {
+        if (request.OnCopyError == CopyErrorPolicy.BreakSnapshot && !schema.HasMember("blockdev-backup", OnCopyError))
+        {
+            return "fail the guest's write when a copy fails. Ask for -OnCopyError BreakGuestWrite";
+        }
+
+        if (request.CopyTimeout is not null)
+        {
+            return "let the guest's write wait for a copy as long as it takes. Leave -CopyTimeout out";
+        }
+
+        return request.GranuleSizeBytes is null or LeastClusterBytes
+            ? null
+            : $"copy {LeastClusterBytes} bytes at a time. Leave -GranuleSizeBytes out";
     }
 
     private static string? ObstacleOf(QemuDisk disk, QmpSchema schema, QemuVersion version)

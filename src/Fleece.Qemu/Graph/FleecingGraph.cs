@@ -2,8 +2,8 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Fleece.Block.Files;
+using Fleece.Disks.Names;
 using Fleece.Nbd;
-using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 

@@ -57,7 +57,7 @@ internal sealed partial class QemuMonitor
             MustText(item, "drv"),
             Flag(item, "ro"),
             MustNumber(image, "virtual-size", long.MaxValue),
-            Text(item, "file"),
+            QemuFileNames.FileOf(Text(item, "file")),
             (int?)Number(image, "cluster-size", int.MaxValue, 1),
             specific is { } data ? Text(data, "compat") : null,
             Member(item, "dirty-bitmaps", JsonValueKind.Array) is { } bitmaps

@@ -14,8 +14,8 @@ internal sealed record QemuDeviceReply(string BackendName, string? QomPath, bool
 /// <param name="Driver">Its driver, for example "qcow2".</param>
 /// <param name="IsReadOnly">True when it takes no writes.</param>
 /// <param name="SizeBytes">Its virtual size.</param>
-/// <param name="FilePath">The file of its image, as QEMU names it; null where it has none. For a node over no file it is QEMU's
-/// description, such as "json:{...}" or an address.</param>
+/// <param name="FilePath">The file of its image; null where it has none. For a node over no file it is QEMU's description, such as
+/// "json:{...}" or an address.</param>
 /// <param name="ClusterSizeBytes">The image's cluster size; null where QEMU does not tell.</param>
 /// <param name="Compat">The qcow2 version, "0.10" or "1.1"; null for other drivers.</param>
 /// <param name="Bitmaps">Its named dirty bitmaps.</param>

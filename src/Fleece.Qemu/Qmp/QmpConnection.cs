@@ -134,7 +134,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
         try
         {
             bool isSent = false;
-            using CancellationTokenSource late = new(_options.CommandTimeout, _options.Time);
+            using CancellationTokenSource late = new(TimeoutOf(command), _options.Time);
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, late.Token);
             try
             {
@@ -185,7 +185,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
             }
         }
 
-        throw QmpFailures.Silent(SocketPath, command, _options.CommandTimeout, isAlive);
+        throw QmpFailures.Silent(SocketPath, command, TimeoutOf(command), isAlive);
     }
 
     // Null for the answer to the probe. Other answers are to commands of the client before, which may have had no ids.
@@ -224,6 +224,11 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
 
         throw End(QmpFailures.NotQmp(SocketPath, $"its answer to '{command}' has neither a result nor an error"));
     }
+
+    private TimeSpan TimeoutOf(string command) =>
+        command.StartsWith("query-", StringComparison.Ordinal) || command is "qom-get" or "qom-list" or "qmp_capabilities"
+            ? TimeSpan.FromTicks(Math.Min(_options.QueryTimeout.Ticks, _options.CommandTimeout.Ticks))
+            : _options.CommandTimeout;
 
     private void ThrowIfEnded()
     {

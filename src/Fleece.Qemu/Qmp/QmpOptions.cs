@@ -14,6 +14,10 @@ internal sealed record QmpOptions
     /// covers slow storage.</summary>
     public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>How long to wait for the answer to a question, and to the negotiation: they need no more than a turn of QEMU's main
+    /// loop.</summary>
+    public TimeSpan QueryTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
     /// <summary>How long QEMU's monitor thread has to answer when the command did not get an answer in time. It takes less than a
     /// millisecond.</summary>
     public TimeSpan ProbeTimeout { get; init; } = TimeSpan.FromSeconds(5);

@@ -55,7 +55,10 @@ internal sealed class QemuSnapshot : ISnapshotMap, IAsyncDisposable
     /// <summary>Bytes that were consumed.</summary>
     public long ConsumedBytes => _map.ConsumedBytes;
 
-    /// <summary>QEMU's first refusal of what could be read; null while the snapshot is whole.</summary>
+    /// <summary>True when a reader has met the loss of the snapshot or the end of QEMU.</summary>
+    public bool HasFailed => _root.FailedBy is not null;
+
+    /// <summary>As <see cref="SnapshotNode.BrokenBy"/>.</summary>
     public BlockException? BrokenBy => _root.BrokenBy;
 
     /// <inheritdoc/>

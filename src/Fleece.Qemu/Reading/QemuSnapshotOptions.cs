@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Nbd;
 using Fleece.Qemu.Qmp;
 
@@ -10,7 +11,9 @@ namespace Fleece.Qemu.Reading;
 /// <param name="ClusterSizeBytes">The unit of copying: what is discarded is cut at its multiples.</param>
 /// <param name="Bitmap">The bitmap that limits the snapshot, whose context the export has; null for the whole disk.</param>
 /// <param name="Rules">What must be kept from QEMU because of its faults.</param>
-internal sealed record QemuSnapshotOptions(NbdUri Uri, string Id, int ClusterSizeBytes, string? Bitmap, QemuReadRules Rules);
+/// <param name="OnCopyError">The loser of a copy that fails. Where it is the guest's write, QEMU never loses the snapshot.</param>
+internal sealed record QemuSnapshotOptions(
+    NbdUri Uri, string Id, int ClusterSizeBytes, string? Bitmap, QemuReadRules Rules, CopyErrorPolicy OnCopyError);
 
 /// <summary>Requests that a snapshot export of some version of QEMU must not get.</summary>
 /// <param name="ReadsOneClusterAtATime">True where a request that begins in a copied cluster and ends in another one is answered from the

@@ -11,11 +11,16 @@ namespace Fleece.Qemu.Reading;
 /// <remarks>
 /// <para>No request is sent that touches a refused cluster. The map is asked again when the bytes are there, and only then the read
 /// succeeds.</para>
+/// <para>Where QEMU may lose the snapshot, it is probed as well when the bytes are there. QEMU lets the guest's writes pass once a copy has
+/// failed, and lets a read that is on its way return their new data with success. It refuses each request that begins afterwards. So a
+/// probe that begins when the bytes are there, and succeeds, shows that no write had passed before. Zeros that a status tells, and
+/// that no client reads, are probed too. Discards need no probe: what a client has got before was whole.</para>
 /// <para>Where QEMU ends on overlapping requests, each request holds its clusters from before it is sent until its reply has come, so a
 /// request that was sent is never cancelled. A cancelled read ends when those of its requests that were sent have ended.</para>
 /// <para>Errors. <see cref="BlockErrors.Denied"/>, <see cref="BlockErrors.Consumed"/>; <see cref="BlockErrors.Broken"/> where QEMU refuses
 /// what it should have, and for all requests from then on; <see cref="BlockErrors.ReadOnly"/> for writes; those of
-/// <see cref="NbdNode"/>. The buffer of a failed read holds unspecified bytes.</para>
+/// <see cref="NbdNode"/>, of which a lost connection fails all requests from then on as well. The buffer of a failed read holds
+/// unspecified bytes.</para>
 /// <para>Ownership. It owns the connections of its node.</para>
 /// </remarks>
 internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOptions options) : IBlockNode
@@ -30,11 +35,16 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
 
     private const int VerifiedAtOnce = 64;
 
+    private const int ProbeBytes = 512;
+
     private readonly RangeLocks? _locks = options.Rules.RefusesOverlaps ? new RangeLocks() : null;
     private readonly int _pieceBytes =
         options.Rules.ReadsOneClusterAtATime ? options.ClusterSizeBytes : Math.Max(PieceBytes, options.ClusterSizeBytes);
 
-    private BlockException? _brokenBy;
+    // All probes read into it, and nothing looks at it.
+    private readonly byte[] _probe = new byte[Math.Max(ProbeBytes, node.Geometry.RequestAlignmentBytes)];
+
+    private BlockException? _failedBy;
 
     /// <inheritdoc/>
     public BlockGeometry Geometry => node.Geometry;
@@ -42,8 +52,14 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
     /// <inheritdoc/>
     public bool CanReadAhead => false;
 
-    /// <summary>QEMU's first refusal of what could be read; null while there was none.</summary>
-    public BlockException? BrokenBy => Volatile.Read(ref _brokenBy);
+    /// <summary>The first failure that a request has met because QEMU lost the snapshot or ended; null while there was none.</summary>
+    public BlockException? FailedBy => Volatile.Read(ref _failedBy);
+
+    /// <summary>Why nothing can be read any more, whether or not a request has met it; null while QEMU is not known to have lost the
+    /// snapshot, and its connections last. Of the kind <see cref="BlockErrors.Broken"/> where QEMU refuses what it should have.</summary>
+    public BlockException? BrokenBy => FailedBy ?? LostConnection;
+
+    private BlockException? LostConnection => node.Failure is { Kind: not BlockErrors.Closed } lost ? lost : null;
 
     /// <inheritdoc/>
     public void ReadAhead(long offsetBytes, long lengthBytes)
@@ -64,6 +80,7 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
             await ReadPiecesAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
         }
 
+        await ProbeAsync(offsetBytes, buffer.Length, cancellationToken).ConfigureAwait(false);
         Interlocked.MemoryBarrier();
         CheckReadable(run);
     }
@@ -92,6 +109,11 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
                 {
                     status = await VerifyAsync(BlockRange.FromEnds(offsetBytes, offsetBytes + status.LengthBytes), cancellationToken)
                         .ConfigureAwait(false);
+                }
+
+                if (status.ReadsAsZero)
+                {
+                    await ProbeAsync(offsetBytes, status.LengthBytes, cancellationToken).ConfigureAwait(false);
                 }
 
                 Interlocked.MemoryBarrier();
@@ -181,6 +203,15 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
 
         failure?.Throw();
     }
+
+    /// <summary>Makes sure that QEMU had not lost the snapshot when this began.</summary>
+    /// <param name="offsetBytes">Start of the request whose answer is there.</param>
+    /// <param name="lengthBytes">Its length.</param>
+    /// <param name="cancellationToken">Gives up before the probe is sent.</param>
+    private ValueTask ProbeAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        options.OnCopyError == CopyErrorPolicy.BreakSnapshot && lengthBytes != 0
+            ? ReadPieceAsync(offsetBytes, _probe.AsMemory(0, (int)Math.Min(lengthBytes, _probe.Length)), cancellationToken)
+            : default;
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask ReadPieceAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
@@ -309,20 +340,26 @@ internal sealed class SnapshotNode(NbdNode node, SnapshotMap map, QemuSnapshotOp
         map.CheckReadable(run);
     }
 
+    // A lost connection is told by the node.
     private void ThrowIfBroken()
     {
-        if (BrokenBy is { } first)
+        if (FailedBy is { Kind: BlockErrors.Broken } first)
         {
             throw Broken(first, first.OffsetBytes);
         }
     }
 
-    // The node's errors are of this kind where QEMU answers EINVAL.
+    // The node's errors are of the kind Broken where QEMU answers EINVAL.
     private void ThrowIfRefusal(BlockException failure, long offsetBytes)
     {
         if (failure.Kind == BlockErrors.Broken)
         {
-            throw Broken(Interlocked.CompareExchange(ref _brokenBy, failure, null) ?? failure, offsetBytes);
+            throw Broken(Interlocked.CompareExchange(ref _failedBy, failure, null) ?? failure, offsetBytes);
+        }
+
+        if (LostConnection is { } lost)
+        {
+            _ = Interlocked.CompareExchange(ref _failedBy, lost, null);
         }
     }
 

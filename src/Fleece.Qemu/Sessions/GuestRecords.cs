@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Qemu.Bitmaps;
+using Fleece.Disks.Names;
 using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
@@ -11,9 +11,6 @@ namespace Fleece.Qemu.Sessions;
 /// <summary>Guests' disks as users see them.</summary>
 internal static class GuestRecords
 {
-    // Of the filter copy-before-write and of the job blockdev-backup.
-    private static readonly string[] FilterOptions = ["bitmap", "on-cbw-error", "cbw-timeout", "min-cluster-size"];
-
     /// <summary>A disk.</summary>
     public static QemuDiskInfo Describe(
         QemuDisk disk, GuestDisks guest, QemuStatusReply status, QmpSchema schema, QemuVersion version)
@@ -34,7 +31,7 @@ internal static class GuestRecords
             Obstacle = obstacle is null ? null : PrintableText.Of($"'{disk.Device}' {obstacle}."),
             Bitmaps = [.. (disk.Node?.Bitmaps ?? []).Select(Describe)],
             QemuVersion = version.ToString(),
-            Features = [.. FilterOptions.Where(option => schema.HasDriverOption("copy-before-write", option))],
+            Features = FilterRoutes.FeaturesOf(route, schema),
             InsertedBy = route switch
             {
                 FilterRoute.QomSet => "qom-set",

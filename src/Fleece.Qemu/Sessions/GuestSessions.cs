@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Qemu.Agent;
 using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Graph;
 using Fleece.Qemu.Guard;
@@ -44,6 +45,8 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
         QmpSchema schema = await guest.QuerySchemaAsync(cancellationToken).ConfigureAwait(false);
         IReadOnlyList<string> found = await DeadSessions.RemoveAsync(monitor, isForced: false, cancellationToken).ConfigureAwait(false);
         GuestDisks disks = await GuestDisks.QueryAsync(monitor, cancellationToken).ConfigureAwait(false);
+        SessionOptions.CheckTempOfEach(options);
+        CheckAgent(qmpSocketPath, options[0].Quiesce);
         var instantId = Guid.NewGuid();
         List<QemuSessionPlan> plans = [];
         List<FleecingRequest> requests = [];
@@ -71,12 +74,21 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
     private QemuSessionPlan Plan(string qmpSocketPath, QemuDisk disk, Guid instantId, SessionOptions options)
     {
         string name = options.Name ?? disk.Name;
+        Running.CheckPinned(qmpSocketPath, disk.Name, options.Bitmap);
         QemuBitmapTurn? turn = disk.Node is not { } node
             ? null
             : QemuBitmapTurn.Prepare(
                 new GuestBitmaps(disk.Name, node, disk.HasPersistentBitmaps), instantId, options.Bitmap, options.NextBitmap);
-        Running.CheckFree(disk.Name, name);
+        Running.CheckFree(qmpSocketPath, disk.Name, name);
         return new QemuSessionPlan(qmpSocketPath, disk.Name, name, instantId, turn, options);
+    }
+
+    private static void CheckAgent(string qmpSocketPath, QuiesceOptions? quiesce)
+    {
+        if (quiesce?.AgentSocketPath == qmpSocketPath)
+        {
+            throw AgentFailures.NotAnAgent(qmpSocketPath, "It is the QMP socket of the guest's QEMU.");
+        }
     }
 
     private static void CheckNamedOnce(List<FleecingRequest> requests, QemuDisk disk)
@@ -127,7 +139,12 @@ internal sealed class GuestSessions(QemuGuestsOptions owner)
             {
                 TempPlace.Check(disk.TempPath, plan.Options.CheckPlace, owner.CheckPlace);
                 QemuSnapshotOptions how = new(
-                    disk.SnapshotUri, plan.Id, disk.ClusterSizeBytes, plan.Turn?.LimitedBy, QemuReadRules.Of(monitor.Version));
+                    disk.SnapshotUri,
+                    plan.Id,
+                    disk.ClusterSizeBytes,
+                    plan.Turn?.LimitedBy,
+                    QemuReadRules.Of(monitor.Version),
+                    plan.Options.OnCopyError);
                 snapshots.Add(await QemuSnapshot.OpenAsync(how, cancellationToken).ConfigureAwait(false));
                 sessions.Add(new QemuSession(
                     plan,

@@ -58,18 +58,10 @@ internal sealed class QemuFleeceable(GuestSessions sessions, string qmpSocketPat
         (await sessions.BeginAsync(qmpSocketPath, [Device], [options], TakeNotes(), cancellationToken).ConfigureAwait(false))[0];
 
     /// <inheritdoc/>
-    /// <remarks>
-    /// QEMU has no command that flushes a disk, and takes none over the export of a snapshot. The snapshot was read through QEMU's own
-    /// caches, as the guest would have read it. Storage that loses what QEMU wrote says so to QEMU, which tells the guest and not Fleece.
-    /// What Fleece can make sure of is that QEMU has kept the snapshots of this disk until now.
-    /// </remarks>
-    public async ValueTask FlushAsync(CancellationToken cancellationToken)
-    {
-        foreach (QemuSession session in sessions.Running.All.Where(session => IsOfThis(session)))
-        {
-            await session.CheckWholeAsync(cancellationToken).ConfigureAwait(false);
-        }
-    }
+    /// <remarks>There is nothing to flush. QEMU has no command that flushes a disk, and takes none over the export of a snapshot. The
+    /// snapshot was read through QEMU's own caches, as the guest would have read it. Storage that loses data of QEMU says so to QEMU,
+    /// which tells the guest and not Fleece.</remarks>
+    public ValueTask FlushAsync(CancellationToken cancellationToken) => default;
 
     /// <summary>What the user has to hear of the guest and has not been told.</summary>
     internal IReadOnlyList<string> TakeNotes()
@@ -81,8 +73,6 @@ internal sealed class QemuFleeceable(GuestSessions sessions, string qmpSocketPat
             return notes;
         }
     }
-
-    private bool IsOfThis(QemuSession session) => session.QmpSocketPath == qmpSocketPath && session.DiskName == Name;
 
     private void Note(IReadOnlyList<string> sentences)
     {

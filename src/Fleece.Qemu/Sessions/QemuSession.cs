@@ -14,8 +14,8 @@ namespace Fleece.Qemu.Sessions;
 
 /// <summary>One point in time of one disk of a guest, which the guest's QEMU keeps.</summary>
 /// <remarks>
-/// <para>Nothing holds the monitor while it runs. QEMU tells neither of a snapshot that it lost nor of its own end: the next reader learns
-/// of both.</para>
+/// <para>Nothing holds the monitor while it runs. QEMU does not tell of a snapshot that it lost, of which the next reader learns. Its own
+/// end shows at once, by the connections to the export.</para>
 /// <para>Threading. All members are safe from any thread. Ownership. It owns its snapshot, and its part of the graph.</para>
 /// </remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
@@ -119,7 +119,7 @@ internal sealed class QemuSession : IRunningSession
             Disk = DiskName,
             Id = Id,
             State = _snapshot.State,
-            BrokenBy = _snapshot.BrokenBy is null ? null : SessionStory.CauseOf(_disk, _plan.Options.Limits.Timeout),
+            BrokenBy = _snapshot.BrokenBy is { } failure ? SessionStory.CauseOf(failure, _disk, _plan.Options.Limits.Timeout) : null,
             StartedAt = StartedAt,
             InstantId = InstantId,
             SizeBytes = SizeBytes,
@@ -182,30 +182,9 @@ internal sealed class QemuSession : IRunningSession
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(_snapshot.NextReadable(offsetBytes, endBytes));
 
-    /// <summary>Makes sure that QEMU has not lost the snapshot: a read that was on its way when it did may have returned the guest's new
-    /// data, and QEMU does not say so to that read.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrors.Broken"/>, or why QEMU can't be asked.</exception>
-    public async ValueTask CheckWholeAsync(CancellationToken cancellationToken)
-    {
-        byte[] probe = new byte[Snapshot.Geometry.RequestAlignmentBytes];
-        while (_snapshot.NextReadable(0, SizeBytes) is { IsEmpty: false } readable)
-        {
-            try
-            {
-                int lengthBytes = (int)Math.Min(readable.LengthBytes, probe.Length);
-                await Snapshot.ReadAsync(readable.OffsetBytes, probe.AsMemory(0, lengthBytes), cancellationToken).ConfigureAwait(false);
-                return;
-            }
-            catch (BlockException e) when (e.Kind == BlockErrors.Consumed)
-            {
-                // The last chunks are discarded meanwhile. What is left gets less each time.
-            }
-        }
-    }
-
     /// <inheritdoc/>
-    /// <remarks>A session that broke ends without success. Where QEMU can't be reached though it runs, the session stays, can't be read any
-    /// more, and may be ended again.</remarks>
+    /// <remarks>A session that broke under a reader ends without success. QEMU's end after the last read takes nothing from what was read.
+    /// Where QEMU can't be reached though it runs, the session stays, can't be read any more, and may be ended again.</remarks>
     /// <exception cref="BlockException">Why it could not be taken out of QEMU.</exception>
     public async ValueTask<bool> EndAsync(bool isSuccess)
     {
@@ -214,7 +193,7 @@ internal sealed class QemuSession : IRunningSession
         {
             if (_ending is null or { IsFaulted: true })
             {
-                _ending = RunEndAsync(isSuccess && _snapshot.BrokenBy is null);
+                _ending = RunEndAsync(isSuccess && !_snapshot.HasFailed);
             }
 
             ending = _ending;

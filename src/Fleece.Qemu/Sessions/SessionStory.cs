@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Qemu.Graph;
 
@@ -16,10 +17,16 @@ internal static class SessionStory
         FileSystemSpace.TryGetAllocatedBytes(disk.TempPath, out long bytes) ? bytes : 0;
 
     /// <summary>Why the snapshot was probably lost.</summary>
+    /// <param name="failure">What the connection to the export says.</param>
     /// <param name="disk">The disk.</param>
     /// <param name="copyTimeout">How long a copy could take; null for no limit.</param>
-    public static string CauseOf(FleecedDisk disk, TimeSpan? copyTimeout)
+    public static string CauseOf(BlockException failure, FleecedDisk disk, TimeSpan? copyTimeout)
     {
+        if (failure.Kind != BlockErrors.Broken)
+        {
+            return "QEMU ended, or closed the export. Stop the session, and start a new one when the guest runs.";
+        }
+
         const string what = "QEMU refuses what the snapshot should have: old data could not be copied, so the guest's write went on " +
             "without. QEMU does not tell why. ";
         bool isKnown = FileSystemSpace.TryGetFreeBytes(disk.TempPath, out long freeBytes);

@@ -2,6 +2,7 @@
 using System.Management.Automation;
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Records;
+using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Block.Files;
@@ -10,6 +11,7 @@ using Fleece.Hosting;
 using Fleece.Hosting.Local;
 using Fleece.Images;
 using Fleece.Qemu;
+using Fleece.Qemu.Records;
 
 namespace Fleece;
 
@@ -28,7 +30,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     public DiskReference? Disk { get; set; }
 
     /// <summary>The folder with the disk's backups; it is made when it is not there, the folder around it is not. Of several devices of a
-    /// guest it holds a folder for each, with the device's name.</summary>
+    /// guest it holds a folder for each, with the name that QEMU has for the device.</summary>
     [Parameter(Mandatory = true, Position = 1, ValueFromPipelineByPropertyName = true)]
     public string RepositoryPath { get; set; } = string.Empty;
 
@@ -109,6 +111,11 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
             return;
         }
 
+        if (disk.QmpSocketPath is not null)
+        {
+            NestedRepositories.CheckBegins(options.RepositoryPath, DevicesOf([disk])[0]);
+        }
+
         IFleeceable found = Wait(Owner.FindFleeceablesAsync([disk], StopToken)).Disks[0];
         BackupJob job = Wait(BackupJob.PrepareAsync(found, options, StopToken));
         try
@@ -125,15 +132,19 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     // Devices that can't be found are left out, so that one that was unplugged costs the others no night.
     private void BackUpAtOneInstant(IReadOnlyList<DiskReference> disks, string folder)
     {
-        Dictionary<DiskReference, string> repositories = disks.Distinct()
-            .ToDictionary(disk => disk, disk => System.IO.Path.Combine(folder, FolderOf(disk)));
-        DiskReference[] wanted = [.. repositories.Keys.Where(disk => IsWanted(disk, repositories[disk]))];
-        DiskReference[] there = wanted.Length == 0 ? [] : FindThere(wanted);
+        List<(DiskReference Disk, string Device)> found = FindThere(disks);
+        CheckNamedOnce(found);
+        Dictionary<DiskReference, string> repositories =
+            found.ToDictionary(item => item.Disk, item => System.IO.Path.Combine(folder, FolderOf(item.Device)));
+        DiskReference[] there = [.. repositories.Keys.Where(disk => IsWanted(disk, repositories[disk]))];
         if (there.Length == 0)
         {
             return;
         }
 
+        TellWarning(NestedRepositories.IsRepository(folder)
+            ? $"'{folder}' is the repository of one disk. Those of several lie in a folder for each, and are now in folders of it."
+            : null);
         MakeFolder(folder);
         BackupJobOptions[] options = [.. there.Select(disk => OptionsOf(repositories[disk], FindBitmap(disk)))];
         JobsAtOneInstant jobs = Wait(JobsAtOneInstant.StartAsync(
@@ -169,35 +180,48 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         }
     }
 
-    private DiskReference[] FindThere(DiskReference[] disks)
+    // The devices, each with its own name in QEMU, so that a folder does not depend on how the device was spelled.
+    private List<(DiskReference Disk, string Device)> FindThere(IReadOnlyList<DiskReference> disks)
     {
         try
         {
-            _ = Wait(Owner.FindFleeceablesAsync(disks, StopToken));
-            return disks;
+            return [.. disks.Zip(DevicesOf(disks))];
         }
         catch (BlockException e) when (e.Kind is QemuErrors.DeviceUnknown or QemuErrors.DeviceUnsuitable)
         {
-            List<DiskReference> there = [];
+            List<(DiskReference, string)> there = [];
             foreach (DiskReference disk in disks)
             {
-                ForItem(disk.Name, () =>
-                {
-                    _ = Wait(Owner.FindFleeceablesAsync([disk], StopToken));
-                    there.Add(disk);
-                });
+                ForItem(disk.Name, () => there.Add((disk, DevicesOf([disk])[0])));
             }
 
-            return [.. there];
+            return there;
         }
     }
 
-    private static string FolderOf(DiskReference disk) =>
-        disk.Name is not ("." or "..") && disk.Name.AsSpan().IndexOfAny(System.IO.Path.GetInvalidFileNameChars()) < 0
-            ? disk.Name
+    private string[] DevicesOf(IReadOnlyList<DiskReference> disks)
+    {
+        IReadOnlyList<IFleeceable> found = Wait(Owner.FindFleeceablesAsync(disks, StopToken)).Disks;
+        IReadOnlyList<QemuDiskInfo> all = Wait(Owner.Guests.ListGuestDisksAsync(disks[0].QmpSocketPath!, StopToken));
+        return [.. disks.Zip(found, (disk, its) =>
+            all.FirstOrDefault(info => info.Name == PrintableText.Of(its.Name))?.Device ?? disk.Name)];
+    }
+
+    private static void CheckNamedOnce(List<(DiskReference Disk, string Device)> found)
+    {
+        if (found.GroupBy(item => item.Device, StringComparer.Ordinal).FirstOrDefault(items => items.Count() > 1) is { } twice)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument, $"The device '{twice.Key}' is named twice. Name each device once.");
+        }
+    }
+
+    private static string FolderOf(string device) =>
+        device is not ("." or "..") && device.AsSpan().IndexOfAny(System.IO.Path.GetInvalidFileNameChars()) < 0
+            ? device
             : throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"The device '{disk.Name}' can't give its name to a folder. Name it by its id, or back it up by itself.");
+                $"The device '{device}' can't give its name to a folder. Give it an id in QEMU, or back it up by itself.");
 
     // As a repository's own folder: one that should be around it is more often a volume that is not mounted.
     private static void MakeFolder(string folder)

@@ -82,5 +82,6 @@ public abstract class RepositoryCommand : FleeceCommand
         }
 
         TellWarning(repository.DescribeStrays());
+        TellWarning(repository.Points.Count == 0 ? NestedRepositories.Describe(repository.Path) : null);
     }
 }

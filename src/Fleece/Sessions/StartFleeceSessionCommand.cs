@@ -54,8 +54,15 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     [ValidateNotNullOrEmpty]
     public string[] Consumer { get; set; } = [];
 
+    // An error of a guest may have no file, and the names of the devices say more than the socket that all of them share.
+    private object? Target => Name ?? (_disks.Exists(disk => disk.QmpSocketPath is not null)
+        ? _disks.Count == 1 ? _disks[0].Name : _disks.ConvertAll(disk => disk.Name).ToArray()
+        : (object?)null);
+
+    private string[] Names => ParameterSetName == GuestSet ? Device : Array.ConvertAll(Disk, disk => disk.Name);
+
     /// <inheritdoc/>
-    protected override void ProcessRecord() => OrEnd(Array.ConvertAll(Disk, disk => disk.Name), () =>
+    protected override void ProcessRecord() => OrEnd(Names, () =>
     {
         foreach (DiskReference reference in ParameterSetName == GuestSet ? GuestDisks() : Disk)
         {
@@ -75,7 +82,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     });
 
     /// <inheritdoc/>
-    protected override void EndProcessing() => OrEnd(Name, () =>
+    protected override void EndProcessing() => OrEnd(Target, () =>
     {
         SessionRequest request = SessionOf(_disks) with
         {

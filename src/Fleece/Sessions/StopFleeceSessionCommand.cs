@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block;
 using Fleece.Disks.Records;
 using Fleece.Hosting;
 
@@ -14,13 +15,13 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     private const string NameSet = "Name";
     private const string GuestSet = "Guest";
 
-    /// <summary>Names, "DISK/NAME", or the sessions.</summary>
-    [Parameter(Mandatory = true, Position = 0, ValueFromPipeline = true, ParameterSetName = NameSet)]
+    /// <summary>Names, "DISK/NAME", or the sessions; may be left out when one is running.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true, ParameterSetName = NameSet)]
     [ArgumentCompleter(typeof(SessionNameCompleter))]
     [SessionArgument]
     [ValidateNotNull]
     [Alias("Session")]
-    public SessionReference[] Name { get; set; } = [];
+    public SessionReference[]? Name { get; set; }
 
     /// <summary>
     /// What was to be read has been read: the session's bitmap then holds what was recorded since the instant, instead of having it
@@ -48,7 +49,7 @@ public sealed class StopFleeceSessionCommand : SilentCommand
             return;
         }
 
-        foreach (SessionReference reference in Name)
+        foreach (SessionReference reference in Name ?? [SessionReference.Only])
         {
             ForItem(reference.Name, () =>
             {
@@ -73,6 +74,13 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     private void CleanUp()
     {
         string socketPath = ResolveLiteral(QmpSocketPath);
+        if (PassThru)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                "-PassThru outputs sessions that were stopped, and nothing is known of those that others have left. Leave it out.");
+        }
+
         string those = Force ? "all sessions have" : "sessions that died have left";
         if (!ShouldProcess(socketPath, $"Take out what {those} in the guest's QEMU"))
         {

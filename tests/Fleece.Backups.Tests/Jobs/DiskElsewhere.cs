@@ -30,6 +30,9 @@ internal sealed class DiskElsewhere : IFleeceable, IAsyncDisposable
 
     public BitmapLifetime BitmapsLast => _served.BitmapsLast;
 
+    /// <summary>The node that has the bitmaps, as if a guest's QEMU served the disk; null for Fleece.</summary>
+    public string? QemuNode { get; set; }
+
     public static async Task<DiskElsewhere> ServeAsync(Disk disk, string socketPath)
     {
         NbdUri uri = NbdUri.Parse($"nbd+unix:///{disk.Name}?socket={socketPath}");
@@ -38,8 +41,8 @@ internal sealed class DiskElsewhere : IFleeceable, IAsyncDisposable
         return elsewhere;
     }
 
-    public ValueTask<IReadOnlyList<BitmapDescription>> ListBitmapsAsync(CancellationToken cancellationToken) =>
-        _served.ListBitmapsAsync(cancellationToken);
+    public async ValueTask<IReadOnlyList<BitmapDescription>> ListBitmapsAsync(CancellationToken cancellationToken) =>
+        [.. (await _served.ListBitmapsAsync(cancellationToken)).Select(bitmap => bitmap with { QemuNode = QemuNode })];
 
     public ValueTask<BitmapDescription> CreateBitmapAsync(string name, CancellationToken cancellationToken) =>
         _served.CreateBitmapAsync(name, cancellationToken);

@@ -2,6 +2,7 @@
 using Fleece.Backups.Jobs;
 using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Tests.Jobs;
 using Fleece.Backups.Writing;
 using Fleece.Block;
 using Fleece.Disks;
@@ -185,6 +186,22 @@ public sealed class RepositoryIdentityTests
         }
 
         Assert.Equal(BackupKind.Incremental, (await vm.BackUpAsync(Named(folders[0], isFull: false))).Point!.Kind);
+    }
+
+    [Fact]
+    public async Task The_advice_for_a_bitmap_of_a_guest_is_a_command_of_QEMU()
+    {
+        await using Nightly vm = await Nightly.MakeAsync();
+        await using DiskElsewhere disk = await DiskElsewhere.ServeAsync(vm.Disk, vm.Rig.Folder.File("nbd.sock"));
+        disk.QemuNode = "disk0";
+        BackupJobOptions options = vm.Options() with { Bitmap = "daily" };
+        await vm.BackUpAsync(options with { RepositoryPath = MakeFolder(vm, "local") }, disk);
+
+        BlockException error = await Nightly.RefusedAsync(
+            BackupErrors.BackupParentMissing, () => vm.BackUpAsync(options with { RepositoryPath = MakeFolder(vm, "nas") }, disk));
+
+        Assert.Contains("block-dirty-bitmap-remove (node 'disk0', name 'daily')", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("-FleeceBitmap", error.Message, StringComparison.Ordinal);
     }
 
     // The folder that a volume is mounted on is there without the volume.

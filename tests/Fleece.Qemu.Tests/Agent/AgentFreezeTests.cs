@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Text;
 using Fleece.Block;
 using Fleece.Qemu.Agent;
 using Fleece.TestKit;
@@ -42,6 +43,18 @@ public class AgentFreezeTests
         using AgentFreeze freeze = await AgentFreeze.PrepareAsync(agent.SocketPath, Token);
 
         Assert.Equal(2, await freeze.FreezeAsync(Token));
+    }
+
+    [Theory]
+    [InlineData("{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22}}, \"capabilities\": [\"oob\"]}}\r\n", "the QMP socket")]
+    [InlineData("QEMU 7.2.22 monitor - type 'help' for more information\r\n(qemu) ", "the human monitor")]
+    public async Task The_socket_of_a_monitor_is_no_agents(string greeting, string name)
+    {
+        await using FakeAgent agent = new() { IsAbsent = true, Leftover = Encoding.UTF8.GetBytes(greeting) };
+
+        BlockException e = await FailAsync(agent.SocketPath);
+
+        Assert.Contains(name, e.Message, StringComparison.Ordinal);
     }
 
     [Fact]

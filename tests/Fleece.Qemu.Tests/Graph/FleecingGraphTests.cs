@@ -128,8 +128,16 @@ public sealed class FleecingGraphTests
             BlockException refused = await Assert.ThrowsAsync<BlockException>(
                 () => BuildAsync(monitor, new TestGuard(), new FleecingRequest { Disk = disk }));
             Assert.Equal(QemuErrors.FeatureMissing, refused.Kind);
-            using FleecingGraph graph = await BuildAsync(
-                monitor, new TestGuard(), new FleecingRequest { Disk = disk, OnCopyError = CopyErrorPolicy.BreakGuestWrite });
+            FleecingRequest request = new()
+            {
+                Disk = disk,
+                OnCopyError = CopyErrorPolicy.BreakGuestWrite,
+                GranuleSizeBytes = FilterRoutes.LeastClusterBytes,
+            };
+            await ExpectMissingAsync(monitor, request with { CopyTimeout = TimeSpan.FromSeconds(1) }, "-CopyTimeout");
+            await ExpectMissingAsync(monitor, request with { GranuleSizeBytes = 128 * 1024 }, "-GranuleSizeBytes");
+            using FleecingGraph graph = await BuildAsync(monitor, new TestGuard(), request);
+            Assert.Equal(FilterRoutes.LeastClusterBytes, graph.Disks[0].ClusterSizeBytes);
             await monitor.RunAsync(
                 "human-monitor-command", new JsonObject { ["command-line"] = "qemu-io lone \"write -P 7 0 64k\"" }, Token);
             await RunningGuest.ExpectAsync(graph.Disks[0].SnapshotUri.ToString(), 0, 0);
@@ -139,6 +147,13 @@ public sealed class FleecingGraphTests
         Assert.Equal(before, await guest.StateAsync());
         await guest.QuitAsync();
         await RunningGuest.ExpectAsync(guest.File("b.raw"), 0, 7);
+    }
+
+    private static async Task ExpectMissingAsync(QemuMonitor monitor, FleecingRequest request, string parameter)
+    {
+        BlockException refused = await Assert.ThrowsAsync<BlockException>(() => BuildAsync(monitor, new TestGuard(), request));
+        Assert.Equal(QemuErrors.FeatureMissing, refused.Kind);
+        Assert.Contains(parameter, refused.Message, StringComparison.Ordinal);
     }
 
     [Theory]

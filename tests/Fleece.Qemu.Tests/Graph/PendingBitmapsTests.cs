@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Disks.Names;
 using Fleece.Qemu.Bitmaps;
 using Fleece.Qemu.Qmp;
 
@@ -7,26 +8,26 @@ namespace Fleece.Qemu.Tests.Graph;
 /// <summary>How bitmaps end whose session did not.</summary>
 public sealed class PendingBitmapsTests
 {
-    private static readonly Guid s_instant = new("0123456789abcdef0123456789abcdef");
-    private static readonly string s_pinned = new QemuBitmapName("daily", Guid.NewGuid()).ToString();
-    private static readonly string s_pending = new QemuBitmapName("daily", s_instant, IsPending: true).ToString();
+    private static readonly Guid InstantId = new("0123456789abcdef0123456789abcdef");
+    private static readonly string Pinned = new QemuBitmapName("daily", Guid.NewGuid()).ToString();
+    private static readonly string Pending = new QemuBitmapName("daily", InstantId, IsPending: true).ToString();
 
     [Fact]
     public void APinnedBitmapGetsWhatWasRecordedAndRecordsAgain() => Assert.Equal(
-        [BitmapActions.Enable("a", s_pinned), BitmapActions.Merge("a", s_pinned, [s_pending]), BitmapActions.Remove("a", s_pending)],
-        Fold(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending)),
+        [BitmapActions.Enable("a", Pinned), BitmapActions.Merge("a", Pinned, [Pending]), BitmapActions.Remove("a", Pending)],
+        Fold(Bitmap(Pinned, isRecording: false), Bitmap(Pending)),
         (left, right) => left.ToJsonString() == right.ToJsonString());
 
     [Fact]
     public void ABitmapWithoutAPinnedOneGoes() => Assert.Equal(
-        [BitmapActions.Remove("a", s_pending)],
-        Fold(Bitmap("other", isRecording: false), Bitmap(s_pending)),
+        [BitmapActions.Remove("a", Pending)],
+        Fold(Bitmap("other", isRecording: false), Bitmap(Pending)),
         (left, right) => left.ToJsonString() == right.ToJsonString());
 
     [Fact]
     public void ARecordThatIsInconsistentTakesThePinnedBitmapWithIt() => Assert.Equal(
-        [BitmapActions.Remove("a", s_pinned), BitmapActions.Remove("a", s_pending)],
-        Fold(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending, isInconsistent: true)),
+        [BitmapActions.Remove("a", Pinned), BitmapActions.Remove("a", Pending)],
+        Fold(Bitmap(Pinned, isRecording: false), Bitmap(Pending, isInconsistent: true)),
         (left, right) => left.ToJsonString() == right.ToJsonString());
 
     [Fact]
@@ -47,7 +48,7 @@ public sealed class PendingBitmapsTests
 
     [Fact]
     public void ALiveSessionsBitmapsStay() => Assert.Empty(PendingBitmaps.Fold(
-        Node(Bitmap(s_pinned, isRecording: false), Bitmap(s_pending)), id => id == s_instant));
+        Node(Bitmap(Pinned, isRecording: false), Bitmap(Pending)), id => id == InstantId));
 
     private static IReadOnlyList<System.Text.Json.Nodes.JsonObject> Fold(params QemuBitmapReply[] bitmaps) =>
         PendingBitmaps.Fold(Node(bitmaps), _ => false);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Fleece.Block;
 using Fleece.Qemu.Guests;
 using Fleece.Qemu.Tests.Graph;
+using Fleece.TestKit;
 
 namespace Fleece.Qemu.Tests.Guests;
 
@@ -33,6 +36,36 @@ public sealed class GuestDisksTests
         BlockException unknown = Assert.Throws<BlockException>(() => disks.Find("nope"));
         Assert.Equal(QemuErrors.DeviceUnknown, unknown.Kind);
         Assert.Contains("'virtio0'", unknown.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(Programs))]
+    public async Task AnOverlayHasTheFileOfItsImageAndNoDescription(string program)
+    {
+        await using RunningGuest guest = await RunningGuest.StartAsync(program);
+        CancellationToken token = TestContext.Current.CancellationToken;
+        await Peer.RunAsync("qemu-img", "create", "-q", "-f", "qcow2", guest.File("o.qcow2"), "8M");
+        JsonObject overlay = new()
+        {
+            ["driver"] = "qcow2",
+            ["node-name"] = "o",
+            ["backing"] = null,
+            ["file"] = new JsonObject { ["driver"] = "file", ["filename"] = guest.File("o.qcow2") },
+        };
+
+        GuestDisks disks = await guest.WithMonitorAsync(async monitor =>
+        {
+            _ = await monitor.AskAsync("blockdev-add", overlay, token);
+            _ = await monitor.AskAsync("blockdev-snapshot", new JsonObject { ["node"] = "a", ["overlay"] = "o" }, token);
+            JsonElement nodes = await monitor.AskAsync("query-named-block-nodes", new JsonObject { ["flat"] = true }, token);
+            Assert.StartsWith(
+                "json:",
+                nodes.EnumerateArray().Single(node => node.GetProperty("node-name").ValueEquals("o")).GetProperty("file").GetString(),
+                StringComparison.Ordinal);
+            return await GuestDisks.QueryAsync(monitor, token);
+        });
+
+        Assert.Equal(guest.File("o.qcow2"), disks.Find("virtio0").Node!.FilePath);
     }
 
     [Theory]

@@ -60,6 +60,21 @@ public sealed class CommandTests
         Assert.Equal(6, (await asking).GetInt32());
     }
 
+    [Theory]
+    [InlineData("query-block")]
+    [InlineData("qom-get")]
+    public async Task AQuestionIsNotWaitedForAsLongAsACommandThatMovesData(string command)
+    {
+        QmpOptions options = new() { CommandTimeout = TimeSpan.FromHours(1), QueryTimeout = TimeSpan.FromMilliseconds(50) };
+        await using FakeMonitor monitor = new();
+        await using QmpConnection connection = await monitor.NegotiateAsync(options: options);
+
+        BlockException late = await Assert.ThrowsAsync<BlockException>(
+            () => connection.ExecuteAsync(command, null, Cancelled).AsTask().WaitAsync(TimeSpan.FromMinutes(1), Cancelled));
+
+        Assert.Equal(QemuErrors.MonitorBusy, late.Kind);
+    }
+
     [Fact]
     public async Task ClientsUseDifferentIds()
     {

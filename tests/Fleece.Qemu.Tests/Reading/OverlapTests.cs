@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 using Fleece.Nbd.Server.Exports;
@@ -96,7 +97,8 @@ public sealed class OverlapTests : IExportDirectory, IAsyncDisposable
     }
 
     private ValueTask<QemuSnapshot> OpenAsync(QemuReadRules rules) => QemuSnapshot.OpenAsync(
-        new QemuSnapshotOptions(_server.Uri, "vm/s1", Cluster, null, rules), TestContext.Current.CancellationToken);
+        new QemuSnapshotOptions(_server.Uri, "vm/s1", Cluster, null, rules, CopyErrorPolicy.BreakSnapshot),
+        TestContext.Current.CancellationToken);
 
     private NbdExport Export() => new()
     {

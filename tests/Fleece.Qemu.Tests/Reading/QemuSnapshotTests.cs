@@ -190,6 +190,25 @@ public sealed class QemuSnapshotTests
             async () => await snapshot.Snapshot.ReadAsync(0, new byte[DiskBytes], Stop));
 
         Assert.Equal(NbdErrors.ConnectionLost, failure.Kind);
+        Assert.Equal(SessionState.Broken, snapshot.State);
+        Assert.True(snapshot.HasFailed);
+    }
+
+    [Theory]
+    [MemberData(nameof(Programs))]
+    public async Task The_end_of_QEMU_shows_before_a_reader_meets_it(string program)
+    {
+        await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content);
+        await using QemuSnapshot snapshot = await rig.OpenAsync();
+        rig.Kill();
+
+        while (snapshot.State == SessionState.Active)
+        {
+            await Task.Delay(1, Stop);
+        }
+
+        Assert.Equal(SessionState.Broken, snapshot.State);
+        Assert.False(snapshot.HasFailed);
     }
 
     [Theory]
@@ -219,7 +238,14 @@ public sealed class QemuSnapshotTests
         await using SnapshotRig rig = await SnapshotRig.StartAsync(program, _content);
 
         BlockException failure = await Assert.ThrowsAsync<BlockException>(async () => await QemuSnapshot.OpenAsync(
-            new QemuSnapshotOptions(rig.UriOf("snapshot"), "vm/s1", Cluster, "other", QemuReadRules.Of(rig.Version)), Stop));
+            new QemuSnapshotOptions(
+                rig.UriOf("snapshot"),
+                "vm/s1",
+                Cluster,
+                "other",
+                QemuReadRules.Of(rig.Version),
+                CopyErrorPolicy.BreakSnapshot),
+            Stop));
 
         Assert.Equal(Disks.DiskErrors.BitmapUnknown, failure.Kind);
     }

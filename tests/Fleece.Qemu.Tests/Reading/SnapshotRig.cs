@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
@@ -71,14 +72,15 @@ public sealed class SnapshotRig : IAsyncDisposable
     /// <param name="content">The disk; a multiple of 512 bytes long.</param>
     /// <param name="dirty">What the bitmap that limits the snapshot has recorded; null for no bitmap.</param>
     /// <param name="tempFails">True for a temp that takes no data, and a guest that does not notice.</param>
-    public static async Task<SnapshotRig> StartAsync(
-        string program, byte[] content, IReadOnlyList<BlockRange>? dirty = null, bool tempFails = false)
+    /// <param name="activeUri">The NBD export that is the disk; null for a file.</param>
+    internal static async Task<SnapshotRig> StartAsync(
+        string program, byte[] content, IReadOnlyList<BlockRange>? dirty = null, bool tempFails = false, NbdUri? activeUri = null)
     {
         Peer.Need(program);
         SnapshotRig rig = new(program, content);
         try
         {
-            await rig.BuildAsync(dirty, tempFails);
+            await rig.BuildAsync(dirty, tempFails, activeUri);
             return rig;
         }
         catch
@@ -89,9 +91,10 @@ public sealed class SnapshotRig : IAsyncDisposable
     }
 
     /// <summary>Opens the snapshot as a session does.</summary>
-    internal ValueTask<QemuSnapshot> OpenAsync() => QemuSnapshot.OpenAsync(
+    /// <param name="onCopyError">What the snapshot believes of QEMU, which always breaks the snapshot.</param>
+    internal ValueTask<QemuSnapshot> OpenAsync(CopyErrorPolicy onCopyError = CopyErrorPolicy.BreakSnapshot) => QemuSnapshot.OpenAsync(
         new QemuSnapshotOptions(
-            UriOf("snapshot"), "vm/s1", ClusterBytes, _hasBitmap ? BitmapName : null, Rules()),
+            UriOf("snapshot"), "vm/s1", ClusterBytes, _hasBitmap ? BitmapName : null, Rules(), onCopyError),
         TestContext.Current.CancellationToken);
 
     /// <summary>Fails where QEMU has ended.</summary>
@@ -147,7 +150,7 @@ public sealed class SnapshotRig : IAsyncDisposable
         }
     }
 
-    private async Task BuildAsync(IReadOnlyList<BlockRange>? dirty, bool tempFails)
+    private async Task BuildAsync(IReadOnlyList<BlockRange>? dirty, bool tempFails, NbdUri? activeUri)
     {
         await _process.StandardOutput.ReadLineAsync();
         await ExecuteAsync("qmp_capabilities", []);
@@ -155,7 +158,7 @@ public sealed class SnapshotRig : IAsyncDisposable
         Version = new QemuVersion((int)version["major"]!, (int)version["minor"]!, (int)version["micro"]!);
         JsonObject socket = new() { ["type"] = "unix", ["data"] = new JsonObject { ["path"] = _folder.File("nbd") } };
         await ExecuteAsync("nbd-server-start", new JsonObject { ["addr"] = socket });
-        await ExecuteAsync("blockdev-add", FileNode("active"));
+        await ExecuteAsync("blockdev-add", activeUri is null ? FileNode("active") : RemoteNode("active", activeUri));
         JsonObject filter = new()
         {
             ["driver"] = "copy-before-write",
@@ -216,13 +219,23 @@ public sealed class SnapshotRig : IAsyncDisposable
         ["discard"] = "unmap",
     };
 
+    private static JsonObject RemoteNode(string name, NbdUri uri) => new()
+    {
+        ["driver"] = "nbd",
+        ["node-name"] = name,
+        ["server"] = new JsonObject { ["type"] = "unix", ["path"] = uri.SocketPath },
+        ["export"] = uri.ExportName,
+    };
+
     private JsonObject FailingNode(string name) => new()
     {
         ["driver"] = "blkdebug",
         ["node-name"] = name,
         ["discard"] = "unmap",
         ["image"] = new JsonObject { ["driver"] = "file", ["filename"] = _folder.File(name), ["discard"] = "unmap" },
-        ["inject-error"] = new JsonArray(new JsonObject { ["event"] = "none", ["iotype"] = "write", ["errno"] = 5 }),
+        ["inject-error"] = new JsonArray(
+            new JsonObject { ["event"] = "none", ["iotype"] = "write", ["errno"] = 5 },
+            new JsonObject { ["event"] = "none", ["iotype"] = "write-zeroes", ["errno"] = 5 }),
     };
 
     private static JsonObject Export(string name, string node) => new()

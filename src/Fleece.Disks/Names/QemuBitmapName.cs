@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Qemu.Bitmaps;
+using Fleece.Block;
+
+namespace Fleece.Disks.Names;
 
 /// <summary>The name of a dirty bitmap in QEMU, which holds what QEMU has no field for: the instant that the bits count from.</summary>
 /// <remarks>
@@ -9,6 +11,7 @@ namespace Fleece.Qemu.Bitmaps;
 /// NAME@32HEX+          records since the instant of a session that has not ended, beside the bitmap NAME that the session pinned
 /// </code>
 /// The name can't say it of a bitmap that another tool has made anew, so no bitmap counts from a backup that it does not belong to.
+/// A qcow2 image keeps the names, so a mount of it here finds them too, and changes nothing that would make one of them untrue.
 /// </remarks>
 /// <param name="Name">The name that users give.</param>
 /// <param name="InstantId">The instant; null for none.</param>
@@ -33,6 +36,18 @@ internal sealed record QemuBitmapName(string Name, Guid? InstantId = null, bool 
         return at > 0 && rest[at] == Separator && Guid.TryParseExact(rest[(at + 1)..], "N", out Guid id)
             ? new QemuBitmapName(rest[..at].ToString(), id, isPending)
             : new QemuBitmapName(exactName);
+    }
+
+    /// <summary>Refuses a user's name for a new bitmap that says an instant.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
+    public static void CheckNew(string name)
+    {
+        if (Parse(name).InstantId is not null)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"'{name}' can't be the name of a bitmap: behind its '@' stands what Fleece writes there itself. Give another one.");
+        }
     }
 
     /// <summary>QEMU's name.</summary>
