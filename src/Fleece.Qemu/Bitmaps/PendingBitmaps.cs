@@ -26,15 +26,22 @@ internal static class PendingBitmaps
     public static IReadOnlyList<JsonObject> Drop(QemuNodeReply node, Func<Guid, bool> isLive) =>
         [.. Ended(node, isLive).SelectMany(ended => Drop(node.Name, ended))];
 
-    private static IEnumerable<EndedTurn> Ended(QemuNodeReply node, Func<Guid, bool> isLive)
+    /// <summary>The bitmaps of a user's name that a session may have pinned: one, but where a client of QEMU has added another.</summary>
+    /// <remarks>One that counts from an instant is Fleece's, so it comes before one that has the bare name. Another client may have let it
+    /// record meanwhile.</remarks>
+    public static IReadOnlyList<QemuBitmapReply> FindPinned(QemuNodeReply node, string name)
     {
-        (QemuBitmapReply Bitmap, QemuBitmapName Name)[] bitmaps =
-            [.. node.Bitmaps.Select(bitmap => (bitmap, QemuBitmapName.Parse(bitmap.Name)))];
-        return bitmaps
+        (QemuBitmapReply Bitmap, QemuBitmapName Name)[] called =
+            [.. Parse(node).Where(item => !item.Name.IsPending && item.Name.Name == name)];
+        bool areCounting = Array.Exists(called, item => item.Name.InstantId is not null);
+        return [.. called.Where(item => item.Name.InstantId is not null == areCounting).Select(item => item.Bitmap)];
+    }
+
+    private static IEnumerable<EndedTurn> Ended(QemuNodeReply node, Func<Guid, bool> isLive) =>
+        Parse(node)
             .Where(item => item.Name is { IsPending: true, InstantId: { } id } && !isLive(id))
             .GroupBy(item => item.Name.Name, item => item.Bitmap, StringComparer.Ordinal)
-            .Select(pending => new EndedTurn(PinnedOf(pending.Key, bitmaps), [.. pending]));
-    }
+            .Select(pending => new EndedTurn(FindPinned(node, pending.Key), [.. pending]));
 
     // A bitmap that is to record is enabled first: a write of the guest that comes between two actions is then in both.
     private static IEnumerable<JsonObject> Unite(string node, EndedTurn ended)
@@ -51,14 +58,8 @@ internal static class PendingBitmaps
     private static IEnumerable<JsonObject> Drop(string node, EndedTurn ended) =>
         ended.Pinned.Concat(ended.Pending).Select(bitmap => BitmapActions.Remove(node, bitmap.Name));
 
-    // One that counts from an instant is Fleece's, so it comes before one that has the bare name.
-    private static QemuBitmapReply[] PinnedOf(string name, (QemuBitmapReply Bitmap, QemuBitmapName Name)[] bitmaps)
-    {
-        (QemuBitmapReply Bitmap, QemuBitmapName Name)[] called =
-            [.. bitmaps.Where(item => !item.Name.IsPending && item.Name.Name == name)];
-        bool counts = called.Any(item => item.Name.InstantId is not null);
-        return [.. called.Where(item => item.Name.InstantId is not null == counts).Select(item => item.Bitmap)];
-    }
+    private static IEnumerable<(QemuBitmapReply Bitmap, QemuBitmapName Name)> Parse(QemuNodeReply node) =>
+        node.Bitmaps.Select(bitmap => (bitmap, QemuBitmapName.Parse(bitmap.Name)));
 
     // The bitmaps of one name after a session that did not end its turn.
     private sealed record EndedTurn(IReadOnlyList<QemuBitmapReply> Pinned, IReadOnlyList<QemuBitmapReply> Pending)
