@@ -32,8 +32,8 @@ public sealed class PendingBitmapsTests
 
     [Fact]
     public void APinnedBitmapThatAToolHasEnabledGetsWhatWasRecorded() => Assert.Equal(
-        [BitmapActions.Enable("a", s_pinned), BitmapActions.Merge("a", s_pinned, [s_pending]), BitmapActions.Remove("a", s_pending)],
-        Fold(Bitmap(s_pinned), Bitmap("daily"), Bitmap(s_pending)),
+        [BitmapActions.Enable("a", Pinned), BitmapActions.Merge("a", Pinned, [Pending]), BitmapActions.Remove("a", Pending)],
+        Fold(Bitmap(Pinned), Bitmap("daily"), Bitmap(Pending)),
         (left, right) => left.ToJsonString() == right.ToJsonString());
 
     [Fact]
@@ -41,8 +41,8 @@ public sealed class PendingBitmapsTests
     {
         string other = new QemuBitmapName("daily", Guid.NewGuid()).ToString();
         Assert.Equal(
-            [BitmapActions.Remove("a", s_pinned), BitmapActions.Remove("a", other), BitmapActions.Remove("a", s_pending)],
-            Fold(Bitmap(s_pinned, isRecording: false), Bitmap(other), Bitmap(s_pending)),
+            [BitmapActions.Remove("a", Pinned), BitmapActions.Remove("a", other), BitmapActions.Remove("a", Pending)],
+            Fold(Bitmap(Pinned, isRecording: false), Bitmap(other), Bitmap(Pending)),
             (left, right) => left.ToJsonString() == right.ToJsonString());
     }
 
