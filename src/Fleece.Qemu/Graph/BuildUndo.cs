@@ -10,7 +10,7 @@ namespace Fleece.Qemu.Graph;
 internal static class BuildUndo
 {
     // Longer than a connection waits by itself: until this is done the guest may stand still.
-    private static readonly QmpOptions s_patient = new() { GreetingTimeout = TimeSpan.FromSeconds(60) };
+    private static readonly QmpOptions Patient = new() { GreetingTimeout = TimeSpan.FromSeconds(60) };
 
     /// <summary>Makes sure that the undo would take out nothing of another session.</summary>
     public static async ValueTask CheckNameIsFreeAsync(QemuMonitor monitor, string session, CancellationToken cancellationToken)
@@ -127,7 +127,7 @@ internal static class BuildUndo
         try
         {
             QmpConnection own = await QmpConnection
-                .ConnectAsync(monitor.SocketPath, s_patient, CancellationToken.None).ConfigureAwait(false);
+                .ConnectAsync(monitor.SocketPath, Patient, CancellationToken.None).ConfigureAwait(false);
             return (new QemuMonitor(own), own);
         }
         catch (BlockException e) when (e.Kind == QemuErrors.QemuNotRunning)

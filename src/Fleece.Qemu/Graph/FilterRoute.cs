@@ -24,7 +24,7 @@ internal static class FilterRoutes
 
     private const string OnCopyError = "on-cbw-error";
 
-    private static readonly string[] s_options = ["bitmap", OnCopyError, "cbw-timeout", "min-cluster-size"];
+    private static readonly string[] Options = ["bitmap", OnCopyError, "cbw-timeout", "min-cluster-size"];
 
     /// <summary>Chooses the way.</summary>
     /// <param name="disk">The disk.</param>
@@ -58,7 +58,7 @@ internal static class FilterRoutes
 
     /// <summary>The options of the filter that a session can use, by QEMU's names.</summary>
     public static IReadOnlyList<string> FeaturesOf(FilterRoute? route, QmpSchema schema) =>
-        [.. s_options.Where(option => route == FilterRoute.BackupJob
+        [.. Options.Where(option => route == FilterRoute.BackupJob
             ? option == OnCopyError && schema.HasMember("blockdev-backup", OnCopyError)
             : schema.HasDriverOption("copy-before-write", option))];
 

@@ -12,7 +12,7 @@ namespace Fleece.Qemu.Graph;
 /// <summary>An NBD server of the guest's QEMU that others have started. A session adds its exports and takes them away again.</summary>
 internal static class OthersServer
 {
-    private static readonly NbdNodeOptions s_once = new() { MaximumConnections = 1, ReconnectTimeout = TimeSpan.Zero };
+    private static readonly NbdNodeOptions Once = new() { MaximumConnections = 1, ReconnectTimeout = TimeSpan.Zero };
 
     /// <summary>Makes sure that an address is the server's, by reading an export of the empty temp node there. QEMU can't be asked for the
     /// address, and a wrong one has to be found before the instant.</summary>
@@ -52,7 +52,7 @@ internal static class OthersServer
 
         try
         {
-            NbdNode node = await NbdNode.ConnectAsync(uri.WithExport(name), s_once, cancellationToken).ConfigureAwait(false);
+            NbdNode node = await NbdNode.ConnectAsync(uri.WithExport(name), Once, cancellationToken).ConfigureAwait(false);
             await node.DisposeAsync().ConfigureAwait(false);
         }
         catch (BlockException e)

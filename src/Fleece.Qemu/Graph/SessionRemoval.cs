@@ -17,8 +17,8 @@ namespace Fleece.Qemu.Graph;
 internal sealed class SessionRemoval(QemuMonitor monitor, string session)
 {
     // QEMU drains a node before an export or a job of it ends; its storage decides how long that takes.
-    private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan s_pollInterval = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan Longest = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(10);
 
     private readonly List<BlockException> _failures = [];
 
@@ -173,9 +173,9 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
             }
             catch (BlockException e) when (
                 e.Kind == QemuErrors.CommandRefused && e.Message.Contains("DeviceNotFound", StringComparison.Ordinal) &&
-                Stopwatch.GetElapsedTime(startedAt) < s_longest)
+                Stopwatch.GetElapsedTime(startedAt) < Longest)
             {
-                await Task.Delay(s_pollInterval, cancellationToken).ConfigureAwait(false);
+                await Task.Delay(PollInterval, cancellationToken).ConfigureAwait(false);
             }
 
             if (!(await monitor.QueryDevicesAsync(cancellationToken).ConfigureAwait(false))
@@ -220,11 +220,11 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
         long startedAt = Stopwatch.GetTimestamp();
         while (await list().ConfigureAwait(false) is { Count: > 0 } found)
         {
-            if (Stopwatch.GetElapsedTime(startedAt) > s_longest)
+            if (Stopwatch.GetElapsedTime(startedAt) > Longest)
             {
                 throw new BlockException(
                     QemuErrors.CommandRefused,
-                    $"The QEMU at '{monitor.SocketPath}' was asked to end '{found[0]}' and has not in {s_longest.TotalSeconds:0} s. Try " +
+                    $"The QEMU at '{monitor.SocketPath}' was asked to end '{found[0]}' and has not in {Longest.TotalSeconds:0} s. Try " +
                     "again: Stop-FleeceSession -QmpSocketPath ... -Force.",
                     monitor.SocketPath);
             }
@@ -234,7 +234,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
                 await end(id).ConfigureAwait(false);
             }
 
-            await Task.Delay(s_pollInterval, cancellationToken).ConfigureAwait(false);
+            await Task.Delay(PollInterval, cancellationToken).ConfigureAwait(false);
         }
     }
 }

@@ -11,13 +11,13 @@ internal static class AgentSockets
     private const string Disconnected = "disconnected:";
     private const string Unix = "unix:";
 
-    private static readonly string[] s_places = ["/machine/peripheral", "/machine/peripheral-anon"];
+    private static readonly string[] Places = ["/machine/peripheral", "/machine/peripheral-anon"];
 
     /// <summary>The socket of the agent's port; null where the guest has no such port, or one that is no socket with an absolute path.
     /// </summary>
     public static async ValueTask<string?> FindAsync(QemuMonitor monitor, CancellationToken cancellationToken)
     {
-        foreach (string place in s_places)
+        foreach (string place in Places)
         {
             foreach (string port in await QomProperties
                 .ListAsync(monitor, place, "virtserialport", cancellationToken).ConfigureAwait(false))

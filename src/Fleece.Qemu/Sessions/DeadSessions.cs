@@ -11,7 +11,7 @@ namespace Fleece.Qemu.Sessions;
 internal static class DeadSessions
 {
     // An agent that is there answers at once; where its guard lives, the guard holds the agent's socket and thaws by itself.
-    private static readonly TimeSpan s_thawTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ThawTime = TimeSpan.FromSeconds(5);
 
     /// <summary>Does it.</summary>
     /// <returns>Sentences for the user.</returns>
@@ -22,7 +22,7 @@ internal static class DeadSessions
     private static async ValueTask<string> ThawAsync(QemuMonitor monitor, CancellationToken cancellationToken)
     {
         using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(s_thawTime);
+        limit.CancelAfter(ThawTime);
         try
         {
             if (await AgentSockets.FindAsync(monitor, cancellationToken).ConfigureAwait(false) is { } path)

@@ -13,11 +13,11 @@ namespace Fleece.Qemu.Tests.Graph;
 /// with the test.</summary>
 internal sealed class RunningGuest : IAsyncDisposable
 {
-    private static readonly string[] s_questions =
+    private static readonly string[] Questions =
         ["query-named-block-nodes", "query-block", "query-block-exports", "query-block-jobs", "query-status"];
 
     // The guest's driver chooses "writeback" when it begins to use the device.
-    private static readonly string[] s_counters = ["actual-size", "count", "writeback"];
+    private static readonly string[] Counters = ["actual-size", "count", "writeback"];
 
     private readonly TempFolder _folder = new();
     private readonly Task<string> _output;
@@ -122,7 +122,7 @@ internal sealed class RunningGuest : IAsyncDisposable
     public Task<string> StateAsync() => WithMonitorAsync(async monitor =>
     {
         JsonObject state = [];
-        foreach (string question in s_questions)
+        foreach (string question in Questions)
         {
             JsonElement answer = await monitor.AskAsync(
                 question, question == "query-named-block-nodes" ? new JsonObject { ["flat"] = true } : null,
@@ -189,7 +189,7 @@ internal sealed class RunningGuest : IAsyncDisposable
         switch (node)
         {
             case JsonObject item:
-                foreach (string counter in s_counters)
+                foreach (string counter in Counters)
                 {
                     _ = item.Remove(counter);
                 }

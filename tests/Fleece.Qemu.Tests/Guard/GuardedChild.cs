@@ -3,8 +3,8 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Fleece.Disks;
-using Fleece.Qemu.Guests;
 using Fleece.Qemu.Guard;
+using Fleece.Qemu.Guests;
 using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Tests.Guard;
