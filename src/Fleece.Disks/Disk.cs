@@ -312,6 +312,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         return bitmap.Describe();
     }
 
+    ValueTask IFleeceable.RemoveBitmapAsync(string exactName, CancellationToken cancellationToken) =>
+        Bitmaps.RemoveAsync(exactName, cancellationToken);
+
     async ValueTask<IFleeceSession> IFleeceable.BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken) =>
         (await Session.StartAsync([this], options, cancellationToken).ConfigureAwait(false))[0];
 

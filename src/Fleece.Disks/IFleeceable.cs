@@ -36,6 +36,11 @@ internal interface IFleeceable
     /// <param name="cancellationToken">Ends the attempt.</param>
     ValueTask<BitmapDescription> RestartBitmapAsync(string exactName, CancellationToken cancellationToken);
 
+    /// <summary>Forgets a bitmap of the disk's own that no session uses.</summary>
+    /// <param name="exactName">Its <see cref="BitmapDescription.ExactName"/>.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    ValueTask RemoveBitmapAsync(string exactName, CancellationToken cancellationToken);
+
     /// <summary>Begins a session at an instant between the call and its return.</summary>
     ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken);
 

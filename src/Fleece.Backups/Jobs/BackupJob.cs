@@ -27,6 +27,7 @@ internal sealed class BackupJob : IAsyncDisposable
     private readonly RepositoryFolder _folder;
     private readonly List<string> _notes = [];
     private SessionOptions? _sessionOptions;
+    private JobBitmap? _bitmap;
     private IFleeceSession? _session;
     private SnapshotCopy? _copy;
     private bool _mayRetain = true;
@@ -177,7 +178,8 @@ internal sealed class BackupJob : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the session, without success unless it was completed, and gives the repository free.</summary>
+    /// <summary>Ends the session, without success unless it was completed, and gives the repository free. Where nothing was read, a bitmap
+    /// that the job has made goes.</summary>
     public async ValueTask DisposeAsync()
     {
         try
@@ -190,6 +192,11 @@ internal sealed class BackupJob : IAsyncDisposable
             if (_session is not null)
             {
                 _ = await _session.EndAsync(isSuccess: false).ConfigureAwait(false);
+            }
+
+            if (_copy is null && _bitmap is not null)
+            {
+                await _bitmap.TakeBackAsync().ConfigureAwait(false);
             }
         }
         finally
@@ -223,9 +230,9 @@ internal sealed class BackupJob : IAsyncDisposable
             _notes.Add(strays);
         }
 
-        JobBitmap choice = new(_disk, _folder, repository, _options, _notes);
-        BitmapDescription? bitmap = await choice.FindAsync(cancellationToken).ConfigureAwait(false);
-        _sessionOptions = _options.Session with { Name = bitmap?.Name ?? choice.SessionName, Bitmap = bitmap?.ExactName };
+        _bitmap = new JobBitmap(_disk, _folder, repository, _options, _notes);
+        BitmapDescription? bitmap = await _bitmap.FindAsync(cancellationToken).ConfigureAwait(false);
+        _sessionOptions = _options.Session with { Name = bitmap?.Name ?? _bitmap.SessionName, Bitmap = bitmap?.ExactName };
     }
 
     // A merge that can't be finished costs space; tonight's backup matters more.

@@ -4,6 +4,7 @@ using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Names;
 
 namespace Fleece.Backups.Jobs;
 
@@ -26,6 +27,8 @@ internal sealed class JobBitmap(
 {
     private BitmapDescription[] _own = [];
     private BitmapDescription[] _ofParents = [];
+    private BitmapDescription? _made;
+    private bool _madeIdentity;
 
     /// <summary>What the session is called without a bitmap. No other job uses it.</summary>
     public string SessionName { get; } = RepositoryIdentity.NewAt(folder.Path).BitmapName;
@@ -62,6 +65,31 @@ internal sealed class JobBitmap(
         return FindCalled(name) is { } named
             ? await UseAsync(named, Advice.Named, cancellationToken).ConfigureAwait(false)
             : await MakeAsync(name, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Takes back the bitmap that the job has made, when no session of it began: it would record without end. Where the disk is
+    /// out of reach it stays, and the next job uses it.</summary>
+    public async ValueTask TakeBackAsync()
+    {
+        if (_made is not { } made)
+        {
+            return;
+        }
+
+        _made = null;
+        try
+        {
+            // The job may have ended because it was cancelled.
+            await disk.RemoveBitmapAsync(made.ExactName, CancellationToken.None).ConfigureAwait(false);
+            if (_madeIdentity)
+            {
+                RepositoryIdentity.Forget(folder.Lock);
+            }
+        }
+        catch (BlockException)
+        {
+            // The error that ended the job says more.
+        }
     }
 
     private enum Advice
@@ -108,10 +136,15 @@ internal sealed class JobBitmap(
         return bitmap.BaselineId is not null && (!isOurs || !CountsFromHere(bitmap));
     }
 
-    // By the name that is stored, else by the one that is shown, else without regard to case, as wherever a user names a bitmap.
+    // By the name that is stored, else by the one that is shown, else without regard to case, as wherever a user names a bitmap. A
+    // guest's QEMU may have several of one name: one that counts from a backup has recorded ever since.
     private BitmapDescription? FindCalled(string name) => _own
         .Where(bitmap => bitmap.ExactName == name || IsCalled(bitmap, name))
-        .MaxBy(bitmap => (bitmap.ExactName == name, bitmap.Name == name));
+        .MaxBy(bitmap => (
+            bitmap.ExactName == name || bitmap.Name == name,
+            CountsFromHere(bitmap),
+            bitmap.BaselineId is not null,
+            bitmap.ExactName == name));
 
     private static bool IsCalled(BitmapDescription bitmap, string name) =>
         string.Equals(bitmap.Name, PrintableText.Of(name), StringComparison.OrdinalIgnoreCase);
@@ -145,14 +178,19 @@ internal sealed class JobBitmap(
         }
 
         RepositoryIdentity identity = RepositoryIdentity.NewAt(folder.Path);
+        _madeIdentity = folder.Lock.LengthBytes == 0;
         identity.Write(folder.Lock);
         return identity;
     }
 
-    private ValueTask<BitmapDescription> MakeAsync(string name, CancellationToken cancellationToken)
+    private async ValueTask<BitmapDescription> MakeAsync(string name, CancellationToken cancellationToken)
     {
         BitmapDescription? ofParent = Array.Find(_ofParents, bitmap => IsCalled(bitmap, name));
-        NoteFull(ofParent is not null
+        BitmapDescription? ofGuest = Array.Find(_own, bitmap => IsOfGuest(bitmap, name));
+        NoteFull(ofGuest is not null
+            ? $"the bitmap '{ofGuest.Name}' counts only for backups over QMP, while QEMU runs the guest. It goes on recording for them, " +
+              $"and the mounted disk gets a bitmap '{name}' of its own"
+            : ofParent is not null
             ? $"the bitmap '{ofParent.Name}' is one of the parent image '{ofParent.ParentPath}': the disk is an overlay over that now, " +
               "and no bitmap of the overlay has recorded what changed since"
             : $"the disk has no bitmap '{name}' yet: it was removed, the file that kept it is gone, or the backups before used another" +
@@ -163,8 +201,13 @@ internal sealed class JobBitmap(
                     "keep them, so it may have been started anew",
                 _ => string.Empty,
             });
-        return disk.CreateBitmapAsync(name, cancellationToken);
+        _made = await disk.CreateBitmapAsync(name, cancellationToken).ConfigureAwait(false);
+        return _made;
     }
+
+    private static bool IsOfGuest(BitmapDescription bitmap, string name) =>
+        QemuBitmapName.Parse(bitmap.ExactName) is { InstantId: not null, Name: { } guests } &&
+        string.Equals(PrintableText.Of(guests), PrintableText.Of(name), StringComparison.OrdinalIgnoreCase);
 
     private async ValueTask<BitmapDescription> UseAsync(BitmapDescription found, Advice advice, CancellationToken cancellationToken)
     {
@@ -231,6 +274,15 @@ internal sealed class JobBitmap(
             notes.Add(
                 $"A full backup is made, because the bitmap '{bitmap.Name}' was disabled, and what changed meanwhile is in no bitmap. It " +
                 "is cleared and records again from now on.");
+            return true;
+        }
+
+        if (bitmap is { QemuDiskSizeBytes: { } sizeBytes, BaselineId: { } id } && repository.Find(id) is { State: PointState.Kept } last &&
+            last.SizeBytes != sizeBytes)
+        {
+            NoteFull(
+                $"the disk has {sizeBytes} bytes now, and the backup {last.Number}, which the bitmap '{bitmap.Name}' counts from, is of " +
+                $"{last.SizeBytes}");
             return true;
         }
 

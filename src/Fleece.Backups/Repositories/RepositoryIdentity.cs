@@ -90,6 +90,10 @@ internal sealed record RepositoryIdentity(Guid Id)
         file.Flush();
     }
 
+    /// <summary>Takes an identity out of a repository that had none before.</summary>
+    /// <param name="file">The repository's lock, which is held.</param>
+    public static void Forget(LocalFile file) => file.SetLength(0);
+
     private static RepositoryIdentity? Parse(string path, ReadOnlyMemory<byte> bytes, out string? fault)
     {
         fault = $"'{path}' is not what Fleece has written";

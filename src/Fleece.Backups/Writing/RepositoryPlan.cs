@@ -77,8 +77,12 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"The session of '{identity.DiskName}' is limited to ranges, and a repository takes whole disks, or what a bitmap says " +
-                "has changed since a backup. Name a file for the backup, or start the session with -Bitmap.",
+                identity.BitmapName is { } disabled
+                    ? $"The session of '{identity.DiskName}' shows what the disabled bitmap '{disabled}' has. A disabled bitmap misses " +
+                        "changes and counts from no backup, and a repository takes whole disks, or what has changed since a backup. Name " +
+                        "a file for the backup, or start the session without -Bitmap, or with one that records."
+                    : $"The session of '{identity.DiskName}' is limited to ranges, and a repository takes whole disks, or what a bitmap " +
+                        "says has changed since a backup. Name a file for the backup, or start the session with -Bitmap.",
                 repository.Path);
         }
 
@@ -96,7 +100,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             throw new BlockException(
                 DiskErrors.BackupForeign,
                 $"'{repository.Path}' holds backups of the disk '{other.DiskName}', and this one is of '{identity.DiskName}' " +
-                $"({sizeBytes} bytes). Give each disk a repository of its own, and mount it under the same name each time.",
+                $"({sizeBytes} bytes). Give each disk a repository of its own. A mounted disk keeps its name by -Name of " +
+                "Mount-FleeceDisk, and a guest's by the same -name of its QEMU and the same id of the device.",
                 repository.Path);
         }
     }
@@ -122,7 +127,7 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             throw new BlockException(
                 DiskErrors.BackupForeign,
                 $"The disk '{identity.DiskName}' has {sizeBytes} bytes, and the backup {parent.Number} in '{repository.Path}' is of " +
-                $"one of {parent.SizeBytes}. Clear the bitmap '{identity.BitmapName}', which makes the next backup a full one.",
+                $"one of {parent.SizeBytes}. Make a full backup: Backup-FleeceDisk -Full does so, and a session with -NextBitmap alone.",
                 repository.Path);
         }
 
@@ -134,8 +139,8 @@ internal sealed record RepositoryPlan(Manifest Manifest, ImageCreateOptions Layo
             {
                 throw new BlockException(
                     BackupErrors.BackupChainBroken,
-                    $"'{path}', on which the next backup would build, does not exist. Put it back, or clear the bitmap " +
-                    $"'{identity.BitmapName}', which makes the next backup a full one.",
+                    $"'{path}', on which the next backup would build, does not exist. Put it back, or make a full backup: " +
+                    "Backup-FleeceDisk -Full does so, and a session with -NextBitmap alone.",
                     path);
             }
         }

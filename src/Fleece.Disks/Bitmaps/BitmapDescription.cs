@@ -9,5 +9,8 @@ namespace Fleece.Disks.Bitmaps;
 /// <param name="IsEnabled">True when it records changes, or its successor does while a session has pinned it.</param>
 /// <param name="Fault">Why it can't be trusted; null when it can.</param>
 /// <param name="QemuNode">The node that has it in the QEMU of a guest, which serves the disk; null where Fleece does.</param>
+/// <param name="QemuDiskSizeBytes">The disk's size, where QEMU serves it: its bitmaps follow a new size. Null where Fleece serves it, which
+/// distrusts a bitmap of another size.</param>
 internal sealed record BitmapDescription(
-    string Name, string ExactName, string? ParentPath, Guid? BaselineId, bool IsEnabled, string? Fault, string? QemuNode = null);
+    string Name, string ExactName, string? ParentPath, Guid? BaselineId, bool IsEnabled, string? Fault, string? QemuNode = null,
+    long? QemuDiskSizeBytes = null);

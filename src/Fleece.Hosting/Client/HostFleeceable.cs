@@ -38,6 +38,10 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, DiskRef
         jobs.RestartJobBitmapAsync(Reference, exactName, cancellationToken);
 
     /// <inheritdoc/>
+    public async ValueTask RemoveBitmapAsync(string exactName, CancellationToken cancellationToken) =>
+        _ = await jobs.RemoveJobBitmapAsync(Reference, exactName, cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc/>
     public async ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken) =>
         (await new HostFleeceables(client, jobs, [this]).BeginSessionsAsync([options], cancellationToken).ConfigureAwait(false))[0];
 

@@ -29,6 +29,10 @@ internal sealed class RemoteJobs(HostClient client) : IJobControl
         client.ChangeAsync<BitmapDescription>(nameof(RestartJobBitmapAsync), new { disk, exactName }, cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<bool> RemoveJobBitmapAsync(DiskReference disk, string exactName, CancellationToken cancellationToken) =>
+        client.ChangeAsync<bool>(nameof(RemoveJobBitmapAsync), new { disk, exactName }, cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) =>
         client.ChangeAsync<SessionInfo>(nameof(BeginJobSessionAsync), new { request }, cancellationToken, () => new(EndsWithLease));
 

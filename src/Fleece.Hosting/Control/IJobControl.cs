@@ -20,6 +20,10 @@ internal interface IJobControl
     /// <inheritdoc cref="Fleece.Disks.IFleeceable.RestartBitmapAsync"/>
     ValueTask<BitmapDescription> RestartJobBitmapAsync(DiskReference disk, string exactName, CancellationToken cancellationToken);
 
+    /// <inheritdoc cref="Fleece.Disks.IFleeceable.RemoveBitmapAsync"/>
+    /// <returns>True.</returns>
+    ValueTask<bool> RemoveJobBitmapAsync(DiskReference disk, string exactName, CancellationToken cancellationToken);
+
     /// <summary>Begins a session that lasts as long as the client's lease.</summary>
     ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken);
 

@@ -44,6 +44,17 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
             cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<bool> RemoveJobBitmapAsync(
+        DiskReference disk, string exactName, CancellationToken cancellationToken) => client.ChangeAsync(
+            $"remove bitmap {exactName} of {disk.Place}",
+            (_, token) =>
+            {
+                host.Rules.Check(disk);
+                return host.Leases.ExplainAsync(() => _jobs.RemoveJobBitmapAsync(disk, exactName, token), disk.Name, exactName);
+            },
+            cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
         $"begin session of a job on {Places([request])}",
         async (lease, token) => (await BeginAsync(

@@ -36,6 +36,14 @@ internal sealed class LocalJobs(LocalOwner owner, Action<string>? checkPlace) : 
             .RestartBitmapAsync(exactName, cancellationToken).ConfigureAwait(false);
 
     /// <inheritdoc/>
+    public async ValueTask<bool> RemoveJobBitmapAsync(DiskReference disk, string exactName, CancellationToken cancellationToken)
+    {
+        IFleeceable found = await FindAsync(disk, cancellationToken).ConfigureAwait(false);
+        await found.RemoveBitmapAsync(exactName, cancellationToken).ConfigureAwait(false);
+        return true;
+    }
+
+    /// <inheritdoc/>
     public async ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) =>
         (await owner.Sessions.StartSessionsAsync(request, cancellationToken).ConfigureAwait(false))[0];
 

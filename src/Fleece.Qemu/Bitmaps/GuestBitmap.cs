@@ -14,7 +14,7 @@ namespace Fleece.Qemu.Bitmaps;
 /// <param name="Parsed">What its name says.</param>
 /// <param name="Successor">The bitmap that records for it while a session has pinned it; null for none.</param>
 internal sealed record GuestBitmap(
-    string DiskName, string Node, QemuBitmapReply Reply, QemuBitmapName Parsed, QemuBitmapReply? Successor)
+    string DiskName, QemuNodeReply Node, QemuBitmapReply Reply, QemuBitmapName Parsed, QemuBitmapReply? Successor)
 {
     /// <summary>The name that users give, printable.</summary>
     public string Name => PrintableText.Of(Parsed.Name);
@@ -31,7 +31,8 @@ internal sealed record GuestBitmap(
         : null;
 
     /// <summary>As a job sees it.</summary>
-    public BitmapDescription Describe() => new(Name, ExactName, ParentPath: null, Parsed.InstantId, IsEnabled, Fault, Node);
+    public BitmapDescription Describe() =>
+        new(Name, ExactName, ParentPath: null, Parsed.InstantId, IsEnabled, Fault, Node.Name, Node.SizeBytes);
 
     /// <summary>Refuses one that a session, a job or an export uses.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.BitmapBusy"/></exception>

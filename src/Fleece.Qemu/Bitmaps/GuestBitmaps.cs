@@ -13,7 +13,9 @@ namespace Fleece.Qemu.Bitmaps;
 /// <remarks>
 /// <para>Bitmaps of sessions that have not ended are not listed: they are the successors of others, or not there before the session
 /// ends. What dead processes left was folded before.</para>
-/// <para>Names are found as QEMU has them, or else without the baseline, or else without regard to case.</para>
+/// <para>Names are found as QEMU has them, or else without the baseline, or else without regard to case. QEMU may have NAME beside
+/// NAME@INSTANT: a mount of the image in Fleece makes NAME, because NAME@INSTANT counts for backups over QMP alone. NAME means the one
+/// with the instant then, which has recorded all the time, and the other stays as it is.</para>
 /// </remarks>
 /// <param name="diskName">The disk, for messages.</param>
 /// <param name="node">The node that has them.</param>
@@ -36,17 +38,18 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
     public IReadOnlyList<GuestBitmap> All => [.. node.Bitmaps
         .Select(reply => (Reply: reply, Parsed: QemuBitmapName.Parse(reply.Name)))
         .Where(bitmap => !bitmap.Parsed.IsPending)
-        .Select(bitmap => new GuestBitmap(diskName, node.Name, bitmap.Reply, bitmap.Parsed, SuccessorOf(bitmap.Reply, bitmap.Parsed)))
+        .Select(bitmap => new GuestBitmap(diskName, node, bitmap.Reply, bitmap.Parsed, SuccessorOf(bitmap.Reply, bitmap.Parsed)))
         .OrderBy(bitmap => bitmap.Name, StringComparer.OrdinalIgnoreCase)];
 
     /// <summary>The bitmap of that name.</summary>
-    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/></exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/>; <see cref="DiskErrors.BitmapNameInUse"/> where several
+    /// count from different instants.</exception>
     public GuestBitmap Find(string name)
     {
-        IReadOnlyList<GuestBitmap> all = All;
-        return all.FirstOrDefault(bitmap => bitmap.ExactName == name)
-            ?? all.FirstOrDefault(bitmap => bitmap.Parsed.Name == name || bitmap.Name == name)
-            ?? all.FirstOrDefault(bitmap => IsCalled(bitmap.Parsed, name))
+        GuestBitmap[] all = [.. All];
+        return Array.Find(all, bitmap => bitmap.ExactName == name && bitmap.Parsed.InstantId is not null)
+            ?? Choose(Array.FindAll(all, bitmap => bitmap.Parsed.Name == name || bitmap.Name == name))
+            ?? Choose(Array.FindAll(all, bitmap => IsCalled(bitmap.Parsed, name)))
             ?? throw new BlockException(
                 DiskErrors.BitmapUnknown,
                 $"The disk '{diskName}' has no bitmap named '{name}'. Get-FleeceQemuDisk lists those it has. A bitmap that the image " +
@@ -105,42 +108,80 @@ internal sealed class GuestBitmaps(string diskName, QemuNodeReply node, bool isP
     {
         GuestBitmap bitmap = Find(exactName);
         bitmap.CheckFree();
-        string name = bitmap.Parsed.Name;
-        if (bitmap.Parsed.InstantId is not null)
+        if (bitmap.Parsed.InstantId is null)
         {
-            CheckSingle(bitmap);
+            return new BitmapChange(bitmap.ExactName, Empty(bitmap));
         }
 
-        JsonObject add = BitmapActions.Add(node.Name, name, isPersistent, bitmap.Reply.GranularityBytes);
+        string name = bitmap.Parsed.Name;
         JsonObject remove = BitmapActions.Remove(node.Name, bitmap.ExactName);
-        return new BitmapChange(name, (bitmap.Parsed.InstantId, bitmap.Reply.IsInconsistent) switch
+        GuestBitmap[] others = [.. All.Where(other => other.Parsed.Name == name && other.ExactName != bitmap.ExactName)];
+        if (Array.Exists(others, other => other.Parsed.InstantId is not null))
         {
-            (not null, _) => [[add, remove]],
+            throw SeveralInstants([bitmap, .. others]);
+        }
 
-            // QEMU lets one that is inconsistent be removed and nothing else, and its name is free when that is done.
-            (null, true) => [[remove], [add]],
-            (null, false) => [[BitmapActions.Enable(node.Name, name), BitmapActions.Clear(node.Name, name)]],
-        });
+        // A mount of the image has made the other one, which takes the place.
+        if (others is [{ } plain])
+        {
+            plain.CheckFree();
+            return new BitmapChange(name, [[remove], .. Empty(plain)]);
+        }
+
+        return new BitmapChange(name, [[BitmapActions.Add(node.Name, name, isPersistent, bitmap.Reply.GranularityBytes), remove]]);
     }
 
-    /// <summary>Refuses a bitmap of whose name there is another one: by the name alone it can't be told which of them a session had
-    /// pinned.</summary>
-    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapNameInUse"/></exception>
-    public void CheckSingle(GuestBitmap bitmap)
+    /// <summary>Plans that a bitmap is gone.</summary>
+    /// <param name="exactName">Its name in QEMU.</param>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUnknown"/>, <see cref="DiskErrors.BitmapBusy"/></exception>
+    public BitmapChange Remove(string exactName)
     {
-        if (All.Count(other => other.Parsed.Name == bitmap.Parsed.Name) > 1)
+        GuestBitmap bitmap = All.FirstOrDefault(bitmap => bitmap.ExactName == exactName) ?? Find(exactName);
+        bitmap.CheckFree();
+        return new BitmapChange(bitmap.ExactName, [[BitmapActions.Remove(node.Name, bitmap.ExactName)]]);
+    }
+
+    /// <summary>Refuses a bitmap beside which another one of its name counts from an instant and is stopped: the fold of what a dead
+    /// process left could not tell which of them its session had pinned.</summary>
+    /// <exception cref="BlockException"><see cref="DiskErrors.BitmapNameInUse"/></exception>
+    public void CheckFoldable(GuestBitmap bitmap)
+    {
+        GuestBitmap[] stopped = [.. All.Where(other =>
+            other.Parsed.Name == bitmap.Parsed.Name && other.ExactName != bitmap.ExactName &&
+            other is { Parsed.InstantId: not null, Reply.IsRecording: false })];
+        if (stopped.Length > 0)
         {
-            throw new BlockException(
-                DiskErrors.BitmapNameInUse,
-                $"The disk '{diskName}' has two bitmaps for the name '{bitmap.Name}', of which one has the instant that it counts from " +
-                "behind it. Remove the one that is not Fleece's with QMP's block-dirty-bitmap-remove, or name another bitmap.");
+            throw SeveralInstants([bitmap, .. stopped]);
         }
+    }
+
+    private GuestBitmap? Choose(GuestBitmap[] found)
+    {
+        GuestBitmap[] counting = Array.FindAll(found, bitmap => bitmap.Parsed.InstantId is not null);
+        return counting.Length > 1 ? throw SeveralInstants(counting) : counting.Concat(found).FirstOrDefault();
+    }
+
+    private BlockException SeveralInstants(GuestBitmap[] bitmaps) => new(
+        DiskErrors.BitmapNameInUse,
+        $"The disk '{diskName}' has several bitmaps for the name '{bitmaps[0].Name}', which count from different instants: " +
+        string.Join(", ", bitmaps.Select(bitmap => $"'{PrintableText.Of(bitmap.ExactName)}'")) +
+        $". Remove those that no backup counts with, with QMP's block-dirty-bitmap-remove (node '{PrintableText.Of(node.Name)}').");
+
+    private IReadOnlyList<IReadOnlyList<JsonObject>> Empty(GuestBitmap bitmap)
+    {
+        string name = bitmap.ExactName;
+
+        // QEMU lets one that is inconsistent be removed and nothing else, and its name is free when that is done.
+        return bitmap.Reply.IsInconsistent
+            ? [[BitmapActions.Remove(node.Name, name)], [BitmapActions.Add(node.Name, name, isPersistent, bitmap.Reply.GranularityBytes)]]
+            : [[BitmapActions.Enable(node.Name, name), BitmapActions.Clear(node.Name, name)]];
     }
 
     private static bool IsCalled(QemuBitmapName bitmap, string name) =>
         string.Equals(PrintableText.Of(bitmap.Name), PrintableText.Of(name), StringComparison.OrdinalIgnoreCase);
 
-    private QemuBitmapReply? SuccessorOf(QemuBitmapReply reply, QemuBitmapName parsed) => reply.IsRecording
+    private QemuBitmapReply? SuccessorOf(QemuBitmapReply reply, QemuBitmapName parsed) =>
+        !PendingBitmaps.FindPinned(node, parsed.Name).Contains(reply)
         ? null
         : _pending.FirstOrDefault(pending => pending.Parsed.Name == parsed.Name).Reply;
 }

@@ -76,7 +76,7 @@ internal sealed class QemuBitmapTurn
         if (pinned is not null)
         {
             bitmaps.CheckLength(pinned.Parsed.Name);
-            bitmaps.CheckSingle(pinned); // The fold of what a dead process left goes by the name alone.
+            bitmaps.CheckFoldable(pinned);
         }
 
         QemuBitmapName pending = new(pinned?.Parsed.Name ?? nextName!, instantId, IsPending: true);

@@ -54,6 +54,10 @@ internal sealed class QemuFleeceable(GuestSessions sessions, string qmpSocketPat
         ChangeAsync(bitmaps => bitmaps.Restart(exactName), cancellationToken);
 
     /// <inheritdoc/>
+    public async ValueTask RemoveBitmapAsync(string exactName, CancellationToken cancellationToken) =>
+        _ = await RunAsync(bitmaps => bitmaps.Remove(exactName), cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc/>
     public async ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken) =>
         (await sessions.BeginAsync(qmpSocketPath, [Device], [options], TakeNotes(), cancellationToken).ConfigureAwait(false))[0];
 
@@ -85,6 +89,13 @@ internal sealed class QemuFleeceable(GuestSessions sessions, string qmpSocketPat
     private async ValueTask<BitmapDescription> ChangeAsync(
         Func<GuestBitmaps, BitmapChange> plan, CancellationToken cancellationToken)
     {
+        (GuestBitmaps now, string exactName) = await RunAsync(plan, cancellationToken).ConfigureAwait(false);
+        return now.Find(exactName).Describe();
+    }
+
+    private async ValueTask<(GuestBitmaps Now, string ExactName)> RunAsync(
+        Func<GuestBitmaps, BitmapChange> plan, CancellationToken cancellationToken)
+    {
         GuestMonitor guest = await sessions.Monitors.ConnectAsync(qmpSocketPath, cancellationToken).ConfigureAwait(false);
         await using ConfiguredAsyncDisposable closing = guest.ConfigureAwait(false);
         BitmapChange change = plan(await FindBitmapsAsync(guest, cancellationToken).ConfigureAwait(false));
@@ -93,7 +104,7 @@ internal sealed class QemuFleeceable(GuestSessions sessions, string qmpSocketPat
             await guest.Commands.RunTransactionAsync(actions, cancellationToken).ConfigureAwait(false);
         }
 
-        return (await FindBitmapsAsync(guest, cancellationToken).ConfigureAwait(false)).Find(change.ExactName).Describe();
+        return (await FindBitmapsAsync(guest, cancellationToken).ConfigureAwait(false), change.ExactName);
     }
 
     private async ValueTask<GuestBitmaps> FindBitmapsAsync(GuestMonitor guest, CancellationToken cancellationToken)

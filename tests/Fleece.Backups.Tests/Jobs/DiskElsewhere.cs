@@ -50,6 +50,9 @@ internal sealed class DiskElsewhere : IFleeceable, IAsyncDisposable
     public ValueTask<BitmapDescription> RestartBitmapAsync(string exactName, CancellationToken cancellationToken) =>
         _served.RestartBitmapAsync(exactName, cancellationToken);
 
+    public ValueTask RemoveBitmapAsync(string exactName, CancellationToken cancellationToken) =>
+        _served.RemoveBitmapAsync(exactName, cancellationToken);
+
     public ValueTask FlushAsync(CancellationToken cancellationToken) => _served.FlushAsync(cancellationToken);
 
     public async ValueTask<IFleeceSession> BeginSessionAsync(SessionOptions options, CancellationToken cancellationToken)

@@ -73,11 +73,64 @@ public sealed class QemuBitmapTurnTests
         Assert.Equal(DiskErrors.BitmapBusy, Refusal([Bitmap("daily", isRecording: false), Bitmap(Pending("daily"))], "daily", null));
         Assert.Equal(
             DiskErrors.BitmapUntrusted, Refusal([Bitmap("daily", isRecording: false) with { IsInconsistent = true }], "daily", null));
-        Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap("daily"), Bitmap($"daily@{Baseline}")], "daily", null));
+        Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap($"daily@{Baseline}"), Bitmap($"daily@{Instant:N}")], "daily", null));
+        Assert.Equal(
+            DiskErrors.BitmapNameInUse,
+            Refusal([Bitmap($"daily@{Baseline}"), Bitmap($"daily@{Instant:N}", isRecording: false)], $"daily@{Baseline}", null));
         Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap("daily")], null, "Daily"));
         Assert.Equal(DiskErrors.BitmapNameInUse, Refusal([Bitmap(Pending("daily"))], null, "daily"));
         Assert.Equal(BlockErrors.InvalidArgument, Refusal([], null, $"daily@{Baseline}"));
         Assert.Equal(BlockErrors.InvalidArgument, Refusal([Bitmap("daily", isRecording: false)], "daily", "next"));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Beside_a_bitmap_without_an_instant_the_one_that_counts_is_pinned_and_the_other_stays_as_it_is(bool isRecording)
+    {
+        string counting = $"daily@{Baseline}";
+        QemuBitmapTurn turn = Prepare([Bitmap("daily", isRecording), Bitmap(counting)], "daily")!;
+
+        Assert.Equal((counting, Baseline), (turn.LimitedBy, $"{turn.BaselineId:N}"));
+        QemuNodeReply during =
+            Node(Bitmap("daily", isRecording), Bitmap(counting, isRecording: false), Bitmap(Pending("daily")));
+        foreach (bool isSuccess in new[] { true, false })
+        {
+            (var actions, bool counts) = turn.End(during, isSuccess);
+            Assert.Equal(isSuccess, counts);
+            Assert.Contains(actions, action => (string?)action["data"]!["name"] == counting);
+            Assert.DoesNotContain(
+                actions, action => (string?)action["data"]!["name"] == "daily" || (string?)action["data"]!["target"] == "daily");
+        }
+    }
+
+    [Fact]
+    public void Of_two_instants_the_one_that_is_named_in_full_is_pinned()
+    {
+        string counting = $"daily@{Baseline}";
+        QemuBitmapReply[] bitmaps = [Bitmap(counting), Bitmap($"daily@{Guid.NewGuid():N}")];
+
+        Assert.Equal(counting, Prepare(bitmaps, counting)!.LimitedBy);
+        BlockException error = Assert.Throws<BlockException>(() => Of(bitmaps).Restart(counting));
+        Assert.All(bitmaps, bitmap => Assert.Contains(bitmap.Name, error.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void One_that_begins_anew_takes_the_place_of_the_one_beside_it_and_one_that_a_session_uses_is_not_removed()
+    {
+        string counting = $"daily@{Baseline}";
+
+        BitmapChange change = Of([Bitmap("daily", isRecording: false), Bitmap(counting)]).Restart(counting);
+
+        Assert.Equal("daily", change.ExactName);
+        Assert.Equal(
+            ["block-dirty-bitmap-remove", "block-dirty-bitmap-enable", "block-dirty-bitmap-clear"],
+            Types([.. change.Transactions.SelectMany(actions => actions)]));
+        Assert.Equal("daily", Of([Bitmap("daily"), Bitmap(counting)]).Remove("daily").ExactName);
+        Assert.Equal(
+            DiskErrors.BitmapBusy,
+            Assert.Throws<BlockException>(
+                () => Of([Bitmap(counting, isRecording: false), Bitmap(Pending("daily"))]).Remove(counting)).Kind);
     }
 
     [Fact]

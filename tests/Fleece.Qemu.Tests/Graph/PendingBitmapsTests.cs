@@ -47,6 +47,22 @@ public sealed class PendingBitmapsTests
     }
 
     [Fact]
+    public void BesideAStoppedOneWithoutAnInstantTheOneThatCountsWasPinned() => Assert.Equal(
+        [BitmapActions.Enable("a", Pinned), BitmapActions.Merge("a", Pinned, [Pending]), BitmapActions.Remove("a", Pending)],
+        Fold(Bitmap("daily", isRecording: false), Bitmap(Pinned, isRecording: false), Bitmap(Pending)),
+        (left, right) => left.ToJsonString() == right.ToJsonString());
+
+    [Fact]
+    public void WhereItCanNotBeToldWhichWasPinnedNoneIsTrusted()
+    {
+        string other = new QemuBitmapName("daily", Guid.NewGuid()).ToString();
+        Assert.Equal(
+            [BitmapActions.Remove("a", Pinned), BitmapActions.Remove("a", other), BitmapActions.Remove("a", Pending)],
+            Fold(Bitmap(Pinned, isRecording: false), Bitmap(other, isRecording: false), Bitmap(Pending)),
+            (left, right) => left.ToJsonString() == right.ToJsonString());
+    }
+
+    [Fact]
     public void ALiveSessionsBitmapsStay() => Assert.Empty(PendingBitmaps.Fold(
         Node(Bitmap(Pinned, isRecording: false), Bitmap(Pending)), id => id == InstantId));
 

@@ -9,7 +9,7 @@ namespace Fleece.Qemu.Tests.Sessions;
 /// has.</summary>
 internal sealed class NightBackup(IFleeceable disk)
 {
-    private const string BitmapName = "nightly";
+    public const string BitmapName = "nightly";
     private const int ChunkBytes = 512 * 1024;
 
     /// <summary>The instant of the last backup; null for none.</summary>
@@ -26,7 +26,7 @@ internal sealed class NightBackup(IFleeceable disk)
     {
         CancellationToken token = TestContext.Current.CancellationToken;
         BitmapDescription? bitmap =
-            (await disk.ListBitmapsAsync(token)).SingleOrDefault(bitmap => bitmap.Name == BitmapName);
+            (await disk.ListBitmapsAsync(token)).Where(bitmap => bitmap.Name == BitmapName).MaxBy(bitmap => bitmap.BaselineId is not null);
         if (bitmap is null)
         {
             bitmap = await disk.CreateBitmapAsync(BitmapName, token);
