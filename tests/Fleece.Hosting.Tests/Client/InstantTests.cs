@@ -57,8 +57,10 @@ public sealed class InstantTests : IAsyncDisposable
     public async Task Sessions_end_without_success_when_the_jobs_are_given_up()
     {
         await MountAsync("a", "b");
-        await using (await StartAsync("a", "b"))
+        await using (JobsAtOneInstant jobs = await StartAsync("a", "b"))
         {
+            await jobs.Jobs[0]!.BeginCopyAsync(Token);
+            await jobs.Jobs[1]!.BeginCopyAsync(Token);
             Assert.Equal(2, _rig.Mounted.Sessions.Count);
             Assert.Equal(_rig.Mounted.Sessions[0].StartedAt, _rig.Mounted.Sessions[1].StartedAt);
         }
