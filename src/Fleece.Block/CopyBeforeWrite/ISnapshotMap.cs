@@ -2,7 +2,7 @@
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>What of a snapshot can be read, in this process or another one.</summary>
-/// <remarks>Threading. All members are safe from any thread. What is refused stays refused.</remarks>
+/// <remarks>Threading. All members are safe from any thread. A range that was refused stays refused.</remarks>
 internal interface ISnapshotMap
 {
     /// <summary>Whether the snapshot can still be read.</summary>

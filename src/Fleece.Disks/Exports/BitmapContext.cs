@@ -15,7 +15,7 @@ internal sealed class BitmapContext(Disk disk, Bitmap bitmap) : IStatusContext
 
     public ValueTask<StatusExtent> GetExtentAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        // One that was found to be wrong, or removed, after the client connected must not be taken for true. A parent's never changes.
+        // A bitmap may be found to be wrong, or be removed, after the client has connected. A parent's never changes.
         bitmap.CheckTrusted();
         return bitmap.IsOfParent || disk.Bitmaps.Find(bitmap.Name) == bitmap
             ? new ValueTask<StatusExtent>(DirtyExtents.Find(bitmap.Bits, offsetBytes, lengthBytes))

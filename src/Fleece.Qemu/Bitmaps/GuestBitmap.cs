@@ -22,7 +22,8 @@ internal sealed record GuestBitmap(
     /// <summary>QEMU's name.</summary>
     public string ExactName => Reply.Name;
 
-    /// <summary>True when it records changes, or its successor does. One that is inconsistent did, and is not taken for disabled.</summary>
+    /// <summary>True when it records changes, or its successor does. One that is inconsistent did until QEMU
+    /// ended, so it does not count as disabled.</summary>
     public bool IsEnabled => Reply.IsInconsistent || Reply.IsRecording || Successor is not null;
 
     /// <summary>Why it can't be trusted; null when it can.</summary>

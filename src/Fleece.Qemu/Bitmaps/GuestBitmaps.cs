@@ -12,7 +12,7 @@ namespace Fleece.Qemu.Bitmaps;
 /// <summary>The dirty bitmaps of a guest's disk, as QEMU described them a moment ago, and the actions that change them.</summary>
 /// <remarks>
 /// <para>Bitmaps of sessions that have not ended are not listed: they are the successors of others, or not there before the session
-/// ends. What dead processes left was folded before.</para>
+/// ends. The bitmaps of dead processes were folded before.</para>
 /// <para>Names are found as QEMU has them, or else without the baseline, or else without regard to case. QEMU may have NAME beside
 /// NAME@INSTANT: a mount of the image in Fleece makes NAME, because NAME@INSTANT counts for backups over QMP alone. NAME means the one
 /// with the instant then, which has recorded all the time, and the other stays as it is.</para>

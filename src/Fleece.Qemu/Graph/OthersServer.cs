@@ -40,7 +40,7 @@ internal static class OthersServer
         {
             await monitor.AddExportAsync(options, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException e) when (e.Message.Contains("NBD server not running", StringComparison.OrdinalIgnoreCase))
+        catch (BlockException e) when (QmpRefusal.Says(e, "NBD server not running"))
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,

@@ -82,8 +82,7 @@ internal static class PrivateServer
         {
             await monitor.StartNbdServerAsync(Path.Combine(folder, SocketName), cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException e)
-            when (e.Kind == QemuErrors.CommandRefused && e.Message.Contains("already running", StringComparison.OrdinalIgnoreCase))
+        catch (BlockException e) when (QmpRefusal.Says(e, "already running"))
         {
             throw new BlockException(
                 BlockErrors.InUse,
@@ -183,7 +182,7 @@ internal static class PrivateServer
             .Where(part => part.Kind == Parts.Server && Path.IsPathRooted(part.FilePath)),
     ];
 
-    // A folder that can't be entered has to be told from one without a socket: the server in it would be taken for others'.
+    // Without a look into the folder Fleece's own server would count as one of others.
     private static bool HasSocket(Part marker, out string folder)
     {
         folder = Path.GetDirectoryName(marker.FilePath) ?? string.Empty;

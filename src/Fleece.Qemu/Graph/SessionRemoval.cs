@@ -171,9 +171,7 @@ internal sealed class SessionRemoval(QemuMonitor monitor, string session)
                 await monitor.SetDriveAsync(QomProperties.PathOf(qdev), root, cancellationToken).ConfigureAwait(false);
                 return;
             }
-            catch (BlockException e) when (
-                e.Kind == QemuErrors.CommandRefused && e.Message.Contains("DeviceNotFound", StringComparison.Ordinal) &&
-                Stopwatch.GetElapsedTime(startedAt) < Longest)
+            catch (BlockException e) when (QmpRefusal.IsDeviceNotFound(e) && Stopwatch.GetElapsedTime(startedAt) < Longest)
             {
                 await Task.Delay(PollInterval, cancellationToken).ConfigureAwait(false);
             }

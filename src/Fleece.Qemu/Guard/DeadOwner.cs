@@ -19,8 +19,7 @@ internal sealed partial class DeadOwner
     private readonly int _owner = CurrentParent();
 
     /// <summary>Removes its session.</summary>
-    /// <remarks>A guest that the session has stopped runs first. What can't be removed is left to the next command for that guest.
-    /// </remarks>
+    /// <remarks>A guest that the session has stopped runs first. The next command for that guest removes the rest.</remarks>
     public async Task RemoveSessionAsync(GuardTask task)
     {
         if (task is not { QmpSocketPath: { } socketPath, Session: { } session })

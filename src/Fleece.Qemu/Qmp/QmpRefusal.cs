@@ -23,6 +23,13 @@ internal sealed record QmpRefusal(string Command, string Class, string Descripti
     /// <summary>QEMU's answer behind an exception of kind <see cref="QemuErrors.CommandRefused"/>; null for other exceptions.</summary>
     public static QmpRefusal? Of(BlockException exception) => exception.Data[Key] as QmpRefusal;
 
+    /// <summary>True where QEMU has refused a command because a device is not there.</summary>
+    public static bool IsDeviceNotFound(BlockException exception) => Of(exception)?.Class == DeviceNotFound;
+
+    /// <summary>True where QEMU's sentence has these words. QEMU has no classes for what it refuses so.</summary>
+    public static bool Says(BlockException exception, string words) =>
+        Of(exception)?.Description.Contains(words, StringComparison.OrdinalIgnoreCase) == true;
+
     /// <summary>The refusal as an exception.</summary>
     public BlockException ToException(string socketPath)
     {
