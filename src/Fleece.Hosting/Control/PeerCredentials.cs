@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using Fleece.Block;
+using Fleece.Block.Files;
 
 namespace Fleece.Hosting.Control;
 
-/// <summary>The process at the other end of a unix socket, as the kernel knows it: of a listener's, as it was when it began to listen.
-/// </summary>
-[StructLayout(LayoutKind.Sequential)]
-internal readonly record struct PeerCredentials(int ProcessId, uint UserId, uint GroupId)
+/// <summary>The user at the other end of a control socket, without whom a host and its clients do not work together.</summary>
+internal static class PeerCredentials
 {
-    // SOL_SOCKET and SO_PEERCRED of include/uapi/asm-generic/socket.h; unix(7) has struct ucred.
-    private const int SocketLevel = 1;
-    private const int PeerCredentialsOption = 17;
-
     /// <summary>Asks the kernel.</summary>
     /// <exception cref="BlockException">HostErrors.NotHere: on other systems than Linux. HostErrors.AccessRefused: the kernel does not
     /// tell.</exception>
-    public static PeerCredentials Of(Socket socket)
+    public static SocketPeer Of(Socket socket)
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -26,10 +20,7 @@ internal readonly record struct PeerCredentials(int ProcessId, uint UserId, uint
 
         try
         {
-            PeerCredentials peer = default;
-            socket.GetRawSocketOption(
-                SocketLevel, PeerCredentialsOption, MemoryMarshal.AsBytes(MemoryMarshal.CreateSpan(ref peer, 1)));
-            return peer;
+            return SocketPeer.Of(socket);
         }
         catch (SocketException cause)
         {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Fleece.Block.Files;
 using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Host;
@@ -26,7 +27,7 @@ internal sealed record Peer(uint UserId, int ProcessId, IReadOnlyList<uint> Grou
     /// <inheritdoc cref="PeerCredentials.Of" path="/exception"/>
     public static Peer Of(Socket socket)
     {
-        PeerCredentials peer = PeerCredentials.Of(socket);
+        SocketPeer peer = PeerCredentials.Of(socket);
         return new Peer(peer.UserId, peer.ProcessId, [peer.GroupId, .. SupplementaryGroups(socket)]);
     }
 

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Block;
+using Fleece.Qemu.Qmp;
 
 namespace Fleece.Qemu.Agent;
 
@@ -24,7 +25,6 @@ internal sealed class AgentConnection : IDisposable
 
     // Ends what the agent's parser had before; the agent's answer to guest-sync-delimited begins with it.
     private const byte Delimiter = 0xFF;
-    private static readonly TimeSpan RetryPause = TimeSpan.FromMilliseconds(100);
 
     private readonly Socket _socket;
     private byte[] _bytes = new byte[16 * 1024];
@@ -153,25 +153,13 @@ internal sealed class AgentConnection : IDisposable
                 cause: e);
         }
 
-        while (true)
+        try
         {
-            Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            try
-            {
-                await socket.ConnectAsync(address, cancellationToken).ConfigureAwait(false);
-                return socket;
-            }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.WouldBlock or SocketError.TryAgain)
-            {
-                // Another client is connected, and a second one waits to be.
-                socket.Dispose();
-                await Task.Delay(RetryPause, cancellationToken).ConfigureAwait(false);
-            }
-            catch (Exception e)
-            {
-                socket.Dispose();
-                throw e is SocketException cause ? AgentFailures.Unreachable(path, cause) : e;
-            }
+            return await QueueingSocket.ConnectAsync(address, TimeProvider.System, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SocketException e)
+        {
+            throw AgentFailures.Unreachable(path, e);
         }
     }
 

@@ -2,6 +2,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Block;
+using Fleece.Block.Files;
 
 namespace Fleece.Qemu.Qmp;
 
@@ -21,12 +22,12 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
     private readonly QmpWire _wire;
     private readonly QmpOptions _options;
     private readonly QmpGreeting _greeting;
-    private readonly QmpPeer? _peer;
+    private readonly SocketPeer? _peer;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private volatile BlockException? _end;
     private bool _isNegotiated;
 
-    private QmpConnection(string socketPath, QmpWire wire, QmpOptions options, QmpGreeting greeting, QmpPeer? peer)
+    private QmpConnection(string socketPath, QmpWire wire, QmpOptions options, QmpGreeting greeting, SocketPeer? peer)
     {
         (SocketPath, _wire, _options, _greeting, _peer) = (socketPath, wire, options, greeting, peer);
     }
@@ -56,7 +57,7 @@ internal sealed class QmpConnection : IQmpChannel, IAsyncDisposable
     public static async ValueTask<QmpConnection> ConnectAsync(string socketPath, QmpOptions options, CancellationToken cancellationToken)
     {
         QmpDialer dialer = new(socketPath, options);
-        (QmpWire wire, QmpGreeting greeting, QmpPeer? peer) = await dialer.DialAsync(cancellationToken).ConfigureAwait(false);
+        (QmpWire wire, QmpGreeting greeting, SocketPeer? peer) = await dialer.DialAsync(cancellationToken).ConfigureAwait(false);
         QmpConnection connection = new(socketPath, wire, options, greeting, peer);
         bool isReady = false;
         try

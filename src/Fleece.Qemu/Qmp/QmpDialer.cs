@@ -2,18 +2,16 @@
 using System.Net.Sockets;
 using System.Text.Json;
 using Fleece.Block;
+using Fleece.Block.Files;
 
 namespace Fleece.Qemu.Qmp;
 
 /// <summary>Finds the monitor behind a socket: connects and waits for the greeting.</summary>
 internal sealed class QmpDialer(string socketPath, QmpOptions options)
 {
-    // QEMU's listening queue has room for two clients beside the one that it serves; the kernel refuses more at once.
-    private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(100);
-
     /// <summary>Connects.</summary>
     /// <exception cref="BlockException">As <see cref="QmpConnection.ConnectAsync"/> documents.</exception>
-    public async ValueTask<(QmpWire Wire, QmpGreeting Greeting, QmpPeer? Peer)> DialAsync(CancellationToken cancellationToken)
+    public async ValueTask<(QmpWire Wire, QmpGreeting Greeting, SocketPeer? Peer)> DialAsync(CancellationToken cancellationToken)
     {
         UnixDomainSocketEndPoint address = AddressOf();
         using CancellationTokenSource late = new(options.GreetingTimeout, options.Time);
@@ -27,7 +25,7 @@ internal sealed class QmpDialer(string socketPath, QmpOptions options)
             wire = new QmpWire(socket, socketPath, options);
             QmpGreeting greeting = await GreetAsync(wire, limit.Token).ConfigureAwait(false);
             isDone = true;
-            return (wire, greeting, QmpPeer.Of(socket));
+            return (wire, greeting, PeerOf(socket));
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -58,32 +56,26 @@ internal sealed class QmpDialer(string socketPath, QmpOptions options)
 
     private async ValueTask<Socket> ConnectAsync(UnixDomainSocketEndPoint address, CancellationToken cancellationToken)
     {
-        while (true)
+        try
         {
-            Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            bool isConnected = false;
-            try
-            {
-                await socket.ConnectAsync(address, cancellationToken).ConfigureAwait(false);
-                isConnected = true;
-                return socket;
-            }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.WouldBlock or SocketError.TryAgain)
-            {
-            }
-            catch (SocketException e)
-            {
-                throw QmpFailures.From(socketPath, e);
-            }
-            finally
-            {
-                if (!isConnected)
-                {
-                    socket.Dispose();
-                }
-            }
+            return await QueueingSocket.ConnectAsync(address, options.Time, cancellationToken).ConfigureAwait(false);
+        }
+        catch (SocketException e)
+        {
+            throw QmpFailures.From(socketPath, e);
+        }
+    }
 
-            await Task.Delay(RetryInterval, options.Time, cancellationToken).ConfigureAwait(false);
+    // That of QEMU before its option -runas, or the process that handed the socket to QEMU. Null where the system does not tell.
+    private static SocketPeer? PeerOf(Socket socket)
+    {
+        try
+        {
+            return OperatingSystem.IsLinux() ? SocketPeer.Of(socket) : null;
+        }
+        catch (SocketException)
+        {
+            return null;
         }
     }
 
