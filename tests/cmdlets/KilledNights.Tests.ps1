@@ -56,6 +56,12 @@ while ($true) { $null = Backup-FleeceDisk vm @job }
         $instant
     }
 
+    function Backup-Once([string] $Format) {
+        $null = Mount-FleeceDisk ./vm.raw -WarningAction Ignore
+        $null = Backup-FleeceDisk vm ./repository -Format $Format -Keep $Keep -WarningAction Ignore
+        Dismount-FleeceDisk vm
+    }
+
     # The number of points; a new one shows an instant of the time of the last job, an old one the instant that it showed before.
     function Test-Points([hashtable] $Instants, [long] $First) {
         $last = Get-Instant "$PWD/vm.raw"
@@ -99,10 +105,12 @@ Describe 'A repository of <_> backups whose job is killed at random instants' -S
 
         $last = Get-Instant "$PWD/vm.raw"
         $last | Should -BeGreaterThan 0
-        $null = Mount-FleeceDisk ./vm.raw -WarningAction Ignore
-        $null = Backup-FleeceDisk vm ./repository -Format $_ -Keep $Keep -WarningAction Ignore
-        Dismount-FleeceDisk vm
-        Test-Points $instants $last | Should -BeIn 1, $Keep
+        Backup-Once $_
+        # A kill between a backup and its bitmap's turn leaves two backups over one parent: it goes with the killed one, a night later.
+        Test-Points $instants $last | Should -BeIn 1, $Keep, ($Keep + 1)
         $instants[[int] ($instants.Keys | Measure-Object -Maximum).Maximum] | Should -Be $last
+
+        Backup-Once $_
+        Test-Points $instants $last | Should -Be $Keep
     }
 }
