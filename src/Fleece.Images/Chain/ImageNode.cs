@@ -2,91 +2,111 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
+using Fleece.Images.Maps;
 
 namespace Fleece.Images.Chain;
 
-/// <summary>An image as a block node and as the parent of another: what is the same in each format that Fleece reads itself.</summary>
+/// <summary>An image that has a map, as a block node and as the parent of another.</summary>
 /// <remarks>
-/// <para>A request of a block device is judged here; those of a child come from requests that have been.</para>
-/// <para>Threading. Requests from any thread; reads and queries complete on the calling thread.</para>
-/// <para>Ownership. The node owns the file and the parent.</para>
+/// <para>Any byte range may be read and written. A request of a block device is judged here; those of a child come from requests that have
+/// been.</para>
+/// <para>Threading. Requests from any thread; reads and writes complete on the calling thread. A request may have to write metadata back
+/// first when much of it has changed; then it waits for a running write-back without a thread.</para>
+/// <para>Errors. After the first failed metadata write every change fails with that error (rule R7); reads go on. A failed write of guest
+/// data is the request's own and poisons nothing.</para>
+/// <para>Ownership. The node owns the file, the map and the parent. <see cref="DisposeAsync"/> writes metadata back and reports if it
+/// can't.</para>
 /// </remarks>
-/// <param name="file">The image.</param>
-/// <param name="format">Its format.</param>
-/// <param name="sizeBytes">Size of its disk.</param>
-/// <param name="parent">The parent; null without one.</param>
-/// <param name="mostRunsPerStatus">Runs that one query looks at; the caller asks again from where the answer ended.</param>
-internal abstract class ImageNode(
-    IContainerFile file, ImageFormat format, long sizeBytes, ParentImage? parent, int mostRunsPerStatus)
-    : IBlockNode, IImageLayer, IAbandonable
+internal sealed class ImageNode : IBlockNode, IImageLayer, IAbandonable
 {
+    private readonly IContainerFile _file;
+    private readonly ParentImage? _parent;
+    private readonly ImageReader _reader;
+    private readonly ImageWriter? _writer;
+    private readonly IImageChanges? _changes;
     private bool _isClosed;
 
-    public BlockGeometry Geometry { get; } = new(sizeBytes, IsReadOnly: file.IsReadOnly);
+    /// <param name="file">The image.</param>
+    /// <param name="map">Its map.</param>
+    /// <param name="parent">The parent; null without one.</param>
+    public ImageNode(IContainerFile file, IImageMap map, ParentImage? parent)
+    {
+        _file = file;
+        _parent = parent;
+        Map = map;
+        Geometry = new BlockGeometry(map.SizeBytes, IsReadOnly: file.IsReadOnly);
+        _reader = new ImageReader(map, parent);
+        if (map.Changes is { } changes)
+        {
+            _changes = changes;
+            _writer = new ImageWriter(file, map, changes, parent);
+        }
+    }
+
+    public BlockGeometry Geometry { get; }
 
     public bool CanReadAhead => LocalFile.CanReadAhead;
 
-    string IImageLayer.Path => file.Path;
+    /// <summary>The map, for what formats know of their own images: identities.</summary>
+    public IImageMap Map { get; }
 
-    ImageFormat IImageLayer.Format => format;
+    string IImageLayer.Path => _file.Path;
 
-    long IImageLayer.LengthBytes => sizeBytes;
+    ImageFormat IImageLayer.Format => Map.Format;
 
-    IImageLayer? IImageLayer.Parent => parent?.Layer;
+    long IImageLayer.LengthBytes => Map.SizeBytes;
 
-    /// <summary>Has the first failure after which nothing is changed any more; null where no failure forbids that.</summary>
-    protected Poison? Poison { get; init; }
+    IImageLayer? IImageLayer.Parent => _parent?.Layer;
 
     public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         Check(offsetBytes, buffer.Length, "read", cancellationToken);
-        Read(offsetBytes, buffer.Span);
+        _reader.Read(offsetBytes, buffer.Span);
         return default;
     }
 
-    public abstract void Read(long offsetBytes, Span<byte> buffer);
+    public void Read(long offsetBytes, Span<byte> buffer) => _reader.Read(offsetBytes, buffer);
 
-    public abstract void ReadAhead(long offsetBytes, long lengthBytes);
+    public void ReadAhead(long offsetBytes, long lengthBytes) => _reader.ReadAhead(offsetBytes, lengthBytes);
 
-    public abstract ValueTask WriteAsync(
-        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken);
+    public ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, data.Length, "write", cancellationToken);
+        return _writer!.WriteAsync(offsetBytes, data, flags, cancellationToken);
+    }
 
-    public abstract ValueTask WriteZeroesAsync(
-        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken);
+    public ValueTask WriteZeroesAsync(
+        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, lengthBytes, "write zeros to", cancellationToken);
+        return _writer!.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
+    }
 
-    public abstract ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken);
+    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        CheckChange(offsetBytes, lengthBytes, "discard", cancellationToken);
+        return _writer!.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
+    }
 
-    public abstract ValueTask FlushAsync(CancellationToken cancellationToken);
+    public ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        Check(0, 0, "flush", cancellationToken);
+        return _writer?.FlushAsync(cancellationToken) ?? default;
+    }
 
     public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, "query", cancellationToken);
-        return new ValueTask<BlockStatusRun>(GetStatus(offsetBytes, lengthBytes));
+        return new ValueTask<BlockStatusRun>(_reader.GetStatus(offsetBytes, lengthBytes));
     }
 
-    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes)
-    {
-        BlockStatus status = BlockStatus.Unallocated;
-        long doneBytes = 0;
-        for (int runs = 0; doneBytes < lengthBytes && runs < mostRunsPerStatus; runs++)
-        {
-            BlockStatusRun next = GetRun(offsetBytes + doneBytes, lengthBytes - doneBytes);
-            if (doneBytes != 0 && next.Status != status)
-            {
-                break;
-            }
+    public BlockStatusRun GetStatus(long offsetBytes, long lengthBytes) => _reader.GetStatus(offsetBytes, lengthBytes);
 
-            status = next.Status;
-            doneBytes += next.LengthBytes;
-        }
-
-        return new BlockStatusRun(status, doneBytes);
-    }
-
-    public abstract DepthRun GetDepth(long offsetBytes, long lengthBytes);
+    public DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
 
     public void Abandon() =>
-        Poison?.Set(new BlockException(BlockErrors.Closed, $"'{file.Path}' has been given up.", file.Path));
+        _changes?.Poison?.Set(new BlockException(BlockErrors.Closed, $"'{_file.Path}' has been given up.", _file.Path));
 
     public ValueTask DisposeAsync()
     {
@@ -104,50 +124,42 @@ internal abstract class ImageNode(
         _isClosed = true;
         try
         {
-            Close();
+            _changes?.WriteBack?.Finish();
         }
         finally
         {
-            file.Dispose();
-            parent?.Dispose();
+            _changes?.WriteBack?.Dispose();
+            Map.Dispose();
+            _file.Dispose();
+            _parent?.Dispose();
         }
     }
 
-    /// <summary>The status at an offset, as far as one look at the tables tells it.</summary>
-    protected abstract BlockStatusRun GetRun(long offsetBytes, long lengthBytes);
-
-    /// <summary>Stores what is in memory only, and gives up what the format owns besides the file and the parent. Once.</summary>
-    protected abstract void Close();
-
-    /// <summary>Judges a request that changes the image.</summary>
-    /// <exception cref="BlockException">Closed, InvalidRange, ReadOnly; the failure after which nothing is changed any more.</exception>
-    protected void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
+    private void CheckChange(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
     {
         Check(offsetBytes, lengthBytes, operation, cancellationToken);
-        if (file.IsReadOnly)
+        if (_changes is null)
         {
             throw new BlockException(
                 BlockErrors.ReadOnly,
-                $"Cannot {operation} '{file.Path}': it is open read-only. Open it for writing first.",
-                file.Path,
+                $"Cannot {operation} '{_file.Path}': it is open read-only. Open it for writing first.",
+                _file.Path,
                 offsetBytes,
                 operation);
         }
 
-        Poison?.ThrowIfSet();
+        _changes.Poison?.ThrowIfSet();
     }
 
-    /// <summary>Judges a request.</summary>
-    /// <exception cref="BlockException">Closed, InvalidRange.</exception>
-    protected void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
+    private void Check(long offsetBytes, long lengthBytes, string operation, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         if (_isClosed)
         {
             throw new BlockException(
-                BlockErrors.Closed, $"'{file.Path}' has been closed and takes no more requests.", file.Path);
+                BlockErrors.Closed, $"'{_file.Path}' has been closed and takes no more requests.", _file.Path);
         }
 
-        new BlockRange(offsetBytes, lengthBytes).CheckWithin(sizeBytes, file.Path, operation);
+        new BlockRange(offsetBytes, lengthBytes).CheckWithin(Map.SizeBytes, _file.Path, operation);
     }
 }

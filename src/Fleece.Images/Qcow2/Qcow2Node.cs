@@ -29,10 +29,10 @@ namespace Fleece.Images.Qcow2;
 /// thread.</para>
 /// <para>Errors. After the first failed metadata write every change fails with that error (rule R7); reads go on. A
 /// failed write of guest data is the request's own and poisons nothing.</para>
-/// <para>Ownership. The node owns the file, the parent and the data file. <see cref="ImageNode.DisposeAsync"/> writes metadata back
+/// <para>Ownership. The node owns the file, the parent and the data file. <see cref="FormatNode.DisposeAsync"/> writes metadata back
 /// and reports if it can't.</para>
 /// </remarks>
-internal sealed class Qcow2Node : ImageNode, IBitmapImage
+internal sealed class Qcow2Node : FormatNode, IBitmapImage
 {
     private readonly IContainerFile? _dataFile;
     private readonly Qcow2Metadata _metadata;

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.InteropServices;
+using Fleece.Images.Maps;
 
 namespace Fleece.Images.Vhd;
 
@@ -12,25 +13,25 @@ namespace Fleece.Images.Vhd;
 /// <para>Threading. Bits are read without a lock, each 64 of them at once, and set under the metadata lock; everything else is
 /// touched under that lock. Bits are only ever set.</para>
 /// </remarks>
-internal sealed class SectorBitmap(int block, int bitmapBytes)
+internal sealed class SectorBitmap : ClockEntry
 {
     private const int WordBits = 64;
 
-    private readonly ulong[] _words = new ulong[bitmapBytes / sizeof(ulong)];
+    private readonly ulong[] _words;
 
-    public int Block { get; } = block;
+    /// <summary>A bitmap without bits.</summary>
+    public SectorBitmap(int block, int bitmapBytes)
+    {
+        _words = new ulong[bitmapBytes / sizeof(ulong)];
+        BeginFilling(block);
+    }
 
-    /// <summary>Set by every use, cleared by the eviction's clock hand.</summary>
-    public bool IsReferenced;
-
-    /// <summary>True while bits are set that no write-back has captured.</summary>
-    public bool IsDirty;
-
-    /// <summary>True while a captured copy is being written; the bitmap can't be evicted then.</summary>
-    public bool IsBeingWritten;
+    public int Block => (int)Key;
 
     /// <summary>True until the block allocation table on disk points to the block.</summary>
     public bool IsNew;
+
+    public override bool IsHeld => IsNew;
 
     /// <summary>The bytes as they are on disk; to be changed only before anybody else sees the bitmap.</summary>
     public Span<byte> Bytes => MemoryMarshal.AsBytes(_words.AsSpan());

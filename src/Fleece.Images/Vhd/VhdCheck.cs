@@ -29,7 +29,7 @@ internal sealed class VhdCheck(IContainerFile file, ImageRepair repair, Cancella
         {
             if (footers.Footer.Type == VhdDiskType.Fixed)
             {
-                FixedVhdNode.CheckLength(file.Path, footers);
+                FixedVhdMap.CheckLength(file.Path, footers);
             }
             else
             {

@@ -21,7 +21,7 @@ internal sealed class VhdDriver : IImageDriver
     }
 
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
-        (IBlockNode)OpenAny(file, options, chain);
+        OpenAny(file, options, chain);
 
     public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         OpenAny(file, options, chain);
@@ -40,7 +40,7 @@ internal sealed class VhdDriver : IImageDriver
         };
         if (footer.Type == VhdDiskType.Fixed)
         {
-            FixedVhdNode.CheckLength(file.Path, footers);
+            FixedVhdMap.CheckLength(file.Path, footers);
             return info with { Type = ImageType.Fixed };
         }
 
@@ -75,12 +75,12 @@ internal sealed class VhdDriver : IImageDriver
             SizeBytes = options.SizeBytes!.Value,
             BlockBytes = options.BlockSizeBytes ?? VhdLimits.DefaultBlockBytes,
         };
-        if (parent?.Layer is IVhdLayer layer)
+        if (parent?.Layer is { } layer)
         {
             layout = layout with
             {
                 ParentPath = layer.Path,
-                ParentId = layer.UniqueId,
+                ParentId = FindMap(layer)!.UniqueId,
                 ParentTimestamp = VhdFooter.ToTimestamp(File.GetLastWriteTimeUtc(layer.Path)),
             };
         }
@@ -108,7 +108,7 @@ internal sealed class VhdDriver : IImageDriver
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         new VhdCheck(file, repair, cancellationToken).Run();
 
-    private static IVhdLayer OpenAny(IContainerFile file, ImageOpenOptions options, ImageChain chain)
+    private static ImageNode OpenAny(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
         if (options.SnapshotName is { } snapshot)
         {
@@ -117,8 +117,8 @@ internal sealed class VhdDriver : IImageDriver
 
         VhdFooters footers = VhdFooters.Read(file);
         return footers.Footer.Type == VhdDiskType.Fixed
-            ? FixedVhdNode.Open(file, footers)
-            : VhdNode.Open(
+            ? new ImageNode(file, new FixedVhdMap(file, footers), parent: null)
+            : VhdMap.Open(
                 file,
                 footers,
                 options.MetadataCacheBytes ?? VhdLimits.MetadataCacheBytes,
@@ -150,6 +150,8 @@ internal sealed class VhdDriver : IImageDriver
             path,
             operation: "open");
     }
+
+    private static IVhdMap? FindMap(IImageLayer layer) => (layer as ImageNode)?.Map as IVhdMap;
 
     private static List<string> NameFeatures(VhdFooter footer)
     {
@@ -194,7 +196,7 @@ internal sealed class VhdDriver : IImageDriver
                 $"{VhdLimits.DefaultBlockBytes} only");
         }
 
-        if (parent is not null && parent.Layer is not IVhdLayer)
+        if (parent is not null && FindMap(parent.Layer) is null)
         {
             throw VhdFault.CannotCreate(
                 path, $"its parent '{parent.Layer.Path}' is a {parent.Layer.Format} image, and a VHD's parent is a VHD");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Maps;
 
 namespace Fleece.Images.Vhd;
 
@@ -35,7 +36,9 @@ internal sealed class VhdMetadata
         Poison = new Poison(cause => VhdFault.Stopped(file.Path, cause));
         Table = VhdBlockTable.Read(file, header);
         Table.FindFaults(header, footers.ContentEndBytes, OnFault);
-        Bitmaps = new SectorBitmapCache(header.BitmapBytes, cacheBytes);
+        int room = (int)Math.Clamp(cacheBytes / header.BitmapBytes, VhdLimits.MinCachedBitmaps, int.MaxValue);
+        Bitmaps = new ClockCache<SectorBitmap>(
+            Math.Clamp(header.BlockCount, VhdLimits.MinCachedBitmaps, room), Math.Max(1, room / VhdLimits.DirtyShareOfCache));
         if (!file.IsReadOnly)
         {
             _allocator = new BlockAllocator(file, footers, header, Table, Poison, growthBytes);
@@ -52,10 +55,13 @@ internal sealed class VhdMetadata
 
     public VhdBlockTable Table { get; }
 
-    public SectorBitmapCache Bitmaps { get; }
+    public ClockCache<SectorBitmap> Bitmaps { get; }
 
     /// <summary>Blocks whose table entry is not on disk yet, in the order of their allocation.</summary>
     public List<int> NewBlocks { get; } = [];
+
+    /// <summary>True once <see cref="Prepare"/> was called.</summary>
+    public bool IsPrepared => _isPrepared;
 
     /// <summary>True when a request should write metadata back before it makes more of it. Any thread.</summary>
     public bool NeedsWriteBack => Bitmaps.IsFullOfChanges || Volatile.Read(ref _newBlockCount) >= VhdLimits.MaxNewBlocks;
@@ -87,7 +93,7 @@ internal sealed class VhdMetadata
     /// <summary>The bitmap of an allocated block.</summary>
     public SectorBitmap FindBitmap(int block)
     {
-        if (Bitmaps.TryFind(block) is { } cached)
+        if (Bitmaps.TryFind(block, out _) is { } cached)
         {
             return cached;
         }
@@ -135,7 +141,7 @@ internal sealed class VhdMetadata
             {
                 sector = _allocator!.Allocate([]);
                 bitmap.IsNew = true;
-                Bitmaps.Add(bitmap);
+                Insert(bitmap);
                 Bitmaps.MarkDirty(bitmap);
             }
             else
@@ -192,7 +198,7 @@ internal sealed class VhdMetadata
 
     private SectorBitmap FindBitmapLocked(int block)
     {
-        if (Bitmaps.TryFind(block) is { } cached)
+        if (Bitmaps.TryFind(block, out _) is { } cached)
         {
             return cached;
         }
@@ -204,8 +210,14 @@ internal sealed class VhdMetadata
             MarkFull(block);
         }
 
-        Bitmaps.Add(bitmap);
+        Insert(bitmap);
         return bitmap;
+    }
+
+    private void Insert(SectorBitmap bitmap)
+    {
+        _ = Bitmaps.TryEvict();
+        Bitmaps.Add(bitmap);
     }
 
     private void MarkFull(int block) =>

@@ -23,10 +23,10 @@ namespace Fleece.Images.Vhdx;
 /// room for changed metadata first, for which they wait without a thread.</para>
 /// <para>Errors. After the first failed metadata write every change fails with that error (rule R7); reads go on. A
 /// failed write of guest data is the request's own and poisons nothing.</para>
-/// <para>Ownership. The node owns the file and the parent. <see cref="ImageNode.DisposeAsync"/> empties the log and reports if it
+/// <para>Ownership. The node owns the file and the parent. <see cref="FormatNode.DisposeAsync"/> empties the log and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed class VhdxNode : ImageNode
+internal sealed class VhdxNode : FormatNode
 {
     private readonly VhdxHeaders _headers;
     private readonly BlockMap _map;

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
@@ -412,7 +413,7 @@ public sealed class VhdChainTests : IDisposable
         Seeds seeds = Seeds.FromEnvironment();
         byte[] parent = VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes, 4096);
         MemoryContainer container = new(VhdImages.Empty(VhdDiskType.Differencing, SizeBytes, 4096));
-        await using VhdNode node = VhdImages.Open(container, parent, cacheBytes: 1);
+        await using ImageNode node = VhdImages.Open(container, parent, cacheBytes: 1);
         ReferenceDisk disk = new(SizeBytes);
         for (int i = 0; i < 500; i++)
         {
@@ -423,8 +424,8 @@ public sealed class VhdChainTests : IDisposable
         await node.FlushAsync(CancellationToken.None);
         await disk.CheckAllAsync(node);
         Assert.True(
-            node.Metadata.Bitmaps.ResidentCount <= VhdLimits.MinCachedBitmaps + 1,
-            $"{node.Metadata.Bitmaps.ResidentCount} bitmaps");
+            ((VhdMap)node.Map).Metadata.Bitmaps.Resident.Count <= VhdLimits.MinCachedBitmaps + 1,
+            $"{((VhdMap)node.Map).Metadata.Bitmaps.Resident.Count} bitmaps");
     }
 
     // Only these, in the space of the first locator, one sector each.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
@@ -34,7 +35,7 @@ public sealed class VhdCheckTests
         byte[] content = new VhdReader(container.Content).Read();
         container.Content.AsSpan(container.Content.Length - 512).Fill(0xaa);
         byte[] damaged = [.. container.Content];
-        await using (VhdNode node = VhdImages.Open(new MemoryContainer(damaged, isReadOnly: true)))
+        await using (ImageNode node = VhdImages.Open(new MemoryContainer(damaged, isReadOnly: true)))
         {
             Assert.Equal(content, await VhdImages.ReadAllAsync(node));
         }
@@ -58,7 +59,7 @@ public sealed class VhdCheckTests
         MemoryContainer container = await MakeAsync();
         byte[] content = new VhdReader(container.Content).Read();
         container.Content.AsSpan(container.Content.Length - 512).Fill(0xaa);
-        VhdNode node = VhdImages.Open(container);
+        ImageNode node = VhdImages.Open(container);
         Assert.Equal(content, await VhdImages.ReadAllAsync(node));
         Assert.Equal(0, container.WriteCount);
 
@@ -83,7 +84,7 @@ public sealed class VhdCheckTests
         Assert.True(Check(container, ImageRepair.All).IsClean);
         new VhdReader(container.Content).Audit("repaired by the check");
         MemoryContainer written = new(damaged);
-        await using (VhdNode node = VhdImages.Open(written))
+        await using (ImageNode node = VhdImages.Open(written))
         {
             Assert.Equal(0, written.WriteCount);
             await node.WriteAsync(0, new byte[] { 7 }, WriteFlags.None, CancellationToken.None);
@@ -111,7 +112,7 @@ public sealed class VhdCheckTests
         byte[] content = new VhdReader(whole.Content).Read();
         MemoryContainer container = new(whole.Content[..^1]);
         Assert.True(Check(container, ImageRepair.None).IsClean);
-        await using (VhdNode node = VhdImages.Open(container))
+        await using (ImageNode node = VhdImages.Open(container))
         {
             Assert.Equal(content, await VhdImages.ReadAllAsync(node));
             await node.WriteAsync(9 * BlockBytes, new byte[] { 7 }, WriteFlags.None, CancellationToken.None);
@@ -122,7 +123,7 @@ public sealed class VhdCheckTests
         reader.Audit("with a new footer");
         Assert.Equal(content, reader.Read());
         MemoryContainer fixedImage = new(VhdImages.Empty(VhdDiskType.Fixed, SizeBytes)[..^1]);
-        await using FixedVhdNode fixedNode = FixedVhdNode.Open(fixedImage, VhdFooters.Read(fixedImage));
+        await using ImageNode fixedNode = new(fixedImage, new FixedVhdMap(fixedImage, VhdFooters.Read(fixedImage)), parent: null);
         Assert.Equal(SizeBytes, fixedNode.Geometry.LengthBytes);
     }
 
@@ -144,7 +145,7 @@ public sealed class VhdCheckTests
             && finding.Message.Contains($"Entry 1 of the block allocation table is {sector} ", StringComparison.Ordinal)
             && finding.Message.Contains("dropped", StringComparison.Ordinal));
         content.AsSpan(BlockBytes, BlockBytes).Clear();
-        await using VhdNode node = VhdImages.Open(container);
+        await using ImageNode node = VhdImages.Open(container);
         Assert.Equal(content, await VhdImages.ReadAllAsync(node));
     }
 
@@ -201,7 +202,7 @@ public sealed class VhdCheckTests
         VhdImages.PatchFooters(container.Content, footer => BinaryPrimitives.WriteInt64BigEndian(footer.AsSpan(48), 2 * BlockBytes));
         VhdImages.Entry(container.Content, 1).Fill(0xff);
         byte[] surplus = VhdImages.Entry(container.Content, 5).ToArray();
-        await using (VhdNode node = VhdImages.Open(container))
+        await using (ImageNode node = VhdImages.Open(container))
         {
             await node.WriteAsync(BlockBytes, new byte[] { 1 }, WriteFlags.None, CancellationToken.None);
         }
@@ -257,7 +258,7 @@ public sealed class VhdCheckTests
     private static async ValueTask<MemoryContainer> MakeAsync()
     {
         MemoryContainer container = new(VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes, BlockBytes));
-        await using (VhdNode node = VhdImages.Open(container))
+        await using (ImageNode node = VhdImages.Open(container))
         {
             await node.WriteAsync(0, new Seeds(1).Bytes((5 * BlockBytes) + 10), WriteFlags.None, CancellationToken.None);
         }

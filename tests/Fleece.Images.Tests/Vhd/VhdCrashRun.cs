@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
@@ -57,7 +58,7 @@ internal sealed class VhdCrashRun(MemoryContainer container, byte[] first, byte[
         ImageReport report = new VhdDriver().Check(
             new MemoryContainer(image, isReadOnly: true), ImageRepair.None, CancellationToken.None);
         Assert.True(report.CorruptionCount == 0, $"{context}: {string.Join('\n', report.Findings)}");
-        VhdNode node = VhdImages.Open(new MemoryContainer(image), parent);
+        ImageNode node = VhdImages.Open(new MemoryContainer(image), parent);
         byte[] content = new byte[first.Length];
         node.Read(0, content);
         Assert.True(content.AsSpan().SequenceEqual(reader.Read()), $"the second reader reads something else; {context}");

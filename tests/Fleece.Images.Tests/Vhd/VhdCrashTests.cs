@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
@@ -25,7 +26,7 @@ public sealed class VhdCrashTests
         {
             (byte[] empty, byte[] first, byte[]? parent) = await MakeAsync(isDifferencing, seeds);
             MemoryContainer container = new(empty);
-            VhdNode node = VhdImages.Open(container, parent, growthBytes: seeds.Pick(0, 20_000, 100_000));
+            ImageNode node = VhdImages.Open(container, parent, growthBytes: seeds.Pick(0, 20_000, 100_000));
             VhdCrashRun run = new(container, first, parent, seeds.Fork());
             container.BeforeFlush = run.OnFlush;
             for (int request = 0; request < 80; request++)
@@ -58,7 +59,7 @@ public sealed class VhdCrashTests
         for (int round = 0; round < 40; round++)
         {
             MemoryContainer container = new(image);
-            VhdNode node = VhdImages.Open(container, parent, growthBytes: 50_000);
+            ImageNode node = VhdImages.Open(container, parent, growthBytes: 50_000);
             first = await VhdImages.ReadAllAsync(node);
             VhdCrashRun run = new(container, first, parent, seeds.Fork());
             for (int request = 0; request < 6; request++)
@@ -91,7 +92,7 @@ public sealed class VhdCrashTests
         {
             Seeds own = new(seeds.Seed);
             MemoryContainer container = new([.. empty]) { FailFrom = failFrom };
-            VhdNode node = VhdImages.Open(container, parent);
+            ImageNode node = VhdImages.Open(container, parent);
             BlockException? first = null;
             for (int request = 0; request < 50; request++)
             {
@@ -132,7 +133,7 @@ public sealed class VhdCrashTests
     public async Task The_first_failed_flush_stops_all_later_changes_and_no_reads()
     {
         MemoryContainer container = new(VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes, BlockBytes));
-        VhdNode node = VhdImages.Open(container);
+        ImageNode node = VhdImages.Open(container);
         await node.WriteAsync(0, new byte[] { 1, 2, 3 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
@@ -156,7 +157,7 @@ public sealed class VhdCrashTests
     public async Task A_full_file_system_fails_the_write_and_nothing_else()
     {
         MemoryContainer container = new(VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes, BlockBytes));
-        VhdNode node = VhdImages.Open(container, growthBytes: 0);
+        ImageNode node = VhdImages.Open(container, growthBytes: 0);
         await node.WriteAsync(0, new byte[] { 1 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(
@@ -178,7 +179,7 @@ public sealed class VhdCrashTests
         }
 
         MemoryContainer parent = new(VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes, BlockBytes));
-        await using (VhdNode node = VhdImages.Open(parent))
+        await using (ImageNode node = VhdImages.Open(parent))
         {
             await node.WriteAsync(SizeBytes / 4, seeds.Bytes(SizeBytes / 2), WriteFlags.None, CancellationToken.None);
         }
@@ -190,7 +191,7 @@ public sealed class VhdCrashTests
     private static ImageReport Check(byte[] image) =>
         new VhdDriver().Check(new MemoryContainer(image, isReadOnly: true), ImageRepair.None, CancellationToken.None);
 
-    private static async ValueTask RequestAsync(VhdNode node, Seeds seeds, VhdCrashRun? run)
+    private static async ValueTask RequestAsync(ImageNode node, Seeds seeds, VhdCrashRun? run)
     {
         BlockRange range = seeds.Range(SizeBytes);
         range = new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, 20_000));

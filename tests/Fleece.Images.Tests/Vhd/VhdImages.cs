@@ -41,13 +41,13 @@ internal static class VhdImages
     }
 
     /// <summary>Opens a dynamic or differencing image in memory.</summary>
-    public static VhdNode Open(
+    public static ImageNode Open(
         MemoryContainer container, byte[]? parent = null, long cacheBytes = VhdLimits.MetadataCacheBytes, long growthBytes = 64 * 1024)
     {
         Func<VhdHeader, ParentImage>? openParent = parent is null
             ? null
             : _ => new ParentImage(Open(new MemoryContainer(parent, isReadOnly: true)));
-        return VhdNode.Open(container, VhdFooters.Read(container), cacheBytes, openParent, growthBytes);
+        return VhdMap.Open(container, VhdFooters.Read(container), cacheBytes, openParent, growthBytes);
     }
 
     /// <summary>Opens an image in a file, with its parents.</summary>

@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Vhd;
 using Fleece.TestKit;
@@ -114,7 +115,7 @@ public sealed class VhdRefusalTests : IDisposable
         await RefusesAsync(image, ImageErrors.Corrupt, $"entry 3 of the block allocation table is {sector} ");
         BlockException failure = await RefusesAsync(image, ImageErrors.Corrupt, says);
         Assert.Equal(1536 + 12, failure.OffsetBytes);
-        await using VhdNode node = VhdImages.Open(new MemoryContainer(image, isReadOnly: true));
+        await using ImageNode node = VhdImages.Open(new MemoryContainer(image, isReadOnly: true));
         await node.ReadAsync(0, new byte[3 * BlockBytes], CancellationToken.None);
         await Images.FailsAsync(
             ImageErrors.Corrupt, () => node.ReadAsync(4 * BlockBytes - 1, new byte[1], CancellationToken.None).AsTask());
@@ -135,7 +136,7 @@ public sealed class VhdRefusalTests : IDisposable
         BinaryPrimitives.WriteUInt32BigEndian(VhdImages.Entry(image, 2), (uint)(sector + bySectors));
 
         await RefusesAsync(image, ImageErrors.Corrupt, "where another block lies too");
-        await using VhdNode node = VhdImages.Open(new MemoryContainer(image, isReadOnly: true));
+        await using ImageNode node = VhdImages.Open(new MemoryContainer(image, isReadOnly: true));
         foreach (int block in (int[])[2, 5])
         {
             await Images.FailsAsync(
@@ -153,7 +154,7 @@ public sealed class VhdRefusalTests : IDisposable
             byte[] cut = image[..lengthBytes];
             try
             {
-                await using VhdNode node = VhdImages.Open(new MemoryContainer(cut, isReadOnly: true));
+                await using ImageNode node = VhdImages.Open(new MemoryContainer(cut, isReadOnly: true));
                 for (int block = 0; block < SizeBytes / BlockBytes; block++)
                 {
                     byte[] read = new byte[BlockBytes];
@@ -261,7 +262,7 @@ public sealed class VhdRefusalTests : IDisposable
     private static async ValueTask<byte[]> FullAsync()
     {
         MemoryContainer container = new(VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes, BlockBytes));
-        await using (VhdNode node = VhdImages.Open(container))
+        await using (ImageNode node = VhdImages.Open(container))
         {
             await node.WriteAsync(0, new Seeds(1).Bytes(SizeBytes), WriteFlags.None, CancellationToken.None);
         }
@@ -296,8 +297,8 @@ public sealed class VhdRefusalTests : IDisposable
     {
         VhdFooters footers = VhdFooters.Read(container);
         _ = footers.Footer.Type == VhdDiskType.Fixed
-            ? (object)FixedVhdNode.Open(container, footers)
-            : VhdNode.Open(container, footers, VhdLimits.MetadataCacheBytes, null);
+            ? (object)new ImageNode(container, new FixedVhdMap(container, footers), parent: null)
+            : VhdMap.Open(container, footers, VhdLimits.MetadataCacheBytes, null);
         return default;
     }
 }
