@@ -10,7 +10,7 @@ namespace Fleece.Images.Tests.Settled;
 /// <summary>The cost of requests where the image has nothing left to allocate: operations and bytes of memory, never time (I4).</summary>
 public sealed class SettledRequestTests : IDisposable
 {
-    private const int Rounds = 1000;
+    private const int Rounds = 200;
     private const int DurableRounds = 20;
     private const string DataFile = "qcow2 with a data file";
 
