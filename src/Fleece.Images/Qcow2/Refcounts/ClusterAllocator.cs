@@ -292,7 +292,7 @@ internal sealed class ClusterAllocator
         }
 
         clusters = Math.Min(clusters, most);
-        (long Cluster, long Count) old = (_refcounts.TableOffsetBytes >> _clusterBits, _refcounts.TableClusters);
+        (long Cluster, long Count) old = (_refcounts.TableCluster, _refcounts.TableClusters);
         _refcounts.LengthenTable(clusters);
         long table = TakeAtEnd(clusters);
         Count(table, clusters);

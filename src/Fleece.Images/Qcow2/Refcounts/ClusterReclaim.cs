@@ -13,17 +13,17 @@ internal sealed class ClusterReclaim(
 {
     private readonly FreedClusters _freed = new(header.ClusterBits);
     private long _nextWriteBack = 1;
+    private long _capturedWriteBack;
     private long _finishedWriteBack;
 
     /// <summary>True when so much waits that a write-back should let it go.</summary>
     public bool NeedsWriteBack => _freed.NeedsWriteBack;
 
-    /// <summary>Starts a write-back; its changes are those made so far.</summary>
-    /// <returns>Its number.</returns>
-    public long BeginWriteBack() => _nextWriteBack++;
+    /// <summary>Starts a write-back, after the one before has ended; its changes are those made so far.</summary>
+    public void BeginWriteBack() => _capturedWriteBack = _nextWriteBack++;
 
-    /// <summary>Notes that the changes of a write-back are durable.</summary>
-    public void EndWriteBack(long number) => _finishedWriteBack = number;
+    /// <summary>Notes that the changes of the write-back are durable.</summary>
+    public void EndWriteBack() => _finishedWriteBack = _capturedWriteBack;
 
     /// <summary>Takes a cluster whose entry has just been changed in memory.</summary>
     public void Add(long cluster, bool isShared) => _freed.Add(cluster, epochs.Current, _nextWriteBack, isShared);
