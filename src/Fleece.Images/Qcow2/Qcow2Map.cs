@@ -12,17 +12,17 @@ using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2;
 
-/// <summary>The map of a qcow2 image (docs/interop/qcow2.txt, versions 2 and 3): its tables, and the parts that read and change them.</summary>
+/// <summary>The map of a qcow2 image (docs/interop/qcow2.txt, versions 2 and 3): its tables, and the parts that read and change them.
+/// </summary>
 /// <remarks>
-/// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2 table is one cluster of
-/// 8-byte entries, or of 16-byte ones that map subclusters ("Extended L2 Entries"). Of a table, slices are kept in memory.</para>
+/// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2 table is one cluster
+/// of 8-byte entries, or of 16-byte ones that map subclusters ("Extended L2 Entries"). Of a table, slices are kept in memory.</para>
 /// <para>What the image does not store reads as its parent. What was discarded or zeroed reads as zeros, never as the parent.</para>
-/// <para>How requests stay out of each other's way, beside what <see cref="ImageWriter"/> says. A write to a guest cluster that has neither a
-/// host cluster nor content takes one under the metadata lock; because new clusters read as zeros, the mapping is published before the
+/// <para>How requests stay out of each other's way, beside what <see cref="ImageWriter"/> says. A write to a guest cluster that has neither
+/// a host cluster nor content takes one under the metadata lock; because new clusters read as zeros, the mapping is published before the
 /// bytes are written, so two writers that race for one cluster both write into it. A write to a cluster with content elsewhere, in a
 /// parent, a snapshot or compressed, goes through <see cref="Changing.ClusterCopy"/>. A discard takes the mapping away and queues the host
-/// cluster, which is zeroed and used again only when every request that may have seen the mapping has ended and the disk has forgotten it
-/// (<see cref="FreedClusters"/>).</para>
+/// cluster (<see cref="FreedClusters"/>).</para>
 /// <para>Threading. As <see cref="IImageMap"/> says. Mappings are looked up without a lock as long as the L2 slice is in memory. Slices are
 /// loaded and changed under <see cref="MappingTables.Sync"/>, which is never held across the guest's own I/O.</para>
 /// <para>Ownership. It owns the external data file.</para>

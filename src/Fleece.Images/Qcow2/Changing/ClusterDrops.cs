@@ -11,8 +11,8 @@ namespace Fleece.Images.Qcow2.Changing;
 
 /// <summary>Takes the host clusters of guest clusters away, so that they read as zeros.</summary>
 /// <remarks>
-/// <para>Version 2 has no zeros to leave behind where a parent is below: there nothing is dropped before the parent's end. Zeros are written
-/// as data there, and a discard changes nothing.</para>
+/// <para>Version 2 has no zeros to leave behind where a parent is below: nothing is dropped before the parent's end. Zeros are written as
+/// data there, and a discard changes nothing.</para>
 /// <para>The range of an external data file is zeroed before the mapping goes, so that no write that comes after it is zeroed. A raw one
 /// is the disk by itself, so the mapping stays.</para>
 /// <para>Threading. Any thread.</para>

@@ -9,13 +9,15 @@ namespace Fleece.Images.Qcow2.Refcounts;
 
 /// <summary>The refcount table, whole in memory, and a bounded cache of its blocks.</summary>
 /// <remarks>
-/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything
-/// points to a cluster, and go down only when what pointed to it is gone from the disk durably. So all are written when none is
-/// left that could be evicted. The table's own entries are different: see <see cref="Qcow2Changes"/>.</para>
+/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything points to a cluster, and
+/// go down only when what pointed to it is gone from the disk durably. So all changed ones are written when the cache is full and has no
+/// other left. The table's own entries are different: see <see cref="Qcow2Changes"/>.</para>
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
 internal sealed class RefcountStore
 {
+    private const int MostBlocks = Qcow2Limits.MaxRefcountTableBytes / sizeof(ulong);
+
     private readonly MetadataFile _file;
     private readonly ClockCache<RefcountBlock> _blocks;
     private readonly List<RefcountBlock> _captured = [];
@@ -30,7 +32,6 @@ internal sealed class RefcountStore
         _file = file;
         _clusterBits = header.ClusterBits;
         _order = header.RefcountOrder;
-        const int MostBlocks = Qcow2Limits.MaxRefcountTableBytes / sizeof(ulong);
         int capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, MostBlocks);
         _blocks = new ClockCache<RefcountBlock>(capacity, dirtyLimit: int.MaxValue);
         _tableOffsetBytes = header.RefcountTableOffsetBytes;
