@@ -16,7 +16,7 @@ namespace Fleece.Images.Qcow2;
 /// <code>
 /// Allocation   Copies   Compressed   Drops          a change of mappings each, under the metadata lock
 ///      \          \         /          /
-///       WritableTables -> HostClusters -> Reclaim   tables only this disk uses; clusters taken and given up
+///       WritableTables -> HostClusters -> Freed     tables only this disk uses; clusters taken and given up
 ///             |                |
 ///       MappingTables   Allocator -> Refcounts      what is in memory, and what has changed in it
 ///              \               /
@@ -41,7 +41,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
     private readonly LiveHeader _live;
     private readonly MappingTables _tables;
     private readonly ClusterAllocator _allocator;
-    private readonly ClusterReclaim _reclaim;
+    private readonly FreedPlaces _freed;
     private readonly ClusterAllocation _allocation;
     private readonly ClusterDrops _drops;
     private readonly ClusterCopy _copy;
@@ -71,11 +71,12 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
         Refcounts = refcounts;
         SaysPartialZeroes = header.IsExtended && !header.IsDataFileRaw;
         long parentEndBytes = attachments.Parent?.Layer.LengthBytes ?? 0;
-        _reclaim = new ClusterReclaim(_file, header, allocator, map.Epochs, Sync);
-        HostClusters hosts = new(_file, header, refcounts, allocator, _reclaim);
+        _freed = new FreedPlaces(
+            map.Epochs, Sync, Poison, Qcow2Limits.MaxFreedBytes >> header.ClusterBits, allocator.ZeroFreed, allocator.ReleaseFreed);
+        HostClusters hosts = new(_file, header, refcounts, allocator, _freed);
         WritableTables writable = new(_file, header, _tables, hosts);
         _allocation = new ClusterAllocation(header, _live, writable, hosts, parentEndBytes);
-        _drops = new ClusterDrops(header, _live, _tables, writable, hosts, _reclaim, attachments.DataFile, parentEndBytes);
+        _drops = new ClusterDrops(header, _live, _tables, writable, hosts, _freed, attachments.DataFile, parentEndBytes);
         CopyPlans copies = new(header, _live, writable, hosts);
         _copy = new ClusterCopy(header, copies, _dataFile, new ImageReader(map, attachments.Parent).ReadMapped);
         if (attachments.Compression is { } compression)
@@ -97,7 +98,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
 
     public bool HasChanged => _live.HasChanged;
 
-    public bool IsWriteBackDue => _tables.Cache.IsFullOfChanges || _reclaim.NeedsWriteBack;
+    public bool IsWriteBackDue => _tables.Cache.IsFullOfChanges || _freed.NeedsWriteBack;
 
     public IUnitDrops Drops => _drops;
 
@@ -153,7 +154,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
         const int First = 0;
         const int Second = 1;
         const int Third = 2;
-        _reclaim.BeginWriteBack();
+        _freed.BeginWriteBack();
         Refcounts.Capture(writes, First, Second);
         _tables.Capture(writes, First, Third);
         if (_allocator.HasAllocated && !(writes.IsEmpty(Second) && writes.IsEmpty(Third)))
@@ -174,10 +175,10 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
     {
         Refcounts.EndWriteBack();
         _tables.EndWriteBack();
-        _reclaim.EndWriteBack();
+        _freed.EndWriteBack();
     }
 
-    public void Reclaim() => _reclaim.Reclaim();
+    public void Reclaim() => _freed.Reclaim();
 
     public void Finish()
     {

@@ -22,7 +22,7 @@ namespace Fleece.Images.Qcow2;
 /// a host cluster nor content takes one under the metadata lock; because new clusters read as zeros, the mapping is published before the
 /// bytes are written, so two writers that race for one cluster both write into it. A write to a cluster with content elsewhere, in a
 /// parent, a snapshot or compressed, goes through <see cref="Changing.ClusterCopy"/>. A discard takes the mapping away and queues the host
-/// cluster (<see cref="FreedClusters"/>).</para>
+/// cluster (<see cref="FreedPlaces"/>).</para>
 /// <para>Threading. As <see cref="IImageMap"/> says. Mappings are looked up without a lock as long as the L2 slice is in memory. Slices are
 /// loaded and changed under <see cref="MappingTables.Sync"/>, which is never held across the guest's own I/O.</para>
 /// <para>Ownership. It owns the external data file.</para>

@@ -5,7 +5,6 @@ using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
-using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2.Changing;
 
@@ -22,7 +21,7 @@ namespace Fleece.Images.Qcow2.Changing;
 /// <param name="found">Finds tables without adding any.</param>
 /// <param name="tables">The tables to change.</param>
 /// <param name="hosts">Where host clusters go to.</param>
-/// <param name="reclaim">Makes them free.</param>
+/// <param name="freed">Those that were given up.</param>
 /// <param name="dataFile">The external data file; null when the data lies in the image.</param>
 /// <param name="parentEndBytes">Up to where the parent shows through what is unallocated; 0 without a parent.</param>
 internal sealed class ClusterDrops(
@@ -31,7 +30,7 @@ internal sealed class ClusterDrops(
     MappingTables found,
     WritableTables tables,
     HostClusters hosts,
-    ClusterReclaim reclaim,
+    FreedPlaces freed,
     IContainerFile? dataFile,
     long parentEndBytes) : IUnitDrops
 {
@@ -64,7 +63,7 @@ internal sealed class ClusterDrops(
         return true;
     }
 
-    public void Reclaim() => reclaim.Reclaim();
+    public void Reclaim() => freed.Reclaim();
 
     // With asZero zeros stay behind that say so, without it what is unallocated where no parent shows. Returns how many clusters are done.
     private long Drop(long cluster, long count, bool asZero)
