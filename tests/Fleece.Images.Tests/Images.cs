@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2;
 using Fleece.TestKit;
 using Xunit;
@@ -22,7 +23,7 @@ internal static class Images
     }
 
     /// <summary>A new image in a file, open.</summary>
-    public static async ValueTask<Qcow2Node> CreateAsync(string path, long sizeBytes, int clusterBytes)
+    public static async ValueTask<ImageNode> CreateAsync(string path, long sizeBytes, int clusterBytes)
     {
         await CreateFileAsync(path, sizeBytes, clusterBytes);
         return Open(path);
@@ -34,11 +35,14 @@ internal static class Images
         new ImageCreateOptions { Format = ImageFormat.Qcow2, SizeBytes = sizeBytes, BlockSizeBytes = clusterBytes });
 
     /// <summary>Opens an image and what it refers to.</summary>
-    public static Qcow2Node Open(string path, bool isReadOnly = false) =>
+    public static ImageNode Open(string path, bool isReadOnly = false) =>
         Open(path, new ImageOpenOptions { Format = ImageFormat.Qcow2, IsReadOnly = isReadOnly });
 
-    public static Qcow2Node Open(string path, ImageOpenOptions options) =>
-        (Qcow2Node)Image.OpenAsync(path, options).AsTask().GetAwaiter().GetResult().Node;
+    public static ImageNode Open(string path, ImageOpenOptions options) =>
+        (ImageNode)Image.OpenAsync(path, options).AsTask().GetAwaiter().GetResult().Node;
+
+    /// <summary>The map of a qcow2 image.</summary>
+    public static Qcow2Map Qcow2(this ImageNode node) => (Qcow2Map)node.Map;
 
     /// <summary>Fails the test unless QEMU finds the image clean and reads the reference's bytes from it.</summary>
     public static void CheckWithQemu(string path, ReferenceDisk disk, string context = "")

@@ -29,7 +29,7 @@ public sealed class ReadAheadTests
         });
         await using IBlockNode node = format switch
         {
-            ImageFormat.Qcow2 => Qcow2Node.Open(container),
+            ImageFormat.Qcow2 => Qcow2Map.Open(container),
             ImageFormat.Vhd => VhdImages.Open(container),
             _ => VhdxImages.Open(container),
         };
@@ -53,7 +53,7 @@ public sealed class ReadAheadTests
     public async Task What_an_image_does_not_store_is_read_ahead_in_its_parent()
     {
         MemoryLayer parent = new(new byte[SizeBytes / 2]);
-        await using Qcow2Node node = Qcow2Node.Open(
+        await using ImageNode node = Qcow2Map.Open(
             new MemoryContainer(Images.Empty(SizeBytes, 65536)), new Qcow2Attachments { Parent = new ParentImage(parent) });
         await node.WriteAsync(65536, new byte[65536], WriteFlags.None, CancellationToken.None);
 
@@ -66,7 +66,7 @@ public sealed class ReadAheadTests
     public async Task A_compressed_cluster_is_read_ahead_where_it_is_stored()
     {
         MemoryContainer container = new(Images.Empty(SizeBytes, 65536));
-        await using Qcow2Node node = Qcow2Node.Open(container, new Qcow2Attachments { Compression = ImageCompression.Zlib });
+        await using ImageNode node = Qcow2Map.Open(container, new Qcow2Attachments { Compression = ImageCompression.Zlib });
         await node.WriteAsync(65536, Enumerable.Repeat((byte)7, 65536).ToArray(), WriteFlags.None, CancellationToken.None);
         await node.FlushAsync(CancellationToken.None);
 

@@ -25,7 +25,7 @@ internal sealed class BitmapStore : IChangeWitness
     public BitmapStore(DiskStorage disk)
     {
         _disk = disk;
-        Image = disk.Image is IBitmapImage { HasRoomForBitmaps: true } room ? room : null;
+        Image = (disk.Image as IBitmapHolder)?.Bitmaps is { HasRoomForBitmaps: true } bitmaps ? bitmaps : null;
     }
 
     /// <summary>The disk's image, where it keeps bitmaps itself; null for any other.</summary>

@@ -17,7 +17,7 @@ namespace Fleece.Images.Chain;
 /// <para>Ownership. The node owns the file, the map and the parent. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed class ImageNode : IBlockNode, IImageLayer, IAbandonable
+internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly ParentImage? _parent;
@@ -49,6 +49,8 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IAbandonable
 
     /// <summary>The map, for what formats know of their own images: identities.</summary>
     public IImageMap Map { get; }
+
+    public IBitmapImage? Bitmaps => (Map as IBitmapHolder)?.Bitmaps;
 
     string IImageLayer.Path => _file.Path;
 

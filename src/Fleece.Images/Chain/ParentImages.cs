@@ -18,8 +18,9 @@ internal static class ParentImages
     {
         for (IImageLayer? parent = (image as IImageLayer)?.Parent; parent is not null; parent = parent.Parent)
         {
+            IBitmapImage? bitmaps = (parent as IBitmapHolder)?.Bitmaps;
             yield return new ParentOfImage(
-                parent.Path, parent.LengthBytes, parent is IBitmapImage { HasRoomForBitmaps: true } bitmaps ? bitmaps : null);
+                parent.Path, parent.LengthBytes, bitmaps is { HasRoomForBitmaps: true } ? bitmaps : null);
         }
     }
 }

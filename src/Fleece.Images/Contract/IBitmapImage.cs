@@ -23,7 +23,7 @@ internal sealed record StoredBitmap
     public DirtyBitmap? Bits { get; init; }
 }
 
-/// <summary>A node whose format keeps dirty bitmaps.</summary>
+/// <summary>The dirty bitmaps of an image whose format keeps them.</summary>
 /// <remarks>Threading. As each member says. Errors are <see cref="BlockException"/>.</remarks>
 internal interface IBitmapImage
 {

@@ -11,29 +11,26 @@ namespace Fleece.Images.Qcow2;
 
 /// <summary>An image's dirty bitmaps (qcow2.txt, "Bitmaps extension"). Version 2 has none.</summary>
 /// <remarks>
-/// The members are those of <see cref="IBitmapImage"/>; only <see cref="Read"/> is for an image that is open read-only.
+/// Only <see cref="ReadBitmaps"/> is for an image that is open read-only.
 /// <para>Threading. One caller at a time.</para>
 /// <para>Ownership. It owns nothing.</para>
 /// </remarks>
-internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow2Metadata metadata)
+internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow2Map map) : IBitmapImage
 {
-    private readonly LiveHeader _live = metadata.Header;
+    private readonly LiveHeader _live = map.Header;
     private readonly List<long> _clusters = [];
     private List<BitmapEntry> _entries = [];
     private BlockRange _directory;
 
-    /// <inheritdoc cref="IBitmapImage.HasRoomForBitmaps"/>
-    public bool HasRoom => header.Version >= 3;
+    public bool HasRoomForBitmaps => header.Version >= 3;
 
-    /// <inheritdoc cref="IBitmapImage.BitmapsNote"/>
-    public string? Note { get; private set; }
+    public string? BitmapsNote { get; private set; }
 
     private bool IsValid => (_live.AutoclearFeatures & Qcow2Header.BitmapsBit) != 0;
 
-    /// <inheritdoc cref="IBitmapImage.ReadBitmaps"/>
-    public IReadOnlyList<StoredBitmap> Read()
+    public IReadOnlyList<StoredBitmap> ReadBitmaps()
     {
-        if (!HasRoom || _live.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
+        if (!HasRoomForBitmaps || _live.Extensions.Find(HeaderExtensions.Bitmaps) is not { } extension)
         {
             return [];
         }
@@ -41,7 +38,7 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
         if (!IsValid)
         {
             // Their clusters may hold something else by now, so they are neither read nor freed.
-            Note = "A program that does not know dirty bitmaps has changed the image, so the bitmaps in it are void.";
+            BitmapsNote = "A program that does not know dirty bitmaps has changed the image, so the bitmaps in it are void.";
             return [];
         }
 
@@ -51,21 +48,19 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
         return [.. _entries.Select(ReadOne)];
     }
 
-    /// <inheritdoc cref="IBitmapImage.KeepBitmaps"/>
-    public void Keep()
+    public void KeepBitmaps()
     {
         _live.KeepAutoclear(Qcow2Header.BitmapsBit);
         if (_entries.Count != 0)
         {
             // In place: only flags change, and a part of them set is as good as none.
-            metadata.File.Write(
+            map.File.Write(
                 _directory.OffsetBytes, BitmapDirectory.Encode([.. _entries.Select(entry => entry with { IsInUse = true })]));
-            metadata.File.Flush();
+            map.File.Flush();
         }
     }
 
-    /// <inheritdoc cref="IBitmapImage.WriteBitmaps"/>
-    public void Write(IReadOnlyList<StoredBitmap> bitmaps)
+    public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps)
     {
         ArgumentNullException.ThrowIfNull(bitmaps);
         if (bitmaps.Count == 0 && _entries.Count == 0)
@@ -73,19 +68,19 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
             return;
         }
 
-        if (!HasRoom)
+        if (!HasRoomForBitmaps)
         {
             throw Qcow2Fault.Unsupported(
                 file.Path, "a qcow2 image of version 2 has no place for dirty bitmaps. Make it one of version 3 with 'qemu-img amend'");
         }
 
         // The header must never lead to a directory that the write-back did not store.
-        metadata.File.Poison.ThrowIfSet();
-        Qcow2Changes changes = metadata.Changes!;
+        map.File.Poison.ThrowIfSet();
+        Qcow2Changes changes = map.Changes!;
         BitmapEntry[] entries = [.. bitmaps.Select(bitmap => new BitmapEntry(
             bitmap.Name,
             bitmap.GranularityBytes,
-            BitmapTable.Write(metadata.File, changes.Extensions, header, bitmap.GranularityBytes, bitmap.Bits),
+            BitmapTable.Write(map.File, changes.Extensions, header, bitmap.GranularityBytes, bitmap.Bits),
             BitmapTable.CountEntries(header, bitmap.GranularityBytes),
             IsInUse: bitmap.Bits is null,
             bitmap.IsEnabled))];
@@ -132,7 +127,7 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
         byte[] directory = BitmapDirectory.Encode(entries);
         int count = (int)((directory.Length + (long)header.ClusterBytes - 1) >> header.ClusterBits);
         long offsetBytes = clusters.Allocate(count);
-        metadata.File.Write(offsetBytes, directory);
+        map.File.Write(offsetBytes, directory);
         return BitmapDirectory.EncodeExtension(entries.Length, new BlockRange(offsetBytes, directory.Length));
     }
 

@@ -92,7 +92,7 @@ internal sealed class Qcow2Driver : IImageDriver
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         Qcow2Check.Run(file, repair, cancellationToken);
 
-    private static Qcow2Node OpenNode(IContainerFile file, ImageOpenOptions options, ImageChain chain)
+    private static ImageNode OpenNode(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
         Qcow2Header header = Qcow2Header.Read(file);
         ParentImage? parent = null;
@@ -101,7 +101,7 @@ internal sealed class Qcow2Driver : IImageDriver
         {
             parent = options.IsLayerOnly ? null : Qcow2References.OpenParent(file.Path, header, chain);
             dataFile = Qcow2References.OpenDataFile(file, header, options, chain);
-            return Qcow2Node.Open(file, new Qcow2Attachments
+            return Qcow2Map.Open(file, new Qcow2Attachments
             {
                 Parent = parent,
                 DataFile = dataFile,

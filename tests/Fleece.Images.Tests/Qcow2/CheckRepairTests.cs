@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Checking;
@@ -174,7 +175,7 @@ public sealed class CheckRepairTests
     private static async Task<byte[]> ImageAsync(Seeds seeds)
     {
         MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
-        Qcow2Node node = Qcow2Node.Open(container);
+        ImageNode node = Qcow2Map.Open(container);
         await node.WriteAsync(0, seeds.Bytes(100_000), WriteFlags.None, CancellationToken.None);
         await node.WriteAsync(200_000, seeds.Bytes(50_000), WriteFlags.None, CancellationToken.None);
         await node.WriteZeroesAsync(20_480, 10_240, WriteFlags.None, CancellationToken.None);
@@ -186,7 +187,7 @@ public sealed class CheckRepairTests
     private static async Task<byte[]> ContentAsync(byte[] image)
     {
         byte[] content = new byte[SizeBytes];
-        await using Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true));
+        await using ImageNode node = Qcow2Map.Open(new MemoryContainer(image, isReadOnly: true));
         for (int at = 0; at < SizeBytes; at += ClusterBytes)
         {
             Memory<byte> cluster = content.AsMemory(at, Math.Min(ClusterBytes, SizeBytes - at));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Mapping;
@@ -190,7 +191,7 @@ public sealed class CompressionImageTests : IDisposable
         MemoryContainer container = new(Images.Empty(DiskBytes, ClusterBytes));
         Qcow2Attachments attachments = new() { Compression = ImageCompression.Zlib };
         int crashes = 0;
-        await using Qcow2Node node = Qcow2Node.Open(container, attachments);
+        await using ImageNode node = Qcow2Map.Open(container, attachments);
         byte[] now = new byte[DiskBytes];
         byte[] flushed = new byte[DiskBytes];
         HashSet<int> touched = [];
@@ -236,7 +237,7 @@ public sealed class CompressionImageTests : IDisposable
     {
         ImageReport report = new Qcow2Driver().Check(new MemoryContainer(image), ImageRepair.None, CancellationToken.None);
         Assert.True(report.CorruptionCount == 0, $"{context}\n{string.Join('\n', report.Findings.Take(5))}");
-        using Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true));
+        using ImageNode node = Qcow2Map.Open(new MemoryContainer(image, isReadOnly: true));
         byte[] cluster = new byte[clusterBytes];
         for (int at = 0; at < flushed.Length; at += clusterBytes)
         {

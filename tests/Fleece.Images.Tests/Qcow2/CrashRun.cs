@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2;
 using Fleece.TestKit;
 using Xunit;
@@ -59,7 +60,7 @@ internal sealed class CrashRun(
         }
 
         byte[] read = new byte[content.Length];
-        Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image, isReadOnly: true), attachments);
+        ImageNode node = Qcow2Map.Open(new MemoryContainer(image, isReadOnly: true), attachments);
         node.Read(0, read);
         for (int i = 0; i < read.Length; i++)
         {

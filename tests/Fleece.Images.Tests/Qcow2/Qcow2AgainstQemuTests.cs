@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Images.Qcow2;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
@@ -45,7 +45,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         Seeds seeds = Seeds.FromEnvironment();
         string path = _folder.NewFile(".qcow2");
         ReferenceDisk disk = new(sizeBytes);
-        await using (Qcow2Node node = await Images.CreateAsync(path, sizeBytes, clusterBytes))
+        await using (ImageNode node = await Images.CreateAsync(path, sizeBytes, clusterBytes))
         {
             await RandomAsync(node, disk, seeds);
             await disk.CheckAllAsync(node);
@@ -53,7 +53,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         }
 
         Images.CheckWithQemu(path, disk);
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await RandomAsync(node, disk, seeds);
             await disk.CheckAllAsync(node);
@@ -71,9 +71,9 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         string path = _folder.NewFile(".qcow2");
         Qemu.Image("create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", path, $"{SizeBytes}");
         ReferenceDisk disk = new(SizeBytes);
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
-            int before = node.Metadata.Changes!.Refcounts.TableClusters;
+            int before = node.Qcow2().Changes!.Refcounts.TableClusters;
             await OnThreadsAsync(4, async part =>
             {
                 Seeds own = seeds.Fork();
@@ -88,7 +88,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
                     }
                 }
             });
-            Assert.True(node.Metadata.Changes!.Refcounts.TableClusters > before);
+            Assert.True(node.Qcow2().Changes!.Refcounts.TableClusters > before);
         }
 
         Images.CheckWithQemu(path, disk);
@@ -134,7 +134,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
             "discard 128k 64k");
         ReferenceDisk disk = new(SizeBytes);
         disk.Write(0, Qemu.Content(path));
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await disk.CheckAllAsync(node, "what QEMU wrote");
             await disk.CheckStatusAsync(node);
@@ -158,14 +158,14 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         Qemu.Image("bitmap", "--add", path, "nightly");
         byte[] before = File.ReadAllBytes(path);
         Assert.Equal(1, before[Qcow2Header.AutoclearField + 7]);
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await node.ReadAsync(0, new byte[512], CancellationToken.None);
             await node.FlushAsync(CancellationToken.None);
         }
 
         Assert.Equal(before, File.ReadAllBytes(path));
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await node.WriteAsync(0, new byte[512], WriteFlags.None, CancellationToken.None);
         }
@@ -173,7 +173,7 @@ public sealed class Qcow2AgainstQemuTests : IDisposable
         Assert.Equal(0, File.ReadAllBytes(path)[Qcow2Header.AutoclearField + 7]);
     }
 
-    private static async Task RandomAsync(Qcow2Node node, ReferenceDisk disk, Seeds seeds)
+    private static async Task RandomAsync(ImageNode node, ReferenceDisk disk, Seeds seeds)
     {
         const int Threads = 4;
         long stripeBytes = disk.LengthBytes / Threads / 512 * 512;

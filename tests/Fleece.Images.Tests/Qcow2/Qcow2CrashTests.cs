@@ -46,7 +46,7 @@ public sealed class Qcow2CrashTests : IDisposable
         {
             (byte[] image, byte[] content, Qcow2Attachments attachments) = Make(sort, seeds);
             MemoryContainer container = new(image);
-            Qcow2Node node = Qcow2Node.Open(container, attachments);
+            ImageNode node = Qcow2Map.Open(container, attachments);
             CrashRun run = new(content, container, seeds.Fork(), CheckLeaksAtMost, attachments);
             container.BeforeFlush = run.OnFlush;
             for (int request = 0; request < 100; request++)
@@ -77,8 +77,8 @@ public sealed class Qcow2CrashTests : IDisposable
         const int GrowingBytes = 1024 * 1024;
         Seeds seeds = Seeds.FromEnvironment();
         MemoryContainer container = new(Images.Empty(GrowingBytes, ClusterBytes));
-        await using Qcow2Node node = Qcow2Node.Open(container);
-        int blocks = node.Metadata.Changes!.Refcounts.Table.Count(offset => offset != 0);
+        await using ImageNode node = Qcow2Map.Open(container);
+        int blocks = node.Qcow2().Changes!.Refcounts.Table.Count(offset => offset != 0);
         container.BeforeFlush = () =>
         {
             for (int i = 0; i < 6; i++)
@@ -93,7 +93,7 @@ public sealed class Qcow2CrashTests : IDisposable
             await node.FlushAsync(CancellationToken.None);
         }
 
-        Assert.True(node.Metadata.Changes!.Refcounts.Table.Count(offset => offset != 0) > blocks + 5);
+        Assert.True(node.Qcow2().Changes!.Refcounts.Table.Count(offset => offset != 0) > blocks + 5);
     }
 
     // The same over the moment in which the refcount table moves: 64 blocks of 64 refcounts count 2 MiB.
@@ -107,10 +107,10 @@ public sealed class Qcow2CrashTests : IDisposable
         Qemu.Image("create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", path, "4M");
         Seeds seeds = Seeds.FromEnvironment();
         MemoryContainer container = new(File.ReadAllBytes(path));
-        await using Qcow2Node node = Qcow2Node.Open(container);
+        await using ImageNode node = Qcow2Map.Open(container);
         await node.WriteAsync(0, seeds.Bytes(StartBytes), WriteFlags.None, CancellationToken.None);
         await node.FlushAsync(CancellationToken.None);
-        int clusters = node.Metadata.Changes!.Refcounts.TableClusters;
+        int clusters = node.Qcow2().Changes!.Refcounts.TableClusters;
         container.BeforeFlush = () =>
         {
             for (int i = 0; i < 6; i++)
@@ -124,7 +124,7 @@ public sealed class Qcow2CrashTests : IDisposable
             await node.FlushAsync(CancellationToken.None);
         }
 
-        Assert.True(node.Metadata.Changes!.Refcounts.TableClusters > clusters);
+        Assert.True(node.Qcow2().Changes!.Refcounts.TableClusters > clusters);
     }
 
     [Fact]
@@ -136,7 +136,7 @@ public sealed class Qcow2CrashTests : IDisposable
         {
             Seeds own = new(seeds.Seed);
             MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes)) { FailFrom = failFrom };
-            Qcow2Node node = Qcow2Node.Open(container);
+            ImageNode node = Qcow2Map.Open(container);
             BlockException? first = null;
             for (int request = 0; request < 60; request++)
             {
@@ -173,7 +173,7 @@ public sealed class Qcow2CrashTests : IDisposable
     public async Task The_first_failed_metadata_write_stops_all_later_changes_and_no_reads()
     {
         MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
-        Qcow2Node node = Qcow2Node.Open(container);
+        ImageNode node = Qcow2Map.Open(container);
         await node.WriteAsync(0, new byte[] { 1, 2, 3 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
@@ -198,7 +198,7 @@ public sealed class Qcow2CrashTests : IDisposable
     public async Task A_failed_write_of_guest_data_is_only_that_requests_failure()
     {
         MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
-        Qcow2Node node = Qcow2Node.Open(container);
+        ImageNode node = Qcow2Map.Open(container);
         await node.WriteAsync(0, new byte[ClusterBytes], WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(
@@ -254,7 +254,7 @@ public sealed class Qcow2CrashTests : IDisposable
         return (image, content, new Qcow2Attachments { Parent = new ParentImage(new MemoryLayer(below)) });
     }
 
-    private static async ValueTask RequestAsync(Qcow2Node node, Seeds seeds, CrashRun? run)
+    private static async ValueTask RequestAsync(ImageNode node, Seeds seeds, CrashRun? run)
     {
         BlockRange range = seeds.Range(SizeBytes);
         range = new BlockRange(range.OffsetBytes, Math.Min(range.LengthBytes, 20_000));
@@ -277,7 +277,7 @@ public sealed class Qcow2CrashTests : IDisposable
         }
     }
 
-    private static async ValueTask<BlockException?> DisposeAsync(Qcow2Node node)
+    private static async ValueTask<BlockException?> DisposeAsync(ImageNode node)
     {
         try
         {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
@@ -26,23 +27,23 @@ public sealed class Qcow2ExtensionTests : IDisposable
         string path = _folder.File("top.qcow2");
         await File.WriteAllBytesAsync(path, WithUnknownExtension());
         byte[] stored = Seeds.FromEnvironment().Bytes(ClusterBytes);
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
-            long placeBytes = node.Metadata.Changes!.Extensions.Allocate(3);
-            node.Metadata.Changes!.Extensions.Write(placeBytes, stored);
+            long placeBytes = node.Qcow2().Changes!.Extensions.Allocate(3);
+            node.Qcow2().Changes!.Extensions.Write(placeBytes, stored);
             await node.FlushAsync(CancellationToken.None);
-            node.Metadata.Header.SetExtension(Own, [1, 2, 3]);
-            node.Metadata.Header.SetExtension(Own, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
+            node.Qcow2().Header.SetExtension(Own, [1, 2, 3]);
+            node.Qcow2().Header.SetExtension(Own, [4, 5, 6, 7, 8, 9, 10, 11, 12]);
             long first = placeBytes / ClusterBytes;
-            node.Metadata.Changes!.Extensions.Free([first, first + 1, first + 2]);
+            node.Qcow2().Changes!.Extensions.Free([first, first + 1, first + 2]);
         }
 
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
-            Assert.Equal([1, 2, 3, 4, 5], node.Metadata.Header.Extensions.Find(Unknown));
-            Assert.Equal([4, 5, 6, 7, 8, 9, 10, 11, 12], node.Metadata.Header.Extensions.Find(Own));
-            node.Metadata.Header.SetExtension(Own, null);
-            Assert.Null(node.Metadata.Header.Extensions.Find(Own));
+            Assert.Equal([1, 2, 3, 4, 5], node.Qcow2().Header.Extensions.Find(Unknown));
+            Assert.Equal([4, 5, 6, 7, 8, 9, 10, 11, 12], node.Qcow2().Header.Extensions.Find(Own));
+            node.Qcow2().Header.SetExtension(Own, null);
+            Assert.Null(node.Qcow2().Header.Extensions.Find(Own));
         }
 
         ImageInfo info = await Image.GetInfoAsync(path, null, CancellationToken.None);
@@ -57,13 +58,13 @@ public sealed class Qcow2ExtensionTests : IDisposable
         byte[] image = Images.Empty(1024 * 1024, ClusterBytes);
         image[Qcow2Header.AutoclearField + 7] = 0b1101;
         MemoryContainer container = new(image);
-        await using Qcow2Node node = Qcow2Node.Open(container);
-        node.Metadata.Header.KeepAutoclear(Qcow2Header.BitmapsBit);
+        await using ImageNode node = Qcow2Map.Open(container);
+        node.Qcow2().Header.KeepAutoclear(Qcow2Header.BitmapsBit);
         Assert.Equal(0, container.ChangeCount);
 
         await node.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None);
         Assert.Equal(0b0001, container.Content[Qcow2Header.AutoclearField + 7]);
-        node.Metadata.Header.SetAutoclear(Qcow2Header.BitmapsBit, isSet: false);
+        node.Qcow2().Header.SetAutoclear(Qcow2Header.BitmapsBit, isSet: false);
         Assert.Equal(0, container.Content[Qcow2Header.AutoclearField + 7]);
     }
 
@@ -71,10 +72,10 @@ public sealed class Qcow2ExtensionTests : IDisposable
     public async Task An_extension_that_does_not_fit_is_refused_and_changes_nothing()
     {
         MemoryContainer container = new(Images.Empty(1024 * 1024, ClusterBytes));
-        await using Qcow2Node node = Qcow2Node.Open(container);
+        await using ImageNode node = Qcow2Map.Open(container);
 
         BlockException failure = Assert.Throws<BlockException>(
-            () => node.Metadata.Header.SetExtension(Own, new byte[ClusterBytes]));
+            () => node.Qcow2().Header.SetExtension(Own, new byte[ClusterBytes]));
 
         Assert.Equal(BlockErrors.InvalidArgument, failure.Kind);
         Assert.Equal(0, container.ChangeCount);

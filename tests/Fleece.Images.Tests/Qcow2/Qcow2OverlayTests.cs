@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2;
 using Fleece.TestKit;
 using Xunit;
@@ -64,7 +65,7 @@ public sealed class Qcow2OverlayTests : IDisposable
         Qemu.Image("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", path);
         Qemu.Io(path, "write -P 5 100k 3k", "write -z 512k 256k", "write -c -P 6 1M 64k");
         ReferenceDisk disk = Grown(Qemu.Content(path), SizeBytes);
-        await using (Qcow2Node node = Images.Open(path, isReadOnly: true))
+        await using (ImageNode node = Images.Open(path, isReadOnly: true))
         {
             await disk.CheckStatusAsync(node);
             byte[] read = new byte[700 * 1024];
@@ -85,7 +86,7 @@ public sealed class Qcow2OverlayTests : IDisposable
     {
         await File.WriteAllBytesAsync(_folder.File("base.raw"), Seeds.FromEnvironment().Bytes(1024 * 1024));
         await CreateAsync("top.qcow2", "base.raw", ImageFormat.Raw, null, 65536, 3, hasSubclusters);
-        await using (Qcow2Node node = Images.Open(_folder.File("top.qcow2")))
+        await using (ImageNode node = Images.Open(_folder.File("top.qcow2")))
         {
             await node.WriteAsync(65536, new byte[65536], WriteFlags.None, CancellationToken.None);
             await node.WriteZeroesAsync(3 * 65536, 65536, WriteFlags.None, CancellationToken.None);
@@ -95,7 +96,7 @@ public sealed class Qcow2OverlayTests : IDisposable
                 await node.GetStatusAsync(0, 1024 * 1024, CancellationToken.None));
         }
 
-        await using Qcow2Node layer = Images.Open(
+        await using ImageNode layer = Images.Open(
             _folder.File("top.qcow2"), new ImageOpenOptions { IsReadOnly = true, IsLayerOnly = true });
         List<(BlockStatus, long)> runs = [];
         await foreach ((_, BlockStatusRun run) in layer.EnumerateStatusAsync(new BlockRange(0, 1024 * 1024)))
@@ -169,7 +170,7 @@ public sealed class Qcow2OverlayTests : IDisposable
         }));
 
         Assert.Equal(_folder.File("base.raw"), (await Image.GetInfoAsync(path, null, CancellationToken.None)).ParentPath);
-        await using (Qcow2Node node = Images.Open(path, isReadOnly: true))
+        await using (ImageNode node = Images.Open(path, isReadOnly: true))
         {
             byte[] read = new byte[content.Length];
             await node.ReadAsync(0, read, CancellationToken.None);
@@ -212,7 +213,7 @@ public sealed class Qcow2OverlayTests : IDisposable
         await File.WriteAllBytesAsync(path, image);
 
         Assert.Equal(ImageType.Dynamic, (await Image.GetInfoAsync(path, null, CancellationToken.None)).Type);
-        await using Qcow2Node node = Images.Open(path);
+        await using ImageNode node = Images.Open(path);
         byte[] read = new byte[4096];
         await node.ReadAsync(0, read, CancellationToken.None);
         Assert.Equal(new byte[4096], read);
@@ -283,7 +284,7 @@ public sealed class Qcow2OverlayTests : IDisposable
         const int PartBytes = 7000;
         await File.WriteAllBytesAsync(_folder.File("base.raw"), Enumerable.Repeat((byte)99, Clusters * 65536).ToArray());
         await CreateAsync("top.qcow2", "base.raw", ImageFormat.Raw, null, 65536, 3, hasSubclusters);
-        await using Qcow2Node node = Images.Open(_folder.File("top.qcow2"));
+        await using ImageNode node = Images.Open(_folder.File("top.qcow2"));
         byte[] read = new byte[65536];
         for (int cluster = 0; cluster < Clusters; cluster++)
         {
@@ -337,7 +338,7 @@ public sealed class Qcow2OverlayTests : IDisposable
 
     private async ValueTask RandomAsync(string name, ReferenceDisk disk, Seeds seeds, int requests)
     {
-        await using Qcow2Node node = Images.Open(_folder.File(name));
+        await using ImageNode node = Images.Open(_folder.File(name));
         for (int i = 0; i < requests; i++)
         {
             await Images.RandomRequestAsync(node, disk, seeds, new BlockRange(0, disk.LengthBytes));

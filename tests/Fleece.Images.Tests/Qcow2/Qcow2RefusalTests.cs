@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
@@ -98,7 +99,7 @@ public sealed class Qcow2RefusalTests
         byte[] image = Images.Empty(SizeBytes, ClusterBytes);
         Put(image, 72, 8, bits);
         MemoryContainer container = new(image, isReadOnly: true);
-        await using Qcow2Node node = Qcow2Node.Open(container);
+        await using ImageNode node = Qcow2Map.Open(container);
 
         await node.ReadAsync(0, new byte[512], CancellationToken.None);
 
@@ -120,7 +121,7 @@ public sealed class Qcow2RefusalTests
 
         Put(image, 72, 8, Qcow2Header.DirtyBit);
         MemoryContainer container = new(image);
-        await using (Qcow2Node node = Qcow2Node.Open(container))
+        await using (ImageNode node = Qcow2Map.Open(container))
         {
             await node.WriteAsync(9 * ClusterBytes, new byte[] { 9 }, WriteFlags.None, CancellationToken.None);
             byte[] read = new byte[2 * ClusterBytes];
@@ -154,7 +155,7 @@ public sealed class Qcow2RefusalTests
         int dataCluster = (int)(Field(image, tableBytes) & 0xffffffff) / ClusterBytes;
         Put(image, (int)Field(image, ClusterBytes) + (2 * dataCluster), 2, 0);
         MemoryContainer container = new(image);
-        await using Qcow2Node node = Qcow2Node.Open(container);
+        await using ImageNode node = Qcow2Map.Open(container);
         byte[] data = new byte[ClusterBytes];
         await node.ReadAsync(0, data, CancellationToken.None);
         Assert.Equal(1, data[0]);
@@ -254,7 +255,7 @@ public sealed class Qcow2RefusalTests
         Put(image, tableBytes, 8, entry == 0 ? 0x8000_0000_0000_0000UL + (ulong)tableBytes : entry);
         MemoryContainer container = new(image);
         byte[] data = new byte[ClusterBytes];
-        await using (Qcow2Node node = Qcow2Node.Open(container))
+        await using (ImageNode node = Qcow2Map.Open(container))
         {
             await Images.FailsAsync(
                 ImageErrors.Corrupt, () => node.ReadAsync(0, data, CancellationToken.None).AsTask());
@@ -285,7 +286,7 @@ public sealed class Qcow2RefusalTests
         int block = (int)Field(image, ClusterBytes);
         Put(image, block + (2 * dataCluster), 2, (ulong)refcount);
         MemoryContainer container = new(image);
-        await using Qcow2Node node = Qcow2Node.Open(container);
+        await using ImageNode node = Qcow2Map.Open(container);
 
         BlockException failure = await Images.FailsAsync(
             ImageErrors.Corrupt, () => node.DiscardAsync(0, ClusterBytes, CancellationToken.None).AsTask());
@@ -315,7 +316,7 @@ public sealed class Qcow2RefusalTests
             long before = GC.GetAllocatedBytesForCurrentThread();
             try
             {
-                Qcow2Node node = Qcow2Node.Open(new MemoryContainer(image));
+                ImageNode node = Qcow2Map.Open(new MemoryContainer(image));
                 long lengthBytes = Math.Min(node.Geometry.LengthBytes, buffer.Length);
                 await node.ReadAsync(0, buffer.AsMemory(0, (int)lengthBytes), CancellationToken.None);
                 await node.WriteAsync(0, buffer.AsMemory(0, 9000), WriteFlags.None, CancellationToken.None);
@@ -337,7 +338,7 @@ public sealed class Qcow2RefusalTests
     private static async ValueTask<(byte[] Image, int TableBytes)> WithTwoClustersAsync()
     {
         MemoryContainer container = new(Images.Empty(SizeBytes, ClusterBytes));
-        await using (Qcow2Node node = Qcow2Node.Open(container))
+        await using (ImageNode node = Qcow2Map.Open(container))
         {
             byte[] data = new byte[ClusterBytes];
             data.AsSpan().Fill(1);
@@ -353,7 +354,7 @@ public sealed class Qcow2RefusalTests
     private static BlockException OpenFails(byte[] image)
     {
         MemoryContainer container = new(image);
-        BlockException failure = Assert.Throws<BlockException>(() => Qcow2Node.Open(container));
+        BlockException failure = Assert.Throws<BlockException>(() => Qcow2Map.Open(container));
         Assert.Equal(0, container.ChangeCount);
         return failure;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images.Chain;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Foundation;
@@ -24,7 +25,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         const int SizeBytes = 64 * 1024 * 1024;
         string path = _folder.NewFile(".qcow2");
         byte[] data = Seeds.FromEnvironment().Bytes(8 * 1024 * 1024);
-        await using (Qcow2Node node = await Images.CreateAsync(path, SizeBytes, ClusterBytes))
+        await using (ImageNode node = await Images.CreateAsync(path, SizeBytes, ClusterBytes))
         {
             for (int round = 0; round < 8; round++)
             {
@@ -42,7 +43,7 @@ public sealed class Qcow2ReuseTests : IDisposable
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Holes are looked at as Linux reports them.");
         string path = _folder.NewFile(".qcow2");
-        await using Qcow2Node node = await Images.CreateAsync(path, 64 * 1024 * 1024, ClusterBytes);
+        await using ImageNode node = await Images.CreateAsync(path, 64 * 1024 * 1024, ClusterBytes);
         await node.WriteAsync(0, Seeds.FromEnvironment().Bytes(16 << 20), WriteFlags.None, CancellationToken.None);
         Assert.True(FileSystemSpace.TryGetAllocatedBytes(path, out long fullBytes));
 
@@ -58,7 +59,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         string path = _folder.NewFile(".qcow2");
         const int ChunkBytes = 4 * 1024 * 1024;
         byte[] data = Seeds.FromEnvironment().Bytes(ChunkBytes);
-        await using Qcow2Node node = await Images.CreateAsync(path, 1L << 30, ClusterBytes);
+        await using ImageNode node = await Images.CreateAsync(path, 1L << 30, ClusterBytes);
         for (int chunk = 0; chunk < 200; chunk++)
         {
             await node.WriteAsync(chunk * (long)ChunkBytes, data, WriteFlags.None, CancellationToken.None);
@@ -81,7 +82,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         string path = _folder.NewFile(".qcow2");
         await Images.CreateFileAsync(path, Stripes * StripeBytes, clusterBytes);
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
-        await using Qcow2Node node = Qcow2Node.Open(file, new Qcow2Attachments { MetadataCacheBytes = 6 * clusterBytes });
+        await using ImageNode node = Qcow2Map.Open(file, new Qcow2Attachments { MetadataCacheBytes = 6 * clusterBytes });
         using CancellationTokenSource stop = new(TimeSpan.FromSeconds(4));
         Task[] workers = new Task[6];
         for (int worker = 0; worker < workers.Length; worker++)
@@ -125,7 +126,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         const int Writers = 8;
         const int PartBytes = ClusterBytes / Writers;
         string path = _folder.NewFile(".qcow2");
-        await using Qcow2Node node = await Images.CreateAsync(path, 64 << 20, ClusterBytes);
+        await using ImageNode node = await Images.CreateAsync(path, 64 << 20, ClusterBytes);
         byte[] read = new byte[ClusterBytes];
         for (int cluster = 0; cluster < 500; cluster++)
         {
@@ -159,7 +160,7 @@ public sealed class Qcow2ReuseTests : IDisposable
         await Images.CreateFileAsync(path, 256 << 20, SmallClusterBytes);
         LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
         ReferenceDisk disk = new(64 << 20);
-        await using (Qcow2Node node = Qcow2Node.Open(file, new Qcow2Attachments { MetadataCacheBytes = 22 * SmallClusterBytes }))
+        await using (ImageNode node = Qcow2Map.Open(file, new Qcow2Attachments { MetadataCacheBytes = 22 * SmallClusterBytes }))
         {
             Seeds seeds = Seeds.FromEnvironment();
             for (int i = 0; i < 3000; i++)
@@ -168,13 +169,13 @@ public sealed class Qcow2ReuseTests : IDisposable
                 long offsetBytes = seeds.Next(disk.LengthBytes - data.Length);
                 await node.WriteAsync(offsetBytes, data, WriteFlags.None, CancellationToken.None);
                 disk.Write(offsetBytes, data);
-                Assert.InRange(node.Metadata.Tables.Cache.ResidentCount, 0, node.Metadata.Tables.Cache.Capacity + 2);
+                Assert.InRange(node.Qcow2().Tables.Cache.Resident.Count, 0, node.Qcow2().Tables.Cache.Capacity + 2);
             }
 
             await disk.CheckAllAsync(node);
         }
 
-        await using Qcow2Node again = Images.Open(path);
+        await using ImageNode again = Images.Open(path);
         await disk.CheckAllAsync(again);
     }
 }

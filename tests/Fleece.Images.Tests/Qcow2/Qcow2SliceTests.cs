@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images.Chain;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2;
 using Fleece.Images.Qcow2.Foundation;
@@ -32,8 +33,8 @@ public sealed class Qcow2SliceTests : IDisposable
         const int LengthBytes = 2 * ClusterBytes;
         string path = _folder.NewFile(".qcow2");
         await Images.CreateFileAsync(path, SizeBytes, ClusterBytes);
-        await using Qcow2Node node = OpenSmall(path);
-        Assert.Equal(Qcow2Limits.MinCachedTables, node.Metadata.Tables.Cache.Capacity);
+        await using ImageNode node = OpenSmall(path);
+        Assert.Equal(Qcow2Limits.MinCachedTables, node.Qcow2().Tables.Cache.Capacity);
         Task[] workers = new Task[6];
         for (int worker = 0; worker < workers.Length; worker++)
         {
@@ -75,14 +76,14 @@ public sealed class Qcow2SliceTests : IDisposable
         ReferenceDisk disk = new(SizeBytes);
         for (int round = 0; round < 3; round++)
         {
-            await using (Qcow2Node node = OpenSmall(path))
+            await using (ImageNode node = OpenSmall(path))
             {
                 for (int i = 0; i < 60; i++)
                 {
                     await Images.RandomRequestAsync(node, disk, seeds, new BlockRange(0, SizeBytes));
                 }
 
-                Assert.InRange(node.Metadata.Tables.Cache.ResidentCount, 1, node.Metadata.Tables.Cache.Capacity + 2);
+                Assert.InRange(node.Qcow2().Tables.Cache.Resident.Count, 1, node.Qcow2().Tables.Cache.Capacity + 2);
                 await disk.CheckAllAsync(node);
                 await disk.CheckStatusAsync(node);
             }
@@ -101,17 +102,17 @@ public sealed class Qcow2SliceTests : IDisposable
         string path = _folder.NewFile(".qcow2");
         await Images.CreateFileAsync(path, DiskBytes, Clusters64KiB);
         long[] offsets = [.. Enumerable.Range(0, 400).Select(_ => seeds.Next(DiskBytes / 4096) * 4096).Distinct()];
-        await using (Qcow2Node node = OpenSmall(path))
+        await using (ImageNode node = OpenSmall(path))
         {
             foreach (long offsetBytes in offsets)
             {
                 await node.WriteAsync(offsetBytes, Content(offsetBytes), WriteFlags.None, CancellationToken.None);
-                Assert.InRange(node.Metadata.Tables.Cache.ResidentCount, 1, node.Metadata.Tables.Cache.Capacity + 2);
+                Assert.InRange(node.Qcow2().Tables.Cache.Resident.Count, 1, node.Qcow2().Tables.Cache.Capacity + 2);
             }
         }
 
         Qemu.CheckClean(path);
-        await using Qcow2Node again = OpenSmall(path);
+        await using ImageNode again = OpenSmall(path);
         byte[] read = new byte[4096];
         foreach (long offsetBytes in offsets)
         {
@@ -128,7 +129,7 @@ public sealed class Qcow2SliceTests : IDisposable
         await Images.CreateFileAsync(path, SizeBytes, ClusterBytes);
         int flushes = 0;
         using MemoryContainer container = new(await File.ReadAllBytesAsync(path));
-        await using Qcow2Node node = Qcow2Node.Open(container, new Qcow2Attachments());
+        await using ImageNode node = Qcow2Map.Open(container, new Qcow2Attachments());
         await node.WriteAsync(0, Content(0), WriteFlags.None, CancellationToken.None);
         container.BeforeFlush = () => flushes++;
 
@@ -138,7 +139,7 @@ public sealed class Qcow2SliceTests : IDisposable
             await node.WriteAsync(offsetBytes, Content(offsetBytes), WriteFlags.None, CancellationToken.None);
         }
 
-        Assert.Equal(Slices, node.Metadata.Tables.Cache.Dirty.Count);
+        Assert.Equal(Slices, node.Qcow2().Tables.Cache.Dirty.Count);
         Assert.Equal(0, flushes);
         await node.FlushAsync(CancellationToken.None);
         Assert.InRange(flushes, 1, 3);
@@ -154,6 +155,6 @@ public sealed class Qcow2SliceTests : IDisposable
         return content;
     }
 
-    private static Qcow2Node OpenSmall(string path) => Qcow2Node.Open(
+    private static ImageNode OpenSmall(string path) => Qcow2Map.Open(
         new LocalContainer(LocalFile.Open(path, isReadOnly: false)), new Qcow2Attachments { MetadataCacheBytes = 4096 });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Images.Qcow2;
+using Fleece.Images.Chain;
 using Fleece.TestKit;
 using Xunit;
 
@@ -33,7 +33,7 @@ public sealed class Qcow2SnapshotTests : IDisposable
         disk.Write(0, Qemu.Content(path));
         for (int round = 0; round < 2; round++)
         {
-            await using (Qcow2Node node = Images.Open(path))
+            await using (ImageNode node = Images.Open(path))
             {
                 await disk.CheckAllAsync(node);
                 for (int i = 0; i < 80; i++)
@@ -110,7 +110,7 @@ public sealed class Qcow2SnapshotTests : IDisposable
         string path = Make("compat=1.1");
         Qemu.Image("resize", "-q", path, "6M");
 
-        await using Qcow2Node node = Images.Open(path, new ImageOpenOptions { IsReadOnly = true, SnapshotName = "one" });
+        await using ImageNode node = Images.Open(path, new ImageOpenOptions { IsReadOnly = true, SnapshotName = "one" });
 
         Assert.Equal(SizeBytes, node.Geometry.LengthBytes);
     }
@@ -126,7 +126,7 @@ public sealed class Qcow2SnapshotTests : IDisposable
         Assert.Equal(
             [new ImageBitmap("nightly", 32768, true, false), new ImageBitmap("old", 65536, false, false)],
             (await Image.GetInfoAsync(path, null, CancellationToken.None)).Bitmaps);
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await node.WriteAsync(0, new byte[512], WriteFlags.None, CancellationToken.None);
         }
@@ -137,7 +137,7 @@ public sealed class Qcow2SnapshotTests : IDisposable
 
     private static async ValueTask<byte[]> ReadAsync(string path, string snapshot)
     {
-        await using Qcow2Node node = Images.Open(
+        await using ImageNode node = Images.Open(
             path, new ImageOpenOptions { IsReadOnly = true, SnapshotName = snapshot });
         byte[] content = new byte[node.Geometry.LengthBytes];
         await node.ReadAsync(0, content, CancellationToken.None);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Diagnostics;
 using Fleece.Block;
-using Fleece.Images.Qcow2;
+using Fleece.Images.Chain;
 using Fleece.TestKit;
 using Xunit;
 
@@ -20,7 +20,7 @@ public sealed class Qcow2StatusTests : IDisposable
     public async Task Runs_tell_data_zeros_and_unallocated_apart()
     {
         const long SizeBytes = (40 * ClusterBytes) + 512;
-        await using Qcow2Node node = await Images.CreateAsync(_folder.NewFile(".qcow2"), SizeBytes, ClusterBytes);
+        await using ImageNode node = await Images.CreateAsync(_folder.NewFile(".qcow2"), SizeBytes, ClusterBytes);
         byte[] data = new byte[4 * ClusterBytes];
         await node.WriteAsync(2 * ClusterBytes + 5, data, WriteFlags.None, CancellationToken.None);
         await node.WriteZeroesAsync(4 * ClusterBytes, 2 * ClusterBytes, WriteFlags.None, CancellationToken.None);
@@ -51,7 +51,7 @@ public sealed class Qcow2StatusTests : IDisposable
     public async Task A_status_query_over_64_TiB_of_nothing_is_one_quick_call()
     {
         const long SizeBytes = 64L << 40;
-        await using Qcow2Node node = await Images.CreateAsync(_folder.NewFile(".qcow2"), SizeBytes, ClusterBytes);
+        await using ImageNode node = await Images.CreateAsync(_folder.NewFile(".qcow2"), SizeBytes, ClusterBytes);
         _ = await node.GetStatusAsync(0, SizeBytes, CancellationToken.None);
         long start = Stopwatch.GetTimestamp();
 
@@ -69,7 +69,7 @@ public sealed class Qcow2StatusTests : IDisposable
         const long SizeBytes = 64L << 40;
         string path = _folder.NewFile(".qcow2");
         byte[] read = new byte[512];
-        await using (Qcow2Node node = await Images.CreateAsync(path, SizeBytes, ClusterBytes))
+        await using (ImageNode node = await Images.CreateAsync(path, SizeBytes, ClusterBytes))
         {
             await node.WriteZeroesAsync(0, SizeBytes, WriteFlags.None, CancellationToken.None);
             await node.WriteAsync(SizeBytes - 512, new byte[] { 7 }, WriteFlags.None, CancellationToken.None);
@@ -77,7 +77,7 @@ public sealed class Qcow2StatusTests : IDisposable
             Assert.Equal(7, read[0]);
         }
 
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await node.ReadAsync(SizeBytes - 512, read, CancellationToken.None);
             Assert.Equal(7, read[0]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Images.Qcow2;
+using Fleece.Images.Chain;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.TestKit;
 using Xunit;
@@ -62,7 +62,7 @@ public sealed class Qcow2VariantTests : IDisposable
     {
         string path = _folder.File("disk.qcow2");
         await Image.CreateAsync(path, New() with { DataFilePath = "data.raw" });
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await node.WriteAsync(SizeBytes - 1, new byte[] { 7 }, WriteFlags.None, CancellationToken.None);
         }
@@ -82,7 +82,7 @@ public sealed class Qcow2VariantTests : IDisposable
         string path = _folder.File("disk.qcow2");
         string dataPath = _folder.File("data.raw");
         Qemu.Image("create", "-q", "-f", "qcow2", "-o", $"data_file={dataPath},data_file_raw=on", path, "1M");
-        await using (Qcow2Node node = Images.Open(path))
+        await using (ImageNode node = Images.Open(path))
         {
             await node.WriteAsync(0, Seeds.FromEnvironment().Bytes(256 * 1024), WriteFlags.None, CancellationToken.None);
             await node.WriteZeroesAsync(1000, 200_000, WriteFlags.None, CancellationToken.None);
@@ -146,7 +146,7 @@ public sealed class Qcow2VariantTests : IDisposable
     {
         string path = _folder.NewFile(".qcow2");
         await Image.CreateAsync(path, New() with { HasSubclusters = true });
-        await using Qcow2Node node = Images.Open(path);
+        await using ImageNode node = Images.Open(path);
         await node.WriteAsync(5 * 2048 + 7, new byte[2048], WriteFlags.None, CancellationToken.None);
         await node.WriteZeroesAsync(6 * 2048, 2048, WriteFlags.None, CancellationToken.None);
 
@@ -197,7 +197,7 @@ public sealed class Qcow2VariantTests : IDisposable
 
     private static async ValueTask RandomAsync(string path, ReferenceDisk disk, Seeds seeds)
     {
-        await using Qcow2Node node = Images.Open(path);
+        await using ImageNode node = Images.Open(path);
         for (int i = 0; i < 120; i++)
         {
             await Images.RandomRequestAsync(node, disk, seeds, new BlockRange(0, SizeBytes));

@@ -1,18 +1,28 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Container;
+using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
-using Fleece.Images.Qcow2.Refcounts;
 
 namespace Fleece.Images.Qcow2.Changing;
 
 /// <summary>Takes the host clusters of guest clusters away, so that they read as zeros.</summary>
-/// <remarks>Threading. Any thread. The caller reclaims what became free (<see cref="ClusterReclaim"/>).</remarks>
+/// <remarks>
+/// <para>Version 2 has no zeros to leave behind where a parent is below: nothing is dropped before the parent's end. Zeros are written as
+/// data there, and a discard changes nothing.</para>
+/// <para>The range of an external data file is zeroed before the mapping goes, so that no write that comes after it is zeroed. A raw one
+/// is the disk by itself, so the mapping stays.</para>
+/// <para>Threading. Any thread.</para>
+/// </remarks>
 /// <param name="header">The image's header.</param>
 /// <param name="live">Where each change begins.</param>
 /// <param name="found">Finds tables without adding any.</param>
 /// <param name="tables">The tables to change.</param>
 /// <param name="hosts">Where host clusters go to.</param>
+/// <param name="freed">Those that were given up.</param>
+/// <param name="dataFile">The external data file; null when the data lies in the image.</param>
 /// <param name="parentEndBytes">Up to where the parent shows through what is unallocated; 0 without a parent.</param>
 internal sealed class ClusterDrops(
     Qcow2Header header,
@@ -20,18 +30,43 @@ internal sealed class ClusterDrops(
     MappingTables found,
     WritableTables tables,
     HostClusters hosts,
-    long parentEndBytes)
+    FreedPlaces freed,
+    IContainerFile? dataFile,
+    long parentEndBytes) : IUnitDrops
 {
     private readonly ClusterAddressing _addressing = new(header);
 
-    /// <summary>Takes the host clusters of whole guest clusters away; they read as zeros afterwards.</summary>
-    /// <param name="cluster">First guest cluster.</param>
-    /// <param name="count">At least 1.</param>
-    /// <param name="asZero">True to leave zeros behind that say so, false to leave what is unallocated without a
-    /// parent.</param>
-    /// <returns>How many guest clusters are done; the caller goes on behind them.</returns>
-    /// <remarks>Version 2 has no zeros to leave behind: there it is not for clusters that would show a parent.</remarks>
-    public long Drop(long cluster, long count, bool asZero)
+    public long UnitBytes => header.ClusterBytes;
+
+    public long FirstBytes => header.Version < 3 ? (parentEndBytes + header.ClusterBytes - 1) & -header.ClusterBytes : 0;
+
+    public bool ArePartsSlow => false;
+
+    public bool TryDrop(BlockRange range, bool isDiscard, out long doneBytes)
+    {
+        if (dataFile is not null)
+        {
+            live.PrepareForChange();
+            range = header.IsDataFileRaw
+                ? range
+                : BlockRange.FromEnds(range.OffsetBytes, Math.Min(range.EndBytes, _addressing.SliceEnd(range.OffsetBytes)));
+            dataFile.Zero(range.OffsetBytes, range.LengthBytes);
+            if (header.IsDataFileRaw)
+            {
+                doneBytes = range.LengthBytes;
+                return true;
+            }
+        }
+
+        long clusters = (range.LengthBytes + header.ClusterBytes - 1) >> _addressing.ClusterBits;
+        doneBytes = Drop(range.OffsetBytes >> _addressing.ClusterBits, clusters, asZero: !isDiscard) << _addressing.ClusterBits;
+        return true;
+    }
+
+    public void Reclaim() => freed.Reclaim();
+
+    // With asZero zeros stay behind that say so, without it what is unallocated where no parent shows. Returns how many clusters are done.
+    private long Drop(long cluster, long count, bool asZero)
     {
         long offsetBytes = cluster << _addressing.ClusterBits;
         int first = _addressing.IndexInSlice(offsetBytes);
@@ -83,10 +118,21 @@ internal sealed class ClusterDrops(
         return true;
     }
 
-    /// <summary>Makes whole subclusters of one cluster read as zeros without touching the others.</summary>
-    /// <returns>False when the cluster has to be copied first, or has no subclusters.</returns>
-    public bool TryZeroSubclusters(long offsetBytes, long lengthBytes)
+    /// <summary>Makes whole subclusters of one cluster read as zeros without touching the others. For extended L2 entries.</summary>
+    /// <param name="offsetBytes">Disk offset.</param>
+    /// <param name="lengthBytes">At least 1; all from there on is alike.</param>
+    /// <param name="doneBytes">How many bytes are done, from the offset on.</param>
+    /// <returns>False when the range begins with no whole subcluster, or the cluster has to be copied first.</returns>
+    public bool TryZeroSubclusters(long offsetBytes, long lengthBytes, out long doneBytes)
     {
+        long subclusterBytes = 1L << _addressing.SubclusterBits;
+        long leftBytes = _addressing.ClusterStart(offsetBytes) + header.ClusterBytes - offsetBytes;
+        doneBytes = Math.Min(lengthBytes, leftBytes) & -subclusterBytes;
+        if (doneBytes == 0 || (offsetBytes & (subclusterBytes - 1)) != 0)
+        {
+            return false;
+        }
+
         int index = _addressing.IndexInSlice(offsetBytes);
         lock (tables.Sync)
         {
@@ -94,7 +140,7 @@ internal sealed class ClusterDrops(
             L2Slice slice = tables.FindOrAdd(offsetBytes);
             L2Descriptor old = slice.Read(index);
             int first = _addressing.IndexInCluster(offsetBytes);
-            int end = first + (int)(lengthBytes >> _addressing.SubclusterBits);
+            int end = first + (int)(doneBytes >> _addressing.SubclusterBits);
             ClusterKind kind = Subclusters.Kind(old, first);
             if (kind == ClusterKind.Invalid)
             {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
@@ -13,7 +14,7 @@ namespace Fleece.Images.Qcow2.Changing;
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
 internal sealed class HostClusters(
-    MetadataFile file, Qcow2Header header, RefcountStore refcounts, ClusterAllocator allocator, ClusterReclaim reclaim)
+    MetadataFile file, Qcow2Header header, RefcountStore refcounts, ClusterAllocator allocator, FreedPlaces freed)
 {
     private readonly int _clusterBits = header.ClusterBits;
     private readonly bool _hasDataFile = header.HasDataFile;
@@ -111,7 +112,7 @@ internal sealed class HostClusters(
             CompressedExtent extent = CompressedExtent.FromEntry(entry, _clusterBits);
             for (long i = extent.FirstCluster(_clusterBits); i <= extent.LastCluster(_clusterBits); i++)
             {
-                reclaim.Add(i, isShared: true);
+                freed.Add(i, isShared: true);
             }
         }
         else if (L2Entry.HostOffset(entry) != 0)
@@ -121,5 +122,5 @@ internal sealed class HostClusters(
     }
 
     /// <summary>Frees a cluster that nothing in memory leads to any more.</summary>
-    public void FreeCluster(long cluster) => reclaim.Add(cluster, isShared: refcounts.Get(cluster) != 1);
+    public void FreeCluster(long cluster) => freed.Add(cluster, isShared: refcounts.Get(cluster) != 1);
 }

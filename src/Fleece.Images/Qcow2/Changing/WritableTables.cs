@@ -71,5 +71,5 @@ internal sealed class WritableTables(MetadataFile file, Qcow2Header header, Mapp
     }
 
     /// <summary>Changes an entry of a slice whose table only the disk uses.</summary>
-    public void Set(L2Slice slice, int index, L2Descriptor descriptor) => tables.Cache.Set(slice, index, descriptor);
+    public void Set(L2Slice slice, int index, L2Descriptor descriptor) => tables.Set(slice, index, descriptor);
 }

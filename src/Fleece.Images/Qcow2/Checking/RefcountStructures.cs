@@ -159,11 +159,9 @@ internal sealed class RefcountStructures
                 }
             }
 
-            if (block.IsDirty)
+            if (block.HasChanged)
             {
-                _file.Write(
-                    block.HostOffsetBytes + block.DirtyStartBytes,
-                    block.Bytes.AsSpan(block.DirtyStartBytes, block.DirtyEndBytes - block.DirtyStartBytes));
+                _file.Write(block.ChangedOffsetBytes, block.ChangedBytes);
                 block.MarkClean();
             }
         }

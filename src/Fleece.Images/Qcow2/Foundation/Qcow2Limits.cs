@@ -65,9 +65,6 @@ internal static class Qcow2Limits
     /// <summary>Changed L2 slices may fill one n-th of the L2 cache; then they are written back.</summary>
     public const int DirtyShareOfCache = 4;
 
-    /// <summary>Freed runs that wait for a write-back; more start one.</summary>
-    public const int MaxFreedRuns = 65536;
-
     /// <summary>Freed bytes that wait for a write-back; more start one, so that clusters are used again in
     /// time.</summary>
     public const long MaxFreedBytes = 256L * 1024 * 1024;

@@ -26,8 +26,8 @@ internal readonly struct ClusterAddressing(Qcow2Header header)
     /// <summary>The guest offset that a table's first entry maps.</summary>
     public long TableStart(long l1Index) => l1Index << _tableBits;
 
-    /// <summary>The guest cluster that a slice's first entry maps.</summary>
-    public long FirstOfSlice(long offsetBytes) => (offsetBytes >> _sliceBits) << _sliceEntryBits;
+    /// <summary>The number of the slice that maps an offset, counted over the disk.</summary>
+    public long SliceOf(long offsetBytes) => offsetBytes >> _sliceBits;
 
     /// <summary>Behind the last guest offset that a slice maps.</summary>
     public long SliceEnd(long offsetBytes) => ((offsetBytes >> _sliceBits) + 1) << _sliceBits;

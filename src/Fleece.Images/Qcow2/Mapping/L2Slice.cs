@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Fleece.Images.Maps;
 
 namespace Fleece.Images.Qcow2.Mapping;
 
@@ -9,30 +10,18 @@ namespace Fleece.Images.Qcow2.Mapping;
 /// <para>Threading. Entries are read without a lock and changed only under the metadata lock; everything else is touched
 /// under that lock. An entry of one word is read as one; one of two words (extended) is read again when a change came
 /// between, which <see cref="_version"/> tells: it is odd while a change runs.</para>
-/// <para>The object of an evicted slice is filled with another one. So who reads without the lock begins with
-/// <see cref="IsOf"/>, and believes what it has read only if <see cref="IsStill"/> says so afterwards.</para>
+/// <para>Its key is its number on the disk. The object of an evicted slice is filled with another one.</para>
 /// <para>An entry that fails validation reads as <see cref="L2Entry.Invalid"/>, so that only requests that touch its
 /// cluster fail, and the rest of the slice stays usable.</para>
 /// </remarks>
-internal sealed class L2Slice(int entryCount, bool isExtended)
+internal sealed class L2Slice(int entryCount, bool isExtended) : ClockEntry
 {
     private readonly int _shift = isExtended ? 1 : 0;
     private readonly ulong[] _words = new ulong[isExtended ? entryCount * 2 : entryCount];
     private ulong[]? _asRead;
-    private long _firstCluster = -1;
     private int _version;
-    private int _filling;
 
-    /// <summary>The next slice of the same bucket in <see cref="L2Cache"/>.</summary>
-    public L2Slice? Next;
-
-    /// <summary>Set by every use, cleared by the eviction's clock hand.</summary>
-    public bool IsReferenced;
-
-    /// <summary>True while a captured copy is being written; the slice can't be evicted then.</summary>
-    public bool IsBeingWritten;
-
-    /// <summary>First changed entry; the slice is clean when it is not below <see cref="DirtyEnd"/>.</summary>
+    /// <summary>First changed entry; nothing has changed when it is not below <see cref="DirtyEnd"/>.</summary>
     public int DirtyStart = int.MaxValue;
 
     /// <summary>Behind the last changed entry.</summary>
@@ -43,53 +32,27 @@ internal sealed class L2Slice(int entryCount, bool isExtended)
     public string? RefcountFault;
 
     /// <summary>The guest cluster of the first entry.</summary>
-    public long FirstCluster => _firstCluster;
+    public long FirstCluster => Key * entryCount;
 
     public int Count => entryCount;
 
     /// <summary>Bytes of an entry: 8, or 16 when it is extended.</summary>
     public int EntryBytes => sizeof(ulong) << _shift;
 
-    public bool IsDirty => DirtyStart < DirtyEnd;
-
-    /// <summary>Counts how often the object has been filled; odd while it is. To be read under the lock.</summary>
-    public int Filling => _filling;
-
-    /// <summary>The slice's bytes, to be filled from the file between <see cref="BeginFilling"/> and
-    /// <see cref="EndFilling"/>.</summary>
+    /// <summary>The slice's bytes, to be filled from the file between <see cref="BeginSlice"/> and
+    /// <see cref="ClockEntry.EndFilling"/>.</summary>
     public Span<byte> Bytes => MemoryMarshal.AsBytes(_words.AsSpan());
 
     /// <summary>An entry's descriptor.</summary>
     public ulong this[int index] => FromDisk(Volatile.Read(ref _words[index << _shift]));
 
-    /// <summary>True when this is the slice that begins with a guest cluster. Any thread.</summary>
-    /// <param name="firstCluster">The guest cluster.</param>
-    /// <param name="filling">What to ask <see cref="IsStill"/> with.</param>
-    public bool IsOf(long firstCluster, out int filling)
+    /// <summary>Makes an object that no look-up finds any more another slice, clean and without content yet.</summary>
+    public void BeginSlice(long number)
     {
-        filling = Volatile.Read(ref _filling);
-        return (filling & 1) == 0 && Volatile.Read(ref _firstCluster) == firstCluster;
-    }
-
-    /// <summary>True when all that was read since <see cref="IsOf"/> was of the same slice. Any thread.</summary>
-    public bool IsStill(int filling)
-    {
-        Volatile.ReadBarrier();
-        return Volatile.Read(ref _filling) == filling;
-    }
-
-    /// <summary>Makes an object that nobody finds any more another slice, clean and without content yet.</summary>
-    public void BeginFilling(long firstCluster)
-    {
-        Interlocked.Increment(ref _filling);
-        Volatile.Write(ref _firstCluster, firstCluster);
+        BeginFilling(number);
         _asRead = null;
         RefcountFault = null;
-        IsReferenced = true;
-        MarkClean();
     }
-
-    public void EndFilling() => Interlocked.Increment(ref _filling);
 
     /// <summary>An entry as a whole.</summary>
     public L2Descriptor Read(int index)
@@ -131,8 +94,9 @@ internal sealed class L2Slice(int entryCount, bool isExtended)
         DirtyEnd = Math.Max(DirtyEnd, index + 1);
     }
 
-    public void MarkClean()
+    public override void MarkClean()
     {
+        base.MarkClean();
         DirtyStart = int.MaxValue;
         DirtyEnd = 0;
     }

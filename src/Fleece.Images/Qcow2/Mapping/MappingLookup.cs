@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Maps;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Mapping;
 
-/// <summary>A run of the disk with one kind of mapping.</summary>
-/// <param name="Kind">What the L2 entries say.</param>
-/// <param name="LengthBytes">At least 1.</param>
-/// <param name="HostOffsetBytes">For data: where its first byte is in the file that holds data.</param>
-/// <param name="IsCopied">For data: it may be changed in place.</param>
-/// <param name="Entry">For a compressed cluster: its L2 entry.</param>
-internal readonly record struct MappedRun(
-    ClusterKind Kind, long LengthBytes, long HostOffsetBytes = 0, bool IsCopied = false, ulong Entry = 0);
-
 /// <summary>Tells which host cluster holds which guest cluster.</summary>
 /// <remarks>Threading. Any thread, without a lock as long as the L2 slice is in memory. The host clusters it names stay what they
 /// are for a caller that is counted in <see cref="Container.Epochs"/>.</remarks>
-internal sealed class MappingLookup(Qcow2Header header, MappingTables tables)
+/// <param name="header">The image's header.</param>
+/// <param name="tables">Its tables.</param>
+/// <param name="path">Its path, for messages.</param>
+internal sealed class MappingLookup(Qcow2Header header, MappingTables tables, string path)
 {
     private readonly ClusterAddressing _addressing = new(header);
     private readonly bool _isExtended = header.IsExtended;
@@ -27,6 +23,7 @@ internal sealed class MappingLookup(Qcow2Header header, MappingTables tables)
     /// <param name="offsetBytes">Guest offset, within the disk.</param>
     /// <param name="lengthBytes">At least 1; the run is not longer.</param>
     /// <param name="isContiguous">True when the run must be contiguous in the file too.</param>
+    /// <exception cref="Fleece.Block.BlockException">Corrupt: the L2 entry contradicts the format; read errors.</exception>
     public MappedRun Map(long offsetBytes, long lengthBytes, bool isContiguous)
     {
         while (true)
@@ -35,7 +32,7 @@ internal sealed class MappingLookup(Qcow2Header header, MappingTables tables)
             {
                 int l1Index = _addressing.L1Index(offsetBytes);
                 long emptyEndBytes = _addressing.TableStart(l1Index + 1L + tables.CountEmptyTables(l1Index + 1));
-                return new MappedRun(ClusterKind.Unallocated, Math.Min(lengthBytes, emptyEndBytes - offsetBytes));
+                return new MappedRun(RunKind.Parent, Math.Min(lengthBytes, emptyEndBytes - offsetBytes));
             }
 
             long endBytes = Math.Min(offsetBytes + lengthBytes, _addressing.SliceEnd(offsetBytes));
@@ -44,7 +41,7 @@ internal sealed class MappingLookup(Qcow2Header header, MappingTables tables)
                 : MapClusters(slice, offsetBytes, endBytes, isContiguous);
             if (slice.IsStill(filling))
             {
-                return run;
+                return run.LengthBytes != 0 ? run : throw Qcow2Fault.UnusableEntry(path, offsetBytes);
             }
         }
     }
@@ -137,14 +134,17 @@ internal sealed class MappingLookup(Qcow2Header header, MappingTables tables)
         return Run(slice, kind, first.Entry, offsetBytes, Math.Min(atBytes, endBytes));
     }
 
+    // An entry that contradicts the format makes a run of no bytes: only when the slice is still the same, the entry is what it says.
     private MappedRun Run(L2Slice slice, ClusterKind kind, ulong entry, long offsetBytes, long endBytes) => kind switch
     {
         ClusterKind.Data => new MappedRun(
-            kind,
+            RunKind.Data,
             endBytes - offsetBytes,
             L2Entry.HostOffset(entry) + (offsetBytes & (_addressing.ClusterBytes - 1)),
             (_hasDataFile || (entry & L2Entry.Copied) != 0) && slice.RefcountFault is null),
-        ClusterKind.Compressed => new MappedRun(kind, endBytes - offsetBytes, Entry: entry),
-        _ => new MappedRun(kind, endBytes - offsetBytes),
+        ClusterKind.Compressed => new MappedRun(RunKind.Packed, endBytes - offsetBytes, Entry: entry),
+        ClusterKind.Zero => new MappedRun(RunKind.Zero, endBytes - offsetBytes),
+        ClusterKind.Unallocated => new MappedRun(RunKind.Parent, endBytes - offsetBytes),
+        _ => default,
     };
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
@@ -7,7 +9,9 @@ namespace Fleece.Images.Qcow2.Mapping;
 /// <summary>The L1 table, and the slices of L2 tables that are in memory.</summary>
 /// <remarks>
 /// <para>It owns the metadata lock. It finds and loads slices; which of them may be changed, and how, is the matter of
-/// <see cref="Changing.WritableTables"/>. Changes are kept here until <see cref="MetadataWriteBack"/> captures them.</para>
+/// <see cref="Changing.WritableTables"/>. Changes are kept here until a write-back captures them.</para>
+/// <para>Slices, not tables, because requests all over a large disk use one entry of each table: a table is a cluster, and
+/// loading that much for eight bytes costs more than the request itself.</para>
 /// <para>Threading. <see cref="FindSlice"/> and <see cref="CountEmptyTables"/> from any thread; the rest under
 /// <see cref="Sync"/>.</para>
 /// </remarks>
@@ -17,6 +21,13 @@ internal sealed class MappingTables
     private readonly ulong[] _l1;
     private readonly SliceValidator _validator;
     private readonly ClusterAddressing _addressing;
+    private readonly int _entriesPerSlice;
+    private readonly bool _isExtended;
+    private readonly long _l1OffsetBytes;
+    private readonly List<int> _dirtyL1Entries = [];
+    private readonly HashSet<int> _newTables = [];
+    private readonly List<L2Slice> _capturedSlices = [];
+    private readonly List<int> _capturedTables = [];
 
     /// <param name="file">Holds the L2 tables.</param>
     /// <param name="header">The image's header.</param>
@@ -29,33 +40,32 @@ internal sealed class MappingTables
         _l1 = l1;
         _validator = validator;
         _addressing = new ClusterAddressing(header);
-        L1OffsetBytes = header.L1OffsetBytes;
-        Cache = new L2Cache(header, cacheBytes);
+        _entriesPerSlice = 1 << header.L2SliceEntryBits;
+        _isExtended = header.IsExtended;
+        _l1OffsetBytes = header.L1OffsetBytes;
+        long slices = (long)header.L1Entries << (header.L2EntryBits - header.L2SliceEntryBits);
+        long room = Math.Clamp(cacheBytes >> header.L2SliceBits, Qcow2Limits.MinCachedTables, Qcow2Limits.MaxCachedSlices);
+
+        // The changed part is one of the room, not of what the disk can fill of it: a small disk has few slices, each of which soon has a
+        // change, and a write-back makes its writer wait for flushes.
+        Cache = new ClockCache<L2Slice>(
+            (int)Math.Clamp(slices, Qcow2Limits.MinCachedTables, room), (int)Math.Max(1, room / Qcow2Limits.DirtyShareOfCache));
     }
 
     /// <summary>The metadata lock: over mappings, refcounts, freed clusters and the header. Short: table lookups and changes,
     /// loading a slice, growing the file; never across the guest's own I/O.</summary>
     public Lock Sync { get; } = new();
 
-    public L2Cache Cache { get; }
-
-    /// <summary>L1 entries the disk does not have yet.</summary>
-    public List<int> DirtyL1Entries { get; } = [];
-
-    /// <summary>L1 indices of the tables that the L1 table on disk does not point to yet.</summary>
-    public HashSet<int> NewTables { get; } = [];
-
-    public long L1OffsetBytes { get; }
+    public ClockCache<L2Slice> Cache { get; }
 
     public ulong L1Entry(int index) => _l1[index];
 
     /// <summary>The slice that maps an offset, loaded if need be; null when no table does. Any thread.</summary>
     /// <param name="offsetBytes">Guest offset.</param>
-    /// <param name="filling">What the slice says is to be believed only if <see cref="L2Slice.IsStill"/> says so
-    /// afterwards.</param>
+    /// <param name="filling">The slice is to be believed only if <see cref="ClockEntry.IsStill"/> says so afterwards.</param>
     public L2Slice? FindSlice(long offsetBytes, out int filling)
     {
-        if (Cache.TryFind(_addressing.FirstOfSlice(offsetBytes), out filling) is { } cached)
+        if (Cache.TryFind(_addressing.SliceOf(offsetBytes), out filling) is { } cached)
         {
             return cached;
         }
@@ -76,8 +86,8 @@ internal sealed class MappingTables
     /// <summary>As <see cref="FindSlice"/>, under the lock.</summary>
     public L2Slice? FindSliceLocked(long offsetBytes)
     {
-        long firstCluster = _addressing.FirstOfSlice(offsetBytes);
-        if (Cache.TryFind(firstCluster, out _) is { } cached)
+        long number = _addressing.SliceOf(offsetBytes);
+        if (Cache.TryFind(number, out _) is { } cached)
         {
             return cached;
         }
@@ -88,7 +98,8 @@ internal sealed class MappingTables
             return null;
         }
 
-        L2Slice slice = Cache.Take(firstCluster);
+        L2Slice slice = Cache.TryEvict() ?? new L2Slice(_entriesPerSlice, _isExtended);
+        slice.BeginSlice(number);
         _file.Read(HostOffset(slice), slice.Bytes);
         _validator.Validate(slice, l1Entry);
         Cache.Add(slice);
@@ -113,8 +124,8 @@ internal sealed class MappingTables
     /// <summary>Makes an L1 entry lead to a table that nothing on disk leads to yet.</summary>
     public void PointL1At(int l1Index, long tableOffsetBytes)
     {
-        NewTables.Add(l1Index);
-        DirtyL1Entries.Add(l1Index);
+        _newTables.Add(l1Index);
+        _dirtyL1Entries.Add(l1Index);
         Volatile.Write(ref _l1[l1Index], (ulong)tableOffsetBytes | L2Entry.Copied);
     }
 
@@ -122,6 +133,52 @@ internal sealed class MappingTables
     public void MarkL1Copied(int l1Index)
     {
         _l1[l1Index] |= L2Entry.Copied;
-        DirtyL1Entries.Add(l1Index);
+        _dirtyL1Entries.Add(l1Index);
+    }
+
+    /// <summary>Changes an entry of a slice.</summary>
+    public void Set(L2Slice slice, int index, L2Descriptor descriptor)
+    {
+        slice.Set(index, descriptor);
+        Cache.MarkDirty(slice);
+    }
+
+    /// <summary>Copies what has changed since the last time.</summary>
+    /// <param name="writes">Take it.</param>
+    /// <param name="newStage">The stage of tables that the L1 table on disk does not lead to yet.</param>
+    /// <param name="stage">The stage of other tables, and of L1 entries.</param>
+    public void Capture(StagedWrites writes, int newStage, int stage)
+    {
+        foreach (L2Slice slice in Cache.Dirty)
+        {
+            long offsetBytes = HostOffset(slice) + ((long)slice.DirtyStart * slice.EntryBytes);
+            int lengthBytes = (slice.DirtyEnd - slice.DirtyStart) * slice.EntryBytes;
+            slice.CopyDirty(writes.Add(_newTables.Contains(L1Index(slice)) ? newStage : stage, offsetBytes, lengthBytes));
+            slice.IsBeingWritten = true;
+            _capturedSlices.Add(slice);
+        }
+
+        Cache.MarkAllClean();
+        _capturedTables.AddRange(_newTables);
+        foreach (int index in _dirtyL1Entries)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(
+                writes.Add(stage, _l1OffsetBytes + ((long)index * sizeof(ulong)), sizeof(ulong)), _l1[index]);
+        }
+
+        _dirtyL1Entries.Clear();
+    }
+
+    /// <summary>Hears that what was captured is on the disk.</summary>
+    public void EndWriteBack()
+    {
+        foreach (L2Slice slice in _capturedSlices)
+        {
+            slice.IsBeingWritten = false;
+        }
+
+        _newTables.ExceptWith(_capturedTables);
+        _capturedSlices.Clear();
+        _capturedTables.Clear();
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
@@ -9,8 +10,8 @@ namespace Fleece.Images.Qcow2.Refcounts;
 /// <para>That they read as zeros is what keeps the rest simple: a mapping can be published before the guest's bytes are
 /// written, because until then readers see the zeros they saw before, and so does everybody after a crash. Clusters
 /// behind the old end of the file are holes; those this session freed have been zeroed when they were freed
-/// (<see cref="FreedClusters"/>); those that were free when the image was opened are zeroed here.</para>
-/// <para>Threading. Only under the metadata lock.</para>
+/// (<see cref="FreedPlaces"/>); those that were free when the image was opened are zeroed here.</para>
+/// <para>Threading. Only under the metadata lock, but for <see cref="ZeroFreed"/>.</para>
 /// </remarks>
 internal sealed class ClusterAllocator
 {
@@ -124,6 +125,22 @@ internal sealed class ClusterAllocator
         }
 
         Volatile.Write(ref _sharedReleases, _sharedReleases + 1);
+    }
+
+    /// <summary>Makes freed clusters read as zeros, and gives their storage back where the file system can. Any thread.</summary>
+    public void ZeroFreed(FreedRun run) => _file.Zero(run.First << _clusterBits, run.Count << _clusterBits);
+
+    /// <summary>Takes back clusters that have passed both gates.</summary>
+    public void ReleaseFreed(FreedRun run)
+    {
+        if (run.IsShared)
+        {
+            ReleaseShared(run.First, run.Count);
+        }
+        else
+        {
+            Release(run.First, run.Count);
+        }
     }
 
     /// <summary>Cuts free clusters and what was grown in advance off the end of the file.</summary>
@@ -292,7 +309,7 @@ internal sealed class ClusterAllocator
         }
 
         clusters = Math.Min(clusters, most);
-        (long Cluster, long Count) old = (_refcounts.TableOffsetBytes >> _clusterBits, _refcounts.TableClusters);
+        (long Cluster, long Count) old = (_refcounts.TableCluster, _refcounts.TableClusters);
         _refcounts.LengthenTable(clusters);
         long table = TakeAtEnd(clusters);
         Count(table, clusters);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using Fleece.Images.Maps;
 
 namespace Fleece.Images.Qcow2.Refcounts;
 
@@ -7,40 +8,51 @@ namespace Fleece.Images.Qcow2.Refcounts;
 /// <remarks>
 /// <para>Refcounts have 2^order bits (qcow2.txt, "Host cluster management"): big-endian from 8 bits on; narrower ones
 /// fill a byte from its least significant bit.</para>
+/// <para>Its key is its index in the refcount table.</para>
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
-internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int clusterBytes, int order)
+internal sealed class RefcountBlock : ClockEntry
 {
-    public byte[] Bytes { get; } = new byte[clusterBytes];
+    private readonly int _order;
+    private int _changedStart = int.MaxValue;
+    private int _changedEnd;
 
-    public int TableIndex { get; } = tableIndex;
+    /// <summary>A block whose refcounts are all 0.</summary>
+    public RefcountBlock(int tableIndex, long hostOffsetBytes, int clusterBytes, int order)
+    {
+        _order = order;
+        HostOffsetBytes = hostOffsetBytes;
+        Bytes = new byte[clusterBytes];
+        BeginFilling(tableIndex);
+    }
 
-    public long HostOffsetBytes { get; } = hostOffsetBytes;
+    public byte[] Bytes { get; }
 
-    /// <summary>Set by every use, cleared by the eviction's clock hand.</summary>
-    public bool IsReferenced;
+    public int TableIndex => (int)Key;
 
-    /// <summary>True while a captured copy is being written; the block can't be evicted then.</summary>
-    public bool IsBeingWritten;
+    public long HostOffsetBytes { get; }
 
-    public int DirtyStartBytes = int.MaxValue;
+    /// <summary>True when a refcount was set since <see cref="MarkClean"/>.</summary>
+    public bool HasChanged => _changedStart < _changedEnd;
 
-    public int DirtyEndBytes;
+    /// <summary>Where the changed bytes go in the file.</summary>
+    public long ChangedOffsetBytes => HostOffsetBytes + _changedStart;
 
-    public bool IsDirty => DirtyStartBytes < DirtyEndBytes;
+    /// <summary>The bytes from the first changed one to the last, when any has changed.</summary>
+    public ReadOnlySpan<byte> ChangedBytes => Bytes.AsSpan(_changedStart, _changedEnd - _changedStart);
 
-    public int Count => (int)((long)Bytes.Length * 8 >> order);
+    public int Count => (int)((long)Bytes.Length * 8 >> _order);
 
     public ulong Get(int index)
     {
-        if (order < 3)
+        if (_order < 3)
         {
-            int bit = index << order;
-            return (ulong)(Bytes[bit >> 3] >> (bit & 7)) & ((1UL << (1 << order)) - 1);
+            int bit = index << _order;
+            return (ulong)(Bytes[bit >> 3] >> (bit & 7)) & ((1UL << (1 << _order)) - 1);
         }
 
-        ReadOnlySpan<byte> at = Bytes.AsSpan(index << (order - 3));
-        return order switch
+        ReadOnlySpan<byte> at = Bytes.AsSpan(index << (_order - 3));
+        return _order switch
         {
             3 => at[0],
             4 => BinaryPrimitives.ReadUInt16BigEndian(at),
@@ -53,20 +65,20 @@ internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int cl
     {
         int firstByte;
         int endByte;
-        if (order < 3)
+        if (_order < 3)
         {
-            int bit = index << order;
-            int mask = ((1 << (1 << order)) - 1) << (bit & 7);
+            int bit = index << _order;
+            int mask = ((1 << (1 << _order)) - 1) << (bit & 7);
             firstByte = bit >> 3;
             endByte = firstByte + 1;
             Bytes[firstByte] = (byte)((Bytes[firstByte] & ~mask) | (int)(value << (bit & 7)));
         }
         else
         {
-            firstByte = index << (order - 3);
-            endByte = firstByte + (1 << (order - 3));
+            firstByte = index << (_order - 3);
+            endByte = firstByte + (1 << (_order - 3));
             Span<byte> at = Bytes.AsSpan(firstByte, endByte - firstByte);
-            switch (order)
+            switch (_order)
             {
                 case 3:
                     at[0] = (byte)value;
@@ -83,8 +95,8 @@ internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int cl
             }
         }
 
-        DirtyStartBytes = Math.Min(DirtyStartBytes, firstByte);
-        DirtyEndBytes = Math.Max(DirtyEndBytes, endByte);
+        _changedStart = Math.Min(_changedStart, firstByte);
+        _changedEnd = Math.Max(_changedEnd, endByte);
     }
 
     /// <summary>The first free cluster of the block from an index on, or -1.</summary>
@@ -100,7 +112,7 @@ internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int cl
 
             // Steps over what is in use a word at a time: eight bytes without a zero refcount of 16 bits in them.
             index++;
-            if (order == 4 && (index & 3) == 0)
+            if (_order == 4 && (index & 3) == 0)
             {
                 while (index + 4 <= end && !HasZero16(BitConverter.ToUInt64(Bytes, index * 2)))
                 {
@@ -112,10 +124,18 @@ internal sealed class RefcountBlock(int tableIndex, long hostOffsetBytes, int cl
         return -1;
     }
 
-    public void MarkClean()
+    public override void MarkClean()
     {
-        DirtyStartBytes = int.MaxValue;
-        DirtyEndBytes = 0;
+        base.MarkClean();
+        _changedStart = int.MaxValue;
+        _changedEnd = 0;
+    }
+
+    /// <summary>Takes all bytes as changed.</summary>
+    public void MarkAllChanged()
+    {
+        _changedStart = 0;
+        _changedEnd = Bytes.Length;
     }
 
     private static bool HasZero16(ulong word)

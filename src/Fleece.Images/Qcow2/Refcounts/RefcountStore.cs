@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
@@ -8,29 +9,32 @@ namespace Fleece.Images.Qcow2.Refcounts;
 
 /// <summary>The refcount table, whole in memory, and a bounded cache of its blocks.</summary>
 /// <remarks>
-/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything
-/// points to a cluster, and go down only when what pointed to it is gone from the disk durably. The table's own entries
-/// are different: see <see cref="MetadataWriteBack"/>.</para>
+/// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything points to a cluster, and
+/// go down only when what pointed to it is gone from the disk durably. So all changed ones are written when the cache is full and has no
+/// other left. The table's own entries are different: see <see cref="Qcow2Changes"/>.</para>
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
 internal sealed class RefcountStore
 {
+    private const int MostBlocks = Qcow2Limits.MaxRefcountTableBytes / sizeof(ulong);
+
     private readonly MetadataFile _file;
-    private readonly Dictionary<int, RefcountBlock> _byTableIndex = [];
-    private readonly List<RefcountBlock> _resident = [];
+    private readonly ClockCache<RefcountBlock> _blocks;
+    private readonly List<RefcountBlock> _captured = [];
+    private readonly List<int> _dirtyTableEntries = [];
     private readonly int _clusterBits;
     private readonly int _order;
-    private readonly int _capacity;
     private RefcountBlock? _last;
-    private int _hand;
+    private long _tableOffsetBytes;
 
     public RefcountStore(MetadataFile file, Qcow2Header header, long cacheBytes)
     {
         _file = file;
         _clusterBits = header.ClusterBits;
         _order = header.RefcountOrder;
-        _capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, int.MaxValue);
-        TableOffsetBytes = header.RefcountTableOffsetBytes;
+        int capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, MostBlocks);
+        _blocks = new ClockCache<RefcountBlock>(capacity, dirtyLimit: int.MaxValue);
+        _tableOffsetBytes = header.RefcountTableOffsetBytes;
         Table = new ulong[((long)header.RefcountTableClusters << _clusterBits) / sizeof(ulong)];
         ReadTable();
     }
@@ -38,15 +42,10 @@ internal sealed class RefcountStore
     /// <summary>Host offsets of the blocks, 0 where there is none.</summary>
     public ulong[] Table { get; private set; }
 
-    public long TableOffsetBytes { get; private set; }
+    /// <summary>First cluster of the table.</summary>
+    public long TableCluster => _tableOffsetBytes >> _clusterBits;
 
     public int TableClusters => (int)((long)Table.Length * sizeof(ulong) >> _clusterBits);
-
-    /// <summary>Entries of the table that the disk does not have yet.</summary>
-    public List<int> DirtyTableEntries { get; } = [];
-
-    /// <summary>Blocks in memory.</summary>
-    public List<RefcountBlock> Resident => _resident;
 
     /// <summary>Clusters one block counts: 8 * cluster size / refcount bits.</summary>
     public int ClustersPerBlock => 1 << ClustersPerBlockBits;
@@ -68,7 +67,12 @@ internal sealed class RefcountStore
     public ulong Get(long cluster) => HasBlock(cluster) ? Find(cluster).Get(IndexInBlock(cluster)) : 0;
 
     /// <summary>Sets the refcount of a cluster whose block exists.</summary>
-    public void Set(long cluster, ulong refcount) => Find(cluster).Set(IndexInBlock(cluster), refcount);
+    public void Set(long cluster, ulong refcount)
+    {
+        RefcountBlock block = Find(cluster);
+        block.Set(IndexInBlock(cluster), refcount);
+        _blocks.MarkDirty(block);
+    }
 
     /// <summary>The first free cluster in the part of the range that one block counts.</summary>
     /// <returns>The cluster, or -1; then <paramref name="nextCluster"/> says where to go on.</returns>
@@ -89,10 +93,9 @@ internal sealed class RefcountStore
     /// <summary>Puts a new, empty block into the table in memory.</summary>
     public void AddBlock(int tableIndex, long hostOffsetBytes)
     {
-        RefcountBlock block = new(tableIndex, hostOffsetBytes, 1 << _clusterBits, _order);
-        Insert(block);
+        Insert(new RefcountBlock(tableIndex, hostOffsetBytes, 1 << _clusterBits, _order));
         Table[tableIndex] = (ulong)hostOffsetBytes;
-        DirtyTableEntries.Add(tableIndex);
+        _dirtyTableEntries.Add(tableIndex);
     }
 
     /// <summary>Makes the table in memory longer; its place on disk follows with <see cref="WriteTable"/>.</summary>
@@ -122,38 +125,62 @@ internal sealed class RefcountStore
         BinaryPrimitives.WriteInt32BigEndian(place[8..], TableClusters);
         _file.Write(Qcow2Header.RefcountTableOffsetField, place);
         _file.Flush();
-        TableOffsetBytes = offsetBytes;
-        DirtyTableEntries.Clear();
+        _tableOffsetBytes = offsetBytes;
+        _dirtyTableEntries.Clear();
     }
 
     /// <summary>Writes every changed block, and leaves those changed that a write-back has captured
     /// meanwhile.</summary>
     public void WriteDirtyBlocks()
     {
-        foreach (RefcountBlock block in _resident)
+        foreach (RefcountBlock block in _blocks.Dirty)
         {
-            if (block.IsDirty || block.IsBeingWritten)
-            {
-                Write(block);
-            }
+            _file.Write(block.ChangedOffsetBytes, block.ChangedBytes);
         }
-    }
 
-    private void Write(RefcountBlock block)
-    {
-        if (block.IsBeingWritten)
+        _blocks.MarkAllClean();
+        foreach (RefcountBlock block in _captured)
         {
             // The captured, older bytes may land after these; so all of the block has to be written once more.
             _file.Write(block.HostOffsetBytes, block.Bytes);
-            block.DirtyStartBytes = 0;
-            block.DirtyEndBytes = block.Bytes.Length;
-            return;
+            block.MarkAllChanged();
+            _blocks.MarkDirty(block);
+        }
+    }
+
+    /// <summary>Copies what has changed since the last time.</summary>
+    /// <param name="writes">Take it.</param>
+    /// <param name="blockStage">The stage of blocks.</param>
+    /// <param name="tableStage">The stage of the table's entries.</param>
+    public void Capture(StagedWrites writes, int blockStage, int tableStage)
+    {
+        foreach (RefcountBlock block in _blocks.Dirty)
+        {
+            ReadOnlySpan<byte> changed = block.ChangedBytes;
+            changed.CopyTo(writes.Add(blockStage, block.ChangedOffsetBytes, changed.Length));
+            block.IsBeingWritten = true;
+            _captured.Add(block);
         }
 
-        _file.Write(
-            block.HostOffsetBytes + block.DirtyStartBytes,
-            block.Bytes.AsSpan(block.DirtyStartBytes, block.DirtyEndBytes - block.DirtyStartBytes));
-        block.MarkClean();
+        _blocks.MarkAllClean();
+        foreach (int index in _dirtyTableEntries)
+        {
+            BinaryPrimitives.WriteUInt64BigEndian(
+                writes.Add(tableStage, _tableOffsetBytes + ((long)index * sizeof(ulong)), sizeof(ulong)), Table[index]);
+        }
+
+        _dirtyTableEntries.Clear();
+    }
+
+    /// <summary>Hears that what was captured is on the disk.</summary>
+    public void EndWriteBack()
+    {
+        foreach (RefcountBlock block in _captured)
+        {
+            block.IsBeingWritten = false;
+        }
+
+        _captured.Clear();
     }
 
     private RefcountBlock Find(long cluster)
@@ -164,62 +191,34 @@ internal sealed class RefcountStore
             return last;
         }
 
-        if (!_byTableIndex.TryGetValue(tableIndex, out RefcountBlock? block))
+        if (_blocks.TryFind(tableIndex, out _) is not { } block)
         {
             block = new RefcountBlock(tableIndex, (long)Table[tableIndex], 1 << _clusterBits, _order);
             _file.Read(block.HostOffsetBytes, block.Bytes);
             Insert(block);
         }
 
-        block.IsReferenced = true;
         _last = block;
         return block;
     }
 
+    // The block is the last one that was used afterwards, so that this is never one that was evicted.
     private void Insert(RefcountBlock block)
     {
-        if (_resident.Count >= _capacity)
+        if (_blocks.TryEvict() is null && _blocks.Resident.Count >= _blocks.Capacity)
         {
-            EvictOne();
+            WriteDirtyBlocks();
+            _ = _blocks.TryEvict();
         }
 
-        _resident.Add(block);
-        _byTableIndex.Add(block.TableIndex, block);
-    }
-
-    private void EvictOne()
-    {
-        for (int step = 0; step < 2 * _resident.Count; step++)
-        {
-            _hand = _hand + 1 < _resident.Count ? _hand + 1 : 0;
-            RefcountBlock block = _resident[_hand];
-            if (block.IsBeingWritten || block == _last)
-            {
-                continue;
-            }
-
-            if (block.IsReferenced)
-            {
-                block.IsReferenced = false;
-                continue;
-            }
-
-            if (block.IsDirty)
-            {
-                Write(block);
-            }
-
-            _byTableIndex.Remove(block.TableIndex);
-            _resident[_hand] = _resident[^1];
-            _resident.RemoveAt(_resident.Count - 1);
-            return;
-        }
+        _blocks.Add(block);
+        _last = block;
     }
 
     private void ReadTable()
     {
         Span<byte> bytes = MemoryMarshal.AsBytes(Table.AsSpan());
-        _file.Read(TableOffsetBytes, bytes);
+        _file.Read(_tableOffsetBytes, bytes);
         long fileEndBytes = (_file.GetLength() + (1L << _clusterBits) - 1) & -(1L << _clusterBits);
         for (int i = 0; i < Table.Length; i++)
         {

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Maps;
+
+/// <summary>A run of places of a file on its way from being freed to being free.</summary>
+/// <param name="First">The number of the first place; a format counts them in its own unit.</param>
+/// <param name="Count">Places in the run.</param>
+/// <param name="IsShared">True when others use the places too, or may: they keep their content.</param>
+/// <param name="Epoch">When requests could last look them up.</param>
+/// <param name="WriteBack">The write-back that takes what led to them off the disk.</param>
+internal readonly record struct FreedRun(long First, long Count, bool IsShared, long Epoch, long WriteBack);
+
+/// <summary>Places whose entries are gone in memory, which pass two gates before they are used again.</summary>
+/// <remarks>
+/// <para>First, every request that may have looked a place up has ended (<see cref="Epochs"/>): only then is it zeroed, which gives its
+/// storage back, because a write that was under way could still land in it, and only then could new content be confused with old by a
+/// read. Second, a write-back has made the disk forget what led to it: otherwise a crash would leave two parts of the disk in one
+/// place. A shared place passes the same gates and is not zeroed.</para>
+/// <para>Threading. <see cref="Reclaim"/> and <see cref="NeedsWriteBack"/> from any thread, the rest under the metadata lock.</para>
+/// </remarks>
+/// <param name="epochs">Counts the requests.</param>
+/// <param name="sync">The metadata lock.</param>
+/// <param name="poison">Once it is set, all stays where it is.</param>
+/// <param name="mostPlaces">Places that may wait; more need a write-back, so that they are used again in time.</param>
+/// <param name="zero">Makes a run read as zeros. Not under the lock.</param>
+/// <param name="release">Makes a run free. Under the lock.</param>
+internal sealed class FreedPlaces(
+    Epochs epochs, Lock sync, Poison poison, long mostPlaces, Action<FreedRun> zero, Action<FreedRun> release)
+{
+    private const int MostRuns = 65536;
+
+    // Bounds what is released under one hold of the lock.
+    private const int MostPlacesPerRun = 8192;
+
+    private readonly Queue<FreedRun> _inUse = new();
+    private readonly Queue<FreedRun> _zeroed = new();
+    private FreedRun _newest;
+    private long _waitingPlaces;
+    private int _waitingRuns;
+    private long _nextWriteBack = 1;
+    private long _capturedWriteBack;
+    private long _finishedWriteBack;
+
+    /// <summary>True when so much waits that a write-back should let it go.</summary>
+    public bool NeedsWriteBack =>
+        Volatile.Read(ref _waitingPlaces) >= mostPlaces || Volatile.Read(ref _waitingRuns) >= MostRuns;
+
+    /// <summary>Takes a place whose entry has just been changed in memory.</summary>
+    public void Add(long place, bool isShared)
+    {
+        Volatile.Write(ref _waitingPlaces, _waitingPlaces + 1);
+        if (_newest.Count is > 0 and < MostPlacesPerRun && place == _newest.First + _newest.Count
+            && _newest == _newest with { IsShared = isShared, Epoch = epochs.Current, WriteBack = _nextWriteBack })
+        {
+            _newest = _newest with { Count = _newest.Count + 1 };
+            return;
+        }
+
+        CloseNewest();
+        _newest = new FreedRun(place, 1, isShared, epochs.Current, _nextWriteBack);
+        Volatile.Write(ref _waitingRuns, _waitingRuns + 1);
+    }
+
+    /// <summary>Starts a write-back, after the one before has ended; its changes are those made so far.</summary>
+    public void BeginWriteBack() => _capturedWriteBack = _nextWriteBack++;
+
+    /// <summary>Notes that the changes of the write-back are durable.</summary>
+    public void EndWriteBack() => _finishedWriteBack = _capturedWriteBack;
+
+    /// <summary>Zeroes places that nothing uses any more and makes those free that the disk has forgotten.</summary>
+    /// <remarks>Not from within a request that is counted in the epochs: its own places would stay.</remarks>
+    public void Reclaim()
+    {
+        while (true)
+        {
+            FreedRun run;
+            lock (sync)
+            {
+                if (poison.IsSet)
+                {
+                    return;
+                }
+
+                // One run under each hold of the lock.
+                if (_zeroed.TryPeek(out run) && run.WriteBack <= _finishedWriteBack)
+                {
+                    _zeroed.Dequeue();
+                    Forget(run);
+                    release(run);
+                    continue;
+                }
+
+                epochs.Advance();
+                CloseNewest();
+                if (!_inUse.TryPeek(out run) || !epochs.IsOver(run.Epoch))
+                {
+                    return;
+                }
+
+                _inUse.Dequeue();
+                if (run.IsShared)
+                {
+                    _zeroed.Enqueue(run);
+                    continue;
+                }
+            }
+
+            Zero(run);
+        }
+    }
+
+    // A run that could not be zeroed is leaked until the image is checked.
+    private void Zero(FreedRun run)
+    {
+        bool isZeroed = false;
+        try
+        {
+            zero(run);
+            isZeroed = true;
+        }
+        finally
+        {
+            lock (sync)
+            {
+                if (isZeroed)
+                {
+                    _zeroed.Enqueue(run);
+                }
+                else
+                {
+                    Forget(run);
+                }
+            }
+        }
+    }
+
+    private void Forget(FreedRun run)
+    {
+        Volatile.Write(ref _waitingPlaces, _waitingPlaces - run.Count);
+        Volatile.Write(ref _waitingRuns, _waitingRuns - 1);
+    }
+
+    private void CloseNewest()
+    {
+        if (_newest.Count != 0)
+        {
+            _inUse.Enqueue(_newest);
+            _newest = default;
+        }
+    }
+}
