@@ -19,7 +19,7 @@ namespace Fleece.Images.Vhdx;
 /// </code>
 /// <para>So nothing the log or a page in place points to is missing, and what is half in place the log has whole. The
 /// header names the log only when its first entry is durable, because a named log without an entry is damage.</para>
-/// <para>Threading. Any thread; what changes or asks for a block's entry holds the block's lock (<see cref="VhdxChanges"/>) around
+/// <para>Threading. Any thread; a request that changes a block's entry holds the block's lock (<see cref="VhdxChanges"/>) around
 /// that.</para>
 /// </remarks>
 internal sealed class BlockChanges : IStagedChanges
@@ -75,7 +75,7 @@ internal sealed class BlockChanges : IStagedChanges
     }
 
     /// <summary>Before the first change of the file: both headers say that the file (file_write_guid) and the disk's content
-    /// (data_write_guid) are no longer what they were; the latter unless nobody is to see a difference.</summary>
+    /// (data_write_guid) are no longer what they were; the latter unless children are to see no difference.</summary>
     public void Prepare()
     {
         if (_hasChanged)
@@ -216,7 +216,7 @@ internal sealed class BlockChanges : IStagedChanges
         _finishedCommit = _nextCommit - 1;
     }
 
-    /// <summary>Zeroes freed blocks nobody uses any more and makes them free.</summary>
+    /// <summary>Zeroes freed blocks that no request uses any more, and makes them free.</summary>
     /// <remarks>Not from within a request that is counted in <see cref="Epochs"/>: it would wait for itself.</remarks>
     public void Reclaim()
     {

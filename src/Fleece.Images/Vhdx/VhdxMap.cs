@@ -88,7 +88,7 @@ internal sealed class VhdxMap : IImageMap
     private long FileBytes => _space?.FileBytes ?? _viewBytes;
 
     /// <inheritdoc/>
-    /// <remarks>The run ends with its block. What is stored stays in its place, so it is always writable.</remarks>
+    /// <remarks>The run ends with its block. Stored bytes stay in their place, so data is always writable.</remarks>
     public MappedRun Map(long offsetBytes, long lengthBytes, bool isContiguous)
     {
         long block = offsetBytes >> _blockBits;
