@@ -73,8 +73,8 @@ internal sealed class ImageWriter(IContainerFile file, IImageMap map, IImageChan
         if (changes.PunchBytes != 0)
         {
             (BlockRange head, BlockRange tail) = Around(RoundInward(range, changes.PunchBytes), whole);
-            Punch(head);
-            Punch(tail);
+            Zero(head, onlyStored: true);
+            Zero(tail, onlyStored: true);
         }
 
         return DropAsync(whole, isDiscard: true, cancellationToken);
@@ -157,13 +157,13 @@ internal sealed class ImageWriter(IContainerFile file, IImageMap map, IImageChan
         while (!range.IsEmpty)
         {
             await MakeRoomAsync(cancellationToken).ConfigureAwait(false);
-            range = BlockRange.FromEnds(range.OffsetBytes + Zero(range), range.EndBytes);
+            range = BlockRange.FromEnds(range.OffsetBytes + Zero(range, onlyStored: false), range.EndBytes);
         }
     }
 
-    // Run by run, because storing one, or a write beside the range, may store more than itself, which must be zeroed too. Returns how much is
-    // done: less than all when a write-back must make room first.
-    private long Zero(BlockRange range)
+    // Run by run, because storing one, or a write beside the range, may store more than itself, which must be zeroed too. Returns how
+    // much is done: less than all when a write-back must make room first. Where only what is stored counts, that is zeroed in place.
+    private long Zero(BlockRange range, bool onlyStored)
     {
         long atBytes = range.OffsetBytes;
         int ticket = _epochs.Enter();
@@ -172,7 +172,7 @@ internal sealed class ImageWriter(IContainerFile file, IImageMap map, IImageChan
             while (atBytes < range.EndBytes)
             {
                 MappedRun run = map.Map(atBytes, range.EndBytes - atBytes, isContiguous: true);
-                if (ReadsAsZero(run, atBytes))
+                if (onlyStored ? run.Kind != RunKind.Data : ReadsAsZero(run, atBytes))
                 {
                     atBytes += run.LengthBytes;
                     continue;
@@ -180,7 +180,7 @@ internal sealed class ImageWriter(IContainerFile file, IImageMap map, IImageChan
 
                 changes.Prepare();
                 long doneBytes = run.LengthBytes;
-                if (run.IsWritable && !changes.SaysPartialZeroes)
+                if (onlyStored || (run.IsWritable && !changes.SaysPartialZeroes))
                 {
                     _dataFile.Zero(run.FileOffsetBytes, doneBytes);
                 }
@@ -190,7 +190,7 @@ internal sealed class ImageWriter(IContainerFile file, IImageMap map, IImageChan
                 }
 
                 atBytes += doneBytes;
-                if (changes.IsWriteBackDue)
+                if (!onlyStored && changes.IsWriteBackDue)
                 {
                     break;
                 }
@@ -207,31 +207,6 @@ internal sealed class ImageWriter(IContainerFile file, IImageMap map, IImageChan
     private bool ReadsAsZero(in MappedRun run, long offsetBytes) =>
         run.Kind is RunKind.Zero or RunKind.Unallocated
         || (run.Kind == RunKind.Parent && (parent is null || offsetBytes >= parent.Layer.LengthBytes));
-
-    // Zeros go to where something is stored, which stays there.
-    private void Punch(BlockRange range)
-    {
-        long atBytes = range.OffsetBytes;
-        int ticket = _epochs.Enter();
-        try
-        {
-            while (atBytes < range.EndBytes)
-            {
-                MappedRun run = map.Map(atBytes, range.EndBytes - atBytes, isContiguous: true);
-                if (run.Kind == RunKind.Data)
-                {
-                    changes.Prepare();
-                    _dataFile.Zero(run.FileOffsetBytes, run.LengthBytes);
-                }
-
-                atBytes += run.LengthBytes;
-            }
-        }
-        finally
-        {
-            _epochs.Exit(ticket);
-        }
-    }
 
     private async ValueTask DropAsync(BlockRange whole, bool isDiscard, CancellationToken cancellationToken)
     {

@@ -7,12 +7,12 @@ namespace Fleece.Images.Maps;
 /// <remarks>
 /// <para>Threading. <see cref="TryFind"/> and <see cref="IsFullOfChanges"/> from any thread; the rest under the metadata lock.</para>
 /// <para>A request may still use an entry that has been evicted. It sees the tables of a moment within its own duration, and
-/// <see cref="Container.Epochs"/> keeps the places behind them from being used again meanwhile. Changes look the entry up under the lock and
-/// so never reach an evicted one.</para>
+/// <see cref="Container.Epochs"/> keeps the places behind them from being used again meanwhile. Changes look the entry up under the lock
+/// and so never reach an evicted one.</para>
 /// <para>Buckets are chains. A search that is led into another chain, because an object it stands on is filled anew, finds nothing; the
 /// caller then searches under the lock.</para>
-/// <para>Changed entries are never evicted: writing one needs flushes before it, which the write-back does outside the lock. Their number is
-/// limited, so that a clean one is found; if not, the cache is larger for a while.</para>
+/// <para>Changed entries are never evicted: writing one needs flushes before it, which the write-back does outside the lock. Their number
+/// is limited, so that a clean one is found; if not, the cache is larger for a while.</para>
 /// </remarks>
 /// <typeparam name="T">The pieces.</typeparam>
 internal sealed class ClockCache<T>

@@ -46,19 +46,19 @@ internal sealed class FreedPlaces(
     public bool NeedsWriteBack =>
         Volatile.Read(ref _waitingPlaces) >= mostPlaces || Volatile.Read(ref _waitingRuns) >= MostRuns;
 
-    /// <summary>Takes a place whose entry has just been changed in memory.</summary>
-    public void Add(long place, bool isShared)
+    /// <summary>Takes places whose entry has just been changed in memory.</summary>
+    public void Add(long first, long count, bool isShared)
     {
-        Volatile.Write(ref _waitingPlaces, _waitingPlaces + 1);
-        if (_newest.Count is > 0 and < MostPlacesPerRun && place == _newest.First + _newest.Count
+        Volatile.Write(ref _waitingPlaces, _waitingPlaces + count);
+        if (_newest.Count is > 0 and < MostPlacesPerRun && first == _newest.First + _newest.Count
             && _newest == _newest with { IsShared = isShared, Epoch = epochs.Current, WriteBack = _nextWriteBack })
         {
-            _newest = _newest with { Count = _newest.Count + 1 };
+            _newest = _newest with { Count = _newest.Count + count };
             return;
         }
 
         CloseNewest();
-        _newest = new FreedRun(place, 1, isShared, epochs.Current, _nextWriteBack);
+        _newest = new FreedRun(first, count, isShared, epochs.Current, _nextWriteBack);
         Volatile.Write(ref _waitingRuns, _waitingRuns + 1);
     }
 

@@ -30,7 +30,7 @@ internal interface IImageChanges
     /// they leave it alone.</summary>
     long PunchBytes { get; }
 
-    /// <summary>True when <see cref="TryZero"/> is to be asked for data that could be zeroed in place, too: it may have a table say so.</summary>
+    /// <summary>True when <see cref="TryZero"/> is to be asked for data that could be zeroed in place, too: a table may say so.</summary>
     bool SaysPartialZeroes { get; }
 
     /// <summary>Makes the image ready for a change: before the first one, marks in its headers.</summary>

@@ -4,7 +4,6 @@ using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Changing;
-using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;
@@ -70,7 +69,7 @@ internal sealed class ImageBitmaps(IContainerFile file, Qcow2Header header, Qcow
 
         if (!HasRoomForBitmaps)
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 file.Path, "a qcow2 image of version 2 has no place for dirty bitmaps. Make it one of version 3 with 'qemu-img amend'");
         }
 

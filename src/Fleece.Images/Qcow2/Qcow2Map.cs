@@ -37,7 +37,7 @@ internal sealed class Qcow2Map : IImageMap, IBitmapHolder
         _externalDataFile = attachments.DataFile;
         SizeBytes = header.SizeBytes;
         DataFile = _externalDataFile ?? file;
-        File = new MetadataFile(file, new Poison(cause => Qcow2Fault.Stopped(file.Path, cause)));
+        File = new MetadataFile(file, new Poison(cause => FormatFault.Qcow2.Stopped(file.Path, cause)));
         ulong[] l1 = L1Table.Read(file, header, header.L1OffsetBytes, header.L1Entries);
         RefcountStore? refcounts = null;
         ClusterAllocator? allocator = null;
@@ -124,7 +124,7 @@ internal sealed class Qcow2Map : IImageMap, IBitmapHolder
     {
         if (header.HasDataFile != (attachments.DataFile is not null))
         {
-            throw Qcow2Fault.Unsupported(file.Path, "its data lies in an external data file, which is not there");
+            throw FormatFault.Qcow2.Unsupported(file.Path, "its data lies in an external data file, which is not there");
         }
 
         if (!file.IsReadOnly)

@@ -2,7 +2,6 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2;
@@ -59,16 +58,16 @@ internal static class Qcow2References
         string? recordedFormat = header.Extensions.FindString(HeaderExtensions.BackingFormat);
         if (recordedFormat is not null && parent.FormatName is not null && recordedFormat != parent.FormatName)
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 path,
                 $"it records the format '{recordedFormat}' for its backing file, whose name asks for the driver '{parent.FormatName}'");
         }
 
-        string formatName = recordedFormat ?? parent.FormatName ?? throw Qcow2Fault.Unsupported(
+        string formatName = recordedFormat ?? parent.FormatName ?? throw FormatFault.Qcow2.Unsupported(
             path,
             $"it does not record the format of its backing file '{header.BackingName}', and Fleece does not guess it, because the " +
             $"guest of a raw disk can make that look like anything. Record it with {Rebase(path, header.BackingName!)}");
-        ImageFormat format = FindFormat(formatName) ?? throw Qcow2Fault.Unsupported(
+        ImageFormat format = FindFormat(formatName) ?? throw FormatFault.Qcow2.Unsupported(
             path, $"its backing file '{header.BackingName}' has the format '{formatName}', which Fleece does not read as a parent");
         return chain.OpenParent(path, [parent.Path], format);
     }
@@ -85,7 +84,7 @@ internal static class Qcow2References
 
         string? name = header.Extensions.FindString(HeaderExtensions.DataFileName);
         return string.IsNullOrEmpty(name)
-            ? throw Qcow2Fault.Unsupported(
+            ? throw FormatFault.Qcow2.Unsupported(
                 path,
                 "its data lies in an external data file, which its header does not name. Its owner, who knows the file, can make the two " +
                 "one with qemu-img convert")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using System.Text.Json;
 using Fleece.Block;
 using Fleece.Images.Chain;
-using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2;
 
@@ -44,8 +44,8 @@ internal sealed record RecordedName
     /// </exception>
     public static RecordedName Read(string imagePath, string field, string name, string fileAdvice, string otherAdvice)
     {
-        BlockException RefuseFile(string what) => Qcow2Fault.Unsupported(imagePath, $"its {field} {what}. {fileAdvice}");
-        BlockException RefuseOther(string what) => Qcow2Fault.Unsupported(imagePath, $"its {field} {what}. {otherAdvice}");
+        BlockException RefuseFile(string what) => FormatFault.Qcow2.Unsupported(imagePath, $"its {field} {what}. {fileAdvice}");
+        BlockException RefuseOther(string what) => FormatFault.Qcow2.Unsupported(imagePath, $"its {field} {what}. {otherAdvice}");
 
         (string path, string? formatName) = name switch
         {
@@ -133,6 +133,6 @@ internal sealed record RecordedName
         int at = name.IndexOf('\0', StringComparison.Ordinal);
         return at < 0
             ? ImageChain.Resolve(imagePath, name)
-            : throw Qcow2Fault.Corrupt(imagePath, $"its {field} '{name.Replace('\0', '?')}' has a null character at {at}");
+            : throw FormatFault.Qcow2.Corrupt(imagePath, $"its {field} '{name.Replace('\0', '?')}' has a null character at {at}");
     }
 }

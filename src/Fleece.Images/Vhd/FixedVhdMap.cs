@@ -56,7 +56,7 @@ internal sealed class FixedVhdMap : IVhdMap, IImageChanges
     {
         if (footers.ContentEndBytes < footers.Footer.SizeBytes)
         {
-            throw VhdFault.Truncated(
+            throw FormatFault.Vhd.Truncated(
                 path,
                 $"the footer says that the disk has {footers.Footer.SizeBytes} bytes, and only {footers.ContentEndBytes} stand " +
                 "before it");

@@ -10,8 +10,8 @@ namespace Fleece.Images.Vhd;
 /// <summary>Changes the map of a dynamic or differencing VHD image.</summary>
 /// <remarks>
 /// <para>A new block reads as the disk did there before, as zeros or the parent. It is published before the guest's bytes are written, and
-/// its bits are set after; two writers that race for one block both write into it. Where a part of a sector is written over the parent, the
-/// rest of the sector is copied from there first, and writers of one sector take turns.</para>
+/// its bits are set after; two writers that race for one block both write into it. Over the parent whole sectors are stored, and writers of
+/// one block take turns for that (<see cref="ParentSectors"/>).</para>
 /// <para>Allocated blocks stay: the format has no other zeros than stored ones, and a block that never changes its place needs no care for
 /// requests that are under way. What the parent holds stays through discards, because the format can't say that a sector is of no
 /// interest.</para>
@@ -25,7 +25,7 @@ namespace Fleece.Images.Vhd;
 /// </remarks>
 internal sealed class VhdChanges : IImageChanges, IStagedChanges
 {
-    private const int SectorLockCount = 64;
+    private const int BlockLockCount = 64;
 
     private readonly IContainerFile _file;
     private readonly VhdHeader _header;
@@ -33,7 +33,10 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
     private readonly ParentImage? _parent;
     private readonly bool _mustStoreZeroes;
     private readonly List<SectorBitmap> _captured = [];
-    private readonly Lock[] _sectorLocks = [.. Enumerable.Range(0, SectorLockCount).Select(_ => new Lock())];
+    private readonly ParentSectors _sectors;
+
+    // A lock may be held across I/O on its blocks.
+    private readonly Lock[] _blockLocks = [.. Enumerable.Range(0, BlockLockCount).Select(_ => new Lock())];
 
     /// <param name="file">The image.</param>
     /// <param name="header">Its header.</param>
@@ -47,6 +50,7 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
         _metadata = metadata;
         _parent = parent;
         _mustStoreZeroes = mustStoreZeroes;
+        _sectors = new ParentSectors(file, parent, VhdLimits.SectorBytes);
         WriteBack = new StagedWriteBack(file, dataFile: null, this, stageCount: 2);
     }
 
@@ -71,22 +75,19 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
     public bool TryStore(long offsetBytes, ReadOnlySpan<byte> data, out long doneBytes)
     {
         int block = _header.BlockOf(offsetBytes);
-        uint sector = _metadata.Find(block);
-        if (sector == VhdBlockTable.Free)
-        {
-            _ = _metadata.Allocate(block);
-            doneBytes = 0;
-            return true;
-        }
-
         ReadOnlySpan<byte> part = data[..Math.Min(data.Length, _header.BytesLeftInBlock(offsetBytes))];
-        doneBytes = part.Length;
+        uint sector = FindOrAllocate(block, out bool isNew);
         if (_metadata.IsDifferencing)
         {
-            StoreSectors(block, sector, offsetBytes, part);
+            doneBytes = StoreOverParent(block, sector, offsetBytes, part.Length, part);
+        }
+        else if (isNew)
+        {
+            doneBytes = 0;
         }
         else
         {
+            doneBytes = part.Length;
             _file.Write(FileOffsetOf(sector, offsetBytes), part);
             SetPresent(block, offsetBytes, part.Length);
         }
@@ -106,13 +107,7 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
         }
         else if (_mustStoreZeroes || !IsParentZero(offsetBytes, partBytes))
         {
-            uint sector = _metadata.Find(block);
-            if (sector == VhdBlockTable.Free)
-            {
-                sector = _metadata.Allocate(block);
-            }
-
-            doneBytes = HideParent(block, sector, offsetBytes, partBytes);
+            doneBytes = StoreOverParent(block, FindOrAllocate(block, out _), offsetBytes, partBytes, default);
         }
 
         return true;
@@ -183,72 +178,28 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
         _metadata.SetPresent(block, first, last - first + 1);
     }
 
-    private void StoreSectors(int block, uint sector, long offsetBytes, ReadOnlySpan<byte> part)
+    private uint FindOrAllocate(int block, out bool isNew)
     {
-        while (!part.IsEmpty)
-        {
-            int countBytes = CountInSector(offsetBytes, part.Length);
-            if (countBytes != 0)
-            {
-                StorePartOfSector(block, sector, offsetBytes, part[..countBytes]);
-            }
-            else
-            {
-                countBytes = part.Length & -VhdLimits.SectorBytes;
-                _file.Write(FileOffsetOf(sector, offsetBytes), part[..countBytes]);
-                SetPresent(block, offsetBytes, countBytes);
-            }
-
-            offsetBytes += countBytes;
-            part = part[countBytes..];
-        }
+        uint sector = _metadata.Find(block);
+        isNew = sector == VhdBlockTable.Free;
+        return isNew ? _metadata.Allocate(block) : sector;
     }
 
-    // Zeros over sectors that the parent holds; returns how many bytes are done.
-    private int HideParent(int block, uint sector, long offsetBytes, int lengthBytes)
+    // Stores bytes, or zeros where the data is empty, in sectors that the parent holds; returns how many bytes are done.
+    private int StoreOverParent(int block, uint sector, long offsetBytes, int lengthBytes, ReadOnlySpan<byte> data)
     {
-        int countBytes = CountInSector(offsetBytes, lengthBytes);
-        if (countBytes != 0)
+        lock (_blockLocks[block % BlockLockCount])
         {
-            Span<byte> zeros = stackalloc byte[VhdLimits.SectorBytes];
-            zeros.Clear();
-            StorePartOfSector(block, sector, offsetBytes, zeros[..countBytes]);
-            return countBytes;
-        }
-
-        int wholeBytes = lengthBytes & -VhdLimits.SectorBytes;
-        _file.Zero(FileOffsetOf(sector, offsetBytes), wholeBytes);
-        SetPresent(block, offsetBytes, wholeBytes);
-        return wholeBytes;
-    }
-
-    // The bytes of a range that lie in its first sector, when they are not all of that; 0 when the range begins with a whole one.
-    private static int CountInSector(long offsetBytes, int lengthBytes)
-    {
-        int inSector = (int)(offsetBytes % VhdLimits.SectorBytes);
-        return inSector != 0 || lengthBytes < VhdLimits.SectorBytes ? Math.Min(lengthBytes, VhdLimits.SectorBytes - inSector) : 0;
-    }
-
-    // Where the parent holds the sector, it is written whole, as the parent has it and with the part in it.
-    private void StorePartOfSector(int block, uint sector, long offsetBytes, ReadOnlySpan<byte> part)
-    {
-        int index = _header.InBlock(offsetBytes) / VhdLimits.SectorBytes;
-        long sectorOffsetBytes = offsetBytes & -VhdLimits.SectorBytes;
-        lock (_sectorLocks[index % SectorLockCount])
-        {
-            if (!_metadata.FindBitmap(block).HasAll(index, 1))
+            int runBytes = _metadata.FindBitmap(block).CountRunBytes(_header.InBlock(offsetBytes), lengthBytes, out bool isPresent);
+            if (isPresent)
             {
-                Span<byte> whole = stackalloc byte[VhdLimits.SectorBytes];
-                whole.Clear();
-                _parent?.Read(sectorOffsetBytes, whole);
-                part.CopyTo(whole[(int)(offsetBytes - sectorOffsetBytes)..]);
-                _file.Write(FileOffsetOf(sector, sectorOffsetBytes), whole);
-                _metadata.SetPresent(block, index, 1);
-                return;
+                return 0;
             }
-        }
 
-        _file.Write(FileOffsetOf(sector, offsetBytes), part);
+            _sectors.Store(FileOffsetOf(sector, offsetBytes), offsetBytes, runBytes, data.IsEmpty ? data : data[..runBytes]);
+            SetPresent(block, offsetBytes, runBytes);
+            return runBytes;
+        }
     }
 
     private bool IsParentZero(long offsetBytes, long lengthBytes)

@@ -112,7 +112,7 @@ internal sealed class VhdDriver : IImageDriver
     {
         if (options.SnapshotName is { } snapshot)
         {
-            throw VhdFault.Unsupported(file.Path, $"the format has no internal snapshots, and so none called '{snapshot}'");
+            throw FormatFault.Vhd.Unsupported(file.Path, $"the format has no internal snapshots, and so none called '{snapshot}'");
         }
 
         VhdFooters footers = VhdFooters.Read(file);
@@ -133,7 +133,7 @@ internal sealed class VhdDriver : IImageDriver
         IReadOnlyList<string> candidates = VhdParentLocators.ReadCandidates(file, header);
         if (candidates.Count == 0)
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 file.Path, "it is a differencing image, and neither a parent locator nor the parent's name says where its parent is");
         }
 
@@ -174,23 +174,23 @@ internal sealed class VhdDriver : IImageDriver
     {
         if (options.SizeBytes > VhdLimits.MaxSizeBytes)
         {
-            throw VhdFault.CannotCreate(
+            throw FormatFault.Vhd.CannotCreate(
                 path, $"{options.SizeBytes} bytes are more than the format's {VhdLimits.MaxSizeBytes} (2040 GiB). Make it a VHDX");
         }
 
         if (options.LogicalSectorSizeBytes is { } sectorBytes and not VhdLimits.SectorBytes)
         {
-            throw VhdFault.CannotCreate(path, $"its sectors have 512 bytes, not {sectorBytes}. Make it a VHDX");
+            throw FormatFault.Vhd.CannotCreate(path, $"its sectors have 512 bytes, not {sectorBytes}. Make it a VHDX");
         }
 
         if (options.IsFixed && (parent is not null || options.BlockSizeBytes is not null))
         {
-            throw VhdFault.CannotCreate(path, "a fixed image has neither a parent nor blocks. Leave them out, or make it dynamic");
+            throw FormatFault.Vhd.CannotCreate(path, "a fixed image has neither a parent nor blocks. Leave them out, or make it dynamic");
         }
 
         if (options.BlockSizeBytes is { } blockBytes and not (VhdLimits.DefaultBlockBytes or VhdLimits.SmallBlockBytes))
         {
-            throw VhdFault.CannotCreate(
+            throw FormatFault.Vhd.CannotCreate(
                 path,
                 $"its block size would be {blockBytes}, and Windows takes {VhdLimits.SmallBlockBytes} and " +
                 $"{VhdLimits.DefaultBlockBytes} only");
@@ -198,13 +198,13 @@ internal sealed class VhdDriver : IImageDriver
 
         if (parent is not null && FindMap(parent.Layer) is null)
         {
-            throw VhdFault.CannotCreate(
+            throw FormatFault.Vhd.CannotCreate(
                 path, $"its parent '{parent.Layer.Path}' is a {parent.Layer.Format} image, and a VHD's parent is a VHD");
         }
 
         if (parent is not null && options.SizeBytes != parent.Layer.LengthBytes)
         {
-            throw VhdFault.CannotCreate(
+            throw FormatFault.Vhd.CannotCreate(
                 path,
                 $"its disk would have {options.SizeBytes} bytes and its parent's has {parent.Layer.LengthBytes}: they must be the " +
                 "same. Leave the size out");

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
@@ -209,7 +210,7 @@ internal sealed record VhdFooter
 
         if (SizeBytes > VhdLimits.MaxSizeBytes)
         {
-            throw VhdFault.Unsupported(
+            throw FormatFault.Vhd.Unsupported(
                 path,
                 $"the footer's current size is {CurrentSizeBytes} bytes, and VHD ends at {VhdLimits.MaxSizeBytes} (2040 GiB)");
         }

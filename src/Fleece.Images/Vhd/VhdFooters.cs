@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Vhd;
@@ -44,7 +45,7 @@ internal sealed record VhdFooters
     }
 
     /// <summary>Reads both and decides.</summary>
-    /// <exception cref="Fleece.Block.BlockException">WrongFormat, Corrupt, Unsupported, EmptyImage; read errors.</exception>
+    /// <exception cref="BlockException">WrongFormat, Corrupt, Unsupported, EmptyImage; read errors.</exception>
     public static VhdFooters Read(IContainerFile file)
     {
         long fileBytes = file.GetLength();
@@ -54,7 +55,11 @@ internal sealed record VhdFooters
         long? trailerOffsetBytes = ReadTrailer(file, fileBytes, trailer);
         if (trailerOffsetBytes is null && !VhdFooter.HasCookie(head))
         {
-            throw VhdFault.WrongFormat(file.Path);
+            throw new BlockException(
+                ImageErrors.WrongFormat,
+                $"'{file.Path}' is not a VHD image: neither its first nor its last sector holds the cookie 'conectix'. Name the right " +
+                "format with -Format, or leave it out.",
+                file.Path);
         }
 
         VhdFooter? atEnd = VhdFooter.TryParse(trailer, out string endProblem);
@@ -88,7 +93,7 @@ internal sealed record VhdFooters
         if (copy is null || copy.Type == VhdDiskType.Fixed)
         {
             string atStart = copy is null ? $"the copy at the start {copyProblem}" : "a fixed image has no copy of it";
-            throw VhdFault.Corrupt(path, $"the footer at the end {endProblem}, and {atStart}");
+            throw FormatFault.Vhd.Corrupt(path, $"the footer at the end {endProblem}, and {atStart}");
         }
 
         return new VhdFooters

@@ -92,12 +92,12 @@ internal sealed record VhdHeader
         ulong dataOffset = footers.Footer.DataOffset;
         if (dataOffset < VhdFooter.LengthBytes || dataOffset % VhdLimits.SectorBytes != 0 || dataOffset > long.MaxValue)
         {
-            throw VhdFault.Corrupt(path, $"the footer's data offset is {dataOffset}, not that of a header behind the first sector");
+            throw FormatFault.Vhd.Corrupt(path, $"the footer's data offset is {dataOffset}, not that of a header behind the first sector");
         }
 
         if (dataOffset > (ulong)Math.Max(0, endBytes - LengthBytes))
         {
-            throw VhdFault.Truncated(
+            throw FormatFault.Vhd.Truncated(
                 path, $"the footer's data offset is {dataOffset}, and the file of {footers.FileLengthBytes} bytes ends before the " +
                 "header's 1024 bytes do");
         }
@@ -114,21 +114,21 @@ internal sealed record VhdHeader
     {
         if (!bytes.StartsWith(Cookie))
         {
-            throw VhdFault.Corrupt(path, $"the header at {offsetBytes} has no cookie 'cxsparse'", offsetBytes);
+            throw FormatFault.Vhd.Corrupt(path, $"the header at {offsetBytes} has no cookie 'cxsparse'", offsetBytes);
         }
 
         uint stored = BinaryPrimitives.ReadUInt32BigEndian(bytes[ChecksumField..]);
         uint computed = VhdChecksum.Compute(bytes, ChecksumField);
         if (stored != computed)
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 path, $"the header has the checksum 0x{stored:x8}, its bytes give 0x{computed:x8}", offsetBytes);
         }
 
         uint version = BinaryPrimitives.ReadUInt32BigEndian(bytes[24..]);
         if (version >> 16 != Version1 >> 16)
         {
-            throw VhdFault.Unsupported(path, $"its header version is 0x{version:x8}, Fleece handles 1.0 (0x00010000)");
+            throw FormatFault.Vhd.Unsupported(path, $"its header version is 0x{version:x8}, Fleece handles 1.0 (0x00010000)");
         }
     }
 
@@ -137,7 +137,7 @@ internal sealed record VhdHeader
         uint blockBytes = BinaryPrimitives.ReadUInt32BigEndian(bytes[32..]);
         if (!BitOperations.IsPow2(blockBytes) || blockBytes < VhdLimits.SectorBytes || blockBytes > VhdLimits.MaxBlockBytes)
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 path,
                 $"the header's block size is {blockBytes}, it must be a power of two from {VhdLimits.SectorBytes} to " +
                 $"{VhdLimits.MaxBlockBytes}",
@@ -148,7 +148,7 @@ internal sealed record VhdHeader
         long blocks = ((sizeBytes - 1) / blockBytes) + 1;
         if (maxEntries < blocks)
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 path,
                 $"the header's max table entries is {maxEntries}, a disk of {sizeBytes} bytes in blocks of {blockBytes} needs " +
                 $"{blocks}",
@@ -158,7 +158,7 @@ internal sealed record VhdHeader
         ulong tableOffset = BinaryPrimitives.ReadUInt64BigEndian(bytes[16..]);
         if (tableOffset % VhdLimits.SectorBytes != 0 || tableOffset > long.MaxValue / 2)
         {
-            throw VhdFault.Corrupt(path, $"the header's table offset is {tableOffset}, not that of a sector", offsetBytes);
+            throw FormatFault.Vhd.Corrupt(path, $"the header's table offset is {tableOffset}, not that of a sector", offsetBytes);
         }
 
         return new VhdHeader
@@ -207,7 +207,7 @@ internal sealed record VhdHeader
             ((MaxTableEntries * sizeof(uint)) + VhdLimits.SectorBytes - 1) & -VhdLimits.SectorBytes);
         if (table.EndBytes > endBytes)
         {
-            throw VhdFault.Truncated(
+            throw FormatFault.Vhd.Truncated(
                 path,
                 $"the header's table offset is {TableOffsetBytes} for {MaxTableEntries} entries, and the file's content ends at " +
                 $"{endBytes}");
@@ -215,7 +215,7 @@ internal sealed record VhdHeader
 
         if (MaxTableEntries > VhdLimits.MaxTableEntries)
         {
-            throw VhdFault.Unsupported(
+            throw FormatFault.Vhd.Unsupported(
                 path,
                 $"its block allocation table has {MaxTableEntries} entries for blocks of {BlockBytes} bytes, " +
                 $"{VhdLimits.MaxTableEntries} is the limit. Convert it to larger blocks");
@@ -223,7 +223,7 @@ internal sealed record VhdHeader
 
         if (table.Overlaps(new BlockRange(0, VhdFooter.LengthBytes)) || table.Overlaps(new BlockRange(OffsetBytes, LengthBytes)))
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 path,
                 $"the header's table offset is {TableOffsetBytes}, which puts the block allocation table over the footer's copy or " +
                 $"the header at {OffsetBytes}");

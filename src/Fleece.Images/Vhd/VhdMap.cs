@@ -64,7 +64,7 @@ internal sealed class VhdMap : IVhdMap
     {
         if (!file.IsReadOnly && footers.AreContradictory)
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 file.Path,
                 $"the copy of the footer at the start {footers.CopyProblem}, so it can only be opened read-only; " +
                 "Test-FleeceImage -Repair All takes the footer at the end for both",

@@ -33,7 +33,7 @@ internal sealed class VhdMetadata
         IsDifferencing = footers.Footer.Type == VhdDiskType.Differencing;
         _sectorsPerBlock = header.BlockBytes / VhdLimits.SectorBytes;
         _fullBlocks = new uint[(header.BlockCount + 31) / 32];
-        Poison = new Poison(cause => VhdFault.Stopped(file.Path, cause));
+        Poison = new Poison(cause => FormatFault.Vhd.Stopped(file.Path, cause));
         Table = VhdBlockTable.Read(file, header);
         Table.FindFaults(header, footers.ContentEndBytes, OnFault);
         int room = (int)Math.Clamp(cacheBytes / header.BitmapBytes, VhdLimits.MinCachedBitmaps, int.MaxValue);
@@ -77,7 +77,7 @@ internal sealed class VhdMetadata
     public uint Find(int block)
     {
         uint sector = Table[block];
-        return sector != VhdBlockTable.Invalid ? sector : throw VhdFault.Corrupt(
+        return sector != VhdBlockTable.Invalid ? sector : throw FormatFault.Vhd.Corrupt(
             _file.Path,
             $"entry {block} of the block allocation table lies beyond the end of the file, on the image's own tables or on " +
             $"another block, so the disk can't be read from {(long)block << _header.BlockBits} on for {_header.BlockBytes} bytes",
@@ -229,7 +229,7 @@ internal sealed class VhdMetadata
         // No guest reaches an entry behind the disk's last block.
         if (!_file.IsReadOnly && fault.Block < _header.BlockCount)
         {
-            throw VhdFault.Corrupt(
+            throw FormatFault.Vhd.Corrupt(
                 _file.Path, fault.Describe(_header, _footers.ContentEndBytes), EntryOffsetBytes(fault.Block));
         }
 

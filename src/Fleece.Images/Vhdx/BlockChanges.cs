@@ -34,12 +34,11 @@ internal sealed class BlockChanges : IStagedChanges
     private readonly VhdxHeaders _headers;
     private readonly MetadataPages _pages;
     private readonly FileSpace _space;
+    private readonly FreedPlaces _freed;
     private readonly bool _mustKeepIdentity;
     private readonly LogWriter _log;
     private readonly Lock _headerLock = new();
     private readonly List<MetadataPage> _captured = [];
-    private long _nextCommit = 1;
-    private long _finishedCommit;
     private volatile bool _hasChanged;
 
     /// <param name="map">What lies where.</param>
@@ -55,6 +54,13 @@ internal sealed class BlockChanges : IStagedChanges
         _space = space;
         _mustKeepIdentity = mustKeepIdentity;
         _log = new LogWriter(_headers.Current);
+        _freed = new FreedPlaces(
+            map.Epochs,
+            Sync,
+            Poison,
+            VhdxLimits.MaxFreedBytes / VhdxFormat.MiB,
+            run => space.Zero(run.First * VhdxFormat.MiB, run.Count * VhdxFormat.MiB),
+            run => space.Give(new FreeSpace(run.First * VhdxFormat.MiB, run.Count * VhdxFormat.MiB, IsZero: true)));
     }
 
     public Lock Sync => _pages.Sync;
@@ -64,7 +70,7 @@ internal sealed class BlockChanges : IStagedChanges
     public bool HasChanged => _hasChanged;
 
     /// <summary>True when a request should write back before it changes more. Any thread.</summary>
-    public bool NeedsCommit => _pages.Cache.IsFullOfChanges || _space.NeedsCommit;
+    public bool NeedsCommit => _pages.Cache.IsFullOfChanges || _freed.NeedsWriteBack;
 
     /// <summary>Changed pages beside which one more change may not fit into the log entry.</summary>
     public static int FindDirtyLimit(VhdxStructure structure)
@@ -176,7 +182,7 @@ internal sealed class BlockChanges : IStagedChanges
 
             if (entry.IsPresent)
             {
-                _space.Free(new FreedBlock(entry.OffsetBytes, _metadata.BlockBytes, _map.Epochs.Current, _nextCommit));
+                _freed.Add(entry.OffsetBytes / VhdxFormat.MiB, _metadata.BlockBytes / VhdxFormat.MiB, isShared: false);
             }
 
             // Readers differ in whether the parent shows through an unmapped block; zeros are zeros everywhere.
@@ -187,7 +193,7 @@ internal sealed class BlockChanges : IStagedChanges
 
     public void Capture(StagedWrites writes)
     {
-        _nextCommit++;
+        _freed.BeginWriteBack();
         writes.Flush(0);
         _captured.AddRange(_pages.Cache.Dirty);
         if (_captured.Count == 0)
@@ -213,35 +219,10 @@ internal sealed class BlockChanges : IStagedChanges
         }
 
         _captured.Clear();
-        _finishedCommit = _nextCommit - 1;
+        _freed.EndWriteBack();
     }
 
-    /// <summary>Zeroes freed blocks that no request uses any more, and makes them free.</summary>
-    /// <remarks>Not from within a request that is counted in <see cref="Epochs"/>: it would wait for itself.</remarks>
-    public void Reclaim()
-    {
-        while (true)
-        {
-            FreedBlock block;
-            lock (Sync)
-            {
-                if (Poison.IsSet)
-                {
-                    return;
-                }
-
-                _map.Epochs.Advance();
-                if (!_space.TryTakeFreed(_map.Epochs, _finishedCommit, out block))
-                {
-                    return;
-                }
-            }
-
-            // A block that can't be zeroed is left out of use until the image is opened again.
-            _space.Zero(block.OffsetBytes, block.LengthBytes);
-            GiveSpace(new FreeSpace(block.OffsetBytes, block.LengthBytes, IsZero: true));
-        }
-    }
+    public void Reclaim() => _freed.Reclaim();
 
     /// <summary>Leaves the file with an empty log and without what it has grown in advance. No request may run.</summary>
     public void Finish()

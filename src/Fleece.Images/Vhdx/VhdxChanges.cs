@@ -14,22 +14,18 @@ namespace Fleece.Images.Vhdx;
 /// <para>A block that reads as zeros gets space that reads as zeros, so its entry is changed before the bytes are written. Where the parent
 /// shows through it is the other way round: first the sectors are written, then their bits are set, so that neither readers nor a crash
 /// see sectors without content; writers of one block take turns for that. A drop takes the entry away and queues the space, which is used
-/// again only when every request that may have seen it has ended and the log has the change (<see cref="FileSpace"/>).</para>
+/// again only when every request that may have seen it has ended and the log has the change (<see cref="FreedPlaces"/>).</para>
 /// <para>Blocks of a fixed image keep their places, so nothing is dropped there. Zeros over the parent are always stored.</para>
 /// </remarks>
 internal sealed class VhdxChanges : IImageChanges, IUnitDrops
 {
     private const int BlockLockCount = 64;
-    private const int ZeroesBytes = 256 * 1024;
-
-    // Shared by all images; nothing writes to it.
-    private static readonly byte[] Zeroes = new byte[ZeroesBytes];
 
     private readonly IContainerFile _file;
     private readonly VhdxMetadata _metadata;
     private readonly VhdxMap _map;
     private readonly BlockChanges _blocks;
-    private readonly ParentImage? _parent;
+    private readonly ParentSectors _sectors;
     private readonly int _blockBits;
 
     // A lock may be held across I/O on its blocks.
@@ -46,7 +42,7 @@ internal sealed class VhdxChanges : IImageChanges, IUnitDrops
         _metadata = metadata;
         _map = map;
         _blocks = blocks;
-        _parent = parent;
+        _sectors = new ParentSectors(file, parent, metadata.SectorBytes);
         _blockBits = BitOperations.Log2((uint)metadata.BlockBytes);
         WriteBack = new StagedWriteBack(file, dataFile: null, blocks, BlockChanges.StageCount);
     }
@@ -72,54 +68,11 @@ internal sealed class VhdxChanges : IImageChanges, IUnitDrops
 
     public void Prepare() => _blocks.Prepare();
 
-    public bool TryStore(long offsetBytes, ReadOnlySpan<byte> data, out long doneBytes)
-    {
-        long block = offsetBytes >> _blockBits;
-        doneBytes = 0;
-        lock (LockOf(block))
-        {
-            MappedRun run = _map.Map(offsetBytes, data.Length, isContiguous: true);
-            if (run.Kind == RunKind.Data)
-            {
-                return true;
-            }
-
-            BatEntry entry = _map.FindEntry(block);
-            FreeSpace? taken = entry.IsPresent ? null : _blocks.TakeSpace();
-            bool isStored = false;
-            try
-            {
-                long fileBytes = taken?.OffsetBytes ?? entry.OffsetBytes;
-                if (run.Kind != RunKind.Parent)
-                {
-                    if (taken is { IsZero: false } space)
-                    {
-                        _file.Zero(space.OffsetBytes, space.LengthBytes);
-                        taken = space with { IsZero = true };
-                    }
-
-                    isStored = _blocks.TryStoreBlock(block, fileBytes);
-                    return isStored;
-                }
-
-                data = data[..(int)run.LengthBytes];
-                taken = taken is { } used ? used with { IsZero = false } : null;
-                isStored = TryStoreOverParent(block, fileBytes, offsetBytes, data);
-                doneBytes = isStored ? data.Length : 0;
-                return isStored;
-            }
-            finally
-            {
-                if (!isStored && taken is { } unused)
-                {
-                    _blocks.GiveSpace(unused);
-                }
-            }
-        }
-    }
+    public bool TryStore(long offsetBytes, ReadOnlySpan<byte> data, out long doneBytes) =>
+        TryStore(offsetBytes, data.Length, data, out doneBytes);
 
     public bool TryZero(long offsetBytes, in MappedRun run, out long doneBytes) =>
-        TryStore(offsetBytes, Zeroes.AsSpan(0, (int)Math.Min(run.LengthBytes, ZeroesBytes)), out doneBytes);
+        TryStore(offsetBytes, run.LengthBytes, default, out doneBytes);
 
     public bool TryDrop(BlockRange range, bool isDiscard, out long doneBytes)
     {
@@ -146,60 +99,62 @@ internal sealed class VhdxChanges : IImageChanges, IUnitDrops
 
     public void Reclaim() => _blocks.Reclaim();
 
+    // Zeros where the data is empty.
+    private bool TryStore(long offsetBytes, long lengthBytes, ReadOnlySpan<byte> data, out long doneBytes)
+    {
+        long block = offsetBytes >> _blockBits;
+        doneBytes = 0;
+        lock (LockOf(block))
+        {
+            MappedRun run = _map.Map(offsetBytes, lengthBytes, isContiguous: true);
+            if (run.Kind == RunKind.Data)
+            {
+                return true;
+            }
+
+            BatEntry entry = _map.FindEntry(block);
+            FreeSpace? taken = entry.IsPresent ? null : _blocks.TakeSpace();
+            bool isStored = false;
+            try
+            {
+                long fileBytes = taken?.OffsetBytes ?? entry.OffsetBytes;
+                if (run.Kind != RunKind.Parent)
+                {
+                    if (taken is { IsZero: false } space)
+                    {
+                        _file.Zero(space.OffsetBytes, space.LengthBytes);
+                        taken = space with { IsZero = true };
+                    }
+
+                    isStored = _blocks.TryStoreBlock(block, fileBytes);
+                    return isStored;
+                }
+
+                data = data.IsEmpty ? data : data[..(int)run.LengthBytes];
+                taken = taken is { } used ? used with { IsZero = false } : null;
+                isStored = TryStoreOverParent(block, fileBytes, offsetBytes, run.LengthBytes, data);
+                doneBytes = isStored ? run.LengthBytes : 0;
+                return isStored;
+            }
+            finally
+            {
+                if (!isStored && taken is { } unused)
+                {
+                    _blocks.GiveSpace(unused);
+                }
+            }
+        }
+    }
+
     private Lock LockOf(long block) => _blockLocks[block % BlockLockCount];
 
-    private bool TryStoreOverParent(long block, long blockFileBytes, long offsetBytes, ReadOnlySpan<byte> data)
+    private bool TryStoreOverParent(
+        long block, long blockFileBytes, long offsetBytes, long lengthBytes, ReadOnlySpan<byte> data)
     {
-        BlockRange sectors = RoundOutward(new BlockRange(offsetBytes, data.Length));
-        long fileBytes = blockFileBytes + (sectors.OffsetBytes & (_metadata.BlockBytes - 1));
-        if (sectors.LengthBytes == data.Length)
-        {
-            _file.Write(fileBytes, data);
-        }
-        else
-        {
-            WriteMerged(sectors, fileBytes, offsetBytes, data);
-        }
-
-        bool isWhole = sectors.LengthBytes == _metadata.DiskBytesOf(block);
-        return isWhole
+        _sectors.Store(blockFileBytes + (offsetBytes & (_metadata.BlockBytes - 1)), offsetBytes, lengthBytes, data);
+        BlockRange sectors = _sectors.Around(offsetBytes, lengthBytes);
+        return sectors.LengthBytes == _metadata.DiskBytesOf(block)
             ? _blocks.TryStoreBlock(block, blockFileBytes)
             : _blocks.TryStoreSectors(block, blockFileBytes, sectors.OffsetBytes, sectors.LengthBytes);
-    }
-
-    // The first and the last sector are filled up from the parent where the data does not cover them.
-    private void WriteMerged(BlockRange sectors, long fileBytes, long offsetBytes, ReadOnlySpan<byte> data)
-    {
-        Span<byte> sector = stackalloc byte[_metadata.SectorBytes];
-        long atBytes = sectors.OffsetBytes;
-        while (!data.IsEmpty)
-        {
-            int skippedBytes = (int)(offsetBytes - atBytes);
-            int partBytes = Math.Min(data.Length, sector.Length - skippedBytes);
-            if (partBytes == sector.Length)
-            {
-                partBytes = data.Length & -sector.Length;
-                _file.Write(fileBytes, data[..partBytes]);
-            }
-            else
-            {
-                sector.Clear();
-                _parent?.Read(atBytes, sector);
-                data[..partBytes].CopyTo(sector[skippedBytes..]);
-                _file.Write(fileBytes, sector);
-            }
-
-            long nextBytes = (offsetBytes + partBytes + sector.Length - 1) & -sector.Length;
-            fileBytes += nextBytes - atBytes;
-            atBytes = nextBytes;
-            offsetBytes += partBytes;
-            data = data[partBytes..];
-        }
-    }
-
-    private BlockRange RoundOutward(BlockRange range)
-    {
-        long mask = _metadata.SectorBytes - 1;
-        return BlockRange.FromEnds(range.OffsetBytes & ~mask, (range.EndBytes + mask) & ~mask);
     }
 }

@@ -81,13 +81,13 @@ internal sealed class VhdxDriver : IImageDriver
     {
         if (options.SnapshotName is not null)
         {
-            throw VhdxFault.Unsupported(file.Path, $"it has no internal snapshots, so none is called '{options.SnapshotName}'");
+            throw FormatFault.Vhdx.Unsupported(file.Path, $"it has no internal snapshots, so none is called '{options.SnapshotName}'");
         }
 
         VhdxStructure structure = VhdxStructure.Read(file);
         if (!file.IsReadOnly && !structure.Headers.Current.HasLog)
         {
-            throw VhdxFault.Unsupported(
+            throw FormatFault.Vhdx.Unsupported(
                 file.Path,
                 "its header's log_length is 0, and a change of its tables needs a log. Open it read-only, or convert it with " +
                 "Convert-FleeceImage and use the copy");

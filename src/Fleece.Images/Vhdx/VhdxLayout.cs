@@ -91,18 +91,19 @@ internal sealed class VhdxLayout
         if (options.Compression != ImageCompression.None || options.RefcountBits is not null || options.HasSubclusters
             || options.DataFilePath is not null || options.Version is not null)
         {
-            throw VhdxFault.Invalid(
+            throw FormatFault.Vhdx.CannotCreate(
                 path, "compression, refcount bits, subclusters, a data file and a version are qcow2's. Leave them out, or choose qcow2");
         }
 
         if (options.IsFixed && parent is not null)
         {
-            throw VhdxFault.Invalid(path, "an image with a parent grows with what is written, it can't be fixed. Choose one of both");
+            throw FormatFault.Vhdx.CannotCreate(
+                path, "an image with a parent grows with what is written, it can't be fixed. Choose one of both");
         }
 
         if (parent is not null && FindMap(parent) is null)
         {
-            throw VhdxFault.Invalid(
+            throw FormatFault.Vhdx.CannotCreate(
                 path, $"its parent '{parent.Layer.Path}' is a {parent.Layer.Format} image, a VHDX's parent must be a VHDX too. " +
                 "Convert it, or choose qcow2, whose parents may have any format");
         }
@@ -113,26 +114,26 @@ internal sealed class VhdxLayout
         if (!BitOperations.IsPow2(_metadata.BlockBytes)
             || _metadata.BlockBytes is < VhdxLimits.MinBlockBytes or > VhdxLimits.MaxBlockBytes)
         {
-            throw VhdxFault.Invalid(
+            throw FormatFault.Vhdx.CannotCreate(
                 path, $"a block has {_metadata.BlockBytes} bytes, it must be a power of two from {VhdxLimits.MinBlockBytes} to " +
                 $"{VhdxLimits.MaxBlockBytes}");
         }
 
         if (_metadata.SectorBytes is not (512 or 4096))
         {
-            throw VhdxFault.Invalid(path, $"a logical sector has {_metadata.SectorBytes} bytes, it must be 512 or 4096");
+            throw FormatFault.Vhdx.CannotCreate(path, $"a logical sector has {_metadata.SectorBytes} bytes, it must be 512 or 4096");
         }
 
         if (_metadata.SizeBytes > VhdxLimits.MaxDiskBytes || _metadata.SizeBytes % _metadata.SectorBytes != 0)
         {
-            throw VhdxFault.Invalid(
+            throw FormatFault.Vhdx.CannotCreate(
                 path, $"the disk has {_metadata.SizeBytes} bytes, it must be a multiple of its sector of {_metadata.SectorBytes} bytes " +
                 $"up to {VhdxLimits.MaxDiskBytes}");
         }
 
         if (parent is not null && (_metadata.SectorBytes != parent.SectorBytes || _metadata.SizeBytes < parentBytes))
         {
-            throw VhdxFault.Invalid(
+            throw FormatFault.Vhdx.CannotCreate(
                 path,
                 $"it has {_metadata.SizeBytes} bytes in sectors of {_metadata.SectorBytes}, its parent {parentBytes} bytes in sectors of " +
                 $"{parent.SectorBytes}: the sectors must be the same and the disk no smaller");

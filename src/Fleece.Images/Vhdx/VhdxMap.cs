@@ -48,7 +48,7 @@ internal sealed class VhdxMap : IImageMap
         int dirtyLimit = view.IsReadOnly ? 1 : BlockChanges.FindDirtyLimit(structure);
         Pages = new MetadataPages(view, cacheBytes, _metadata.TablePageCount, dirtyLimit);
         Bits = new SectorBitmaps(Pages);
-        Poison = new Poison(cause => VhdxFault.Stopped(view.Path, cause));
+        Poison = new Poison(cause => FormatFault.Vhdx.Stopped(view.Path, cause));
         if (!view.IsReadOnly)
         {
             _space = new FileSpace(view, scan, _metadata.BlockBytes);
@@ -174,5 +174,5 @@ internal sealed class VhdxMap : IImageMap
     }
 
     private BlockException Misplaced(long batIndex, BatEntry entry, string what) =>
-        VhdxFault.Corrupt(DataFile.Path, $"BAT entry {batIndex} is 0x{entry.Value:x16}, which {what}", EntryOffsetBytes(batIndex));
+        FormatFault.Vhdx.Corrupt(DataFile.Path, $"BAT entry {batIndex} is 0x{entry.Value:x16}, which {what}", EntryOffsetBytes(batIndex));
 }

@@ -126,7 +126,7 @@ public sealed class FreedPlacesTests
     {
         lock (_sync)
         {
-            _freed.Add(place, isShared);
+            _freed.Add(place, 1, isShared);
         }
     }
 

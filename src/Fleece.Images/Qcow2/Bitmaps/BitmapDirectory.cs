@@ -6,7 +6,6 @@ using System.Text.Unicode;
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Bitmaps;
@@ -64,7 +63,7 @@ internal static class BitmapDirectory
         count = 0;
         if (extension.Length != ExtensionBytes)
         {
-            throw Qcow2Fault.Corrupt(path, $"the bitmaps extension has {extension.Length} bytes, it must have {ExtensionBytes}");
+            throw FormatFault.Qcow2.Corrupt(path, $"the bitmaps extension has {extension.Length} bytes, it must have {ExtensionBytes}");
         }
 
         uint bitmaps = BinaryPrimitives.ReadUInt32BigEndian(extension);
@@ -73,7 +72,7 @@ internal static class BitmapDirectory
         if (bitmaps is 0 or > ushort.MaxValue || lengthBytes is < EntryBytes or > MaximumBytes || offsetBytes > long.MaxValue ||
             !IsCluster(header, (long)offsetBytes, (long)lengthBytes))
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 path,
                 $"the bitmaps extension says {bitmaps} bitmaps in a directory of {lengthBytes} bytes at offset {offsetBytes}, which lies " +
                 $"in no cluster of the file of {header.FileLengthBytes} bytes, or is longer than {MaximumBytes} bytes");
@@ -170,7 +169,7 @@ internal static class BitmapDirectory
         if (span[16] != DirtyTracking || (flags & ~(InUseFlag | AutoFlag)) != 0 || BinaryPrimitives.ReadUInt32BigEndian(span[20..]) != 0 ||
             granularityBytes is < DirtyBitmap.MinimumGranularityBytes or > DirtyBitmap.MaximumGranularityBytes)
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 path,
                 $"its bitmap '{name}' has type {span[16]}, flags 0x{flags:x}, granularity_bits {span[17]} and extra data of " +
                 $"{BinaryPrimitives.ReadUInt32BigEndian(span[20..])} bytes; known are type 1, flags 1 and 2, 9 to 31, and none");
@@ -185,5 +184,5 @@ internal static class BitmapDirectory
     private static int EntryLength(int nameBytes) => (EntryBytes + nameBytes + 7) & ~7;
 
     private static BlockException Fault(string path, long offsetBytes, string what) =>
-        Qcow2Fault.Corrupt(path, $"the bitmap directory's entry at offset {offsetBytes} is damaged: {what}", offsetBytes);
+        FormatFault.Qcow2.Corrupt(path, $"the bitmap directory's entry at offset {offsetBytes} is damaged: {what}", offsetBytes);
 }

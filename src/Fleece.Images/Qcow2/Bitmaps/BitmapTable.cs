@@ -34,7 +34,7 @@ internal static class BitmapTable
         long tableBytes = (long)count * sizeof(ulong);
         if (entry.TableEntries != count || !BitmapDirectory.IsCluster(header, entry.TableOffsetBytes, tableBytes))
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 file.Path,
                 $"the bitmap '{entry.Name}' has a table of {entry.TableEntries} entries at offset {entry.TableOffsetBytes}; it needs " +
                 $"{count} in clusters of the file");
@@ -50,7 +50,7 @@ internal static class BitmapTable
             bool isOnes = word == AllOnes;
             if (!isOnes && (word != (ulong)hostBytes || (hostBytes != 0 && !BitmapDirectory.IsCluster(header, hostBytes, 1))))
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     file.Path,
                     $"entry {i} of the table of the bitmap '{entry.Name}' is 0x{word:x16}, which names no cluster of the file",
                     entry.TableOffsetBytes + i * sizeof(ulong));

@@ -112,7 +112,7 @@ internal sealed class HostClusters(
             CompressedExtent extent = CompressedExtent.FromEntry(entry, _clusterBits);
             for (long i = extent.FirstCluster(_clusterBits); i <= extent.LastCluster(_clusterBits); i++)
             {
-                freed.Add(i, isShared: true);
+                freed.Add(i, 1, isShared: true);
             }
         }
         else if (L2Entry.HostOffset(entry) != 0)
@@ -122,5 +122,5 @@ internal sealed class HostClusters(
     }
 
     /// <summary>Frees a cluster that nothing in memory leads to any more.</summary>
-    public void FreeCluster(long cluster) => freed.Add(cluster, isShared: refcounts.Get(cluster) != 1);
+    public void FreeCluster(long cluster) => freed.Add(cluster, 1, isShared: refcounts.Get(cluster) != 1);
 }

@@ -84,7 +84,7 @@ internal sealed record CheckedHeader
         uint version = Field32(bytes, 4);
         if (version is not (2 or 3))
         {
-            throw Qcow2Fault.Unsupported(file.Path, $"its version is {version}, Fleece handles 2 and 3");
+            throw FormatFault.Qcow2.Unsupported(file.Path, $"its version is {version}, Fleece handles 2 and 3");
         }
 
         bool isV3 = version == 3;
@@ -133,7 +133,7 @@ internal sealed record CheckedHeader
     {
         if (value < least || value > most)
         {
-            throw Qcow2Fault.Corrupt(file.Path, $"the header's {field} is {value}, it must be from {least} to {most}");
+            throw FormatFault.Qcow2.Corrupt(file.Path, $"the header's {field} is {value}, it must be from {least} to {most}");
         }
     }
 
@@ -142,13 +142,13 @@ internal sealed record CheckedHeader
         ulong unknown = IncompatibleFeatures & ~KnownIncompatible;
         if (unknown != 0)
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 file.Path, $"it needs the incompatible feature bit {ulong.TrailingZeroCount(unknown)}, which Fleece does not know");
         }
 
         if (HasSubclusters && ClusterBits < Qcow2Limits.MinClusterBitsWithSubclusters)
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 file.Path,
                 $"the header's cluster_bits is {ClusterBits}, extended L2 entries need {Qcow2Limits.MinClusterBitsWithSubclusters}");
         }
@@ -157,13 +157,13 @@ internal sealed record CheckedHeader
         long neededEntries = SizeBytes == 0 ? 0 : ((SizeBytes - 1) >> tableBits) + 1;
         if (neededEntries > L1Entries)
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 file.Path, $"the header's l1_size is {L1Entries}, a disk of {SizeBytes} bytes needs {neededEntries}");
         }
 
         if (L1Entries != 0 && (L1.OffsetBytes <= 0 || !IsWithinFile((ulong)L1.OffsetBytes, (ulong)L1.LengthBytes)))
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 file.Path,
                 $"the header's l1_table_offset is {L1.OffsetBytes} for {L1.LengthBytes} bytes, which is no place in the file of " +
                 $"{FileLengthBytes} bytes");

@@ -3,7 +3,6 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Checking;
@@ -84,7 +83,7 @@ internal static class Qcow2Check
             : limits.WithinCheckTime(file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
         if (before.Log.FirstMappingFault is { } fault)
         {
-            throw Qcow2Fault.Corrupt(file.Path, fault.Message, fault.OffsetBytes);
+            throw FormatFault.Qcow2.Corrupt(file.Path, fault.Message, fault.OffsetBytes);
         }
 
         if (!before.Log.IsClean)

@@ -43,7 +43,7 @@ internal static class RefcountRebuild
             end = neededEnd;
             if (tableClusters << header.ClusterBits > Math.Max(Qcow2Limits.MaxRefcountTableBytes, header.ClusterBytes))
             {
-                throw Qcow2Fault.Unsupported(
+                throw FormatFault.Qcow2.Unsupported(
                     file.Path,
                     $"a refcount table for a file of {header.FileLengthBytes} bytes would be longer than " +
                     $"{Qcow2Limits.MaxRefcountTableBytes} bytes");

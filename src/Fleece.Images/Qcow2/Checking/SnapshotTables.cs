@@ -30,7 +30,7 @@ internal static class SnapshotTables
         long start = (long)header.SnapshotsOffsetBytes;
         if (header.SnapshotsOffsetBytes == 0 || !header.IsWithinFile(header.SnapshotsOffsetBytes, 1))
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 file.Path,
                 $"the header's snapshots_offset is {header.SnapshotsOffsetBytes}, which is no place in the file of " +
                 $"{header.FileLengthBytes} bytes");

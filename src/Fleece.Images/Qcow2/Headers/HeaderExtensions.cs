@@ -45,7 +45,7 @@ internal static class HeaderExtensions
             atBytes += HeadBytes;
             if (lengthBytes > endBytes - atBytes)
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     file.Path,
                     $"the header extension 0x{type:x8} has {lengthBytes} bytes, {endBytes - atBytes} are left for it",
                     atBytes - HeadBytes);
@@ -53,7 +53,7 @@ internal static class HeaderExtensions
 
             if (list.Count == Qcow2Limits.MaxHeaderExtensions)
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     file.Path, $"it has more than {Qcow2Limits.MaxHeaderExtensions} header extensions", atBytes);
             }
 

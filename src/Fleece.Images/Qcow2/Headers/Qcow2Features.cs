@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using System.Numerics;
 using Fleece.Images.Qcow2.Foundation;
 
@@ -15,13 +16,13 @@ internal static class Qcow2Features
         {
             int bit = BitOperations.TrailingZeroCount(unknown);
             string name = header.Extensions.FeatureName(bit) is { } found ? $" ('{found}')" : string.Empty;
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 path, $"it needs the incompatible feature bit {bit}{name}, which Fleece does not know");
         }
 
         if (header.IsExtended && header.ClusterBits < Qcow2Limits.MinClusterBitsWithSubclusters)
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 path,
                 $"the header's cluster_bits is {header.ClusterBits}, with extended L2 entries it must be at least " +
                 $"{Qcow2Limits.MinClusterBitsWithSubclusters}");
@@ -30,7 +31,7 @@ internal static class Qcow2Features
         bool hasType = (header.IncompatibleFeatures & Qcow2Header.CompressionTypeBit) != 0;
         if (hasType != (header.CompressionType != 0))
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 path,
                 $"the header's compression_type is {header.CompressionType} and its incompatible feature bit 3 is " +
                 $"{(hasType ? 1 : 0)}, which contradict each other");
@@ -38,7 +39,7 @@ internal static class Qcow2Features
 
         if (header.CompressionType > Qcow2Header.CompressionZstd)
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 path, $"its compression_type is {header.CompressionType}, Fleece knows 0 (zlib) and 1 (zstd)");
         }
     }

@@ -146,14 +146,14 @@ internal sealed record Qcow2Header
         uint version = Field32(bytes, 4);
         if (version is not (2 or 3))
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 path, $"its version is {version}, Fleece handles 2 and 3. Convert it with 'qemu-img convert'");
         }
 
         int leastBytes = version == 2 ? LengthV2Bytes : MinLengthV3Bytes;
         if (fileBytes < leastBytes)
         {
-            throw Qcow2Fault.Truncated(path, $"the file has {fileBytes} bytes, the header alone takes {leastBytes}");
+            throw FormatFault.Qcow2.Truncated(path, $"the file has {fileBytes} bytes, the header alone takes {leastBytes}");
         }
 
         Qcow2Header header = Parse(path, bytes, (int)version, fileBytes).WithNames(file, bytes);
@@ -195,7 +195,7 @@ internal sealed record Qcow2Header
 
         if (Field32(bytes, 32) != 0)
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 path, $"it is encrypted (crypt_method {Field32(bytes, 32)}). Decrypt it with 'qemu-img convert'");
         }
 
@@ -244,7 +244,7 @@ internal sealed record Qcow2Header
     {
         if (value < least || value > most)
         {
-            throw Qcow2Fault.Corrupt(path, $"the header's {field} is {value}, it must be from {least} to {most}");
+            throw FormatFault.Qcow2.Corrupt(path, $"the header's {field} is {value}, it must be from {least} to {most}");
         }
     }
 
@@ -270,7 +270,7 @@ internal sealed record Qcow2Header
         long neededEntries = ((SizeBytes - 1) >> (ClusterBits + L2EntryBits)) + 1;
         if (neededEntries > L1Entries)
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 path, $"the header's l1_size is {L1Entries}, a disk of {SizeBytes} bytes needs {neededEntries}");
         }
     }
@@ -283,7 +283,7 @@ internal sealed record Qcow2Header
             path, "the header's refcount_table_offset", (ulong)RefcountTableOffsetBytes, (long)RefcountTableClusters << ClusterBits);
         if (l1.Overlaps(first) || refcounts.Overlaps(first) || l1.Overlaps(refcounts))
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 path,
                 $"the header's l1_table_offset {L1OffsetBytes} and refcount_table_offset {RefcountTableOffsetBytes} " +
                 "make tables overlap each other or the header");
@@ -300,13 +300,13 @@ internal sealed record Qcow2Header
     {
         if ((offsetBytes & ((ulong)ClusterBytes - 1)) != 0 || offsetBytes > Qcow2Limits.MaxClusterOffsetBytes)
         {
-            throw Qcow2Fault.Corrupt(path, $"{field} is {offsetBytes}, not a cluster offset");
+            throw FormatFault.Qcow2.Corrupt(path, $"{field} is {offsetBytes}, not a cluster offset");
         }
 
         BlockRange range = new((long)offsetBytes, lengthBytes);
         return range.EndBytes <= FileEndBytes
             ? range
-            : throw Qcow2Fault.Truncated(
+            : throw FormatFault.Qcow2.Truncated(
                 path,
                 $"{field} is {offsetBytes} for {lengthBytes} bytes, the file ends at {FileLengthBytes}");
     }

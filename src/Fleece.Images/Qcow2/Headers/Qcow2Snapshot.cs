@@ -45,7 +45,7 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
             lengthBytes += entryBytes;
             if (lengthBytes > Qcow2Limits.MaxSnapshotTableBytes)
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     file.Path, $"its snapshot table has more than {Qcow2Limits.MaxSnapshotTableBytes} bytes");
             }
         }
@@ -100,7 +100,7 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
         long needed = sizeBytes == 0 ? 0 : ((sizeBytes - 1) >> (header.ClusterBits + header.L2EntryBits)) + 1;
         if (needed > l1Entries)
         {
-            throw Qcow2Fault.Corrupt(
+            throw FormatFault.Qcow2.Corrupt(
                 file.Path, $"{field} L1 table has {l1Entries} entries, its disk of {sizeBytes} bytes needs {needed}", atBytes);
         }
 
@@ -126,7 +126,7 @@ internal sealed record Qcow2Snapshot(string Id, string Name, long L1OffsetBytes,
     {
         if (value > most)
         {
-            throw Qcow2Fault.Corrupt(path, $"{field} is {value}, it must be at most {most}");
+            throw FormatFault.Qcow2.Corrupt(path, $"{field} is {value}, it must be at most {most}");
         }
     }
 }

@@ -2,7 +2,6 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Fleece.Images.Container;
-using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Mapping;
@@ -28,7 +27,7 @@ internal static class L1Table
                     && offset < (ulong)header.FileEndBytes);
             if (!isUsable)
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     file.Path,
                     $"L1 entry {i} is 0x{entry:x16}, which points at no cluster of the file of " +
                     $"{header.FileLengthBytes} bytes",

@@ -51,7 +51,7 @@ internal sealed class MetadataClusters
         {
             if (sorted[i] == sorted[i - 1])
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     file.Path,
                     $"two metadata tables share the cluster at file offset {sorted[i] << clusterBits}",
                     sorted[i] << clusterBits);
@@ -76,7 +76,7 @@ internal sealed class MetadataClusters
             guarded += snapshot.L1Entries;
             if (guarded > Qcow2Limits.MaxGuardedL1Entries)
             {
-                throw Qcow2Fault.Unsupported(
+                throw FormatFault.Qcow2.Unsupported(
                     file.Path,
                     $"the L1 tables of its internal snapshots have more than {Qcow2Limits.MaxGuardedL1Entries} entries in " +
                     "all, too many to write beside. Open it read-only, or remove some with 'qemu-img snapshot -d'");

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
@@ -233,7 +234,7 @@ internal sealed class ClusterAllocator
             _endCluster = usedCluster + 1;
             if (++steppedOver > Qcow2Limits.MaxUsedClustersBehindEnd)
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     _file.Path,
                     $"refcounts say that more than {Qcow2Limits.MaxUsedClustersBehindEnd} clusters behind the end " +
                     "of the file are in use");
@@ -302,7 +303,7 @@ internal sealed class ClusterAllocator
         int most = Math.Max(1, Qcow2Limits.MaxRefcountTableBytes >> _clusterBits);
         if (neededClusters > most)
         {
-            throw Qcow2Fault.Unsupported(
+            throw FormatFault.Qcow2.Unsupported(
                 _file.Path,
                 $"it would need a refcount table of {neededClusters} clusters, {most} is the limit. Convert it to a " +
                 "larger cluster size with 'qemu-img convert -o cluster_size='");

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Fleece.Images.Maps;
@@ -226,7 +227,7 @@ internal sealed class RefcountStore
             Table[i] = offset;
             if (offset != 0 && ((offset & ((1UL << _clusterBits) - 1)) != 0 || offset >= (ulong)fileEndBytes))
             {
-                throw Qcow2Fault.Corrupt(
+                throw FormatFault.Qcow2.Corrupt(
                     _file.Path,
                     $"refcount table entry {i} is {offset}, not the offset of a cluster within the file of " +
                     $"{_file.GetLength()} bytes");

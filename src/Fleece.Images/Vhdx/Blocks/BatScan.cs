@@ -36,7 +36,7 @@ internal sealed class BatScan
         _fileBytes = view.GetLength();
         if (_fileBytes > VhdxLimits.MaxFileBytes)
         {
-            throw VhdxFault.Corrupt(view.Path, $"the file has {_fileBytes} bytes, {VhdxLimits.MaxFileBytes} is the limit");
+            throw FormatFault.Vhdx.Corrupt(view.Path, $"the file has {_fileBytes} bytes, {VhdxLimits.MaxFileBytes} is the limit");
         }
 
         _used = new ulong[(VhdxFormat.RoundUpToMiB(_fileBytes) / VhdxFormat.MiB / 64) + 1];
@@ -181,7 +181,7 @@ internal sealed class BatScan
         }
     }
 
-    private void Report(long index, BatEntry entry, string what, string fault) => _report(VhdxFault.Corrupt(
+    private void Report(long index, BatEntry entry, string what, string fault) => _report(FormatFault.Vhdx.Corrupt(
         _view.Path,
         $"BAT entry {index} of {what} is 0x{entry.Value:x16}, which {fault}",
         _structure.Regions.Bat.OffsetBytes + (index * sizeof(ulong))));

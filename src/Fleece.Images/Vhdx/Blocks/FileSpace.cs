@@ -10,31 +10,18 @@ namespace Fleece.Images.Vhdx.Blocks;
 /// <param name="IsZero">True when it reads as zeros.</param>
 internal readonly record struct FreeSpace(long OffsetBytes, long LengthBytes, bool IsZero);
 
-/// <summary>A block on its way from being freed to being free.</summary>
-/// <param name="OffsetBytes">Where it is.</param>
-/// <param name="LengthBytes">How long it is.</param>
-/// <param name="Epoch">When requests could last look it up.</param>
-/// <param name="Commit">The commit that makes its freeing durable.</param>
-internal readonly record struct FreedBlock(long OffsetBytes, long LengthBytes, long Epoch, long Commit);
-
 /// <summary>Which parts of the file hold nothing: found when the image was opened, freed since, or behind the end.</summary>
 /// <remarks>
-/// <para>A freed block passes two gates before it is used again. First, every request that may have looked it up has ended
-/// (<see cref="Epochs"/>): a write that was under way could still land in it. Second, the log has made its freeing durable:
-/// otherwise a crash would leave two blocks of the disk in one place. Then it is zeroed, which gives its storage back.</para>
 /// <para>The file ends behind the last block that is or was in use, or further out: it grows in steps.</para>
-/// <para>Threading. Only under the metadata lock; <see cref="FileBytes"/> and <see cref="NeedsCommit"/> from any
-/// thread.</para>
+/// <para>Threading. Only under the metadata lock; <see cref="FileBytes"/> and <see cref="Zero"/> from any thread.</para>
 /// </remarks>
 internal sealed class FileSpace
 {
     private readonly IContainerFile _file;
     private readonly Stack<FreeSpace> _free = new();
-    private readonly Queue<FreedBlock> _freed = new();
     private readonly long _firstFileBytes;
     private long _fileBytes;
     private long _endBytes;
-    private long _waitingBytes;
 
     /// <summary>Takes the free space that a scan found; without a scan everything up to the end of the file is in
     /// use.</summary>
@@ -55,9 +42,6 @@ internal sealed class FileSpace
 
     /// <summary>Length of the file, with what it has grown in advance.</summary>
     public long FileBytes => Volatile.Read(ref _fileBytes);
-
-    /// <summary>True when so much waits that a commit should let it go.</summary>
-    public bool NeedsCommit => Volatile.Read(ref _waitingBytes) >= VhdxLimits.MaxFreedBytes;
 
     /// <summary>Takes space for a payload block; the file is longer when there was none.</summary>
     /// <remarks>A rest of a gap that is too short for a block is left to the next scan.</remarks>
@@ -92,32 +76,11 @@ internal sealed class FileSpace
         return new FreeSpace(offsetBytes, lengthBytes, IsZero: offsetBytes >= _firstFileBytes);
     }
 
-    /// <summary>Makes a part of the file read as zeros, and gives its storage back where the file system can. Any
-    /// thread.</summary>
+    /// <summary>Makes a part of the file read as zeros, and gives its storage back where the file system can.</summary>
     public void Zero(long offsetBytes, long lengthBytes) => _file.Zero(offsetBytes, lengthBytes);
 
     /// <summary>Takes back space that no entry points to, on disk as in memory.</summary>
     public void Give(FreeSpace space) => _free.Push(space);
-
-    /// <summary>Takes a block whose entry has just been changed in memory.</summary>
-    public void Free(FreedBlock block)
-    {
-        _freed.Enqueue(block);
-        Volatile.Write(ref _waitingBytes, _waitingBytes + block.LengthBytes);
-    }
-
-    /// <summary>Takes out a freed block that has passed both gates, to be zeroed.</summary>
-    public bool TryTakeFreed(Epochs epochs, long finishedCommit, out FreedBlock block)
-    {
-        if (_freed.TryPeek(out block) && block.Commit <= finishedCommit && epochs.IsOver(block.Epoch))
-        {
-            _freed.Dequeue();
-            Volatile.Write(ref _waitingBytes, _waitingBytes - block.LengthBytes);
-            return true;
-        }
-
-        return false;
-    }
 
     /// <summary>Cuts off what is free at the end of the file. No entry, in memory or on disk, may point there.</summary>
     public void TrimFile()

@@ -96,14 +96,14 @@ internal sealed class LogSequence
         {
             if (entry.FlushedFileBytes > fileBytes)
             {
-                throw VhdxFault.Truncated(
+                throw FormatFault.Vhdx.Truncated(
                     file.Path,
                     $"a log entry's flushed_file_offset says the file had {entry.FlushedFileBytes} bytes, it has {fileBytes}");
             }
 
             if (entry.FlushedFileBytes < 0 || entry.LastFileBytes is < 0 or > VhdxLimits.MaxFileBytes)
             {
-                throw VhdxFault.Corrupt(
+                throw FormatFault.Vhdx.Corrupt(
                     file.Path,
                     $"a log entry has flushed_file_offset {entry.FlushedFileBytes} and last_file_offset {entry.LastFileBytes}, which " +
                     "are no lengths of a file",

@@ -30,14 +30,14 @@ internal sealed class MetadataItems
         file.Read(region.OffsetBytes, table);
         if (BinaryPrimitives.ReadUInt64LittleEndian(table) != VhdxMetadata.Signature)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 file.Path, "its metadata table does not have the signature 'metadata'", region.OffsetBytes);
         }
 
         int count = BinaryPrimitives.ReadUInt16LittleEndian(table.AsSpan(10));
         if (count > VhdxLimits.MaxTableEntries)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 file.Path,
                 $"the metadata table's entry_count is {count}, {VhdxLimits.MaxTableEntries} is the most it can hold",
                 region.OffsetBytes);
@@ -56,9 +56,9 @@ internal sealed class MetadataItems
 
     public byte[] Require(Guid item, string name, int leastBytes) => Find(item) switch
     {
-        null => throw VhdxFault.Corrupt(_path, $"it has no metadata item {name} ({item})"),
+        null => throw FormatFault.Vhdx.Corrupt(_path, $"it has no metadata item {name} ({item})"),
         { } bytes when bytes.Length >= leastBytes => bytes,
-        { } bytes => throw VhdxFault.Corrupt(
+        { } bytes => throw FormatFault.Vhdx.Corrupt(
             _path, $"its metadata item {name} has a length of {bytes.Length} bytes, {leastBytes} is the least"),
     };
 
@@ -72,7 +72,7 @@ internal sealed class MetadataItems
         {
             if ((flags & VhdxMetadata.RequiredFlag) != 0)
             {
-                throw VhdxFault.Unsupported(_path, $"it has the required metadata item {item}, which Fleece does not know");
+                throw FormatFault.Vhdx.Unsupported(_path, $"it has the required metadata item {item}, which Fleece does not know");
             }
 
             return;
@@ -81,7 +81,7 @@ internal sealed class MetadataItems
         if (lengthBytes > VhdxLimits.MaxItemBytes || offsetBytes < VhdxFormat.TableBytes
             || offsetBytes + (long)lengthBytes > region.LengthBytes)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 _path,
                 $"its metadata item {item} has the offset {offsetBytes} and the length {lengthBytes}, which is not within the " +
                 $"metadata region of {region.LengthBytes} bytes behind its table, or more than 1 MiB",
@@ -91,7 +91,7 @@ internal sealed class MetadataItems
         byte[] bytes = new byte[lengthBytes];
         if (!_items.TryAdd(item, bytes))
         {
-            throw VhdxFault.Corrupt(_path, $"its metadata table names the item {item} twice", region.OffsetBytes);
+            throw FormatFault.Vhdx.Corrupt(_path, $"its metadata table names the item {item} twice", region.OffsetBytes);
         }
 
         file.Read(region.OffsetBytes + offsetBytes, bytes);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Images.Container;
 using System.Buffers.Binary;
 using System.Text;
 using Fleece.Images.Chain;
@@ -48,13 +49,13 @@ internal sealed class ParentLocator
         Guid type = new(item[..16]);
         if (type != VhdxFormat.VhdxParentLocator)
         {
-            throw VhdxFault.Unsupported(path, $"its parent locator is of the type {type}, which Fleece does not know");
+            throw FormatFault.Vhdx.Unsupported(path, $"its parent locator is of the type {type}, which Fleece does not know");
         }
 
         int count = BinaryPrimitives.ReadUInt16LittleEndian(item[18..]);
         if (count > VhdxLimits.MaxLocatorPairs || HeaderBytes + (count * PairBytes) > item.Length)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path, $"the parent locator's key_value_count is {count}, which does not fit into its {item.Length} bytes");
         }
 
@@ -65,7 +66,7 @@ internal sealed class ParentLocator
             string key = ReadText(path, "key", item, pair, 0, 8);
             if (!locator._pairs.TryAdd(key, ReadText(path, "value", item, pair, 4, 10)))
             {
-                throw VhdxFault.Corrupt(path, $"its parent locator has the key '{key}' twice");
+                throw FormatFault.Vhdx.Corrupt(path, $"its parent locator has the key '{key}' twice");
             }
         }
 
@@ -115,7 +116,7 @@ internal sealed class ParentLocator
             }
         }
 
-        return candidates.Count != 0 ? candidates : throw VhdxFault.Corrupt(
+        return candidates.Count != 0 ? candidates : throw FormatFault.Vhdx.Corrupt(
             childPath, "its parent locator has none of relative_path, volume_path and absolute_win32_path");
     }
 
@@ -138,7 +139,7 @@ internal sealed class ParentLocator
         int lengthBytes = BinaryPrimitives.ReadUInt16LittleEndian(pair[lengthField..]);
         return offsetBytes + (long)lengthBytes <= item.Length && lengthBytes % sizeof(char) == 0
             ? Encoding.Unicode.GetString(item.Slice((int)offsetBytes, lengthBytes)).TrimEnd('\0')
-            : throw VhdxFault.Corrupt(
+            : throw FormatFault.Vhdx.Corrupt(
                 path,
                 $"its parent locator has a {name}_offset {offsetBytes} with a {name}_length {lengthBytes}, which is no UTF-16 " +
                 $"text within its {item.Length} bytes");

@@ -33,7 +33,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
     {
         byte[]? first = TryReadCopy(file, CopyOffsetsBytes[0]);
         byte[]? second = TryReadCopy(file, CopyOffsetsBytes[1]);
-        byte[] bytes = first ?? second ?? throw VhdxFault.Corrupt(
+        byte[] bytes = first ?? second ?? throw FormatFault.Vhdx.Corrupt(
             file.Path,
             "neither of its two region tables has the signature 'regi' and the right checksum",
             VhdxFormat.RegionTableOffsetBytes);
@@ -68,7 +68,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
         uint count = BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
         if (count > VhdxLimits.MaxTableEntries)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path, $"the region table's entry_count is {count}, {VhdxLimits.MaxTableEntries} is the most it can hold");
         }
 
@@ -90,7 +90,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
             {
                 if (isRequired)
                 {
-                    throw VhdxFault.Unsupported(path, $"it has the required region {guid}, which Fleece does not know");
+                    throw FormatFault.Vhdx.Unsupported(path, $"it has the required region {guid}, which Fleece does not know");
                 }
 
                 regions.Add(($"the region {guid}", ReadRange(path, $"the region {guid}", entry)));
@@ -105,7 +105,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
             CheckOverlaps(path, regions);
             if ((isBat ? bat : metadata) is not null)
             {
-                throw VhdxFault.Corrupt(path, $"its region table names {name} twice");
+                throw FormatFault.Vhdx.Corrupt(path, $"its region table names {name} twice");
             }
 
             bat = isBat ? regions[^1].Range : bat;
@@ -113,8 +113,8 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
         }
 
         return new RegionTable(
-            bat ?? throw VhdxFault.Corrupt(path, "its region table names no BAT region"),
-            metadata ?? throw VhdxFault.Corrupt(path, "its region table names no metadata region"))
+            bat ?? throw FormatFault.Vhdx.Corrupt(path, "its region table names no BAT region"),
+            metadata ?? throw FormatFault.Vhdx.Corrupt(path, "its region table names no metadata region"))
         {
             Others = others,
         };
@@ -126,12 +126,12 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
         long lengthBytes = BinaryPrimitives.ReadUInt32LittleEndian(entry[24..]);
         if (offsetBytes is < VhdxFormat.MiB or > VhdxLimits.MaxFileBytes || offsetBytes % VhdxFormat.MiB != 0)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path, $"the file_offset of {name} is {offsetBytes}, it must be a multiple of 1 MiB behind the headers");
         }
 
         return lengthBytes == 0 || lengthBytes % VhdxFormat.MiB != 0
-            ? throw VhdxFault.Corrupt(path, $"the length of {name} is {lengthBytes}, it must be a multiple of 1 MiB")
+            ? throw FormatFault.Vhdx.Corrupt(path, $"the length of {name} is {lengthBytes}, it must be a multiple of 1 MiB")
             : new BlockRange((long)offsetBytes, lengthBytes);
     }
 
@@ -142,7 +142,7 @@ internal sealed record RegionTable(BlockRange Bat, BlockRange Metadata)
         {
             if (range.Overlaps(other))
             {
-                throw VhdxFault.Corrupt(
+                throw FormatFault.Vhdx.Corrupt(
                     path,
                     $"{name} at {range.OffsetBytes} with {range.LengthBytes} bytes overlaps {otherName} at {other.OffsetBytes}");
             }

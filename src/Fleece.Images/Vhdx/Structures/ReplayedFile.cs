@@ -143,7 +143,7 @@ internal sealed class ReplayedFile : IContainerFile
     {
         if (_pages.Count + (lengthBytes / VhdxFormat.PageBytes) > VhdxLimits.MaxReplayedPages)
         {
-            throw VhdxFault.Unsupported(
+            throw FormatFault.Vhdx.Unsupported(
                 Path,
                 $"its log entry {entry.SequenceNumber} zeroes {lengthBytes} bytes at {offsetBytes}; Fleece replays logs that change " +
                 $"up to {VhdxLimits.MaxReplayedPages} pages of 4 KiB");
@@ -162,7 +162,7 @@ internal sealed class ReplayedFile : IContainerFile
             && (offsetBytes | lengthBytes) % VhdxFormat.PageBytes == 0;
         if (!isPlace || new BlockRange(offsetBytes, lengthBytes).Overlaps(new BlockRange(log.OffsetBytes, log.LengthBytes)))
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 Path,
                 $"a descriptor of the log entry {entry.SequenceNumber} has file_offset {offsetBytes} for {lengthBytes} bytes, where no " +
                 $"replay may write: pages behind the headers and outside the log, up to last_file_offset {_lengthBytes}",

@@ -49,7 +49,7 @@ internal sealed record VhdxHeader
         int logVersion = BinaryPrimitives.ReadUInt16LittleEndian(bytes[64..]);
         if (version != Version || logVersion != 0)
         {
-            throw VhdxFault.Unsupported(
+            throw FormatFault.Vhdx.Unsupported(
                 file.Path,
                 $"its header's version is {version} and its log_version {logVersion}, Fleece handles {Version} and 0");
         }
@@ -87,7 +87,7 @@ internal sealed record VhdxHeader
     {
         if (LogLengthBytes > VhdxLimits.MaxLogBytes || LogLengthBytes % VhdxFormat.MiB != 0)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path,
                 $"the header's log_length is {LogLengthBytes}, it must be a multiple of 1 MiB up to {VhdxLimits.MaxLogBytes}",
                 offsetBytes);
@@ -96,7 +96,7 @@ internal sealed record VhdxHeader
         long leastBytes = HasLog ? VhdxFormat.MiB : 0;
         if (LogOffsetBytes < leastBytes || LogOffsetBytes > VhdxLimits.MaxFileBytes || LogOffsetBytes % VhdxFormat.MiB != 0)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path,
                 $"the header's log_offset is {(ulong)LogOffsetBytes}, it must be a multiple of 1 MiB behind the headers",
                 offsetBytes);

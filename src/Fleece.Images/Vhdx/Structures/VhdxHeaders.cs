@@ -40,13 +40,13 @@ internal sealed class VhdxHeaders
         VhdxHeader? second = VhdxHeader.TryRead(file, VhdxFormat.HeaderOffsetsBytes[1]);
         if (first is null && second is null)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 file.Path, "neither of its two headers has the signature 'head' and the right checksum");
         }
 
         if (first is not null && second is not null && first.SequenceNumber == second.SequenceNumber && first != second)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 file.Path, $"its two headers have the same sequence_number {first.SequenceNumber} and differ");
         }
 

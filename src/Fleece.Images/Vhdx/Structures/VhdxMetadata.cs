@@ -78,7 +78,7 @@ internal sealed record VhdxMetadata
         uint flags = BinaryPrimitives.ReadUInt32LittleEndian(parameters[4..]);
         if (!BitOperations.IsPow2(blockBytes) || blockBytes is < VhdxLimits.MinBlockBytes or > VhdxLimits.MaxBlockBytes)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path, $"its block_size is {blockBytes}, it must be a power of two from {VhdxLimits.MinBlockBytes} to " +
                 $"{VhdxLimits.MaxBlockBytes}");
         }
@@ -99,7 +99,7 @@ internal sealed record VhdxMetadata
             DiskId = items.Find(VhdxFormat.VirtualDiskIdItem) is { Length: >= 16 } id ? new Guid(id.AsSpan(0, 16)) : null,
             Locator = hasParent ? ParentLocator.Parse(path, items.Require(VhdxFormat.ParentLocatorItem, "parent locator", 20)) : null,
         };
-        return metadata.BatEntryCount * sizeof(ulong) <= regions.Bat.LengthBytes ? metadata : throw VhdxFault.Corrupt(
+        return metadata.BatEntryCount * sizeof(ulong) <= regions.Bat.LengthBytes ? metadata : throw FormatFault.Vhdx.Corrupt(
             path,
             $"the BAT region has {regions.Bat.LengthBytes} bytes, a disk of {sizeBytes} bytes in blocks of {blockBytes} needs " +
             $"{metadata.BatEntryCount} entries of 8 bytes");
@@ -110,7 +110,7 @@ internal sealed record VhdxMetadata
         uint bytes = BinaryPrimitives.ReadUInt32LittleEndian(items.Require(item, name, 4));
         return bytes is 512 or 4096
             ? (int)bytes
-            : throw VhdxFault.Corrupt(path, $"its {name} is {bytes}, it must be 512 or 4096");
+            : throw FormatFault.Vhdx.Corrupt(path, $"its {name} is {bytes}, it must be 512 or 4096");
     }
 
     private static void CheckSize(string path, long sizeBytes, int sectorBytes)
@@ -125,7 +125,7 @@ internal sealed record VhdxMetadata
 
         if (sizeBytes is < 0 or > VhdxLimits.MaxDiskBytes)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 path, $"its virtual_disk_size is {(ulong)sizeBytes}, {VhdxLimits.MaxDiskBytes} is the most the format allows");
         }
 

@@ -43,7 +43,7 @@ internal sealed record VhdxStructure
         bool isLogLost = hasLog && sequence is null;
         if (isLogLost && isLogNeeded)
         {
-            throw VhdxFault.Corrupt(
+            throw FormatFault.Vhdx.Corrupt(
                 file.Path,
                 $"its header's log_guid {headers.Current.LogGuid} says that there is a log to replay, and the log of " +
                 $"{headers.Current.LogLengthBytes} bytes holds no whole entry of that name. Test-FleeceImage -Repair can clear it, at " +
@@ -83,7 +83,7 @@ internal sealed record VhdxStructure
         long fileBytes = file.GetLength();
         return fileBytes >= VhdxFormat.MiB
             ? VhdxHeaders.Read(file)
-            : throw VhdxFault.Truncated(file.Path, $"the file has {fileBytes} bytes, its headers alone take 1 MiB");
+            : throw FormatFault.Vhdx.Truncated(file.Path, $"the file has {fileBytes} bytes, its headers alone take 1 MiB");
     }
 
     private static VhdxStructure ReadBehindLog(
@@ -97,7 +97,7 @@ internal sealed record VhdxStructure
         long endBytes = Math.Max(logEndBytes, Math.Max(regions.Bat.EndBytes, regions.Metadata.EndBytes));
         if (endBytes > view.GetLength())
         {
-            throw VhdxFault.Truncated(
+            throw FormatFault.Vhdx.Truncated(
                 file.Path, $"its log and its regions reach up to {endBytes}, the file has {view.GetLength()} bytes");
         }
 
