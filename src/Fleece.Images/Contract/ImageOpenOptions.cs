@@ -73,6 +73,9 @@ public sealed record ImageOpenOptions
     /// <summary>The parameters that the caller's user has, for the advice in messages.</summary>
     internal ImageParameters Parameters { get; init; } = ImageParameters.Default;
 
+    /// <summary>By how many bytes a VHD grows at least when a block finds no room; null for the default.</summary>
+    internal long? GrowthBytes { get; init; }
+
     /// <summary>Hears of each file that is opened; null for none.</summary>
     internal ImageFiles? Files { get; init; }
 
