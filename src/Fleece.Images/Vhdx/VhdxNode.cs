@@ -39,7 +39,9 @@ internal sealed class VhdxNode : ImageNode
         : base(file, ImageFormat.Vhdx, structure.Metadata.SizeBytes, parent, VhdxLimits.RunsPerStatusQuery)
     {
         VhdxMetadata metadata = structure.Metadata;
-        FileSpace? space = file.IsReadOnly ? null : new FileSpace(file, scan, metadata.BlockBytes);
+        FileSpace? space = file.IsReadOnly
+            ? null
+            : new FileSpace(file, scan, metadata.BlockBytes) { GrowthBytes = options.GrowthBytes ?? VhdxLimits.GrowthBytes };
         _headers = structure.Headers;
         _map = new BlockMap(file, structure, options.MetadataCacheBytes ?? VhdxLimits.MetadataCacheBytes, space);
         _reader = new VhdxReader(file, _map, parent);

@@ -21,6 +21,9 @@ internal sealed record CrashRow(string Name, ImageFormat Format, Func<TempFolder
     /// <summary>Runs of one test.</summary>
     public int Rounds { get; init; } = 2;
 
+    /// <summary>Of the first changes of a file each n-th is one from which on all changes fail, in a run of its own.</summary>
+    public int FailureStep { get; init; } = 1;
+
     /// <summary>Requests of a run.</summary>
     public int Requests { get; init; } = 80;
 

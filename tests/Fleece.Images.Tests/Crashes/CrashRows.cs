@@ -15,6 +15,7 @@ namespace Fleece.Images.Tests.Crashes;
 internal static class CrashRows
 {
     private const int SmallDiskBytes = 320 * 1024;
+    private const int MovingTableDiskBytes = 2200 * 1024;
     private const int VhdxDiskBytes = (4 * VhdxImages.MiB) + 5120;
 
     private static readonly CrashRow[] Rows =
@@ -39,8 +40,8 @@ internal static class CrashRows
     public static CrashRow MovingTable { get; } = Qcow2Row("qcow2, a refcount table that moves", 512, (folder, _) =>
     {
         string path = folder.NewFile(".qcow2");
-        Qemu.Image("create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", path, "4M");
-        return new CrashImage(File.ReadAllBytes(path), new byte[4 * 1024 * 1024], path);
+        Qemu.Image("create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", path, $"{MovingTableDiskBytes}");
+        return new CrashImage(File.ReadAllBytes(path), new byte[MovingTableDiskBytes], path) { GrowthBytes = 0 };
     });
 
     /// <summary>The names of all rows, for theories.</summary>
@@ -84,12 +85,12 @@ internal static class CrashRows
                 ParentFormat = hasParent ? ImageFormat.Raw : null,
             };
             ImageDrivers.Find(ImageFormat.Qcow2).Create(file, all, null);
-            return new CrashImage(file.Content, content, path);
+            return new CrashImage(file.Content, content, path) { GrowthBytes = seeds.Pick(0, 64 * 1024) };
         });
     }
 
     private static CrashRow Qcow2Snapshots(string name, string options, int clusterBytes) =>
-        Qcow2Row(name, clusterBytes, (folder, _) =>
+        Qcow2Row(name, clusterBytes, (folder, seeds) =>
         {
             string path = folder.NewFile(".qcow2");
             Qemu.Image("create", "-q", "-f", "qcow2", "-o", options, path, $"{SmallDiskBytes}");
@@ -97,7 +98,7 @@ internal static class CrashRows
             Qemu.Image("snapshot", "-c", "one", path);
             Qemu.Io(path, "write -P 2 50k 100k");
             Qemu.Image("snapshot", "-c", "two", path);
-            return new CrashImage(File.ReadAllBytes(path), Qemu.Content(path), path);
+            return new CrashImage(File.ReadAllBytes(path), Qemu.Content(path), path) { GrowthBytes = seeds.Pick(0, 64 * 1024) };
         });
 
     private static CrashRow Qcow2Row(string name, int clusterBytes, Func<TempFolder, Seeds, CrashImage> make) =>
@@ -165,9 +166,10 @@ internal static class CrashRows
     private static CrashRow Vhdx(string name, bool hasParent) => new(name, ImageFormat.Vhdx, (folder, seeds) =>
     {
         string path = folder.NewFile(".vhdx");
+        long growthBytes = seeds.Pick(0, VhdxImages.MiB);
         if (!hasParent)
         {
-            return new CrashImage(VhdxImages.Empty(VhdxDiskBytes), new byte[VhdxDiskBytes], path);
+            return new CrashImage(VhdxImages.Empty(VhdxDiskBytes), new byte[VhdxDiskBytes], path) { GrowthBytes = growthBytes };
         }
 
         string parentPath = folder.NewFile(".vhdx");
@@ -182,12 +184,14 @@ internal static class CrashRows
         });
         byte[] content = new byte[VhdxDiskBytes];
         below.CopyTo(content, VhdxImages.MiB / 2);
-        return new CrashImage(File.ReadAllBytes(path), content, path);
+        return new CrashImage(File.ReadAllBytes(path), content, path) { GrowthBytes = growthBytes };
     })
     {
         BlockBytes = VhdxImages.MiB,
         LongPercent = 30,
-        Requests = 60,
+        FailureStep = 2,
+        Rounds = 3,
+        Requests = 40,
         IsDirtyAfterCrash = true,
     };
 

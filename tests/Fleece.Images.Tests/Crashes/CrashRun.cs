@@ -16,14 +16,21 @@ internal sealed class CrashRun
     private string _moment = "at the start";
     private PlantedContainer? _planted;
 
+    /// <summary>Begins with a new image of the row.</summary>
     public CrashRun(CrashRow row, TempFolder folder, Seeds seeds, PlantedFault? fault = null)
+        : this(row, row.Make(folder, seeds), folder, seeds, fault)
+    {
+    }
+
+    /// <summary>Begins with an image, which stays as it is.</summary>
+    public CrashRun(CrashRow row, CrashImage image, TempFolder folder, Seeds seeds, PlantedFault? fault = null)
     {
         _row = row;
         _seeds = seeds;
         _fault = fault;
-        _image = row.Make(folder, seeds);
-        Judge = new CrashJudge(row, _image, folder, seeds, fault);
-        (File, Node, History) = Begin(_image.Bytes, (byte[])_image.Content.Clone());
+        _image = image;
+        Judge = new CrashJudge(row, image, folder, seeds, fault);
+        (File, Node, History) = Begin((byte[])image.Bytes.Clone(), (byte[])image.Content.Clone());
     }
 
     /// <summary>Judges what a crash leaves.</summary>
@@ -112,11 +119,11 @@ internal sealed class CrashRun
     /// the table moves.</summary>
     public async ValueTask MoveRefcountTableAsync()
     {
-        const int StartBytes = 1800 * 1024;
+        const int StartBytes = 1920 * 1024;
         CrashesPerFlush = 0;
         await GrowAsync(0, StartBytes, StartBytes);
-        CrashesPerFlush = 6;
-        await GrowAsync(StartBytes, 2100 * 1024, 30 * 1024);
+        CrashesPerFlush = 4;
+        await GrowAsync(StartBytes, 2080 * 1024, 32 * 1024);
     }
 
     /// <summary>Judges what a crash now would leave.</summary>

@@ -73,9 +73,9 @@ public sealed class CrashTests : IDisposable
     public async Task A_crash_inside_the_write_back_of_a_growing_image_leaves_leaks_at_most(string name)
     {
         CrashRow row = CrashRows.Find(name);
-        CrashRun run = new(row, _folder, Seeds.FromEnvironment()) { CrashesPerFlush = 3 };
+        CrashRun run = new(row, _folder, Seeds.FromEnvironment()) { CrashesPerFlush = 2 };
         long lengthBytes = run.File.GetLength();
-        await run.GrowAsync(0, (int)run.Node.Geometry.LengthBytes, Math.Max(row.BlockBytes, 32 * 1024));
+        await run.GrowAsync(0, (int)run.Node.Geometry.LengthBytes, Math.Max(row.BlockBytes, 40 * 1024));
 
         Assert.True(run.File.GetLength() > lengthBytes);
         await run.CloseAsync();

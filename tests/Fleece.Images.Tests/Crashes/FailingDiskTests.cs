@@ -8,8 +8,6 @@ namespace Fleece.Images.Tests.Crashes;
 /// <summary>A disk that fails leaves leaks at most, in every format, and the requests that fail say so.</summary>
 public sealed class FailingDiskTests : IDisposable
 {
-    private const int Requests = 40;
-
     private readonly TempFolder _folder = new();
 
     public static TheoryData<string> Rows => CrashRows.Names;
@@ -23,12 +21,13 @@ public sealed class FailingDiskTests : IDisposable
     public async Task A_disk_failing_from_any_change_on_leaves_leaks_at_most(string name)
     {
         CrashRow row = CrashRows.Find(name);
-        ulong seed = Seeds.FromEnvironment().Seed;
-        (int changes, _) = await RunAsync(row, seed, int.MaxValue);
-        for (int failFrom = 0; failFrom < changes; failFrom += failFrom < 20 ? 1 : Math.Max(1, changes / 25))
+        Seeds seeds = Seeds.FromEnvironment();
+        CrashImage image = row.Make(_folder, seeds);
+        (int changes, _) = await RunAsync(row, image, seeds.Seed, int.MaxValue);
+        for (int failFrom = 0; failFrom < changes; failFrom += failFrom < 30 ? row.FailureStep : Math.Max(1, changes / 20))
         {
-            (_, bool hasFailed) = await RunAsync(row, seed, failFrom);
-            Assert.True(hasFailed, $"Change {failFrom} has failed and no request has; seed {seed}");
+            (_, bool hasFailed) = await RunAsync(row, image, seeds.Seed, failFrom);
+            Assert.True(hasFailed, $"Change {failFrom} has failed and no request has; seed {seeds.Seed}");
         }
     }
 
@@ -96,12 +95,12 @@ public sealed class FailingDiskTests : IDisposable
     }
 
     // The changes of the file, and whether any request has failed.
-    private async ValueTask<(int Changes, bool HasFailed)> RunAsync(CrashRow row, ulong seed, int failFrom)
+    private async ValueTask<(int Changes, bool HasFailed)> RunAsync(CrashRow row, CrashImage image, ulong seed, int failFrom)
     {
-        CrashRun run = new(row, _folder, new Seeds(seed)) { CrashesPerFlush = 0 };
+        CrashRun run = new(row, image, _folder, new Seeds(seed)) { CrashesPerFlush = 0 };
         run.File.FailFrom = failFrom;
         bool hasFailed = false;
-        for (int request = 0; request < Requests; request++)
+        for (int request = 0; request < row.Requests / 2; request++)
         {
             hasFailed |= await FailsAsync(run.RequestAsync);
             if (request % 6 == 5)

@@ -33,11 +33,6 @@ internal static class PlantedFaults
             SwallowsFlush = (_, next) => next == FileRegion.Header,
             MovesTable = true,
         },
-        new("qcow2: no flush between the header and the place of the old refcount table", Qcow2)
-        {
-            SwallowsFlush = (before, _) => before.Contains(FileRegion.Header),
-            MovesTable = true,
-        },
         new("qcow2: refcount blocks are not written", "qcow2") { Drops = FileRegion.RefcountBlock },
         new("qcow2: older L2 and L1 entries are written once more", "qcow2") { Repeats = FileRegion.Mapping },
         new("qcow2: older refcounts are written once more", "qcow2") { Repeats = FileRegion.RefcountBlock },
@@ -78,7 +73,8 @@ internal static class PlantedFaults
         },
         new("VHDX: no flush between the header's log_guid and pages in place", Vhdx)
         {
-            SwallowsFlush = (before, _) => before.Contains(FileRegion.Header),
+            SwallowsFlush = (before, next) => before.Contains(FileRegion.Header) && next != FileRegion.Length,
+            GoesOn = true,
         },
         new("VHDX: no flush between the log entry and pages in place", Vhdx)
         {
