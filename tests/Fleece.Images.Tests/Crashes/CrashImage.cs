@@ -24,9 +24,11 @@ internal sealed record CrashImage(byte[] Bytes, byte[] Content, string Path)
         new ImageChain(Path, ImageDrivers.Find));
 
     /// <summary>The bytes of an image's disk as the node reads them.</summary>
-    public static byte[] Read(IBlockNode node)
+    public static byte[] Read(IBlockNode node) => Read(node, new byte[node.Geometry.LengthBytes]);
+
+    /// <summary>The same, in a buffer that has the disk's length.</summary>
+    public static byte[] Read(IBlockNode node, byte[] content)
     {
-        byte[] content = new byte[node.Geometry.LengthBytes];
         node.ReadAsync(0, content, CancellationToken.None).AsTask().GetAwaiter().GetResult();
         return content;
     }

@@ -105,6 +105,7 @@ internal static class CrashRows
         new(name, ImageFormat.Qcow2, make)
         {
             BlockBytes = clusterBytes,
+            FailureStep = 3,
             NeedsQemu = true,
             Audit = (_, crashed, _, context) => ImageAudit.LeaksAtMost(crashed, context),
             AuditByPeer = (folder, bytes, isClosed, context) =>

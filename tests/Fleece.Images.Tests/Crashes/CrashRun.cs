@@ -127,20 +127,22 @@ internal sealed class CrashRun
     }
 
     /// <summary>Judges what a crash now would leave.</summary>
-    /// <returns>The file it would leave, and the content of its disk.</returns>
-    public (byte[] Bytes, byte[] Content) Crash()
+    /// <returns>The file it would leave.</returns>
+    public byte[] Crash()
     {
         _planted?.Settle(null);
         byte[] crashed = Judge.Crash(File);
-        byte[] content = Judge.Check(crashed, History, Context);
-        return (crashed, content);
+        Judge.Check(crashed, History, Context);
+        return crashed;
     }
 
     /// <summary>Crashes, opens what that has left, and goes on with it.</summary>
     public async ValueTask GoOnAfterCrashAsync()
     {
-        (byte[] crashed, byte[] content) = Crash();
+        byte[] crashed = Crash();
         await GiveUpAsync();
+        await using IBlockNode left = _image.Open(_row.Format, new MemoryContainer(crashed, isReadOnly: true, _image.Path));
+        byte[] content = CrashImage.Read(left);
         (File, Node, History) = Begin(crashed, content);
     }
 

@@ -24,7 +24,7 @@ public sealed class FailingDiskTests : IDisposable
         Seeds seeds = Seeds.FromEnvironment();
         CrashImage image = row.Make(_folder, seeds);
         (int changes, _) = await RunAsync(row, image, seeds.Seed, int.MaxValue);
-        for (int failFrom = 0; failFrom < changes; failFrom += failFrom < 30 ? row.FailureStep : Math.Max(1, changes / 20))
+        for (int failFrom = 0; failFrom < changes; failFrom += failFrom < 30 ? row.FailureStep : Math.Max(1, changes / 12))
         {
             (_, bool hasFailed) = await RunAsync(row, image, seeds.Seed, failFrom);
             Assert.True(hasFailed, $"Change {failFrom} has failed and no request has; seed {seeds.Seed}");
@@ -91,7 +91,6 @@ public sealed class FailingDiskTests : IDisposable
         await run.WriteAsync(row.BlockBytes, [9]);
         await run.CloseAsync();
         run.Judge.CheckClosed(run.File.Content, run.Context);
-        Assert.Equal(9, run.Judge.Check(run.File.Content, run.History, run.Context)[row.BlockBytes]);
     }
 
     // The changes of the file, and whether any request has failed.
@@ -99,6 +98,7 @@ public sealed class FailingDiskTests : IDisposable
     {
         CrashRun run = new(row, image, _folder, new Seeds(seed)) { CrashesPerFlush = 0 };
         run.File.FailFrom = failFrom;
+        byte[] read = new byte[image.Content.Length];
         bool hasFailed = false;
         for (int request = 0; request < row.Requests / 2; request++)
         {
@@ -108,7 +108,7 @@ public sealed class FailingDiskTests : IDisposable
                 hasFailed |= await FailsAsync(run.FlushAsync);
             }
 
-            _ = CrashImage.Read(run.Node);
+            _ = CrashImage.Read(run.Node, read);
         }
 
         hasFailed |= await FailsAsync(run.Node.DisposeAsync);
