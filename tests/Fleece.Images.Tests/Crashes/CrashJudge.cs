@@ -39,7 +39,7 @@ internal sealed class CrashJudge(CrashRow row, CrashImage image, TempFolder fold
         try
         {
             CheckFile(crashed, history, context);
-            switch (seeds.Next(10))
+            switch (seeds.Next(20))
             {
                 case 0:
                     CheckRepair(crashed, history, context);

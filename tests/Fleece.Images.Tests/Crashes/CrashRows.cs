@@ -16,7 +16,7 @@ internal static class CrashRows
 {
     private const int SmallDiskBytes = 320 * 1024;
     private const int MovingTableDiskBytes = 2200 * 1024;
-    private const int VhdxDiskBytes = (4 * VhdxImages.MiB) + 5120;
+    private const int VhdxDiskBytes = (3 * VhdxImages.MiB) + 5120;
 
     private static readonly CrashRow[] Rows =
     [
@@ -190,7 +190,8 @@ internal static class CrashRows
     {
         BlockBytes = VhdxImages.MiB,
         LongPercent = 30,
-        FailureStep = 2,
+        FailureStep = 3,
+        Generations = 5,
         Rounds = 3,
         Requests = 40,
         IsDirtyAfterCrash = true,

@@ -60,7 +60,7 @@ public sealed class CrashTests : IDisposable
         await run.GiveUpAsync();
 
         Assert.Equal(row.IsDirtyAfterCrash, run.Judge.IsDirty(crashed));
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 3; i++)
         {
             run.Judge.CheckOpening(crashed, run.History, run.Context);
             run.Judge.CheckRepair(crashed, run.History, run.Context);

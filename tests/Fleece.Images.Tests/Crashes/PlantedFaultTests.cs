@@ -9,7 +9,7 @@ namespace Fleece.Images.Tests.Crashes;
 /// <remarks>The seeds are fixed, so a fault is found each time or never.</remarks>
 public sealed class PlantedFaultTests : IDisposable
 {
-    private const ulong MostSeeds = 12;
+    private const ulong MostSeeds = 30;
 
     private readonly TempFolder _folder = new();
 
@@ -58,7 +58,8 @@ public sealed class PlantedFaultTests : IDisposable
             return;
         }
 
-        CrashRun run = new(row, _folder, new Seeds(seed), fault);
+        int crashesPerFlush = row.Format == ImageFormat.Vhdx ? 1 : 4;
+        CrashRun run = new(row, _folder, new Seeds(seed), fault) { CrashesPerFlush = crashesPerFlush };
         for (int crash = 0; fault.GoesOn && crash < 8; crash++)
         {
             await run.RequestsAsync(6, flushPercent: 30);
