@@ -6,8 +6,9 @@ namespace Fleece.Images.Tests.Crashes;
 
 /// <summary>The content that a disk may have after a crash: as it was flushed, with any of the later writes, for each sector.</summary>
 /// <remarks>
-/// A sector is as it was at the last flush, changed by any of the writes since, in their order. A write with FUA that has completed is never
-/// missing. Each byte that was discarded, and not written since, may be zero.
+/// A sector is as it was at the last flush, changed by any of the writes since, in their order. A write that begins inside a sector may be
+/// carried out in pieces that end inside sectors; where there was one, that holds for each byte by itself. A write with FUA that has
+/// completed is never missing. Each byte that was discarded, and not written since, may be zero.
 /// </remarks>
 internal sealed class DiskHistory
 {
@@ -40,6 +41,11 @@ internal sealed class DiskHistory
         public int EndBytes { get; } = (int)(offsetBytes + lengthBytes);
 
         public byte[]? Data { get; } = data;
+
+        /// <summary>True when no sector has only a part of it but at its end.</summary>
+        public bool IsWholeInSectors => Data is null || StartBytes % SectorBytes == 0;
+
+        public bool Covers(int startBytes, int endBytes) => StartBytes < endBytes && EndBytes > startBytes;
     }
 
     /// <summary>A write begins; zeros are a write of zeros.</summary>
@@ -82,16 +88,43 @@ internal sealed class DiskHistory
 
     private bool IsPossible(int at, ReadOnlySpan<byte> actual)
     {
+        List<Change> changes = _changes.FindAll(change => change.Covers(at, at + SectorBytes));
+        return changes.TrueForAll(change => change.IsWholeInSectors)
+            ? IsPossibleState(changes, at, actual)
+            : ArePossibleBytes(changes, at, actual);
+    }
+
+    private bool ArePossibleBytes(List<Change> changes, int at, ReadOnlySpan<byte> actual)
+    {
+        for (int i = at; i < at + actual.Length; i++)
+        {
+            byte value = actual[i - at];
+            bool isPossible = value == _flushed[i] || (value == 0 && _flushedMayBeZero[i]);
+            foreach (Change change in changes)
+            {
+                if (change.Covers(i, i + 1))
+                {
+                    bool isFromHere = value == (change.Data?[i - change.StartBytes] ?? 0);
+                    isPossible = isFromHere || (isPossible && !change.IsDurable);
+                }
+            }
+
+            if (!isPossible)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private bool IsPossibleState(List<Change> changes, int at, ReadOnlySpan<byte> actual)
+    {
         List<(byte[] Bytes, bool[] MayBeZero)> states =
             [(_flushed[at..(at + actual.Length)], _flushedMayBeZero[at..(at + actual.Length)])];
-        foreach (Change change in _changes)
+        foreach (Change change in changes)
         {
-            int start = Math.Max(change.StartBytes, at);
-            int end = Math.Min(change.EndBytes, at + actual.Length);
-            if (start < end)
-            {
-                Apply(states, change, at, start..end);
-            }
+            Apply(states, change, at, Math.Max(change.StartBytes, at)..Math.Min(change.EndBytes, at + actual.Length));
         }
 
         foreach ((byte[] bytes, bool[] mayBeZero) in states)
