@@ -8,9 +8,9 @@ using Xunit;
 namespace Fleece.Images.Tests.Crashes;
 
 /// <summary>
-/// Judges the file that a crash has left: its check finds leaks at most, a second reader and another program agree, it opens, its disk holds
-/// content that the history allows, and its status agrees with the content. Some are opened for writing or repaired, with crashes
-/// inside that.
+/// Judges the file that a crash has left: its check finds leaks at most, a second reader and another program agree, it opens, its disk
+/// holds content that the history allows, and its status agrees with the content. Some files are opened for writing or repaired, with
+/// crashes inside that.
 /// </summary>
 internal sealed class CrashJudge(CrashRow row, CrashImage image, TempFolder folder, Seeds seeds, PlantedFault? fault)
 {
@@ -49,7 +49,7 @@ internal sealed class CrashJudge(CrashRow row, CrashImage image, TempFolder fold
                     break;
             }
 
-            if (seeds.Chance(1))
+            if (seeds.Chance(2))
             {
                 CheckByPeer(crashed, context);
             }
@@ -106,6 +106,7 @@ internal sealed class CrashJudge(CrashRow row, CrashImage image, TempFolder fold
         history.Check(CrashImage.Read(node, _content), $"opened for writing, {context}");
         node.DisposeAsync().AsTask().GetAwaiter().GetResult();
         CheckFile(file.Content, history, $"opened and closed, {context}");
+        Assert.False(IsDirty(file.Content), $"The image says that it is in use; opened and closed, {context}");
     }
 
     private MemoryContainer Again(byte[] crashed, DiskHistory history, string context)

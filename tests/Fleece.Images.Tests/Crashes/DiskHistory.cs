@@ -42,7 +42,7 @@ internal sealed class DiskHistory
 
         public byte[]? Data { get; } = data;
 
-        /// <summary>True when no sector has only a part of it but at its end.</summary>
+        /// <summary>True when it begins at a sector, so that each sector has all of its part or none.</summary>
         public bool IsWholeInSectors => Data is null || StartBytes % SectorBytes == 0;
 
         public bool Covers(int startBytes, int endBytes) => StartBytes < endBytes && EndBytes > startBytes;

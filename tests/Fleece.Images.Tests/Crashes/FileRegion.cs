@@ -104,10 +104,15 @@ internal static class FileRegions
             return FileRegion.RefcountTable;
         }
 
+        ulong l1OffsetBytes = Word(file, 40, sizeof(ulong));
         long l1Bytes = (long)Word(file, 36, sizeof(uint)) * sizeof(ulong);
-        return IsIn(offsetBytes, Word(file, 40, sizeof(ulong)), l1Bytes) || LeadsTo(file, (int)Word(file, 40, sizeof(ulong)), l1Bytes, cluster)
-            ? FileRegion.Mapping
-            : LeadsTo(file, (int)Word(file, 48, sizeof(ulong)), tableBytes, cluster) ? FileRegion.RefcountBlock : FileRegion.Other;
+        if (IsIn(offsetBytes, l1OffsetBytes, l1Bytes) || LeadsTo(file, (int)l1OffsetBytes, l1Bytes, cluster))
+        {
+            return FileRegion.Mapping;
+        }
+
+        bool isBlock = LeadsTo(file, (int)Word(file, 48, sizeof(ulong)), tableBytes, cluster);
+        return isBlock ? FileRegion.RefcountBlock : FileRegion.Other;
     }
 
     private static bool LeadsTo(byte[] file, int tableOffsetBytes, long tableBytes, long clusterOffsetBytes)

@@ -10,6 +10,7 @@ namespace Fleece.Images.Tests.Crashes;
 public sealed class PlantedFaultTests : IDisposable
 {
     private const ulong MostSeeds = 30;
+    private const int Requests = 30;
 
     private readonly TempFolder _folder = new();
 
@@ -66,7 +67,7 @@ public sealed class PlantedFaultTests : IDisposable
             await run.GoOnAfterCrashAsync();
         }
 
-        await run.RequestsAsync(row.Requests);
+        await run.RequestsAsync(Requests);
         await run.CloseAsync();
         if (!fault.GoesOn)
         {

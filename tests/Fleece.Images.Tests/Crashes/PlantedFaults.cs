@@ -70,6 +70,7 @@ internal static class PlantedFaults
         new("VHDX: no flush between the log entry and the header's log_guid", Vhdx)
         {
             SwallowsFlush = (before, next) => before.Contains(FileRegion.Log) && next == FileRegion.Header,
+            GoesOn = true,
         },
         new("VHDX: no flush between the header's log_guid and pages in place", Vhdx)
         {
