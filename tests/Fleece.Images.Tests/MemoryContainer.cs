@@ -15,16 +15,17 @@ internal sealed class MemoryContainer : IContainerFile
     private byte[] _content;
     private byte[] _durable;
 
-    public MemoryContainer(byte[] content, bool isReadOnly = false)
+    public MemoryContainer(byte[] content, bool isReadOnly = false, string path = "memory.qcow2")
     {
         _content = content;
-        _durable = (byte[])content.Clone();
+        _durable = isReadOnly ? content : (byte[])content.Clone();
         IsReadOnly = isReadOnly;
+        Path = path;
     }
 
     private readonly record struct Change(long OffsetBytes, byte[]? Data, long LengthBytes, bool IsLength);
 
-    public string Path => "memory.qcow2";
+    public string Path { get; }
 
     public bool IsReadOnly { get; }
 
@@ -41,6 +42,9 @@ internal sealed class MemoryContainer : IContainerFile
     public Action? BeforeFlush { get; set; }
 
     public byte[] Content => _content;
+
+    /// <summary>Changes that a crash now may lose.</summary>
+    public int UnflushedCount => _unflushed.Count;
 
     /// <summary>Ranges that were read.</summary>
     public List<BlockRange> Reads { get; } = [];
@@ -106,7 +110,11 @@ internal sealed class MemoryContainer : IContainerFile
         lock (_lock)
         {
             Count("flush");
-            _durable = (byte[])_content.Clone();
+            foreach (Change change in _unflushed)
+            {
+                _durable = Put(_durable, change, 0, change.LengthBytes);
+            }
+
             _unflushed.Clear();
         }
     }
@@ -115,19 +123,30 @@ internal sealed class MemoryContainer : IContainerFile
     {
     }
 
-    /// <summary>What is on disk after a crash now: the flushed state, and each later change with the given
-    /// chance.</summary>
+    /// <summary>What is on disk after a crash now: the flushed state, and each piece of a later change, in their order, for which the
+    /// predicate is true.</summary>
+    /// <param name="isKept">Asked once for each piece.</param>
+    /// <param name="pieceBytes">A change is torn at multiples of this in the file; changes stay whole by default.</param>
     /// <remarks>Length changes go through: file systems order them.</remarks>
-    public byte[] Crash(Func<bool> isKept)
+    public byte[] Crash(Func<bool> isKept, int pieceBytes = int.MaxValue)
     {
         lock (_lock)
         {
             byte[] image = (byte[])_durable.Clone();
             foreach (Change change in _unflushed)
             {
-                if (change.IsLength || isKept())
+                if (change.IsLength)
                 {
-                    image = Put(image, change);
+                    image = Put(image, change, 0, change.LengthBytes);
+                    continue;
+                }
+
+                for (long atBytes = 0; atBytes < change.LengthBytes;)
+                {
+                    long roomBytes = pieceBytes - ((change.OffsetBytes + atBytes) % pieceBytes);
+                    long endBytes = Math.Min(change.LengthBytes, atBytes + roomBytes);
+                    image = isKept() ? Put(image, change, atBytes, endBytes) : image;
+                    atBytes = endBytes;
                 }
             }
 
@@ -139,7 +158,7 @@ internal sealed class MemoryContainer : IContainerFile
     {
         Count(operation);
         WriteCount++;
-        _content = Put(_content, change);
+        _content = Put(_content, change, 0, change.LengthBytes);
         _unflushed.Add(change);
     }
 
@@ -151,15 +170,15 @@ internal sealed class MemoryContainer : IContainerFile
         }
     }
 
-    private static byte[] Put(byte[] image, Change change)
+    private static byte[] Put(byte[] image, Change change, long startBytes, long endBytes)
     {
-        long endBytes = change.IsLength ? change.LengthBytes : change.OffsetBytes + change.LengthBytes;
-        if (change.IsLength || endBytes > image.Length)
+        long imageEndBytes = change.OffsetBytes + endBytes;
+        if (change.IsLength || imageEndBytes > image.Length)
         {
-            Array.Resize(ref image, (int)endBytes);
+            Array.Resize(ref image, (int)imageEndBytes);
         }
 
-        change.Data?.CopyTo(image, (int)change.OffsetBytes);
+        change.Data?.AsSpan((int)startBytes..(int)endBytes).CopyTo(image.AsSpan((int)(change.OffsetBytes + startBytes)));
         return image;
     }
 }

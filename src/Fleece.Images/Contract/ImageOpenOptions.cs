@@ -73,6 +73,9 @@ public sealed record ImageOpenOptions
     /// <summary>The parameters that the caller's user has, for the advice in messages.</summary>
     internal ImageParameters Parameters { get; init; } = ImageParameters.Default;
 
+    /// <summary>By how many bytes the file of a qcow2, VHD or VHDX image grows at least; null for the format's default.</summary>
+    internal long? GrowthBytes { get; init; }
+
     /// <summary>Hears of each file that is opened; null for none.</summary>
     internal ImageFiles? Files { get; init; }
 

@@ -29,4 +29,7 @@ internal sealed record Qcow2Attachments
 
     /// <summary>Memory for L2 tables and refcount blocks.</summary>
     public long MetadataCacheBytes { get; init; } = Qcow2Limits.MetadataCacheBytes;
+
+    /// <summary>By how much the file grows at least.</summary>
+    public long GrowthBytes { get; init; } = Qcow2Limits.GrowthBytes;
 }

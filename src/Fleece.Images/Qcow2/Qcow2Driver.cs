@@ -109,6 +109,7 @@ internal sealed class Qcow2Driver : IImageDriver
                 Snapshot = options.SnapshotName is { } name ? Qcow2Snapshot.Find(file, header, name) : null,
                 Compression = options.Compression is ImageCompression.None ? null : options.Compression,
                 MetadataCacheBytes = options.MetadataCacheBytes ?? Qcow2Limits.MetadataCacheBytes,
+                GrowthBytes = options.GrowthBytes ?? Qcow2Limits.GrowthBytes,
             });
         }
         catch

@@ -45,7 +45,7 @@ internal sealed class Qcow2Map : IImageMap, IBitmapHolder
         if (!file.IsReadOnly)
         {
             refcounts = new RefcountStore(File, header, Qcow2Limits.RefcountShare(attachments.MetadataCacheBytes));
-            allocator = new ClusterAllocator(File, header, refcounts);
+            allocator = new ClusterAllocator(File, header, refcounts) { GrowthBytes = attachments.GrowthBytes };
             ownClusters = MetadataClusters.Read(file, header, l1, refcounts);
         }
 

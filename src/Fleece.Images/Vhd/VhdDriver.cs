@@ -123,7 +123,8 @@ internal sealed class VhdDriver : IImageDriver
                 footers,
                 options.MetadataCacheBytes ?? VhdLimits.MetadataCacheBytes,
                 options.IsLayerOnly ? null : header => OpenParent(file, header, chain),
-                mustStoreZeroes: options.MustStoreZeroes);
+                options.GrowthBytes ?? VhdLimits.GrowthBytes,
+                options.MustStoreZeroes);
     }
 
     // The time stamp is recorded and not judged: file systems, copies and restores change the times of files that nobody wrote

@@ -51,7 +51,7 @@ internal sealed class VhdxMap : IImageMap
         Poison = new Poison(cause => FormatFault.Vhdx.Stopped(view.Path, cause));
         if (!view.IsReadOnly)
         {
-            _space = new FileSpace(view, scan, _metadata.BlockBytes);
+            _space = new FileSpace(view, scan, _metadata.BlockBytes) { GrowthBytes = options.GrowthBytes ?? VhdxLimits.GrowthBytes };
             BlockChanges blocks = new(this, structure, _space, options.MustKeepIdentity);
             Changes = new VhdxChanges(view, _metadata, this, blocks, parent);
         }

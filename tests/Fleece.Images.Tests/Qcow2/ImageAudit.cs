@@ -48,6 +48,22 @@ internal sealed class ImageAudit
         }
     }
 
+    /// <summary>Clusters of the refcount table.</summary>
+    public static long RefcountTableClusters(byte[] image) => new ImageAudit(image).Word(56, 4);
+
+    /// <summary>Refcount blocks.</summary>
+    public static int RefcountBlocks(byte[] image)
+    {
+        ImageAudit audit = new(image);
+        int blocks = 0;
+        for (long i = 0; i < audit.Word(56, 4) * audit.ClusterBytes / 8; i++)
+        {
+            blocks += audit.Word(audit.Word(48, 8) + (i * 8), 8) != 0 ? 1 : 0;
+        }
+
+        return blocks;
+    }
+
     private void CountUses()
     {
         UseTable(0, 1);

@@ -36,6 +36,9 @@ internal sealed class ClusterAllocator
         _scanEndCluster = _endCluster;
     }
 
+    /// <summary>By how much the file grows at least.</summary>
+    public required long GrowthBytes { get; init; }
+
     /// <summary>The cluster that is being filled with compressed data; -1 when there is none.</summary>
     public long OpenCluster { get; set; } = -1;
 
@@ -244,7 +247,7 @@ internal sealed class ClusterAllocator
         long endBytes = (_endCluster + count) << _clusterBits;
         if (endBytes > _fileLengthBytes)
         {
-            long lengthBytes = Math.Max(endBytes, _fileLengthBytes + Qcow2Limits.GrowthBytes);
+            long lengthBytes = Math.Max(endBytes, _fileLengthBytes + GrowthBytes);
             _file.SetLength(lengthBytes);
             _fileLengthBytes = lengthBytes;
         }

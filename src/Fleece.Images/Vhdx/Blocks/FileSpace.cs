@@ -40,6 +40,9 @@ internal sealed class FileSpace
         }
     }
 
+    /// <summary>By how much the file grows at least.</summary>
+    public required long GrowthBytes { get; init; }
+
     /// <summary>Length of the file, with what it has grown in advance.</summary>
     public long FileBytes => Volatile.Read(ref _fileBytes);
 
@@ -67,7 +70,7 @@ internal sealed class FileSpace
         long endBytes = offsetBytes + lengthBytes;
         if (endBytes > _fileBytes)
         {
-            long grownBytes = Math.Max(endBytes, VhdxFormat.RoundUpToMiB(_fileBytes) + VhdxLimits.GrowthBytes);
+            long grownBytes = Math.Max(endBytes, VhdxFormat.RoundUpToMiB(_fileBytes) + GrowthBytes);
             _file.SetLength(grownBytes);
             Volatile.Write(ref _fileBytes, grownBytes);
         }
