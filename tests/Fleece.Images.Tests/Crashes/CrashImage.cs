@@ -18,7 +18,7 @@ internal sealed record CrashImage(byte[] Bytes, byte[] Content, string Path)
     public long? GrowthBytes { get; init; }
 
     /// <summary>Opens the image in a container as a disk.</summary>
-    public IBlockNode Open(ImageFormat format, IContainerFile file) => ImageDrivers.Find(format).Open(
+    public IBlockNode Open(ImageFormat format, IContainerFile file) => CrashRows.FindDriver(format).Open(
         file,
         new ImageOpenOptions { Format = format, IsReadOnly = file.IsReadOnly, GrowthBytes = GrowthBytes },
         new ImageChain(Path, ImageDrivers.Find));

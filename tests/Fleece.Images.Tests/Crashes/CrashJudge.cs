@@ -14,7 +14,7 @@ namespace Fleece.Images.Tests.Crashes;
 /// </summary>
 internal sealed class CrashJudge(CrashRow row, CrashImage image, TempFolder folder, Seeds seeds, PlantedFault? fault)
 {
-    private readonly IImageDriver _driver = ImageDrivers.Find(row.Format);
+    private readonly IImageDriver _driver = CrashRows.FindDriver(row.Format);
     private readonly byte[] _content = new byte[image.Content.Length];
 
     /// <summary>The part of the unflushed changes that a crash keeps, at random: none, all, the first ones, all but one, or any; of whole

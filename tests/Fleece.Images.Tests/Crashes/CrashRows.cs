@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Tests.Example;
 using Fleece.Images.Tests.Vhd;
 using Fleece.Images.Tests.Vhdx;
 using Fleece.Images.Vhd;
@@ -34,6 +35,11 @@ internal static class CrashRows
         Vhd("VHD over a parent", hasParent: true),
         Vhdx("VHDX", hasParent: false),
         Vhdx("VHDX over a parent", hasParent: true),
+        new CrashRow("the example", ExampleDriver.ExampleFormat, MakeExample)
+        {
+            BlockBytes = ExampleDriver.BlockBytes,
+            RepairsAllLeaks = false,
+        },
     ];
 
     /// <summary>A qcow2 image whose refcount table becomes too short when more than 2 MiB are written.</summary>
@@ -58,6 +64,10 @@ internal static class CrashRows
 
         return row;
     }
+
+    /// <summary>The driver of a row's format.</summary>
+    public static IImageDriver FindDriver(ImageFormat format) =>
+        format == ExampleDriver.ExampleFormat ? new ExampleDriver() : ImageDrivers.Find(format);
 
     /// <summary>A row of qcow2 images that Fleece makes. A parent is raw and ends inside a cluster of its child.</summary>
     public static CrashRow Qcow2(string name, ImageCreateOptions options, bool hasParent = false, int diskBytes = SmallDiskBytes)
@@ -196,6 +206,14 @@ internal static class CrashRows
         Requests = 40,
         IsDirtyAfterCrash = true,
     };
+
+    private static CrashImage MakeExample(TempFolder folder, Seeds seeds)
+    {
+        string path = folder.NewFile(".example");
+        MemoryContainer file = new([], path: path);
+        new ExampleDriver().Create(file, new ImageCreateOptions { Format = ExampleDriver.ExampleFormat, SizeBytes = SmallDiskBytes }, null);
+        return new CrashImage(file.Content, new byte[SmallDiskBytes], path);
+    }
 
     private static void Create(string path, ImageCreateOptions options) =>
         Image.CreateAsync(path, options).AsTask().GetAwaiter().GetResult();

@@ -19,12 +19,15 @@ namespace Fleece.Images.Tests.Example;
 /// </remarks>
 internal sealed class ExampleDriver : IImageDriver
 {
+    /// <summary>A number that no format of Fleece has.</summary>
+    public const ImageFormat ExampleFormat = (ImageFormat)(-1);
+
     public const int BlockBytes = 64 * 1024;
     public const int TableOffsetBytes = 16;
 
     private const int MaxBlocks = 1024 * 1024;
 
-    public ImageFormat Format => (ImageFormat)(-1);
+    public ImageFormat Format => ExampleFormat;
 
     private static ReadOnlySpan<byte> Magic => "FLEECEEX"u8;
 

@@ -46,7 +46,7 @@ internal sealed class ExampleMap : IImageMap, IImageChanges, IStagedChanges
         }
     }
 
-    public ImageFormat Format => (ImageFormat)(-1);
+    public ImageFormat Format => ExampleDriver.ExampleFormat;
 
     public long SizeBytes { get; }
 
