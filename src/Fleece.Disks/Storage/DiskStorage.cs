@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Images.Chain;
 using Fleece.Nbd;
 
 namespace Fleece.Disks.Storage;
@@ -65,6 +66,10 @@ internal sealed class DiskStorage
     /// <summary>True when <see cref="Path"/> is a URI: the disk has no file on this machine, and nothing can lie beside it.</summary>
     internal bool IsExport => NbdUri.IsUri(Path);
 
+    /// <summary>True when the disk's bitmaps survive the dismount: beside a file of this machine, or within an image that has room for
+    /// them.</summary>
+    internal bool KeepsBitmaps => !IsExport || Image is IBitmapImage { HasRoomForBitmaps: true };
+
     /// <summary>True when nothing changes the disk for as long as it is mounted: it is read-only here, and its image is locked against
     /// writers, or its server tells that nothing changes the export.</summary>
     internal bool IsUnchanging => IsReadOnly && !IsShared && (!IsExport || Export is not null);
@@ -84,6 +89,11 @@ internal sealed class DiskStorage
         ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
           "bitmaps: snapshots would show no one moment, and bitmaps would miss changes."
         : null;
+
+    /// <summary>Does work that reads or writes the image on the calling thread, such as that on its bitmaps: on a thread of the image's
+    /// own where it lies on an export.</summary>
+    internal ValueTask<T> RunAsync<T>(Func<T> work) =>
+        Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
 
     /// <summary>The disk's name.</summary>
     public override string ToString() => Name;

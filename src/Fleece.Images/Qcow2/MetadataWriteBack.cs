@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Mapping;
@@ -63,7 +64,7 @@ internal sealed class MetadataWriteBack(
     /// again.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await RequestThreads.TakeTurnAsync(_turn, cancellationToken).ConfigureAwait(false);
         try
         {
             Run();

@@ -10,12 +10,7 @@ internal static class VhdExtents
     /// <summary>The run at the start of a range of the file: zeros where the file system has a hole, else data.</summary>
     public static BlockStatusRun Find(IContainerFile file, BlockRange range)
     {
-        if (file is not LocalContainer local)
-        {
-            return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
-        }
-
-        BlockStatusRun run = local.File.FindExtent(range);
+        BlockStatusRun run = file.FindExtent(range);
         return run.Status == BlockStatus.Data ? run : run with { Status = BlockStatus.Zero };
     }
 }

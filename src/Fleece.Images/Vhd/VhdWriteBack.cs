@@ -33,7 +33,7 @@ internal sealed class VhdWriteBack(IContainerFile file, VhdMetadata metadata) : 
     /// again.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await RequestThreads.TakeTurnAsync(_turn, cancellationToken).ConfigureAwait(false);
         try
         {
             Run();

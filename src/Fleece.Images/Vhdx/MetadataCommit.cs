@@ -78,7 +78,7 @@ internal sealed class MetadataCommit : IDisposable
     /// <summary>Makes everything that completed before the call durable.</summary>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await RequestThreads.TakeTurnAsync(_turn, cancellationToken).ConfigureAwait(false);
         try
         {
             Run();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Tests.Vhdx;
@@ -11,6 +12,8 @@ internal sealed class PagedContainer(MemoryContainer file) : IContainerFile
     public string Path => file.Path;
 
     public bool IsReadOnly => file.IsReadOnly;
+
+    public long MaximumLengthBytes => file.MaximumLengthBytes;
 
     public long GetLength() => file.GetLength();
 
@@ -30,6 +33,8 @@ internal sealed class PagedContainer(MemoryContainer file) : IContainerFile
     }
 
     public void Zero(long offsetBytes, long lengthBytes) => file.Zero(offsetBytes, lengthBytes);
+
+    public BlockStatusRun FindExtent(BlockRange range) => file.FindExtent(range);
 
     public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Tests.Vhdx;
@@ -10,6 +11,8 @@ internal sealed class PlacedContainer(IContainerFile file, string path) : IConta
 
     public bool IsReadOnly => file.IsReadOnly;
 
+    public long MaximumLengthBytes => file.MaximumLengthBytes;
+
     public long GetLength() => file.GetLength();
 
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);
@@ -19,6 +22,8 @@ internal sealed class PlacedContainer(IContainerFile file, string path) : IConta
     public void Write(long offsetBytes, ReadOnlySpan<byte> data) => file.Write(offsetBytes, data);
 
     public void Zero(long offsetBytes, long lengthBytes) => file.Zero(offsetBytes, lengthBytes);
+
+    public BlockStatusRun FindExtent(BlockRange range) => file.FindExtent(range);
 
     public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
 

@@ -226,7 +226,7 @@ internal sealed class ClusterAllocator
         long endBytes = (_endCluster + count) << _clusterBits;
         if (endBytes > _fileLengthBytes)
         {
-            long lengthBytes = Math.Max(endBytes, _fileLengthBytes + Qcow2Limits.GrowthBytes);
+            long lengthBytes = Math.Max(endBytes, Math.Min(_fileLengthBytes + Qcow2Limits.GrowthBytes, _file.MaximumLengthBytes));
             _file.SetLength(lengthBytes);
             _fileLengthBytes = lengthBytes;
         }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Images.Container;
+
+namespace Fleece.Images.Chain;
+
+/// <summary>An image on a block node, such as an NBD export, as a block node itself.</summary>
+/// <remarks>
+/// <para>Each request runs on a thread of the image's own, which waits for the node beneath; the caller's task completes asynchronously
+/// (<see cref="RequestThreads"/> says why).</para>
+/// <para>Cancelling. A request that waits for a thread ends at once; one that runs ends when the node has answered.</para>
+/// <para>Threading. As <see cref="IBlockNode"/>; the members of <see cref="IBitmapImage"/> within <see cref="RunAsync{T}"/> only.</para>
+/// <para>Ownership. It owns the image.</para>
+/// </remarks>
+/// <param name="image">The image, of a format that Fleece reads itself.</param>
+/// <param name="threads">Its threads, on which it was opened.</param>
+internal sealed class ImageOnThreads(IBlockNode image, RequestThreads threads) : IBlockNode, IBitmapImage, IAbandonable
+{
+    private readonly IBitmapImage? _bitmaps = image as IBitmapImage;
+
+    public BlockGeometry Geometry { get; } = image.Geometry;
+
+    /// <remarks>A hint that waits for a thread comes too late.</remarks>
+    public bool CanReadAhead => false;
+
+    public bool HasRoomForBitmaps => _bitmaps is { HasRoomForBitmaps: true };
+
+    public string? BitmapsNote => _bitmaps?.BitmapsNote;
+
+    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken) =>
+        threads.RunAsync(() => image.ReadAsync(offsetBytes, buffer, cancellationToken), cancellationToken);
+
+    public void ReadAhead(long offsetBytes, long lengthBytes)
+    {
+    }
+
+    public ValueTask WriteAsync(
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) =>
+        threads.RunAsync(() => image.WriteAsync(offsetBytes, data, flags, cancellationToken), cancellationToken);
+
+    public ValueTask WriteZeroesAsync(
+        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken) =>
+        threads.RunAsync(() => image.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken), cancellationToken);
+
+    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        threads.RunAsync(() => image.DiscardAsync(offsetBytes, lengthBytes, cancellationToken), cancellationToken);
+
+    public ValueTask FlushAsync(CancellationToken cancellationToken) =>
+        threads.RunAsync(() => image.FlushAsync(cancellationToken), cancellationToken);
+
+    public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        threads.RunAsync(
+            () => RequestThreads.Wait(image.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken)), cancellationToken);
+
+    /// <summary>As <see cref="AllocationDepth.FindAsync"/>.</summary>
+    public ValueTask<DepthRun> FindDepthAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
+        threads.RunAsync(() => ((IImageLayer)image).GetDepth(offsetBytes, lengthBytes), cancellationToken);
+
+    /// <summary>Does work with the image, its bitmaps above all, on one of its threads.</summary>
+    public ValueTask<T> RunAsync<T>(Func<T> work) => threads.RunAsync(work);
+
+    public IReadOnlyList<StoredBitmap> ReadBitmaps() => _bitmaps!.ReadBitmaps();
+
+    public void KeepBitmaps() => _bitmaps!.KeepBitmaps();
+
+    public void WriteBitmaps(IReadOnlyList<StoredBitmap> bitmaps) => _bitmaps!.WriteBitmaps(bitmaps);
+
+    public void Abandon() => (image as IAbandonable)?.Abandon();
+
+    public ValueTask DisposeAsync() => threads.RunAsync(image.DisposeAsync);
+}
