@@ -50,7 +50,7 @@ public sealed class ImageOnExportTests
         byte[] content = Seeds.FromEnvironment().Bytes(DiskBytes);
         string source = folder.NewFile();
         await File.WriteAllBytesAsync(source, content);
-        await Peer.RunAsync("qemu-img", "convert", "-f", "raw", "-O", NameOf(format), .. SizeOptions(format), source, device);
+        await Peer.RunAsync("qemu-img", ["convert", "-f", "raw", "-O", NameOf(format), .. SizeOptions(format), source, device]);
         using PeerServer server = PeerServer.QemuNbd("-f", "raw", device);
         ReferenceDisk disk = new(DiskBytes);
         disk.Write(0, content);
