@@ -35,7 +35,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         }
 
         string?[] lastNotes = storage.IsExport
-            ? [storage.SharingNote]
+            ? [storage.OpeningNote, storage.SharingNote]
             : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(storage.Path)!, storage)];
         string?[] notes = [files.OutsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
         Notes = [.. notes.Where(note => note is not null).Select(note => PrintableText.Of(note!))];

@@ -84,11 +84,17 @@ internal sealed class DiskStorage
         ? "The disk was mounted with -Shared, and what others may have written to it meanwhile was not recorded."
         : null;
 
+    /// <inheritdoc cref="OpenedStorage.Note"/>
+    internal string? OpeningNote => _opened.Note;
+
     /// <summary>What the user should hear of an export that others may write to unnoticed; null for nothing.</summary>
-    internal string? SharingNote => IsExport && Export is null && !_isSharingAccepted
-        ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
-          "bitmaps: snapshots would show no one moment, and bitmaps would miss changes."
-        : null;
+    internal string? SharingNote =>
+        !IsExport || Export is not null || _isSharingAccepted ? null
+        : Format is not null && !IsReadOnly
+        ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk is mounted: two " +
+          "that write to one image destroy it."
+        : $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
+          "bitmaps: snapshots would show no one moment, and bitmaps would miss changes.";
 
     /// <summary>Does work that reads or writes the image on the calling thread, such as that on its bitmaps: on a thread of the image's
     /// own where it lies on an export.</summary>
