@@ -8,6 +8,8 @@ namespace Fleece.Images.Chain;
 /// <remarks>
 /// <para>Each request runs on a thread of the image's own, which waits for the node beneath; the caller's task completes asynchronously
 /// (<see cref="RequestThreads"/> says why).</para>
+/// <para>Room. What guests discard is used again only when the image's metadata says so durably. A file grows meanwhile, and a device may
+/// have no more room, so a change that finds none makes the discards durable and tries again.</para>
 /// <para>Cancelling. A request that waits for a thread ends at once; one that runs ends when the node has answered.</para>
 /// <para>Threading. As <see cref="IBlockNode"/>; the members of <see cref="IBitmapImage"/> within <see cref="RunAsync{T}"/> only.</para>
 /// <para>Ownership. It owns the image.</para>
@@ -16,6 +18,9 @@ namespace Fleece.Images.Chain;
 /// <param name="threads">Its threads, on which it was opened.</param>
 internal sealed class ImageOnThreads(IBlockNode image, RequestThreads threads) : IBlockNode, IBitmapImage, IAbandonable
 {
+    // A request that runs beside it can hold back what the first flush has freed.
+    private const int MostAttempts = 3;
+
     private readonly IBitmapImage? _bitmaps = image as IBitmapImage;
 
     public BlockGeometry Geometry { get; } = image.Geometry;
@@ -36,11 +41,11 @@ internal sealed class ImageOnThreads(IBlockNode image, RequestThreads threads) :
 
     public ValueTask WriteAsync(
         long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) =>
-        threads.RunAsync(() => image.WriteAsync(offsetBytes, data, flags, cancellationToken), cancellationToken);
+        ChangeAsync(() => image.WriteAsync(offsetBytes, data, flags, cancellationToken), cancellationToken);
 
     public ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken) =>
-        threads.RunAsync(() => image.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken), cancellationToken);
+        ChangeAsync(() => image.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken), cancellationToken);
 
     public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
         threads.RunAsync(() => image.DiscardAsync(offsetBytes, lengthBytes, cancellationToken), cancellationToken);
@@ -68,4 +73,24 @@ internal sealed class ImageOnThreads(IBlockNode image, RequestThreads threads) :
     public void Abandon() => (image as IAbandonable)?.Abandon();
 
     public ValueTask DisposeAsync() => threads.RunAsync(image.DisposeAsync);
+
+    private ValueTask ChangeAsync(Func<ValueTask> change, CancellationToken cancellationToken) => threads.RunAsync(
+        () =>
+        {
+            for (int attempts = 1; attempts < MostAttempts; attempts++)
+            {
+                try
+                {
+                    RequestThreads.Wait(change());
+                    return default;
+                }
+                catch (BlockException failure) when (failure.Kind == BlockErrors.NoSpace)
+                {
+                    RequestThreads.Wait(image.FlushAsync(cancellationToken));
+                }
+            }
+
+            return change();
+        },
+        cancellationToken);
 }
