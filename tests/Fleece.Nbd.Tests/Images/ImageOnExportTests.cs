@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Images.Checking;
 using Fleece.Nbd.Client;
 using Fleece.Nbd.Client.Negotiation;
 using Fleece.Nbd.Tests.Client;
+using Fleece.Nbd.Tests.Server;
+using Fleece.Nbd.Wire;
 using Fleece.TestKit;
 
 namespace Fleece.Nbd.Tests.Images;
@@ -15,16 +18,38 @@ public sealed class ImageOnExportTests
     private const long DiskBytes = 16 * 1024 * 1024;
     private const int RequestsAtOnce = 16;
 
-    [Theory]
-    [InlineData(ImageFormat.Qcow2)]
-    [InlineData(ImageFormat.Vhd)]
-    [InlineData(ImageFormat.Vhdx)]
-    public async Task An_image_on_a_larger_export_is_written_by_many_requests_and_read_by_QEMU(ImageFormat format)
+    public static TheoryData<ImageFormat, string, string> Servers
     {
+        get
+        {
+            TheoryData<ImageFormat, string, string> servers = [];
+            foreach (ImageFormat format in (ReadOnlySpan<ImageFormat>)[ImageFormat.Qcow2, ImageFormat.Vhd, ImageFormat.Vhdx])
+            {
+                servers.Add(format, "file {0}", "the plain plugin");
+                servers.Add(format, "--filter=delay file {0} rdelay=1ms wdelay=1ms", "slow answers");
+                servers.Add(format, "--no-sr --filter=fua --filter=nozero file {0} fuamode=none", "neither status, zeroing nor FUA");
+                servers.Add(
+                    format,
+                    "--filter=blocksize-policy file {0} blocksize-minimum=4096 blocksize-preferred=65536 blocksize-maximum=1M " +
+                    "blocksize-error-policy=error",
+                    "blocks larger than metadata");
+            }
+
+            return servers;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Servers))]
+    public async Task An_image_on_a_larger_export_is_written_by_many_requests_and_read_by_QEMU(
+        ImageFormat format, string arguments, string shape)
+    {
+        Assert.NotEmpty(shape);
         Peer.Need("qemu-img");
         using TempFolder folder = new();
         string device = await MakeDeviceAsync(folder, format, 64 * 1024 * 1024);
-        using PeerServer server = PeerServer.Nbdkit("file", device);
+        using PeerServer server = PeerServer.Nbdkit(
+            [.. arguments.Split(' ').Select(argument => argument == "{0}" ? device : argument)]);
         ReferenceDisk disk = new(DiskBytes);
 
         await using (IBlockNode image = await OpenAsync(server, format))
@@ -65,6 +90,101 @@ public sealed class ImageOnExportTests
         server.Kill();
         await CheckCleanAsync(format, device);
         disk.Check(0, await ReadByQemuAsync(folder, format, device));
+    }
+
+    [Theory]
+    [InlineData(ImageFormat.Qcow2)]
+    [InlineData(ImageFormat.Vhd)]
+    [InlineData(ImageFormat.Vhdx)]
+    public async Task A_server_that_is_killed_leaves_an_image_with_all_that_was_flushed(ImageFormat format)
+    {
+        Peer.Need("qemu-img");
+        using TempFolder folder = new();
+        string device = await MakeDeviceAsync(folder, format, 64 * 1024 * 1024);
+        using PeerServer server = PeerServer.Nbdkit("--filter=delay", "file", device, "wdelay=2ms");
+        byte[] flushed = Seeds.FromEnvironment().Bytes(1024 * 1024);
+        IBlockNode image = await OpenAsync(server, format);
+        await image.WriteAsync(0, flushed, WriteFlags.ForceUnitAccess, CancellationToken.None);
+
+        Task<string?>[] writing = new Task<string?>[RequestsAtOnce];
+        for (int i = 0; i < RequestsAtOnce; i++)
+        {
+            writing[i] = WriteUntilFailureAsync(image, (4 + (i % 8)) * 1024L * 1024, flushed.AsMemory(0, 65536));
+        }
+
+        server.Kill();
+        string?[] kinds = await Task.WhenAll(writing);
+        await Assert.ThrowsAsync<BlockException>(async () => await image.DisposeAsync());
+
+        // The first failed metadata write stops the image, and the requests behind it say so by the same kind.
+        Assert.All(kinds, kind => Assert.Equal(NbdErrors.ConnectionLost, kind));
+        server.Start();
+        await using (IBlockNode later = await OpenAsync(server, format))
+        {
+            byte[] read = new byte[flushed.Length];
+            await later.ReadAsync(0, read, CancellationToken.None);
+            Assert.Equal(flushed, read);
+            await later.WriteAsync(12 * 1024 * 1024, flushed, WriteFlags.ForceUnitAccess, CancellationToken.None);
+        }
+
+        Assert.Equal(flushed, (await ReadByQemuAsync(folder, format, device))[..flushed.Length]);
+    }
+
+    [Fact]
+    public async Task Errors_of_the_server_fail_the_requests_and_spoil_nothing_that_was_stored()
+    {
+        Peer.Need("qemu-img");
+        using TempFolder folder = new();
+        string device = await MakeDeviceAsync(folder, ImageFormat.Qcow2, 64 * 1024 * 1024);
+        string trigger = folder.File("fail");
+        using PeerServer server = PeerServer.Nbdkit("--filter=error", "file", device, "error-rate=100%", $"error-file={trigger}");
+        byte[] data = Seeds.FromEnvironment().Bytes(256 * 1024);
+
+        await using (IBlockNode image = await OpenAsync(server, ImageFormat.Qcow2))
+        {
+            await image.WriteAsync(0, data, WriteFlags.ForceUnitAccess, CancellationToken.None);
+            await File.WriteAllBytesAsync(trigger, []);
+            BlockException failure = await Assert.ThrowsAsync<BlockException>(
+                async () => await image.WriteAsync(0, new byte[65536], WriteFlags.None, CancellationToken.None));
+            Assert.Equal(BlockErrors.IoFailed, failure.Kind);
+            File.Delete(trigger);
+            await image.WriteAsync(0, data, WriteFlags.ForceUnitAccess, CancellationToken.None);
+        }
+
+        await CheckCleanAsync(ImageFormat.Qcow2, device);
+        Assert.Equal(data, (await ReadByQemuAsync(folder, ImageFormat.Qcow2, device))[..data.Length]);
+    }
+
+    [Fact]
+    public async Task An_image_on_an_export_of_this_process_leaves_the_server_the_threads_that_it_needs()
+    {
+        using TempFolder folder = new();
+        string device = await MakeDeviceAsync(folder, ImageFormat.Qcow2, 64 * 1024 * 1024);
+        await using ServedDisk served = new(FileNode.Open(device, isReadOnly: false));
+        NbdNode node = await NbdNode.ConnectAsync(
+            served.Server.Uri.WithExport(ServedDisk.Name), new NbdNodeOptions(), CancellationToken.None);
+        await using IBlockNode image = await ImageOnNode.OpenAsync(
+            node, node.Uri.ToString(), new ImageOpenOptions { Format = ImageFormat.Qcow2 }, CancellationToken.None);
+        ReferenceDisk disk = new(DiskBytes);
+
+        await ChangeAtOnceAsync(image, disk);
+
+        await disk.CheckAllAsync(image);
+    }
+
+    private static async Task<string?> WriteUntilFailureAsync(IBlockNode image, long offsetBytes, ReadOnlyMemory<byte> data)
+    {
+        try
+        {
+            while (true)
+            {
+                await image.WriteAsync(offsetBytes, data, WriteFlags.ForceUnitAccess, CancellationToken.None);
+            }
+        }
+        catch (BlockException failure)
+        {
+            return failure.Kind;
+        }
     }
 
     private static string[] SizeOptions(ImageFormat format) => format == ImageFormat.Vhd ? ["-o", "force_size=on"] : [];
