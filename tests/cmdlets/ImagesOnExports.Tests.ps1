@@ -45,7 +45,7 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
         $null = Start-FleeceSession vm -Name night -TempPath .
         Write-FleeceDisk vm 1MB (Get-RandomData 2MB 9)
         Read-FleeceSnapshot vm | Export-FleeceBackup ./backup.raw | Out-Null
-        Stop-FleeceSession vm
+        Stop-FleeceSession night
 
         "$($disk.Format)", $disk.SizeBytes, $disk.Path | Should -Be $Format, 4MB, $uri
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/backup.raw")) $before | Should -BeTrue
@@ -102,7 +102,7 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
         New-Device qcow2
         $uri = Start-Nbdkit dev.qcow2
 
-        { Test-FleeceImage $uri -ErrorAction Stop } | Should -Throw -ErrorId 'AmbiguousFormat,*'
+        { Test-FleeceImage $uri -ErrorAction Stop } | Should -Throw -ErrorId 'ImageFormatAmbiguous,*'
     }
 
     It 'is repaired' -Skip:(-not (Get-Command qemu-img -CommandType Application -ErrorAction Ignore)) {
