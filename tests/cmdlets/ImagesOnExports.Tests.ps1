@@ -44,7 +44,7 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
 
         $null = Start-FleeceSession vm -Name night -TempPath .
         Write-FleeceDisk vm 1MB (Get-RandomData 2MB 9)
-        Read-FleeceSnapshot vm | Export-FleeceBackup ./backup.raw | Out-Null
+        Read-FleeceSnapshot night | Export-FleeceBackup ./backup.raw | Out-Null
         Stop-FleeceSession night
 
         "$($disk.Format)", $disk.SizeBytes, $disk.Path | Should -Be $Format, 4MB, $uri

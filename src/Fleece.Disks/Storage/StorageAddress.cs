@@ -61,8 +61,8 @@ internal static class StorageAddress
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"'{address}' is an export whose bytes are the disk's own, which has no parents and no internal snapshots. Leave them out, " +
-                "or, if an image lies on the export, name its format.");
+                $"'{address}' is an export whose bytes are the disk's own, which has no parents and no internal snapshots. Leave them " +
+                "out, or, if an image lies on the export, name its format.");
         }
 
         NbdUri uri = NbdUri.Parse(address);

@@ -79,9 +79,9 @@ internal sealed record ReferencePolicy
     /// <summary>The error of an image that is no file and names one.</summary>
     public static BlockException RefuseFromNode(string imagePath, string namedPath, string part) => new(
         ImageErrors.ReferenceRefused,
-        $"The image on '{imagePath}' has its {part} in '{namedPath}', and a name means nothing on an export, which has no folder. Copy the " +
-        "image to a file in the folder that it was made in, or make it one image with 'qemu-img convert' where both are to be had, and " +
-        "put that on the export.",
+        $"The image on '{imagePath}' has its {part} in '{namedPath}', and a name means nothing on an export, which has no folder. Copy " +
+        "the image to a file in the folder that it was made in, or make it one image with 'qemu-img convert' where both are to be had, " +
+        "and put that on the export.",
         imagePath,
         operation: "open");
 
