@@ -77,7 +77,7 @@ internal sealed class ImageOnThreads(IBlockNode image, RequestThreads threads) :
     private ValueTask ChangeAsync(Func<ValueTask> change, CancellationToken cancellationToken) => threads.RunAsync(
         () =>
         {
-            for (int attempts = 1; attempts < MostAttempts; attempts++)
+            for (int attempt = 1; attempt < MostAttempts; attempt++)
             {
                 try
                 {

@@ -50,8 +50,8 @@ internal sealed class RequestThreads(string path)
         }
 
         Work<T> work = new(this, request, cancellationToken);
+        work.ListenForCancelling();
         _threads.Post(work);
-        work.CancelBefore(cancellationToken);
         return new ValueTask<T>(work.Task);
     }
 
@@ -117,13 +117,8 @@ internal sealed class RequestThreads(string path)
         private int _isTaken;
 
         // A request that waits for a thread has begun nothing, so its caller may have its buffer back at once.
-        public void CancelBefore(CancellationToken token)
-        {
-            if (token.CanBeCanceled && Volatile.Read(ref _isTaken) == 0)
-            {
-                _registration = token.UnsafeRegister(static work => ((Work<T>)work!).Cancel(), this);
-            }
-        }
+        public void ListenForCancelling() =>
+            _registration = cancellationToken.UnsafeRegister(static work => ((Work<T>)work!).Cancel(), this);
 
         public void Execute()
         {
@@ -132,6 +127,7 @@ internal sealed class RequestThreads(string path)
                 return;
             }
 
+            _registration.Unregister();
             if (Environment.CurrentManagedThreadId == _callerId)
             {
                 SetException(threads.NoThread());
@@ -141,7 +137,6 @@ internal sealed class RequestThreads(string path)
             s_current = threads;
             try
             {
-                cancellationToken.ThrowIfCancellationRequested();
                 SetResult(request());
             }
             catch (OperationCanceledException e)

@@ -44,8 +44,5 @@ public sealed class Qcow2OnBlocksConformance() : ImageOnNodeConformance(ImageFor
 /// <summary>VHD.</summary>
 public sealed class VhdOnNodeConformance() : ImageOnNodeConformance(ImageFormat.Vhd, alignmentBytes: 1);
 
-/// <summary>VHD on a device of blocks that are larger than sectors.</summary>
-public sealed class VhdOnBlocksConformance() : ImageOnNodeConformance(ImageFormat.Vhd, alignmentBytes: 4096);
-
 /// <summary>VHDX.</summary>
 public sealed class VhdxOnNodeConformance() : ImageOnNodeConformance(ImageFormat.Vhdx, alignmentBytes: 1);
