@@ -35,7 +35,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         }
 
         string?[] lastNotes = storage.IsExport
-            ? [storage.SharingNote]
+            ? [storage.OpeningNote, storage.SharingNote]
             : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(storage.Path)!, storage)];
         string?[] notes = [files.OutsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
         Notes = [.. notes.Where(note => note is not null).Select(note => PrintableText.Of(note!))];
@@ -125,7 +125,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             try
             {
                 DiskStorage storage = new(name ?? StorageAddress.NameOf(fullPath), fullPath, opened, isShared, condition);
-                return new Disk(storage, files);
+                return await storage.RunAsync(() => new Disk(storage, files)).ConfigureAwait(false);
             }
             catch
             {
@@ -221,7 +221,11 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         {
             try
             {
-                Bitmaps.Store.SaveToImage();
+                await Storage.RunAsync(() =>
+                {
+                    Bitmaps.Store.SaveToImage();
+                    return true;
+                }).ConfigureAwait(false);
             }
             finally
             {

@@ -175,7 +175,7 @@ public static class Image
         cancellationToken.ThrowIfCancellationRequested();
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
         IImageDriver driver = ImageProbe.Tell(file, format, ImageParameters.Default.Format);
-        AdmitToCheck(driver, file, untrusted);
+        AdmitToCheck(driver, file, new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }));
         ImageReport report = untrusted is null
             ? driver.Check(file, repair, cancellationToken)
             : untrusted.WithinCheckTime(file.Path, time => driver.Check(file, repair, time), cancellationToken);
@@ -200,7 +200,7 @@ public static class Image
     // The content never says that a file is raw, so where no caller has said it the name did.
     private static bool IsRawByName(IImageDriver driver, ImageFormat? named) => named is null && driver.Format == ImageFormat.Raw;
 
-    private static void CheckOpenOptions(string path, ImageOpenOptions options)
+    internal static void CheckOpenOptions(string path, ImageOpenOptions options)
     {
         if (!options.IsReadOnly && (options.IsLayerOnly || options.SnapshotName is not null))
         {
@@ -222,11 +222,11 @@ public static class Image
     }
 
     // A header that can't be read is what the check is to tell of.
-    private static void AdmitToCheck(IImageDriver driver, LocalContainer file, UntrustedLimits? untrusted)
+    internal static void AdmitToCheck(IImageDriver driver, IContainerFile file, ImageChain chain)
     {
         try
         {
-            new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }).AdmitFirst(driver, file);
+            chain.AdmitFirst(driver, file);
         }
         catch (BlockException failure) when (failure.Kind is not (ImageErrors.LimitExceeded or ImageErrors.ReferenceRefused))
         {

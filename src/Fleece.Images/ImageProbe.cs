@@ -3,6 +3,8 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Vhd;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images;
 
@@ -71,6 +73,14 @@ internal static class ImageProbe
 
         return all is [IImageDriver found] ? CheckName(file.Path, found, parameter) : RawByName(file, parameter);
     }
+
+    /// <summary>The format of an image that begins so; null for bytes that begin none. Of the formats that Fleece writes.</summary>
+    /// <param name="head">The first 512 bytes.</param>
+    public static ImageFormat? FindByHead(ReadOnlySpan<byte> head) =>
+        BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic ? ImageFormat.Qcow2
+        : BinaryPrimitives.ReadUInt64LittleEndian(head) == VhdxFormat.FileSignature ? ImageFormat.Vhdx
+        : VhdFooter.HasCookie(head) ? ImageFormat.Vhd
+        : null;
 
     private static IImageDriver CheckName(string path, IImageDriver found, string? parameter) =>
         ImageNames.Find(path) != ImageFormat.Raw

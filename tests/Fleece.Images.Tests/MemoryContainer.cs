@@ -52,6 +52,8 @@ internal sealed class MemoryContainer : IContainerFile
     /// <summary>Ranges that were read ahead.</summary>
     public List<BlockRange> ReadAheads { get; } = [];
 
+    public long MaximumLengthBytes => long.MaxValue;
+
     public long GetLength() => _content.Length;
 
     public void Read(long offsetBytes, Span<byte> buffer)
@@ -95,6 +97,8 @@ internal sealed class MemoryContainer : IContainerFile
             }
         }
     }
+
+    public BlockStatusRun FindExtent(BlockRange range) => new(BlockStatus.Data, range.LengthBytes);
 
     public void SetLength(long lengthBytes)
     {

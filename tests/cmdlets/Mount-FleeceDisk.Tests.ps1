@@ -340,6 +340,8 @@ Describe 'A request to Mount-FleeceDisk' {
         @{ Command = 'Mount-FleeceDisk nbds+unix:///vm?socket=vm.sock -Name x'; Id = 'TlsFailed,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk nbd+unix:///vm -Name x'; Id = 'UriInvalid,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk nbd+unix:///vm?socket=vm.sock -Name x -Format Qcow2'
+            Id = 'ImageWrongFormat,Fleece.MountFleeceDiskCommand' }
+        @{ Command = 'Mount-FleeceDisk nbd+unix:///vm?socket=vm.sock -Name x -SnapshotName s'
             Id = 'ArgumentInvalid,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk nbd+unix:///vm?socket=vm.sock'; Id = 'DiskNameInUse,Fleece.MountFleeceDiskCommand' }
         @{ Command = 'Mount-FleeceDisk ./no/such/folder/x.raw'; Id = 'ImageNotFound,Fleece.MountFleeceDiskCommand' }

@@ -22,7 +22,7 @@ internal sealed class ImageSource : ISnapshotSource, IAsyncDisposable
         Snapshot = new BlockDevice(ByteGranularNode.Over(image), id);
         _untoldWarning = outsideNote is not null ? $"{id}: {outsideNote}"
             : opened.Identity is { IsTorn: true } told ? RemoteSnapshot.DescribeTorn(id, told)
-            : null;
+            : opened.Note;
     }
 
     /// <inheritdoc/>
@@ -34,7 +34,7 @@ internal sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     /// <inheritdoc/>
     public string? Consumer => null;
 
-    /// <summary>The image's format; null for an export.</summary>
+    /// <summary>The image's format; null for an export whose bytes are the disk's own.</summary>
     public ImageFormat? Format { get; }
 
     /// <inheritdoc/>
@@ -72,7 +72,8 @@ internal sealed class ImageSource : ISnapshotSource, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    /// <remarks>That an image names files outside its folder, or that an export is a live disk, where its server tells that.</remarks>
+    /// <remarks>That an image names files outside its folder, or that an export is a live disk, where its server tells that, or begins like
+    /// an image.</remarks>
     public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
 
     /// <inheritdoc/>

@@ -74,8 +74,9 @@ internal sealed class Bitmap
     /// </summary>
     public Guid? BaselineId { get; internal set; }
 
-    /// <summary>True when it survives the dismount; false on a disk of an NBD server, beside which there is no file.</summary>
-    public bool IsPersistent => !Disk.IsExport;
+    /// <summary>True when it survives the dismount; false on a disk of an NBD server, beside which there is no file, unless its image has
+    /// room for bitmaps.</summary>
+    public bool IsPersistent => Disk.KeepsBitmaps;
 
     /// <summary>The ranges that may have changed, in order.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.BitmapUntrusted"/></exception>

@@ -36,7 +36,7 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
     /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
     public Bitmap[] Read()
     {
-        bool knowsAll = TryReadSidecar();
+        bool knowsAll = !disk.IsExport && TryReadSidecar();
         if (bitmapImage is not null)
         {
             ReadImage(bitmapImage, knowsAll);

@@ -41,7 +41,13 @@ internal sealed class BitmapStore : IChangeWitness
     public BlockException? Fault => _fault;
 
     /// <summary>Why a killed process would lose what is recorded now; null while nothing would be lost.</summary>
-    public BlockException? JournalFault => _sidecar is { } sidecar ? sidecar.Failure : _sidecarFault;
+    public BlockException? JournalFault =>
+        _sidecar is { } sidecar ? sidecar.Failure
+        : Image is not null && _disk.IsExport ? new BlockException(
+            DiskErrors.BitmapStoreUnusable,
+            $"The image lies on the export '{_disk.Path}', beside which there is no file, so bitmaps reach it when the disk is dismounted.",
+            _disk.Path)
+        : _sidecarFault;
 
     /// <summary>What the user should hear of where the bitmaps are kept; whole sentences.</summary>
     public IReadOnlyList<string> Notes => _notes;

@@ -58,7 +58,7 @@ internal sealed class DiskBitmaps
     public IReadOnlyList<string> Notes => [.. _notes.Concat(Store.Notes).Select(note => PrintableText.Of(note))];
 
     /// <summary>True when bitmaps survive the dismount.</summary>
-    public bool IsPersistent => !Storage.IsExport;
+    public bool IsPersistent => Storage.KeepsBitmaps;
 
     /// <summary>True when the disk can have bitmaps.</summary>
     public bool IsUsable => Store.Fault is null;

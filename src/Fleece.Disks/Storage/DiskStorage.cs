@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Images.Chain;
 using Fleece.Nbd;
 
 namespace Fleece.Disks.Storage;
@@ -65,6 +66,10 @@ internal sealed class DiskStorage
     /// <summary>True when <see cref="Path"/> is a URI: the disk has no file on this machine, and nothing can lie beside it.</summary>
     internal bool IsExport => NbdUri.IsUri(Path);
 
+    /// <summary>True when the disk's bitmaps survive the dismount: beside a file of this machine, or within an image that has room for
+    /// them.</summary>
+    internal bool KeepsBitmaps => !IsExport || (Image as IBitmapHolder)?.Bitmaps is { HasRoomForBitmaps: true };
+
     /// <summary>True when nothing changes the disk for as long as it is mounted: it is read-only here, and its image is locked against
     /// writers, or its server tells that nothing changes the export.</summary>
     internal bool IsUnchanging => IsReadOnly && !IsShared && (!IsExport || Export is not null);
@@ -79,11 +84,22 @@ internal sealed class DiskStorage
         ? "The disk was mounted with -Shared, and what others may have written to it meanwhile was not recorded."
         : null;
 
+    /// <inheritdoc cref="OpenedStorage.Note"/>
+    internal string? OpeningNote => _opened.Note;
+
     /// <summary>What the user should hear of an export that others may write to unnoticed; null for nothing.</summary>
-    internal string? SharingNote => IsExport && Export is null && !_isSharingAccepted
-        ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
-          "bitmaps: snapshots would show no one moment, and bitmaps would miss changes."
-        : null;
+    internal string? SharingNote =>
+        !IsExport || Export is not null || _isSharingAccepted ? null
+        : Format is not null && !IsReadOnly
+        ? $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk is mounted: two " +
+          "that write to one image destroy it."
+        : $"The server of '{Path}' can't tell whether other clients write to the export. No other may while this disk has sessions or " +
+          "bitmaps: snapshots would show no one moment, and bitmaps would miss changes.";
+
+    /// <summary>Does work that reads or writes the image on the calling thread, such as that on its bitmaps: on a thread of the image's
+    /// own where it lies on an export.</summary>
+    internal ValueTask<T> RunAsync<T>(Func<T> work) =>
+        Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
 
     /// <summary>The disk's name.</summary>
     public override string ToString() => Name;

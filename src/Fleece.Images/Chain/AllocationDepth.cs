@@ -38,6 +38,11 @@ internal static class AllocationDepth
             return layer.GetDepth(offsetBytes, lengthBytes);
         }
 
+        if (image is ImageOnThreads onThreads)
+        {
+            return await onThreads.FindDepthAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        }
+
         // A format that an adapter reads has no parents here.
         BlockStatusRun run = await image.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         return new DepthRun(run.Status == BlockStatus.Unallocated ? 0 : 1, run.LengthBytes);

@@ -41,7 +41,8 @@ internal sealed class ImageChain
     }
 
     /// <summary>A path that an image in <paramref name="childPath"/> records, in full: relative to the child's folder.</summary>
-    public static string Resolve(string childPath, string recordedPath) =>
+    /// <remarks>An address has no folder, so the path stays as it is recorded.</remarks>
+    public static string Resolve(string childPath, string recordedPath) => IsAddress(childPath) ? recordedPath :
         Path.GetFullPath(recordedPath, Path.GetDirectoryName(Path.GetFullPath(childPath))!);
 
     /// <summary>Judges the image a user named, before anything is sized by its header.</summary>
@@ -49,7 +50,7 @@ internal sealed class ImageChain
     /// read. The first two only for an untrusted image.</exception>
     public void AdmitFirst(IImageDriver driver, IContainerFile file)
     {
-        if (_policy.Limits is not null && _home.IsElsewhere)
+        if (_policy is { Limits: not null, IsOnNode: false } && _home.IsElsewhere)
         {
             throw new BlockException(
                 ImageErrors.ReferenceRefused,
@@ -78,6 +79,11 @@ internal sealed class ImageChain
         ImageFormat format,
         Func<IContainerFile, BlockException?>? findMismatch = null)
     {
+        if (_policy.IsOnNode)
+        {
+            throw ReferencePolicy.RefuseFromNode(childPath, candidates[0], "parent");
+        }
+
         BlockException? refusal = null;
         BlockException? firstMismatch = null;
         foreach (string candidate in candidates)
@@ -123,6 +129,11 @@ internal sealed class ImageChain
     /// opened.</exception>
     public LocalContainer OpenDataFile(IContainerFile image, string path, ImageOpenOptions options)
     {
+        if (_policy.IsOnNode)
+        {
+            throw ReferencePolicy.RefuseFromNode(image.Path, path, "data");
+        }
+
         if (_policy.MustStayInFolder)
         {
             throw ReferencePolicy.RefuseDataFileOfRepository(image.Path, path);
@@ -231,6 +242,9 @@ internal sealed class ImageChain
             throw;
         }
     }
+
+    // Full paths are rooted, and addresses are not.
+    private static bool IsAddress(string path) => !Path.IsPathRooted(path) && path.Contains("://", StringComparison.Ordinal);
 
     private static string FinalPath(string path) => RealPath.Find(Path.GetFullPath(path)) ?? Path.GetFullPath(path);
 }

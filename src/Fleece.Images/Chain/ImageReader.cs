@@ -146,12 +146,7 @@ internal sealed class ImageReader(IImageMap map, ParentImage? parent)
 
     private BlockStatusRun FindExtent(BlockRange range)
     {
-        if (_dataFile is not LocalContainer local)
-        {
-            return new BlockStatusRun(BlockStatus.Data, range.LengthBytes);
-        }
-
-        BlockStatusRun run = local.File.FindExtent(range);
+        BlockStatusRun run = _dataFile.FindExtent(range);
         return run.Status == BlockStatus.Data ? run : run with { Status = BlockStatus.Zero };
     }
 }

@@ -6,13 +6,16 @@ namespace Fleece.Images.Chain;
 
 /// <summary>The files that an image may name, and what its chain may cost (docs/formats/strangers.md).</summary>
 /// <remarks>Threading. One thread opens a chain.</remarks>
-internal sealed class ReferencePolicy
+internal sealed record ReferencePolicy
 {
     private int _imageCount;
     private long _tableBytes;
 
     /// <summary>As <see cref="ImageOpenOptions.MustStayInFolder"/>.</summary>
     public bool MustStayInFolder { get; init; }
+
+    /// <summary>True for an image that is no file: it may name none.</summary>
+    public bool IsOnNode { get; init; }
 
     /// <summary>True to use data files outside the folders of the images that name them.</summary>
     public bool AllowsOutsideDataFile { get; init; }
@@ -72,6 +75,15 @@ internal sealed class ReferencePolicy
 
         _tableBytes += claims.TableBytes;
     }
+
+    /// <summary>The error of an image that is no file and names one.</summary>
+    public static BlockException RefuseFromNode(string imagePath, string namedPath, string part) => new(
+        ImageErrors.ReferenceRefused,
+        $"The image on '{imagePath}' has its {part} in '{namedPath}', and a name means nothing on an export, which has no folder. Copy " +
+        "the image to a file in the folder that it was made in, or make it one image with 'qemu-img convert' where both are to be had, " +
+        "and put that on the export.",
+        imagePath,
+        operation: "open");
 
     /// <summary>The error of a parent outside the folder of an untrusted image.</summary>
     /// <param name="childPath">The image that names the parent.</param>

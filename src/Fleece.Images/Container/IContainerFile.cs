@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Images.Container;
 
 /// <summary>The file an image lives in, as formats use it. Tests put faults and crashes beneath a format
@@ -7,7 +9,7 @@ namespace Fleece.Images.Container;
 /// <para>Every call completes before it returns: a local file answers on the calling thread (rule R1).</para>
 /// <para>Threading. All members are safe from any thread; <see cref="IDisposable.Dispose"/> only when no call
 /// runs.</para>
-/// <para>Errors are <see cref="Fleece.Block.BlockException"/>.</para>
+/// <para>Errors are <see cref="BlockException"/>.</para>
 /// </remarks>
 internal interface IContainerFile : IDisposable
 {
@@ -20,6 +22,9 @@ internal interface IContainerFile : IDisposable
     /// <summary>The length of the file now.</summary>
     long GetLength();
 
+    /// <summary>The length up to which it can grow; the largest number where only the storage decides.</summary>
+    long MaximumLengthBytes { get; }
+
     /// <summary>Fills the buffer; bytes behind the end of the file are zeros.</summary>
     void Read(long offsetBytes, Span<byte> buffer);
 
@@ -31,6 +36,9 @@ internal interface IContainerFile : IDisposable
 
     /// <summary>Makes the range, as far as it lies in the file, read as zeros and frees storage where it can.</summary>
     void Zero(long offsetBytes, long lengthBytes);
+
+    /// <summary>The run at the start of a range that lies in the file: data, or anything that reads as zeros.</summary>
+    BlockStatusRun FindExtent(BlockRange range);
 
     /// <summary>Makes the file longer, with a hole, or shorter.</summary>
     void SetLength(long lengthBytes);

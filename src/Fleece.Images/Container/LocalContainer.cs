@@ -15,6 +15,8 @@ internal sealed class LocalContainer(LocalFile file) : IContainerFile
 
     public bool IsReadOnly => file.IsReadOnly;
 
+    public long MaximumLengthBytes => long.MaxValue;
+
     public long GetLength() => file.LengthBytes;
 
     public void Read(long offsetBytes, Span<byte> buffer)
@@ -28,6 +30,8 @@ internal sealed class LocalContainer(LocalFile file) : IContainerFile
     public void Write(long offsetBytes, ReadOnlySpan<byte> data) => file.Write(offsetBytes, data);
 
     public void Zero(long offsetBytes, long lengthBytes) => file.WriteZeroes(new BlockRange(offsetBytes, lengthBytes));
+
+    public BlockStatusRun FindExtent(BlockRange range) => file.FindExtent(range);
 
     public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
 

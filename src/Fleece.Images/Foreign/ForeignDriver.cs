@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
@@ -27,7 +28,9 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
 
     /// <remarks>The adapter bounds its tables itself (docs/formats/discutils.md).</remarks>
     public ImageClaims Measure(IContainerFile file) =>
-        new(FindAdapter(file).Describe(((LocalContainer)file).File, format).DiskBytes, TableBytes: 0);
+        new(FindAdapter(file).Describe(LocalFileOf(file), format).DiskBytes, TableBytes: 0);
+
+    public long FindEnd(IContainerFile file, UntrustedLimits? limits) => file.GetLength();
 
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
@@ -48,7 +51,7 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
                 operation: "open");
         }
 
-        return adapter.Open(((LocalContainer)file).File, format, path => chain.OpenExtent(file.Path, path)).Node;
+        return adapter.Open(LocalFileOf(file), format, path => chain.OpenExtent(file.Path, path)).Node;
     }
 
     public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
@@ -56,7 +59,7 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
 
     public ImageInfo Describe(IContainerFile file, ImageInfo info)
     {
-        ForeignDescription image = FindAdapter(file).Describe(((LocalContainer)file).File, format);
+        ForeignDescription image = FindAdapter(file).Describe(LocalFileOf(file), format);
         return info with { Type = image.Type, SizeBytes = image.DiskBytes };
     }
 
@@ -68,6 +71,10 @@ internal sealed class ForeignDriver(ImageFormat format, Func<object> findAdapter
 
     public ImageReport Check(IContainerFile file, ImageRepair repair, CancellationToken cancellationToken) =>
         throw Refuse(file, "can't be checked", "Use 'qemu-img check'");
+
+    private LocalFile LocalFileOf(IContainerFile file) => file is LocalContainer local
+        ? local.File
+        : throw Refuse(file, "can't be read from an export", "Copy it to a file, or convert it with 'qemu-img convert -O qcow2'");
 
     private BlockException Refuse(IContainerFile file, string what, string instead) => new(
         BlockErrors.Unsupported, $"'{file.Path}' is a {Name} image, which {what}. {instead}.", file.Path);

@@ -24,7 +24,7 @@ internal sealed class StagedWriteBack(IContainerFile file, IContainerFile? dataF
     /// <exception cref="BlockException">The first failure.</exception>
     public async ValueTask RunAsync(CancellationToken cancellationToken)
     {
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await RequestThreads.TakeTurnAsync(_turn, cancellationToken).ConfigureAwait(false);
         try
         {
             Run();

@@ -35,6 +35,8 @@ internal sealed class Qcow2Driver : IImageDriver
         return new ImageClaims(header.SizeBytes, (long)Int128.Min(tableBytes + bitmapBytes, long.MaxValue));
     }
 
+    public long FindEnd(IContainerFile file, UntrustedLimits? limits) => Qcow2End.Find(file, limits);
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         OpenNode(file, options, chain);
 

@@ -19,6 +19,8 @@ internal sealed class RawDriver : IImageDriver
 
     public ImageClaims Measure(IContainerFile file) => new(file.GetLength(), TableBytes: 0);
 
+    public long FindEnd(IContainerFile file, UntrustedLimits? limits) => file.GetLength();
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain)
     {
         CheckIsNotEmpty(file);

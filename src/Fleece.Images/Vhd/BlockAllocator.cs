@@ -160,7 +160,8 @@ internal sealed class BlockAllocator
     {
         long perBlockBytes = _header.StrideBytes + VhdLimits.DataAlignmentBytes;
         long advanceBytes = Math.Min(_growthBytes, _freeBlocks * perBlockBytes);
-        long atBytes = Math.Max(neededEndBytes, _endBytes + advanceBytes);
+        long mostBytes = _file.MaximumLengthBytes - VhdFooter.LengthBytes;
+        long atBytes = Math.Max(neededEndBytes, Math.Min(_endBytes + advanceBytes, mostBytes) & -VhdLimits.SectorBytes);
         if (_footerOffsetBytes is null)
         {
             // Whatever is at the end of the file now, the footer goes behind it.

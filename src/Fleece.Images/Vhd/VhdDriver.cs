@@ -20,6 +20,8 @@ internal sealed class VhdDriver : IImageDriver
         return new ImageClaims(footers.Footer.SizeBytes, tableBytes);
     }
 
+    public long FindEnd(IContainerFile file, UntrustedLimits? limits) => VhdEnd.Find(file);
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         OpenAny(file, options, chain);
 

@@ -25,6 +25,8 @@ internal sealed class VhdxDriver : IImageDriver
             structure.Metadata.SizeBytes, Math.Min(structure.Metadata.BatEntryCount * sizeof(ulong), VhdxLimits.ScannedBatBytes));
     }
 
+    public long FindEnd(IContainerFile file, UntrustedLimits? limits) => VhdxEnd.Find(file);
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) =>
         OpenAny(file, options, chain);
 

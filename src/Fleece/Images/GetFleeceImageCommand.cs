@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client;
@@ -11,7 +12,7 @@ namespace Fleece;
 [OutputType(typeof(ImageInfo), typeof(NbdImageInfo))]
 public sealed class GetFleeceImageCommand : ImageCommand
 {
-    /// <summary>The format, where the content must not decide it.</summary>
+    /// <summary>The format, where the content must not decide it; of an export, the format of the image that lies on it.</summary>
     [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
 
@@ -22,13 +23,17 @@ public sealed class GetFleeceImageCommand : ImageCommand
     /// <inheritdoc/>
     private protected override void Process(string address)
     {
+        UntrustedLimits? limits = Untrusted ? UntrustedLimits.Default : null;
         if (NbdUri.IsUri(address))
         {
-            WriteObject(Wait(NbdImageInfo.ReadAsync(NbdUri.Parse(address), ClientTls, StopToken)));
+            NbdUri uri = NbdUri.Parse(address);
+            WriteObject(Format is null or ImageFormat.Raw
+                ? Wait(NbdImageInfo.ReadAsync(uri, ClientTls, StopToken))
+                : (object)Wait(ExportImages.DescribeAsync(uri, Format.Value, ClientTls, limits, StopToken)));
             return;
         }
 
-        ImageInfo info = Wait(Image.GetInfoAsync(address, Format, StopToken, Untrusted ? UntrustedLimits.Default : null));
+        ImageInfo info = Wait(Image.GetInfoAsync(address, Format, StopToken, limits));
         TellRawByName(address, nameof(Format), Format, info.Format);
         WriteObject(info);
     }

@@ -1,32 +1,20 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Repositories;
+using Fleece.Block;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Images.Checking;
+using Fleece.Nbd;
 
 namespace Fleece;
 
-/// <summary>Test-FleeceImage: examines the metadata of image files, and repairs it.</summary>
+/// <summary>Test-FleeceImage: examines the metadata of images, and repairs it.</summary>
 [Cmdlet(VerbsDiagnostic.Test, "FleeceImage", DefaultParameterSetName = PathSet, SupportsShouldProcess = true)]
 [OutputType(typeof(ImageReport))]
-public sealed class TestFleeceImageCommand : FleeceCommand
+public sealed class TestFleeceImageCommand : ImageCommand
 {
-    private const string PathSet = "Path";
-    private const string LiteralPathSet = "LiteralPath";
-
-    /// <summary>The files; wildcards are expanded.</summary>
-    [Parameter(
-        Mandatory = true, Position = 0, ValueFromPipeline = true, ValueFromPipelineByPropertyName = true, ParameterSetName = PathSet)]
-    [SupportsWildcards]
-    [ItemPath]
-    public string[] Path { get; set; } = [];
-
-    /// <summary>The files, taken as they are.</summary>
-    [Parameter(Mandatory = true, ValueFromPipelineByPropertyName = true, ParameterSetName = LiteralPathSet)]
-    [Alias("PSPath", "FullName")]
-    public string[] LiteralPath { get; set; } = [];
-
-    /// <summary>The format, where the content must not decide it.</summary>
+    /// <summary>The format, where the content must not decide it; for an export it is needed.</summary>
     [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? Format { get; set; }
 
@@ -43,14 +31,8 @@ public sealed class TestFleeceImageCommand : FleeceCommand
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
-    protected override void ProcessRecord()
-    {
-        bool isLiteral = ParameterSetName == LiteralPathSet;
-        ForEachFile(isLiteral ? LiteralPath : Path, isLiteral, Check);
-    }
-
-    // Refusing the repair leaves the check, which changes nothing.
-    private void Check(string path)
+    /// <remarks>Refusing the repair leaves the check, which changes nothing.</remarks>
+    private protected override void Process(string path)
     {
         ImageReport report = Check(path, ImageRepair.None);
         bool hasWork = Repair switch
@@ -70,8 +52,19 @@ public sealed class TestFleeceImageCommand : FleeceCommand
         WriteObject(report);
     }
 
-    private static string Name(string path) => OwnedFiles.Describe(path) is { } owner ? $"'{path}', which {owner}," : $"'{path}'";
+    private static string Name(string path) =>
+        !NbdUri.IsUri(path) && OwnedFiles.Describe(path) is { } owner ? $"'{path}', which {owner}," : $"'{path}'";
 
-    private ImageReport Check(string path, ImageRepair repair) =>
-        Wait(Image.CheckAsync(path, Format, repair, StopToken, Untrusted ? UntrustedLimits.Default : null));
+    private ImageReport Check(string path, ImageRepair repair)
+    {
+        UntrustedLimits? limits = Untrusted ? UntrustedLimits.Default : null;
+        return !NbdUri.IsUri(path) ? Wait(Image.CheckAsync(path, Format, repair, StopToken, limits))
+            : Format is { } format and not ImageFormat.Raw
+            ? Wait(ExportImages.CheckAsync(NbdUri.Parse(path), format, repair, ClientTls, limits, StopToken))
+            : throw new BlockException(
+                ImageErrors.AmbiguousFormat,
+                $"Nothing says which image lies on '{path}', and Fleece does not guess it, because the guest of a raw disk can write any " +
+                $"header. Name the format with -{nameof(Format)}; a raw disk has no metadata that could be checked.",
+                path);
+    }
 }

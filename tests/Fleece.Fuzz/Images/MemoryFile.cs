@@ -33,6 +33,8 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
         return bytes;
     }
 
+    public long MaximumLengthBytes => long.MaxValue;
+
     public long GetLength() => _lengthBytes;
 
     public void Read(long offsetBytes, Span<byte> buffer)
@@ -73,6 +75,8 @@ internal sealed class MemoryFile(string path, byte[] content, bool isReadOnly) :
             Clear((int)offsetBytes, (int)Math.Min(lengthBytes, _lengthBytes - offsetBytes));
         }
     }
+
+    public BlockStatusRun FindExtent(BlockRange range) => new(BlockStatus.Data, range.LengthBytes);
 
     public void SetLength(long lengthBytes)
     {

@@ -15,6 +15,8 @@ internal sealed class MetadataFile(IContainerFile file, Poison poison)
 
     public Poison Poison => poison;
 
+    public long MaximumLengthBytes => file.MaximumLengthBytes;
+
     public long GetLength() => file.GetLength();
 
     public void Read(long offsetBytes, Span<byte> buffer) => file.Read(offsetBytes, buffer);

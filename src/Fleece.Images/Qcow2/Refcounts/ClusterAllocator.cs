@@ -85,6 +85,7 @@ internal sealed class ClusterAllocator
     public long AllocateContiguous(int count)
     {
         HasAllocated = true;
+        CheckRoomAtEnd(count);
         long cluster = TakeAtEnd(count);
         IsTorn = true;
         Count(cluster, count);
@@ -247,7 +248,7 @@ internal sealed class ClusterAllocator
         long endBytes = (_endCluster + count) << _clusterBits;
         if (endBytes > _fileLengthBytes)
         {
-            long lengthBytes = Math.Max(endBytes, _fileLengthBytes + GrowthBytes);
+            long lengthBytes = Math.Max(endBytes, Math.Min(_fileLengthBytes + GrowthBytes, _file.MaximumLengthBytes));
             _file.SetLength(lengthBytes);
             _fileLengthBytes = lengthBytes;
         }
@@ -255,6 +256,24 @@ internal sealed class ClusterAllocator
         long cluster = _endCluster;
         _endCluster += count;
         return cluster;
+    }
+
+    // Where the file can't grow without end, what counts the clusters must find room behind them: half an allocation can't be undone.
+    private void CheckRoomAtEnd(int count)
+    {
+        long lastCluster = _endCluster + count;
+        if (_file.MaximumLengthBytes == long.MaxValue || (_refcounts.HasBlock(_endCluster) && _refcounts.HasBlock(lastCluster)))
+        {
+            return;
+        }
+
+        long blocks = (count / _refcounts.ClustersPerBlock) + 2;
+        long table = _refcounts.IsCovered(lastCluster + blocks) ? 0 : (2L * _refcounts.TableClusters) + 2;
+        long neededBytes = (lastCluster + blocks + table) << _clusterBits;
+        if (neededBytes > _file.MaximumLengthBytes)
+        {
+            _file.SetLength(neededBytes);
+        }
     }
 
     private bool IsRunFree(long cluster, long count, out long usedCluster)

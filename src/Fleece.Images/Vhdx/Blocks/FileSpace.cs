@@ -70,7 +70,8 @@ internal sealed class FileSpace
         long endBytes = offsetBytes + lengthBytes;
         if (endBytes > _fileBytes)
         {
-            long grownBytes = Math.Max(endBytes, VhdxFormat.RoundUpToMiB(_fileBytes) + GrowthBytes);
+            long advanceBytes = VhdxFormat.RoundUpToMiB(_fileBytes) + GrowthBytes;
+            long grownBytes = Math.Max(endBytes, Math.Min(advanceBytes, _file.MaximumLengthBytes));
             _file.SetLength(grownBytes);
             Volatile.Write(ref _fileBytes, grownBytes);
         }

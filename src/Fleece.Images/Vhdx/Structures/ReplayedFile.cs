@@ -45,6 +45,8 @@ internal sealed class ReplayedFile : IContainerFile
 
     public bool IsReadOnly => true;
 
+    public long MaximumLengthBytes => _lengthBytes;
+
     public long GetLength() => _lengthBytes;
 
     public void Read(long offsetBytes, Span<byte> buffer)
@@ -91,6 +93,8 @@ internal sealed class ReplayedFile : IContainerFile
     public void Write(long offsetBytes, ReadOnlySpan<byte> data) => throw ReadOnly();
 
     public void Zero(long offsetBytes, long lengthBytes) => throw ReadOnly();
+
+    public BlockStatusRun FindExtent(BlockRange range) => new(BlockStatus.Data, range.LengthBytes);
 
     public void SetLength(long lengthBytes) => throw ReadOnly();
 

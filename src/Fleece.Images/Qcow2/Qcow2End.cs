@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Fleece.Block;
+using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Checking;
+using Fleece.Images.Qcow2.Headers;
+using Fleece.Images.Qcow2.Refcounts;
+
+namespace Fleece.Images.Qcow2;
+
+/// <summary>Where an image ends on a device that is longer: behind the last cluster that its refcounts or its header name, as in
+/// QEMU.</summary>
+/// <remarks>The refcounts of a dirty image do not tell, so before it is written to its mappings are followed.</remarks>
+internal static class Qcow2End
+{
+    /// <inheritdoc cref="Chain.IImageDriver.FindEnd"/>
+    public static long Find(IContainerFile file, UntrustedLimits? limits)
+    {
+        try
+        {
+            Qcow2Header header = Qcow2Header.Read(file);
+            return !header.IsDirty ? Math.Min(FindByRefcounts(file, header), file.GetLength())
+                : file.IsReadOnly ? file.GetLength()
+                : FindByMappings(file, limits);
+        }
+        catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or ImageErrors.WrongFormat or BlockErrors.Truncated
+            or BlockErrors.Unsupported or ImageErrors.EmptyImage or ImageErrors.BadImageSize)
+        {
+            return file.GetLength();
+        }
+    }
+
+    private static long FindByRefcounts(IContainerFile file, Qcow2Header header)
+    {
+        ulong[] table = new ulong[((long)header.RefcountTableClusters << header.ClusterBits) / sizeof(ulong)];
+        Span<byte> bytes = MemoryMarshal.AsBytes(table.AsSpan());
+        file.Read(header.RefcountTableOffsetBytes, bytes);
+        long tableEndBytes = header.RefcountTableOffsetBytes + bytes.Length;
+        long endBytes = Math.Max(tableEndBytes, header.L1OffsetBytes + ((long)header.L1Entries * sizeof(ulong)));
+        for (int i = 0; i < table.Length; i++)
+        {
+            table[i] = BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(table[i]) : table[i];
+            endBytes = Math.Max(endBytes, table[i] == 0 ? 0 : (long)Math.Min(table[i], long.MaxValue / 2) + header.ClusterBytes);
+        }
+
+        for (int i = table.Length - 1; i >= 0; i--)
+        {
+            if (table[i] != 0 && (long)table[i] < file.GetLength() && FindLast(file, header, i, (long)table[i]) is { } cluster)
+            {
+                return BlockRange.RoundUp(Math.Max(endBytes, (cluster + 1) << header.ClusterBits), header.ClusterBytes);
+            }
+        }
+
+        return BlockRange.RoundUp(endBytes, header.ClusterBytes);
+    }
+
+    private static long? FindLast(IContainerFile file, Qcow2Header header, int index, long offsetBytes)
+    {
+        RefcountBlock block = new(index, offsetBytes, header.ClusterBytes, header.RefcountOrder);
+        file.Read(offsetBytes, block.Bytes);
+        for (int i = block.Count - 1; i >= 0; i--)
+        {
+            if (block.Get(i) != 0)
+            {
+                return ((long)index * block.Count) + i;
+            }
+        }
+
+        return null;
+    }
+
+    private static long FindByMappings(IContainerFile file, UntrustedLimits? limits)
+    {
+        CheckedHeader header = CheckedHeader.Read(file);
+        CheckPass pass = limits is null
+            ? CheckPass.Examine(file, header, CancellationToken.None)
+            : limits.WithinCheckTime(file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
+        pass.Refcounts?.CountInto(pass.Uses);
+        return Math.Min(pass.Uses.EndCluster << header.ClusterBits, file.GetLength());
+    }
+}

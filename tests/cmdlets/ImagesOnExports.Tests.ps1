@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    Import-ModuleUnderTest
+
+    # A device is longer than the image that lies on it.
+    function New-Device([string] $Format) {
+        $null = New-FleeceImage "./dev.$Format" 4MB
+        $file = [IO.File]::OpenWrite("$PWD/dev.$Format")
+        $file.SetLength(64MB)
+        $file.Dispose()
+    }
+
+    function Start-Nbdkit([string] $File) {
+        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", 'file', "$PWD/$File" -PassThru
+        while (-not (Test-Path k.sock)) { Start-Sleep -Milliseconds 20 }
+        "nbd+unix:///?socket=$PWD/k.sock"
+    }
+
+    function Stop-Nbdkit {
+        Get-FleeceDisk | Dismount-FleeceDisk -Force
+        $nbdkit.Kill()
+        $nbdkit.WaitForExit()
+    }
+
+    function Mount-Image([string] $Format) {
+        Mount-FleeceDisk $uri -Name vm -Format $Format -WarningAction Ignore
+    }
+}
+
+Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Application -ErrorAction Ignore)) {
+    BeforeEach { Enter-TestFolder }
+    AfterEach {
+        Stop-Nbdkit
+        Exit-TestFolder
+    }
+
+    It 'is a disk with sessions: <Format>' -ForEach @(@{ Format = 'qcow2' }, @{ Format = 'vhdx' }, @{ Format = 'vhd' }) {
+        New-Device $Format
+        $uri = Start-Nbdkit "dev.$Format"
+        $disk = Mount-Image $Format
+        $before = Get-RandomData 4MB
+        Write-FleeceDisk vm 0 $before
+
+        $null = Start-FleeceSession vm -Name night -TempPath .
+        Write-FleeceDisk vm 1MB (Get-RandomData 2MB 9)
+        Read-FleeceSnapshot night | Export-FleeceBackup ./backup.raw | Out-Null
+        Stop-FleeceSession night
+
+        "$($disk.Format)", $disk.SizeBytes, $disk.Path | Should -Be $Format, 4MB, $uri
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/backup.raw")) $before | Should -BeTrue
+        Dismount-FleeceDisk vm
+        (Test-FleeceImage $uri -Format $Format).IsClean | Should -BeTrue
+        $null = Mount-Image $Format
+        Test-SameData (Read-FleeceDisk vm 1MB 2MB) (Get-RandomData 2MB 9) | Should -BeTrue
+    }
+
+    It 'is described, compared and converted' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-Image qcow2
+        Write-FleeceDisk vm 0 (Get-RandomData 1MB)
+        Dismount-FleeceDisk vm
+
+        $image = Get-FleeceImage $uri -Format Qcow2
+        $copy = Convert-FleeceImage $uri ./copy.vhdx -SourceFormat Qcow2
+
+        "$($image.Format)", $image.SizeBytes, $image.FileSizeBytes, $image.Path | Should -Be Qcow2, 4MB, 64MB, $uri
+        $copy.SizeBytes | Should -Be 4MB
+        (Compare-FleeceImage $uri ./copy.vhdx -Format Qcow2).AreEqual | Should -BeTrue
+    }
+
+    It 'is a raw disk where no format is named, which is said' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+
+        $disk = Mount-FleeceDisk $uri -Name vm -WarningVariable warnings -WarningAction Ignore
+
+        $disk.SizeBytes | Should -Be 64MB
+        "$warnings" | Should -BeLike '*begins like a Qcow2 image*-Format Qcow2*'
+        Dismount-FleeceDisk vm
+        $null = Mount-FleeceDisk $uri -Name vm -Format Raw -WarningVariable warnings -WarningAction Ignore
+        "$warnings" | Should -Not -BeLike '*begins like*'
+    }
+
+    It 'keeps bitmaps where its format has room for them: <Format>' -ForEach @(
+        @{ Format = 'qcow2'; Keeps = $true }, @{ Format = 'vhdx'; Keeps = $false }
+    ) {
+        New-Device $Format
+        $uri = Start-Nbdkit "dev.$Format"
+        $null = Mount-Image $Format
+        $bitmap = New-FleeceBitmap vm daily -WarningAction Ignore
+        Write-FleeceDisk vm 0 (Get-RandomData 128KB)
+        Dismount-FleeceDisk vm
+        $null = Mount-Image $Format
+
+        $bitmap.IsPersistent | Should -Be $Keeps
+        @(Get-FleeceBitmap vm | ForEach-Object DirtyBytes) | Should -Be ($Keeps ? @(128KB) : @())
+    }
+
+    It 'is not checked without its format' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+
+        { Test-FleeceImage $uri -ErrorAction Stop } | Should -Throw -ErrorId 'ImageFormatAmbiguous,*'
+    }
+
+    It 'is repaired' -Skip:(-not (Get-Command qemu-img -CommandType Application -ErrorAction Ignore)) {
+        New-Device qcow2
+        # A refcount of the last cluster that the first block counts: a leak far behind the image.
+        $file = [IO.File]::Open("$PWD/dev.qcow2", 'Open')
+        $file.Position = 131072 + 2 * 20
+        $file.Write([byte[]] (0, 1))
+        $file.Dispose()
+        $uri = Start-Nbdkit dev.qcow2
+
+        $found = Test-FleeceImage $uri -Format Qcow2
+        $repaired = Test-FleeceImage $uri -Format Qcow2 -Repair Leaks -Force
+
+        $found.LeakCount, $repaired.RepairedLeakCount | Should -Be 1, 1
+        $null = qemu-img check -q -f qcow2 ./dev.qcow2
+        $LASTEXITCODE | Should -Be 0
+    }
+
+    It 'lies on an export of this process as well' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-FleeceDisk $uri -Name holder -Format Raw -ListenUri 'nbd+unix:///?socket=./h.sock' -WarningAction Ignore
+        $null = Mount-FleeceDisk 'nbd+unix:///holder?socket=./h.sock' -Name vm -Format Qcow2 -WarningAction Ignore
+
+        Write-FleeceDisk vm 0 (Get-RandomData 4MB)
+
+        Test-SameData (Read-FleeceDisk vm 0 4MB) (Get-RandomData 4MB) | Should -BeTrue
+        Dismount-FleeceDisk vm
+    }
+}
