@@ -31,7 +31,7 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
         bool hasDamagedHeader = structure.Headers.HasDamagedCopy;
         if (isBatSound && repair != ImageRepair.None)
         {
-            VhdxNode.ReplayLog(file, structure);
+            structure.ReplayLog();
         }
 
         CheckLog(structure, isBatSound);

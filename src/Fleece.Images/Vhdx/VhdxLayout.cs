@@ -35,8 +35,8 @@ internal sealed class VhdxLayout
     public VhdxLayout(string path, ImageCreateOptions options, ParentImage? parent)
     {
         CheckOptions(path, options, parent);
-        VhdxNode? parentNode = parent?.Layer as VhdxNode;
-        int sectorBytes = options.LogicalSectorSizeBytes ?? parentNode?.SectorBytes ?? 512;
+        VhdxMap? parentMap = FindMap(parent);
+        int sectorBytes = options.LogicalSectorSizeBytes ?? parentMap?.SectorBytes ?? 512;
         int defaultBytes = parent is null ? VhdxLimits.DefaultBlockBytes : VhdxLimits.DefaultDifferencingBlockBytes;
         _metadata = new VhdxMetadata
         {
@@ -46,9 +46,9 @@ internal sealed class VhdxLayout
             SizeBytes = options.SizeBytes!.Value,
             SectorBytes = sectorBytes,
             DiskId = Guid.NewGuid(),
-            Locator = parentNode is null ? null : new ParentLocator(path, parent!.Layer.Path, parentNode.DataWriteGuid),
+            Locator = parentMap is null ? null : new ParentLocator(path, parent!.Layer.Path, parentMap.DataWriteGuid),
         };
-        CheckSizes(path, parentNode, parent?.Layer.LengthBytes);
+        CheckSizes(path, parentMap, parent?.Layer.LengthBytes);
     }
 
     private long BatLengthBytes => VhdxFormat.RoundUpToMiB(_metadata.BatEntryCount * sizeof(ulong));
@@ -84,6 +84,8 @@ internal sealed class VhdxLayout
         file.Flush();
     }
 
+    private static VhdxMap? FindMap(ParentImage? parent) => (parent?.Layer as ImageNode)?.Map as VhdxMap;
+
     private static void CheckOptions(string path, ImageCreateOptions options, ParentImage? parent)
     {
         if (options.Compression != ImageCompression.None || options.RefcountBits is not null || options.HasSubclusters
@@ -98,7 +100,7 @@ internal sealed class VhdxLayout
             throw VhdxFault.Invalid(path, "an image with a parent grows with what is written, it can't be fixed. Choose one of both");
         }
 
-        if (parent is not null && parent.Layer is not VhdxNode)
+        if (parent is not null && FindMap(parent) is null)
         {
             throw VhdxFault.Invalid(
                 path, $"its parent '{parent.Layer.Path}' is a {parent.Layer.Format} image, a VHDX's parent must be a VHDX too. " +
@@ -106,7 +108,7 @@ internal sealed class VhdxLayout
         }
     }
 
-    private void CheckSizes(string path, VhdxNode? parent, long? parentBytes)
+    private void CheckSizes(string path, VhdxMap? parent, long? parentBytes)
     {
         if (!BitOperations.IsPow2(_metadata.BlockBytes)
             || _metadata.BlockBytes is < VhdxLimits.MinBlockBytes or > VhdxLimits.MaxBlockBytes)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
-using Fleece.Images.Vhdx;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.TestKit;
 using Xunit;
@@ -51,7 +51,7 @@ public sealed class VhdxAgainstQemuTests : IDisposable
         ReferenceDisk disk = new(sizeBytes);
         for (int round = 0; round < 2; round++)
         {
-            await using (VhdxNode node = VhdxImages.Open(path))
+            await using (ImageNode node = VhdxImages.Open(path))
             {
                 for (int i = 0; i < 200; i++)
                 {
@@ -88,7 +88,7 @@ public sealed class VhdxAgainstQemuTests : IDisposable
         Assert.Equal(18, disk.Content[5120]);
         ImageReport report = await CheckAsync(path);
         Assert.True(report.CorruptionCount == 0, string.Join('\n', report.Findings));
-        await using (VhdxNode node = VhdxImages.Open(path))
+        await using (ImageNode node = VhdxImages.Open(path))
         {
             await disk.CheckAllAsync(node, "what QEMU wrote");
             await disk.CheckStatusAsync(node);
@@ -114,7 +114,7 @@ public sealed class VhdxAgainstQemuTests : IDisposable
         Peer.Need("qemu-img");
         Seeds seeds = Seeds.FromEnvironment();
         MemoryContainer container = new(VhdxImages.Empty(8 * MiB));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         ReferenceDisk disk = new(8 * MiB);
         for (int i = 0; i < 3; i++)
         {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
-using Fleece.Images.Vhdx;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.TestKit;
 using Xunit;
@@ -53,7 +53,7 @@ public sealed class VhdxChainTests : IDisposable
                 path = child;
             }
 
-            await using (VhdxNode node = VhdxImages.Open(path))
+            await using (ImageNode node = VhdxImages.Open(path))
             {
                 await disk.CheckAllAsync(node, $"fresh layer {layer}");
                 for (int i = 0; i < 60; i++)
@@ -80,7 +80,7 @@ public sealed class VhdxChainTests : IDisposable
         await VhdxImages.CreateChildAsync(child, parent);
         ReferenceDisk disk = new(SizeBytes);
         disk.Write(0, VhdxReader.Read(parent));
-        await using VhdxNode node = VhdxImages.Open(child);
+        await using ImageNode node = VhdxImages.Open(child);
         BlockRange range = new(700_001, 900_000);
 
         await node.WriteZeroesAsync(range.OffsetBytes, range.LengthBytes, WriteFlags.None, CancellationToken.None);
@@ -102,7 +102,7 @@ public sealed class VhdxChainTests : IDisposable
         await VhdxImages.CreateChildAsync(child, parent);
         ReferenceDisk disk = new(SizeBytes);
         disk.Write(0, VhdxReader.Read(parent));
-        await using (VhdxNode node = VhdxImages.Open(child))
+        await using (ImageNode node = VhdxImages.Open(child))
         {
             for (int i = 0; i < 80; i++)
             {
@@ -130,13 +130,13 @@ public sealed class VhdxChainTests : IDisposable
         string third = _folder.File("third.avhdx");
         await VhdxImages.CreateChildAsync(second, first);
         byte[] data = seeds.Bytes(300_000);
-        await using (VhdxNode node = VhdxImages.Open(second))
+        await using (ImageNode node = VhdxImages.Open(second))
         {
             await node.WriteAsync(MiB - 1000, data, WriteFlags.None, CancellationToken.None);
         }
 
         await VhdxImages.CreateChildAsync(third, second);
-        await using (VhdxNode node = VhdxImages.Open(third))
+        await using (ImageNode node = VhdxImages.Open(third))
         {
             await node.WriteAsync(MiB, seeds.Bytes(5000), WriteFlags.None, CancellationToken.None);
         }
@@ -155,7 +155,7 @@ public sealed class VhdxChainTests : IDisposable
 
         File.Move(first, second, overwrite: true);
         byte[] content = new byte[SizeBytes];
-        await using (VhdxNode node = VhdxImages.Open(third, isReadOnly: true))
+        await using (ImageNode node = VhdxImages.Open(third, isReadOnly: true))
         {
             await node.ReadAsync(0, content, CancellationToken.None);
         }
@@ -172,13 +172,13 @@ public sealed class VhdxChainTests : IDisposable
         string parent = await CreateParentAsync(4 * MiB, seeds);
         string child = _folder.File("child.avhdx");
         await VhdxImages.CreateChildAsync(child, parent);
-        await using (VhdxNode opened = VhdxImages.Open(parent))
+        await using (ImageNode opened = VhdxImages.Open(parent))
         {
             await opened.FlushAsync(CancellationToken.None);
         }
 
         await VhdxImages.Open(child, isReadOnly: true).DisposeAsync();
-        await using (VhdxNode changed = VhdxImages.Open(parent))
+        await using (ImageNode changed = VhdxImages.Open(parent))
         {
             await changed.WriteAsync(0, new byte[1], WriteFlags.None, CancellationToken.None);
         }
@@ -199,14 +199,14 @@ public sealed class VhdxChainTests : IDisposable
         string parent = await CreateParentAsync(SizeBytes, Seeds.FromEnvironment());
         string child = _folder.File("child.avhdx");
         await VhdxImages.CreateChildAsync(child, parent, MiB);
-        await using (VhdxNode node = VhdxImages.Open(child))
+        await using (ImageNode node = VhdxImages.Open(child))
         {
             await node.WriteAsync(4096, new byte[512], WriteFlags.None, CancellationToken.None);
             await node.WriteZeroesAsync(MiB, MiB, WriteFlags.None, CancellationToken.None);
             await node.WriteAsync(2 * MiB, new byte[MiB], WriteFlags.None, CancellationToken.None);
         }
 
-        await using VhdxNode layer = VhdxImages.Open(child, isReadOnly: true, isLayerOnly: true);
+        await using ImageNode layer = VhdxImages.Open(child, isReadOnly: true, isLayerOnly: true);
         List<(BlockStatus, long)> runs = [];
         await foreach ((_, BlockStatusRun run) in layer.EnumerateStatusAsync(new BlockRange(0, SizeBytes)))
         {
@@ -226,7 +226,7 @@ public sealed class VhdxChainTests : IDisposable
         byte[] alone = new byte[SizeBytes];
         await layer.ReadAsync(0, alone, CancellationToken.None);
         Assert.False(alone.AsSpan().ContainsAnyExcept((byte)0));
-        await using VhdxNode merged = VhdxImages.Open(child, isReadOnly: true);
+        await using ImageNode merged = VhdxImages.Open(child, isReadOnly: true);
         Assert.Equal(BlockStatus.Data, (await merged.GetStatusAsync(0, SizeBytes, CancellationToken.None)).Status);
         BlockStatusRun zeros = await merged.GetStatusAsync(MiB, SizeBytes - MiB, CancellationToken.None);
         Assert.Equal((BlockStatus.Zero, (long)MiB), (zeros.Status, zeros.LengthBytes));
@@ -239,7 +239,7 @@ public sealed class VhdxChainTests : IDisposable
         string parent = await CreateParentAsync(SizeBytes, Seeds.FromEnvironment());
         string child = _folder.File("child.avhdx");
         await VhdxImages.CreateChildAsync(child, parent, MiB);
-        await using (VhdxNode node = VhdxImages.Open(child))
+        await using (ImageNode node = VhdxImages.Open(child))
         {
             for (int atBytes = 0; atBytes < MiB; atBytes += 65536)
             {
@@ -265,7 +265,7 @@ public sealed class VhdxChainTests : IDisposable
         await VhdxImages.CreateChildAsync(child, parent);
         ReferenceDisk disk = new(SizeBytes);
         disk.Write(0, VhdxReader.Read(parent));
-        await using (VhdxNode node = VhdxImages.Open(child))
+        await using (ImageNode node = VhdxImages.Open(child))
         {
             await Task.WhenAll(Enumerable.Range(0, 4).Select(index => Task.Run(async () =>
             {
@@ -399,7 +399,7 @@ public sealed class VhdxChainTests : IDisposable
     {
         string path = _folder.File("parent.vhdx");
         await Image.CreateAsync(path, VhdxImages.Options(sizeBytes, MiB));
-        await using VhdxNode node = VhdxImages.Open(path);
+        await using ImageNode node = VhdxImages.Open(path);
         await node.WriteAsync(0, seeds.Bytes(sizeBytes), WriteFlags.None, CancellationToken.None);
         return path;
     }

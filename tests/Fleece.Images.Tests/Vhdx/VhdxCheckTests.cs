@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
-using Fleece.Images.Vhdx;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.TestKit;
 using Xunit;
@@ -102,7 +102,7 @@ public sealed class VhdxCheckTests
     public async Task A_log_is_replayed_by_a_repair_and_judged_as_replayed_without()
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         await node.WriteAsync(0, new byte[] { 7 }, WriteFlags.ForceUnitAccess, CancellationToken.None);
         byte[] dirty = container.Crash(() => false);
 
@@ -158,7 +158,7 @@ public sealed class VhdxCheckTests
     public async Task Blocks_are_counted()
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         foreach (int block in (int[])[0, 1, 5, 4])
         {
             await node.WriteAsync(block * MiB, new byte[512], WriteFlags.None, CancellationToken.None);

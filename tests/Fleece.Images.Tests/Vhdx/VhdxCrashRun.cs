@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Container;
-using Fleece.Images.Vhdx;
 using Fleece.TestKit;
 using Xunit;
 
@@ -14,7 +14,7 @@ internal sealed class VhdxCrashRun
 {
     private readonly MemoryContainer _container;
     private readonly Seeds _seeds;
-    private readonly Func<IContainerFile, VhdxNode> _open;
+    private readonly Func<IContainerFile, ImageNode> _open;
     private readonly byte[] _now;
 
     // Every state of the disk since the last flush, oldest first: each byte must be as in one of them.
@@ -22,7 +22,7 @@ internal sealed class VhdxCrashRun
     private readonly bool[] _mayBeZero;
     private readonly bool[] _mayBeZeroSince;
 
-    public VhdxCrashRun(VhdxNode node, MemoryContainer container, Seeds seeds, Func<IContainerFile, VhdxNode> open)
+    public VhdxCrashRun(ImageNode node, MemoryContainer container, Seeds seeds, Func<IContainerFile, ImageNode> open)
     {
         _container = container;
         _seeds = seeds;

@@ -31,7 +31,7 @@ public sealed class VhdxCrashTests : IDisposable
         for (int round = 0; round < 2; round++)
         {
             MemoryContainer container = new(Empty(parentPath));
-            VhdxNode node = Open(new PagedContainer(container), parentPath);
+            ImageNode node = Open(new PagedContainer(container), parentPath);
             VhdxCrashRun run = new(node, container, seeds.Fork(), file => Open(file, parentPath));
             container.BeforeFlush = run.OnFlush;
             for (int request = 0; request < 60; request++)
@@ -63,7 +63,7 @@ public sealed class VhdxCrashTests : IDisposable
     {
         Seeds seeds = Seeds.FromEnvironment();
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         ReferenceDisk disk = new(SizeBytes);
         byte[] data = seeds.Bytes(SizeBytes);
         await node.WriteAsync(0, data, WriteFlags.ForceUnitAccess, CancellationToken.None);
@@ -82,7 +82,7 @@ public sealed class VhdxCrashTests : IDisposable
                 disk.Check(0, VhdxImages.Content(crashed), $"seed {seeds.Seed}");
             }
         };
-        VhdxNode again = VhdxImages.Open(new PagedContainer(replayed));
+        ImageNode again = VhdxImages.Open(new PagedContainer(replayed));
         Assert.Equal(Guid.Empty, VhdxImages.LogGuid(replayed.Content));
         await disk.CheckAllAsync(again);
     }
@@ -99,7 +99,7 @@ public sealed class VhdxCrashTests : IDisposable
         {
             Seeds own = new(seeds.Seed);
             MemoryContainer container = new((byte[])empty.Clone()) { FailFrom = failFrom };
-            VhdxNode node = Open(container, parentPath);
+            ImageNode node = Open(container, parentPath);
             bool hasFailed = false;
             for (int request = 0; request < 20; request++)
             {
@@ -130,7 +130,7 @@ public sealed class VhdxCrashTests : IDisposable
     public async Task The_first_failed_metadata_write_stops_all_later_changes_and_no_reads()
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         await node.WriteAsync(0, new byte[] { 1, 2, 3 }, WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(BlockErrors.IoFailed, () => node.FlushAsync(CancellationToken.None).AsTask());
@@ -154,7 +154,7 @@ public sealed class VhdxCrashTests : IDisposable
     public async Task A_failed_write_of_guest_data_is_only_that_requests_failure()
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         await node.WriteAsync(0, new byte[512], WriteFlags.None, CancellationToken.None);
         container.FailFrom = container.ChangeCount;
         await Images.FailsAsync(
@@ -166,7 +166,7 @@ public sealed class VhdxCrashTests : IDisposable
         await node.DisposeAsync();
     }
 
-    private static async ValueTask RequestAsync(VhdxNode node, Seeds seeds, VhdxCrashRun? run)
+    private static async ValueTask RequestAsync(ImageNode node, Seeds seeds, VhdxCrashRun? run)
     {
         BlockRange range = seeds.Range(SizeBytes);
         bool isLong = seeds.Chance(30);
@@ -189,7 +189,7 @@ public sealed class VhdxCrashTests : IDisposable
         }
     }
 
-    private static async ValueTask<bool> FailsToCloseAsync(VhdxNode node)
+    private static async ValueTask<bool> FailsToCloseAsync(ImageNode node)
     {
         try
         {
@@ -208,7 +208,7 @@ public sealed class VhdxCrashTests : IDisposable
     {
         string path = _folder.NewFile(".vhdx");
         await Image.CreateAsync(path, VhdxImages.Options(SizeBytes, BlockBytes));
-        await using VhdxNode node = VhdxImages.Open(path);
+        await using ImageNode node = VhdxImages.Open(path);
         await node.WriteAsync(BlockBytes / 2, seeds.Bytes(2 * BlockBytes), WriteFlags.None, CancellationToken.None);
         return path;
     }
@@ -230,9 +230,9 @@ public sealed class VhdxCrashTests : IDisposable
     }
 
     // The child's file is in memory; its parent is found in its own folder.
-    private static VhdxNode Open(IContainerFile file, string? parentPath) => parentPath is null
+    private static ImageNode Open(IContainerFile file, string? parentPath) => parentPath is null
         ? VhdxImages.Open(file)
-        : VhdxNode.Open(
+        : (ImageNode)new VhdxDriver().Open(
             new PlacedContainer(file, Path.ChangeExtension(parentPath, ".avhdx")),
             new ImageOpenOptions { IsReadOnly = file.IsReadOnly },
             new ImageChain(Path.ChangeExtension(parentPath, ".avhdx"), ImageDrivers.Find));

@@ -43,18 +43,17 @@ internal static class VhdxImages
             IsFixed = isFixed,
         };
 
-    public static VhdxNode Open(IContainerFile file) =>
-        VhdxNode.Open(file, new ImageOpenOptions { IsReadOnly = file.IsReadOnly }, new ImageChain(Environment.ProcessPath!, ImageDrivers.Find));
+    public static ImageNode Open(IContainerFile file) =>
+        Open(file, new ImageOpenOptions { IsReadOnly = file.IsReadOnly }, Environment.ProcessPath!);
 
-    public static VhdxNode Open(byte[] content, bool isReadOnly = false) => Open(new MemoryContainer(content, isReadOnly));
+    public static ImageNode Open(byte[] content, bool isReadOnly = false) => Open(new MemoryContainer(content, isReadOnly));
 
-    public static VhdxNode Open(string path, bool isReadOnly = false, bool isLayerOnly = false)
+    public static ImageNode Open(string path, bool isReadOnly = false, bool isLayerOnly = false)
     {
         LocalContainer file = new(LocalFile.Open(path, isReadOnly));
         try
         {
-            return VhdxNode.Open(
-                file, new ImageOpenOptions { IsReadOnly = isReadOnly, IsLayerOnly = isLayerOnly }, new ImageChain(path, ImageDrivers.Find));
+            return Open(file, new ImageOpenOptions { IsReadOnly = isReadOnly, IsLayerOnly = isLayerOnly }, path);
         }
         catch
         {
@@ -68,7 +67,7 @@ internal static class VhdxImages
 
     public static byte[] Content(byte[] image)
     {
-        VhdxNode node = Open(image, isReadOnly: true);
+        ImageNode node = Open(image, isReadOnly: true);
         byte[] content = new byte[node.Geometry.LengthBytes];
         node.Read(0, content);
         return content;
@@ -189,4 +188,7 @@ internal static class VhdxImages
                 break;
         }
     }
+
+    private static ImageNode Open(IContainerFile file, ImageOpenOptions options, string path) =>
+        (ImageNode)new VhdxDriver().Open(file, options, new ImageChain(path, ImageDrivers.Find));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using Fleece.Block;
-using Fleece.Images.Vhdx;
+using Fleece.Images.Chain;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.TestKit;
 using Xunit;
@@ -131,7 +131,7 @@ public sealed class VhdxLogTests : IDisposable
         Assert.NotEqual(Guid.Empty, VhdxImages.LogGuid(readOnly.Content));
 
         MemoryContainer container = new(image);
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         Assert.Equal(Guid.Empty, VhdxImages.LogGuid(container.Content));
         await node.WriteAsync(0, new byte[] { 77 }, WriteFlags.None, CancellationToken.None);
         await node.WriteAsync(3 * MiB, new byte[] { 78 }, WriteFlags.None, CancellationToken.None);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Vhdx;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
@@ -107,7 +108,7 @@ public sealed class VhdxRefusalTests
 
         CheckRefused((byte[])image.Clone(), BlockErrors.Unsupported, "log_length is 0");
 
-        await using VhdxNode node = VhdxImages.Open(image, isReadOnly: true);
+        await using ImageNode node = VhdxImages.Open(image, isReadOnly: true);
         Assert.Equal(SizeBytes, node.Geometry.LengthBytes);
     }
 
@@ -165,7 +166,7 @@ public sealed class VhdxRefusalTests
         byte[] image = VhdxImages.Empty(SizeBytes);
         Array.Resize(ref image, image.Length + MiB);
         VhdxImages.Put(image, VhdxImages.BatOffsetBytes + 16, 8, entry);
-        VhdxNode node = VhdxImages.Open(image, isReadOnly: true);
+        ImageNode node = VhdxImages.Open(image, isReadOnly: true);
         node.Read(0, new byte[2 * MiB]);
 
         BlockException read = Assert.Throws<BlockException>(() => node.Read(2 * MiB, new byte[1]));
@@ -205,7 +206,7 @@ public sealed class VhdxRefusalTests
         VhdxImages.PutInRegionTables(image, 104, 4, MiB);
         VhdxImages.PutInRegionTables(image, 8, 4, 3);
         MemoryContainer container = new(image);
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
 
         await node.WriteAsync(0, new byte[] { 1 }, WriteFlags.None, CancellationToken.None);
         await node.DisposeAsync();
@@ -230,7 +231,7 @@ public sealed class VhdxRefusalTests
 
         await node.WriteAsync((64L << 40) - 512, new byte[] { 5 }, WriteFlags.ForceUnitAccess, CancellationToken.None);
 
-        Assert.InRange(((VhdxNode)node).CachedPageCount, 1, 1100);
+        Assert.InRange(((VhdxMap)((ImageNode)node).Map).Pages.Cache.Resident.Count, 1, 1100);
     }
 
     private static void CheckRefused(byte[] image, string kind, string part)

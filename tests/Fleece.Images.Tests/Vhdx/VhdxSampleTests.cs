@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Checking;
-using Fleece.Images.Vhdx;
 using Fleece.TestKit;
 using Xunit;
 
@@ -25,7 +25,7 @@ public sealed class VhdxSampleTests : IDisposable
         ImageInfo info = await Image.GetInfoAsync(path, null, CancellationToken.None);
         Assert.Equal(isDirty, info.IsDirty);
         byte[] before = await File.ReadAllBytesAsync(path);
-        await using VhdxNode readOnly = VhdxImages.Open(path, isReadOnly: true);
+        await using ImageNode readOnly = VhdxImages.Open(path, isReadOnly: true);
         string copy = path + ".copy.vhdx";
         await File.WriteAllBytesAsync(copy, before);
         await Peer.RunAsync("qemu-img", "check", "-r", "all", "-f", "vhdx", copy);
@@ -36,12 +36,12 @@ public sealed class VhdxSampleTests : IDisposable
         Assert.True(report.CorruptionCount == 0, string.Join('\n', report.Findings));
 
         byte[] data = Seeds.FromEnvironment().Bytes(10_000);
-        await using (VhdxNode node = VhdxImages.Open(path))
+        await using (ImageNode node = VhdxImages.Open(path))
         {
             await node.WriteAsync(100_000_123, data, WriteFlags.None, CancellationToken.None);
         }
 
-        await using VhdxNode again = VhdxImages.Open(path, isReadOnly: true);
+        await using ImageNode again = VhdxImages.Open(path, isReadOnly: true);
         byte[] read = new byte[data.Length];
         await again.ReadAsync(100_000_123, read, CancellationToken.None);
         Assert.Equal(data, read);
@@ -61,7 +61,7 @@ public sealed class VhdxSampleTests : IDisposable
     }
 
     // QEMU's reading as a raw file with holes; what is a hole there must read as zeros here too.
-    private static async Task CheckAgainstQemuAsync(VhdxNode node, string path)
+    private static async Task CheckAgainstQemuAsync(ImageNode node, string path)
     {
         string raw = path + ".raw";
         await Peer.RunAsync("qemu-img", "convert", "-f", "vhdx", "-O", "raw", path, raw);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Images.Vhdx;
+using Fleece.Images.Chain;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
 using Fleece.TestKit;
@@ -28,7 +28,7 @@ public sealed class VhdxStateTests
         image.AsSpan(4 * MiB).Fill(0xEE);
         VhdxImages.Put(image, VhdxImages.BatOffsetBytes, 8, new BatEntry((BlockState)state, 4 * MiB).Value);
         MemoryContainer container = new(image);
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         ReferenceDisk disk = new(SizeBytes);
         await disk.CheckAllAsync(node);
         BlockStatusRun run = await node.GetStatusAsync(0, MiB, CancellationToken.None);
@@ -48,7 +48,7 @@ public sealed class VhdxStateTests
     public async Task Zeroed_and_discarded_blocks_lose_their_offset_and_the_file_its_end()
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         await node.WriteAsync(0, new Seeds(1).Bytes(SizeBytes), WriteFlags.None, CancellationToken.None);
         await node.FlushAsync(CancellationToken.None);
 
@@ -67,7 +67,7 @@ public sealed class VhdxStateTests
     {
         Seeds seeds = Seeds.FromEnvironment();
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         ReferenceDisk disk = new(SizeBytes);
         for (int round = 0; round < 6; round++)
         {
@@ -106,7 +106,7 @@ public sealed class VhdxStateTests
     public async Task A_discard_inside_a_block_zeroes_whole_pages_and_nothing_else()
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
-        await using VhdxNode node = VhdxImages.Open(container);
+        await using ImageNode node = VhdxImages.Open(container);
         byte[] data = new Seeds(3).Bytes(MiB);
         await node.WriteAsync(0, data, WriteFlags.None, CancellationToken.None);
 
@@ -123,7 +123,7 @@ public sealed class VhdxStateTests
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes, isFixed: true));
         int lengthBytes = container.Content.Length;
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         await node.WriteAsync(0, new Seeds(1).Bytes(SizeBytes), WriteFlags.None, CancellationToken.None);
         await node.WriteZeroesAsync(0, 3 * MiB, WriteFlags.None, CancellationToken.None);
         await node.DiscardAsync(4 * MiB, MiB, CancellationToken.None);
@@ -142,7 +142,7 @@ public sealed class VhdxStateTests
         using TempFolder folder = new();
         string path = folder.File("disk.vhdx");
         await Image.CreateAsync(path, VhdxImages.Options(20 * BlockBytes, (int)BlockBytes));
-        await using (VhdxNode node = VhdxImages.Open(path))
+        await using (ImageNode node = VhdxImages.Open(path))
         {
             for (int block = 14; block < 19; block++)
             {
@@ -159,7 +159,7 @@ public sealed class VhdxStateTests
 
         Assert.Equal(0UL, VhdxImages.Word(bat, 16 * 8));
         Assert.Equal(BlockState.FullyPresent, new BatEntry(VhdxImages.Word(bat, 17 * 8)).State);
-        await using VhdxNode again = VhdxImages.Open(path, isReadOnly: true);
+        await using ImageNode again = VhdxImages.Open(path, isReadOnly: true);
         byte[] read = new byte[1];
         for (int block = 14; block < 19; block++)
         {
@@ -173,7 +173,7 @@ public sealed class VhdxStateTests
     {
         MemoryContainer container = new(VhdxImages.Empty(SizeBytes));
         VhdxHeader before = VhdxHeaders.Read(container).Current;
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         node.Read(0, new byte[512]);
         await node.FlushAsync(CancellationToken.None);
         Assert.Equal(before, VhdxHeaders.Read(container).Current);
@@ -195,7 +195,7 @@ public sealed class VhdxStateTests
         Array.Resize(ref image, image.Length + 512);
         image.AsSpan(4 * MiB).Fill(0xEE);
         MemoryContainer container = new(image);
-        VhdxNode node = VhdxImages.Open(container);
+        ImageNode node = VhdxImages.Open(container);
         ReferenceDisk disk = new(SizeBytes);
         await disk.CheckAllAsync(node);
         await node.WriteAsync(700, new byte[] { 9 }, WriteFlags.None, CancellationToken.None);
@@ -215,7 +215,7 @@ public sealed class VhdxStateTests
         string path = folder.File("disk.vhdx");
         const long DiskBytes = 400L * 512 * BlockBytes;
         await Image.CreateAsync(path, VhdxImages.Options(DiskBytes, MiB));
-        await using (VhdxNode node = VhdxImages.Open(path))
+        await using (ImageNode node = VhdxImages.Open(path))
         {
             for (int page = 0; page < 400; page++)
             {
@@ -223,7 +223,7 @@ public sealed class VhdxStateTests
             }
         }
 
-        await using VhdxNode again = VhdxImages.Open(path, isReadOnly: true);
+        await using ImageNode again = VhdxImages.Open(path, isReadOnly: true);
         byte[] read = new byte[1];
         for (int page = 0; page < 400; page++)
         {

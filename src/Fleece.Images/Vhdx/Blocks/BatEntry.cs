@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Images.Vhdx.Blocks;
 
 /// <summary>What a BAT entry says of its block (MS-VHDX sections 2.5.1.1 and 2.5.1.2).</summary>
@@ -45,4 +47,27 @@ internal readonly record struct BatEntry(ulong Value)
     public bool IsPresent => State is BlockState.FullyPresent or BlockState.PartiallyPresent;
 
     public bool HasReservedBits => (Value & ~(StateMask | OffsetMask)) != 0 || (Value & StateMask) == 4;
+
+    /// <summary>Why a block can't be where this says; null when it can.</summary>
+    /// <param name="lengthBytes">The block's length.</param>
+    /// <param name="fileBytes">The file's length.</param>
+    /// <param name="ownRanges">Where the image has its own structures.</param>
+    public string? FindMisplacement(long lengthBytes, long fileBytes, ReadOnlySpan<BlockRange> ownRanges)
+    {
+        if (OffsetBytes <= 0 || OffsetBytes > fileBytes - lengthBytes)
+        {
+            return $"is not within the file of {fileBytes} bytes";
+        }
+
+        BlockRange block = new(OffsetBytes, lengthBytes);
+        foreach (BlockRange range in ownRanges)
+        {
+            if (block.Overlaps(range))
+            {
+                return $"overlaps the image's own structures at {range.OffsetBytes}";
+            }
+        }
+
+        return null;
+    }
 }

@@ -142,8 +142,8 @@ internal sealed class BatScan
             return;
         }
 
-        long lengthBytes = isBitmap ? VhdxFormat.MiB : BlockMap.LeastBytes(_metadata, index - (index / chunkLength));
-        if (BlockMap.FindMisplacement(entry, lengthBytes, _fileBytes, _ownRanges) is { } misplacement)
+        long lengthBytes = isBitmap ? VhdxFormat.MiB : _metadata.DiskBytesOf(index - (index / chunkLength));
+        if (entry.FindMisplacement(lengthBytes, _fileBytes, _ownRanges) is { } misplacement)
         {
             Report(index, entry, what, misplacement);
             return;

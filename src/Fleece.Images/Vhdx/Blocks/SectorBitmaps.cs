@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Numerics;
+using Fleece.Images.Vhdx.Structures;
 
 namespace Fleece.Images.Vhdx.Blocks;
 
@@ -46,7 +47,7 @@ internal sealed class SectorBitmaps(MetadataPages pages)
             if (changed != word)
             {
                 page[WordOf(bit)] = changed;
-                pages.MarkDirty(page);
+                pages.Cache.MarkDirty(page);
             }
         }
     }

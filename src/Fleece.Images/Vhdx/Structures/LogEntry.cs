@@ -17,17 +17,6 @@ internal readonly record struct LogRegion(IContainerFile File, long OffsetBytes,
     public long ToFile(long positionBytes) => OffsetBytes + (positionBytes % LengthBytes);
 
     public void ReadSector(long positionBytes, Span<byte> sector) => File.Read(ToFile(positionBytes), sector);
-
-    public void Write(long positionBytes, ReadOnlySpan<byte> sectors)
-    {
-        long startBytes = positionBytes % LengthBytes;
-        int firstBytes = (int)Math.Min(sectors.Length, LengthBytes - startBytes);
-        File.Write(OffsetBytes + startBytes, sectors[..firstBytes]);
-        if (firstBytes != sectors.Length)
-        {
-            File.Write(OffsetBytes, sectors[firstBytes..]);
-        }
-    }
 }
 
 /// <summary>A whole entry of the log, without its content (MS-VHDX section 2.3.1).</summary>

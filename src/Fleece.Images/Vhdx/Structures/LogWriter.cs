@@ -1,46 +1,56 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
-using Fleece.Images.Container;
+using Fleece.Images.Maps;
 
 namespace Fleece.Images.Vhdx.Structures;
 
-/// <summary>Writes entries to the log, one behind the other around the ring.</summary>
+/// <summary>Makes entries of the log, one behind the other around the ring.</summary>
 /// <remarks>
 /// <para>Each entry is its own tail: when it is written, the pages of the one before are durable in their places. That
 /// one must stay whole until the new entry is durable, because a torn entry makes it the head again; so an entry takes at most half
 /// of the log. Replaying the older entry then is harmless: its pages have not been changed in place since.</para>
 /// <para>Threading. One thread at a time.</para>
 /// </remarks>
-internal sealed class LogWriter(IContainerFile file, VhdxHeader header)
+internal sealed class LogWriter(VhdxHeader header)
 {
-    private readonly LogRegion _log = new(file, header);
     private long _positionBytes;
     private ulong _sequenceNumber;
 
     /// <summary>The log's name in the header, new for each time the image is opened.</summary>
     public Guid LogGuid { get; } = Guid.NewGuid();
 
-    /// <summary>Most pages of one entry.</summary>
-    public int MaxPages { get; } = FindMaxPages(header.LogLengthBytes / 2);
-
-    /// <summary>Writes an entry of whole pages; the caller makes it durable.</summary>
-    /// <param name="offsetsBytes">Where each page belongs in the file.</param>
-    /// <param name="pages">The pages, one behind the other.</param>
-    /// <param name="fileBytes">The length of the file, which is durable.</param>
-    public void Append(IReadOnlyList<long> offsetsBytes, ReadOnlySpan<byte> pages, long fileBytes)
+    /// <summary>Most pages of one entry of an image's log.</summary>
+    public static int FindMaxPages(VhdxHeader header)
     {
-        int areaBytes = (int)LogEntry.DescriptorAreaBytes(offsetsBytes.Count);
-        byte[] entry = new byte[areaBytes + pages.Length];
-        _sequenceNumber++;
-        WriteHeader(entry, offsetsBytes.Count, fileBytes);
-        for (int i = 0; i < offsetsBytes.Count; i++)
+        long lengthBytes = Math.Min(header.LogLengthBytes / 2, VhdxLimits.MaxNewEntryBytes);
+        long pages = lengthBytes / VhdxFormat.PageBytes;
+        while (LogEntry.DescriptorAreaBytes(pages) + (pages * VhdxFormat.PageBytes) > lengthBytes)
         {
-            ReadOnlySpan<byte> page = pages.Slice(i * VhdxFormat.PageBytes, VhdxFormat.PageBytes);
+            pages--;
+        }
+
+        return (int)pages;
+    }
+
+    /// <summary>Adds the next entry to what is to be written.</summary>
+    /// <param name="writes">Takes it.</param>
+    /// <param name="stage">The stage that it belongs to, which ends with a flush.</param>
+    /// <param name="pages">The pages that it has: at least one, at most <see cref="FindMaxPages"/>.</param>
+    /// <param name="fileBytes">The length of the file, which is durable before the entry is written.</param>
+    public void Append(StagedWrites writes, int stage, IReadOnlyList<MetadataPage> pages, long fileBytes)
+    {
+        int areaBytes = (int)LogEntry.DescriptorAreaBytes(pages.Count);
+        byte[] entry = new byte[areaBytes + (pages.Count * VhdxFormat.PageBytes)];
+        _sequenceNumber++;
+        WriteHeader(entry, pages.Count, fileBytes);
+        for (int i = 0; i < pages.Count; i++)
+        {
+            ReadOnlySpan<byte> page = pages[i].Bytes;
             Span<byte> descriptor = entry.AsSpan(LogEntry.HeaderBytes + (i * LogEntry.DescriptorBytes), LogEntry.DescriptorBytes);
             BinaryPrimitives.WriteUInt32LittleEndian(descriptor, LogEntry.DataDescriptorSignature);
             page[^4..].CopyTo(descriptor[4..]);
             page[..8].CopyTo(descriptor[8..]);
-            BinaryPrimitives.WriteInt64LittleEndian(descriptor[16..], offsetsBytes[i]);
+            BinaryPrimitives.WriteInt64LittleEndian(descriptor[16..], pages[i].OffsetBytes);
             BinaryPrimitives.WriteUInt64LittleEndian(descriptor[24..], _sequenceNumber);
             Span<byte> sector = entry.AsSpan(areaBytes + (i * VhdxFormat.PageBytes), VhdxFormat.PageBytes);
             page.CopyTo(sector);
@@ -50,8 +60,18 @@ internal sealed class LogWriter(IContainerFile file, VhdxHeader header)
         }
 
         VhdxFormat.Seal(entry);
-        _log.Write(_positionBytes, entry);
-        _positionBytes = (_positionBytes + entry.Length) % _log.LengthBytes;
+        AddAroundRing(writes, stage, entry);
+        _positionBytes = (_positionBytes + entry.Length) % header.LogLengthBytes;
+    }
+
+    private void AddAroundRing(StagedWrites writes, int stage, ReadOnlySpan<byte> entry)
+    {
+        int firstBytes = (int)Math.Min(entry.Length, header.LogLengthBytes - _positionBytes);
+        entry[..firstBytes].CopyTo(writes.Add(stage, header.LogOffsetBytes + _positionBytes, firstBytes));
+        if (firstBytes != entry.Length)
+        {
+            entry[firstBytes..].CopyTo(writes.Add(stage, header.LogOffsetBytes, entry.Length - firstBytes));
+        }
     }
 
     private void WriteHeader(Span<byte> entry, int descriptors, long fileBytes)
@@ -64,16 +84,5 @@ internal sealed class LogWriter(IContainerFile file, VhdxHeader header)
         LogGuid.TryWriteBytes(entry[32..]);
         BinaryPrimitives.WriteInt64LittleEndian(entry[48..], fileBytes);
         BinaryPrimitives.WriteInt64LittleEndian(entry[56..], fileBytes);
-    }
-
-    private static int FindMaxPages(long lengthBytes)
-    {
-        long pages = lengthBytes / VhdxFormat.PageBytes;
-        while (LogEntry.DescriptorAreaBytes(pages) + (pages * VhdxFormat.PageBytes) > lengthBytes)
-        {
-            pages--;
-        }
-
-        return (int)pages;
     }
 }

@@ -28,6 +28,9 @@ internal static class VhdxLimits
     /// <summary>Length of the log of new images.</summary>
     public const int NewLogBytes = 1024 * 1024;
 
+    /// <summary>Longest log entry that is written: it is made under the metadata lock.</summary>
+    public const long MaxNewEntryBytes = 4 * VhdxFormat.MiB;
+
     /// <summary>Most pages of 4 KiB a log to be replayed may change: 1 GiB of the file.</summary>
     public const int MaxReplayedPages = 262_144;
 

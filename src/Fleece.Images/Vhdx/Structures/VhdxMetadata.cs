@@ -55,6 +55,19 @@ internal sealed record VhdxMetadata
         ? (BlockCount + ChunkRatio - 1) / ChunkRatio * (ChunkRatio + 1)
         : BlockCount + ((BlockCount - 1) / ChunkRatio);
 
+    /// <summary>Pages of the BAT and, with a parent, of the sector bitmap blocks of 1 MiB.</summary>
+    public long TablePageCount
+    {
+        get
+        {
+            long bitmaps = HasParent ? BatEntryCount / (ChunkRatio + 1) : 0;
+            return (BatEntryCount * sizeof(ulong) / VhdxFormat.PageBytes) + 1 + (bitmaps * VhdxFormat.MiB / VhdxFormat.PageBytes);
+        }
+    }
+
+    /// <summary>The bytes of a block that the disk has, fewer than a block at its end.</summary>
+    public long DiskBytesOf(long block) => Math.Min(BlockBytes, SizeBytes - (block * BlockBytes));
+
     /// <exception cref="BlockException">Corrupt, Unsupported, EmptyImage, BadImageSize.</exception>
     public static VhdxMetadata Read(IContainerFile file, RegionTable regions)
     {

@@ -54,6 +54,17 @@ internal sealed record VhdxStructure
         return ReadBehindLog(file, headers, sequence, isLogLost);
     }
 
+    /// <summary>Replays the log into the file; it does nothing when the log is empty.</summary>
+    public void ReplayLog()
+    {
+        if (Replayed is not null)
+        {
+            Headers.Update(header => header with { FileWriteGuid = Guid.NewGuid() });
+            Replayed.Replay();
+            Headers.Update(header => header with { LogGuid = Guid.Empty });
+        }
+    }
+
     /// <summary>Reads the two headers alone.</summary>
     /// <exception cref="BlockException">WrongFormat, Unsupported, Corrupt, Truncated; read errors.</exception>
     public static VhdxHeaders ReadHeaders(IContainerFile file)

@@ -1,43 +1,24 @@
 // SPDX-License-Identifier: MIT
 using System.Numerics;
 using Fleece.Block;
+using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Maps;
+using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
 
-namespace Fleece.Images.Vhdx.Blocks;
+namespace Fleece.Images.Vhdx;
 
-/// <summary>Where the bytes of a run come from.</summary>
-internal enum RunKind
-{
-    /// <summary>From the file.</summary>
-    Data,
-
-    /// <summary>From nowhere: the image says that they are zeros.</summary>
-    Zero,
-
-    /// <summary>From nowhere: the image has never stored any, or they were discarded, and they read as zeros.</summary>
-    Unallocated,
-
-    /// <summary>From the parent.</summary>
-    Parent,
-}
-
-/// <summary>A run of the disk within one block.</summary>
-/// <param name="Kind">Where its bytes come from.</param>
-/// <param name="LengthBytes">At least 1.</param>
-/// <param name="FileOffsetBytes">For data: where its first byte is in the file.</param>
-internal readonly record struct MappedRun(RunKind Kind, long LengthBytes, long FileOffsetBytes = 0);
-
-/// <summary>The BAT and the sector bitmaps: what is stored where (MS-VHDX sections 2.4 and 2.5).</summary>
+/// <summary>The map of a VHDX image, by its BAT and its sector bitmaps (MS-VHDX sections 2.4 and 2.5).</summary>
 /// <remarks>
 /// <para>Behind the entries of every chunk of payload blocks stands the entry of the chunk's sector bitmap block, also in images
 /// without a parent.</para>
-/// <para>Threading. Look-ups from any thread without a lock; changes (<see cref="BlockChanges"/>) under the metadata lock
-/// (<see cref="MetadataPages.Sync"/>), which is never held across the guest's own I/O.</para>
+/// <para>Threading and ownership as <see cref="IImageMap"/> says. Look-ups take no lock; changes (<see cref="BlockChanges"/>) come under
+/// the metadata lock (<see cref="MetadataPages.Sync"/>).</para>
 /// </remarks>
-internal sealed class BlockMap
+internal sealed class VhdxMap : IImageMap
 {
-    private readonly string _path;
+    private readonly VhdxHeaders _headers;
     private readonly VhdxMetadata _metadata;
     private readonly BlockRange[] _ownRanges;
     private readonly long _batOffsetBytes;
@@ -49,11 +30,13 @@ internal sealed class BlockMap
 
     /// <param name="view">The file, with its log replayed.</param>
     /// <param name="structure">Its structures.</param>
-    /// <param name="cacheBytes">Memory for pages.</param>
-    /// <param name="space">The file's space; null for a read-only image.</param>
-    public BlockMap(IContainerFile view, VhdxStructure structure, long cacheBytes, FileSpace? space)
+    /// <param name="options">How it is opened.</param>
+    /// <param name="scan">The file's free space; null when it was not looked for.</param>
+    /// <param name="parent">What a change reads around it; null for zeros.</param>
+    public VhdxMap(IContainerFile view, VhdxStructure structure, ImageOpenOptions options, BatScan? scan, ParentImage? parent)
     {
-        _path = view.Path;
+        DataFile = view;
+        _headers = structure.Headers;
         _metadata = structure.Metadata;
         _ownRanges = [.. structure.OwnRanges];
         _batOffsetBytes = structure.Regions.Bat.OffsetBytes;
@@ -61,49 +44,52 @@ internal sealed class BlockMap
         _sectorBits = BitOperations.Log2((uint)_metadata.SectorBytes);
         _chunkBits = BitOperations.Log2((ulong)_metadata.ChunkRatio);
         _viewBytes = view.GetLength();
-        _space = space;
-        Pages = new MetadataPages(view, cacheBytes);
+        long cacheBytes = options.MetadataCacheBytes ?? VhdxLimits.MetadataCacheBytes;
+        int dirtyLimit = view.IsReadOnly ? 1 : BlockChanges.FindDirtyLimit(structure);
+        Pages = new MetadataPages(view, cacheBytes, _metadata.TablePageCount, dirtyLimit);
         Bits = new SectorBitmaps(Pages);
-        Poison = new Poison(cause => VhdxFault.Stopped(_path, cause));
+        Poison = new Poison(cause => VhdxFault.Stopped(view.Path, cause));
+        if (!view.IsReadOnly)
+        {
+            _space = new FileSpace(view, scan, _metadata.BlockBytes);
+            BlockChanges blocks = new(this, structure, _space, options.MustKeepIdentity);
+            Changes = new VhdxChanges(view, _metadata, this, blocks, parent);
+        }
     }
+
+    public ImageFormat Format => ImageFormat.Vhdx;
+
+    public long SizeBytes => _metadata.SizeBytes;
+
+    public IContainerFile DataFile { get; }
+
+    public bool HasHoles => false;
+
+    public int RunsPerStatusQuery => VhdxLimits.RunsPerStatusQuery;
+
+    public Epochs Epochs { get; } = new();
+
+    public IPackedData? Packed => null;
+
+    public IImageChanges? Changes { get; }
+
+    /// <summary>What a child records of the state it was made over.</summary>
+    public Guid DataWriteGuid => _headers.Current.DataWriteGuid;
+
+    /// <summary>Logical sector size, which a child shares.</summary>
+    public int SectorBytes => _metadata.SectorBytes;
 
     public MetadataPages Pages { get; }
 
     public SectorBitmaps Bits { get; }
 
-    public Epochs Epochs { get; } = new();
-
     public Poison Poison { get; }
 
-    /// <summary>The bytes of a block that the disk has, fewer than a block at its end.</summary>
-    public static long LeastBytes(VhdxMetadata metadata, long block) =>
-        Math.Min(metadata.BlockBytes, metadata.SizeBytes - (block * metadata.BlockBytes));
+    private long FileBytes => _space?.FileBytes ?? _viewBytes;
 
-    /// <summary>Why a block can't be where its entry says; null when it can.</summary>
-    public static string? FindMisplacement(BatEntry entry, long lengthBytes, long fileBytes, ReadOnlySpan<BlockRange> ownRanges)
-    {
-        if (entry.OffsetBytes <= 0 || entry.OffsetBytes > fileBytes - lengthBytes)
-        {
-            return $"is not within the file of {fileBytes} bytes";
-        }
-
-        BlockRange block = new(entry.OffsetBytes, lengthBytes);
-        foreach (BlockRange range in ownRanges)
-        {
-            if (block.Overlaps(range))
-            {
-                return $"overlaps the image's own structures at {range.OffsetBytes}";
-            }
-        }
-
-        return null;
-    }
-
-    /// <summary>The entry of a payload block.</summary>
-    public BatEntry FindEntry(long block) => Entry(BatIndex(block));
-
-    /// <summary>The run at a disk offset, as far as it goes within its block.</summary>
-    public MappedRun Map(long offsetBytes, long lengthBytes)
+    /// <inheritdoc/>
+    /// <remarks>The run ends with its block. Stored bytes stay in their place, so data is always writable.</remarks>
+    public MappedRun Map(long offsetBytes, long lengthBytes, bool isContiguous)
     {
         long block = offsetBytes >> _blockBits;
         long inBlockBytes = offsetBytes & (_metadata.BlockBytes - 1);
@@ -113,7 +99,7 @@ internal sealed class BlockMap
         {
             case BlockState.FullyPresent:
                 CheckPlace(block, entry);
-                return new MappedRun(RunKind.Data, runBytes, entry.OffsetBytes + inBlockBytes);
+                return new MappedRun(RunKind.Data, runBytes, entry.OffsetBytes + inBlockBytes, IsWritable: true);
             case BlockState.PartiallyPresent when _metadata.HasParent:
                 CheckPlace(block, entry);
                 return MapSectors(offsetBytes, runBytes, entry.OffsetBytes + inBlockBytes);
@@ -126,6 +112,9 @@ internal sealed class BlockMap
                 throw Misplaced(BatIndex(block), entry, "is no state of a block in this image");
         }
     }
+
+    /// <summary>The entry of a payload block.</summary>
+    public BatEntry FindEntry(long block) => Entry(BatIndex(block));
 
     /// <summary>The index of a payload block's entry.</summary>
     public long BatIndex(long block) => block + (block >> _chunkBits);
@@ -153,7 +142,7 @@ internal sealed class BlockMap
             throw Misplaced(index, entry, $"is the sector bitmap block of block {block}, which is partially present, and not there");
         }
 
-        return FindMisplacement(entry, VhdxFormat.MiB, FileBytes, _ownRanges) is { } misplacement
+        return entry.FindMisplacement(VhdxFormat.MiB, FileBytes, _ownRanges) is { } misplacement
             ? throw Misplaced(index, entry, misplacement)
             : entry.OffsetBytes;
     }
@@ -162,13 +151,15 @@ internal sealed class BlockMap
     /// <exception cref="BlockException">Corrupt.</exception>
     public void CheckPlace(long block, BatEntry entry)
     {
-        if (FindMisplacement(entry, LeastBytes(_metadata, block), FileBytes, _ownRanges) is { } misplacement)
+        if (entry.FindMisplacement(_metadata.DiskBytesOf(block), FileBytes, _ownRanges) is { } misplacement)
         {
             throw Misplaced(BatIndex(block), entry, misplacement);
         }
     }
 
-    private long FileBytes => _space?.FileBytes ?? _viewBytes;
+    public void Dispose()
+    {
+    }
 
     private MappedRun MapSectors(long offsetBytes, long lengthBytes, long fileOffsetBytes)
     {
@@ -177,9 +168,11 @@ internal sealed class BlockMap
         long count = Bits.CountRun(FindBitmap(offsetBytes >> _blockBits), first, end, out bool isStored);
         long runEndBytes = (offsetBytes & -_metadata.SectorBytes) + (count << _sectorBits);
         long runBytes = Math.Min(lengthBytes, runEndBytes - offsetBytes);
-        return isStored ? new MappedRun(RunKind.Data, runBytes, fileOffsetBytes) : new MappedRun(RunKind.Parent, runBytes);
+        return isStored
+            ? new MappedRun(RunKind.Data, runBytes, fileOffsetBytes, IsWritable: true)
+            : new MappedRun(RunKind.Parent, runBytes);
     }
 
     private BlockException Misplaced(long batIndex, BatEntry entry, string what) =>
-        VhdxFault.Corrupt(_path, $"BAT entry {batIndex} is 0x{entry.Value:x16}, which {what}", EntryOffsetBytes(batIndex));
+        VhdxFault.Corrupt(DataFile.Path, $"BAT entry {batIndex} is 0x{entry.Value:x16}, which {what}", EntryOffsetBytes(batIndex));
 }
