@@ -27,7 +27,7 @@ public sealed class ReadAheadTests
             ImageFormat.Vhd => VhdImages.Empty(VhdDiskType.Dynamic, SizeBytes),
             _ => VhdxImages.Empty(SizeBytes),
         });
-        await using IBlockNode node = format switch
+        await using ImageNode node = format switch
         {
             ImageFormat.Qcow2 => Qcow2Map.Open(container),
             ImageFormat.Vhd => VhdImages.Open(container),
