@@ -144,7 +144,7 @@ internal sealed class MappingTables
     }
 
     /// <summary>Copies what has changed since the last time.</summary>
-    /// <param name="writes">Take it.</param>
+    /// <param name="writes">Gets the copies.</param>
     /// <param name="newStage">The stage of tables that the L1 table on disk does not lead to yet.</param>
     /// <param name="stage">The stage of other tables, and of L1 entries.</param>
     public void Capture(StagedWrites writes, int newStage, int stage)

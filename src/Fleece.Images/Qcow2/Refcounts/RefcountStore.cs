@@ -150,7 +150,7 @@ internal sealed class RefcountStore
     }
 
     /// <summary>Copies what has changed since the last time.</summary>
-    /// <param name="writes">Take it.</param>
+    /// <param name="writes">Gets the copies.</param>
     /// <param name="blockStage">The stage of blocks.</param>
     /// <param name="tableStage">The stage of the table's entries.</param>
     public void Capture(StagedWrites writes, int blockStage, int tableStage)
@@ -203,7 +203,7 @@ internal sealed class RefcountStore
         return block;
     }
 
-    // The block is the last one that was used afterwards, so that this is never one that was evicted.
+    // Afterwards the block is the one that was used last, in place of one that may have been evicted.
     private void Insert(RefcountBlock block)
     {
         if (_blocks.TryEvict() is null && _blocks.Resident.Count >= _blocks.Capacity)
