@@ -22,6 +22,7 @@ internal sealed class ClockCache<T>
     private readonly int _bucketShift;
     private readonly List<T> _resident = [];
     private readonly List<T> _dirty = [];
+    private readonly List<T> _captured = [];
     private readonly int _dirtyLimit;
     private int _dirtyCount;
     private int _hand;
@@ -47,6 +48,9 @@ internal sealed class ClockCache<T>
 
     /// <summary>Entries with changes that no write-back has captured, in the order of their first change.</summary>
     public List<T> Dirty => _dirty;
+
+    /// <summary>Entries whose changes the running write-back has captured.</summary>
+    public List<T> Captured => _captured;
 
     /// <summary>The entry of a key, if it is in memory.</summary>
     /// <param name="key">The key.</param>
@@ -130,7 +134,30 @@ internal sealed class ClockCache<T>
         }
     }
 
-    /// <summary>Takes the changes of all entries as captured.</summary>
+    /// <summary>Takes the changes of all entries as captured; the entries stay in memory until <see cref="EndWriteBack"/>.</summary>
+    public void BeginWriteBack()
+    {
+        foreach (T entry in _dirty)
+        {
+            entry.IsBeingWritten = true;
+        }
+
+        _captured.AddRange(_dirty);
+        MarkAllClean();
+    }
+
+    /// <summary>Hears that what was captured is on the disk.</summary>
+    public void EndWriteBack()
+    {
+        foreach (T entry in _captured)
+        {
+            entry.IsBeingWritten = false;
+        }
+
+        _captured.Clear();
+    }
+
+    /// <summary>Takes the changes of all entries as written.</summary>
     public void MarkAllClean()
     {
         foreach (T entry in _dirty)

@@ -32,7 +32,6 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
     private readonly VhdMetadata _metadata;
     private readonly ParentImage? _parent;
     private readonly bool _mustStoreZeroes;
-    private readonly List<SectorBitmap> _captured = [];
     private readonly ParentSectors _sectors;
 
     // A lock may be held across I/O on its blocks.
@@ -119,11 +118,9 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
         {
             long offsetBytes = (long)_metadata.Table[bitmap.Block] * VhdLimits.SectorBytes;
             bitmap.Bytes.CopyTo(writes.Add(bitmap.IsNew ? 0 : 1, offsetBytes, bitmap.Bytes.Length));
-            bitmap.IsBeingWritten = true;
-            _captured.Add(bitmap);
         }
 
-        _metadata.Bitmaps.MarkAllClean();
+        _metadata.Bitmaps.BeginWriteBack();
         List<int> blocks = _metadata.NewBlocks;
         blocks.Sort();
         for (int i = 0; i < blocks.Count;)
@@ -153,13 +150,12 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
 
     public void EndWriteBack()
     {
-        foreach (SectorBitmap bitmap in _captured)
+        foreach (SectorBitmap bitmap in _metadata.Bitmaps.Captured)
         {
-            bitmap.IsBeingWritten = false;
             bitmap.IsNew = false;
         }
 
-        _captured.Clear();
+        _metadata.Bitmaps.EndWriteBack();
     }
 
     public void Reclaim()

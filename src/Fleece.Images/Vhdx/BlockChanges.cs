@@ -38,7 +38,6 @@ internal sealed class BlockChanges : IStagedChanges
     private readonly bool _mustKeepIdentity;
     private readonly LogWriter _log;
     private readonly Lock _headerLock = new();
-    private readonly List<MetadataPage> _captured = [];
     private volatile bool _hasChanged;
 
     /// <param name="map">What lies where.</param>
@@ -195,30 +194,25 @@ internal sealed class BlockChanges : IStagedChanges
     {
         _freed.BeginWriteBack();
         writes.Flush(0);
-        _captured.AddRange(_pages.Cache.Dirty);
-        if (_captured.Count == 0)
+        List<MetadataPage> pages = _pages.Cache.Dirty;
+        if (pages.Count == 0)
         {
             return;
         }
 
-        _pages.Cache.MarkAllClean();
-        _log.Append(writes, stage: 1, _captured, _space.FileBytes);
+        _log.Append(writes, stage: 1, pages, _space.FileBytes);
         writes.Flush(1, _headers.Current.LogGuid == _log.LogGuid ? null : NameLog);
-        foreach (MetadataPage page in _captured)
+        foreach (MetadataPage page in pages)
         {
-            page.IsBeingWritten = true;
             page.Bytes.CopyTo(writes.Add(2, page.OffsetBytes, VhdxFormat.PageBytes));
         }
+
+        _pages.Cache.BeginWriteBack();
     }
 
     public void EndWriteBack()
     {
-        foreach (MetadataPage page in _captured)
-        {
-            page.IsBeingWritten = false;
-        }
-
-        _captured.Clear();
+        _pages.Cache.EndWriteBack();
         _freed.EndWriteBack();
     }
 

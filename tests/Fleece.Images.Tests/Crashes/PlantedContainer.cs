@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Tests.Crashes;
@@ -37,9 +38,13 @@ internal sealed class PlantedContainer : IContainerFile
 
     public long GetLength() => _file.GetLength();
 
+    public long MaximumLengthBytes => _file.MaximumLengthBytes;
+
     public void Read(long offsetBytes, Span<byte> buffer) => _file.Read(offsetBytes, buffer);
 
     public void ReadAhead(long offsetBytes, long lengthBytes) => _file.ReadAhead(offsetBytes, lengthBytes);
+
+    public BlockStatusRun FindExtent(BlockRange range) => _file.FindExtent(range);
 
     public void Write(long offsetBytes, ReadOnlySpan<byte> data)
     {

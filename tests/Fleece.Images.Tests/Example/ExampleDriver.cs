@@ -41,6 +41,8 @@ internal sealed class ExampleDriver : IImageDriver
         return new ImageClaims(sizeBytes, CountBlocks(sizeBytes) * sizeof(uint));
     }
 
+    public long FindEnd(IContainerFile file, UntrustedLimits? limits) => new ExampleMap(file, ReadSize(file), _ => { }).EndBytes;
+
     public IBlockNode Open(IContainerFile file, ImageOpenOptions options, ImageChain chain) => OpenNode(file);
 
     public IImageLayer OpenLayer(IContainerFile file, ImageOpenOptions options, ImageChain chain) => OpenNode(file);

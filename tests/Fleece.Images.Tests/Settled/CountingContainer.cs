@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Tests.Settled;
@@ -37,6 +38,8 @@ internal sealed class CountingContainer(IContainerFile file) : IContainerFile
         return string.Join(", ", made.DefaultIfEmpty("nothing"));
     }
 
+    public long MaximumLengthBytes => file.MaximumLengthBytes;
+
     public long GetLength() => file.GetLength();
 
     public void Read(long offsetBytes, Span<byte> buffer)
@@ -44,6 +47,8 @@ internal sealed class CountingContainer(IContainerFile file) : IContainerFile
         _reads++;
         file.Read(offsetBytes, buffer);
     }
+
+    public BlockStatusRun FindExtent(BlockRange range) => file.FindExtent(range);
 
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {

@@ -26,7 +26,6 @@ internal sealed class MappingTables
     private readonly long _l1OffsetBytes;
     private readonly List<int> _dirtyL1Entries = [];
     private readonly HashSet<int> _newTables = [];
-    private readonly List<L2Slice> _capturedSlices = [];
     private readonly List<int> _capturedTables = [];
 
     /// <param name="file">Holds the L2 tables.</param>
@@ -154,11 +153,9 @@ internal sealed class MappingTables
             long offsetBytes = HostOffset(slice) + ((long)slice.DirtyStart * slice.EntryBytes);
             int lengthBytes = (slice.DirtyEnd - slice.DirtyStart) * slice.EntryBytes;
             slice.CopyDirty(writes.Add(_newTables.Contains(L1Index(slice)) ? newStage : stage, offsetBytes, lengthBytes));
-            slice.IsBeingWritten = true;
-            _capturedSlices.Add(slice);
         }
 
-        Cache.MarkAllClean();
+        Cache.BeginWriteBack();
         _capturedTables.AddRange(_newTables);
         foreach (int index in _dirtyL1Entries)
         {
@@ -172,13 +169,8 @@ internal sealed class MappingTables
     /// <summary>Hears that what was captured is on the disk.</summary>
     public void EndWriteBack()
     {
-        foreach (L2Slice slice in _capturedSlices)
-        {
-            slice.IsBeingWritten = false;
-        }
-
+        Cache.EndWriteBack();
         _newTables.ExceptWith(_capturedTables);
-        _capturedSlices.Clear();
         _capturedTables.Clear();
     }
 }

@@ -21,7 +21,6 @@ internal sealed class RefcountStore
 
     private readonly MetadataFile _file;
     private readonly ClockCache<RefcountBlock> _blocks;
-    private readonly List<RefcountBlock> _captured = [];
     private readonly List<int> _dirtyTableEntries = [];
     private readonly int _clusterBits;
     private readonly int _order;
@@ -140,7 +139,7 @@ internal sealed class RefcountStore
         }
 
         _blocks.MarkAllClean();
-        foreach (RefcountBlock block in _captured)
+        foreach (RefcountBlock block in _blocks.Captured)
         {
             // The captured, older bytes may land after these; so all of the block has to be written once more.
             _file.Write(block.HostOffsetBytes, block.Bytes);
@@ -159,11 +158,9 @@ internal sealed class RefcountStore
         {
             ReadOnlySpan<byte> changed = block.ChangedBytes;
             changed.CopyTo(writes.Add(blockStage, block.ChangedOffsetBytes, changed.Length));
-            block.IsBeingWritten = true;
-            _captured.Add(block);
         }
 
-        _blocks.MarkAllClean();
+        _blocks.BeginWriteBack();
         foreach (int index in _dirtyTableEntries)
         {
             BinaryPrimitives.WriteUInt64BigEndian(
@@ -174,15 +171,7 @@ internal sealed class RefcountStore
     }
 
     /// <summary>Hears that what was captured is on the disk.</summary>
-    public void EndWriteBack()
-    {
-        foreach (RefcountBlock block in _captured)
-        {
-            block.IsBeingWritten = false;
-        }
-
-        _captured.Clear();
-    }
+    public void EndWriteBack() => _blocks.EndWriteBack();
 
     private RefcountBlock Find(long cluster)
     {
