@@ -32,7 +32,7 @@ internal static class ImageOnNode
                 NodeContainer file = new(node, address, options) { CancellationToken = cancellationToken };
                 ImageOpenOptions opening = options with { IsReadOnly = file.IsReadOnly };
                 (IImageDriver driver, ImageChain chain) = Admit(file, opening);
-                file.SetEnd(driver.FindEnd(file, options.Untrusted));
+                SetEnd(file, driver, options.Untrusted);
                 ImageNode image = (ImageNode)driver.Open(file, opening, chain);
                 file.CancellationToken = CancellationToken.None;
                 return new ImageOnThreads(image, threads);
@@ -50,7 +50,7 @@ internal static class ImageOnNode
             {
                 NodeContainer file = new(node, address, options) { CancellationToken = cancellationToken };
                 IImageDriver driver = Admit(file, options).Driver;
-                file.SetEnd(driver.FindEnd(file, untrusted));
+                SetEnd(file, driver, untrusted);
                 return driver.Describe(file, new ImageInfo
                 {
                     Path = address,
@@ -83,7 +83,7 @@ internal static class ImageOnNode
                 };
                 IImageDriver driver = ImageProbe.Tell(file, format, options.Parameters.Format);
                 Image.AdmitToCheck(driver, file, Chain(address, options));
-                file.SetEnd(driver.FindEnd(file, untrusted));
+                SetEnd(file, driver, untrusted);
                 return untrusted is null
                     ? driver.Check(file, repair, cancellationToken)
                     : untrusted.WithinCheckTime(address, time => driver.Check(file, repair, time), cancellationToken);
@@ -97,6 +97,20 @@ internal static class ImageOnNode
         ImageChain chain = Chain(file.Path, options);
         chain.AdmitFirst(driver, file);
         return (driver, chain);
+    }
+
+    // An image that can't be read takes the whole device; opening or the check says why it can't.
+    private static void SetEnd(NodeContainer file, IImageDriver driver, UntrustedLimits? limits)
+    {
+        try
+        {
+            file.SetEnd(driver.FindEnd(file, limits));
+        }
+        catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or ImageErrors.WrongFormat or BlockErrors.Truncated
+            or BlockErrors.Unsupported or ImageErrors.EmptyImage or ImageErrors.BadImageSize)
+        {
+            return;
+        }
     }
 
     private static ImageChain Chain(string address, ImageOpenOptions options) =>

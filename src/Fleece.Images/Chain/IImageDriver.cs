@@ -26,8 +26,8 @@ internal interface IImageDriver
     /// <summary>Where the image ends on a device that may be longer: the length that its file would have.</summary>
     /// <param name="file">As long as the device.</param>
     /// <param name="limits">The limits of an untrusted image; null for a trusted one.</param>
-    /// <returns>The device's end where the metadata does not tell; opening or the check says why.</returns>
-    /// <exception cref="BlockException">LimitExceeded; read errors.</exception>
+    /// <returns>The device's end, or an offset behind it, where the metadata does not tell.</returns>
+    /// <exception cref="BlockException">Why the metadata can't be read, as opening says it too; LimitExceeded; read errors.</exception>
     long FindEnd(IContainerFile file, UntrustedLimits? limits);
 
     /// <summary>Opens the image as a disk. The node owns the file from then on; on failure the caller still does.</summary>

@@ -17,18 +17,10 @@ internal static class Qcow2End
     /// <inheritdoc cref="Chain.IImageDriver.FindEnd"/>
     public static long Find(IContainerFile file, UntrustedLimits? limits)
     {
-        try
-        {
-            Qcow2Header header = Qcow2Header.Read(file);
-            return !header.IsDirty ? Math.Min(FindByRefcounts(file, header), file.GetLength())
-                : file.IsReadOnly ? file.GetLength()
-                : FindByMappings(file, limits);
-        }
-        catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or ImageErrors.WrongFormat or BlockErrors.Truncated
-            or BlockErrors.Unsupported or ImageErrors.EmptyImage or ImageErrors.BadImageSize)
-        {
-            return file.GetLength();
-        }
+        Qcow2Header header = Qcow2Header.Read(file);
+        return !header.IsDirty ? FindByRefcounts(file, header)
+            : file.IsReadOnly ? file.GetLength()
+            : FindByMappings(file, limits);
     }
 
     private static long FindByRefcounts(IContainerFile file, Qcow2Header header)
@@ -77,6 +69,6 @@ internal static class Qcow2End
             ? CheckPass.Examine(file, header, CancellationToken.None)
             : limits.WithinCheckTime(file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
         pass.Refcounts?.CountInto(pass.Uses);
-        return Math.Min(pass.Uses.EndCluster << header.ClusterBits, file.GetLength());
+        return pass.Uses.EndCluster << header.ClusterBits;
     }
 }

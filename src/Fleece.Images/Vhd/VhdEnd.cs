@@ -15,27 +15,19 @@ internal static class VhdEnd
     /// <inheritdoc cref="Chain.IImageDriver.FindEnd"/>
     public static long Find(IContainerFile file)
     {
-        try
-        {
-            VhdFooters footers = VhdFooters.Read(file);
-            if (footers.Footer.Type == VhdDiskType.Fixed)
-            {
-                return file.GetLength();
-            }
-
-            VhdHeader header = VhdHeader.Read(file, footers);
-            long blocksEndBytes = BlockRange.RoundUp(
-                BlockAllocator.FindEnd(header, VhdBlockTable.Read(file, header)).EndBytes, VhdLimits.SectorBytes);
-            Span<byte> trailer = stackalloc byte[VhdFooter.LengthBytes];
-            file.Read(blocksEndBytes, trailer);
-            return VhdFooter.TryParse(trailer, out _) is not null ? blocksEndBytes + VhdFooter.LengthBytes
-                : footers.TrailerOffsetBytes is not null ? file.GetLength()
-                : Math.Min(blocksEndBytes, file.GetLength());
-        }
-        catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or ImageErrors.WrongFormat or BlockErrors.Truncated
-            or BlockErrors.Unsupported or ImageErrors.EmptyImage or ImageErrors.BadImageSize)
+        VhdFooters footers = VhdFooters.Read(file);
+        if (footers.Footer.Type == VhdDiskType.Fixed)
         {
             return file.GetLength();
         }
+
+        VhdHeader header = VhdHeader.Read(file, footers);
+        long blocksEndBytes = BlockRange.RoundUp(
+            BlockAllocator.FindEnd(header, VhdBlockTable.Read(file, header)).EndBytes, VhdLimits.SectorBytes);
+        Span<byte> trailer = stackalloc byte[VhdFooter.LengthBytes];
+        file.Read(blocksEndBytes, trailer);
+        return VhdFooter.TryParse(trailer, out _) is not null ? blocksEndBytes + VhdFooter.LengthBytes
+            : footers.TrailerOffsetBytes is not null ? file.GetLength()
+            : blocksEndBytes;
     }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Images.Container;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
@@ -14,17 +13,9 @@ internal static class VhdxEnd
     /// <inheritdoc cref="Chain.IImageDriver.FindEnd"/>
     public static long Find(IContainerFile file)
     {
-        try
-        {
-            VhdxStructure structure = VhdxStructure.Read(file);
-            return structure.Replayed is null && structure.Metadata.BatEntryCount * sizeof(ulong) <= VhdxLimits.ScannedBatBytes
-                ? Math.Min(new BatScan(file, structure, fault => throw fault).EndBytes, file.GetLength())
-                : file.GetLength();
-        }
-        catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or ImageErrors.WrongFormat or BlockErrors.Truncated
-            or BlockErrors.Unsupported or ImageErrors.EmptyImage or ImageErrors.BadImageSize)
-        {
-            return file.GetLength();
-        }
+        VhdxStructure structure = VhdxStructure.Read(file);
+        return structure.Replayed is null && structure.Metadata.BatEntryCount * sizeof(ulong) <= VhdxLimits.ScannedBatBytes
+            ? new BatScan(file, structure, fault => throw fault).EndBytes
+            : file.GetLength();
     }
 }
