@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Images.Container;
 using System.Text.Json;
 using Fleece.Block;
 using Fleece.Images.Chain;
+using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Images.Container;
 using System.Buffers.Binary;
 using System.Text;
 using Fleece.Block;
+using Fleece.Images.Container;
 
 namespace Fleece.Images.Vhd;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Images.Container;
 using System.Numerics;
+using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Foundation;
 
 namespace Fleece.Images.Qcow2.Headers;

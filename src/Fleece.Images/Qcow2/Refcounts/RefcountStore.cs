@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Images.Container;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Fleece.Images.Container;
 using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
