@@ -13,6 +13,7 @@ internal sealed class Poison(Func<BlockException, BlockException> stopped)
 
     public bool IsSet => Volatile.Read(ref _first) is not null;
 
+    /// <summary>Remembers a failure, unless there was one before.</summary>
     public void Set(BlockException cause) => Interlocked.CompareExchange(ref _first, cause, null);
 
     /// <exception cref="BlockException">Of the first failure's kind, with that failure as its cause.</exception>
@@ -24,6 +25,11 @@ internal sealed class Poison(Func<BlockException, BlockException> stopped)
         }
     }
 
+    /// <summary>Remembers a failure of any sort: metadata that was captured and not written is missing on the disk, whatever the
+    /// reason.</summary>
+    public void Set(Exception cause) => Set(
+        cause as BlockException ?? new BlockException(BlockErrors.IoFailed, $"Writing metadata ended with: {cause.Message}", cause: cause));
+
     /// <summary>Runs a step of writing metadata; its failure is the one that is remembered.</summary>
     public void Guard(Action step)
     {
@@ -31,7 +37,7 @@ internal sealed class Poison(Func<BlockException, BlockException> stopped)
         {
             step();
         }
-        catch (BlockException failure)
+        catch (Exception failure)
         {
             Set(failure);
             throw;

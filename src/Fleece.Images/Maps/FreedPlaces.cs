@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Maps;
@@ -22,7 +23,7 @@ internal readonly record struct FreedRun(long First, long Count, bool IsShared, 
 /// <param name="epochs">Counts the requests.</param>
 /// <param name="sync">The metadata lock.</param>
 /// <param name="poison">Once it is set, all stays where it is.</param>
-/// <param name="mostPlaces">Places that may wait; more need a write-back, so that they are used again in time.</param>
+/// <param name="mostPlaces">Places that may wait for a write-back; more need one, so that they are used again in time.</param>
 /// <param name="zero">Makes a run read as zeros. Not under the lock.</param>
 /// <param name="release">Makes a run free. Under the lock.</param>
 internal sealed class FreedPlaces(
@@ -36,20 +37,21 @@ internal sealed class FreedPlaces(
     private readonly Queue<FreedRun> _inUse = new();
     private readonly Queue<FreedRun> _zeroed = new();
     private FreedRun _newest;
-    private long _waitingPlaces;
-    private int _waitingRuns;
+    private long _uncapturedPlaces;
+    private int _uncapturedRuns;
     private long _nextWriteBack = 1;
     private long _capturedWriteBack;
     private long _finishedWriteBack;
 
-    /// <summary>True when so much waits that a write-back should let it go.</summary>
+    /// <summary>True when so much waits for a write-back that one should begin. Places that wait for a request alone do not count: no
+    /// write-back lets them go.</summary>
     public bool NeedsWriteBack =>
-        Volatile.Read(ref _waitingPlaces) >= mostPlaces || Volatile.Read(ref _waitingRuns) >= MostRuns;
+        Volatile.Read(ref _uncapturedPlaces) >= mostPlaces || Volatile.Read(ref _uncapturedRuns) >= MostRuns;
 
     /// <summary>Takes places whose entry has just been changed in memory.</summary>
     public void Add(long first, long count, bool isShared)
     {
-        Volatile.Write(ref _waitingPlaces, _waitingPlaces + count);
+        Volatile.Write(ref _uncapturedPlaces, _uncapturedPlaces + count);
         if (_newest.Count is > 0 and < MostPlacesPerRun && first == _newest.First + _newest.Count
             && _newest == _newest with { IsShared = isShared, Epoch = epochs.Current, WriteBack = _nextWriteBack })
         {
@@ -59,11 +61,16 @@ internal sealed class FreedPlaces(
 
         CloseNewest();
         _newest = new FreedRun(first, count, isShared, epochs.Current, _nextWriteBack);
-        Volatile.Write(ref _waitingRuns, _waitingRuns + 1);
+        Volatile.Write(ref _uncapturedRuns, _uncapturedRuns + 1);
     }
 
     /// <summary>Starts a write-back, after the one before has ended; its changes are those made so far.</summary>
-    public void BeginWriteBack() => _capturedWriteBack = _nextWriteBack++;
+    public void BeginWriteBack()
+    {
+        _capturedWriteBack = _nextWriteBack++;
+        Volatile.Write(ref _uncapturedPlaces, 0);
+        Volatile.Write(ref _uncapturedRuns, 0);
+    }
 
     /// <summary>Notes that the changes of the write-back are durable.</summary>
     public void EndWriteBack() => _finishedWriteBack = _capturedWriteBack;
@@ -86,7 +93,6 @@ internal sealed class FreedPlaces(
                 if (_zeroed.TryPeek(out run) && run.WriteBack <= _finishedWriteBack)
                 {
                     _zeroed.Dequeue();
-                    Forget(run);
                     release(run);
                     continue;
                 }
@@ -110,35 +116,22 @@ internal sealed class FreedPlaces(
         }
     }
 
-    // A run that could not be zeroed is leaked until the image is checked.
+    // A run that can't be zeroed is leaked until the image is checked, which harms no request.
     private void Zero(FreedRun run)
     {
-        bool isZeroed = false;
         try
         {
             zero(run);
-            isZeroed = true;
         }
-        finally
+        catch (BlockException)
         {
-            lock (sync)
-            {
-                if (isZeroed)
-                {
-                    _zeroed.Enqueue(run);
-                }
-                else
-                {
-                    Forget(run);
-                }
-            }
+            return;
         }
-    }
 
-    private void Forget(FreedRun run)
-    {
-        Volatile.Write(ref _waitingPlaces, _waitingPlaces - run.Count);
-        Volatile.Write(ref _waitingRuns, _waitingRuns - 1);
+        lock (sync)
+        {
+            _zeroed.Enqueue(run);
+        }
     }
 
     private void CloseNewest()

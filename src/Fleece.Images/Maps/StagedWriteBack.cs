@@ -52,20 +52,21 @@ internal sealed class StagedWriteBack(IContainerFile file, IContainerFile? dataF
 
     private void Run()
     {
-        lock (changes.Sync)
-        {
-            changes.Poison.ThrowIfSet();
-            _writes.Clear();
-            changes.Capture(_writes);
-        }
-
         try
         {
+            lock (changes.Sync)
+            {
+                changes.Poison.ThrowIfSet();
+                _writes.Clear();
+                changes.Capture(_writes);
+            }
+
             dataFile?.Flush();
             _writes.WriteTo(file);
         }
-        catch (BlockException failure)
+        catch (Exception failure)
         {
+            // Of any sort, also when there is no memory to capture with: the changes count as captured, and the disk lacks them.
             changes.Poison.Set(failure);
             throw;
         }

@@ -57,6 +57,25 @@ public sealed class FailingDiskTests : IDisposable
         Assert.Equal(changes, run.File.ChangeCount);
     }
 
+    // Such as no memory: the changes were taken as captured, and the disk lacks them.
+    [Theory]
+    [MemberData(nameof(Rows))]
+    public async Task A_write_back_that_ends_with_an_exception_of_any_sort_stops_all_later_changes(string name)
+    {
+        CrashRow row = CrashRows.Find(name);
+        CrashRun run = new(row, _folder, Seeds.FromEnvironment()) { CrashesPerFlush = 0 };
+        await run.WriteAsync(0, [1, 2, 3]);
+        Action? beforeFlush = run.File.BeforeFlush;
+        run.File.BeforeFlush = () => throw new InvalidOperationException("Planted.");
+        await Assert.ThrowsAsync<InvalidOperationException>(() => run.Node.FlushAsync(CancellationToken.None).AsTask());
+        run.File.BeforeFlush = beforeFlush;
+
+        BlockException later =
+            await Images.FailsAsync(BlockErrors.IoFailed, () => run.Node.FlushAsync(CancellationToken.None).AsTask());
+        Assert.Contains("takes no more changes", later.Message, StringComparison.Ordinal);
+        await run.Node.DisposeAsync();
+    }
+
     [Theory]
     [MemberData(nameof(Rows))]
     public async Task A_failed_write_of_guest_data_is_only_that_requests_failure(string name)

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Qcow2.Foundation;
@@ -31,7 +30,7 @@ internal sealed class MetadataFile(IContainerFile file, Poison poison)
         {
             file.Write(offsetBytes, data);
         }
-        catch (BlockException failure)
+        catch (Exception failure)
         {
             poison.Set(failure);
             throw;
@@ -44,7 +43,7 @@ internal sealed class MetadataFile(IContainerFile file, Poison poison)
         {
             file.Flush();
         }
-        catch (BlockException failure)
+        catch (Exception failure)
         {
             poison.Set(failure);
             throw;
