@@ -115,16 +115,17 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         CancellationToken cancellationToken = default)
     {
         string fullPath = StorageAddress.FullAddress(path);
+        string diskName = name ?? StorageAddress.NameOf(fullPath);
         StorageCondition condition = new();
         ImageFiles files = new();
         ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = condition.Fail, Files = files };
         try
         {
             OpenedStorage opened = await StorageAddress
-                .OpenAsync(fullPath, opening, tls, cancellationToken).ConfigureAwait(false);
+                .OpenAsync(fullPath, opening, tls, $"the disk '{diskName}'", cancellationToken).ConfigureAwait(false);
             try
             {
-                DiskStorage storage = new(name ?? StorageAddress.NameOf(fullPath), fullPath, opened, isShared, condition);
+                DiskStorage storage = new(diskName, fullPath, opened, isShared, condition);
                 return await storage.RunAsync(() => new Disk(storage, files)).ConfigureAwait(false);
             }
             catch

@@ -4,7 +4,9 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Names;
+using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
+using Fleece.Nbd;
 
 namespace Fleece.Disks;
 
@@ -114,7 +116,13 @@ internal static class SessionStart
     // Old data that came back to its own disk as a guest's write would have to be copied first, for ever.
     private static void CheckTemp(Disk disk, string? tempPath)
     {
-        if (disk.ExportUris.Any(uri => tempPath == uri.ToString() || tempPath == uri.WithExport(string.Empty).ToString()))
+        if (!NbdUri.IsUri(tempPath))
+        {
+            return;
+        }
+
+        ExportPlace temp = ExportPlace.Of(NbdUri.Parse(tempPath));
+        if (disk.ExportUris.Any(uri => temp == ExportPlace.Of(uri) || temp == ExportPlace.Of(uri.WithExport(string.Empty))))
         {
             throw new BlockException(
                 DiskErrors.TempIsDisk,

@@ -32,7 +32,11 @@ internal static class ImageOnNode
                 NodeContainer file = new(node, address, options) { CancellationToken = cancellationToken };
                 ImageOpenOptions opening = options with { IsReadOnly = file.IsReadOnly };
                 (IImageDriver driver, ImageChain chain) = Admit(file, opening);
-                SetEnd(file, driver, options.Untrusted);
+                if (SetEnd(file, driver, options.Untrusted) is { } endBytes && endBytes > file.MaximumLengthBytes && !file.IsReadOnly)
+                {
+                    throw CutShort(address, options.Format, endBytes, file.MaximumLengthBytes);
+                }
+
                 ImageNode image = (ImageNode)driver.Open(file, opening, chain);
                 file.CancellationToken = CancellationToken.None;
                 return new ImageOnThreads(image, threads);
@@ -100,18 +104,29 @@ internal static class ImageOnNode
     }
 
     // An image that can't be read takes the whole device; opening or the check says why it can't.
-    private static void SetEnd(NodeContainer file, IImageDriver driver, UntrustedLimits? limits)
+    private static long? SetEnd(NodeContainer file, IImageDriver driver, UntrustedLimits? limits)
     {
         try
         {
-            file.SetEnd(driver.FindEnd(file, limits));
+            long endBytes = driver.FindEnd(file, limits);
+            file.SetEnd(endBytes);
+            return endBytes;
         }
         catch (BlockException failure) when (failure.Kind is ImageErrors.Corrupt or ImageErrors.WrongFormat or BlockErrors.Truncated
             or BlockErrors.Unsupported or ImageErrors.EmptyImage or ImageErrors.BadImageSize)
         {
-            return;
+            return null;
         }
     }
+
+    private static BlockException CutShort(string address, ImageFormat? format, long endBytes, long deviceBytes) => new(
+        BlockErrors.Truncated,
+        $"The {format} image on '{address}' names places up to {endBytes} bytes, and the export ends at {deviceBytes}: it is cut short, " +
+        "and is not opened for writing, because what lies behind the end is lost and new data would find no room. Make the export as " +
+        "long as the image where it is served, copy the image there again, or open it read-only to save what is left.",
+        address,
+        deviceBytes,
+        "open");
 
     private static ImageChain Chain(string address, ImageOpenOptions options) =>
         new(address, ImageDrivers.Find, ReferencePolicy.From(options) with { IsOnNode = true });

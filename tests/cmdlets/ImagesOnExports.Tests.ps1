@@ -122,6 +122,47 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
         $LASTEXITCODE | Should -Be 0
     }
 
+    It 'has one writer, in whatever spelling of its address' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-Image qcow2
+        Write-FleeceDisk vm 0 (Get-RandomData 1MB)
+        New-MountedDisk -Name other
+        $spelled = $uri -replace '/k\.sock', '/./k.sock'
+
+        { Mount-FleeceDisk $spelled -Name b -Format Qcow2 -ErrorAction Stop } | Should -Throw '*vm*' -ErrorId 'ImageInUse,*'
+        { Mount-FleeceDisk $spelled -Name b -Format Qcow2 -ReadOnly -ErrorAction Stop } | Should -Throw -ErrorId 'ImageInUse,*'
+        { Mount-FleeceDisk $spelled -Name b -Format Raw -ErrorAction Stop } | Should -Throw -ErrorId 'ImageInUse,*'
+        { Start-FleeceSession other -Name second -TempPath $spelled -ErrorAction Stop } | Should -Throw '*vm*' -ErrorId 'ImageInUse,*'
+        { Start-FleeceSession vm -TempPath $spelled -ErrorAction Stop } | Should -Throw -ErrorId 'TempIsDisk,*'
+
+        Dismount-FleeceDisk vm
+        (Test-FleeceImage $uri -Format Qcow2).IsClean | Should -BeTrue
+        $null = Mount-Image qcow2
+        Test-SameData (Read-FleeceDisk vm 0 1MB) (Get-RandomData 1MB) | Should -BeTrue
+    }
+
+    It 'is not written over while it is mounted' {
+        Skip-ThroughHost 'a host and the shells that use it do not know of each other''s exports'
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-Image qcow2
+        New-MountedDisk -Name other
+        $null = Backup-FleeceDisk other ./backups
+        $null = Start-FleeceSession other -Name night -TempPath .
+        $spelled = $uri -replace '/k\.sock', '/./k.sock'
+        $before = (Get-FileHash ./dev.qcow2).Hash
+
+        { Read-FleeceSnapshot night | Export-FleeceBackup -DestinationUri $spelled -Force -ErrorAction Stop } |
+            Should -Throw '*vm*' -ErrorId 'ImageInUse,*'
+        { Restore-FleeceBackup ./backups -DestinationUri $spelled -Force -ErrorAction Stop } |
+            Should -Throw '*vm*' -ErrorId 'ImageInUse,*'
+        { Test-FleeceImage $spelled -Format Qcow2 -ErrorAction Stop } | Should -Throw '*vm*' -ErrorId 'ImageInUse,*'
+        { Test-FleeceImage $spelled -Format Qcow2 -Repair Leaks -Force -ErrorAction Stop } | Should -Throw '*vm*' -ErrorId 'ImageInUse,*'
+
+        (Get-FileHash ./dev.qcow2).Hash | Should -Be $before
+    }
+
     It 'lies on an export of this process as well' {
         New-Device qcow2
         $uri = Start-Nbdkit dev.qcow2

@@ -8,6 +8,7 @@ BeforeDiscovery {
 
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Client.ps1"
     . "$PSScriptRoot/Servers.ps1"
     Import-ModuleUnderTest
 
@@ -259,7 +260,7 @@ Describe 'A live disk in another process' {
         New-MountedDisk -Name small -SizeBytes 64KB -Data (Get-RandomData 64KB)
         $null = Start-FleeceSession small -Name first
         $null = Read-FleeceSnapshot first | Export-Backup ./b.qcow2
-        $null = Mount-FleeceDisk (Get-ServedUri vm) -Name guest
+        $client = Connect-Client "$PWD/server/vm.sock" vm
         $before = Get-ServedDigest $server
 
         $failure = Get-FailureOf { & $Command @{} }
@@ -267,7 +268,7 @@ Describe 'A live disk in another process' {
         $failure.FullyQualifiedErrorId | Should -BeLike 'ImageInUse,*'
         Get-ServedDigest $server | Should -Be $before
         if ($Force) { & $Command @{ Force = $true } }
-        Dismount-FleeceDisk guest
+        $client.Dispose()
         & $Command @{}
     }
 }

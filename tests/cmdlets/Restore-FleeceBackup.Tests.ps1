@@ -2,6 +2,7 @@
 BeforeAll {
     . "$PSScriptRoot/Setup.ps1"
     . "$PSScriptRoot/Answers.ps1"
+    . "$PSScriptRoot/Client.ps1"
     . "$PSScriptRoot/Requests.ps1"
     Import-ModuleUnderTest
 }
@@ -73,7 +74,7 @@ Describe 'Restore-FleeceBackup' {
         }
 
         It 'refuses an export that clients use, whatever the answer, and -Force overwrites it' {
-            $null = Mount-FleeceDisk $uri -Name guest
+            $client = Connect-Client "$PWD/s" target
 
             $done = Invoke-Answering 'Yes' "Restore-FleeceBackup ./backups -DestinationUri '$uri'"
             $done.Errors.FullyQualifiedErrorId | Should -Be 'ImageInUse,Fleece.RestoreFleeceBackupCommand'
@@ -81,7 +82,7 @@ Describe 'Restore-FleeceBackup' {
 
             Restore-FleeceBackup ./backups -DestinationUri $uri -Force -ErrorAction Stop
             (Read-FleeceDisk target 0 3) | Should -Be 1, 2, 3
-            Dismount-FleeceDisk guest
+            $client.Dispose()
         }
 
         It 'takes the backup from the pipeline: <Kind>' -ForEach @(

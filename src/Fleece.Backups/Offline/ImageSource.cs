@@ -64,7 +64,8 @@ internal sealed class ImageSource : ISnapshotSource, IAsyncDisposable
         string fullAddress = StorageAddress.FullAddress(address);
         ImageFiles files = new();
         OpenedStorage opened = await StorageAddress
-            .OpenAsync(fullAddress, options with { IsReadOnly = true, Files = files }, tls, cancellationToken).ConfigureAwait(false);
+            .OpenAsync(fullAddress, options with { IsReadOnly = true, Files = files }, tls, "a read of the image", cancellationToken)
+            .ConfigureAwait(false);
         IBlockNode bounded = options.Untrusted is { } limits
             ? Bound(opened.Node, fullAddress, limits, files.StoredBytes)
             : opened.Node;

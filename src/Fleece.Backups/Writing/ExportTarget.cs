@@ -31,7 +31,7 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image, bool mustVerify
     /// <param name="uri">The export.</param>
     /// <param name="options">How to connect.</param>
     /// <param name="sizeBytes">Size of the disk.</param>
-    /// <param name="isForced">True to overwrite a disk that clients use at the moment.</param>
+    /// <param name="isForced">True to overwrite a disk that clients of another process use at the moment.</param>
     /// <param name="mustVerify">True to read the backup back, and compare it with what went in, before it counts as one.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.ReadOnly"/>, <see cref="BlockErrors.InvalidArgument"/>,
@@ -39,10 +39,9 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image, bool mustVerify
     public static async ValueTask<ExportTarget> ConnectAsync(
         NbdUri uri, NbdNodeOptions options, long sizeBytes, bool isForced, bool mustVerify, CancellationToken cancellationToken)
     {
-        NbdNode node = isForced
-            ? await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false)
-            : await StorageAddress.ConnectToOverwriteAsync(
-                uri, options, "Disconnect them first, or use -Force.", cancellationToken).ConfigureAwait(false);
+        string? advice = isForced ? null : "Disconnect them first, or use -Force.";
+        NbdNode node = await StorageAddress
+            .ConnectToOverwriteAsync(uri, options, "a backup or a restore", advice, cancellationToken).ConfigureAwait(false);
         IBlockNode image = ByteGranularNode.Over(DiskSectors.Over(node));
         BlockGeometry geometry = image.Geometry;
         if (!geometry.IsReadOnly && geometry.LengthBytes >= sizeBytes)

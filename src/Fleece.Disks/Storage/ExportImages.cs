@@ -8,7 +8,8 @@ using Fleece.Nbd.Tls;
 
 namespace Fleece.Disks.Storage;
 
-/// <summary>Describes and checks images that lie on exports of NBD servers.</summary>
+/// <summary>Describes and checks images that lie on exports of NBD servers. One that this process writes to is refused
+/// (<see cref="ExportUse"/>), as a file is.</summary>
 internal static class ExportImages
 {
     /// <summary>As <see cref="Image.GetInfoAsync"/>.</summary>
@@ -21,7 +22,7 @@ internal static class ExportImages
         NbdUri uri, ImageFormat format, TlsClientOptions? tls, UntrustedLimits? untrusted, CancellationToken cancellationToken)
     {
         NbdNodeOptions options = new() { Tls = tls, IsReadOnly = true };
-        NbdNode node = await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        NbdNode node = await ConnectToReadAsync(uri, options, "a description", cancellationToken).ConfigureAwait(false);
         await using (node.ConfigureAwait(false))
         {
             return await ImageOnNode
@@ -29,7 +30,8 @@ internal static class ExportImages
         }
     }
 
-    /// <summary>As <see cref="Image.CheckAsync"/>. An export that clients of another Fleece use at the moment is not repaired.</summary>
+    /// <summary>As <see cref="Image.CheckAsync"/>. An export that this process or clients of another Fleece use at the moment is not
+    /// repaired.</summary>
     /// <inheritdoc cref="DescribeAsync"/>
     /// <param name="uri">The export.</param>
     /// <param name="format">The image's format; not raw.</param>
@@ -47,13 +49,30 @@ internal static class ExportImages
     {
         NbdNodeOptions options = new() { Tls = tls, IsReadOnly = repair == ImageRepair.None };
         NbdNode node = repair == ImageRepair.None
-            ? await NbdNode.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false)
+            ? await ConnectToReadAsync(uri, options, "a check", cancellationToken).ConfigureAwait(false)
             : await StorageAddress
-                .ConnectToOverwriteAsync(uri, options, "Disconnect them first.", cancellationToken).ConfigureAwait(false);
+                .ConnectToOverwriteAsync(uri, options, "a repair", "Disconnect them first.", cancellationToken).ConfigureAwait(false);
         await using (node.ConfigureAwait(false))
         {
             return await ImageOnNode
                 .CheckAsync(node, uri.ToString(), format, repair, cancellationToken, untrusted).ConfigureAwait(false);
+        }
+    }
+
+    private static async ValueTask<NbdNode> ConnectToReadAsync(
+        NbdUri uri, NbdNodeOptions options, string user, CancellationToken cancellationToken)
+    {
+        (NbdNode node, ExportIdentity? identity) =
+            await StorageAddress.ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            node.Lease = ExportUse.Begin(uri, identity, ExportUsage.ReadImage, user);
+            return node;
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
         }
     }
 }

@@ -21,6 +21,10 @@ internal sealed record OpenedStorage(
 /// <summary>Opens whatever a user's address means: an image file, or an export of an NBD server.</summary>
 internal static class StorageAddress
 {
+    // A client that has just left is counted until its server has seen that.
+    private const int GuestCounts = 5;
+    private static readonly TimeSpan BetweenCounts = TimeSpan.FromMilliseconds(50);
+
     private const int HeadBytes = 512;
 
     /// <summary>The address in its full form, so that two ways of writing one are equal.</summary>
@@ -45,9 +49,12 @@ internal static class StorageAddress
     /// <param name="address">A path or an NBD URI.</param>
     /// <param name="options">How.</param>
     /// <param name="tls">Certificates for nbds.</param>
+    /// <param name="user">What it is opened for, as a message calls it: "the disk 'vm'".</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/>: the export is used already, as <see cref="ExportUse"/> and
+    /// <see cref="ConnectToOverwriteAsync"/> say; or why it can't be opened.</exception>
     public static async ValueTask<OpenedStorage> OpenAsync(
-        string address, ImageOpenOptions options, TlsClientOptions? tls, CancellationToken cancellationToken)
+        string address, ImageOpenOptions options, TlsClientOptions? tls, string user, CancellationToken cancellationToken)
     {
         if (!NbdUri.IsUri(address))
         {
@@ -77,6 +84,17 @@ internal static class StorageAddress
 
         try
         {
+            bool isReadOnly = node.Geometry.IsReadOnly;
+            ExportUsage usage = isImage
+                ? isReadOnly ? ExportUsage.ReadImage : ExportUsage.WriteImage
+                : isReadOnly ? ExportUsage.ReadDisk : ExportUsage.WriteDisk;
+            node.Lease = ExportUse.Begin(uri, identity, usage, user);
+            if (usage == ExportUsage.WriteImage)
+            {
+                await CheckUnusedAsync(
+                    uri, identity, connecting, "Disconnect them first, or mount it read-only.", cancellationToken).ConfigureAwait(false);
+            }
+
             return isImage
                 ? new OpenedStorage(
                     await ImageOnNode.OpenAsync(node, address, options, cancellationToken).ConfigureAwait(false),
@@ -116,33 +134,27 @@ internal static class StorageAddress
         }
     }
 
-    /// <summary>Connects to an export in order to overwrite it. A disk that clients use at the moment is refused, as an image in use is.
-    /// </summary>
+    /// <summary>Connects to an export in order to overwrite it. One that this process uses is refused, and so is a disk that clients use at
+    /// the moment, as an image in use is.</summary>
+    /// <param name="uri">The export.</param>
+    /// <param name="options">How to connect.</param>
+    /// <param name="user">What it is overwritten for, as a message calls it.</param>
+    /// <param name="advice">What to do with clients that use the disk; a whole sentence; null overwrites it all the same.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/>, or as <see cref="ConnectAsync"/>.</exception>
     public static async ValueTask<NbdNode> ConnectToOverwriteAsync(
-        NbdUri uri, NbdNodeOptions options, string advice, CancellationToken cancellationToken)
+        NbdUri uri, NbdNodeOptions options, string user, string? advice, CancellationToken cancellationToken)
     {
         (NbdNode node, ExportIdentity? identity) = await ConnectAsync(uri, options, cancellationToken).ConfigureAwait(false);
         try
         {
-            if (identity is not { IsSnapshot: false })
+            node.Lease = ExportUse.Begin(uri, identity, ExportUsage.Overwrite, user);
+            if (advice is not null)
             {
-                return node;
+                await CheckUnusedAsync(uri, identity, options, advice, cancellationToken).ConfigureAwait(false);
             }
 
-            int others = identity.GuestCount ?? 0;
-            if (others == 0)
-            {
-                // Two that begin at one moment were both told of none. Now the connection counts, so each is told of the other.
-                others = await CountGuestsAsync(uri, options, cancellationToken).ConfigureAwait(false) - 1;
-            }
-
-            return others <= 0 ? node : throw new BlockException(
-                BlockErrors.InUse,
-                $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would " +
-                $"be overwritten. {advice}",
-                uri.ToString(),
-                operation: "connect");
+            return node;
         }
         catch
         {
@@ -176,6 +188,34 @@ internal static class StorageAddress
             $"'{address}' begins like a {format} image and is used as a raw disk, because the guest of a raw disk can write those bytes " +
             "itself. If an image lies on the export, " +
             (parameter is null ? "name its format." : $"name its format with {parameter} {format}; {parameter} Raw says that none does.");
+    }
+
+    // Of two that begin at one moment both may be told of none when they connect. Here the caller's own connection counts already, so each
+    // is told of the other.
+    private static async ValueTask CheckUnusedAsync(
+        NbdUri uri, ExportIdentity? identity, NbdNodeOptions options, string advice, CancellationToken cancellationToken)
+    {
+        if (identity is not { IsSnapshot: false })
+        {
+            return;
+        }
+
+        int others = await CountGuestsAsync(uri, options, cancellationToken).ConfigureAwait(false) - 1;
+        for (int counts = 1; others > 0 && counts < GuestCounts; counts++)
+        {
+            await Task.Delay(BetweenCounts, cancellationToken).ConfigureAwait(false);
+            others = await CountGuestsAsync(uri, options, cancellationToken).ConfigureAwait(false) - 1;
+        }
+
+        if (others > 0)
+        {
+            throw new BlockException(
+                BlockErrors.InUse,
+                $"'{uri}' is the live disk '{identity.DiskName}' of another Fleece, and {others} client(s) use it now, whose data would " +
+                $"be overwritten. {advice}",
+                uri.ToString(),
+                operation: "connect");
+        }
     }
 
     private static async ValueTask<int> CountGuestsAsync(NbdUri uri, NbdNodeOptions options, CancellationToken cancellationToken)

@@ -163,14 +163,19 @@ internal sealed class TempImage : IAsyncDisposable
     private static async ValueTask<TempImage> ConnectAsync(
         DiskStorage disk, NbdUri uri, TlsClientOptions? tls, CancellationToken cancellationToken)
     {
-        if (disk.Path == uri.ToString())
+        if (disk.IsExport && ExportPlace.Of(NbdUri.Parse(disk.Path)) == ExportPlace.Of(uri))
         {
             throw TempIsDisk(disk.Path);
         }
 
         NbdNodeOptions options = new() { Tls = tls, ReconnectTimeout = TimeSpan.Zero };
         NbdNode node = await StorageAddress
-            .ConnectToOverwriteAsync(uri, options, "Name another one with -TempPath.", cancellationToken).ConfigureAwait(false);
+            .ConnectToOverwriteAsync(
+                uri,
+                options,
+                $"temp of the disk '{disk.Name}'",
+                "Name another one with -TempPath.",
+                cancellationToken).ConfigureAwait(false);
         try
         {
             CheckHoldsData(node, disk);

@@ -26,7 +26,8 @@ internal interface IImageDriver
     /// <summary>Where the image ends on a device that may be longer: the length that its file would have.</summary>
     /// <param name="file">As long as the device.</param>
     /// <param name="limits">The limits of an untrusted image; null for a trusted one.</param>
-    /// <returns>The device's end, or an offset behind it, where the metadata does not tell.</returns>
+    /// <returns>The device's end where the metadata does not tell; an offset behind it where the metadata names places that begin
+    /// there.</returns>
     /// <exception cref="BlockException">Why the metadata can't be read, as opening says it too; LimitExceeded; read errors.</exception>
     long FindEnd(IContainerFile file, UntrustedLimits? limits);
 

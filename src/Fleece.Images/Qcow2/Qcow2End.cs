@@ -18,9 +18,12 @@ internal static class Qcow2End
     public static long Find(IContainerFile file, UntrustedLimits? limits)
     {
         Qcow2Header header = Qcow2Header.Read(file);
-        return !header.IsDirty ? FindByRefcounts(file, header)
+        long endBytes = !header.IsDirty ? FindByRefcounts(file, header)
             : file.IsReadOnly ? file.GetLength()
             : FindByMappings(file, limits);
+
+        // The last cluster of a file need not be whole.
+        return endBytes - header.ClusterBytes < file.GetLength() ? Math.Min(endBytes, file.GetLength()) : endBytes;
     }
 
     private static long FindByRefcounts(IContainerFile file, Qcow2Header header)

@@ -78,6 +78,9 @@ internal sealed class NbdNode : IBlockNode
     /// is told the same, or is not used.</summary>
     public IReadOnlyDictionary<string, string> Identity => _export.Identity;
 
+    /// <summary>Disposed when the node is closed, after its last request: a claim of its owner on the export; null for none.</summary>
+    internal IDisposable? Lease { get; set; }
+
     /// <summary>What client and server have agreed on.</summary>
     internal AgreedExport Agreed => _export;
 
@@ -215,7 +218,17 @@ internal sealed class NbdNode : IBlockNode
     }
 
     /// <summary>Tells the server to end the session and closes. Idempotent; takes two seconds at most, whatever the server does.</summary>
-    public ValueTask DisposeAsync() => _connections.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await _connections.DisposeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            Lease?.Dispose();
+        }
+    }
 
     private async ValueTask WriteDurablyAsync(long offsetBytes, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {

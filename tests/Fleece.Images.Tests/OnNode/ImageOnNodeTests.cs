@@ -83,6 +83,45 @@ public sealed class ImageOnNodeTests : IDisposable
     }
 
     [Theory]
+    [InlineData(false, BlockErrors.Truncated)]
+    [InlineData(true, ImageErrors.Corrupt)]
+    public async Task A_qcow2_image_that_is_longer_than_its_device_is_read_and_not_written(bool isDirty, string refusedAs)
+    {
+        Device device = await MakeAsync(ImageFormat.Qcow2, DiskBytes, deviceBytes: 16 * 1024 * 1024);
+        byte[] data = _seeds.Bytes(1024 * 1024);
+        await using (IBlockNode image = await device.OpenAsync(ImageFormat.Qcow2))
+        {
+            await image.WriteAsync(0, data, WriteFlags.None, CancellationToken.None);
+        }
+
+        const int leftBytes = 512 * 1024;
+        await using (FileStream file = new(device.Path, FileMode.Open))
+        {
+            file.SetLength(leftBytes);
+            if (isDirty)
+            {
+                // incompatible_features, bit 0 (docs/interop/qcow2.txt).
+                file.Position = 79;
+                file.WriteByte(1);
+            }
+        }
+
+        byte[] before = await File.ReadAllBytesAsync(device.Path);
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(async () => await device.OpenAsync(ImageFormat.Qcow2));
+        byte[] start = new byte[64 * 1024];
+        await using (IBlockNode reading = await device.OpenAsync(
+            ImageFormat.Qcow2, options: new ImageOpenOptions { IsReadOnly = true }))
+        {
+            await reading.ReadAsync(0, start, CancellationToken.None);
+        }
+
+        Assert.Equal(refusedAs, refusal.Kind);
+        Assert.True(isDirty || refusal.Message.Contains($"the export ends at {leftBytes}", StringComparison.Ordinal), refusal.Message);
+        Assert.Equal(data[..start.Length], start);
+        Assert.Equal(before, await File.ReadAllBytesAsync(device.Path));
+    }
+
+    [Theory]
     [MemberData(nameof(Formats))]
     public async Task A_check_counts_nothing_behind_the_image_as_its_own(ImageFormat format) =>
         await CheckCleanAsync(await MakeAsync(format, DiskBytes, deviceBytes: 32 * 1024 * 1024), format);
