@@ -178,12 +178,12 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
         New-Device qcow2
         $uri = Start-Nbdkit dev.qcow2
         $null = Mount-Image qcow2
-        $null = Backup-FleeceDisk vm ./backups
-        (Backup-FleeceDisk vm ./backups).Point.Kind | Should -Be Incremental
+        $null = Backup-FleeceDisk vm ./backups -TempPath .
+        (Backup-FleeceDisk vm ./backups -TempPath .).Point.Kind | Should -Be Incremental
         Dismount-FleeceDisk vm
         $null = Mount-Image qcow2
 
-        (Backup-FleeceDisk vm ./backups -WarningVariable said -WarningAction Ignore).Point.Kind | Should -Be Full
+        (Backup-FleeceDisk vm ./backups -TempPath . -WarningVariable said -WarningAction Ignore).Point.Kind | Should -Be Full
 
         "$said" | Should -BeLike '*an image on an export keeps the bitmap and not the backup*'
     }
@@ -212,5 +212,31 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
         $null = Mount-FleeceDisk 'nbd+unix:///holder?socket=./h.sock' -Name vm -Format Qcow2 -ReadOnly -WarningVariable said
         "$said" | Should -Not -BeLike '*can only be read*'
         Dismount-FleeceDisk vm
+    }
+
+    It 'says at the dismount what may be lost when the server has stopped' {
+        New-Device qcow2
+        Set-Content ./server.sh @"
+#!/bin/sh
+case `$1 in
+  get_size) echo 67108864 ;;
+  pread) tail -c +`$((`$4 + 1)) '$PWD/dev.qcow2' | head -c `$3 ;;
+  pwrite) dd of='$PWD/dev.qcow2' conv=notrunc oflag=seek_bytes seek=`$4 status=none ;;
+  can_write | can_flush) exit 0 ;;
+  flush) [ ! -e '$PWD/stopping' ] || { echo ESHUTDOWN >&2; exit 1; } ;;
+  *) exit 2 ;;
+esac
+"@
+        chmod +x ./server.sh
+        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", 'sh', "$PWD/server.sh" -PassThru
+        while (-not (Test-Path k.sock) -and -not $nbdkit.HasExited) { Start-Sleep -Milliseconds 20 }
+        $uri = "nbd+unix:///?socket=$PWD/k.sock"
+        $null = Mount-Image qcow2
+        Write-FleeceDisk vm 0 (Get-RandomData 64KB)
+        $null = New-Item ./stopping
+
+        { Dismount-FleeceDisk vm -ErrorAction Stop } | Should -Throw '*may have lost what was written*Test-FleeceImage*mount it*'
+
+        Get-FleeceDisk | Should -BeNullOrEmpty
     }
 }

@@ -135,9 +135,10 @@ public sealed class ImageOnNodeTests : IDisposable
         string path = _folder.File("cut.vhdx");
         await Image.CreateAsync(
             path, new ImageCreateOptions { Format = ImageFormat.Vhdx, SizeBytes = 2 * BlockBytes, BlockSizeBytes = BlockBytes });
-        await using (IBlockNode image = await Image.OpenAsync(path))
+        (IBlockNode whole, _) = await Image.OpenAsync(path);
+        await using (whole)
         {
-            await image.WriteAsync(0, _seeds.Bytes(PieceBytes), WriteFlags.None, CancellationToken.None);
+            await whole.WriteAsync(0, _seeds.Bytes(PieceBytes), WriteFlags.None, CancellationToken.None);
         }
 
         await using (FileStream file = new(path, FileMode.Open))
