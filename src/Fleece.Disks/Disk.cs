@@ -79,7 +79,10 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     public DiskBitmaps Bitmaps { get; }
 
     /// <inheritdoc/>
-    public BitmapLifetime BitmapsLast => Bitmaps.IsPersistent ? BitmapLifetime.Image : BitmapLifetime.Mount;
+    public BitmapLifetime BitmapsLast =>
+        !Bitmaps.IsPersistent ? BitmapLifetime.Mount
+        : Storage.IsExport ? BitmapLifetime.ImageOnExport
+        : BitmapLifetime.Image;
 
     /// <summary>The image, and what the disk may promise over it.</summary>
     internal DiskStorage Storage { get; }
@@ -201,16 +204,23 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         bool isFlushed = IsReadOnly;
         try
         {
-            if (!IsReadOnly)
+            try
             {
-                await Device.FlushAsync().ConfigureAwait(false);
-                isFlushed = true;
+                if (!IsReadOnly)
+                {
+                    await Device.FlushAsync().ConfigureAwait(false);
+                    isFlushed = true;
+                }
+            }
+            finally
+            {
+                await Device.DisposeAsync().ConfigureAwait(false);
+                await CloseStorageAsync(isFlushed).ConfigureAwait(false);
             }
         }
-        finally
+        catch (BlockException failure) when (Storage.IsExport && !IsReadOnly)
         {
-            await Device.DisposeAsync().ConfigureAwait(false);
-            await CloseStorageAsync(isFlushed).ConfigureAwait(false);
+            throw Storage.LeftUnflushed(failure);
         }
     }
 

@@ -51,11 +51,7 @@ internal static class ImageProbe
 
         if (named is { } format)
         {
-            throw new BlockException(
-                ImageErrors.WrongFormat,
-                $"'{file.Path}' is not a {format} image: it does not have the format's magic. " +
-                (parameter is null ? "Name another image." : $"Name the right format with {parameter}, or leave it out."),
-                file.Path);
+            throw WrongFormat(file, head, format, parameter);
         }
 
         IImageDriver[] all = Array.FindAll(ImageDrivers.WithMagic, candidate => candidate.Recognizes(file, head));
@@ -81,6 +77,21 @@ internal static class ImageProbe
         : BinaryPrimitives.ReadUInt64LittleEndian(head) == VhdxFormat.FileSignature ? ImageFormat.Vhdx
         : VhdFooter.HasCookie(head) ? ImageFormat.Vhd
         : null;
+
+    // On an export the format is always named: without it the image's own bytes would become the disk.
+    private static BlockException WrongFormat(IContainerFile file, ReadOnlySpan<byte> head, ImageFormat named, string? parameter)
+    {
+        bool isOnNode = file is NodeContainer;
+        string seen = FindByHead(head) is { } found ? $"it begins like a {found} image. "
+            : named == ImageFormat.Vhd && isOnNode
+            ? "neither the first nor the last sector of the export is a VHD's. The footer of a fixed VHD is its only mark and must be at " +
+              "the export's end, so the export must be exactly as long as the file was. "
+            : "it does not have the format's magic. ";
+        string advice = parameter is null ? "Name another image."
+            : isOnNode ? $"Name the right format with {parameter}."
+            : $"Name the right format with {parameter}, or leave it out.";
+        return new BlockException(ImageErrors.WrongFormat, $"'{file.Path}' is not a {named} image: {seen}{advice}", file.Path);
+    }
 
     private static IImageDriver CheckName(string path, IImageDriver found, string? parameter) =>
         ImageNames.Find(path) != ImageFormat.Raw

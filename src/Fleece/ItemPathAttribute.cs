@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Block;
+using Fleece.Nbd;
 
 namespace Fleece;
 
@@ -14,6 +15,9 @@ internal sealed class ItemPathAttribute : ArgumentTransformationAttribute
         (inputData is PSObject wrapped ? wrapped.BaseObject : inputData) is object?[] items
             ? Array.ConvertAll(items, PathOf)
             : PathOf(inputData);
+
+    /// <summary>The text that -Path takes for exactly this file, or for this export: a URI is never a pattern.</summary>
+    internal static string AsPattern(string address) => NbdUri.IsUri(address) ? address : WildcardPattern.Escape(address);
 
     // What Get-FleeceQemuDisk returns would otherwise be text, and the device's name a path.
     private static void CheckIsNoGuestDisk(object value)
@@ -37,6 +41,6 @@ internal sealed class ItemPathAttribute : ArgumentTransformationAttribute
         }
 
         CheckIsNoGuestDisk(value);
-        return PSObject.AsPSObject(value).Properties["PSPath"]?.Value?.ToString() is { } path ? WildcardPattern.Escape(path) : value;
+        return PSObject.AsPSObject(value).Properties["PSPath"]?.Value?.ToString() is { } path ? AsPattern(path) : value;
     }
 }

@@ -17,6 +17,30 @@ public sealed class FailedFlushTests : IDisposable
 
     public void Dispose() => _storage.Dispose();
 
+    [Fact]
+    public async Task The_end_of_all_disks_tells_of_each_failure_once()
+    {
+        Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);
+        string path = Path.Combine(_storage.Path, "vm.raw");
+        await Image.CreateAsync(path, new ImageCreateOptions { Format = ImageFormat.Raw, SizeBytes = MostPieces * PieceBytes });
+        MountedDisks disks = new();
+        Disk disk = await disks.MountAsync(path, "vm", new ImageOpenOptions { Format = ImageFormat.Raw });
+        _storage.Fill(exceptBytes: 6 * PieceBytes);
+        await Assert.ThrowsAsync<BlockException>(async () =>
+        {
+            for (int piece = 0; piece < MostPieces; piece++)
+            {
+                await disk.Device.WriteAsync((long)piece * PieceBytes, Piece(piece));
+                await disk.Device.FlushAsync();
+            }
+        });
+
+        AggregateException failures = await Assert.ThrowsAsync<AggregateException>(async () => await disks.DisposeAsync());
+
+        Assert.Single(failures.InnerExceptions);
+        _storage.Recover();
+    }
+
     [Theory]
     [InlineData(ImageFormat.Raw)]
     [InlineData(ImageFormat.Qcow2)]

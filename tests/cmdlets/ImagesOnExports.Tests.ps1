@@ -174,4 +174,110 @@ Describe 'An image on an export' -Skip:(-not (Get-Command nbdkit -CommandType Ap
         Test-SameData (Read-FleeceDisk vm 0 4MB) (Get-RandomData 4MB) | Should -BeTrue
         Dismount-FleeceDisk vm
     }
+
+    It 'goes through pipelines with its address and its format' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Get-FleeceImage $uri -Format Qcow2 | Mount-FleeceDisk -Name vm -WarningAction Ignore
+        Write-FleeceDisk vm 0 (Get-RandomData 1MB)
+        Dismount-FleeceDisk vm
+
+        (Get-FleeceImage $uri -Format Qcow2 | Convert-FleeceImage -DestinationPath ./copy.vhd -Format Vhd).SizeBytes | Should -Be 4MB
+        (Test-FleeceImage $uri -Format Qcow2 | Test-FleeceImage -Repair Leaks).IsClean | Should -BeTrue
+        (Get-FleeceImage $uri -Format Qcow2 | Compare-FleeceImage -DifferencePath ./copy.vhd).AreEqual | Should -BeTrue
+    }
+
+    It 'says of a wrong format what lies there' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+
+        $said = { Mount-FleeceDisk $uri -Name vm -Format Vhdx -ErrorAction Stop } |
+            Should -Throw -ErrorId 'ImageWrongFormat,*' -PassThru
+
+        "$said" | Should -BeLike '*begins like a Qcow2 image*'
+        "$said" | Should -Not -BeLike '*leave it out*'
+    }
+
+    It 'needs the footer of a fixed VHD at the end of the export' {
+        $null = New-FleeceImage ./dev.vhd 4MB -Fixed
+        $file = [IO.File]::OpenWrite("$PWD/dev.vhd")
+        $file.SetLength(8MB)
+        $file.Dispose()
+        $uri = Start-Nbdkit dev.vhd
+
+        { Mount-FleeceDisk $uri -Name vm -Format Vhd -ErrorAction Stop } | Should -Throw "*must be at the export's end*"
+    }
+
+    It 'is not checked as a raw disk' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+
+        { Test-FleeceImage $uri -Format Raw -ErrorAction Stop } | Should -Throw '*named as a raw disk*' -ErrorId 'ArgumentInvalid,*'
+    }
+
+    It 'has a full backup first after each mount, and the warning says why' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-Image qcow2
+        $null = Backup-FleeceDisk vm ./backups -TempPath .
+        (Backup-FleeceDisk vm ./backups -TempPath .).Point.Kind | Should -Be Incremental
+        Dismount-FleeceDisk vm
+        $null = Mount-Image qcow2
+
+        (Backup-FleeceDisk vm ./backups -TempPath . -WarningVariable said -WarningAction Ignore).Point.Kind | Should -Be Full
+
+        "$said" | Should -BeLike '*an image on an export keeps the bitmap and not the backup*'
+    }
+
+    It 'of a live disk is to be copied out of a snapshot' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-FleeceDisk $uri -Name holder -Format Raw -ListenUri 'nbd+unix:///?socket=./h.sock' -WarningAction Ignore
+        $null = Mount-FleeceDisk 'nbd+unix:///holder?socket=./h.sock' -Name vm -Format Qcow2 -WarningAction Ignore
+
+        { Start-FleeceSession vm -TempPath . -ErrorAction Stop } |
+            Should -Throw '*Convert-FleeceImage*holder/SESSION*-SourceFormat Qcow2*' -ErrorId 'DiskShared,*'
+        Dismount-FleeceDisk vm
+    }
+
+    It 'is mounted read-only with a warning where the export can only be read' {
+        New-Device qcow2
+        $uri = Start-Nbdkit dev.qcow2
+        $null = Mount-FleeceDisk $uri -Name holder -Format Raw -ReadOnly -ListenUri 'nbd+unix:///?socket=./h.sock'
+
+        $disk = Mount-FleeceDisk 'nbd+unix:///holder?socket=./h.sock' -Name vm -Format Qcow2 -WarningVariable said -WarningAction Ignore
+
+        $disk.IsReadOnly | Should -BeTrue
+        "$said" | Should -BeLike '*can only be read*'
+        Dismount-FleeceDisk vm
+        $null = Mount-FleeceDisk 'nbd+unix:///holder?socket=./h.sock' -Name vm -Format Qcow2 -ReadOnly -WarningVariable said
+        "$said" | Should -Not -BeLike '*can only be read*'
+        Dismount-FleeceDisk vm
+    }
+
+    It 'says at the dismount what may be lost when the server has stopped' {
+        New-Device qcow2
+        Set-Content ./server.sh @"
+#!/bin/sh
+case `$1 in
+  get_size) echo 67108864 ;;
+  pread) tail -c +`$((`$4 + 1)) '$PWD/dev.qcow2' | head -c `$3 ;;
+  pwrite) dd of='$PWD/dev.qcow2' conv=notrunc oflag=seek_bytes seek=`$4 status=none ;;
+  can_write | can_flush) exit 0 ;;
+  flush) [ ! -e '$PWD/stopping' ] || { echo ESHUTDOWN >&2; exit 1; } ;;
+  *) exit 2 ;;
+esac
+"@
+        chmod +x ./server.sh
+        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", 'sh', "$PWD/server.sh" -PassThru
+        while (-not (Test-Path k.sock) -and -not $nbdkit.HasExited) { Start-Sleep -Milliseconds 20 }
+        $uri = "nbd+unix:///?socket=$PWD/k.sock"
+        $null = Mount-Image qcow2
+        Write-FleeceDisk vm 0 (Get-RandomData 64KB)
+        $null = New-Item ./stopping
+
+        { Dismount-FleeceDisk vm -ErrorAction Stop } | Should -Throw '*may have lost what was written*Test-FleeceImage*mount it*'
+
+        Get-FleeceDisk | Should -BeNullOrEmpty
+    }
 }

@@ -226,7 +226,10 @@ internal sealed class JobBitmap(
         {
             NoteFull(
                 $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared, or was disabled for a while, or " +
-                "another program has written to the image while it was not mounted in Fleece");
+                (disk.BitmapsLast == BitmapLifetime.ImageOnExport
+                    ? "the disk was mounted anew: an image on an export keeps the bitmap and not the backup that it counts from, so the " +
+                      "first backup of a mount is a full one"
+                    : "another program has written to the image while it was not mounted in Fleece"));
         }
 
         return found;

@@ -133,7 +133,13 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         Task closing;
         lock (_lock)
         {
-            closing = Task.WhenAll([.. _disks.Values.ToArray().Select(CloseAsync), .. _closing.Values]);
+            foreach (Disk disk in _disks.Values)
+            {
+                _ = CloseAsync(disk);
+            }
+
+            // Each once: a failure in two of the tasks would be told twice.
+            closing = Task.WhenAll(_closing.Values);
         }
 
         await closing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

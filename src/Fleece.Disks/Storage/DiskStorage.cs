@@ -133,13 +133,30 @@ internal sealed class DiskStorage
             ? $"'{Path}' is a snapshot of a disk to which others wrote while its session ran, so it shows no one moment. Start the " +
               "session in the one process through which all writes go."
             : $"'{Path}' is a live disk of another Fleece, and what others write there does not come through here. Start the session " +
-              $"where the disk is served, with Start-FleeceSession, and read its snapshot: Read-FleeceSnapshot -Uri '{SnapshotUri()}'.";
+              $"where the disk is served, with Start-FleeceSession, and " +
+              (Format is { } format
+                  ? "copy the image out of its snapshot, which holds the image as it was at that moment: " +
+                    $"Convert-FleeceImage '{SnapshotUri()}' -SourceFormat {format}."
+                  : $"read its snapshot: Read-FleeceSnapshot -Uri '{SnapshotUri()}'.");
         throw new BlockException(
             DiskErrors.DiskShared,
             $"The disk '{Name}' takes no sessions, bitmaps or backups: {rightWay} Mount-FleeceDisk -Shared allows sessions and full " +
             "backups whose point in time is not guaranteed.",
             Path);
     }
+
+    /// <summary>A disk of an export was closed, and its server did not take all of it.</summary>
+    internal BlockException LeftUnflushed(BlockException failure) => new(
+        failure.Kind == BlockErrors.Closed ? BlockErrors.IoFailed : failure.Kind,
+        $"The disk '{Name}' is dismounted, and the server may have lost what was written since the last flush that succeeded. " +
+        $"{failure.Message} See that the server runs, " +
+        (Format is { } format
+            ? $"check the image with Test-FleeceImage '{Path}' -Format {format}, mount it, and write that again."
+            : "mount the disk, and write that again."),
+        Path,
+        failure.OffsetBytes,
+        failure.Operation,
+        failure);
 
     private ExportIdentity? Export => _opened.Identity;
 

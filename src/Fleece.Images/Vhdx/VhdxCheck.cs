@@ -105,7 +105,8 @@ internal sealed class VhdxCheck(IContainerFile file, ImageRepair repair)
     {
         long fileBytes = (structure.Replayed ?? file).GetLength();
         long leakedBytes = fileBytes - scan.EndBytes;
-        if (leakedBytes < VhdxFormat.MiB)
+        bool canShrink = file.MaximumLengthBytes == long.MaxValue;
+        if (leakedBytes < VhdxFormat.MiB || !canShrink)
         {
             return;
         }

@@ -57,7 +57,8 @@ internal sealed class LossRecord(NbdUri uri)
         throw new BlockException(
             BlockErrors.IoFailed,
             $"The connection to '{uri}' was lost after the server had acknowledged writes and before they were flushed, so it may have " +
-            "lost them. Write again what was written since the last flush that succeeded. This is told once.",
+            "lost them. To a raw disk, write again what was written since the last flush that succeeded; this is told once. An image on " +
+            "the export takes no more writes: dismount it, check it with Test-FleeceImage, and mount it again.",
             uri.ToString(),
             operation: operation);
     }

@@ -182,7 +182,7 @@ internal sealed class BackupArgumentAttribute : ReferenceAttribute
     protected override object FromName(string name) => new BackupReference(name);
 
     protected internal override object? FromRecord(PSObject record) =>
-        FromFile(record) ?? (Text(record, "PSPath") is { } item ? new BackupReference(WildcardPattern.Escape(item)) : null);
+        FromFile(record) ?? (Text(record, "PSPath") is { } item ? new BackupReference(ItemPathAttribute.AsPattern(item)) : null);
 
     private static BackupReference? FromFile(PSObject record) =>
         Text(record, "Path") is not { } path ? null

@@ -99,6 +99,11 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
         };
         DiskInfo disk = Wait(Owner.Disks.MountAsync(request, StopToken));
         TellRawByName(file, nameof(Format), Format, disk.Format);
+        if (isExport && disk.IsReadOnly && !ReadOnly && SnapshotName is null)
+        {
+            WriteWarning($"{disk.Name}: '{file}' can only be read, so the disk is mounted read-only. -ReadOnly says that this is meant.");
+        }
+
         foreach (string note in disk.Notes)
         {
             WriteWarning($"{disk.Name}: {note}");

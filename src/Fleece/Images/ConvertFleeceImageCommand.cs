@@ -21,8 +21,8 @@ public sealed class ConvertFleeceImageCommand : ImageCommand
     [ValidateSet(nameof(ImageFormat.Raw), nameof(ImageFormat.Qcow2), nameof(ImageFormat.Vhd), nameof(ImageFormat.Vhdx))]
     public ImageFormat? Format { get; set; }
 
-    /// <summary>The format of the image to copy, where the content must not decide it.</summary>
-    [Parameter]
+    /// <summary>The format of the image to copy, where the content must not decide it; a piped image brings its own.</summary>
+    [Parameter(ValueFromPipelineByPropertyName = true)]
     public ImageFormat? SourceFormat { get; set; }
 
     /// <summary>The internal snapshot to copy, by name or id.</summary>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
 using Fleece.TestKit;
@@ -161,7 +162,35 @@ public sealed class ImageOnNodeTests : IDisposable
             node, Device.Address, new ImageOpenOptions { Format = ImageFormat.Vhdx }, CancellationToken.None));
 
         Assert.Equal(ImageErrors.WrongFormat, refusal.Kind);
+        Assert.Contains("begins like a Qcow2 image", refusal.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("leave it out", refusal.Message, StringComparison.Ordinal);
         await node.ReadAsync(0, new byte[512], CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task A_VHDX_that_its_device_cuts_off_has_no_leak_behind_its_last_whole_block()
+    {
+        const int BlockBytes = 8 * 1024 * 1024;
+        string path = _folder.File("cut.vhdx");
+        await Image.CreateAsync(
+            path, new ImageCreateOptions { Format = ImageFormat.Vhdx, SizeBytes = 2 * BlockBytes, BlockSizeBytes = BlockBytes });
+        (IBlockNode whole, _) = await Image.OpenAsync(path);
+        await using (whole)
+        {
+            await whole.WriteAsync(0, _seeds.Bytes(PieceBytes), WriteFlags.None, CancellationToken.None);
+        }
+
+        await using (FileStream file = new(path, FileMode.Open))
+        {
+            file.SetLength(file.Length - (BlockBytes / 2));
+        }
+
+        await using IBlockNode node = FileNode.Open(path, isReadOnly: true);
+        ImageReport report = await ImageOnNode.CheckAsync(
+            node, Device.Address, ImageFormat.Vhdx, ImageRepair.None, CancellationToken.None);
+
+        Assert.NotEqual(0, report.CorruptionCount);
+        Assert.Equal(0, report.LeakCount);
     }
 
     [Theory]
