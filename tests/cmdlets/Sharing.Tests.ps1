@@ -130,7 +130,7 @@ Describe 'A disk that is a live disk in another process' {
             Dismount-FleeceDisk vm
             $null = Mount-FleeceDisk ./vm.raw -ReadOnly -ListenUri "nbd+unix:///?socket=$PWD/vm.sock"
         }
-        $disk = Mount-FleeceDisk (Get-ServedUri vm) -Name far -WarningVariable told
+        $disk = Mount-FleeceDisk (Get-ServedUri vm) -Name far -ReadOnly -WarningVariable told
 
         (Backup-FleeceDisk far ./repo -TempPath . -WarningAction Ignore).Point.IsShared | Should -BeFalse
         (Read-FleeceSnapshot -Uri (Get-ServedUri vm) | Export-Backup ./other/).Point.Disk | Should -Be vm
