@@ -15,6 +15,8 @@ using Fleece.TestKit;
 namespace Fleece.Backups.Tests;
 
 /// <summary>Ctrl+C: each thread ends with the request that it has begun, and nothing that is thrown away is made durable.</summary>
+[Collection(nameof(StoppedBackupTests))]
+[CollectionDefinition(nameof(StoppedBackupTests), DisableParallelization = true)]
 public sealed class StoppedBackupTests
 {
     private const int SizeBytes = 16 * 1024 * 1024;

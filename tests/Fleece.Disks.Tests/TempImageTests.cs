@@ -9,6 +9,8 @@ using Fleece.TestKit;
 namespace Fleece.Disks.Tests;
 
 /// <summary>Old data that goes into an image with metadata of its own.</summary>
+[Collection(nameof(TempImageTests))]
+[CollectionDefinition(nameof(TempImageTests), DisableParallelization = true)]
 public sealed class TempImageTests
 {
     private const int SizeBytes = 64 * 1024 * 1024;

@@ -12,6 +12,8 @@ public static class SystemCalls
     private const int Interrupt = 2;
 
     /// <summary>Notes calls while an action runs, one line each, files by their paths. Skips the test where strace can't watch.</summary>
+    /// <remarks>The test's class runs alone (DisableParallelization): a process that another test starts while strace lets go is a child that
+    /// strace has stopped, and both wait for ever.</remarks>
     /// <param name="folder">Where the log goes.</param>
     /// <param name="names">Names of the calls, separated by commas.</param>
     /// <param name="action">What is watched, on whatever threads it runs.</param>

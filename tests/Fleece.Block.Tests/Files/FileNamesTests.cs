@@ -5,6 +5,8 @@ using Xunit;
 
 namespace Fleece.Block.Tests.Files;
 
+[Collection(nameof(FileNamesTests))]
+[CollectionDefinition(nameof(FileNamesTests), DisableParallelization = true)]
 public sealed class FileNamesTests : IDisposable
 {
     private readonly TempFolder _folder = new();

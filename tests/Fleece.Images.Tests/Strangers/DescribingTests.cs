@@ -7,6 +7,8 @@ using Xunit;
 namespace Fleece.Images.Tests.Strangers;
 
 /// <summary>Describing and checking an image leave the files alone that it names.</summary>
+[Collection(nameof(DescribingTests))]
+[CollectionDefinition(nameof(DescribingTests), DisableParallelization = true)]
 public sealed class DescribingTests : IDisposable
 {
     private readonly StrangersFolder _folder = new();

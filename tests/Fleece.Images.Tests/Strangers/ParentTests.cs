@@ -6,6 +6,8 @@ using Xunit;
 namespace Fleece.Images.Tests.Strangers;
 
 /// <summary>Parents that images name in other folders.</summary>
+[Collection(nameof(ParentTests))]
+[CollectionDefinition(nameof(ParentTests), DisableParallelization = true)]
 public sealed class ParentTests : IDisposable
 {
     private readonly StrangersFolder _folder = new();

@@ -9,6 +9,8 @@ namespace Fleece.Nbd.Tests.Server;
 
 /// <summary>Who may connect to a unix socket.</summary>
 [SuppressMessage("Interoperability", "CA1416", Justification = "The constructor skips where there are no file modes.")]
+[Collection(nameof(SocketAccessTests))]
+[CollectionDefinition(nameof(SocketAccessTests), DisableParallelization = true)]
 public sealed class SocketAccessTests : IDisposable
 {
     private const uint Stranger = 65534;
