@@ -112,8 +112,6 @@ Describe 'A path' {
     }
 
     It 'that is the URI of an export is refused where a file is wanted: <Command>' -ForEach @(
-        @{ Command = 'Test-FleeceImage $uri'; Parameter = '-Path'; Advice = 'Name a file.' }
-        @{ Command = 'Test-FleeceImage -LiteralPath $uri'; Parameter = '-LiteralPath'; Advice = 'Name a file.' }
         @{ Command = 'Get-FleeceBackup $uri'; Parameter = '-Path'; Advice = 'Name a file.' }
         @{ Command = 'Test-FleeceBackup $uri'; Parameter = '-Path'; Advice = 'Name a file.' }
         @{ Command = 'Backup-FleeceDisk vm $uri'; Parameter = '-RepositoryPath'; Advice = 'Name a file.' }

@@ -338,6 +338,7 @@ Describe 'An export with a minimum block of 64 KiB' -Skip:(-not $hasnbdkit) {
     }
 
     It 'takes a backup with runs of any length, and a restored one' {
+        Dismount-FleeceDisk vm
         New-MountedDisk -Name small -SizeBytes (1MB + 512) -Data (Get-RandomData 100KB)
         Write-FleeceDisk small (1MB - 4KB) (Get-RandomData 4KB)
         $null = Start-FleeceSession small
