@@ -176,9 +176,8 @@ public static class Image
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
         IImageDriver driver = ImageProbe.Tell(file, format, ImageParameters.Default.Format);
         AdmitToCheck(driver, file, new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }));
-        ImageReport report = untrusted is null
-            ? driver.Check(file, repair, cancellationToken)
-            : untrusted.WithinCheckTime(file.Path, time => driver.Check(file, repair, time), cancellationToken);
+        ImageReport report =
+            UntrustedLimits.WithinCheckTime(untrusted, file.Path, time => driver.Check(file, repair, time), cancellationToken);
         return new ValueTask<ImageReport>(report with { IsRawByName = IsRawByName(driver, format) });
     }
 

@@ -88,9 +88,8 @@ internal static class ImageOnNode
                 IImageDriver driver = ImageProbe.Tell(file, format, options.Parameters.Format);
                 Image.AdmitToCheck(driver, file, Chain(address, options));
                 SetEnd(file, driver, untrusted);
-                return untrusted is null
-                    ? driver.Check(file, repair, cancellationToken)
-                    : untrusted.WithinCheckTime(address, time => driver.Check(file, repair, time), cancellationToken);
+                return UntrustedLimits.WithinCheckTime(
+                    untrusted, address, time => driver.Check(file, repair, time), cancellationToken);
             },
             cancellationToken);
     }

@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Vhd;
 using Fleece.Images.Vhdx.Structures;
 
@@ -16,8 +17,8 @@ namespace Fleece.Images;
 /// </remarks>
 internal static class ImageProbe
 {
-    private const int HeadBytes = 512;
-    private const uint QcowMagic = 0x514649fb;
+    /// <summary>Bytes from the start on that tell a format.</summary>
+    public const int HeadBytes = 512;
 
     /// <summary>The driver to open a file with.</summary>
     /// <param name="file">The file; only read.</param>
@@ -71,9 +72,9 @@ internal static class ImageProbe
     }
 
     /// <summary>The format of an image that begins so; null for bytes that begin none. Of the formats that Fleece writes.</summary>
-    /// <param name="head">The first 512 bytes.</param>
+    /// <param name="head">The first <see cref="HeadBytes"/>.</param>
     public static ImageFormat? FindByHead(ReadOnlySpan<byte> head) =>
-        BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic ? ImageFormat.Qcow2
+        BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic ? ImageFormat.Qcow2
         : BinaryPrimitives.ReadUInt64LittleEndian(head) == VhdxFormat.FileSignature ? ImageFormat.Vhdx
         : VhdFooter.HasCookie(head) ? ImageFormat.Vhd
         : null;
@@ -126,5 +127,5 @@ internal static class ImageProbe
     };
 
     private static bool IsQcowVersion1(ReadOnlySpan<byte> head) =>
-        BinaryPrimitives.ReadUInt32BigEndian(head) == QcowMagic && BinaryPrimitives.ReadUInt32BigEndian(head[4..]) == 1;
+        BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic && BinaryPrimitives.ReadUInt32BigEndian(head[4..]) == 1;
 }

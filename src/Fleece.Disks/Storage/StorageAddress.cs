@@ -25,8 +25,6 @@ internal static class StorageAddress
     private const int GuestCounts = 5;
     private static readonly TimeSpan BetweenCounts = TimeSpan.FromMilliseconds(50);
 
-    private const int HeadBytes = 512;
-
     /// <summary>The address in its full form, so that two ways of writing one are equal.</summary>
     public static string FullAddress(string address) =>
         NbdUri.IsUri(address) ? NbdUri.Parse(address).ToString() : Path.GetFullPath(address);
@@ -168,8 +166,8 @@ internal static class StorageAddress
     private static async ValueTask<string?> FindHintAsync(
         NbdNode node, string address, string? parameter, CancellationToken cancellationToken)
     {
-        byte[] head = new byte[HeadBytes];
-        if (node.Geometry.LengthBytes < HeadBytes)
+        byte[] head = new byte[ImageProbe.HeadBytes];
+        if (node.Geometry.LengthBytes < ImageProbe.HeadBytes)
         {
             return null;
         }

@@ -34,25 +34,13 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
 
     /// <inheritdoc/>
     public ValueTask<BitmapDescription> RestartJobBitmapAsync(
-        DiskReference disk, string exactName, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"restart bitmap {exactName} of {disk.Place}",
-            (_, token) =>
-            {
-                host.Rules.Check(disk);
-                return host.Leases.ExplainAsync(() => _jobs.RestartJobBitmapAsync(disk, exactName, token), disk.Name, exactName);
-            },
-            cancellationToken);
+        DiskReference disk, string exactName, CancellationToken cancellationToken) =>
+        ChangeBitmapAsync("restart", disk, exactName, token => _jobs.RestartJobBitmapAsync(disk, exactName, token), cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<bool> RemoveJobBitmapAsync(
-        DiskReference disk, string exactName, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"remove bitmap {exactName} of {disk.Place}",
-            (_, token) =>
-            {
-                host.Rules.Check(disk);
-                return host.Leases.ExplainAsync(() => _jobs.RemoveJobBitmapAsync(disk, exactName, token), disk.Name, exactName);
-            },
-            cancellationToken);
+        DiskReference disk, string exactName, CancellationToken cancellationToken) =>
+        ChangeBitmapAsync("remove", disk, exactName, token => _jobs.RemoveJobBitmapAsync(disk, exactName, token), cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
@@ -86,6 +74,20 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
             return true;
         },
         cancellationToken).ConfigureAwait(false);
+
+    private ValueTask<T> ChangeBitmapAsync<T>(
+        string verb,
+        DiskReference disk,
+        string exactName,
+        Func<CancellationToken, ValueTask<T>> change,
+        CancellationToken cancellationToken) => client.ChangeAsync(
+            $"{verb} bitmap {exactName} of {disk.Place}",
+            (_, token) =>
+            {
+                host.Rules.Check(disk);
+                return host.Leases.ExplainAsync(() => change(token), disk.Name, exactName);
+            },
+            cancellationToken);
 
     private static string Places(IEnumerable<SessionRequest> requests) =>
         string.Join(", ", requests.SelectMany(request => request.Disks).Select(disk => disk.Place));

@@ -8,7 +8,7 @@ namespace Fleece.Images.Chain;
 /// <remarks>
 /// <para>Each request runs on a thread of the image's own, which waits for the node beneath; the caller's task completes asynchronously
 /// (<see cref="RequestThreads"/> says why).</para>
-/// <para>Room. What guests discard is used again only when the image's metadata says so durably. A file grows meanwhile, and a device may
+/// <para>Room. The image uses discarded places again only when its metadata says so durably. A file grows meanwhile, and a device may
 /// have no more room, so a change that finds none makes the discards durable and tries again.</para>
 /// <para>Cancelling. A request that waits for a thread ends at once; one that runs ends when the node has answered.</para>
 /// <para>Threading. As <see cref="IBlockNode"/>; the members of <see cref="Bitmaps"/> within <see cref="RunAsync{T}"/> only.</para>

@@ -48,11 +48,18 @@ public sealed record UntrustedLimits
         path,
         operation: "open");
 
-    /// <summary>Does work that looks at a token, for <see cref="CheckTime"/> at most.</summary>
+    /// <summary>Does work that looks at a token: for <see cref="CheckTime"/> at most, or as long as it takes where there are no
+    /// limits.</summary>
     /// <exception cref="BlockException">LimitExceeded: the time is over.</exception>
-    internal T WithinCheckTime<T>(string path, Func<CancellationToken, T> work, CancellationToken cancellationToken)
+    internal static T WithinCheckTime<T>(
+        UntrustedLimits? limits, string path, Func<CancellationToken, T> work, CancellationToken cancellationToken)
     {
-        using CancellationTokenSource clock = new(CheckTime);
+        if (limits is null)
+        {
+            return work(cancellationToken);
+        }
+
+        using CancellationTokenSource clock = new(limits.CheckTime);
         using CancellationTokenSource time = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, clock.Token);
         try
         {
@@ -60,7 +67,7 @@ public sealed record UntrustedLimits
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            throw Exceeded(path, $"its metadata was not examined within {CheckTime.TotalSeconds:0} seconds");
+            throw Exceeded(path, $"its metadata was not examined within {limits.CheckTime.TotalSeconds:0} seconds");
         }
     }
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Fleece.Block;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Checking;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 using Fleece.Images.Qcow2.Refcounts;
 
@@ -28,15 +27,14 @@ internal static class Qcow2End
 
     private static long FindByRefcounts(IContainerFile file, Qcow2Header header)
     {
-        ulong[] table = new ulong[((long)header.RefcountTableClusters << header.ClusterBits) / sizeof(ulong)];
-        Span<byte> bytes = MemoryMarshal.AsBytes(table.AsSpan());
-        file.Read(header.RefcountTableOffsetBytes, bytes);
-        long tableEndBytes = header.RefcountTableOffsetBytes + bytes.Length;
-        long endBytes = Math.Max(tableEndBytes, header.L1OffsetBytes + ((long)header.L1Entries * sizeof(ulong)));
-        for (int i = 0; i < table.Length; i++)
+        long tableBytes = (long)header.RefcountTableClusters << header.ClusterBits;
+        ulong[] table = TableWords.Read(file, header.RefcountTableOffsetBytes, tableBytes / sizeof(ulong));
+        long endBytes = Math.Max(
+            header.RefcountTableOffsetBytes + tableBytes, header.L1OffsetBytes + ((long)header.L1Entries * sizeof(ulong)));
+        foreach (ulong blockOffsetBytes in table)
         {
-            table[i] = BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(table[i]) : table[i];
-            endBytes = Math.Max(endBytes, table[i] == 0 ? 0 : (long)Math.Min(table[i], long.MaxValue / 2) + header.ClusterBytes);
+            endBytes = Math.Max(
+                endBytes, blockOffsetBytes == 0 ? 0 : (long)Math.Min(blockOffsetBytes, long.MaxValue / 2) + header.ClusterBytes);
         }
 
         for (int i = table.Length - 1; i >= 0; i--)
@@ -68,9 +66,8 @@ internal static class Qcow2End
     private static long FindByMappings(IContainerFile file, UntrustedLimits? limits)
     {
         CheckedHeader header = CheckedHeader.Read(file);
-        CheckPass pass = limits is null
-            ? CheckPass.Examine(file, header, CancellationToken.None)
-            : limits.WithinCheckTime(file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
+        CheckPass pass = UntrustedLimits.WithinCheckTime(
+            limits, file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
         pass.Refcounts?.CountInto(pass.Uses);
         return pass.Uses.EndCluster << header.ClusterBits;
     }

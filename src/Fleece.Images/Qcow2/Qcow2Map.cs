@@ -17,7 +17,8 @@ namespace Fleece.Images.Qcow2;
 /// <remarks>
 /// <para>A guest offset splits into L1 index, L2 index and offset in the cluster (qcow2.txt, "Cluster mapping"); an L2 table is one cluster
 /// of 8-byte entries, or of 16-byte ones that map subclusters ("Extended L2 Entries"). Of a table, slices are kept in memory.</para>
-/// <para>What the image does not store reads as its parent. What was discarded or zeroed reads as zeros, never as the parent.</para>
+/// <para>The parent shows through clusters that the image does not store. Discarded and zeroed ones read as zeros, never as the
+/// parent.</para>
 /// <para>How requests stay out of each other's way, beside what <see cref="ImageWriter"/> says. A write to a guest cluster that has neither
 /// a host cluster nor content takes one under the metadata lock; because new clusters read as zeros, the mapping is published before the
 /// bytes are written, so two writers that race for one cluster both write into it. A write to a cluster with content elsewhere, in a

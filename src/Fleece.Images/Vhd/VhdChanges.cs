@@ -13,7 +13,7 @@ namespace Fleece.Images.Vhd;
 /// its bits are set after; two writers that race for one block both write into it. Over the parent whole sectors are stored, and writers of
 /// one block take turns for that (<see cref="ParentSectors"/>).</para>
 /// <para>Allocated blocks stay: the format has no other zeros than stored ones, and a block that never changes its place needs no care for
-/// requests that are under way. What the parent holds stays through discards, because the format can't say that a sector is of no
+/// requests that are under way. A discard leaves sectors that the parent holds, because the format can't say that a sector is of no
 /// interest.</para>
 /// <para>Stages of a write-back:</para>
 /// <code>

@@ -58,18 +58,24 @@ public sealed class TestFleeceImageCommand : ImageCommand
     private ImageReport Check(string path, ImageRepair repair)
     {
         UntrustedLimits? limits = Untrusted ? UntrustedLimits.Default : null;
-        return !NbdUri.IsUri(path) ? Wait(Image.CheckAsync(path, Format, repair, StopToken, limits))
-            : Format is { } format and not ImageFormat.Raw
-            ? Wait(ExportImages.CheckAsync(NbdUri.Parse(path), format, repair, ClientTls, limits, StopToken))
-            : Format is not null ? throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"'{path}' is named as a raw disk, which has no metadata that could be checked. If an image lies there, name its format " +
-                $"with -{nameof(Format)}.",
-                path)
-            : throw new BlockException(
+        if (!NbdUri.IsUri(path))
+        {
+            return Wait(Image.CheckAsync(path, Format, repair, StopToken, limits));
+        }
+
+        return Format switch
+        {
+            null => throw new BlockException(
                 ImageErrors.AmbiguousFormat,
                 $"Nothing says which image lies on '{path}', and Fleece does not guess it, because the guest of a raw disk can write any " +
                 $"header. Name the format with -{nameof(Format)}; a raw disk has no metadata that could be checked.",
-                path);
+                path),
+            ImageFormat.Raw => throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"'{path}' is named as a raw disk, which has no metadata that could be checked. If an image lies there, name its format " +
+                $"with -{nameof(Format)}.",
+                path),
+            { } format => Wait(ExportImages.CheckAsync(NbdUri.Parse(path), format, repair, ClientTls, limits, StopToken)),
+        };
     }
 }

@@ -162,7 +162,8 @@ public sealed class UntrustedLimitsTests : IDisposable
     {
         using CancellationTokenSource caller = new();
         UntrustedLimits limits = new() { CheckTime = TimeSpan.FromMilliseconds(1) };
-        BlockException failure = Assert.Throws<BlockException>(() => limits.WithinCheckTime(
+        BlockException failure = Assert.Throws<BlockException>(() => UntrustedLimits.WithinCheckTime(
+            limits,
             "x",
             token =>
             {
@@ -174,7 +175,8 @@ public sealed class UntrustedLimitsTests : IDisposable
         Assert.Equal(ImageErrors.LimitExceeded, failure.Kind);
 
         caller.Cancel();
-        Assert.ThrowsAny<OperationCanceledException>(() => UntrustedLimits.Default.WithinCheckTime(
+        Assert.ThrowsAny<OperationCanceledException>(() => UntrustedLimits.WithinCheckTime(
+            UntrustedLimits.Default,
             "x",
             token =>
             {

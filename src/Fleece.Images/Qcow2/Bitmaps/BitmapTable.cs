@@ -40,12 +40,11 @@ internal static class BitmapTable
                 $"{count} in clusters of the file");
         }
 
-        byte[] table = new byte[tableBytes];
-        file.Read(entry.TableOffsetBytes, table);
+        ulong[] table = TableWords.Read(file, entry.TableOffsetBytes, count);
         byte[] data = new byte[header.ClusterBytes];
         for (int i = 0; i < count; i++)
         {
-            ulong word = BinaryPrimitives.ReadUInt64BigEndian(table.AsSpan(i * sizeof(ulong)));
+            ulong word = table[i];
             long hostBytes = (long)(word & L2Entry.OffsetMask);
             bool isOnes = word == AllOnes;
             if (!isOnes && (word != (ulong)hostBytes || (hostBytes != 0 && !BitmapDirectory.IsCluster(header, hostBytes, 1))))

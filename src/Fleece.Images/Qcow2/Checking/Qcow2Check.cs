@@ -78,9 +78,8 @@ internal static class Qcow2Check
     public static void RebuildRefcounts(IContainerFile file, UntrustedLimits? limits = null)
     {
         CheckedHeader header = CheckedHeader.Read(file);
-        CheckPass before = limits is null
-            ? CheckPass.Examine(file, header, CancellationToken.None)
-            : limits.WithinCheckTime(file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
+        CheckPass before = UntrustedLimits.WithinCheckTime(
+            limits, file.Path, time => CheckPass.Examine(file, header, time), CancellationToken.None);
         if (before.Log.FirstMappingFault is { } fault)
         {
             throw FormatFault.Qcow2.Corrupt(file.Path, fault.Message, fault.OffsetBytes);

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Fleece.Images.Container;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
@@ -40,12 +38,10 @@ internal sealed class RefcountStructures
             return;
         }
 
-        _table = new ulong[lengthBytes / sizeof(ulong)];
-        Span<byte> bytes = MemoryMarshal.AsBytes(_table.AsSpan());
-        file.Read((long)header.RefcountTableOffsetBytes, bytes);
+        _table = TableWords.Read(file, (long)header.RefcountTableOffsetBytes, (long)(lengthBytes / sizeof(ulong)));
         for (int i = 0; i < _table.Length; i++)
         {
-            _table[i] = Judge(i, BinaryPrimitives.ReadUInt64BigEndian(bytes[(i * sizeof(ulong))..]), log);
+            _table[i] = Judge(i, _table[i], log);
         }
     }
 

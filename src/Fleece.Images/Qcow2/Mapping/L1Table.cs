@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Fleece.Images.Container;
+using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
 namespace Fleece.Images.Qcow2.Mapping;
@@ -13,13 +12,11 @@ internal static class L1Table
     /// <exception cref="Fleece.Block.BlockException">Corrupt: an entry points at no cluster of the file.</exception>
     public static ulong[] Read(IContainerFile file, Qcow2Header header, long offsetBytes, int entries)
     {
-        ulong[] l1 = new ulong[entries];
-        file.Read(offsetBytes, MemoryMarshal.AsBytes(l1.AsSpan()));
+        ulong[] l1 = TableWords.Read(file, offsetBytes, entries);
         for (int i = 0; i < l1.Length; i++)
         {
-            ulong entry = BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(l1[i]) : l1[i];
+            ulong entry = l1[i];
             ulong offset = entry & L2Entry.OffsetMask;
-            l1[i] = entry;
             bool isUsable = entry == 0
                 || ((entry & ~(L2Entry.OffsetMask | L2Entry.Copied)) == 0
                     && offset != 0
