@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 
-namespace Fleece.Disks.Bitmaps.Sidecars;
+namespace Fleece.Block.Files;
 
 /// <summary>Which run of the operating system this is.</summary>
 /// <remarks>
