@@ -9,13 +9,13 @@ namespace Fleece.Block;
 /// nothing once its method is compiled for good. Threading. Any thread.</remarks>
 internal static class FailPoint
 {
-    private static readonly string? s_name;
+    private static readonly string? Armed;
     private static int s_left;
 
     static FailPoint()
     {
         string[] parts = Environment.GetEnvironmentVariable("FLEECE_TEST_KILL_AT")?.Split(':') ?? [];
-        s_name = parts.Length == 0 || parts[0].Length == 0 ? null : parts[0];
+        Armed = parts.Length == 0 || parts[0].Length == 0 ? null : parts[0];
         s_left = parts.Length == 2 ? int.Parse(parts[1], CultureInfo.InvariantCulture) : 1;
     }
 
@@ -23,7 +23,7 @@ internal static class FailPoint
     /// <param name="name">What the step is about to do or has done, in words with hyphens.</param>
     public static void Reach(string name)
     {
-        if (s_name is not null)
+        if (Armed is not null)
         {
             KillIfMeant(name);
         }
@@ -31,7 +31,7 @@ internal static class FailPoint
 
     private static void KillIfMeant(string name)
     {
-        if (name == s_name && Interlocked.Decrement(ref s_left) == 0)
+        if (name == Armed && Interlocked.Decrement(ref s_left) == 0)
         {
             Process.GetCurrentProcess().Kill();
             Thread.Sleep(Timeout.Infinite); // The signal is on its way.
