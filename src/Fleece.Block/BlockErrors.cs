@@ -58,6 +58,9 @@ public static class BlockErrors
     /// <summary>Temp holds as much old data as the session may keep.</summary>
     public const string TempLimitReached = nameof(TempLimitReached);
 
+    /// <summary>The storage of a session's log is full, so a guest write's old data or a discard could not be noted.</summary>
+    public const string SessionLogFull = nameof(SessionLogFull);
+
     /// <summary>The snapshot was limited to other ranges when the session started.</summary>
     public const string Denied = nameof(Denied);
 

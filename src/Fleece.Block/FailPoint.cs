@@ -5,8 +5,8 @@ using System.Globalization;
 namespace Fleece.Block;
 
 /// <summary>A named step at which a test has the process killed, to prove that the next one goes on from there.</summary>
-/// <remarks>The environment variable FLEECE_TEST_KILL_AT names one: NAME, or NAME:COUNT for the step's COUNT-th time. Without it a step costs
-/// nothing once its method is compiled for good. Threading. Any thread.</remarks>
+/// <remarks>The environment variable FLEECE_TEST_KILL_AT names one: NAME, or NAME:COUNT for the step's COUNT-th time. Without it a step
+/// costs nothing once its method is compiled for good. Threading. Any thread.</remarks>
 internal static class FailPoint
 {
     private static readonly string? Armed;

@@ -59,6 +59,20 @@ public sealed class ReferenceDisk(long lengthBytes)
         }
     }
 
+    /// <summary>A change was cut off: each byte holds what it held before or what the change says, and keeps that.</summary>
+    public void CheckCutOff(long offsetBytes, ReadOnlySpan<byte> actual, ReadOnlySpan<byte> change)
+    {
+        byte[] kept = [.. Content.Slice((int)offsetBytes, actual.Length)];
+        for (int i = 0; i < actual.Length; i++)
+        {
+            kept[i] = actual[i] == change[i] ? change[i] : kept[i];
+        }
+
+        kept.CopyTo(_content.AsSpan((int)offsetBytes));
+        Check(offsetBytes, actual, "A change of the range was cut off.");
+        Write(offsetBytes, actual);
+    }
+
     /// <summary>Reads all of a node and checks it.</summary>
     public async ValueTask CheckAllAsync(IBlockNode node, string context = "")
     {

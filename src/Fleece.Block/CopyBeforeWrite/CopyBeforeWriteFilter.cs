@@ -17,7 +17,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// another request. A guest that leaves has not written, so the copy that goes on without it still reads the instant's data, and
 /// its granules are done when it ends.</para>
 /// <para>Errors. <see cref="BlockErrors.CopyFailed"/>, <see cref="BlockErrors.CopyTimedOut"/>,
-/// <see cref="BlockErrors.TempFull"/> and <see cref="BlockErrors.TempLimitReached"/> under
+/// <see cref="BlockErrors.TempFull"/>, <see cref="BlockErrors.TempLimitReached"/> and <see cref="BlockErrors.SessionLogFull"/> under
 /// <see cref="CopyErrorPolicy.BreakGuestWrite"/>; otherwise only what the active disk itself reports.</para>
 /// <para>Ownership. Disposing the filter does nothing: it is a guest of the chain, not an owner.</para>
 /// </remarks>
@@ -224,8 +224,7 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask CopyAsync(RunningCopies.Copy copy, bool isZero)
     {
-        long storedBytes = 0;
-        bool succeeded = false;
+        bool hasData = false;
         try
         {
             BlockRange bytes = _point.Granules.Bytes(copy.Run);
@@ -235,28 +234,31 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             }
             else
             {
-                storedBytes = await StoreDataAsync(copy, bytes).ConfigureAwait(false);
+                hasData = await StoreDataAsync(copy, bytes).ConfigureAwait(false);
             }
-
-            succeeded = true;
         }
+#pragma warning disable CA1031 // It is thrown again when the copy has ended.
         catch (Exception e)
+#pragma warning restore CA1031
         {
             copy.Error = e;
-            throw;
         }
-        finally
+
+        if (_point.FinishCopy(copy, hasData))
         {
-            if (_point.FinishCopy(copy, succeeded, storedBytes))
-            {
-                await ReclaimConsumedAsync(copy.Run).ConfigureAwait(false);
-            }
+            await _point.Consumed.FreeAsync(copy.Run).ConfigureAwait(false);
+        }
+
+        if (copy.Error is { } error)
+        {
+            ExceptionDispatchInfo.Throw(error);
         }
     }
 
-    private async ValueTask<long> StoreDataAsync(RunningCopies.Copy copy, BlockRange bytes)
+    /// <summary>Copies the range; false when all of it is zeros.</summary>
+    private async ValueTask<bool> StoreDataAsync(RunningCopies.Copy copy, BlockRange bytes)
     {
-        long storedBytes = 0;
+        bool hasData = false;
         int pieceBytes = (int)Math.Min(bytes.LengthBytes, MaximumCopyBytes);
         PageBuffer buffer = PagePool.Shared.Rent(pieceBytes);
         try
@@ -272,7 +274,7 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
                 else
                 {
                     // For all of the copy, so that none stops half-way and leaves something behind that nobody counts.
-                    if (storedBytes == 0 && !_point.TryReserveTemp(copy, bytes.LengthBytes))
+                    if (!hasData && !_point.TryReserveTemp(copy, bytes.LengthBytes))
                     {
                         throw new BlockException(
                             BlockErrors.TempLimitReached,
@@ -282,9 +284,9 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
                             operation: "copy");
                     }
 
-                    await _point.Temp.WriteAsync(atBytes, piece, WriteFlags.None, CancellationToken.None)
+                    await _point.Temp.WriteAsync(atBytes, piece, _point.TempWriteFlags, CancellationToken.None)
                         .ConfigureAwait(false);
-                    storedBytes += piece.Length;
+                    hasData = true;
                 }
 
                 atBytes += piece.Length;
@@ -295,46 +297,13 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             PagePool.Shared.Return(buffer);
         }
 
-        return storedBytes;
+        return hasData;
     }
 
     private ValueTask StoreZeroesAsync(BlockRange bytes) =>
         _point.TempReadsAsZero
             ? default
-            : _point.Temp.WriteZeroesAsync(bytes.OffsetBytes, bytes.LengthBytes, WriteFlags.None, CancellationToken.None);
-
-    /// <summary>Gives back what a copy stored for granules that were consumed while it ran (I7), with what is refused around them: files
-    /// and images free whole blocks only.</summary>
-    private async ValueTask ReclaimConsumedAsync(GranuleRun run)
-    {
-        for (long start = _point.Refused.FirstIn(run); start < run.End;)
-        {
-            GranuleRun consumed = new(start, _point.Refused.FirstNotIn(run with { Start = start }));
-            BlockRange bytes = _point.Granules.Bytes(WithRefusedNeighbours(consumed));
-            try
-            {
-                await _point.Temp.DiscardAsync(bytes.OffsetBytes, bytes.LengthBytes, CancellationToken.None)
-                    .ConfigureAwait(false);
-            }
-            catch (BlockException)
-            {
-                // The guest's write must not fail because space in temp could not be given back; the old data is safe.
-            }
-
-            start = _point.Refused.FirstIn(run with { Start = consumed.End });
-        }
-    }
-
-    // Nobody reads from temp what is refused, and a copy that is still storing some of it frees it again itself.
-    private GranuleRun WithRefusedNeighbours(GranuleRun consumed)
-    {
-        long unit = Math.Max(1, WholeClusterDiscard.ClusterSizeBytes / _point.Granules.SizeBytes);
-        GranuleRun before = new(consumed.Start / unit * unit, consumed.Start);
-        GranuleRun behind = new(consumed.End, Math.Min(_point.Granules.Count, (consumed.End + unit - 1) / unit * unit));
-        return new GranuleRun(
-            _point.Refused.FirstNotIn(before) == before.End ? before.Start : consumed.Start,
-            _point.Refused.FirstNotIn(behind) == behind.End ? behind.End : consumed.End);
-    }
+            : _point.Temp.WriteZeroesAsync(bytes.OffsetBytes, bytes.LengthBytes, _point.TempWriteFlags, CancellationToken.None);
 
     private void ApplyPolicy(GranuleRun run, Exception error)
     {
@@ -354,10 +323,11 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             return;
         }
 
-        // Only temp is written to by a copy, so no room means that temp is full: a guest can be stopped until there is some.
+        // Only temp is written to by a copy, and the log has its own kind. So no room means that temp is full: a guest can be stopped until
+        // there is some.
         string kind = cause.Kind switch
         {
-            BlockErrors.CopyTimedOut or BlockErrors.TempLimitReached => cause.Kind,
+            BlockErrors.CopyTimedOut or BlockErrors.TempLimitReached or BlockErrors.SessionLogFull => cause.Kind,
             BlockErrors.NoSpace => BlockErrors.TempFull,
             _ => BlockErrors.CopyFailed,
         };

@@ -8,6 +8,7 @@ public enum CopyErrorPolicy
     BreakSnapshot,
 
     /// <summary>The guest's write fails with <see cref="BlockErrors.CopyFailed"/>, <see cref="BlockErrors.CopyTimedOut"/>,
-    /// <see cref="BlockErrors.TempFull"/> or <see cref="BlockErrors.TempLimitReached"/>, and the session stays whole.</summary>
+    /// <see cref="BlockErrors.TempFull"/>, <see cref="BlockErrors.TempLimitReached"/> or <see cref="BlockErrors.SessionLogFull"/>, and the
+    /// session stays whole.</summary>
     BreakGuestWrite,
 }

@@ -4,6 +4,19 @@ using System.Runtime.CompilerServices;
 
 namespace Fleece.Block.CopyBeforeWrite;
 
+/// <summary>How many of its granules a page of a <see cref="GranuleMap"/> has.</summary>
+internal enum GranulePageKind
+{
+    /// <summary>None.</summary>
+    Absent,
+
+    /// <summary>Some.</summary>
+    Partial,
+
+    /// <summary>All.</summary>
+    Full,
+}
+
 /// <summary>A set of granules that only grows, readable without a lock.</summary>
 /// <remarks>
 /// <para>Two levels: a directory of pages, each page one bit per granule. A page without a granule is absent and one
@@ -18,7 +31,9 @@ internal sealed class GranuleMap
     // 32768 granules a page: 4 KiB of bits for 128 MiB of disk at 4 KiB granules, and a directory of 4 MiB for 64 TiB.
     private const int PageShift = 15;
     private const int GranulesPerPage = 1 << PageShift;
-    private const int WordsPerPage = GranulesPerPage / 64;
+
+    /// <summary>Words of a page: a bit for each granule.</summary>
+    public const int WordsPerPage = GranulesPerPage / 64;
 
     private static readonly Page FullPage = CreateFullPage();
 
@@ -34,6 +49,9 @@ internal sealed class GranuleMap
 
     /// <summary>How many granules are in the set.</summary>
     public long AddedCount => Volatile.Read(ref _addedCount);
+
+    /// <summary>Pages of the map, in the order of their granules.</summary>
+    public int PageCount => _pages.Length;
 
     /// <summary>True when the granule is in the set.</summary>
     public bool Contains(long granule)
@@ -171,6 +189,62 @@ internal sealed class GranuleMap
 
             firstWord += count;
             words = words[count..];
+        }
+    }
+
+    /// <summary>Gives a page out: its kind, and its words where it has some of its granules and not all.</summary>
+    /// <param name="index">0 to <see cref="PageCount"/> - 1.</param>
+    /// <param name="words"><see cref="WordsPerPage"/> words, written for <see cref="GranulePageKind.Partial"/> alone.</param>
+    /// <remarks>While the map grows, what is added meanwhile may be there or not, granule by granule.</remarks>
+    public GranulePageKind GetPage(int index, Span<ulong> words)
+    {
+        Schedule.Point("a map is asked");
+        Page? page = Volatile.Read(ref _pages[index]);
+        if (page is null || ReferenceEquals(page, FullPage))
+        {
+            return page is null ? GranulePageKind.Absent : GranulePageKind.Full;
+        }
+
+        for (int i = 0; i < WordsPerPage; i++)
+        {
+            words[i] = Volatile.Read(ref page.Words[i]);
+        }
+
+        return GranulePageKind.Partial;
+    }
+
+    /// <summary>Takes a page in that <see cref="GetPage"/> has given out. What the map has of it is added to. Bits behind the last granule
+    /// are ignored. The caller holds the owner's lock.</summary>
+    /// <param name="index">0 to <see cref="PageCount"/> - 1.</param>
+    /// <param name="kind">Its kind.</param>
+    /// <param name="words"><see cref="WordsPerPage"/> words for <see cref="GranulePageKind.Partial"/>; else not read.</param>
+    public void AddPage(int index, GranulePageKind kind, ReadOnlySpan<ulong> words)
+    {
+        long start = (long)index << PageShift;
+        GranuleRun all = new(start, Math.Min(start + GranulesPerPage, _count));
+        if (kind == GranulePageKind.Full)
+        {
+            Add(all);
+        }
+
+        for (int i = 0; kind == GranulePageKind.Partial && i < WordsPerPage; i++)
+        {
+            AddWord(all, start + i * 64L, words[i]);
+        }
+    }
+
+    // Run by run of the word's bits.
+    private void AddWord(GranuleRun page, long start, ulong word)
+    {
+        for (int bit = 0; bit < 64 && word >> bit != 0;)
+        {
+            int first = bit + BitOperations.TrailingZeroCount(word >> bit);
+            bit = first + BitOperations.TrailingZeroCount(~(word >> first));
+            GranuleRun run = new(start + first, Math.Min(start + bit, page.End));
+            if (!run.IsEmpty)
+            {
+                Add(run);
+            }
         }
     }
 

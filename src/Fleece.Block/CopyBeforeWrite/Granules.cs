@@ -77,4 +77,71 @@ internal sealed class Granules
 
     /// <summary>The granule that holds a byte.</summary>
     public long IndexOf(long offsetBytes) => offsetBytes >> _shift;
+
+    /// <summary>The bytes of a set of granules.</summary>
+    public long BytesOf(GranuleMap map)
+    {
+        long missingBytes = Count != 0 && map.Contains(Count - 1) ? (Count << _shift) - DiskLengthBytes : 0;
+        return (map.AddedCount << _shift) - missingBytes;
+    }
+
+    /// <summary>The bytes of the granules that are in a set and not in another.</summary>
+    public long BytesOf(GranuleMap map, GranuleMap except)
+    {
+        long bytes = 0;
+        for (long start = map.FirstIn(All); start < Count;)
+        {
+            GranuleRun run = new(start, map.FirstNotIn(All with { Start = start }));
+            bytes += BytesOutside(run, except);
+            start = map.FirstIn(All with { Start = run.End });
+        }
+
+        return bytes;
+    }
+
+    /// <summary>The bytes of those granules of a run that are not in a set.</summary>
+    public long BytesOutside(GranuleRun run, GranuleMap except)
+    {
+        long bytes = 0;
+        for (long start = except.FirstNotIn(run); start < run.End;)
+        {
+            GranuleRun counted = new(start, except.FirstIn(run with { Start = start }));
+            bytes += Bytes(counted).LengthBytes;
+            start = except.FirstNotIn(run with { Start = counted.End });
+        }
+
+        return bytes;
+    }
+
+    /// <summary>The gaps between ranges that are widened to whole granules.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.OutOfRange"/>.</exception>
+    public IEnumerable<GranuleRun> Outside(IEnumerable<BlockRange> ranges)
+    {
+        List<GranuleRun> inside = [];
+        foreach (BlockRange range in ranges)
+        {
+            range.CheckWithin(DiskLengthBytes, null, "limit the session to");
+            if (!range.IsEmpty)
+            {
+                inside.Add(Cover(range.OffsetBytes, range.LengthBytes));
+            }
+        }
+
+        inside.Sort(static (left, right) => left.Start.CompareTo(right.Start));
+        long at = 0;
+        foreach (GranuleRun run in inside)
+        {
+            if (run.Start > at)
+            {
+                yield return new GranuleRun(at, run.Start);
+            }
+
+            at = Math.Max(at, run.End);
+        }
+
+        if (at < Count)
+        {
+            yield return new GranuleRun(at, Count);
+        }
+    }
 }

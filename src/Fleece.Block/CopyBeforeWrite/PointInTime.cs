@@ -24,6 +24,7 @@ internal sealed class PointInTime
     private readonly SharedLock _lock = new();
     private readonly CopyLimits _limits;
     private readonly TempBudget _budget;
+    private readonly SessionNotes _notes;
     private long _copiedBytes;
     private long _consumedBytes;
     private bool _hasFailedCopies;
@@ -37,6 +38,13 @@ internal sealed class PointInTime
     /// <param name="ranges">The ranges the snapshot is limited to, widened to whole granules; null for everything.</param>
     /// <param name="limits">How long copies may take and how much they may store; null for no limits.</param>
     /// <param name="consumers">Names of the readers all of whom must confirm what is to be consumed, no two alike; null for none.</param>
+    /// <param name="journal">Where changes are noted for a later process; null for nowhere. It is not called behind
+    /// <see cref="Stop"/>.</param>
+    /// <param name="restored">The maps with which a later process goes on; they belong to the point in time from now on. Null for a new
+    /// instant. All other parameters are as they were at the instant, <paramref name="tempReadsAsZero"/> too, but
+    /// <paramref name="ranges"/> is null: the maps say what is denied.</param>
+    /// <param name="tempWriteFlags">How old data is written to temp: with <see cref="WriteFlags.ForceUnitAccess"/> where temp is an image
+    /// with tables that must lead to the data before it is noted.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.TempTooSmall"/>,
     /// <see cref="BlockErrors.ReadOnly"/>, <see cref="BlockErrors.InvalidArgument"/> or
     /// <see cref="BlockErrors.OutOfRange"/>.</exception>
@@ -48,32 +56,38 @@ internal sealed class PointInTime
         CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot,
         IEnumerable<BlockRange>? ranges = null,
         CopyLimits? limits = null,
-        IReadOnlyList<string>? consumers = null)
+        IReadOnlyList<string>? consumers = null,
+        ISessionJournal? journal = null,
+        PointInTimeMaps? restored = null,
+        WriteFlags tempWriteFlags = WriteFlags.None)
     {
         ArgumentNullException.ThrowIfNull(active);
         ArgumentNullException.ThrowIfNull(temp);
         Granules = new Granules(active.Geometry.LengthBytes, granuleSizeBytes);
         _limits = limits ?? new CopyLimits();
         _limits.Check(granuleSizeBytes);
-        _budget = new TempBudget(Granules, _limits.TempBytes);
-        CheckTemp(active.Geometry, temp.Geometry, granuleSizeBytes);
+        TempBudget.Check(active.Geometry, temp.Geometry, granuleSizeBytes);
+        _notes = new SessionNotes(journal, Condition, Granules);
         Temp = temp;
         TempReadsAsZero = tempReadsAsZero;
+        TempWriteFlags = tempWriteFlags;
         Policy = policy;
-        Done = new GranuleMap(Granules.Count);
-        Refused = new GranuleMap(Granules.Count);
-        IncludedBytes = Granules.DiskLengthBytes;
-        if (ranges is not null)
-        {
-            Denied = new GranuleMap(Granules.Count);
-            foreach (GranuleRun gap in GranulesOutside(ranges))
-            {
-                Denied.Add(gap);
-                Refused.Add(gap);
-                IncludedBytes -= Granules.Bytes(gap).LengthBytes;
-            }
-        }
+        Maps = restored ?? PointInTimeMaps.Begin(Granules, ranges, consumers?.Count ?? 0);
+        Invariant.Require(
+            Maps.GranuleCount == Granules.Count && Maps.Confirmed.Count == (consumers?.Count ?? 0) && (restored is null || ranges is null),
+            "I10", "the maps of a session that comes back are of its disk, its granule and its consumers");
+        Maps.Complete();
+        Done = Maps.Done;
+        Refused = Maps.Refused;
+        long deniedBytes = Maps.Denied is { } denied ? Granules.BytesOf(denied) : 0;
+        IncludedBytes = Granules.DiskLengthBytes - deniedBytes;
+        _consumedBytes = Granules.BytesOf(Refused) - deniedBytes;
+        _copiedBytes = Granules.BytesOf(Maps.Stored);
+        _budget = new TempBudget(Granules, Maps, _limits.TempBytes);
 
+        // The copies that ran when a process was killed may have stored something, like those that have failed.
+        _hasFailedCopies = restored is not null;
+        Consumed = new ConsumedSpace(this);
         Filter = new CopyBeforeWriteFilter(this, active);
         Snapshot = new SnapshotAccess(this, consumer: null);
         CountedConsumers = new SnapshotConsumers(this, consumers ?? []);
@@ -105,7 +119,7 @@ internal sealed class PointInTime
     /// <summary>Why the point in time was lost; null while it is whole.</summary>
     public BlockException? BrokenBy => Condition.Cause;
 
-    /// <summary>Old data copied to temp so far, in bytes; granules of zeros do not count.</summary>
+    /// <summary>Old data copied to temp so far, in bytes of whole granules; those of zeros do not count.</summary>
     public long CopiedBytes => Volatile.Read(ref _copiedBytes);
 
     /// <summary>Longest time a guest's write waits for its old data to be copied; null for no limit.</summary>
@@ -130,8 +144,17 @@ internal sealed class PointInTime
 
     internal IBlockNode Temp { get; }
 
-    /// <summary>Temp reads as zeros wherever no copy was stored, so zeros need not be written there.</summary>
+    /// <summary>Zeros need not be written to temp: it reads as zeros wherever no copy stored something.</summary>
+    /// <remarks>Copies that failed, or that a killed process left half-way, do not change that. A copy reads its granules before the guest
+    /// may write there, so each byte that any copy ever stored is the instant's. Where the instant holds zeros, temp holds zeros: none
+    /// were stored, or zeros.</remarks>
     internal bool TempReadsAsZero { get; }
+
+    /// <summary>How old data is written to temp.</summary>
+    internal WriteFlags TempWriteFlags { get; }
+
+    /// <summary>All that is known of the granules. A log that writes them begins <see cref="BetweenChanges"/>.</summary>
+    internal PointInTimeMaps Maps { get; }
 
     internal GranuleMap Done { get; }
 
@@ -145,6 +168,8 @@ internal sealed class PointInTime
 
     internal Copiers Copiers { get; } = new();
 
+    internal ConsumedSpace Consumed { get; }
+
     private RunningCopies Copies { get; } = new();
 
     /// <summary>
@@ -154,6 +179,8 @@ internal sealed class PointInTime
     public void Stop()
     {
         Condition.Stop();
+
+        // This takes the lock: a note that had not seen the stop has been made when the call returns, and no other follows.
         LetWritesGo();
     }
 
@@ -173,16 +200,35 @@ internal sealed class PointInTime
     /// </summary>
     public ValueTask CopiesEndedAsync() => Copiers.DrainAsync();
 
+    /// <summary>Gives back what temp still holds of consumed granules: a process that is killed behind a note frees no more.</summary>
+    public ValueTask FreeConsumedAsync() => Consumed.FreeAsync(Granules.All);
+
     /// <summary>Breaks the point in time; the first cause stays. No guest write waits for anything afterwards (I6).</summary>
     public void Break(BlockException cause)
     {
         ArgumentNullException.ThrowIfNull(cause);
-        Condition.Break(cause);
+        using (_lock.EnterScope())
+        {
+            // Noted first: a process that goes on after this one must not read what guests have overwritten without a copy.
+            _notes.Broken(cause);
+            Condition.Break(cause);
+        }
+
         LetWritesGo();
     }
 
+    /// <summary>Calls back while no change is between its note and the maps: notes that come later are of changes that the maps do not have
+    /// yet, and the maps have all others. Guest writes wait meanwhile.</summary>
+    internal void BetweenChanges(Action action)
+    {
+        using (_lock.EnterScope())
+        {
+            action();
+        }
+    }
+
     /// <summary>The granules that were refused from the start; null for none.</summary>
-    internal GranuleMap? Denied { get; }
+    internal GranuleMap? Denied => Maps.Denied;
 
     internal bool IsDenied(long granule) => Denied is not null && Denied.Contains(granule);
 
@@ -249,28 +295,35 @@ internal sealed class PointInTime
     }
 
     /// <summary>
-    /// Ends a copy, marks it done when it succeeded, and wakes those who waited. Returns true when some of its granules
+    /// Ends a copy, marks it done unless it has an error, and wakes those who waited. Returns true when some of its granules
     /// were consumed meanwhile: the caller frees what it stored for them (I7).
     /// </summary>
-    internal bool FinishCopy(RunningCopies.Copy copy, bool succeeded, long storedBytes)
+    /// <param name="copy">The copy, which has failed when it has an error then.</param>
+    /// <param name="hasData">True when temp was given something else than zeros.</param>
+    internal bool FinishCopy(RunningCopies.Copy copy, bool hasData)
     {
+        FailPoint.Reach("copy-in-temp");
         bool hasConsumed;
         using (_lock.EnterScope())
         {
             Copies.Remove(copy);
             hasConsumed = Refused.FirstIn(copy.Run) < copy.Run.End;
-            if (succeeded)
+
+            // Behind the data in temp, and before any guest finds the granules done and overwrites them.
+            copy.Error ??= _notes.Done(copy.Run, hasData);
+            FailPoint.Reach("copy-noted");
+            if (copy.Error is not null)
             {
-                Done.Add(copy.Run);
-                _copiedBytes += storedBytes;
-                if (storedBytes != 0)
-                {
-                    _budget.Add(copy.Run, Refused);
-                }
+                _hasFailedCopies = true;
             }
             else
             {
-                _hasFailedCopies = true;
+                Maps.AddDone(copy.Run, hasData);
+                if (hasData)
+                {
+                    _copiedBytes += Granules.Bytes(copy.Run).LengthBytes;
+                    _budget.Add(copy.Run);
+                }
             }
 
             _budget.Return(copy.ReservedBytes);
@@ -283,11 +336,20 @@ internal sealed class PointInTime
     }
 
     /// <summary>Refuses the run from now on. Returns whether temp may hold data of it.</summary>
-    internal bool Consume(GranuleRun run)
+    /// <param name="run">At least one granule.</param>
+    /// <param name="isConfirmed">True when <see cref="Confirm"/> has noted it.</param>
+    /// <exception cref="BlockException">The session is over, or the discard can't be noted; nothing has changed then.</exception>
+    internal bool Consume(GranuleRun run, bool isConfirmed = false)
     {
         bool mayHoldData;
         using (_lock.EnterScope())
         {
+            // Before it is refused: a guest overwrites without a copy what is, and the caller frees it in temp.
+            if (!isConfirmed)
+            {
+                _notes.Discard(null, run);
+            }
+
             for (long start = Refused.FirstNotIn(run); start < run.End;)
             {
                 GranuleRun readable = new(start, Refused.FirstIn(run with { Start = start }));
@@ -306,6 +368,22 @@ internal sealed class PointInTime
         return mayHoldData;
     }
 
+    /// <summary>Refuses the run to a consumer, or to all of them; the caller consumes then what all have confirmed.</summary>
+    /// <param name="consumer">The consumer; null for all of them.</param>
+    /// <param name="run">At least one granule.</param>
+    /// <exception cref="BlockException">As <see cref="Consume"/>.</exception>
+    internal void Confirm(SnapshotConsumer? consumer, GranuleRun run)
+    {
+        using (_lock.EnterScope())
+        {
+            _notes.Discard(consumer, run);
+            foreach (SnapshotConsumer finished in consumer is null ? Consumers : [consumer])
+            {
+                finished.Confirm(run);
+            }
+        }
+    }
+
     private void LetWritesGo()
     {
         using (_lock.EnterScope())
@@ -315,68 +393,5 @@ internal sealed class PointInTime
 
         Copiers.Wake();
         Frozen.Abandon();
-    }
-
-    private IEnumerable<GranuleRun> GranulesOutside(IEnumerable<BlockRange> ranges)
-    {
-        List<GranuleRun> inside = [];
-        foreach (BlockRange range in ranges)
-        {
-            range.CheckWithin(Granules.DiskLengthBytes, null, "limit the session to");
-            if (!range.IsEmpty)
-            {
-                inside.Add(Granules.Cover(range.OffsetBytes, range.LengthBytes));
-            }
-        }
-
-        inside.Sort(static (left, right) => left.Start.CompareTo(right.Start));
-        long at = 0;
-        foreach (GranuleRun run in inside)
-        {
-            if (run.Start > at)
-            {
-                yield return new GranuleRun(at, run.Start);
-            }
-
-            at = Math.Max(at, run.End);
-        }
-
-        if (at < Granules.Count)
-        {
-            yield return new GranuleRun(at, Granules.Count);
-        }
-    }
-
-    private static void CheckTemp(BlockGeometry active, BlockGeometry temp, int granuleSizeBytes)
-    {
-        if (temp.IsReadOnly)
-        {
-            throw new BlockException(BlockErrors.ReadOnly, "The temp image is read-only; old data can't be stored there.");
-        }
-
-        if (temp.LengthBytes < active.LengthBytes)
-        {
-            throw new BlockException(
-                BlockErrors.TempTooSmall,
-                $"The temp image has {temp.LengthBytes} bytes and the disk {active.LengthBytes}; temp must be at least as " +
-                "large. It is filled only as far as the guest overwrites data.");
-        }
-
-        int alignmentBytes = Math.Max(active.RequestAlignmentBytes, temp.RequestAlignmentBytes);
-        if (granuleSizeBytes < alignmentBytes)
-        {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"The granule of {granuleSizeBytes} bytes is smaller than the alignment of {alignmentBytes} bytes that the " +
-                "disk or the temp image demands; choose a larger granule.");
-        }
-
-        if (active.LengthBytes % temp.RequestAlignmentBytes != 0)
-        {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"The disk has {active.LengthBytes} bytes, which is no multiple of the {temp.RequestAlignmentBytes} bytes that the " +
-                "temp image takes at once, so the disk's end could not be kept; use another temp image.");
-        }
     }
 }

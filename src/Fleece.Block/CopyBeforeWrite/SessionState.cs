@@ -12,4 +12,7 @@ public enum SessionState
 
     /// <summary>The session has ended.</summary>
     Stopped,
+
+    /// <summary>The session was left by an earlier process and can't be resumed; its temp image is kept until it is discarded.</summary>
+    Lost,
 }

@@ -162,7 +162,7 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
         foreach (GranuleRun finished in _point.CountedConsumers.Confirm(_consumer, run))
         {
             // All of it before any I/O: what everybody has confirmed is consumed, also where giving its space back fails.
-            if (_point.Consume(finished))
+            if (_point.Consume(finished, isConfirmed: true))
             {
                 stored.Add(finished);
             }

@@ -11,11 +11,15 @@ internal sealed class SnapshotConsumer
     private readonly PointInTime _point;
     private long _confirmedBytes;
 
-    internal SnapshotConsumer(PointInTime point, string name)
+    internal SnapshotConsumer(PointInTime point, string name, int index)
     {
         _point = point;
         Name = name;
-        Confirmed = new GranuleMap(point.Granules.Count);
+        Index = index;
+        Confirmed = point.Maps.Confirmed[index];
+        _confirmedBytes = point.Maps.Denied is { } denied
+            ? point.Granules.BytesOf(Confirmed, denied)
+            : point.Granules.BytesOf(Confirmed);
         Snapshot = new SnapshotAccess(point, this);
     }
 
@@ -31,9 +35,12 @@ internal sealed class SnapshotConsumer
     /// <summary>What it has not confirmed, in bytes.</summary>
     public long RemainingBytes => _point.IncludedBytes - ConfirmedBytes;
 
+    /// <summary>Its place in <see cref="PointInTime.Consumers"/>.</summary>
+    internal int Index { get; }
+
     internal GranuleMap Confirmed { get; }
 
-    /// <summary>Adds a run. The caller holds the lock of <see cref="SnapshotConsumers"/>.</summary>
+    /// <summary>Adds a run. The caller holds the locks of <see cref="SnapshotConsumers"/> and of the point in time.</summary>
     internal void Confirm(GranuleRun run)
     {
         for (long start = Snapshot.FirstReadable(run); start < run.End;)

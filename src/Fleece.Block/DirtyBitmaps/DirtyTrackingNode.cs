@@ -17,7 +17,7 @@ internal sealed class DirtyTrackingNode : IBlockNode
 
     /// <summary>Makes the node over an image.</summary>
     /// <param name="below">The next node.</param>
-    /// <param name="witness">Hears of every change that is recorded, and of flushes; may be null.</param>
+    /// <param name="witness">Hears of every change and of flushes; may be null.</param>
     public DirtyTrackingNode(IBlockNode below, IChangeWitness? witness = null)
     {
         ArgumentNullException.ThrowIfNull(below);
@@ -84,11 +84,7 @@ internal sealed class DirtyTrackingNode : IBlockNode
     /// <remarks>A format may write what it had kept back, so the image changes.</remarks>
     public ValueTask FlushAsync(CancellationToken cancellationToken)
     {
-        if (Volatile.Read(ref _recording).Length != 0)
-        {
-            _witness?.BeforeChange();
-        }
-
+        _witness?.BeforeChange();
         return Below.FlushAsync(cancellationToken);
     }
 
@@ -104,6 +100,7 @@ internal sealed class DirtyTrackingNode : IBlockNode
         DirtyBitmap[] recording = Volatile.Read(ref _recording);
         if (recording.Length == 0)
         {
+            _witness?.BeforeChange();
             return;
         }
 

@@ -40,7 +40,7 @@ internal static class FileFlush
         }
 
         string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        using SafeFileHandle? handle = PosixFlush.OpenForFlush(folder, out int errno);
+        using SafeFileHandle? handle = PosixFlush.OpenUnlocked(folder, out int errno);
         if (handle is null)
         {
             if (FileErrors.FromCode(errno, folder, "flush") is { Kind: not BlockErrors.PermissionDenied } failure)
@@ -68,7 +68,7 @@ internal static class FileFlush
             return;
         }
 
-        using SafeFileHandle? handle = PosixFlush.OpenForFlush(path, out int errno);
+        using SafeFileHandle? handle = PosixFlush.OpenUnlocked(path, out int errno);
         if (handle is null)
         {
             throw FileErrors.FromCode(errno, path, "flush");

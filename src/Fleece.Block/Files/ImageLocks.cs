@@ -111,6 +111,11 @@ internal static class ImageLocks
         }
     }
 
+    /// <summary>True while another handle has the file open for writing, as far as its file system tells. No lock is taken.</summary>
+    public static bool IsWrittenElsewhere(SafeFileHandle handle) =>
+        PosixLocks.FindByteLockSupport(handle) != PosixLocks.ByteLockSupport.Unusable &&
+        PosixLocks.FindByteLock(handle, UseBase + Writing, out bool isLocked) == 0 && isLocked;
+
     private static int Lock(SafeFileHandle handle, int baseOffset, int[] bytes)
     {
         int errno = 0;

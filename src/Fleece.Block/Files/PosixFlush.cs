@@ -60,9 +60,10 @@ internal static class PosixFlush
     public static bool IsNoSuchFlush(int errno) =>
         errno == LibC.InvalidErrno || errno == (OperatingSystem.IsMacOS() ? MacNotSupportedErrno : LibC.LinuxNotSupportedErrno);
 
-    /// <summary>Opens a file or folder for nothing but a flush; the framework opens no folders.</summary>
+    /// <summary>Opens a file or folder for a flush, or to read what another handle has locked; the framework opens no folders, and locks
+    /// files.</summary>
     /// <returns>A handle, or null with the errno.</returns>
-    public static SafeFileHandle? OpenForFlush(string path, out int errno)
+    public static SafeFileHandle? OpenUnlocked(string path, out int errno)
     {
         int descriptor = LibC.Open(path, CloseOnExecute);
         errno = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;

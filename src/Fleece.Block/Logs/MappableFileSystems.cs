@@ -5,7 +5,9 @@ using Microsoft.Win32.SafeHandles;
 namespace Fleece.Block.Logs;
 
 /// <summary>The file systems on which storage that was allocated is there for each later store to a mapped file.</summary>
-/// <remarks>Others may write a changed page to a new place, for which there may be no room. Source of the numbers: statfs(2).</remarks>
+/// <remarks>Others may write a changed page to a new place, for which there may be no room. XFS does so for a file that shares its storage
+/// with a copy of it (cp --reflink), so a mapped file must not be copied in that way while it is in use. ext2 and ext3 have the number of
+/// ext4. Source of the numbers: statfs(2).</remarks>
 internal static class MappableFileSystems
 {
     private const uint Ext = 0xEF53;

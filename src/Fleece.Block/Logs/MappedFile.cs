@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
+using System.Numerics;
+using System.Runtime.InteropServices;
 using Fleece.Block.Files;
 
 namespace Fleece.Block.Logs;
@@ -10,7 +12,8 @@ namespace Fleece.Block.Logs;
 /// <para>It grows in segments, whose storage is allocated before they are mapped: a store to a hole of a mapped file kills the process when
 /// the file system is full (mmap(2), SIGBUS). Where that is not to be had, as on file systems that write a changed page to a new place, or
 /// that have no fallocate, the file is written with pwrite: slower, and with the same promises.</para>
-/// <para>A store is in the system's memory when the call returns. It outlives the process, not the system, until <see cref="Flush"/>.</para>
+/// <para>A store is in the system's memory when the call returns, and outlives the process; behind <see cref="Flush"/> the system too.
+/// </para>
 /// <para>Threading. Reading and storing from any thread, growing by one at a time beside them; <see cref="Dispose"/> only when no call
 /// runs. Ownership. It owns the file, which is locked as images are.</para>
 /// <para>Errors. <see cref="BlockException"/>; a store to a mapped segment has none.</para>
@@ -18,13 +21,19 @@ namespace Fleece.Block.Logs;
 internal sealed unsafe class MappedFile : IDisposable
 {
     private readonly LocalFile _file;
-    private readonly bool _isMapped;
+    private readonly int _segmentShift;
+    private bool _isMapped;
     private volatile Segment[] _segments = [];
+    private long _lengthBytes;
 
-    private MappedFile(LocalFile file, int segmentBytes)
+    private MappedFile(LocalFile file, int segmentBytes, bool mayMap)
     {
+        Invariant.Require(
+            BitOperations.IsPow2(segmentBytes) && segmentBytes % Environment.SystemPageSize == 0,
+            "I10", "a segment is a power of two and whole pages");
         _file = file;
-        _isMapped = MappableFileSystems.Has(file.Handle);
+        _isMapped = mayMap && MappableFileSystems.Has(file.Handle);
+        _segmentShift = BitOperations.Log2((uint)segmentBytes);
         SegmentBytes = segmentBytes;
     }
 
@@ -38,14 +47,24 @@ internal sealed unsafe class MappedFile : IDisposable
     public LocalFile File => _file;
 
     /// <summary>Bytes that can be stored to: whole segments.</summary>
-    public long LengthBytes { get; private set; }
+    public long LengthBytes
+    {
+        get => Volatile.Read(ref _lengthBytes);
+        private set => Volatile.Write(ref _lengthBytes, value);
+    }
+
+    /// <summary>True when stores go to memory; false when each is a pwrite, which can fail.</summary>
+    public bool IsMapped => _isMapped;
 
     /// <summary>Makes a file of one segment, which its owner alone may read.</summary>
+    /// <param name="path">Where; nothing may be there yet.</param>
+    /// <param name="segmentBytes">See <see cref="SegmentBytes"/>.</param>
+    /// <param name="mayMap">False to write with pwrite on all file systems.</param>
     /// <exception cref="BlockException">As <see cref="LocalFile.Create"/>; no file is left then.</exception>
-    public static MappedFile Create(string path, int segmentBytes)
+    public static MappedFile Create(string path, int segmentBytes, bool mayMap = true)
     {
         LocalFile file = LocalFile.Create(path, 0);
-        MappedFile made = new(file, segmentBytes);
+        MappedFile made = new(file, segmentBytes, mayMap);
         try
         {
             if (!OperatingSystem.IsWindows())
@@ -65,10 +84,11 @@ internal sealed unsafe class MappedFile : IDisposable
     }
 
     /// <summary>Opens a file that another process has left. A last segment that was not allocated whole is left out.</summary>
-    /// <exception cref="BlockException">As <see cref="LocalFile.Open"/>.</exception>
-    public static MappedFile Open(string path, int segmentBytes)
+    /// <exception cref="BlockException">As <see cref="LocalFile.Open"/>, and as <see cref="Grow"/> for a file with holes, which copies of
+    /// files can have.</exception>
+    public static MappedFile Open(string path, int segmentBytes, bool mayMap = true)
     {
-        MappedFile opened = new(LocalFile.Open(path, isReadOnly: false), segmentBytes);
+        MappedFile opened = new(LocalFile.Open(path, isReadOnly: false), segmentBytes, mayMap);
         try
         {
             long wholeBytes = opened._file.LengthBytes / segmentBytes * segmentBytes;
@@ -101,6 +121,7 @@ internal sealed unsafe class MappedFile : IDisposable
     }
 
     /// <summary>Stores bytes within <see cref="LengthBytes"/>.</summary>
+    /// <exception cref="BlockException">Where the file is not mapped: why the system does not take them, or not all.</exception>
     public void Write(long offsetBytes, ReadOnlySpan<byte> bytes)
     {
         if (!_isMapped)
@@ -122,12 +143,14 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>Stores a number in one step: a killed process leaves the old one or the new one, behind all stores before it.</summary>
     /// <param name="offsetBytes">A multiple of 8.</param>
     /// <param name="number">At most <see cref="SealedWord.Maximum"/>.</param>
+    /// <exception cref="BlockException">As <see cref="Write"/>.</exception>
     public void StoreNumber(long offsetBytes, ulong number)
     {
         ulong word = SealedWord.Encode((ulong)offsetBytes, number);
         if (_isMapped)
         {
-            Volatile.Write(ref *(ulong*)Address(offsetBytes), BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word));
+            ulong stored = BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word);
+            Volatile.Write(ref *(ulong*)Address(offsetBytes), stored);
             return;
         }
 
@@ -139,6 +162,12 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>Reads a number that <see cref="StoreNumber"/> has stored; false where there is none, or it is damaged.</summary>
     public bool TryReadNumber(long offsetBytes, out ulong number)
     {
+        number = 0;
+        if (offsetBytes + sizeof(ulong) > LengthBytes)
+        {
+            return false;
+        }
+
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
         Read(offsetBytes, bytes);
         return SealedWord.TryDecode((ulong)offsetBytes, BinaryPrimitives.ReadUInt64LittleEndian(bytes), out number);
@@ -177,7 +206,10 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>Closes the file as it is.</summary>
     public void Dispose()
     {
-        foreach (Segment segment in _segments)
+        // A call behind this is an error and not a store to memory that belongs to others by then.
+        Segment[] segments = _segments;
+        _segments = [];
+        foreach (Segment segment in segments)
         {
             segment.Dispose();
         }
@@ -187,17 +219,8 @@ internal sealed unsafe class MappedFile : IDisposable
 
     private void Allocate(long startBytes)
     {
-        if (_isMapped && OperatingSystem.IsLinux())
+        if (_isMapped && TryAllocate(startBytes))
         {
-            while (LibC.Allocate(_file.Handle, 0, startBytes, SegmentBytes) != 0)
-            {
-                int errno = System.Runtime.InteropServices.Marshal.GetLastPInvokeError();
-                if (errno != LibC.InterruptedErrno)
-                {
-                    throw FileErrors.FromCode(errno, Path, "allocate", startBytes);
-                }
-            }
-
             return;
         }
 
@@ -210,9 +233,30 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
-    private Span<byte> Place(long offsetBytes) => new(Address(offsetBytes), SegmentBytes - (int)(offsetBytes % SegmentBytes));
+    // ext2 and ext3 have the number of ext4 and no fallocate; the first segment finds out.
+    private bool TryAllocate(long startBytes)
+    {
+        while (LibC.Allocate(_file.Handle, 0, startBytes, SegmentBytes) != 0)
+        {
+            int errno = Marshal.GetLastPInvokeError();
+            if (startBytes == 0 && LibC.IsNotSupported(errno))
+            {
+                _isMapped = false;
+                return false;
+            }
 
-    private byte* Address(long offsetBytes) => _segments[offsetBytes / SegmentBytes].Start + (offsetBytes % SegmentBytes);
+            if (errno != LibC.InterruptedErrno)
+            {
+                throw FileErrors.FromCode(errno, Path, "allocate", startBytes);
+            }
+        }
+
+        return true;
+    }
+
+    private Span<byte> Place(long offsetBytes) => new(Address(offsetBytes), SegmentBytes - (int)(offsetBytes & (SegmentBytes - 1)));
+
+    private byte* Address(long offsetBytes) => _segments[offsetBytes >> _segmentShift].Start + (offsetBytes & (SegmentBytes - 1));
 
     private sealed class Segment : IDisposable
     {
@@ -244,8 +288,9 @@ internal sealed unsafe class MappedFile : IDisposable
 
         public void Dispose()
         {
+            // Not the accessor's own end: that flushes, which is slow, and fails on a file system that has become read-only.
             _view.SafeMemoryMappedViewHandle.ReleasePointer();
-            _view.Dispose();
+            _view.SafeMemoryMappedViewHandle.Dispose();
             _mapping.Dispose();
         }
     }

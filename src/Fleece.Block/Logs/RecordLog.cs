@@ -10,7 +10,7 @@ namespace Fleece.Block.Logs;
 /// the end of the process does not count, and neither does what followed it; damage to one that counts shows, because its checksum is
 /// wrong.</para>
 /// <code>
-/// 0   4   CRC-32C of the log's id (16 bytes), the record's offset in the log (8 bytes), and the record from its byte 4 on, padding included
+/// 0   4   CRC-32C of the log's id (16 bytes), the record's offset behind the first (8 bytes), and its bytes from 4 on, padding included
 /// 4   2   kind, 1 to 65535
 /// 6   2   bytes of the payload
 /// 8       payload, then zeros up to a multiple of 8
@@ -64,6 +64,8 @@ internal sealed class RecordLog
     /// <param name="payload">At most <see cref="MaximumPayloadBytes"/>.</param>
     /// <param name="endBytes">Where the log's room ends in the file.</param>
     /// <returns>False when the room is too small; nothing has changed then.</returns>
+    /// <exception cref="BlockException">As <see cref="MappedFile.Write"/>. The record may count or not, and the next one takes its place.
+    /// </exception>
     [SkipLocalsInit]
     public bool TryAppend(ushort kind, ReadOnlySpan<byte> payload, long endBytes)
     {
@@ -82,8 +84,9 @@ internal sealed class RecordLog
         payload.CopyTo(record[HeaderBytes..]);
         BinaryPrimitives.WriteUInt32LittleEndian(record, Checksum(CountBytes, record));
         _file.Write(offsetBytes, record);
+        FailPoint.Reach("record-written");
+        _file.StoreNumber(_countOffsetBytes, (ulong)(CountBytes + recordBytes));
         CountBytes += recordBytes;
-        _file.StoreNumber(_countOffsetBytes, (ulong)CountBytes);
         return true;
     }
 

@@ -54,6 +54,43 @@ public sealed class GranuleMapTests
 
     [Theory]
     [MemberData(nameof(Runs))]
+    public void Pages_make_the_same_map_again_and_add_to_what_another_has(long start, long end)
+    {
+        GranuleMap map = new(Count);
+        map.Add(new GranuleRun(start, end));
+        GranuleMap copy = new(Count);
+        copy.Add(new GranuleRun(Count - 1, Count));
+        ulong[] words = new ulong[GranuleMap.WordsPerPage];
+        for (int page = 0; page < map.PageCount; page++)
+        {
+            Array.Fill(words, ulong.MaxValue);
+            GranulePageKind kind = map.GetPage(page, words);
+            copy.AddPage(page, kind, words);
+        }
+
+        map.Add(new GranuleRun(Count - 1, Count));
+        Assert.Equal(map.AddedCount, copy.AddedCount);
+        for (long granule = 0; granule < Count; granule++)
+        {
+            Assert.Equal(map.Contains(granule), copy.Contains(granule));
+        }
+    }
+
+    [Fact]
+    public void Bits_of_a_page_behind_the_last_granule_are_ignored()
+    {
+        GranuleMap map = new(Count);
+        ulong[] words = new ulong[GranuleMap.WordsPerPage];
+        Array.Fill(words, ulong.MaxValue);
+
+        map.AddPage(map.PageCount - 1, GranulePageKind.Partial, words);
+
+        Assert.Equal(Count - 3 * Page, map.AddedCount);
+        Assert.Equal(GranulePageKind.Full, map.GetPage(map.PageCount - 1, words));
+    }
+
+    [Theory]
+    [MemberData(nameof(Runs))]
     public void Adding_a_run_again_changes_nothing(long start, long end)
     {
         GranuleMap map = new(Count);

@@ -28,6 +28,14 @@ public sealed class HotPathTests
     }
 
     [Fact]
+    public void A_first_write_allocates_no_more_for_its_note()
+    {
+        SkipUnlessOptimized();
+
+        Assert.Equal(FirstWriteBytes(null), FirstWriteBytes(new SilentJournal()));
+    }
+
+    [Fact]
     public void A_snapshot_read_of_untouched_granules_allocates_nothing()
     {
         SkipUnlessOptimized();
@@ -135,6 +143,18 @@ public sealed class HotPathTests
         Assert.Empty(temp.Operations);
     }
 
+    private long FirstWriteBytes(ISessionJournal? journal)
+    {
+        const int Size = 6 * Rounds * G;
+        MemoryNode disk = new(Size);
+        MemoryNode temp = new(Size);
+        Fleecing.Fill(disk, new BlockRange(0, Size), 7);
+        Fleecing.Fill(temp, new BlockRange(0, Size), 7);
+        PointInTime point = new(disk, temp, journal: journal);
+        long at = 0;
+        return AllocatedBytes(() => Complete(point.Filter.WriteAsync(at++ * G, _page, WriteFlags.None, default)));
+    }
+
     // Every granule of the disk holds data; what filled it is not recorded.
     private static PointInTime Start(IBlockNode disk, IBlockNode temp)
     {
@@ -169,5 +189,18 @@ public sealed class HotPathTests
     {
         Assert.True(request.IsCompleted);
         request.GetAwaiter().GetResult();
+    }
+
+    private sealed class SilentJournal : ISessionJournal
+    {
+        public BlockException? NoteDone(GranuleRun run, bool hasData) => null;
+
+        public BlockException? NoteConsumed(GranuleRun run) => null;
+
+        public BlockException? NoteConfirmed(int consumer, GranuleRun run) => null;
+
+        public void NoteBroken(BlockException cause)
+        {
+        }
     }
 }

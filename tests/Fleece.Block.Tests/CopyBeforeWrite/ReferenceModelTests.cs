@@ -41,6 +41,34 @@ public sealed class ReferenceModelTests
             FaultEvery = faultEvery,
         });
 
+    [Theory]
+    [InlineData(512, 100 * 512 + 1, CopyErrorPolicy.BreakSnapshot, false, 0, 0)]
+    [InlineData(4096, 40 * 4096 + 512, CopyErrorPolicy.BreakGuestWrite, true, 0, 2)]
+    [InlineData(4096, 50 * 4096 + 7, CopyErrorPolicy.BreakGuestWrite, false, 30, 0)]
+    [InlineData(65536, 12 * 65536 + 3, CopyErrorPolicy.BreakSnapshot, true, 0, 3)]
+    [InlineData(16384, 20 * 16384 - 1, CopyErrorPolicy.BreakSnapshot, false, 100, 2)]
+    public async Task A_session_whose_process_is_killed_goes_on_from_its_notes(
+        int granuleSizeBytes, int diskBytes, CopyErrorPolicy policy, bool isLimited, int faultEvery, int consumers)
+    {
+        Seeds seeds = Seeds.FromEnvironment();
+        for (int i = 0; i < 8; i++)
+        {
+            await ModelRun.RunAsync(new ModelOptions
+            {
+                Seed = seeds.NextBits(),
+                GranuleSizeBytes = granuleSizeBytes,
+                DiskBytes = diskBytes,
+                Policy = policy,
+                IsLimited = isLimited,
+                IsDelayed = i % 2 == 0,
+                FaultEvery = faultEvery,
+                Kills = 5,
+                Consumers = consumers,
+                Requests = 100,
+            });
+        }
+    }
+
     [Fact]
     public async Task Random_kinds_of_sessions_keep_the_instant_and_the_guests_data()
     {

@@ -66,11 +66,13 @@ public sealed class DirtyTrackingNodeTests
         Assert.Equal([new BlockRange(G, G)], _bitmap.DirtyRanges());
     }
 
-    [Fact]
-    public async Task The_witness_hears_of_every_change_and_flush_and_of_no_read()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_witness_hears_of_every_change_and_flush_and_of_no_read(bool records)
     {
         Witness witness = new();
-        DirtyTrackingNode node = new(new MemoryNode(SizeBytes), witness) { Recording = [_bitmap] };
+        DirtyTrackingNode node = new(new MemoryNode(SizeBytes), witness) { Recording = records ? [_bitmap] : [] };
 
         await node.WriteAsync(0, new byte[1], WriteFlags.None, default);
         await node.WriteAsync(0, new byte[1], WriteFlags.None, default);

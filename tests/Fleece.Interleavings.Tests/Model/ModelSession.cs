@@ -21,19 +21,29 @@ internal sealed class ModelSession
         CopyErrorPolicy policy,
         BlockRange[]? ranges,
         CopyLimits? limits,
-        string[] consumers)
+        string[] consumers,
+        bool keepsNotes)
     {
         _name = name;
         _granuleBytes = disk.GranuleBytes;
         _instant = [.. disk.Content];
         _readers = new int[disk.Stored.Length];
         Temp = new ModelDisk($"{name}'s temp", disk.Stored.Length, _granuleBytes) { GarblesDiscarded = true };
-        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, limits, consumers);
+        if (keepsNotes)
+        {
+            Journal = new ModelJournal(name, disk.Stored.Length, (run, hasData) => CheckDone(disk, run, hasData));
+            Temp.Changing = CheckTempChange;
+        }
+
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, limits, consumers, Journal);
     }
 
     public PointInTime Point { get; }
 
     public ModelDisk Temp { get; }
+
+    /// <summary>Its notes; null where it keeps none.</summary>
+    public ModelJournal? Journal { get; }
 
     /// <summary>Reads, and checks what comes (I1). Returns the error's kind, or null for success.</summary>
     /// <param name="offset">Where.</param>
@@ -120,6 +130,11 @@ internal sealed class ModelSession
     /// </summary>
     public void CheckChange(int granule)
     {
+        if (Journal?.IsReadFromDisk(granule) == true && Point.State != SessionState.Stopped)
+        {
+            Interleaving.Violated($"I10: granule {granule} changes, and after a kill {_name} would read it from the disk");
+        }
+
         if (Point.State != SessionState.Active || Point.Refused.Contains(granule))
         {
             return;
@@ -133,6 +148,27 @@ internal sealed class ModelSession
         if (_readers[granule] != 0)
         {
             Interleaving.Violated($"I2: granule {granule} changes under a frozen read of {_name}");
+        }
+    }
+
+    private void CheckDone(ModelDisk disk, GranuleRun run, bool hasData)
+    {
+        for (int granule = (int)run.Start; granule < run.End; granule++)
+        {
+            byte instant = _instant[granule * _granuleBytes];
+            if (disk.At(granule) != instant || (hasData && Temp.At(granule) != instant) || (!hasData && instant != 0))
+            {
+                Interleaving.Violated($"I10: {_name} notes granule {granule} as done before temp has it, or behind the guest's write");
+            }
+        }
+    }
+
+    // Behind a kill what is copied is read from temp, so nothing changes it there but what is noted first.
+    private void CheckTempChange(int granule)
+    {
+        if (Journal!.IsReadFromTemp(granule) && Point.State != SessionState.Stopped)
+        {
+            Interleaving.Violated($"I10: temp changes granule {granule}, and after a kill {_name} would read it there");
         }
     }
 

@@ -49,7 +49,7 @@ internal sealed class Scenario(Execution execution)
         CopyErrorPolicy policy = CopyErrorPolicy.BreakSnapshot, params BlockRange[] ranges)
     {
         ModelSession session =
-            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges, Limits, Consumers);
+            new($"session {_sessions.Count}", Disk, _root, policy, ranges.Length == 0 ? null : ranges, Limits, Consumers, KeepsNotes);
         _sessions.Add(session);
         _root = session.Point.Filter;
         return session;
@@ -57,6 +57,9 @@ internal sealed class Scenario(Execution execution)
 
     /// <summary>What copies may cost in sessions that are added from now on.</summary>
     public CopyLimits Limits { get; set; } = new();
+
+    /// <summary>Sessions that are added from now on note their changes.</summary>
+    public bool KeepsNotes { get; set; }
 
     /// <summary>Who must confirm what is consumed in sessions that are added from now on.</summary>
     public string[] Consumers { get; set; } = [];
@@ -144,7 +147,8 @@ internal sealed class Scenario(Execution execution)
             return null;
         }
         catch (BlockException e) when (e.Kind
-            is BlockErrors.CopyFailed or BlockErrors.CopyTimedOut or BlockErrors.TempFull or BlockErrors.TempLimitReached)
+            is BlockErrors.CopyFailed or BlockErrors.CopyTimedOut or BlockErrors.TempFull or BlockErrors.TempLimitReached
+            or BlockErrors.SessionLogFull)
         {
             return e.Kind;
         }

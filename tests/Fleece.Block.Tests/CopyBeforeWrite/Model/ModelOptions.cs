@@ -29,6 +29,12 @@ internal sealed record ModelOptions
     /// <summary>One temp write in so many fails, torn; 0 for none.</summary>
     public int FaultEvery { get; init; }
 
+    /// <summary>How often the process is killed, to go on from its notes; 0 for a session without a journal.</summary>
+    public int Kills { get; init; }
+
+    /// <summary>Consumers that are counted.</summary>
+    public int Consumers { get; init; }
+
     /// <summary>Requests of each thread.</summary>
     public int Requests { get; init; } = 400;
 
@@ -48,11 +54,13 @@ internal sealed record ModelOptions
             OnFiles = onFiles,
             IsDelayed = seeds.Chance(50),
             FaultEvery = seeds.Chance(40) ? seeds.Pick(20, 300) : 0,
+            Kills = seeds.Chance(40) ? seeds.Pick(1, 5) : 0,
+            Consumers = seeds.Pick(0, 0, 2, 3),
         };
     }
 
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
         $"seed {Seed}: {DiskBytes} bytes, granule {GranuleSizeBytes}, {Policy}{(IsLimited ? ", limited" : "")}" +
-        $"{(OnFiles ? ", files" : "")}{(IsDelayed ? ", delayed" : "")}, a fault in {FaultEvery}");
+        $"{(OnFiles ? ", files" : "")}{(IsDelayed ? ", delayed" : "")}, a fault in {FaultEvery}, {Kills} kills, {Consumers} consumers");
 }

@@ -18,24 +18,15 @@ internal static class ModelRun
         try
         {
             await using ModelSession session = new(options);
-            long ownEnd = options.DiskBytes * 2L / 3;
-            Seeds[] seeds = [.. Enumerable.Range(0, Writers + 4).Select(_ => session.Seeds.Fork())];
-            List<Task> threads = [];
-            for (int i = 0; i < Writers; i++)
+            for (int kill = 0; kill < options.Kills; kill++)
             {
-                // The borders between regions lie where they fall: inside granules, as a rule.
-                BlockRange own = BlockRange.FromEnds(ownEnd * i / Writers, ownEnd * (i + 1) / Writers);
-                BlockRange contended = BlockRange.FromEnds(ownEnd, options.DiskBytes);
-                Seeds mine = seeds[i];
-                threads.Add(Task.Run(() => WriteAsync(session, own, contended, mine)));
+                session.Live(session.Seeds.Next(session.Seeds.Pick(20, 200, 2000)) + 1);
+                await RunThreadsAsync(session);
+                await session.ResumeAsync();
             }
 
-            threads.Add(Repeat(options, () => session.ReadAsync(seeds[Writers].Range(options.DiskBytes))));
-            threads.Add(Repeat(options, () => session.ReadAsync(seeds[Writers + 1].Range(options.DiskBytes))));
-            threads.Add(Repeat(options, () => ConsumeAsync(session, seeds[Writers + 2])));
-            threads.Add(Repeat(options, () => LookAsync(session, seeds[Writers + 3])));
-            await Task.WhenAll(threads);
-            await session.CheckEndAsync(ownEnd);
+            await RunThreadsAsync(session);
+            await session.CheckEndAsync(OwnEnd(options));
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
@@ -43,7 +34,52 @@ internal static class ModelRun
         }
     }
 
-    private static Task Repeat(ModelOptions options, Func<Task> request) => Task.Run(async () =>
+    // The threads of one life end with it.
+    private static async Task RunThreadsAsync(ModelSession session)
+    {
+        ModelOptions options = session.Options;
+        long ownEnd = OwnEnd(options);
+        Seeds[] seeds = [.. Enumerable.Range(0, Writers + 5).Select(_ => session.Seeds.Fork())];
+        List<Task> threads = [];
+        for (int i = 0; i < Writers; i++)
+        {
+            // The borders between regions lie where they fall: inside granules, as a rule.
+            BlockRange own = BlockRange.FromEnds(ownEnd * i / Writers, ownEnd * (i + 1) / Writers);
+            BlockRange contended = BlockRange.FromEnds(ownEnd, options.DiskBytes);
+            Seeds mine = seeds[i];
+            threads.Add(UntilKilled(() => WriteAsync(session, own, contended, mine)));
+        }
+
+        threads.Add(Repeat(options, () => session.ReadAsync(seeds[Writers].Range(options.DiskBytes))));
+        Seeds second = seeds[Writers + 1];
+        threads.Add(Repeat(options, () => session.ReadAsync(second.Range(options.DiskBytes), AnyReader(session, second))));
+        threads.Add(Repeat(options, () => ConsumeAsync(session, seeds[Writers + 2])));
+        threads.Add(Repeat(options, () => LookAsync(session, seeds[Writers + 3])));
+        if (session.Journal is { } journal)
+        {
+            threads.Add(UntilKilled(() => journal.WriteMapsAsync(session.Point, seeds[Writers + 4])));
+        }
+
+        await Task.WhenAll(threads);
+    }
+
+    private static long OwnEnd(ModelOptions options) => options.DiskBytes * 2L / 3;
+
+    private static int? AnyReader(ModelSession session, Seeds seeds) =>
+        seeds.Next(session.Options.Consumers + 1) is var reader && reader < session.Options.Consumers ? reader : null;
+
+    private static Task UntilKilled(Func<Task> body) => Task.Run(async () =>
+    {
+        try
+        {
+            await body();
+        }
+        catch (KilledException)
+        {
+        }
+    });
+
+    private static Task Repeat(ModelOptions options, Func<Task> request) => UntilKilled(async () =>
     {
         for (int i = 0; i < options.Requests; i++)
         {
@@ -60,6 +96,7 @@ internal static class ModelRun
             BlockRange inside = seeds.Range(within.LengthBytes);
             BlockRange range = new(within.OffsetBytes + inside.OffsetBytes, inside.LengthBytes);
             string? error = await ChangeAsync(session, range, isOwn ? session.Guest : null, seeds);
+            session.ThrowIfKilled();
             Assert.True(session.MayFail(error), $"a guest request failed with {error}");
             if (isOwn && seeds.Chance(20))
             {
@@ -74,9 +111,15 @@ internal static class ModelRun
         ModelSession session, BlockRange range, ReferenceDisk? reference, Seeds seeds)
     {
         CopyBeforeWriteFilter guest = session.Point.Filter;
+        byte[]? data = seeds.Next(10) is var choice && choice < 3 ? null : seeds.Bytes(range.LengthBytes);
+        if (reference is not null)
+        {
+            session.InDoubt(range, data);
+        }
+
         try
         {
-            switch (seeds.Next(10))
+            switch (choice)
             {
                 case 0:
                     await guest.DiscardAsync(range.OffsetBytes, range.LengthBytes, CancellationToken.None);
@@ -88,16 +131,25 @@ internal static class ModelRun
                     reference?.WriteZeroes(range);
                     break;
                 default:
-                    byte[] data = seeds.Bytes(range.LengthBytes);
                     await guest.WriteAsync(range.OffsetBytes, data, WriteFlags.None, CancellationToken.None);
                     reference?.Write(range.OffsetBytes, data);
                     break;
+            }
+
+            if (reference is not null)
+            {
+                session.Known(range);
             }
 
             return null;
         }
         catch (BlockException e)
         {
+            if (reference is not null && !session.IsKilled)
+            {
+                session.Known(range);
+            }
+
             return e.Kind;
         }
     }
@@ -112,7 +164,8 @@ internal static class ModelRun
             long length = seeds.Pick(granule, 2 * granule, granule - 1, 3 * granule + 5);
             long slack = seeds.Chance(50) ? start % granule : 0;
             await session.ConsumeAsync(
-                BlockRange.FromEnds(start - slack, Math.Min(start - slack + length, session.Options.DiskBytes)));
+                BlockRange.FromEnds(start - slack, Math.Min(start - slack + length, session.Options.DiskBytes)),
+                AnyReader(session, seeds));
         }
         else
         {

@@ -12,12 +12,12 @@ namespace Fleece.Block.Tests.CopyBeforeWrite.Model;
 /// The front of the disk is divided among the writers at borders that share granules, so that each knows its own bytes
 /// while their copies meet; the back is contended, and there only the snapshot's side is checked.
 /// </remarks>
-internal sealed class ModelSession : IAsyncDisposable
+internal sealed partial class ModelSession : IAsyncDisposable
 {
     private readonly TempFolder? _folder;
     private readonly bool[] _isDenied;
-    private readonly bool[] _consumeBegun;
-    private readonly bool[] _consumeEnded;
+    private readonly ConsumptionMarks _consumed;
+    private readonly string[] _consumers;
     private readonly IBlockNode _disk;
     private readonly StoredNode _temp;
 
@@ -26,16 +26,17 @@ internal sealed class ModelSession : IAsyncDisposable
         Options = options;
         Seeds = new Seeds(options.Seed);
         _folder = options.OnFiles ? new TempFolder() : null;
-        _disk = Delayed(CreateNode());
+        _consumers = [.. Enumerable.Range(0, options.Consumers).Select(consumer => $"consumer {consumer}")];
+        _disk = Delayed(Mortal(CreateNode()));
         Instant = CreateInstant();
         _disk.WriteAsync(0, Instant, WriteFlags.None, CancellationToken.None).AsTask().Wait();
         Guest = new ReferenceDisk(options.DiskBytes);
         Guest.Write(0, Instant);
 
-        FaultNode faults = new(Delayed(CreateNode()));
+        FaultNode faults = new(Delayed(Mortal(CreateNode())));
+        Seeds own = Seeds.Fork();
         if (options.FaultEvery > 0)
         {
-            Seeds own = Seeds.Fork();
             faults.FailWhen(
                 o => o.Kind == BlockOperationKind.Write && own.Next(options.FaultEvery) == 0,
                 BlockErrors.NoSpace,
@@ -46,11 +47,18 @@ internal sealed class ModelSession : IAsyncDisposable
         BlockRange[]? ranges = options.IsLimited
             ? [.. Enumerable.Range(0, 4).Select(_ => Seeds.Range(options.DiskBytes))]
             : null;
-        Point = new PointInTime(_disk, _temp, true, options.GranuleSizeBytes, options.Policy, ranges);
+        if (options.Kills > 0)
+        {
+            Seeds room = Seeds.Fork();
+            Journal = new RecordedJournal(() => _life, () => options.FaultEvery > 0 && room.Next(options.FaultEvery) == 0);
+        }
+
+        Point = new PointInTime(
+            _disk, _temp, true, options.GranuleSizeBytes, options.Policy, ranges, consumers: _consumers, journal: Journal);
+        Journal?.WriteMapsAsync(Point, Seeds.Fork()).Wait();
         int count = (int)Point.Granules.Count;
         _isDenied = new bool[count];
-        _consumeBegun = new bool[count];
-        _consumeEnded = new bool[count];
+        _consumed = new ConsumptionMarks(count, options.Consumers);
         for (int granule = 0; ranges is not null && granule < count; granule++)
         {
             BlockRange bytes = Point.Granules.Bytes(new GranuleRun(granule, granule + 1));
@@ -62,7 +70,7 @@ internal sealed class ModelSession : IAsyncDisposable
 
     public Seeds Seeds { get; }
 
-    public PointInTime Point { get; }
+    public PointInTime Point { get; private set; }
 
     /// <summary>What the snapshot holds.</summary>
     public byte[] Instant { get; }
@@ -71,36 +79,39 @@ internal sealed class ModelSession : IAsyncDisposable
     public ReferenceDisk Guest { get; }
 
     public bool MayFail(string? kind) =>
-        kind is null || (Options.FaultEvery > 0 && kind == BlockErrors.TempFull);
+        kind is null || (Options.FaultEvery > 0 && kind is BlockErrors.TempFull or BlockErrors.SessionLogFull);
 
     /// <summary>Discards a range; which granules that takes is computed here anew, not asked of the engine.</summary>
-    public async Task ConsumeAsync(BlockRange range)
+    public async Task ConsumeAsync(BlockRange range, int? consumer = null)
     {
-        MarkWhole(range, _consumeBegun);
+        ForWhole(range, granule => _consumed.Begin(consumer, granule));
         try
         {
-            await Point.Snapshot.DiscardAsync(range.OffsetBytes, range.LengthBytes, CancellationToken.None);
-        }
-        catch (BlockException e) when (IsOver(e.Kind))
-        {
-            return;
-        }
-
-        MarkWhole(range, _consumeEnded);
-    }
-
-    /// <summary>Reads and checks the bytes, or checks that the error is one that may come there and then.</summary>
-    public async Task ReadAsync(BlockRange range)
-    {
-        bool mustFail = Any(range, g => _isDenied[g] || Volatile.Read(ref _consumeEnded[g]));
-        byte[] read = new byte[range.LengthBytes];
-        try
-        {
-            await Point.Snapshot.ReadAsync(range.OffsetBytes, read, CancellationToken.None);
+            await SnapshotOf(consumer).DiscardAsync(range.OffsetBytes, range.LengthBytes, CancellationToken.None);
         }
         catch (BlockException e)
         {
-            AssertMayRefuse(e.Kind, range);
+            ThrowIfKilled();
+            Assert.True(IsOver(e.Kind) || (Options.FaultEvery > 0 && e.Kind == BlockErrors.SessionLogFull), e.Kind);
+            return;
+        }
+
+        ForWhole(range, granule => _consumed.End(consumer, granule));
+    }
+
+    /// <summary>Reads and checks the bytes, or checks that the error is one that may come there and then.</summary>
+    public async Task ReadAsync(BlockRange range, int? consumer = null)
+    {
+        bool mustFail = Any(range, g => _isDenied[g] || _consumed.MustBeRefused(consumer, g));
+        byte[] read = new byte[range.LengthBytes];
+        try
+        {
+            await SnapshotOf(consumer).ReadAsync(range.OffsetBytes, read, CancellationToken.None);
+        }
+        catch (BlockException e)
+        {
+            ThrowIfKilled();
+            AssertMayRefuse(e.Kind, range, consumer);
             return;
         }
 
@@ -119,7 +130,8 @@ internal sealed class ModelSession : IAsyncDisposable
         }
         catch (BlockException e)
         {
-            AssertMayRefuse(e.Kind, new BlockRange(range.OffsetBytes, 1));
+            ThrowIfKilled();
+            AssertMayRefuse(e.Kind, new BlockRange(range.OffsetBytes, 1), null);
             return;
         }
 
@@ -141,7 +153,7 @@ internal sealed class ModelSession : IAsyncDisposable
             Assert.False(
                 run.State == SnapshotRunState.Denied && Any(range, g => !_isDenied[g]), $"{run} is not all denied");
             Assert.False(
-                run.State == SnapshotRunState.Consumed && Any(range, g => !Volatile.Read(ref _consumeBegun[g])),
+                run.State == SnapshotRunState.Consumed && Any(range, g => !_consumed.MayBeRefused(null, g)),
                 $"{run} was not all consumed");
             at += run.LengthBytes;
         }
@@ -157,7 +169,7 @@ internal sealed class ModelSession : IAsyncDisposable
         {
             await ReadAsync(Point.Granules.Bytes(new GranuleRun(granule, granule + 1)));
             Assert.False(
-                Point.State == SessionState.Active && _consumeEnded[granule] && _temp.Holds(granule),
+                Point.State == SessionState.Active && _consumed.MustBeRefused(null, granule) && _temp.Holds(granule),
                 $"temp keeps consumed granule {granule}");
         }
 
@@ -189,13 +201,15 @@ internal sealed class ModelSession : IAsyncDisposable
         return bytes;
     }
 
-    private void MarkWhole(BlockRange range, bool[] marks)
+    private SnapshotAccess SnapshotOf(int? consumer) => consumer is { } index ? Point.Consumers[index].Snapshot : Point.Snapshot;
+
+    private void ForWhole(BlockRange range, Action<long> mark)
     {
-        for (int granule = 0; granule < marks.Length; granule++)
+        for (int granule = 0; granule < _isDenied.Length; granule++)
         {
             if (!range.IsEmpty && range.Contains(Point.Granules.Bytes(new GranuleRun(granule, granule + 1))))
             {
-                Volatile.Write(ref marks[granule], true);
+                mark(granule);
             }
         }
     }
@@ -214,10 +228,10 @@ internal sealed class ModelSession : IAsyncDisposable
         return false;
     }
 
-    private void AssertMayRefuse(string kind, BlockRange range) => Assert.True(
+    private void AssertMayRefuse(string kind, BlockRange range, int? consumer) => Assert.True(
         IsOver(kind) ||
         (kind == BlockErrors.Denied && Any(range, g => _isDenied[g])) ||
-        (kind == BlockErrors.Consumed && Any(range, g => Volatile.Read(ref _consumeBegun[g]))),
+        (kind == BlockErrors.Consumed && Any(range, g => _consumed.MayBeRefused(consumer, g))),
         $"{range} fails with {kind}");
 
     private bool IsOver(string kind) =>
