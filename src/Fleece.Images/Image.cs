@@ -4,6 +4,7 @@ using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images;
 
@@ -11,8 +12,8 @@ namespace Fleece.Images;
 /// <remarks>
 /// <para>Threading. All members are safe from any thread; file work is done on the calling thread.</para>
 /// <para>Errors are <see cref="BlockException"/>; a cancelled token is <see cref="OperationCanceledException"/>.
-/// Opening for writing replays the log of a VHDX and counts the refcounts of a dirty qcow2 image anew; no other opening changes
-/// a file. A failed creation leaves none.</para>
+/// Opening for writing replays the journal of a killed process and the log of a VHDX, and counts the refcounts of a dirty qcow2 image anew;
+/// no other opening changes a file. A failed creation leaves none.</para>
 /// </remarks>
 public static class Image
 {
@@ -23,8 +24,8 @@ public static class Image
     /// <param name="options">How; null for the defaults.</param>
     /// <param name="cancellationToken">Checked before the file is touched.</param>
     /// <exception cref="BlockException">NotFound, NotAFile, InUse, PermissionDenied, EmptyImage, BadImageSize,
-    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, ReferenceRefused, LimitExceeded, InvalidArgument,
-    /// IoFailed.</exception>
+    /// Truncated, Corrupt, WrongFormat, AmbiguousFormat, Unsupported, ReferenceRefused, LimitExceeded, ImageHasSession,
+    /// InvalidArgument, IoFailed.</exception>
     public static async ValueTask<(IBlockNode Node, ImageFormat Format)> OpenAsync(
         string path, ImageOpenOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -43,19 +44,34 @@ public static class Image
         options ??= new ImageOpenOptions();
         CheckOpenOptions(path, options);
         cancellationToken.ThrowIfCancellationRequested();
+        JournalOpening journal = new();
+        options = options with { FlushFailed = journal.Watch(options.FlushFailed) };
         LocalContainer file = new(LocalFile.Open(path, options.IsReadOnly, options.IsTransient, options.FlushFailed));
         try
         {
             options.CheckPlace?.Invoke(file.File.Place);
+            if (!options.IsReadOnly)
+            {
+                SessionMarker.Check(file.File.Path, options.ResumedSessions, options.DiscardsSessions);
+            }
+
             FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format, options.Parameters.Format);
-            ImageChain chain = new(file.Path, ImageDrivers.Find, ReferencePolicy.From(options));
+            ImageChain chain = new(file.Path, ImageDrivers.Find, ReferencePolicy.From(options)) { Journal = journal };
             chain.AdmitFirst(driver, file);
-            return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>(
-                (driver.Open(file, options, chain), driver.Format, found));
+            IContainerFile view = journal.Recover(file, driver.Format, driver.Replay);
+            if (options is { KeepsJournal: true, IsReadOnly: false, IsTransient: false } && driver.Replay is not null)
+            {
+                journal.Keep(file, driver.Format);
+            }
+
+            IBlockNode node = driver.Open(view, options, chain);
+            (node as ImageNode)?.Attach(journal);
+            return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>((node, driver.Format, found));
         }
         catch
         {
+            journal.Kept?.Remove();
             file.Dispose();
             throw;
         }
@@ -91,8 +107,8 @@ public static class Image
     /// <param name="path">Where; nothing may be there yet.</param>
     /// <param name="options">What it is to be.</param>
     /// <param name="cancellationToken">Checked before the file is made.</param>
-    /// <exception cref="BlockException">AlreadyExists, NotFound (the folder or the parent), EmptyImage, BadImageSize,
-    /// InvalidArgument, PermissionDenied, NoSpace, IoFailed, or why the parent can't be opened.</exception>
+    /// <exception cref="BlockException">AlreadyExists, ImageHasSession (of an image that was there), NotFound (the folder or the parent),
+    /// EmptyImage, BadImageSize, InvalidArgument, PermissionDenied, NoSpace, IoFailed, or why the parent can't be opened.</exception>
     public static ValueTask CreateAsync(
         string path, ImageCreateOptions options, CancellationToken cancellationToken = default)
     {
@@ -102,12 +118,14 @@ public static class Image
         IImageDriver driver = ImageDrivers.Find(options.Format);
         using ParentImage? parent = OpenParentOfNew(path, ref options);
         CheckNewSize(path, options.SizeBytes);
+        SessionMarker.Check(path);
         LocalFile file = LocalFile.Create(path, 0);
         try
         {
             using LocalContainer container = new(file);
             driver.Create(container, options, parent);
             FileNames.FlushName(file.Path);
+            JournalOpening.RemoveBeside(file.Path);
         }
         catch
         {
@@ -147,10 +165,14 @@ public static class Image
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(otherPath);
         cancellationToken.ThrowIfCancellationRequested();
+        IImageDriver driver = ImageDrivers.Find(format);
+        JournalOpening journal = new();
         using LocalContainer other = new(LocalFile.Open(otherPath, isReadOnly: false));
-        using (LocalContainer file = new(LocalFile.Open(path, isReadOnly: false)))
+        using (LocalContainer file = new(LocalFile.Open(path, isReadOnly: false, flushFailed: journal.Watch(null))))
         {
-            ImageDrivers.Find(format).TakeOverIdentity(file, other);
+            SessionMarker.Check(path);
+            SessionMarker.Check(otherPath);
+            driver.TakeOverIdentity(journal.Recover(file, format, driver.Replay), other);
         }
 
         FileNames.CopyTime(otherPath, path);
@@ -173,11 +195,18 @@ public static class Image
     {
         ArgumentNullException.ThrowIfNull(path);
         cancellationToken.ThrowIfCancellationRequested();
-        using LocalContainer file = new(LocalFile.Open(path, isReadOnly: repair == ImageRepair.None));
+        JournalOpening journal = new();
+        using LocalContainer file = new(LocalFile.Open(path, repair == ImageRepair.None, flushFailed: journal.Watch(null)));
+        if (repair != ImageRepair.None)
+        {
+            SessionMarker.Check(file.Path);
+        }
+
         IImageDriver driver = ImageProbe.Tell(file, format, ImageParameters.Default.Format);
         AdmitToCheck(driver, file, new ImageChain(file.Path, ImageDrivers.Find, new ReferencePolicy { Limits = untrusted }));
+        IContainerFile view = journal.Recover(file, driver.Format, driver.Replay);
         ImageReport report =
-            UntrustedLimits.WithinCheckTime(untrusted, file.Path, time => driver.Check(file, repair, time), cancellationToken);
+            UntrustedLimits.WithinCheckTime(untrusted, file.Path, time => driver.Check(view, repair, time), cancellationToken);
         return new ValueTask<ImageReport>(report with { IsRawByName = IsRawByName(driver, format) });
     }
 

@@ -41,6 +41,9 @@ internal sealed class MemoryContainer : IContainerFile
     /// <summary>Called before each flush takes effect, with what a crash would find.</summary>
     public Action? BeforeFlush { get; set; }
 
+    /// <summary>Called before and after each change, flushes too, with nothing of this locked.</summary>
+    public Action? AroundChange { get; set; }
+
     public byte[] Content => _content;
 
     /// <summary>Changes that a crash now may lose.</summary>
@@ -80,14 +83,18 @@ internal sealed class MemoryContainer : IContainerFile
 
     public void Write(long offsetBytes, ReadOnlySpan<byte> data)
     {
+        AroundChange?.Invoke();
         lock (_lock)
         {
             Apply(new Change(offsetBytes, data.ToArray(), data.Length, false), "write");
         }
+
+        AroundChange?.Invoke();
     }
 
     public void Zero(long offsetBytes, long lengthBytes)
     {
+        AroundChange?.Invoke();
         lock (_lock)
         {
             long inside = Math.Min(lengthBytes, _content.Length - offsetBytes);
@@ -96,20 +103,26 @@ internal sealed class MemoryContainer : IContainerFile
                 Apply(new Change(offsetBytes, new byte[inside], inside, false), "zero");
             }
         }
+
+        AroundChange?.Invoke();
     }
 
     public BlockStatusRun FindExtent(BlockRange range) => new(BlockStatus.Data, range.LengthBytes);
 
     public void SetLength(long lengthBytes)
     {
+        AroundChange?.Invoke();
         lock (_lock)
         {
             Apply(new Change(0, null, lengthBytes, true), "resize");
         }
+
+        AroundChange?.Invoke();
     }
 
     public void Flush()
     {
+        AroundChange?.Invoke();
         BeforeFlush?.Invoke();
         lock (_lock)
         {
@@ -120,6 +133,19 @@ internal sealed class MemoryContainer : IContainerFile
             }
 
             _unflushed.Clear();
+        }
+
+        AroundChange?.Invoke();
+    }
+
+    /// <summary>The same file, of which a crash may lose the same.</summary>
+    public MemoryContainer Copy()
+    {
+        lock (_lock)
+        {
+            MemoryContainer copy = new((byte[])_content.Clone(), path: Path) { _durable = (byte[])_durable.Clone() };
+            copy._unflushed.AddRange(_unflushed);
+            return copy;
         }
     }
 

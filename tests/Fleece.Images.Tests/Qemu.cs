@@ -21,9 +21,12 @@ internal static class Qemu
     public static (int Code, string Output) TryImage(params string[] arguments) => TryRun("qemu-img", arguments);
 
     /// <summary>Runs qemu-io commands on an image and fails the test when one fails.</summary>
-    public static void Io(string path, params string[] commands)
+    public static void Io(string path, params string[] commands) => IoOn(path, "qcow2", commands);
+
+    /// <summary>The same on an image of any format that QEMU knows.</summary>
+    public static void IoOn(string path, string format, params string[] commands)
     {
-        List<string> arguments = ["-f", "qcow2"];
+        List<string> arguments = ["-f", format];
         foreach (string command in commands)
         {
             arguments.AddRange(["-c", command]);

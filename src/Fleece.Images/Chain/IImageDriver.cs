@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images.Chain;
 
@@ -15,6 +16,10 @@ internal interface IImageDriver
 {
     /// <summary>The format.</summary>
     ImageFormat Format { get; }
+
+    /// <summary>Brings the notes of a journal into an image; null for a format whose changes are in the file when they are acknowledged.
+    /// </summary>
+    INoteReplay? Replay => null;
 
     /// <summary>True when the file's content is of this format, by its magic. <paramref name="head"/> are its first 512 bytes,
     /// padded with zeros.</summary>

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images.Chain;
 
@@ -39,6 +40,9 @@ internal sealed class ImageChain
         _home = new ImageHome(path);
         _paths.Add(FinalPath(path));
     }
+
+    /// <summary>The journal of the image that the user named; null for an image that is no file of this machine.</summary>
+    public JournalOpening? Journal { get; init; }
 
     /// <summary>A path that an image in <paramref name="childPath"/> records, in full: relative to the child's folder.</summary>
     /// <remarks>An address has no folder, so the path stays as it is recorded.</remarks>
@@ -189,6 +193,11 @@ internal sealed class ImageChain
             try
             {
                 _policy.CheckPlace?.Invoke(file.Place);
+                if (!isReadOnly)
+                {
+                    SessionMarker.Check(path);
+                }
+
                 _policy.Files?.Add(path, !_home.Contains(path));
                 return file;
             }
@@ -234,7 +243,8 @@ internal sealed class ImageChain
             IImageDriver driver = _findDriver(format);
             _policy.Admit(driver, file);
             _policy.Files?.Add(path, isOutside);
-            return new ParentImage(driver.OpenLayer(file, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));
+            IContainerFile view = new JournalOpening().Recover(file, format, driver.Replay);
+            return new ParentImage(driver.OpenLayer(view, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));
         }
         catch
         {

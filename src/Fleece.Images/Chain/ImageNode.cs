@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 
 namespace Fleece.Images.Chain;
@@ -17,13 +18,15 @@ namespace Fleece.Images.Chain;
 /// <para>Ownership. The node owns the file, the map and the parent. <see cref="DisposeAsync"/> writes metadata back and reports if it
 /// can't.</para>
 /// </remarks>
-internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IAbandonable
+internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IJournaledImage, IAbandonable
 {
     private readonly IContainerFile _file;
     private readonly ParentImage? _parent;
     private readonly ImageReader _reader;
     private readonly ImageWriter? _writer;
     private readonly IImageChanges? _changes;
+    private JournalOpening? _journal;
+    private bool _isAbandoned;
     private bool _isClosed;
 
     /// <param name="file">The image.</param>
@@ -51,6 +54,15 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IAband
     public IImageMap Map { get; }
 
     public IBitmapImage? Bitmaps => (Map as IBitmapHolder)?.Bitmaps;
+
+    public bool SurvivesKill => WhyNot is null;
+
+    public string? WhyNot => _changes?.WriteBack is null ? null : _journal is { } journal ? journal.WhyNone : "it keeps no journal";
+
+    public string? LostJournal => _journal?.LostJournal;
+
+    /// <inheritdoc/>
+    public bool IsLostWithSystem => _journal is { IsLostWithSystem: true };
 
     string IImageLayer.Path => _file.Path;
 
@@ -107,8 +119,23 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IAband
 
     public DepthRun GetDepth(long offsetBytes, long lengthBytes) => _reader.GetDepth(offsetBytes, lengthBytes);
 
-    public void Abandon() =>
+    /// <summary>Takes the journal of the image, which it has opened with.</summary>
+    public void Attach(JournalOpening journal)
+    {
+        _journal = journal;
+        if (_changes?.WriteBack is null)
+        {
+            journal.Refuse("its changes are in the file when they are acknowledged");
+        }
+    }
+
+    public void Touch() => _journal?.Touch();
+
+    public void Abandon()
+    {
+        _isAbandoned = true;
         _changes?.Poison?.Set(new BlockException(BlockErrors.Closed, $"'{_file.Path}' has been given up.", _file.Path));
+    }
 
     public ValueTask DisposeAsync()
     {
@@ -127,9 +154,14 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IAband
         try
         {
             _changes?.WriteBack?.Finish();
+            if (_changes?.Poison is not { IsSet: true } || _isAbandoned)
+            {
+                _journal?.Kept?.Remove();
+            }
         }
         finally
         {
+            _journal?.Kept?.Dispose();
             _changes?.WriteBack?.Dispose();
             Map.Dispose();
             _file.Dispose();

@@ -24,4 +24,7 @@ public static class ImageErrors
 
     /// <summary>An image that is opened as a stranger's claims or costs more than its limits.</summary>
     public const string LimitExceeded = nameof(LimitExceeded);
+
+    /// <summary>Sessions that were not ended lose their point in time when the image is written to here.</summary>
+    public const string ImageHasSession = nameof(ImageHasSession);
 }

@@ -76,10 +76,21 @@ public sealed record ImageOpenOptions
     /// <summary>By how many bytes the file of a qcow2, VHD or VHDX image grows at least; null for the format's default.</summary>
     internal long? GrowthBytes { get; init; }
 
+    /// <summary>True to keep a journal beside the image, which is open for writing, so that a killed process loses no acknowledged change.
+    /// <see cref="IJournaledImage"/> tells whether there is one.</summary>
+    internal bool KeepsJournal { get; init; }
+
     /// <summary>Hears of each file that is opened; null for none.</summary>
     internal ImageFiles? Files { get; init; }
 
     /// <summary>Judges each file that is opened, the image and those it leads to, by the path at which it lies with all links followed, and
     /// before it is read or written; throws to refuse it. Null for no judge.</summary>
     internal Action<string>? CheckPlace { get; init; }
+
+    /// <summary>The sessions of the image that its opener resumes, by the ids of their logs; null for none. An image that has others is not
+    /// opened for writing.</summary>
+    internal IReadOnlySet<Guid>? ResumedSessions { get; init; }
+
+    /// <summary>True to give up the sessions of the image that are not resumed, when it is opened for writing.</summary>
+    internal bool DiscardsSessions { get; init; }
 }

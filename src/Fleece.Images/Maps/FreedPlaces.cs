@@ -26,8 +26,9 @@ internal readonly record struct FreedRun(long First, long Count, bool IsShared, 
 /// <param name="mostPlaces">Places that may wait for a write-back; more need one, so that they are used again in time.</param>
 /// <param name="zero">Makes a run read as zeros. Not under the lock.</param>
 /// <param name="release">Makes a run free. Under the lock.</param>
+/// <param name="hasRoom">False while a write-back must make room before a run is made free; null for none that must.</param>
 internal sealed class FreedPlaces(
-    Epochs epochs, Lock sync, Poison poison, long mostPlaces, Action<FreedRun> zero, Action<FreedRun> release)
+    Epochs epochs, Lock sync, Poison poison, long mostPlaces, Action<FreedRun> zero, Action<FreedRun> release, Func<bool>? hasRoom = null)
 {
     private const int MostRuns = 65536;
 
@@ -90,7 +91,7 @@ internal sealed class FreedPlaces(
                 }
 
                 // One run under each hold of the lock.
-                if (_zeroed.TryPeek(out run) && run.WriteBack <= _finishedWriteBack)
+                if (_zeroed.TryPeek(out run) && run.WriteBack <= _finishedWriteBack && hasRoom?.Invoke() != false)
                 {
                     _zeroed.Dequeue();
                     release(run);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images.Maps;
 
@@ -15,7 +16,9 @@ namespace Fleece.Images.Maps;
 /// <param name="dataFile">The external data file, which is flushed before the first stage; null when the data lies in the image.</param>
 /// <param name="changes">Has what has changed.</param>
 /// <param name="stageCount">Stages of the format.</param>
-internal sealed class StagedWriteBack(IContainerFile file, IContainerFile? dataFile, IStagedChanges changes, int stageCount) : IDisposable
+/// <param name="journal">Has what has changed for a process that is killed; null for an image without.</param>
+internal sealed class StagedWriteBack(
+    IContainerFile file, IContainerFile? dataFile, IStagedChanges changes, int stageCount, ImageJournal? journal = null) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly StagedWrites _writes = new(stageCount);
@@ -58,6 +61,7 @@ internal sealed class StagedWriteBack(IContainerFile file, IContainerFile? dataF
             {
                 changes.Poison.ThrowIfSet();
                 _writes.Clear();
+                journal?.Turn();
                 changes.Capture(_writes);
             }
 
@@ -73,6 +77,8 @@ internal sealed class StagedWriteBack(IContainerFile file, IContainerFile? dataF
 
         lock (changes.Sync)
         {
+            // Before places become free: a note of what a place was must not be left when it has become something else.
+            journal?.EmptyOld();
             changes.EndWriteBack();
         }
     }

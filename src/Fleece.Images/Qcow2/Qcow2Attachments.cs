@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
 
@@ -26,6 +27,9 @@ internal sealed record Qcow2Attachments
 
     /// <summary>The limits of an untrusted image; null for a trusted one.</summary>
     public UntrustedLimits? Limits { get; init; }
+
+    /// <summary>Gets the changes of the tables, for an image that is open for writing; null for none.</summary>
+    public ImageJournal? Journal { get; init; }
 
     /// <summary>Memory for L2 tables and refcount blocks.</summary>
     public long MetadataCacheBytes { get; init; } = Qcow2Limits.MetadataCacheBytes;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Changing;
 using Fleece.Images.Qcow2.Compression;
@@ -46,6 +47,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
     private readonly ClusterDrops _drops;
     private readonly ClusterCopy _copy;
     private readonly ClusterCompressor? _compressor;
+    private readonly ImageJournal? _journal;
 
     /// <param name="file">The image.</param>
     /// <param name="header">The header as it was read.</param>
@@ -64,6 +66,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
         MetadataClusters ownClusters)
     {
         _file = map.File;
+        _journal = attachments.Journal;
         _dataFile = map.DataFile;
         _live = map.Header;
         _tables = map.Tables;
@@ -72,11 +75,17 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
         SaysPartialZeroes = header.IsExtended && !header.IsDataFileRaw;
         long parentEndBytes = attachments.Parent?.Layer.LengthBytes ?? 0;
         _freed = new FreedPlaces(
-            map.Epochs, Sync, Poison, Qcow2Limits.MaxFreedBytes >> header.ClusterBits, allocator.ZeroFreed, allocator.ReleaseFreed);
+            map.Epochs,
+            Sync,
+            Poison,
+            Qcow2Limits.MaxFreedBytes >> header.ClusterBits,
+            allocator.ZeroFreed,
+            allocator.ReleaseFreed,
+            HasRoom);
         HostClusters hosts = new(_file, header, refcounts, allocator, _freed);
         WritableTables writable = new(_file, header, _tables, hosts);
         _allocation = new ClusterAllocation(header, _live, writable, hosts, parentEndBytes);
-        _drops = new ClusterDrops(header, _live, _tables, writable, hosts, _freed, attachments.DataFile, parentEndBytes);
+        _drops = new ClusterDrops(header, _live, _tables, writable, hosts, _freed, attachments.DataFile, parentEndBytes, HasRoom);
         CopyPlans copies = new(header, _live, writable, hosts);
         _copy = new ClusterCopy(header, copies, _dataFile, new ImageReader(map, attachments.Parent).ReadMapped);
         if (attachments.Compression is { } compression)
@@ -87,7 +96,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
         }
 
         Extensions = new ExtensionClusters(_file, _live, hosts, ownClusters, Sync);
-        WriteBack = new StagedWriteBack(file, attachments.DataFile, this, stageCount: 3);
+        WriteBack = new StagedWriteBack(file, attachments.DataFile, this, stageCount: 3, _journal);
     }
 
     public StagedWriteBack WriteBack { get; }
@@ -98,7 +107,7 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
 
     public bool HasChanged => _live.HasChanged;
 
-    public bool IsWriteBackDue => _tables.Cache.IsFullOfChanges || _freed.NeedsWriteBack;
+    public bool IsWriteBackDue => _tables.Cache.IsFullOfChanges || _freed.NeedsWriteBack || _journal is { IsDue: true };
 
     public IUnitDrops Drops => _drops;
 
@@ -116,6 +125,12 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
 
     public bool TryStore(long offsetBytes, ReadOnlySpan<byte> data, out long doneBytes)
     {
+        doneBytes = 0;
+        if (!HasRoom())
+        {
+            return false;
+        }
+
         doneBytes = _compressor?.Write(offsetBytes, data) ?? 0;
         if (doneBytes == 0 && !_allocation.Allocate(offsetBytes, data.Length))
         {
@@ -127,6 +142,12 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
 
     public bool TryZero(long offsetBytes, in MappedRun run, out long doneBytes)
     {
+        doneBytes = 0;
+        if (!HasRoom())
+        {
+            return false;
+        }
+
         if (SaysPartialZeroes && _drops.TryZeroSubclusters(offsetBytes, run.LengthBytes, out doneBytes))
         {
             return true;
@@ -195,4 +216,6 @@ internal sealed class Qcow2Changes : IImageChanges, IStagedChanges
             _file.Flush();
         }
     }
+
+    private bool HasRoom() => _journal is not { HasRoom: false };
 }

@@ -5,6 +5,7 @@ using Fleece.Block.Files;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Qcow2.Bitmaps;
 using Fleece.Images.Qcow2.Checking;
 using Fleece.Images.Qcow2.Foundation;
@@ -16,6 +17,8 @@ namespace Fleece.Images.Qcow2;
 internal sealed class Qcow2Driver : IImageDriver
 {
     public ImageFormat Format => ImageFormat.Qcow2;
+
+    public INoteReplay Replay { get; } = new StagedReplay(NoteStages.Count);
 
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) =>
         BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic;
@@ -103,12 +106,19 @@ internal sealed class Qcow2Driver : IImageDriver
         {
             parent = options.IsLayerOnly ? null : Qcow2References.OpenParent(file.Path, header, chain);
             dataFile = Qcow2References.OpenDataFile(file, header, options, chain);
+            if (dataFile is not null && !file.IsReadOnly)
+            {
+                // A replay would have to make that file durable first.
+                chain.Journal?.Refuse("its data lies in an external data file");
+            }
+
             return Qcow2Map.Open(file, new Qcow2Attachments
             {
                 Parent = parent,
                 DataFile = dataFile,
                 Limits = options.Untrusted,
                 Snapshot = options.SnapshotName is { } name ? Qcow2Snapshot.Find(file, header, name) : null,
+                Journal = chain.Journal?.Kept,
                 Compression = options.Compression is ImageCompression.None ? null : options.Compression,
                 MetadataCacheBytes = options.MetadataCacheBytes ?? Qcow2Limits.MetadataCacheBytes,
                 GrowthBytes = options.GrowthBytes ?? Qcow2Limits.GrowthBytes,

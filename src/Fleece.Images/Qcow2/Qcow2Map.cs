@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Checking;
 using Fleece.Images.Qcow2.Compression;
@@ -40,18 +41,19 @@ internal sealed class Qcow2Map : IImageMap, IBitmapHolder
         DataFile = _externalDataFile ?? file;
         File = new MetadataFile(file, new Poison(cause => FormatFault.Qcow2.Stopped(file.Path, cause)));
         ulong[] l1 = L1Table.Read(file, header, header.L1OffsetBytes, header.L1Entries);
+        ImageJournal? journal = file.IsReadOnly ? null : attachments.Journal;
         RefcountStore? refcounts = null;
         ClusterAllocator? allocator = null;
         MetadataClusters? ownClusters = null;
         if (!file.IsReadOnly)
         {
-            refcounts = new RefcountStore(File, header, Qcow2Limits.RefcountShare(attachments.MetadataCacheBytes));
+            refcounts = new RefcountStore(File, header, Qcow2Limits.RefcountShare(attachments.MetadataCacheBytes), journal);
             allocator = new ClusterAllocator(File, header, refcounts) { GrowthBytes = attachments.GrowthBytes };
             ownClusters = MetadataClusters.Read(file, header, l1, refcounts);
         }
 
         SliceValidator validator = new(header, refcounts, allocator, ownClusters);
-        Tables = new MappingTables(File, header, l1, validator, Qcow2Limits.L2Share(attachments.MetadataCacheBytes));
+        Tables = new MappingTables(File, header, l1, validator, Qcow2Limits.L2Share(attachments.MetadataCacheBytes), journal);
         Lookup = new MappingLookup(header, Tables, file.Path);
         Packed = new CompressedClusters(file, header, allocator);
         Header = new LiveHeader(File, header, Tables.Sync);

@@ -15,7 +15,8 @@ namespace Fleece.Images.Vhd;
 /// </remarks>
 internal sealed class SectorBitmap : ClockEntry
 {
-    private const int WordBits = 64;
+    /// <summary>Bits that are read and set at once.</summary>
+    public const int WordBits = 64;
 
     private readonly ulong[] _words;
 
@@ -75,14 +76,19 @@ internal sealed class SectorBitmap : ClockEntry
     {
         while (count > 0)
         {
-            int bit = sector % WordBits;
-            int bits = Math.Min(count, WordBits - bit);
-            ulong mask = (bits == WordBits ? ulong.MaxValue : ~(ulong.MaxValue >> bits)) >> bit;
-            Volatile.Write(ref _words[sector / WordBits], FromDisk(WordAt(sector) | mask));
+            int bits = Math.Min(count, WordBits - (sector % WordBits));
+            Volatile.Write(ref _words[sector / WordBits], FromDisk(WordAt(sector) | Mask(sector, bits)));
             sector += bits;
             count -= bits;
         }
     }
+
+    /// <summary>The bytes of a sector's word as <see cref="Set"/> would leave them on disk.</summary>
+    public void ReadWith(int sector, int count, Span<byte> word) =>
+        BinaryPrimitives.WriteUInt64BigEndian(word, WordAt(sector) | Mask(sector, Math.Min(count, WordBits - (sector % WordBits))));
+
+    private static ulong Mask(int sector, int bits) =>
+        (bits == WordBits ? ulong.MaxValue : ~(ulong.MaxValue >> bits)) >> (sector % WordBits);
 
     private static ulong FromDisk(ulong value) =>
         BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(value) : value;

@@ -50,7 +50,7 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
         _parent = parent;
         _mustStoreZeroes = mustStoreZeroes;
         _sectors = new ParentSectors(file, parent, VhdLimits.SectorBytes);
-        WriteBack = new StagedWriteBack(file, dataFile: null, this, stageCount: 2);
+        WriteBack = new StagedWriteBack(file, dataFile: null, this, stageCount: 2, metadata.Journal);
     }
 
     public StagedWriteBack WriteBack { get; }
@@ -73,6 +73,12 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
 
     public bool TryStore(long offsetBytes, ReadOnlySpan<byte> data, out long doneBytes)
     {
+        doneBytes = 0;
+        if (_metadata.Journal is { HasRoom: false })
+        {
+            return false;
+        }
+
         int block = _header.BlockOf(offsetBytes);
         ReadOnlySpan<byte> part = data[..Math.Min(data.Length, _header.BytesLeftInBlock(offsetBytes))];
         uint sector = FindOrAllocate(block, out bool isNew);
@@ -98,6 +104,12 @@ internal sealed class VhdChanges : IImageChanges, IStagedChanges
     {
         int block = _header.BlockOf(offsetBytes);
         int partBytes = (int)Math.Min(run.LengthBytes, _header.BytesLeftInBlock(offsetBytes));
+        doneBytes = 0;
+        if (_metadata.Journal is { HasRoom: false })
+        {
+            return false;
+        }
+
         doneBytes = partBytes;
         if (run.Kind == RunKind.Data)
         {

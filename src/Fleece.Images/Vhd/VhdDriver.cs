@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images.Vhd;
 
@@ -10,6 +11,9 @@ namespace Fleece.Images.Vhd;
 internal sealed class VhdDriver : IImageDriver
 {
     public ImageFormat Format => ImageFormat.Vhd;
+
+    // The places of new blocks are whole before an entry is noted, and a bit only shows what the first flush has made durable.
+    public INoteReplay Replay { get; } = new StagedReplay(stageCount: 1, FindFault);
 
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) => VhdFooters.HasCookie(file, head);
 
@@ -126,7 +130,29 @@ internal sealed class VhdDriver : IImageDriver
                 options.MetadataCacheBytes ?? VhdLimits.MetadataCacheBytes,
                 options.IsLayerOnly ? null : header => OpenParent(file, header, chain),
                 options.GrowthBytes ?? VhdLimits.GrowthBytes,
-                options.MustStoreZeroes);
+                options.MustStoreZeroes,
+                chain.Journal?.Kept);
+    }
+
+    // Another program has given a place to a block that a note has given to another one.
+    private static string? FindFault(IContainerFile file)
+    {
+        VhdFooters footers = VhdFooters.Read(file);
+        if (footers.Footer.Type == VhdDiskType.Fixed)
+        {
+            return "it is of another image";
+        }
+
+        VhdHeader header = VhdHeader.Read(file, footers);
+        string? fault = null;
+        VhdBlockTable.Read(file, header).FindFaults(header, footers.ContentEndBytes, found =>
+        {
+            if (found.Block < header.BlockCount)
+            {
+                fault ??= $"another program has changed the image since: {found.Describe(header, footers.ContentEndBytes)}";
+            }
+        });
+        return fault;
     }
 
     // The time stamp is recorded and not judged: file systems, copies and restores change the times of files that nobody wrote

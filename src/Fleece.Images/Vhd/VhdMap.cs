@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 
 namespace Fleece.Images.Vhd;
@@ -53,6 +54,7 @@ internal sealed class VhdMap : IVhdMap
     /// <param name="openParent">Opens the parent by what the header says; null to leave it out.</param>
     /// <param name="growthBytes">By how much the file grows at least; tests take less.</param>
     /// <param name="mustStoreZeroes">As <see cref="ImageOpenOptions.MustStoreZeroes"/>.</param>
+    /// <param name="journal">Gets the changes of the tables, for an image that is open for writing; null for none.</param>
     /// <exception cref="BlockException">Corrupt, Truncated, Unsupported; why the parent can't be opened; read errors.</exception>
     public static ImageNode Open(
         IContainerFile file,
@@ -60,7 +62,8 @@ internal sealed class VhdMap : IVhdMap
         long cacheBytes,
         Func<VhdHeader, ParentImage>? openParent,
         long growthBytes = VhdLimits.GrowthBytes,
-        bool mustStoreZeroes = false)
+        bool mustStoreZeroes = false,
+        ImageJournal? journal = null)
     {
         if (!file.IsReadOnly && footers.AreContradictory)
         {
@@ -72,7 +75,7 @@ internal sealed class VhdMap : IVhdMap
         }
 
         VhdHeader header = VhdHeader.Read(file, footers);
-        VhdMetadata metadata = new(file, footers, header, cacheBytes, growthBytes);
+        VhdMetadata metadata = new(file, footers, header, cacheBytes, growthBytes, file.IsReadOnly ? null : journal);
         ParentImage? parent = metadata.IsDifferencing ? openParent?.Invoke(header) : null;
         VhdMap map = new(file, footers, header, metadata)
         {

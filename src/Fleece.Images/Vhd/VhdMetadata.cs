@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using Fleece.Block;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 
 namespace Fleece.Images.Vhd;
@@ -25,8 +27,10 @@ internal sealed class VhdMetadata
 
     /// <summary>Reads the block allocation table and judges it.</summary>
     /// <exception cref="BlockException">Corrupt, where the image is to be written; read errors.</exception>
-    public VhdMetadata(IContainerFile file, VhdFooters footers, VhdHeader header, long cacheBytes, long growthBytes)
+    public VhdMetadata(
+        IContainerFile file, VhdFooters footers, VhdHeader header, long cacheBytes, long growthBytes, ImageJournal? journal)
     {
+        Journal = journal;
         _file = file;
         _header = header;
         _footers = footers;
@@ -50,6 +54,9 @@ internal sealed class VhdMetadata
 
     public Poison Poison { get; }
 
+    /// <summary>Gets every change before it is made; null for none.</summary>
+    public ImageJournal? Journal { get; }
+
     /// <summary>True when the image has a parent, which shows through where a sector's bit is not set.</summary>
     public bool IsDifferencing { get; }
 
@@ -64,7 +71,8 @@ internal sealed class VhdMetadata
     public bool IsPrepared => _isPrepared;
 
     /// <summary>True when a request should write metadata back before it makes more of it. Any thread.</summary>
-    public bool NeedsWriteBack => Bitmaps.IsFullOfChanges || Volatile.Read(ref _newBlockCount) >= VhdLimits.MaxNewBlocks;
+    public bool NeedsWriteBack => Bitmaps.IsFullOfChanges || Volatile.Read(ref _newBlockCount) >= VhdLimits.MaxNewBlocks
+        || Journal is { IsDue: true };
 
     /// <summary>Where a block's table entry is in the file.</summary>
     public long EntryOffsetBytes(int block) => _header.TableOffsetBytes + ((long)block * sizeof(uint));
@@ -152,6 +160,7 @@ internal sealed class VhdMetadata
                 MarkFull(block);
             }
 
+            NoteEntry(block, sector);
             NewBlocks.Add(block);
             Volatile.Write(ref _newBlockCount, NewBlocks.Count);
             Table.Set(block, sector);
@@ -171,6 +180,7 @@ internal sealed class VhdMetadata
         {
             Poison.ThrowIfSet();
             SectorBitmap bitmap = FindBitmapLocked(block);
+            NoteBits(bitmap, sector, count);
             bitmap.Set(sector, count);
             Bitmaps.MarkDirty(bitmap);
             if (bitmap.HasAll(0, _sectorsPerBlock))
@@ -194,6 +204,36 @@ internal sealed class VhdMetadata
         {
             _allocator!.Finish();
         }
+    }
+
+    private void NoteEntry(int block, uint sector)
+    {
+        if (Journal is not null)
+        {
+            Span<byte> entry = stackalloc byte[sizeof(uint)];
+            BinaryPrimitives.WriteUInt32BigEndian(entry, sector);
+            Journal.Note(0, EntryOffsetBytes(block), [0xff, 0xff, 0xff, 0xff], entry);
+            Journal.Commit();
+        }
+    }
+
+    private void NoteBits(SectorBitmap bitmap, int sector, int count)
+    {
+        if (Journal is null)
+        {
+            return;
+        }
+
+        Span<byte> word = stackalloc byte[sizeof(ulong)];
+        long bitmapOffsetBytes = (long)Table[bitmap.Block] * VhdLimits.SectorBytes;
+        for (int at = sector; at < sector + count; at = (at | (SectorBitmap.WordBits - 1)) + 1)
+        {
+            int start = at / SectorBitmap.WordBits * sizeof(ulong);
+            bitmap.ReadWith(at, sector + count - at, word);
+            Journal.Note(0, bitmapOffsetBytes + start, bitmap.Bytes.Slice(start, sizeof(ulong)), word);
+        }
+
+        Journal.Commit();
     }
 
     private SectorBitmap FindBitmapLocked(int block)

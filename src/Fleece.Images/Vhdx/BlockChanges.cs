@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
@@ -35,6 +36,7 @@ internal sealed class BlockChanges : IStagedChanges
     private readonly MetadataPages _pages;
     private readonly FileSpace _space;
     private readonly FreedPlaces _freed;
+    private readonly ImageJournal? _journal;
     private readonly bool _mustKeepIdentity;
     private readonly LogWriter _log;
     private readonly Lock _headerLock = new();
@@ -44,8 +46,10 @@ internal sealed class BlockChanges : IStagedChanges
     /// <param name="structure">The image's structures.</param>
     /// <param name="space">The file's space.</param>
     /// <param name="mustKeepIdentity">As <see cref="ImageOpenOptions.MustKeepIdentity"/>.</param>
-    public BlockChanges(VhdxMap map, VhdxStructure structure, FileSpace space, bool mustKeepIdentity)
+    /// <param name="journal">Gets the changes; null for none.</param>
+    public BlockChanges(VhdxMap map, VhdxStructure structure, FileSpace space, bool mustKeepIdentity, ImageJournal? journal)
     {
+        _journal = journal;
         _map = map;
         _metadata = structure.Metadata;
         _headers = structure.Headers;
@@ -69,7 +73,7 @@ internal sealed class BlockChanges : IStagedChanges
     public bool HasChanged => _hasChanged;
 
     /// <summary>True when a request should write back before it changes more. Any thread.</summary>
-    public bool NeedsCommit => _pages.Cache.IsFullOfChanges || _freed.NeedsWriteBack;
+    public bool NeedsCommit => _pages.NeedWriteBack || _freed.NeedsWriteBack;
 
     /// <summary>Changed pages beside which one more change may not fit into the log entry.</summary>
     public static int FindDirtyLimit(VhdxStructure structure)
@@ -93,11 +97,7 @@ internal sealed class BlockChanges : IStagedChanges
             Poison.ThrowIfSet();
             if (!_hasChanged)
             {
-                UpdateHeaders(header => header with
-                {
-                    FileWriteGuid = Guid.NewGuid(),
-                    DataWriteGuid = _mustKeepIdentity ? header.DataWriteGuid : Guid.NewGuid(),
-                });
+                RenewGuids(Guid.NewGuid());
                 _hasChanged = true;
             }
         }
@@ -235,6 +235,17 @@ internal sealed class BlockChanges : IStagedChanges
         _map.DataFile.Flush();
     }
 
+    // In a method of its own, because a request that finds the guids renewed would make the object that the lambda needs.
+    private void RenewGuids(Guid fileWriteGuid)
+    {
+        _journal?.SetWitness(fileWriteGuid);
+        UpdateHeaders(header => header with
+        {
+            FileWriteGuid = fileWriteGuid,
+            DataWriteGuid = _mustKeepIdentity ? header.DataWriteGuid : Guid.NewGuid(),
+        });
+    }
+
     private void NameLog() => _headers.Update(header => header with { LogGuid = _log.LogGuid });
 
     private void UpdateHeaders(Func<VhdxHeader, VhdxHeader> change) => Poison.Guard(() => _headers.Update(change));
@@ -242,14 +253,13 @@ internal sealed class BlockChanges : IStagedChanges
     private bool HasRoom()
     {
         Poison.ThrowIfSet();
-        return !_pages.Cache.IsFullOfChanges;
+        return !_pages.AreFullOfChanges;
     }
 
     private bool SetEntry(long batIndex, BatEntry entry)
     {
         MetadataPage page = _pages.FindLocked(_map.EntryOffsetBytes(batIndex));
-        page[(int)(batIndex % MetadataPage.WordCount)] = entry.Value;
-        _pages.Cache.MarkDirty(page);
+        _pages.Set(page, (int)(batIndex % MetadataPage.WordCount), entry.Value);
         return true;
     }
 

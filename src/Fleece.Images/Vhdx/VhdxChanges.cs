@@ -3,6 +3,7 @@ using System.Numerics;
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
@@ -36,7 +37,9 @@ internal sealed class VhdxChanges : IImageChanges, IUnitDrops
     /// <param name="map">What lies where.</param>
     /// <param name="blocks">Changes that.</param>
     /// <param name="parent">What shows through; null for zeros.</param>
-    public VhdxChanges(IContainerFile file, VhdxMetadata metadata, VhdxMap map, BlockChanges blocks, ParentImage? parent)
+    /// <param name="journal">Gets the changes; null for none.</param>
+    public VhdxChanges(
+        IContainerFile file, VhdxMetadata metadata, VhdxMap map, BlockChanges blocks, ParentImage? parent, ImageJournal? journal)
     {
         _file = file;
         _metadata = metadata;
@@ -44,7 +47,7 @@ internal sealed class VhdxChanges : IImageChanges, IUnitDrops
         _blocks = blocks;
         _sectors = new ParentSectors(file, parent, metadata.SectorBytes);
         _blockBits = BitOperations.Log2((uint)metadata.BlockBytes);
-        WriteBack = new StagedWriteBack(file, dataFile: null, blocks, BlockChanges.StageCount);
+        WriteBack = new StagedWriteBack(file, dataFile: null, blocks, BlockChanges.StageCount, journal);
     }
 
     public StagedWriteBack WriteBack { get; }

@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Checking;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
 
@@ -13,6 +14,8 @@ namespace Fleece.Images.Vhdx;
 internal sealed class VhdxDriver : IImageDriver
 {
     public ImageFormat Format => ImageFormat.Vhdx;
+
+    public INoteReplay Replay { get; } = new VhdxReplay();
 
     public bool Recognizes(IContainerFile file, ReadOnlySpan<byte> head) =>
         BinaryPrimitives.ReadUInt64LittleEndian(head) == VhdxFormat.FileSignature;
@@ -107,7 +110,7 @@ internal sealed class VhdxDriver : IImageDriver
             }
 
             IContainerFile view = file.IsReadOnly && structure.Replayed is { } replayed ? replayed : file;
-            return new ImageNode(file, new VhdxMap(view, structure, options, scan, parent), parent);
+            return new ImageNode(file, new VhdxMap(view, structure, options, scan, parent, chain.Journal?.Kept), parent);
         }
         catch
         {

@@ -3,6 +3,7 @@ using System.Numerics;
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Vhdx.Blocks;
 using Fleece.Images.Vhdx.Structures;
@@ -33,7 +34,14 @@ internal sealed class VhdxMap : IImageMap
     /// <param name="options">How it is opened.</param>
     /// <param name="scan">The file's free space; null when it was not looked for.</param>
     /// <param name="parent">What a change reads around it; null for zeros.</param>
-    public VhdxMap(IContainerFile view, VhdxStructure structure, ImageOpenOptions options, BatScan? scan, ParentImage? parent)
+    /// <param name="journal">Gets the changes of the tables, for an image that is open for writing; null for none.</param>
+    public VhdxMap(
+        IContainerFile view,
+        VhdxStructure structure,
+        ImageOpenOptions options,
+        BatScan? scan,
+        ParentImage? parent,
+        ImageJournal? journal)
     {
         DataFile = view;
         _headers = structure.Headers;
@@ -46,14 +54,14 @@ internal sealed class VhdxMap : IImageMap
         _viewBytes = view.GetLength();
         long cacheBytes = options.MetadataCacheBytes ?? VhdxLimits.MetadataCacheBytes;
         int dirtyLimit = view.IsReadOnly ? 1 : BlockChanges.FindDirtyLimit(structure);
-        Pages = new MetadataPages(view, cacheBytes, _metadata.TablePageCount, dirtyLimit);
+        Pages = new MetadataPages(view, cacheBytes, _metadata.TablePageCount, dirtyLimit, view.IsReadOnly ? null : journal);
         Bits = new SectorBitmaps(Pages);
         Poison = new Poison(cause => FormatFault.Vhdx.Stopped(view.Path, cause));
         if (!view.IsReadOnly)
         {
             _space = new FileSpace(view, scan, _metadata.BlockBytes) { GrowthBytes = options.GrowthBytes ?? VhdxLimits.GrowthBytes };
-            BlockChanges blocks = new(this, structure, _space, options.MustKeepIdentity);
-            Changes = new VhdxChanges(view, _metadata, this, blocks, parent);
+            BlockChanges blocks = new(this, structure, _space, options.MustKeepIdentity, journal);
+            Changes = new VhdxChanges(view, _metadata, this, blocks, parent, journal);
         }
     }
 

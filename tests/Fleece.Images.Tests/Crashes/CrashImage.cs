@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Images.Chain;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images.Tests.Crashes;
 
@@ -18,10 +19,22 @@ internal sealed record CrashImage(byte[] Bytes, byte[] Content, string Path)
     public long? GrowthBytes { get; init; }
 
     /// <summary>Opens the image in a container as a disk.</summary>
-    public IBlockNode Open(ImageFormat format, IContainerFile file) => CrashRows.FindDriver(format).Open(
-        file,
-        new ImageOpenOptions { Format = format, IsReadOnly = file.IsReadOnly, GrowthBytes = GrowthBytes },
-        new ImageChain(Path, ImageDrivers.Find));
+    /// <param name="format">Its format.</param>
+    /// <param name="file">The container.</param>
+    /// <param name="journal">The journal that it keeps; null for none.</param>
+    public IBlockNode Open(ImageFormat format, IContainerFile file, JournalOpening? journal = null)
+    {
+        IBlockNode node = CrashRows.FindDriver(format).Open(
+            file,
+            new ImageOpenOptions { Format = format, IsReadOnly = file.IsReadOnly, GrowthBytes = GrowthBytes },
+            new ImageChain(Path, ImageDrivers.Find) { Journal = journal });
+        if (journal is not null)
+        {
+            ((ImageNode)node).Attach(journal);
+        }
+
+        return node;
+    }
 
     /// <summary>The bytes of an image's disk as the node reads them.</summary>
     public static byte[] Read(IBlockNode node) => Read(node, new byte[node.Geometry.LengthBytes]);

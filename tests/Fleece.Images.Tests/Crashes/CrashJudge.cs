@@ -116,7 +116,8 @@ internal sealed class CrashJudge(CrashRow row, CrashImage image, TempFolder fold
         return file;
     }
 
-    private void CheckFile(byte[] bytes, DiskHistory history, string context)
+    /// <summary>Fails the test unless a file is an image of the history, with leaks at most.</summary>
+    public void CheckFile(byte[] bytes, DiskHistory history, string context)
     {
         MemoryContainer file = new(bytes, isReadOnly: true, image.Path);
         ImageReport report = _driver.Check(file, ImageRepair.None, CancellationToken.None);

@@ -53,6 +53,10 @@ internal static class CrashRows
     /// <summary>The names of all rows, for theories.</summary>
     public static TheoryData<string> Names => [.. Rows.Select(row => row.Name)];
 
+    /// <summary>The names of the rows whose format keeps a journal.</summary>
+    public static TheoryData<string> JournaledNames =>
+        [.. Rows.Where(row => FindDriver(row.Format).Replay is not null).Select(row => row.Name)];
+
     /// <summary>The row of a name; the test is skipped where the row's programs are missing.</summary>
     public static CrashRow Find(string name)
     {

@@ -24,6 +24,7 @@ namespace Fleece.Images.Qcow2.Changing;
 /// <param name="freed">Those that were given up.</param>
 /// <param name="dataFile">The external data file; null when the data lies in the image.</param>
 /// <param name="parentEndBytes">Up to where the parent shows through what is unallocated; 0 without a parent.</param>
+/// <param name="hasRoom">False while a write-back must make room for changes.</param>
 internal sealed class ClusterDrops(
     Qcow2Header header,
     LiveHeader live,
@@ -32,7 +33,8 @@ internal sealed class ClusterDrops(
     HostClusters hosts,
     FreedPlaces freed,
     IContainerFile? dataFile,
-    long parentEndBytes) : IUnitDrops
+    long parentEndBytes,
+    Func<bool> hasRoom) : IUnitDrops
 {
     private readonly ClusterAddressing _addressing = new(header);
 
@@ -44,6 +46,12 @@ internal sealed class ClusterDrops(
 
     public bool TryDrop(BlockRange range, bool isDiscard, out long doneBytes)
     {
+        doneBytes = 0;
+        if (!hasRoom())
+        {
+            return false;
+        }
+
         if (dataFile is not null)
         {
             live.PrepareForChange();

@@ -82,7 +82,7 @@ internal static class Qcow2Limits
     public const int MaxUsedClustersBehindEnd = 65536;
 
     /// <summary>L2 entries that are changed under one hold of the metadata lock.</summary>
-    public const int EntriesPerHold = 8192;
+    public const int EntriesPerHold = 1024;
 
     /// <summary>L2 slices one status query reads; the caller asks again from where the run ended.</summary>
     public const int SlicesPerStatusQuery = 1024;

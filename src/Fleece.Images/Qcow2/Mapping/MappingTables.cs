@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
@@ -10,6 +11,7 @@ namespace Fleece.Images.Qcow2.Mapping;
 /// <remarks>
 /// <para>It owns the metadata lock. It finds and loads slices; which of them may be changed, and how, is the matter of
 /// <see cref="Changing.WritableTables"/>. Changes are kept here until a write-back captures them.</para>
+/// <para>The journal has each change before a request without the lock can see it.</para>
 /// <para>Slices, not tables, because requests all over a large disk use one entry of each table: a table is a cluster, and
 /// loading that much for eight bytes costs more than the request itself.</para>
 /// <para>Threading. <see cref="FindSlice"/> and <see cref="CountEmptyTables"/> from any thread; the rest under
@@ -24,6 +26,7 @@ internal sealed class MappingTables
     private readonly int _entriesPerSlice;
     private readonly bool _isExtended;
     private readonly long _l1OffsetBytes;
+    private readonly ImageJournal? _journal;
     private readonly List<int> _dirtyL1Entries = [];
     private readonly HashSet<int> _newTables = [];
     private readonly List<int> _capturedTables = [];
@@ -33,9 +36,12 @@ internal sealed class MappingTables
     /// <param name="l1">The active L1 table, validated.</param>
     /// <param name="validator">Judges slices when they are loaded.</param>
     /// <param name="cacheBytes">Bound on all slices together.</param>
-    public MappingTables(MetadataFile file, Qcow2Header header, ulong[] l1, SliceValidator validator, long cacheBytes)
+    /// <param name="journal">Gets the changes; null for none.</param>
+    public MappingTables(
+        MetadataFile file, Qcow2Header header, ulong[] l1, SliceValidator validator, long cacheBytes, ImageJournal? journal = null)
     {
         _file = file;
+        _journal = journal;
         _l1 = l1;
         _validator = validator;
         _addressing = new ClusterAddressing(header);
@@ -123,14 +129,17 @@ internal sealed class MappingTables
     /// <summary>Makes an L1 entry lead to a table that nothing on disk leads to yet.</summary>
     public void PointL1At(int l1Index, long tableOffsetBytes)
     {
+        ulong entry = (ulong)tableOffsetBytes | L2Entry.Copied;
+        NoteL1(l1Index, entry);
         _newTables.Add(l1Index);
         _dirtyL1Entries.Add(l1Index);
-        Volatile.Write(ref _l1[l1Index], (ulong)tableOffsetBytes | L2Entry.Copied);
+        Volatile.Write(ref _l1[l1Index], entry);
     }
 
     /// <summary>Notes in an L1 entry that only this disk uses its table.</summary>
     public void MarkL1Copied(int l1Index)
     {
+        NoteL1(l1Index, _l1[l1Index] | L2Entry.Copied);
         _l1[l1Index] |= L2Entry.Copied;
         _dirtyL1Entries.Add(l1Index);
     }
@@ -138,6 +147,20 @@ internal sealed class MappingTables
     /// <summary>Changes an entry of a slice.</summary>
     public void Set(L2Slice slice, int index, L2Descriptor descriptor)
     {
+        if (_journal is not null)
+        {
+            Span<byte> before = stackalloc byte[2 * sizeof(ulong)];
+            Span<byte> now = stackalloc byte[2 * sizeof(ulong)];
+            slice.Read(index).WriteTo(before);
+            descriptor.WriteTo(now);
+            _journal.Note(
+                NoteStages.Mappings,
+                HostOffset(slice) + ((long)index * slice.EntryBytes),
+                before[..slice.EntryBytes],
+                now[..slice.EntryBytes]);
+            _journal.Commit();
+        }
+
         slice.Set(index, descriptor);
         Cache.MarkDirty(slice);
     }
@@ -172,5 +195,18 @@ internal sealed class MappingTables
         Cache.EndWriteBack();
         _newTables.ExceptWith(_capturedTables);
         _capturedTables.Clear();
+    }
+
+    private void NoteL1(int index, ulong entry)
+    {
+        if (_journal is not null)
+        {
+            Span<byte> before = stackalloc byte[sizeof(ulong)];
+            Span<byte> now = stackalloc byte[sizeof(ulong)];
+            BinaryPrimitives.WriteUInt64BigEndian(before, _l1[index]);
+            BinaryPrimitives.WriteUInt64BigEndian(now, entry);
+            _journal.Note(NoteStages.Mappings, _l1OffsetBytes + ((long)index * sizeof(ulong)), before, now);
+            _journal.Commit();
+        }
     }
 }

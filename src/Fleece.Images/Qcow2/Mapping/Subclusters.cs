@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using System.Numerics;
 using Fleece.Images.Qcow2.Headers;
 
@@ -7,7 +8,15 @@ namespace Fleece.Images.Qcow2.Mapping;
 /// <summary>An L2 entry as a whole.</summary>
 /// <param name="Entry">The descriptor; see <see cref="L2Entry"/>.</param>
 /// <param name="Subclusters">With extended L2 entries the second word; see <see cref="Mapping.Subclusters"/>.</param>
-internal readonly record struct L2Descriptor(ulong Entry, ulong Subclusters);
+internal readonly record struct L2Descriptor(ulong Entry, ulong Subclusters)
+{
+    /// <summary>Both words as they are on disk.</summary>
+    public void WriteTo(Span<byte> bytes)
+    {
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, Entry);
+        BinaryPrimitives.WriteUInt64BigEndian(bytes[sizeof(ulong)..], Subclusters);
+    }
+}
 
 /// <summary>The allocation bitmap of an extended L2 entry (qcow2.txt, "Extended L2 Entries").</summary>
 /// <remarks>

@@ -308,6 +308,7 @@ internal sealed class ClusterAllocator
 
                 _refcounts.AddBlock(_refcounts.TableIndexOf(i), block << _clusterBits);
                 Count(block, 1);
+                _refcounts.NoteBlock(_refcounts.TableIndexOf(i));
             }
 
             _refcounts.Set(i, 1);

@@ -61,6 +61,9 @@ internal sealed class RefcountBlock : ClockEntry
         };
     }
 
+    /// <summary>Where the word of eight bytes begins that has a refcount.</summary>
+    public int WordOf(int index) => (int)(((long)index << _order) / 64 * sizeof(ulong));
+
     public void Set(int index, ulong value)
     {
         int firstByte;

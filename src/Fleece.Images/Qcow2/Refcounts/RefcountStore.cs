@@ -2,6 +2,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Qcow2.Foundation;
 using Fleece.Images.Qcow2.Headers;
@@ -13,6 +14,8 @@ namespace Fleece.Images.Qcow2.Refcounts;
 /// <para>A changed block may be written at any moment, without a flush before it: refcounts go up before anything points to a cluster, and
 /// go down only when what pointed to it is gone from the disk durably. So all changed ones are written when the cache is full and has no
 /// other left. The table's own entries are different: see <see cref="Qcow2Changes"/>.</para>
+/// <para>The journal hears of each change, and has it counted before a changed block is written and before a mapping leads to what was
+/// counted. A table that is being moved is noted no more at its old place, which may be too short; the new place gets it whole.</para>
 /// <para>Threading. Only under the metadata lock.</para>
 /// </remarks>
 internal sealed class RefcountStore
@@ -24,18 +27,26 @@ internal sealed class RefcountStore
     private readonly List<int> _dirtyTableEntries = [];
     private readonly int _clusterBits;
     private readonly int _order;
+    private readonly ImageJournal? _journal;
     private RefcountBlock? _last;
     private long _tableOffsetBytes;
+    private int _storedTableEntries;
 
-    public RefcountStore(MetadataFile file, Qcow2Header header, long cacheBytes)
+    /// <param name="file">The image.</param>
+    /// <param name="header">Its header.</param>
+    /// <param name="cacheBytes">Memory for blocks.</param>
+    /// <param name="journal">Gets the changes; null for none.</param>
+    public RefcountStore(MetadataFile file, Qcow2Header header, long cacheBytes, ImageJournal? journal = null)
     {
         _file = file;
+        _journal = journal;
         _clusterBits = header.ClusterBits;
         _order = header.RefcountOrder;
         int capacity = (int)Math.Clamp(cacheBytes >> _clusterBits, Qcow2Limits.MinCachedTables, MostBlocks);
         _blocks = new ClockCache<RefcountBlock>(capacity, dirtyLimit: int.MaxValue);
         _tableOffsetBytes = header.RefcountTableOffsetBytes;
         Table = new ulong[((long)header.RefcountTableClusters << _clusterBits) / sizeof(ulong)];
+        _storedTableEntries = Table.Length;
         ReadTable();
     }
 
@@ -70,7 +81,20 @@ internal sealed class RefcountStore
     public void Set(long cluster, ulong refcount)
     {
         RefcountBlock block = Find(cluster);
-        block.Set(IndexInBlock(cluster), refcount);
+        int index = IndexInBlock(cluster);
+        if (_journal is null)
+        {
+            block.Set(index, refcount);
+        }
+        else
+        {
+            ReadOnlySpan<byte> word = block.Bytes.AsSpan(block.WordOf(index), sizeof(ulong));
+            Span<byte> before = stackalloc byte[sizeof(ulong)];
+            word.CopyTo(before);
+            block.Set(index, refcount);
+            _journal.Note(NoteStages.Refcounts, block.HostOffsetBytes + block.WordOf(index), before, word);
+        }
+
         _blocks.MarkDirty(block);
     }
 
@@ -96,6 +120,18 @@ internal sealed class RefcountStore
         Insert(new RefcountBlock(tableIndex, hostOffsetBytes, 1 << _clusterBits, _order));
         Table[tableIndex] = (ulong)hostOffsetBytes;
         _dirtyTableEntries.Add(tableIndex);
+    }
+
+    /// <summary>Notes that the table leads to a block of <see cref="AddBlock"/>, once the block itself is counted.</summary>
+    public void NoteBlock(int tableIndex)
+    {
+        if (_journal is not null && tableIndex < _storedTableEntries)
+        {
+            Span<byte> now = stackalloc byte[sizeof(ulong)];
+            BinaryPrimitives.WriteUInt64BigEndian(now, Table[tableIndex]);
+            ReadOnlySpan<byte> before = [0, 0, 0, 0, 0, 0, 0, 0];
+            _journal.Note(NoteStages.RefcountTable, _tableOffsetBytes + ((long)tableIndex * sizeof(ulong)), before, now);
+        }
     }
 
     /// <summary>Makes the table in memory longer; its place on disk follows with <see cref="WriteTable"/>.</summary>
@@ -126,6 +162,7 @@ internal sealed class RefcountStore
         _file.Write(Qcow2Header.RefcountTableOffsetField, place);
         _file.Flush();
         _tableOffsetBytes = offsetBytes;
+        _storedTableEntries = Table.Length;
         _dirtyTableEntries.Clear();
     }
 
@@ -133,6 +170,7 @@ internal sealed class RefcountStore
     /// meanwhile.</summary>
     public void WriteDirtyBlocks()
     {
+        _journal?.CommitBeforeWrite();
         foreach (RefcountBlock block in _blocks.Dirty)
         {
             _file.Write(block.ChangedOffsetBytes, block.ChangedBytes);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+using System.Buffers.Binary;
 using Fleece.Images.Container;
+using Fleece.Images.Journal;
 using Fleece.Images.Maps;
 using Fleece.Images.Vhdx.Structures;
 
@@ -16,14 +18,17 @@ internal sealed class MetadataPages
     private const int CostBytes = VhdxFormat.PageBytes + 200;
 
     private readonly IContainerFile _view;
+    private readonly ImageJournal? _journal;
 
     /// <param name="view">The file, with its log replayed.</param>
     /// <param name="cacheBytes">Memory for pages.</param>
     /// <param name="pageCount">Pages that the image has.</param>
     /// <param name="dirtyLimit">As <see cref="ClockCache{T}"/> takes it.</param>
-    public MetadataPages(IContainerFile view, long cacheBytes, long pageCount, int dirtyLimit)
+    /// <param name="journal">Gets the changes; null for none.</param>
+    public MetadataPages(IContainerFile view, long cacheBytes, long pageCount, int dirtyLimit, ImageJournal? journal)
     {
         _view = view;
+        _journal = journal;
         long room = Math.Max(VhdxLimits.MinCachedPages, cacheBytes / CostBytes);
         Cache = new ClockCache<MetadataPage>((int)Math.Min(pageCount, room), dirtyLimit);
     }
@@ -46,6 +51,29 @@ internal sealed class MetadataPages
         {
             return FindLocked(offsetBytes);
         }
+    }
+
+    /// <summary>True when so much has changed that one more change may find no room in a commit, or in the journal. Any thread.</summary>
+    public bool AreFullOfChanges => Cache.IsFullOfChanges || _journal is { HasRoom: false };
+
+    /// <summary>True when a write-back is due. Any thread.</summary>
+    public bool NeedWriteBack => Cache.IsFullOfChanges || _journal is { IsDue: true };
+
+    /// <summary>Changes a word of a page, which the journal has before any request sees it.</summary>
+    public void Set(MetadataPage page, int index, ulong word)
+    {
+        if (_journal is not null)
+        {
+            Span<byte> before = stackalloc byte[sizeof(ulong)];
+            Span<byte> now = stackalloc byte[sizeof(ulong)];
+            BinaryPrimitives.WriteUInt64LittleEndian(before, page[index]);
+            BinaryPrimitives.WriteUInt64LittleEndian(now, word);
+            _journal.Note(0, page.OffsetBytes + (index * sizeof(ulong)), before, now);
+            _journal.Commit();
+        }
+
+        page[index] = word;
+        Cache.MarkDirty(page);
     }
 
     /// <summary>As <see cref="Find"/>, for a change: the page stays what the file will have while the lock is held.</summary>

@@ -46,8 +46,7 @@ internal sealed class SectorBitmaps(MetadataPages pages)
             ulong changed = isSet ? word | mask : word & ~mask;
             if (changed != word)
             {
-                page[WordOf(bit)] = changed;
-                pages.Cache.MarkDirty(page);
+                pages.Set(page, WordOf(bit), changed);
             }
         }
     }

@@ -67,10 +67,13 @@ internal sealed record VhdxHeader
         return header;
     }
 
-    public void WriteTo(IContainerFile file, long offsetBytes)
+    public void WriteTo(IContainerFile file, long offsetBytes) => file.Write(offsetBytes, ToBytes());
+
+    /// <summary>The header as it is on disk, with its checksum.</summary>
+    public byte[] ToBytes()
     {
-        Span<byte> bytes = stackalloc byte[VhdxFormat.PageBytes];
-        bytes.Clear();
+        byte[] page = new byte[VhdxFormat.PageBytes];
+        Span<byte> bytes = page;
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Signature);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[8..], SequenceNumber);
         FileWriteGuid.TryWriteBytes(bytes[16..]);
@@ -80,7 +83,7 @@ internal sealed record VhdxHeader
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[68..], (uint)LogLengthBytes);
         BinaryPrimitives.WriteInt64LittleEndian(bytes[72..], LogOffsetBytes);
         VhdxFormat.Seal(bytes);
-        file.Write(offsetBytes, bytes);
+        return page;
     }
 
     private void CheckLog(string path, long offsetBytes)

@@ -55,11 +55,16 @@ internal sealed record VhdxStructure
     }
 
     /// <summary>Replays the log into the file; it does nothing when the log is empty.</summary>
-    public void ReplayLog()
+    /// <param name="keepsWriteGuid">True while file_write_guid must go on telling that nothing else has changed the file.</param>
+    public void ReplayLog(bool keepsWriteGuid = false)
     {
         if (Replayed is not null)
         {
-            Headers.Update(header => header with { FileWriteGuid = Guid.NewGuid() });
+            if (!keepsWriteGuid)
+            {
+                Headers.Update(header => header with { FileWriteGuid = Guid.NewGuid() });
+            }
+
             Replayed.Replay();
             Headers.Update(header => header with { LogGuid = Guid.Empty });
         }

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+
+namespace Fleece.Images.Chain;
+
+/// <summary>Tells of open images whether a killed process loses acknowledged changes of them.</summary>
+internal static class ImageJournals
+{
+    /// <summary>What an image says of that.</summary>
+    /// <param name="image">A node that <see cref="Image.OpenAsync"/> or <see cref="ImageOnNode"/> gave, with no filter over it.</param>
+    /// <param name="format">Its format; null for an export.</param>
+    public static IJournaledImage Of(IBlockNode image, ImageFormat? format) => (image, format) switch
+    {
+        (IJournaledImage journaled, _) => journaled,
+        (ImageOnThreads, _) or (_, null) => Without.OnExport,
+        _ => Without.Need,
+    };
+
+    // Raw images have no tables; images that an adapter reads do not change.
+    private sealed class Without(string? whyNot) : IJournaledImage
+    {
+        public static readonly Without OnExport = new("it lies on an export");
+        public static readonly Without Need = new(null);
+
+        public bool SurvivesKill => whyNot is null;
+
+        public string? WhyNot => whyNot;
+
+        public string? LostJournal => null;
+
+        public bool IsLostWithSystem => false;
+
+        public void Touch()
+        {
+        }
+    }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+
+namespace Fleece.Images;
+
+/// <summary>A session that an image's marker names.</summary>
+/// <param name="Id">The id of its log.</param>
+/// <param name="Name">DISK/NAME, for messages.</param>
+/// <param name="LogPath">Full path of its log.</param>
+internal sealed record MarkedSession(Guid Id, string Name, string LogPath);
+
+/// <summary>IMAGE.fleece-sessions: the file beside an image that says which sessions go on when the image is mounted again.</summary>
+/// <remarks>
+/// <para>A write to the image that those sessions do not see takes their point in time from them; so whatever opens the image for writing
+/// looks here first. It lies beside the file that a link leads to, for its user alone, and is replaced in one step.</para>
+/// <para>Its time of last change is a witness: while the disk is mounted it follows the image's.</para>
+/// <para>Threading. All members from any thread; one process, which has the image open for writing, changes a marker.</para>
+/// </remarks>
+/// <param name="Path">The marker.</param>
+/// <param name="Sessions">What it names.</param>
+/// <param name="ModifiedTicks">When it was written or touched last, as <see cref="DateTime.Ticks"/> in UTC.</param>
+/// <param name="Fault">Why it can't be read, as a part of a sentence; null when it can. It names no session then, and guards the
+/// image all the same.</param>
+internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> Sessions, long ModifiedTicks, string? Fault)
+{
+    /// <summary>What a marker's name ends with.</summary>
+    public const string Extension = ".fleece-sessions";
+
+    /// <summary>Where the marker of an image lies, whichever link leads to the image.</summary>
+    /// <remarks>Of an image that can't be looked at, because its folder is gone for one, beside the path as it is.</remarks>
+    public static string PathFor(string imagePath)
+    {
+        try
+        {
+            return (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? System.IO.Path.GetFullPath(imagePath)) +
+                Extension;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return System.IO.Path.GetFullPath(imagePath) + Extension;
+        }
+    }
+
+    /// <summary>Reads the marker of an image; null when it has none.</summary>
+    /// <exception cref="BlockException">Why it can't be looked at.</exception>
+    public static SessionMarker? Read(string imagePath)
+    {
+        string path = PathFor(imagePath);
+        if (!System.IO.Path.Exists(path))
+        {
+            return null; // Most images have none, and an exception for each would be slow.
+        }
+
+        try
+        {
+            // Its time first: it is touched while it is read, and the older time vouches for less.
+            long modifiedTicks = FileEvidence.Read(path).ModifiedTicks;
+            using LocalFile file = LocalFile.Open(path, isReadOnly: true);
+            byte[] bytes = new byte[Math.Min(file.LengthBytes, SessionMarkerFormat.MaximumBytes + 1)];
+            int readBytes = file.ReadUpTo(0, bytes);
+            IReadOnlyList<MarkedSession> sessions = SessionMarkerFormat.Parse(bytes.AsSpan(0, readBytes), out string? fault);
+            return new SessionMarker(path, sessions, modifiedTicks, fault);
+        }
+        catch (BlockException e) when (e.Kind == BlockErrors.NotFound && !System.IO.Path.Exists(path))
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Adds a session, durably. The image is open for writing, and each other session that the marker names was judged.</summary>
+    /// <exception cref="BlockException">Why it can't be written. The marker is as it was then.</exception>
+    public static void AddEntry(string imagePath, MarkedSession session)
+    {
+        SessionMarker? present = Read(imagePath);
+        if (present?.Fault is not null)
+        {
+            throw Refused(imagePath, present, []);
+        }
+
+        IEnumerable<MarkedSession> others = present?.Sessions.Where(other => other.Id != session.Id) ?? [];
+        Write(PathFor(imagePath), [.. others, session], modifiedTicks: null);
+    }
+
+    /// <summary>Removes a session, durably, and the marker with its last one; the time of last change stays. No error when it is not
+    /// there.</summary>
+    /// <exception cref="BlockException">Why it can't be written. The marker is as it was then.</exception>
+    public static void RemoveEntry(string imagePath, Guid id)
+    {
+        if (Read(imagePath) is not { Fault: null } present || !present.Sessions.Any(session => session.Id == id))
+        {
+            return;
+        }
+
+        MarkedSession[] others = [.. present.Sessions.Where(session => session.Id != id)];
+        if (others.Length == 0)
+        {
+            Discard(imagePath);
+        }
+        else
+        {
+            // As a witness for the others it says no more than before.
+            Write(present.Path, others, present.ModifiedTicks);
+        }
+    }
+
+    /// <summary>Removes the marker, durably: none of its sessions can be resumed any more.</summary>
+    /// <exception cref="BlockException">Why it can't be removed.</exception>
+    public static void Discard(string imagePath) => FileNames.DeleteDurably(PathFor(imagePath));
+
+    /// <summary>Says that this process has changed the image until now. At most once a second while guests write.</summary>
+    /// <exception cref="BlockException">Why the time can't be set.</exception>
+    public static void Touch(string imagePath)
+    {
+        string path = PathFor(imagePath);
+        try
+        {
+            File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, path, "set the time of");
+        }
+    }
+
+    /// <summary>Refuses an image whose marker names sessions that would lose their point in time, and one whose marker can't be read.
+    /// </summary>
+    /// <param name="imagePath">The image, which the caller holds for writing, or is to make.</param>
+    /// <param name="resumed">Sessions that the caller resumes; null for none.</param>
+    /// <param name="discards">True to remove a marker that would refuse, instead.</param>
+    /// <exception cref="BlockException"><see cref="ImageErrors.ImageHasSession"/></exception>
+    public static void Check(string imagePath, IReadOnlySet<Guid>? resumed = null, bool discards = false)
+    {
+        if (Read(imagePath) is not { } marker)
+        {
+            return;
+        }
+
+        MarkedSession[] others = [.. marker.Sessions.Where(session => resumed?.Contains(session.Id) != true)];
+        if (others.Length == 0 && marker.Fault is null)
+        {
+            return;
+        }
+
+        if (!discards)
+        {
+            throw Refused(imagePath, marker, others);
+        }
+
+        FailPoint.Reach("marker-discard");
+        if (others.Length == marker.Sessions.Count)
+        {
+            Discard(imagePath);
+            return;
+        }
+
+        foreach (MarkedSession other in others)
+        {
+            RemoveEntry(imagePath, other.Id);
+        }
+    }
+
+    private static void Write(string path, IReadOnlyList<MarkedSession> sessions, long? modifiedTicks)
+    {
+        string partialPath = path + WholeFile.Partial;
+        try
+        {
+            WholeFile.WritePartial(path, SessionMarkerFormat.Encode(sessions));
+            KeepPrivate(partialPath, modifiedTicks);
+            FailPoint.Reach("marker-written");
+            WholeFile.Publish(path, overwrite: true);
+            FailPoint.Reach("marker-published");
+        }
+        catch
+        {
+            TryDelete(partialPath);
+            throw;
+        }
+    }
+
+    private static void KeepPrivate(string path, long? modifiedTicks)
+    {
+        try
+        {
+            if (!OperatingSystem.IsWindows())
+            {
+                File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            }
+
+            if (modifiedTicks is { } ticks)
+            {
+                File.SetLastWriteTimeUtc(path, new DateTime(ticks, DateTimeKind.Utc));
+            }
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, path, "set the permissions of");
+        }
+
+        FileNames.FlushClosed(path);
+    }
+
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            FileNames.Delete(path);
+        }
+        catch (BlockException)
+        {
+            // The failure that led here says more.
+        }
+    }
+
+    private static BlockException Refused(string imagePath, SessionMarker marker, MarkedSession[] sessions) => new(
+        ImageErrors.ImageHasSession,
+        marker.Fault is { } fault
+            ? $"'{imagePath}' may have sessions that go on when it is mounted again, and '{marker.Path}', which names them, can't be " +
+                $"used: {fault}. Put that file back if you have a copy. Mount-FleeceDisk '{imagePath}' -DiscardSessions gives the " +
+                "sessions up."
+            : $"'{imagePath}' has {Describe(sessions)} that would lose the point in time when the image is changed or replaced here. " +
+                $"To go on, start the host that keeps {(sessions.Length == 1 ? "that log" : "those logs")}, or run " +
+                $"Resume-FleeceSession -StatePath '{StateOf(sessions[0].LogPath)}'. To give up all sessions of the image, run " +
+                $"Mount-FleeceDisk '{imagePath}' -DiscardSessions, or delete '{marker.Path}'.",
+        imagePath,
+        operation: "open");
+
+    private static string Describe(MarkedSession[] sessions)
+    {
+        string names = string.Join(", ", sessions.Select(session => $"'{session.Name}' (its log is '{session.LogPath}')"));
+        return sessions.Length == 1 ? $"the session {names}" : $"the sessions {names}";
+    }
+
+    // STATE/sessions/ID.log
+    private static string StateOf(string logPath) =>
+        System.IO.Path.GetDirectoryName(System.IO.Path.GetDirectoryName(logPath)) ?? logPath;
+}
