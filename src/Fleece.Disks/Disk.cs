@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
+using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Images;
@@ -18,16 +20,24 @@ namespace Fleece.Disks;
 internal sealed class Disk : IFleeceable, IAsyncDisposable
 {
     private readonly CancellationTokenSource _ended = new();
+    private readonly ChangeWitness _witness;
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
 
-    private Disk(DiskStorage storage, ImageFiles files)
+    /// <summary>Makes the disk of an image that is open.</summary>
+    /// <param name="storage">The image.</param>
+    /// <param name="files">The files that it was opened with.</param>
+    /// <param name="turns">What sessions of earlier processes that come back, or whose end is finished now, had to do with its
+    /// bitmaps.</param>
+    /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
+    internal Disk(DiskStorage storage, ImageFiles files, IReadOnlyList<StoredTurn> turns)
     {
         Storage = storage;
         BitmapStore store = new(storage);
-        Chain = new DiskChain(storage.Name, storage.Image, store);
-        Bitmaps = new DiskBitmaps(storage, Chain, store);
+        _witness = new ChangeWitness(store.Touch, storage.Journal.Touch, TouchMarker);
+        Chain = new DiskChain(storage.Name, storage.Image, _witness);
+        Bitmaps = new DiskBitmaps(storage, Chain, store, turns);
         storage.Condition.Listen(OnFlushFailed);
         if (!IsReadOnly)
         {
@@ -100,56 +110,32 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     internal IReadOnlyList<NbdUri> ExportUris { get; set; } = [];
 
     /// <summary>What the user should hear of how the disk was found when it was mounted; whole sentences.</summary>
-    public IReadOnlyList<string> Notes { get; }
+    public IReadOnlyList<string> Notes { get; private set; }
 
-    /// <summary>Opens an image, or an export of an NBD server, as a disk.</summary>
-    /// <param name="path">The image file, or an NBD URI.</param>
-    /// <param name="name">The disk's name; null for the file's name without its extension.</param>
-    /// <param name="options">How it is opened; null for the defaults.</param>
-    /// <param name="tls">Certificates for an nbds URI.</param>
-    /// <param name="isShared">True when others may write to the disk as well, and no point in time is to be guaranteed.</param>
-    /// <param name="cancellationToken">Ends the attempt.</param>
-    public static async ValueTask<Disk> OpenAsync(
+    /// <inheritdoc cref="DiskOpening.OpenAsync"/>
+    public static ValueTask<Disk> OpenAsync(
         string path,
         string? name = null,
         ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
         bool isShared = false,
-        CancellationToken cancellationToken = default)
-    {
-        string fullPath = StorageAddress.FullAddress(path);
-        string diskName = name ?? StorageAddress.NameOf(fullPath);
-        StorageCondition condition = new();
-        ImageFiles files = new();
-        ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with { FlushFailed = condition.Fail, Files = files };
-        try
-        {
-            OpenedStorage opened = await StorageAddress
-                .OpenAsync(fullPath, opening, tls, $"the disk '{diskName}'", cancellationToken).ConfigureAwait(false);
-            try
-            {
-                DiskStorage storage = new(diskName, fullPath, opened, isShared, condition);
-                return await storage.RunAsync(() => new Disk(storage, files)).ConfigureAwait(false);
-            }
-            catch
-            {
-                await opened.Node.DisposeAsync().ConfigureAwait(false);
-                throw;
-            }
-        }
-        catch when (condition.Failure is not null)
-        {
-            BitmapStore.Distrust(fullPath, condition.Failure);
-            throw;
-        }
-    }
+        SessionFolder? folder = null,
+        bool discardsSessions = false,
+        CancellationToken cancellationToken = default) =>
+        DiskOpening.OpenAsync(path, name, options, tls, isShared, folder, discardsSessions, cancellationToken);
 
     /// <summary>The session of that name, or null.</summary>
     public Session? FindSession(string name) =>
         Array.Find(_sessions, session => string.Equals(session.Name, name, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>Stops all sessions, flushes and closes the image. Idempotent.</summary>
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync() => CloseAsync(suspends: false);
+
+    /// <summary>Flushes and closes the image, and leaves the sessions that can be resumed to a later process, durably; the others are
+    /// stopped. Idempotent.</summary>
+    public ValueTask SuspendAsync() => CloseAsync(suspends: true);
+
+    private async ValueTask CloseAsync(bool suspends)
     {
         await _ended.CancelAsync().ConfigureAwait(false);
 
@@ -168,7 +154,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
 
         ValueTask CloseOrFindSessionAsync(ChainChange change)
         {
-            session = _sessions.FirstOrDefault();
+            session = _sessions.FirstOrDefault(running => !suspends || !running.TryBeginSuspend());
             return session is null ? CloseImageAsync() : default;
         }
     }
@@ -185,7 +171,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         OperationalStatus = OperationalStatus,
         FailureReason = FailureReason,
         Sessions = new RecordList<string>(Sessions.Select(session => session.Id)),
-        Notes = new RecordList<string>(Notes),
+        Notes = new RecordList<string>(Storage.LostWrites.Reason is { } loss ? Notes.Append(PrintableText.Of(loss)) : Notes),
         MountId = MountId,
     };
 
@@ -202,6 +188,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         _isClosed = true;
         await _leftCopies.ConfigureAwait(false);
         bool isFlushed = IsReadOnly;
+        bool isClosed = false;
         try
         {
             try
@@ -217,10 +204,16 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
                 await Device.DisposeAsync().ConfigureAwait(false);
                 await CloseStorageAsync(isFlushed).ConfigureAwait(false);
             }
+
+            isClosed = true;
         }
         catch (BlockException failure) when (Storage.IsExport && !IsReadOnly)
         {
             throw Storage.LeftUnflushed(failure);
+        }
+        finally
+        {
+            await SuspendSessionsAsync(isClosed && Storage.Condition.Failure is null).ConfigureAwait(false);
         }
     }
 
@@ -230,6 +223,14 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     {
         try
         {
+            foreach (Session session in _sessions)
+            {
+                await session.CloseReadersAsync().ConfigureAwait(false);
+            }
+
+            // Closing the image is this process's doing too.
+            _witness.TouchAll();
+            FailPoint.Reach("suspend-before-close");
             try
             {
                 await Storage.RunAsync(() =>
@@ -253,6 +254,64 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             Bitmaps.Store.Abandon();
         }
     }
+
+    // Last of all: how image and temp were left is what the next process looks for.
+    private async ValueTask SuspendSessionsAsync(bool isOrderly)
+    {
+        Session[] sessions = _sessions;
+        _sessions = [];
+        FailPoint.Reach("suspend-closed");
+        BlockException? failure = null;
+        FileEvidence? image = null;
+        try
+        {
+            if (isOrderly && sessions.Length != 0)
+            {
+                FileNames.FlushClosed(Path); // With its time, which is a part of what is stored.
+                image = FileEvidence.Read(Path);
+            }
+        }
+        catch (BlockException e)
+        {
+            failure = e;
+        }
+
+        foreach (Session session in sessions)
+        {
+            try
+            {
+                await session.SuspendAsync(image).ConfigureAwait(false);
+            }
+            catch (BlockException e)
+            {
+                // It goes on after this process as after a kill.
+                failure ??= e;
+            }
+        }
+
+        if (failure is not null)
+        {
+            throw failure;
+        }
+    }
+
+    private void TouchMarker()
+    {
+        if (Array.Exists(_sessions, session => session.CanResume))
+        {
+            try
+            {
+                SessionMarker.Touch(Path);
+            }
+            catch (BlockException)
+            {
+                // A marker that gets older than the image has the next mount say that the sessions can't be resumed.
+            }
+        }
+    }
+
+    /// <summary>Adds to <see cref="Notes"/>. Before the disk is served.</summary>
+    internal void AddNotes(IEnumerable<string> notes) => Notes = [.. Notes, .. notes.Select(note => PrintableText.Of(note))];
 
     /// <summary>Which image of the disk's chain stores the run at an offset. No filter is asked: they store nothing of the disk.</summary>
     internal ValueTask<DepthRun> FindDepthAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
@@ -10,25 +11,25 @@ using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks;
 
-/// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>.</summary>
+/// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>, and over the end of its process where
+/// <see cref="CanResume"/> says so.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
 internal sealed class Session : IRunningSession
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
-    private readonly IReadOnlyList<BlockRange>? _ranges;
+    private readonly SessionTerms _terms;
     private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
+    private bool _isSuspended;
     private string? _untoldWarning;
 
-    internal Session(
-        Disk disk, string name, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn, IReadOnlyList<BlockRange>? ranges)
+    internal Session(Disk disk, SessionTerms terms, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn)
     {
-        _ranges = ranges;
+        _terms = terms;
         Disk = disk;
-        Name = name;
         Point = point;
         Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrors.Stopped);
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
@@ -39,7 +40,7 @@ internal sealed class Session : IRunningSession
     }
 
     /// <summary>The session's name, unique on its disk.</summary>
-    public string Name { get; }
+    public string Name => _terms.Name;
 
     /// <summary>The disk.</summary>
     public Disk Disk { get; }
@@ -66,7 +67,16 @@ internal sealed class Session : IRunningSession
     DateTimeOffset? ISnapshotSource.Instant => StartedAt;
 
     /// <summary>The identity of the instant, which its backups are known by.</summary>
-    public Guid InstantId { get; } = Guid.NewGuid();
+    public Guid InstantId => _terms.InstantId;
+
+    /// <summary>True when the session goes on after the end of its process, also a sudden one.</summary>
+    public bool CanResume => _terms.Kept is not null && CannotResumeReason is null;
+
+    /// <summary>Why it does not, as a sentence; null where it does.</summary>
+    public string? CannotResumeReason => _terms.CannotResumeReason ?? Disk.Storage.JournalFault;
+
+    /// <summary>When this process resumed it; null for a session that this process began.</summary>
+    public DateTimeOffset? ResumedAt { get; private set; }
 
     /// <inheritdoc/>
     SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, Limits())
@@ -78,7 +88,7 @@ internal sealed class Session : IRunningSession
     internal Guid? BaselineId => _bitmapTurn?.BaselineId;
 
     /// <summary>True when the snapshot shows ranges and not the whole disk.</summary>
-    internal bool IsLimited => _ranges is not null || _bitmapTurn is { IsLimited: true };
+    internal bool IsLimited => _terms.HasRanges || _bitmapTurn is { IsLimited: true };
 
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => Disk.SizeBytes;
@@ -215,6 +225,10 @@ internal sealed class Session : IRunningSession
         NextBitmap = NextBitmap?.Name,
         Consumers = new RecordList<ConsumerInfo>(Consumers.Select(consumer => consumer.Describe())),
         MountId = Disk.MountId,
+        CanResume = CanResume,
+        CannotResumeReason = CannotResumeReason,
+        ResumedAt = ResumedAt,
+        LogId = _terms.Kept?.Id,
     };
 
     /// <inheritdoc/>
@@ -277,6 +291,46 @@ internal sealed class Session : IRunningSession
         Disk.Push(this);
     }
 
+    /// <summary>Goes on with a session that an earlier process began: its filter goes over those of earlier instants. Before the disk is
+    /// served.</summary>
+    internal void GoOn(DateTimeOffset instant)
+    {
+        StartedAt = instant;
+        ResumedAt = DateTimeOffset.UtcNow;
+        Disk.Push(this);
+    }
+
+    /// <summary>Leaves the session to a later process, once its disk takes no requests any more. Snapshot requests in flight fail as when
+    /// it stops.</summary>
+    /// <returns>False when it has to be stopped instead: it can't be resumed, or is being stopped.</returns>
+    internal bool TryBeginSuspend()
+    {
+        lock (_lock)
+        {
+            if (!_isSuspended && _terms is { Kept: not null, CannotResumeReason: null } && _stopping is null)
+            {
+                _isSuspended = true;
+                _stopping = Task.CompletedTask;
+            }
+
+            return _isSuspended;
+        }
+    }
+
+    /// <summary>Closes the temp image and the log, and stores that the session goes on. After <see cref="TryBeginSuspend"/> and
+    /// <see cref="CloseReadersAsync"/>, with the image closed.</summary>
+    /// <param name="image">How the image was left; null where it was not left in order, so that the session goes on as after a
+    /// kill.</param>
+    internal ValueTask SuspendAsync(FileEvidence? image) => _terms.Kept!.SuspendAsync(_temp, image);
+
+    /// <summary>Ends what reads the snapshot, and the copies that run. The disk takes no requests any more.</summary>
+    internal async ValueTask CloseReadersAsync()
+    {
+        await StopReadersAsync().ConfigureAwait(false);
+        await _ended.CancelAsync().ConfigureAwait(false);
+        await Point.CopiesEndedAsync().ConfigureAwait(false);
+    }
+
     /// <summary>Takes back what <see cref="Begin"/> did, at the same instant.</summary>
     internal void TakeBack()
     {
@@ -293,14 +347,11 @@ internal sealed class Session : IRunningSession
 
     private async Task EndAsync(bool isSuccess)
     {
-        // Stopped first: guest writes copy nothing more and wait for nothing but the copies that run.
-        Point.Stop();
-        await Snapshot.DisposeAsync().ConfigureAwait(false);
-        foreach (SessionConsumer consumer in Consumers)
-        {
-            await consumer.Snapshot.DisposeAsync().ConfigureAwait(false);
-        }
+        // Before guests overwrite without copies: a process that goes on from here must not read what they have overwritten.
+        _terms.Kept?.StoreEnding(isSuccess);
 
+        // Stopped first: guest writes copy nothing more and wait for nothing but the copies that run.
+        await StopReadersAsync().ConfigureAwait(false);
         try
         {
             // Before the disk is quiesced: where temp hangs, one write of the guest hangs with it, and not all.
@@ -314,6 +365,7 @@ internal sealed class Session : IRunningSession
             // Not under the lock: copies that their guests have left may hang, and other sessions come and go meanwhile.
             await Point.CopiesEndedAsync().ConfigureAwait(false);
             await _temp.DisposeAsync().ConfigureAwait(false);
+            _terms.Kept?.Delete();
         }
 
         async ValueTask LeaveAsync(ChainChange change)
@@ -321,26 +373,28 @@ internal sealed class Session : IRunningSession
             await change.AtInstantAsync(new ChainStep(() =>
             {
                 Disk.Unlink(this);
-                _bitmapTurn?.End(isSuccess, _ranges is null && !Disk.IsShared ? InstantId : null);
+                _bitmapTurn?.End(isSuccess, !_terms.HasRanges && !Disk.IsShared ? InstantId : null);
             })).ConfigureAwait(false);
             if (_bitmapTurn?.MergeSuccessor() == true)
             {
                 await change.AtInstantAsync(new ChainStep(_bitmapTurn.Forget)).ConfigureAwait(false);
             }
+
+            _terms.Kept?.Unmark();
         }
     }
 
-    // What the snapshot could be asked for at the instant, in whole granules; null for all of it.
-    private List<BlockRange>? Limits()
+    private async ValueTask StopReadersAsync()
     {
-        if (_bitmapTurn is not { IsLimited: true, PinnedBits: { } bits })
+        Point.Stop();
+        await Snapshot.DisposeAsync().ConfigureAwait(false);
+        foreach (SessionConsumer consumer in Consumers)
         {
-            return _ranges?.ToList();
+            await consumer.Snapshot.DisposeAsync().ConfigureAwait(false);
         }
-
-        long granuleBytes = GranuleSizeBytes;
-        return [.. bits.DirtyRanges().Select(range => BlockRange.FromEnds(
-            range.OffsetBytes / granuleBytes * granuleBytes,
-            Math.Min(SizeBytes, (range.EndBytes + granuleBytes - 1) / granuleBytes * granuleBytes)))];
     }
+
+    // What the snapshot could be asked for at the instant, in whole granules; null for all of it. The maps know it, whatever has become of
+    // the bitmap.
+    private List<BlockRange>? Limits() => IsLimited ? [.. IncludedRanges.Of(Point)] : null;
 }

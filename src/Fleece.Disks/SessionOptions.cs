@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Resuming;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Tls;
@@ -54,6 +55,9 @@ internal sealed record SessionOptions
 
     /// <summary>How long a copy may take, and how much old data temp may hold.</summary>
     public CopyLimits Limits { get; init; } = new();
+
+    /// <summary>Where the session's log is kept, so that a later process can go on with it; null for nowhere.</summary>
+    public SessionFolder? Folder { get; init; }
 
     /// <summary>How the guest is made quiet for the instant; null for not at all. Sessions of disks of this process leave it to their
     /// caller.</summary>

@@ -4,6 +4,7 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Names;
+using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Nbd;
@@ -32,48 +33,72 @@ internal static class SessionStart
 
         async ValueTask PinAsync(ChainChange change)
         {
-            List<Func<Session>> plans = [];
+            List<SessionPlan> plans = [];
             foreach ((Disk disk, SessionOptions options) in disks)
             {
-                plans.Add(await PrepareAsync(disk, options, change, cancellationToken).ConfigureAwait(false));
+                Guid? leaderId = plans.Find(plan => plan.Kept is not null)?.Kept!.Id;
+                plans.Add(await PrepareAsync(disk, options, leaderId, change, cancellationToken).ConfigureAwait(false));
             }
 
             // No bitmap changes at the instant, so the ranges of one are known then; and no session begins before all are made.
+            KeptSession[] kept = [.. plans.Select(plan => plan.Kept).OfType<KeptSession>()];
             DateTimeOffset instant = default;
             ChainStep making = new(() =>
             {
+                FailPoint.Reach("start-quiesced");
                 instant = DateTimeOffset.UtcNow;
-                sessions = [.. plans.Select(make => make())];
+                sessions = [.. plans.Select(plan => plan.Make())];
             });
             IEnumerable<ChainStep> beginning = plans.Select((_, index) => new ChainStep(
                 () => sessions[index].Begin(instant), () => sessions[index].TakeBack()));
-            await change.AtInstantAsync([making, .. beginning]).ConfigureAwait(false);
+            await change.AtInstantAsync([making, .. beginning, new ChainStep(() => KeptSession.StoreRunning(kept, instant))])
+                .ConfigureAwait(false);
+            FailPoint.Reach("start-done");
         }
     }
 
     // What can fail or take time, before the disk is quiesced.
-    private static async ValueTask<Func<Session>> PrepareAsync(
-        Disk disk, SessionOptions options, ChainChange change, CancellationToken cancellationToken)
+    private static async ValueTask<SessionPlan> PrepareAsync(
+        Disk disk, SessionOptions options, Guid? leaderId, ChainChange change, CancellationToken cancellationToken)
     {
         string name = options.Name ?? disk.Name;
         Check(disk, name, options);
-        TempImage temp = await TempImage
-            .OpenAsync(disk.Storage, name, options.TempPath, options.Tls, options.CheckPlace, cancellationToken).ConfigureAwait(false);
+        TempImage temp = await TempImage.OpenAsync(
+            disk.Storage,
+            name,
+            options.TempPath,
+            options.Tls,
+            options.CheckPlace,
+            mayBeKept: options.Folder is not null,
+            cancellationToken).ConfigureAwait(false);
         change.OnFailure(temp.DisposeAsync);
+        FailPoint.Reach("start-temp-made");
 
-        // Tried out before the disk has to wait for it; with a bitmap the real one follows at the instant.
-        Session session = new(disk, name, temp, Pin(disk, temp, options, options.Ranges), bitmapTurn: null, options.Ranges);
-        if (BitmapTurn.Prepare(disk.Bitmaps, session.Id, options.Bitmap, options.NextBitmap) is not { } turn)
+        // Tried out before the disk has to wait for it; the real one follows at the instant, when the bitmap's ranges are known.
+        SessionPlan plan = new(disk, name, temp, options);
+        PointInTime tried = plan.Try();
+        if (BitmapTurn.Prepare(disk.Bitmaps, plan.Id, options.Bitmap, options.NextBitmap) is { } turn)
         {
-            return () => session;
+            change.OnFailure(() =>
+            {
+                turn.Undo();
+                return default;
+            });
+            plan.Turn = turn;
         }
 
-        change.OnFailure(() =>
+        if (plan.Keep(tried, leaderId) is { } kept)
         {
-            turn.Undo();
-            return default;
-        });
-        return () => MakeSession(disk, name, temp, turn, options);
+            change.OnFailure(() =>
+            {
+                kept.Unmark();
+                kept.Delete();
+                return default;
+            });
+            plan.Mark();
+        }
+
+        return plan;
     }
 
     private static void Check(Disk disk, string name, SessionOptions options)
@@ -143,22 +168,5 @@ internal static class SessionStart
                     BlockErrors.InvalidArgument, $"The consumer '{name}' is named twice. Give each consumer a name of its own.");
             }
         }
-    }
-
-    private static PointInTime Pin(Disk disk, TempImage temp, SessionOptions options, IEnumerable<BlockRange>? ranges) => new(
-        disk.Chain.Tracking.Below,
-        temp.Node,
-        temp.ReadsAsZero,
-        temp.GranuleSizeFor(disk.Storage, options.GranuleSizeBytes),
-        options.OnCopyError,
-        ranges,
-        options.Limits,
-        options.Consumers);
-
-    // A bitmap without a baseline counts from no backup, so the whole disk is what it takes to make one.
-    private static Session MakeSession(Disk disk, string name, TempImage temp, BitmapTurn turn, SessionOptions options)
-    {
-        IEnumerable<BlockRange>? ranges = turn.Pinned is null ? options.Ranges : turn.IsLimited ? turn.Pinned.Bits.DirtyRanges() : null;
-        return new Session(disk, name, temp, Pin(disk, temp, options, ranges), turn, turn.Pinned is null ? options.Ranges : null);
     }
 }

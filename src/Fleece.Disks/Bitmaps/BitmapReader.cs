@@ -14,7 +14,8 @@ namespace Fleece.Disks.Bitmaps;
 /// <remarks>Threading. One thread, while the disk is being mounted.</remarks>
 /// <param name="disk">The disk.</param>
 /// <param name="bitmapImage">Its image, where that keeps bitmaps itself; null for any other.</param>
-internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
+/// <param name="turns">The sessions of earlier processes that come back, or whose end is finished now.</param>
+internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage, IReadOnlyList<StoredTurn> turns)
 {
     private readonly List<string> _notes = [];
     private readonly List<Bitmap> _found = [];
@@ -42,7 +43,9 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
             ReadImage(bitmapImage, knowsAll);
         }
 
-        EndSessions();
+        // A mount that changes nothing ends no session, so there is nothing to tell of those that may go on.
+        bool mayGoOn = disk.IsReadOnly && !disk.IsExport && SessionMarker.Read(disk.Path) is not null;
+        new BitmapSuccession(disk, _found, turns, mayGoOn ? [] : _notes).Settle();
         foreach (Bitmap bitmap in _found)
         {
             bitmap.Reason ??= disk.SharedBitmapFault;
@@ -181,31 +184,6 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage)
                 $"'{disk.Path}' has {_found.Count} bitmaps, and Fleece keeps {SidecarDirectory.MaximumBitmaps}. Remove some with " +
                 "'qemu-img bitmap --remove'.",
                 disk.Path);
-        }
-    }
-
-    // Sessions that never ended: their bitmaps get back what the successors recorded, so nothing is lost.
-    private void EndSessions()
-    {
-        foreach (Bitmap successor in _found.FindAll(bitmap => bitmap.IsPending))
-        {
-            _found.Remove(successor);
-            string name = successor.IsHidden ? "its successor" : $"'{successor.Name}'";
-            if (_found.Find(bitmap => bitmap.ExactName == successor.Predecessor?.ExactName) is not { } predecessor)
-            {
-                _notes.Add(
-                    $"The session that was to make the bitmap '{successor.Name}' did not end, so it is gone. Make a full backup anew.");
-                continue;
-            }
-
-            predecessor.Reason ??= successor.Reason;
-            if (predecessor.Reason is null)
-            {
-                predecessor.Bits.Merge(successor.Bits);
-                _notes.Add(
-                    $"The session that had pinned the bitmap '{predecessor.Name}' did not end; what {name} recorded since was merged " +
-                    "into it, and nothing is lost.");
-            }
         }
     }
 }

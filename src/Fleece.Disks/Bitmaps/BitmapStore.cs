@@ -11,9 +11,9 @@ namespace Fleece.Disks.Bitmaps;
 
 /// <summary>The bitmaps that are a disk's own, and how they outlive a mount and a process: in the sidecar, and in the image itself where
 /// its format has a place for them.</summary>
-/// <remarks>Threading. <see cref="IChangeWitness"/>, <see cref="Distrust(BlockException)"/> and the properties from any thread; the rest
-/// under the disk's chain lock, or while the disk is being mounted.</remarks>
-internal sealed class BitmapStore : IChangeWitness
+/// <remarks>Threading. <see cref="Touch"/>, <see cref="Distrust(BlockException)"/> and the properties from any thread; the rest under the
+/// disk's chain lock, or while the disk is being mounted.</remarks>
+internal sealed class BitmapStore
 {
     private readonly DiskStorage _disk;
     private readonly List<string> _notes = [];
@@ -63,8 +63,8 @@ internal sealed class BitmapStore : IChangeWitness
         }
     }
 
-    /// <inheritdoc/>
-    public void BeforeChange() => _sidecar?.BeforeChange();
+    /// <inheritdoc cref="Sidecar.Touch"/>
+    public void Touch() => _sidecar?.Touch();
 
     /// <summary>Takes what a mount has found. A writable disk begins to keep it with <see cref="Begin"/>.</summary>
     /// <param name="found">The bitmaps.</param>
@@ -161,9 +161,12 @@ internal sealed class BitmapStore : IChangeWitness
     }
 
     /// <summary>Stores the bitmaps in the image where its format can. No request runs.</summary>
+    /// <remarks>Not while a session is to go on in a later process: the image has no place for what belongs together then. Its own bitmaps
+    /// say "in use", and the sidecar has them all.</remarks>
     public void SaveToImage()
     {
-        if (_disk.IsReadOnly || Image is null || _fault is not null || _disk.Condition.Failure is not null)
+        if (Array.Exists(_bitmaps, bitmap => bitmap.IsPending) ||
+            _disk.IsReadOnly || Image is null || _fault is not null || _disk.Condition.Failure is not null)
         {
             return;
         }

@@ -102,6 +102,32 @@ internal sealed class BitmapTurn
         };
     }
 
+    /// <summary>The turn of a session that an earlier process began and that comes back. Its bitmaps are as the instant left them: the
+    /// pinned one frozen, its successor recording.</summary>
+    public static BitmapTurn? Resume(DiskBitmaps bitmaps, string sessionId, StoredTurn turn)
+    {
+        if (turn is { PinnedName: null, SuccessorName: null })
+        {
+            return null;
+        }
+
+        Bitmap[] all = bitmaps.Store.Bitmaps;
+        Bitmap? successor = Array.Find(all, turn.Succeeds);
+        Bitmap? pinned = Array.Find(all, bitmap => !bitmap.IsPending && bitmap.ExactName == turn.PinnedName);
+        pinned?.HoldFor(sessionId);
+        successor?.HoldFor(sessionId);
+        return new BitmapTurn(bitmaps, pinned, successor)
+        {
+            PinnedBits = pinned?.Reason is null ? pinned?.Bits : null,
+            BaselineId = turn.BaselineId,
+            IsLimited = turn.IsLimited,
+        };
+    }
+
+    /// <summary>What the log of a session keeps of the turn.</summary>
+    public StoredTurn Store(TurnOutcome outcome, Guid? instantId) =>
+        new(Pinned?.ExactName, _successor?.ExactName, BaselineId, IsLimited, outcome, instantId);
+
     /// <summary>Takes back what <see cref="Prepare"/> did.</summary>
     public void Undo()
     {
@@ -143,7 +169,7 @@ internal sealed class BitmapTurn
         _mustMerge = !isSuccess;
         if (isSuccess)
         {
-            _bitmaps.Replace(Pinned, _successor, instantId);
+            _bitmaps.Replace(Pinned, _successor, Pinned.Reason is null ? instantId : null);
         }
 
         _bitmaps.UpdateRecording();
@@ -194,7 +220,7 @@ internal sealed class BitmapTurn
         }
 
         _successor!.IsPending = false;
-        _successor.BaselineId = instantId;
+        _successor.BaselineId = _successor.Reason is null ? instantId : null;
         _bitmaps.Store.KeepOrGiveUp(_bitmaps.Store.Bitmaps);
     }
 }

@@ -27,15 +27,19 @@ internal sealed class DiskBitmaps
     private readonly IReadOnlyList<Bitmap> _ofParents = [];
 
     /// <summary>Reads the bitmaps of a disk that is being mounted.</summary>
+    /// <param name="disk">The disk.</param>
+    /// <param name="chain">Its chain.</param>
+    /// <param name="store">How its own bitmaps are kept.</param>
+    /// <param name="turns">The sessions of earlier processes that come back, or whose end is finished now. All others are over.</param>
     /// <exception cref="BlockException">Why a writable image's own bitmaps can't be kept.</exception>
-    internal DiskBitmaps(DiskStorage disk, DiskChain chain, BitmapStore store)
+    internal DiskBitmaps(DiskStorage disk, DiskChain chain, BitmapStore store, IReadOnlyList<StoredTurn> turns)
     {
         Storage = disk;
         Store = store;
         _chain = chain;
         if (IsPersistent)
         {
-            BitmapReader reader = new(disk, store.Image);
+            BitmapReader reader = new(disk, store.Image, turns);
             store.Take(reader.Read(), reader.Fault);
             _ofParents = reader.OfParents;
             _notes = reader.Notes;

@@ -114,7 +114,10 @@ internal sealed class DiskExport
             : null;
     }
 
-    private NbdExport ExportDisk() => NbdExports.Of(Disk, Name, IsReadOnly, _countGuests());
+    private NbdExport ExportDisk() => NbdExports.Of(Disk, Name, IsReadOnly, _countGuests(), CheckDurability);
+
+    // A guest that lost writes with an earlier process hears of it once.
+    private void CheckDurability() => Disk.Storage.LostWrites.Tell(Disk.Name, Disk.Path, _listener.IsOfThisMachine);
 
     private NbdExport Export(Session session) => SessionExport.Of(session, $"{Name}/{session.Name}", IsReadOnly);
 

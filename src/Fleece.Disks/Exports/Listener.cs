@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Net;
 using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Nbd;
@@ -24,10 +25,15 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
         Tls = options.Tls;
         _sockets = sockets;
         _server = inherited is null ? NbdServer.Listen(uri, this, options) : NbdServer.Inherit(inherited, uri, this, options);
+        IsOfThisMachine = Uri.IsUnix || Uri.Host is "" or "localhost" ||
+            (IPAddress.TryParse(Uri.Host, out IPAddress? address) && IPAddress.IsLoopback(address));
         _isKept = inherited is not null || sockets?.TryKeep(_server.Uri, _server.SocketHandle) == true;
     }
 
     public NbdUri Uri => _server.Uri;
+
+    /// <summary>True when clients of this machine alone reach it.</summary>
+    public bool IsOfThisMachine { get; }
 
     public Nbd.Tls.TlsServerOptions? Tls { get; }
 

@@ -14,13 +14,15 @@ internal static class NbdExports
     /// <param name="name">The export's name.</param>
     /// <param name="isReadOnly">True to refuse writes to a disk that takes them.</param>
     /// <param name="guestCount">How many clients use the disk; null to leave it untold.</param>
+    /// <param name="checkDurability">See <see cref="NbdExport.CheckDurability"/>; null for clients that are no guests.</param>
     /// <returns>An export that ends with the disk.</returns>
-    public static NbdExport Of(Disk disk, string name, bool isReadOnly, int? guestCount) => new()
+    public static NbdExport Of(Disk disk, string name, bool isReadOnly, int? guestCount, Action? checkDurability = null) => new()
     {
         Name = name,
         Description = $"disk {disk.Name}",
         Device = disk.Device,
         Access = isReadOnly || disk.IsReadOnly ? ExportAccess.Read : ExportAccess.Write,
+        CheckDurability = isReadOnly || disk.IsReadOnly ? null : checkDurability,
         Contexts = [new AllocationContext(disk.Device), new AllocationDepthContext(disk), .. BitmapContexts(disk)],
         Identity = ExportIdentities.Of(disk, guestCount).ToPairs(),
         Ended = disk.Ended,

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Disks.Exports;
 using Fleece.Disks.Names;
+using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Images;
 using Fleece.Nbd.Tls;
@@ -50,6 +51,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
     }
 
     /// <summary>Opens an image and adds it under its name.</summary>
+    /// <inheritdoc cref="DiskOpening.OpenAsync" path="/param"/>
     /// <exception cref="BlockException"><see cref="DiskErrors.DiskNameInUse"/>, or why the image can't be
     /// opened.</exception>
     public async ValueTask<Disk> MountAsync(
@@ -58,6 +60,8 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         ImageOpenOptions? options = null,
         TlsClientOptions? tls = null,
         bool isShared = false,
+        SessionFolder? folder = null,
+        bool discardsSessions = false,
         CancellationToken cancellationToken = default)
     {
         string diskName = name ?? StorageAddress.NameOf(path);
@@ -76,7 +80,8 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
 
         try
         {
-            Disk disk = await Disk.OpenAsync(path, diskName, options, tls, isShared, cancellationToken).ConfigureAwait(false);
+            Disk disk = await Disk
+                .OpenAsync(path, diskName, options, tls, isShared, folder, discardsSessions, cancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 if (!_isEnding)
@@ -86,7 +91,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
                 }
             }
 
-            await disk.DisposeAsync().ConfigureAwait(false);
+            await disk.SuspendAsync().ConfigureAwait(false);
             throw new BlockException(BlockErrors.Closed, $"'{path}' was not mounted, because the process is ending.", path);
         }
         finally
@@ -123,19 +128,29 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
             CheckIdle(disk);
         }
 
-        await CloseAsync(disk).ConfigureAwait(false);
+        await CloseAsync(disk, suspends: false).ConfigureAwait(false);
     }
+
+    /// <summary>As a forced <see cref="DismountAsync"/>, and leaves the sessions that can be resumed to the next mount.</summary>
+    /// <exception cref="BlockException"><see cref="DiskErrors.DiskUnknown"/>, or why the disk was not closed in order.</exception>
+    public async ValueTask SuspendAsync(string name) => await CloseAsync(Find(name), suspends: true).ConfigureAwait(false);
 
     /// <summary>Stops every session and closes every disk, all at once; one that fails or hangs does not keep the others open.</summary>
     /// <exception cref="AggregateException">The failures, when all others are closed.</exception>
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync() => CloseAllAsync(suspends: false);
+
+    /// <summary>As <see cref="DisposeAsync"/>, and leaves the sessions that can be resumed to a later mount.</summary>
+    /// <inheritdoc cref="DisposeAsync" path="/exception"/>
+    public ValueTask SuspendAllAsync() => CloseAllAsync(suspends: true);
+
+    private async ValueTask CloseAllAsync(bool suspends)
     {
         Task closing;
         lock (_lock)
         {
             foreach (Disk disk in _disks.Values)
             {
-                _ = CloseAsync(disk);
+                _ = CloseAsync(disk, suspends);
             }
 
             // Each once: a failure in two of the tasks would be told twice.
@@ -149,7 +164,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         }
     }
 
-    /// <summary>As <see cref="DisposeAsync"/>, and for good: nothing is mounted any more, and listening sockets that are kept live on.
+    /// <summary>As <see cref="SuspendAllAsync"/>, and for good: nothing is mounted any more, and listening sockets that are kept live on.
     /// </summary>
     /// <inheritdoc cref="DisposeAsync" path="/exception"/>
     public async ValueTask EndAsync()
@@ -160,17 +175,17 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         }
 
         await Exports.LeaveSocketsAsync().ConfigureAwait(false);
-        await DisposeAsync().ConfigureAwait(false);
+        await SuspendAllAsync().ConfigureAwait(false);
     }
 
     // Two that close one disk wait for the same end.
-    private Task CloseAsync(Disk disk)
+    private Task CloseAsync(Disk disk, bool suspends)
     {
         lock (_lock)
         {
             if (!_closing.TryGetValue(disk, out Task? closing))
             {
-                closing = OwnThread.Start(() => RunCloseAsync(disk), $"Fleece closes {disk.Name}");
+                closing = OwnThread.Start(() => RunCloseAsync(disk, suspends), $"Fleece closes {disk.Name}");
                 _closing.Add(disk, closing);
             }
 
@@ -178,7 +193,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         }
     }
 
-    private async Task RunCloseAsync(Disk disk)
+    private async Task RunCloseAsync(Disk disk, bool suspends)
     {
         try
         {
@@ -191,7 +206,8 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
                 }
             }
 
-            await disk.DisposeAsync().ConfigureAwait(false);
+            Task closing = suspends ? disk.SuspendAsync().AsTask() : disk.DisposeAsync().AsTask();
+            await closing.ConfigureAwait(false);
         }
         finally
         {

@@ -22,6 +22,9 @@ public static class DiskErrors
     /// <summary>No session of that name is running.</summary>
     public const string SessionUnknown = nameof(SessionUnknown);
 
+    /// <summary>The session's process has ended, and it can't be resumed.</summary>
+    public const string SessionLost = nameof(SessionLost);
+
     /// <summary>The disk has a session of that name already.</summary>
     public const string SessionNameInUse = nameof(SessionNameInUse);
 

@@ -23,7 +23,7 @@ public sealed record SessionInfo
     /// <summary>Whether the point in time can still be read.</summary>
     public SessionState State { get; internal init; }
 
-    /// <summary>Why the session broke; null while it is whole.</summary>
+    /// <summary>Why the session broke, or why a lost one can't be resumed; null while it is whole.</summary>
     public string? BrokenBy { get; internal init; }
 
     /// <summary>The instant.</summary>
@@ -83,6 +83,18 @@ public sealed record SessionInfo
 
     /// <summary>True when the guest's agent had frozen its file systems at the instant.</summary>
     public bool IsQuiesced { get; internal init; }
+
+    /// <summary>True when the session goes on after the end of its process, also a sudden one.</summary>
+    public bool CanResume { get; internal init; }
+
+    /// <summary>Why it does not; null where it does.</summary>
+    public string? CannotResumeReason { get; internal init; }
+
+    /// <summary>When this process resumed it; null for a session that this process began.</summary>
+    public DateTimeOffset? ResumedAt { get; internal init; }
+
+    /// <summary>The identity of the session's log; null for a session without one.</summary>
+    public Guid? LogId { get; internal init; }
 
     /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
     internal bool IsCalled(string name) =>

@@ -18,8 +18,15 @@ internal sealed class DiskStorage
     private readonly OpenedStorage _opened;
     private readonly bool _isSharingAccepted;
 
-    internal DiskStorage(string name, string path, OpenedStorage opened, bool isSharingAccepted, StorageCondition condition)
+    internal DiskStorage(
+        string name,
+        string path,
+        ImageOpenOptions openedWith,
+        OpenedStorage opened,
+        bool isSharingAccepted,
+        StorageCondition condition)
     {
+        OpenedWith = openedWith;
         Name = name;
         Path = path;
         SizeBytes = opened.Node.Geometry.LengthBytes;
@@ -27,6 +34,12 @@ internal sealed class DiskStorage
         Condition = condition;
         _opened = opened;
         _isSharingAccepted = isSharingAccepted;
+        if (Journal.LostJournal is { } fault && !IsReadOnly)
+        {
+            LostWrites.Note(
+                $"The process before did not end in order, and {fault}. Tables of the image that it had not written went with it.",
+                reachesThisMachine: !Journal.IsLostWithSystem);
+        }
     }
 
     /// <summary>The disk's name.</summary>
@@ -42,6 +55,9 @@ internal sealed class DiskStorage
     /// because it is a live disk there.</summary>
     public bool IsShared => _isSharingAccepted || Export is { IsTorn: true };
 
+    /// <summary>How the user has had the image opened.</summary>
+    internal ImageOpenOptions OpenedWith { get; }
+
     /// <summary>The image, or the export.</summary>
     internal IBlockNode Image => _opened.Node;
 
@@ -53,6 +69,15 @@ internal sealed class DiskStorage
 
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition { get; }
+
+    /// <summary>What a process before may have lost of the disk's guests.</summary>
+    internal LostWrites LostWrites { get; } = new();
+
+    /// <summary>Why a killed process loses changes of the image's tables, as a part of a sentence; null where it does not.</summary>
+    internal string? JournalFault => Journal.WhyNot;
+
+    /// <summary>Whether changes of the image's tables outlive the process.</summary>
+    internal IJournaledImage Journal => ImageJournals.Of(Image, Format);
 
     /// <summary>Size of the disk in bytes.</summary>
     internal long SizeBytes { get; }

@@ -6,24 +6,32 @@ using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Temp;
 
-/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath. For a disk
-/// on a server IMAGE is the disk's name.</summary>
+/// <summary>Temp files that Fleece names itself: IMAGE.SESSION.ID.fleece-temp, beside the image or in the folder of -TempPath;
+/// .fleece-kept-temp for a session that can outlive its process. For a disk on a server IMAGE is the disk's name.</summary>
 /// <remarks>
 /// A killed process leaves its temp files behind. Each has a name of its own, so none is in the way; but they hold the disk's old data
-/// and take its room. No session outlives its process, so a temp file without a lock is of no use.
+/// and take its room. One that no session can come back for is of no use without a lock, and is cleared away. One of a session that can
+/// has another extension and is never taken for litter, whatever became of the session: the session's log, or its user, says when it goes.
 /// </remarks>
 internal static class TempFiles
 {
+    private const string KeptExtension = ".fleece-kept-temp";
     private const string Extension = ".fleece-temp";
     private const int IdLength = 32;
     private const int HashDigits = 8;
 
-    // The disk's part and the session's of a name; with the dots, the id and the extension 246 bytes at most.
+    // The disk's part and the session's of a name; with the dots, the id and the extension 251 bytes at most.
     private const int MaximumPartBytes = 100;
 
     /// <summary>A name that no other session has. It fits into a file system whatever the disk and the session are called.</summary>
     public static string NewFile(string folder, DiskStorage disk, string sessionName) => Path.Combine(
         folder, $"{Shorten(ImageOf(disk))}.{FileNames.Shorten(sessionName, MaximumPartBytes)}.{Guid.NewGuid():N}{Extension}");
+
+    /// <summary>True for the name of a file that is litter once no process uses it.</summary>
+    public static bool IsLitterName(string path) => path.EndsWith(Extension, StringComparison.Ordinal);
+
+    /// <summary>The name of such a file once a log names it.</summary>
+    public static string KeptName(string path) => path[..^Extension.Length] + KeptExtension;
 
     /// <summary>Removes what killed processes have left of a disk's sessions.</summary>
     /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>

@@ -13,8 +13,9 @@ namespace Fleece.Disks.Temp;
 
 /// <summary>The image that receives old data.</summary>
 /// <remarks>
-/// A session does not survive its process, so the image's format makes nothing durable: else a guest's write would now and then wait for
-/// a flush of all that was copied before it. Ownership. It owns the node; a file that it created is deleted when it is disposed.
+/// No session survives the end of the system but in order, so the image's format makes nothing durable while the session runs: else a
+/// guest's write would now and then wait for a flush of all that was copied before it. <see cref="LeaveAsync"/> makes all of it durable at
+/// once. Ownership. It owns the node; a file that it created is deleted when it is disposed.
 /// </remarks>
 internal sealed class TempImage : IAsyncDisposable
 {
@@ -24,26 +25,42 @@ internal sealed class TempImage : IAsyncDisposable
     // A fresh temp answers in one or a few runs; one with this many holds data.
     private const int MaximumStatusRuns = 4096;
 
-    private readonly bool _isOurs;
+    // Where a file that is made as litter comes to lie; null for one that has its name.
+    private string? _finalPath;
 
     // The blocks that the storage takes at once; the node may take less, at the price of reading first.
     private readonly int _blockBytes;
 
-    private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero, int blockBytes = 1)
+    private TempImage(IBlockNode node, string path, bool isOurs, bool readsAsZero, ImageFormat? format, int blockBytes = 1)
     {
         _blockBytes = blockBytes;
         Node = node;
         Path = path;
         ReadsAsZero = readsAsZero;
-        _isOurs = isOurs;
+        IsOurs = isOurs;
+        Format = format;
     }
 
     public IBlockNode Node { get; }
 
-    public string Path { get; }
+    /// <summary>Full path of the file, or the export's URI.</summary>
+    public string Path { get; private set; }
+
+    /// <summary>True for a file that the session made, and that ends with it.</summary>
+    public bool IsOurs { get; }
+
+    /// <summary>The image's format; null for an export.</summary>
+    public ImageFormat? Format { get; }
+
+    /// <summary>Why no later process can go on with it, as a sentence; null when one can.</summary>
+    public string? KeepFault { get; private init; }
+
+    /// <summary>How old data is written, so that a killed process leaves what it has noted: the tables of an image must lead
+    /// there.</summary>
+    public WriteFlags KeptWriteFlags => Format is null or ImageFormat.Raw ? WriteFlags.None : WriteFlags.ForceUnitAccess;
 
     /// <summary>True when all of it reads as zeros before the session starts.</summary>
-    public bool ReadsAsZero { get; }
+    public bool ReadsAsZero { get; private set; }
 
     /// <summary>The granule of a session: what was asked for, or the default, grown to what the disk and temp take at once.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: what was asked for is smaller than that.</exception>
@@ -70,6 +87,7 @@ internal sealed class TempImage : IAsyncDisposable
         string? tempPath,
         TlsClientOptions? tls,
         Action<string>? checkPlace,
+        bool mayBeKept,
         CancellationToken cancellationToken)
     {
         if (NbdUri.IsUri(tempPath))
@@ -89,7 +107,7 @@ internal sealed class TempImage : IAsyncDisposable
             try
             {
                 checkPlace?.Invoke(file.Place);
-                return new TempImage(file, path, isOurs: true, readsAsZero: true);
+                return new TempImage(file, path, isOurs: true, readsAsZero: true, ImageFormat.Raw);
             }
             catch
             {
@@ -99,14 +117,22 @@ internal sealed class TempImage : IAsyncDisposable
         }
 
         bool isOurs = !File.Exists(path);
+        ImageFormat? format = isOurs ? Image.FormatForNewFile(path, ImageParameters.None) : null;
+        string? finalPath = null;
         if (isOurs)
         {
             CheckFreeSpace(path);
+            if (mayBeKept && Directory.Exists(System.IO.Path.GetDirectoryName(path)))
+            {
+                // Litter until a log names it: a process that is killed before leaves nothing that looks like the user's own image.
+                _ = TempFiles.Clear(System.IO.Path.GetDirectoryName(path)!, disk);
+                finalPath = path;
+                path = TempFiles.NewFile(System.IO.Path.GetDirectoryName(path)!, disk, sessionName);
+            }
+
             await Image
                 .CreateAsync(
-                    path,
-                    new ImageCreateOptions { Format = Image.FormatForNewFile(path, ImageParameters.None), SizeBytes = disk.SizeBytes },
-                    cancellationToken)
+                    path, new ImageCreateOptions { Format = format!.Value, SizeBytes = disk.SizeBytes }, cancellationToken)
                 .ConfigureAwait(false);
             KeepPrivate(path);
         }
@@ -118,17 +144,10 @@ internal sealed class TempImage : IAsyncDisposable
         IBlockNode? node = null;
         try
         {
-            ImageFormat? format = isOurs ? Image.FormatForNewFile(path, ImageParameters.None) : null;
-            ImageOpenOptions opening = new()
-            {
-                Format = format,
-                IsTransient = true,
-                Parameters = ImageParameters.None,
-                CheckPlace = checkPlace,
-            };
-            node = (await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false)).Node;
-            bool readsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
-            return new TempImage(node, path, isOurs, readsAsZero);
+            (TempImage temp, node) = await OpenFileAsync(path, format, isOurs, checkPlace, cancellationToken).ConfigureAwait(false);
+            temp.ReadsAsZero = await ReadsAsZeroAsync(node, cancellationToken).ConfigureAwait(false);
+            temp._finalPath = finalPath;
+            return temp;
         }
         catch
         {
@@ -146,9 +165,48 @@ internal sealed class TempImage : IAsyncDisposable
         }
     }
 
+    /// <summary>Opens the image of a session that an earlier process began.</summary>
+    /// <param name="path">Its file.</param>
+    /// <param name="format">Its format.</param>
+    /// <param name="isOurs">As <see cref="IsOurs"/>.</param>
+    /// <param name="readsAsZero">As <see cref="ReadsAsZero"/>: what it was when the session began.</param>
+    /// <param name="checkPlace">Judges each file; null for no judge.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="BlockException">Why it can't be opened; it is left as it is.</exception>
+    public static async ValueTask<TempImage> ReopenAsync(
+        string path,
+        ImageFormat format,
+        bool isOurs,
+        bool readsAsZero,
+        Action<string>? checkPlace,
+        CancellationToken cancellationToken)
+    {
+        (TempImage temp, _) = await OpenFileAsync(path, format, isOurs, checkPlace, cancellationToken).ConfigureAwait(false);
+        temp.ReadsAsZero = readsAsZero;
+        return temp;
+    }
+
+    /// <summary>Gives a file of ours the name of one that is kept: no mount takes it for litter from here on. A log that names it so is
+    /// there.</summary>
+    /// <returns>The name that it has, or will have.</returns>
+    public string NameToKeep() => _finalPath ?? (IsOurs && TempFiles.IsLitterName(Path) ? TempFiles.KeptName(Path) : Path);
+
+    /// <inheritdoc cref="NameToKeep" path="/summary"/>
+    public void Keep() => Rename(NameToKeep());
+
+    /// <summary>Gives a file of ours the name that the user has asked for, where no later process goes on with it.</summary>
+    public void TakeName() => Rename(_finalPath ?? Path);
+
+    /// <summary>Closes the image and makes it durable, for a process that goes on with it. Nothing is deleted.</summary>
+    public async ValueTask LeaveAsync()
+    {
+        await Node.DisposeAsync().ConfigureAwait(false);
+        FileNames.FlushClosed(Path);
+    }
+
     public async ValueTask DisposeAsync()
     {
-        if (!_isOurs)
+        if (!IsOurs)
         {
             await Node.DisposeAsync().ConfigureAwait(false);
             return;
@@ -156,6 +214,39 @@ internal sealed class TempImage : IAsyncDisposable
 
         await Image.AbandonAsync(Node).ConfigureAwait(false);
         FileNames.Delete(Path);
+    }
+
+    private void Rename(string path)
+    {
+        if (path != Path)
+        {
+            FileNames.Move(Path, path, overwrite: false);
+            Path = path;
+        }
+    }
+
+    // A transient image: closing it writes its tables, and nothing is flushed.
+    private static async ValueTask<(TempImage Temp, IBlockNode Node)> OpenFileAsync(
+        string path, ImageFormat? format, bool isOurs, Action<string>? checkPlace, CancellationToken cancellationToken)
+    {
+        int files = 0;
+        ImageOpenOptions opening = new()
+        {
+            Format = format,
+            IsTransient = true,
+            Parameters = ImageParameters.None,
+            CheckPlace = place =>
+            {
+                files++;
+                checkPlace?.Invoke(place);
+            },
+        };
+        (IBlockNode node, ImageFormat found) = await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false);
+        TempImage temp = new(node, path, isOurs, readsAsZero: false, found)
+        {
+            KeepFault = files == 1 ? null : $"The temp image '{path}' keeps data in other files too.",
+        };
+        return (temp, node);
     }
 
     // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.
@@ -184,7 +275,10 @@ internal sealed class TempImage : IAsyncDisposable
 
             // Granules are whole blocks, but for the last one of a disk that ends within a block.
             IBlockNode temp = disk.SizeBytes % blockBytes == 0 ? DiskSectors.Over(node) : ByteGranularNode.Over(node);
-            return new TempImage(temp, uri.ToString(), isOurs: false, readsAsZero, blockBytes);
+            return new TempImage(temp, uri.ToString(), isOurs: false, readsAsZero, format: null, blockBytes)
+            {
+                KeepFault = $"Old data goes to the export '{uri}', which ends with the connection.",
+            };
         }
         catch
         {

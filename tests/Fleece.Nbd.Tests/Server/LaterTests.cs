@@ -193,6 +193,7 @@ public sealed class LaterTests
         { BlockErrors.NoSpace, 28 },
         { BlockErrors.TempFull, 28 },
         { BlockErrors.TempLimitReached, 28 },
+        { BlockErrors.SessionLogFull, 28 },
         { BlockErrors.Stopped, 108 },
         { BlockErrors.Closed, 108 },
     };

@@ -12,21 +12,13 @@ namespace Fleece.Disks.Bitmaps.Sidecars;
 /// a half-written one nor a damaged one counts. docs/bitmaps.md has the layout.</para>
 /// <para>When the file can't be written any more, it is made unusable and journaling ends; the bitmaps go on in memory, and
 /// <see cref="Failure"/> says why. Guests notice nothing.</para>
-/// <para>Threading. <see cref="IBitmapJournal"/> and <see cref="IChangeWitness"/> from any thread; the rest under the disk's chain
-/// lock.</para>
+/// <para>Threading. <see cref="IBitmapJournal"/> and <see cref="Touch"/> from any thread; the rest under the disk's chain lock.</para>
 /// </remarks>
-internal sealed class Sidecar : IChangeWitness, IDisposable
+internal sealed class Sidecar : IDisposable
 {
     public const string Extension = ".fleece-bitmaps";
 
     private const string NewExtension = ".new";
-
-    /// <summary>While guests write, the file is written at least this often: its time of modification follows the image's.</summary>
-    public static readonly TimeSpan WitnessInterval = TimeSpan.FromSeconds(1);
-
-    /// <summary>How much later than the sidecar an image may have changed at the end of a killed process: the interval, and what a
-    /// guest's write may be held up between the witness and the image.</summary>
-    public static readonly TimeSpan WitnessTolerance = TimeSpan.FromSeconds(5);
 
     /// <summary>Where the areas begin.</summary>
     public const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
@@ -36,7 +28,6 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
     private readonly Lock _writing = new();
     private SidecarDirectory _directory;
     private BlockException? _failure;
-    private long _witnessDueMilliseconds;
 
     private Sidecar(LocalFile file, SidecarDirectory directory)
     {
@@ -173,6 +164,38 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         }
     }
 
+    /// <summary>Has the file of an image, where it holds, say that this process changes the image from here on: a mount that is killed
+    /// before its own file is in place leaves one that still holds.</summary>
+    /// <param name="imagePath">The image, which is locked and not changed yet.</param>
+    /// <param name="image">How it was found.</param>
+    /// <remarks>A file that was sealed keeps its digests, for its bits do not change any more. One without pending successors stays sealed,
+    /// because an image that keeps bitmaps itself then has them too, and the seal is what tells which of both counts.</remarks>
+    public static void Claim(string imagePath, FileEvidence image)
+    {
+        try
+        {
+            using Sidecar? sidecar = Open(imagePath, isReadOnly: false);
+            if (sidecar is not { Directory: { } directory } ||
+                SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), directory.DiskLengthBytes) is not null)
+            {
+                return;
+            }
+
+            if (directory.IsInUse)
+            {
+                sidecar.Touch();
+            }
+            else if (directory.Entries.Any(entry => entry.IsPending))
+            {
+                sidecar.Write(directory with { IsInUse = true, BootId = BootId.Current });
+            }
+        }
+        catch (BlockException)
+        {
+            // The mount reads it next, and says what is wrong.
+        }
+    }
+
     /// <summary>Makes the file unusable, because its content is or is about to become wrong and no other takes its place.</summary>
     /// <remarks>Durably, for storage that lost other writes may lose this one with the next unmount. A missing file says the same.
     /// </remarks>
@@ -243,15 +266,9 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
         FileNames.Delete(Path);
     }
 
-    /// <inheritdoc/>
-    public void BeforeChange()
-    {
-        long now = Environment.TickCount64;
-        if (now >= Volatile.Read(ref _witnessDueMilliseconds))
-        {
-            Witness(now);
-        }
-    }
+    /// <summary>Sets the file's time of modification, which is to follow the image's.</summary>
+    /// <remarks>Any write sets it; these bytes lie behind the longest directory and mean nothing.</remarks>
+    public void Touch() => Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(Environment.TickCount64));
 
     /// <summary>Closes the file as it is; nothing reaches it any more.</summary>
     public void Dispose()
@@ -344,13 +361,5 @@ internal sealed class Sidecar : IChangeWitness, IDisposable
                 // Nothing is left to try: the storage takes no change at all, so neither does the image beside it.
             }
         }
-    }
-
-    private void Witness(long now)
-    {
-        Volatile.Write(ref _witnessDueMilliseconds, now + (long)WitnessInterval.TotalMilliseconds);
-
-        // Any write sets the file's time; these bytes lie behind the longest directory and mean nothing.
-        Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(now));
     }
 }

@@ -75,7 +75,7 @@ internal sealed class SidecarAreas(Sidecar sidecar)
 
         DirtyBitmap bits = new(diskLengthBytes, granularityBytes);
         reason ??= FindArea(entry, bits.BitCount) is { } area
-            ? area.Load(bits, sidecar.Directory.IsInUse ? null : entry.Digest)
+            ? area.Load(bits, sidecar.Directory.IsInUse && entry.Digest == 0 ? null : entry.Digest)
             : $"Its bits do not lie in '{sidecar.Path}' where the directory says.";
         return reason is null ? (bits, null) : (new DirtyBitmap(diskLengthBytes, granularityBytes), reason);
     }

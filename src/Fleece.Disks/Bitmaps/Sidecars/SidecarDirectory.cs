@@ -22,7 +22,7 @@ internal sealed record SidecarEntry
     /// <summary>What the pages of its area are sealed with.</summary>
     public ulong AreaId { get; init; }
 
-    /// <summary>One checksum over all written pages of its area; 0 while in use.</summary>
+    /// <summary>One checksum over all written pages of its area; 0 while it may change.</summary>
     public uint Digest { get; init; }
 
     public bool IsEnabled { get; init; }

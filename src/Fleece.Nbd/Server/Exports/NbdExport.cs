@@ -37,6 +37,9 @@ internal sealed record NbdExport
     /// <summary>How a client's discard is done; null for the device's own way.</summary>
     public Func<BlockRange, CancellationToken, ValueTask>? Discard { get; init; }
 
+    /// <summary>Called before a flush, and before a request with FUA, is done; the client gets what it throws. Null for nothing.</summary>
+    public Action? CheckDurability { get; init; }
+
     /// <summary>What clients may do.</summary>
     public required ExportAccess Access { get; init; }
 

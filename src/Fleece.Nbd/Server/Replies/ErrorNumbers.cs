@@ -13,7 +13,7 @@ internal static class ErrorNumbers
         BlockErrors.Unsupported => NbdError.NotSupported,
         BlockErrors.OutOfRange or BlockErrors.InvalidRange or BlockErrors.Misaligned or BlockErrors.InvalidArgument => NbdError.Invalid,
         BlockErrors.ReadOnly or BlockErrors.Denied or BlockErrors.Consumed or BlockErrors.Broken => NbdError.NotPermitted,
-        BlockErrors.NoSpace or BlockErrors.TempFull or BlockErrors.TempLimitReached => NbdError.NoSpace,
+        BlockErrors.NoSpace or BlockErrors.TempFull or BlockErrors.TempLimitReached or BlockErrors.SessionLogFull => NbdError.NoSpace,
         BlockErrors.Stopped or BlockErrors.Closed => NbdError.Shutdown,
         _ => NbdError.Io,
     };

@@ -46,11 +46,13 @@ internal sealed class RequestService(
         switch (request.Command)
         {
             case NbdCommand.Flush:
+                export.CheckDurability?.Invoke();
                 await _device.FlushAsync().ConfigureAwait(false);
                 return null;
             case NbdCommand.Trim:
+                bool isDurable = FlagsOf(request) != WriteFlags.None;
                 await DiscardAsync(new BlockRange(offsetBytes, (long)request.Length)).ConfigureAwait(false);
-                if ((request.Flags & CommandFlags.Fua) != 0)
+                if (isDurable)
                 {
                     await _device.FlushAsync().ConfigureAwait(false);
                 }
@@ -152,6 +154,14 @@ internal sealed class RequestService(
         return answers.Count == 0 ? null : new StatusAnswer(answers);
     }
 
-    private static WriteFlags FlagsOf(in RequestHeader request) =>
-        (request.Flags & CommandFlags.Fua) != 0 ? WriteFlags.ForceUnitAccess : WriteFlags.None;
+    private WriteFlags FlagsOf(in RequestHeader request)
+    {
+        if ((request.Flags & CommandFlags.Fua) == 0)
+        {
+            return WriteFlags.None;
+        }
+
+        export.CheckDurability?.Invoke();
+        return WriteFlags.ForceUnitAccess;
+    }
 }

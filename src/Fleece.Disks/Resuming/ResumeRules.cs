@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+using System.Globalization;
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images;
+
+namespace Fleece.Disks.Resuming;
+
+/// <summary>What a mount does with a session that it finds.</summary>
+internal enum ResumeStep
+{
+    /// <summary>It goes on.</summary>
+    Resume,
+
+    /// <summary>Its instant has not come: its temp and its log go, and bitmaps are as before its start.</summary>
+    Undo,
+
+    /// <summary>It was being stopped with success: bitmaps take that turn, then temp and log go.</summary>
+    FinishSuccess,
+
+    /// <summary>It was being stopped without success.</summary>
+    FinishFailure,
+
+    /// <summary>It can't go on. Temp and log are kept.</summary>
+    Lose,
+}
+
+/// <summary>A step and, for <see cref="ResumeStep.Lose"/>, why: a sentence for people.</summary>
+internal sealed record ResumeVerdict(ResumeStep Step, string? Reason = null);
+
+/// <summary>The disk as a mount finds it, before anything was changed.</summary>
+/// <param name="ImagePath">Full path of the image.</param>
+/// <param name="Image">Its file before it was opened.</param>
+/// <param name="Format">Its format.</param>
+/// <param name="SizeBytes">Size of the disk.</param>
+/// <param name="Marker">The marker beside the image; null for none.</param>
+internal sealed record FoundDisk(string ImagePath, FileEvidence Image, ImageFormat Format, long SizeBytes, SessionMarker? Marker);
+
+/// <summary>Whether a session can go on on the disk that is there. All that decides stands here.</summary>
+internal static class ResumeRules
+{
+    /// <summary>How much later than the marker an image may have changed at the end of a killed process: the second between two touches,
+    /// and what a guest's write may be held up between the touch and the image.</summary>
+    public static readonly TimeSpan WitnessTolerance = TimeSpan.FromSeconds(5);
+
+    /// <summary>Judges a session by the head of its log; <see cref="StoredSession.TakeOver"/> then says whether the rest is whole.
+    /// </summary>
+    public static ResumeVerdict Judge(StoredSession session, FoundDisk disk)
+    {
+        ArgumentNullException.ThrowIfNull(session);
+        ArgumentNullException.ThrowIfNull(disk);
+        if (session is { Fault: { } fault })
+        {
+            return Lose(session.IsNewer
+                ? $"Its log '{session.Path}' can't be used: {fault}. Mount the disk with that Fleece or a newer one; nothing has been " +
+                    "changed."
+                : $"Its log '{session.Path}' can't be used: {fault}.");
+        }
+
+        SessionDescription description = session.Description!;
+        bool isThisBoot = BootId.IsThisRun(session.BootId);
+        switch (session.State)
+        {
+            case StoredState.Lost:
+                return Lose(session.LostReason ?? "It was lost before.");
+            case StoredState.Starting when isThisBoot:
+                return new ResumeVerdict(ResumeStep.Undo);
+            case StoredState.Starting:
+                return Lose("The system stopped while it was being started, so it may have begun and lost what it recorded.");
+            case StoredState.EndingSuccess or StoredState.EndingFailure when FindOtherDisk(description, disk) is { } other:
+                return Lose(other);
+            case StoredState.EndingSuccess or StoredState.EndingFailure when !isThisBoot:
+                return Lose("The system stopped while it was being stopped, so what it recorded last may be lost.");
+            case StoredState.EndingSuccess:
+                return new ResumeVerdict(ResumeStep.FinishSuccess);
+            case StoredState.EndingFailure:
+                return new ResumeVerdict(ResumeStep.FinishFailure);
+            case StoredState.Running when !isThisBoot:
+                return Lose(
+                    "Its process ended without closing the disk, and the system has been started since (or does not tell), so what it " +
+                    "recorded last may be lost.");
+        }
+
+        string? reason = FindOtherDisk(description, disk) ?? FindMarkerFault(session, disk) ?? FindImageChange(session, disk) ??
+            FindTempChange(session, description);
+        return reason is null ? new ResumeVerdict(ResumeStep.Resume) : Lose(reason);
+    }
+
+    private static ResumeVerdict Lose(string reason) => new(ResumeStep.Lose, reason);
+
+    private static string? FindOtherDisk(SessionDescription description, FoundDisk disk) =>
+        description.ImageFileId != disk.Image.FileId
+            ? $"Its image was replaced or copied: the file '{disk.ImagePath}' has the identity {disk.Image.FileId} on its file system, " +
+                $"and that of the session had {description.ImageFileId}."
+            : description.ImageFormat != disk.Format
+                ? $"The image is opened as {disk.Format}, and was a {description.ImageFormat} image."
+                : description.DiskSizeBytes != disk.SizeBytes
+                    ? $"The disk has {disk.SizeBytes} bytes, and had {description.DiskSizeBytes}."
+                    : null;
+
+    private static string? FindMarkerFault(StoredSession session, FoundDisk disk) => disk.Marker switch
+    {
+        null => $"The marker '{SessionMarker.PathFor(disk.ImagePath)}' is not there, so the image may have been changed without it.",
+        { Fault: { } fault } marker => $"The marker '{marker.Path}' can't be used: {fault}.",
+        { } marker when !marker.Sessions.Any(marked => marked.Id == session.Id) =>
+            $"The marker '{marker.Path}' does not name it, so it was given up when the disk was mounted.",
+        _ => null,
+    };
+
+    private static string? FindImageChange(StoredSession session, FoundDisk disk)
+    {
+        if (session.State == StoredState.Suspended)
+        {
+            return session.Evidence is not { } evidence ? "Its log does not say how the image was left."
+                : evidence.Image == disk.Image ? null
+                : $"The image was changed without it: its file has {Describe(disk.Image)}, and Fleece left it with " +
+                    $"{Describe(evidence.Image)}.";
+        }
+
+        long witnessTicks = disk.Marker!.ModifiedTicks;
+        return disk.Image.ModifiedTicks <= witnessTicks + WitnessTolerance.Ticks
+            ? null
+            : $"The image was changed after its process ended: at {Time(disk.Image.ModifiedTicks)}, and Fleece changed it at " +
+                $"{Time(witnessTicks)} last.";
+    }
+
+    private static string? FindTempChange(StoredSession session, SessionDescription description)
+    {
+        FileEvidence temp;
+        try
+        {
+            temp = FileEvidence.Read(description.TempPath);
+        }
+        catch (BlockException e)
+        {
+            return $"Its temp image can't be used. {e.Message}";
+        }
+
+        return temp.FileId != description.TempFileId
+            ? $"Its temp image '{description.TempPath}' was replaced or copied."
+            : session.State == StoredState.Suspended && session.Evidence?.Temp != temp
+                ? $"Its temp image '{description.TempPath}' was changed: it has {Describe(temp)}, and Fleece left it with " +
+                    $"{Describe(session.Evidence?.Temp ?? default)}."
+                : null;
+    }
+
+    private static string Describe(FileEvidence file) => $"{file.LengthBytes} bytes and the time {Time(file.ModifiedTicks)}";
+
+    // A log may name a time that no clock has.
+    private static string Time(long ticks) => ticks >= DateTime.MinValue.Ticks && ticks <= DateTime.MaxValue.Ticks
+        ? new DateTime(ticks, DateTimeKind.Utc).ToString("O", CultureInfo.InvariantCulture)
+        : $"an impossible one ({ticks.ToString(CultureInfo.InvariantCulture)} units of 100 ns since the year 1)";
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block.Files;
+using Fleece.Disks.Resuming;
+using Fleece.Images;
+
+namespace Fleece.Disks.Tests.Resuming;
+
+public sealed class ResumeRulesTests : IDisposable
+{
+    private readonly LogRig _rig = new();
+    private readonly SessionDescription _description;
+    private readonly FileEvidence _image;
+    private readonly FileEvidence _temp;
+
+    public ResumeRulesTests()
+    {
+        _description = _rig.Describe();
+        _image = FileEvidence.Read(_rig.ImagePath);
+        _temp = FileEvidence.Read(_rig.TempPath);
+    }
+
+    private StoredSession Running => new()
+    {
+        Id = _description.Id,
+        Path = _rig.Sessions.LogPathFor(_description.Id),
+        Description = _description,
+        State = StoredState.Running,
+        StartedAt = DateTimeOffset.UnixEpoch,
+        BootId = BootId.Current,
+    };
+
+    private StoredSession Suspended => Running with
+    {
+        State = StoredState.Suspended,
+        BootId = Guid.NewGuid(), // Of any run of the system.
+        Evidence = new SessionEvidence(_image, _temp),
+    };
+
+    private FoundDisk Found => new(
+        _rig.ImagePath, _image, ImageFormat.Raw, LogRig.DiskBytes, Marker(_image.ModifiedTicks, _description.Id));
+
+    public void Dispose() => _rig.Dispose();
+
+    [Fact]
+    public void A_session_of_this_run_of_the_system_on_the_same_disk_goes_on() =>
+        Assert.Equal(new ResumeVerdict(ResumeStep.Resume), ResumeRules.Judge(Running, Found));
+
+    [Fact]
+    public void A_suspended_one_goes_on_in_any_run_of_the_system() =>
+        Assert.Equal(new ResumeVerdict(ResumeStep.Resume), ResumeRules.Judge(Suspended, Found));
+
+    [Theory]
+    [InlineData((int)StoredState.Starting, (int)ResumeStep.Undo)]
+    [InlineData((int)StoredState.EndingSuccess, (int)ResumeStep.FinishSuccess)]
+    [InlineData((int)StoredState.EndingFailure, (int)ResumeStep.FinishFailure)]
+    public void One_that_was_between_two_states_is_brought_to_one(int state, int step) =>
+        Assert.Equal((ResumeStep)step, ResumeRules.Judge(Running with { State = (StoredState)state }, Found).Step);
+
+    [Theory]
+    [InlineData((int)StoredState.Starting)]
+    [InlineData((int)StoredState.Running)]
+    [InlineData((int)StoredState.EndingSuccess)]
+    [InlineData((int)StoredState.EndingFailure)]
+    public void In_another_run_of_the_system_only_an_orderly_end_counts(int state) =>
+        CheckLost("system", Running with { State = (StoredState)state, BootId = Guid.NewGuid() }, Found);
+
+    [Fact]
+    public void A_system_that_does_not_tell_its_runs_apart_is_another_one() =>
+        CheckLost("system", Running with { BootId = Guid.Empty }, Found);
+
+    [Fact]
+    public void A_lost_one_stays_lost_for_its_reason() =>
+        Assert.Equal("It was.", ResumeRules.Judge(Running with { State = StoredState.Lost, LostReason = "It was." }, Found).Reason);
+
+    [Fact]
+    public void A_damaged_log_is_lost_and_a_newer_one_says_that_nothing_was_changed()
+    {
+        CheckLost("is torn", Running with { Fault = "it is torn" }, Found);
+        CheckLost("nothing has been changed", Running with { Fault = "it is newer", IsNewer = true }, Found);
+    }
+
+    [Fact]
+    public void Another_file_another_format_or_another_size_is_another_disk()
+    {
+        CheckLost("replaced or copied", Running, Found with { Image = _image with { FileId = _image.FileId + 1 } });
+        CheckLost("opened as Vhdx", Running, Found with { Format = ImageFormat.Vhdx });
+        CheckLost("1073742336 bytes", Running, Found with { SizeBytes = LogRig.DiskBytes + 512 });
+    }
+
+    [Fact]
+    public void Only_the_marker_lets_a_session_go_on()
+    {
+        CheckLost("is not there", Running, Found with { Marker = null });
+        CheckLost("does not name it", Running, Found with { Marker = Marker(_image.ModifiedTicks, Guid.NewGuid()) });
+        CheckLost("is torn", Running, Found with { Marker = Found.Marker! with { Fault = "it is torn" } });
+        CheckLost("does not name it", Suspended, Found with { Marker = Marker(_image.ModifiedTicks, Guid.NewGuid()) });
+    }
+
+    [Fact]
+    public void An_image_that_changed_more_than_five_seconds_after_the_witness_was_changed_without_the_session()
+    {
+        FoundDisk found = Found with { Image = _image with { ModifiedTicks = _image.ModifiedTicks + TimeSpan.FromSeconds(5).Ticks } };
+
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, found).Step);
+        FileEvidence later = found.Image with { ModifiedTicks = found.Image.ModifiedTicks + 1 };
+        CheckLost("changed after its process ended", Running, found with { Image = later });
+    }
+
+    [Fact]
+    public void A_suspended_session_has_its_image_exactly_as_it_was_left()
+    {
+        CheckLost("changed without it", Suspended, Found with { Image = _image with { ModifiedTicks = _image.ModifiedTicks + 1 } });
+        CheckLost("changed without it", Suspended, Found with { Image = _image with { LengthBytes = _image.LengthBytes + 512 } });
+        CheckLost("does not say", Suspended with { Evidence = null }, Found);
+    }
+
+    [Fact]
+    public void Temp_is_the_same_file_and_as_a_suspended_session_left_it()
+    {
+        CheckLost("replaced or copied", Running with { Description = _description with { TempFileId = _temp.FileId + 1 } }, Found);
+        File.SetLastWriteTimeUtc(_rig.TempPath, DateTime.UtcNow.AddHours(1));
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, Found).Step);
+        CheckLost("was changed", Suspended, Found);
+        File.Delete(_rig.TempPath);
+        CheckLost("can't be used", Running, Found);
+    }
+
+    private SessionMarker Marker(long modifiedTicks, Guid id) => new(
+        _rig.ImagePath + SessionMarker.Extension, [new MarkedSession(id, "vm/nightly", "/1.log")], modifiedTicks, null);
+
+    private static void CheckLost(string part, StoredSession session, FoundDisk disk)
+    {
+        ResumeVerdict verdict = ResumeRules.Judge(session, disk);
+        Assert.Equal(ResumeStep.Lose, verdict.Step);
+        Assert.Contains(part, verdict.Reason, StringComparison.Ordinal);
+        Assert.EndsWith(".", verdict.Reason, StringComparison.Ordinal);
+    }
+}
