@@ -41,6 +41,7 @@
         'Read-FleeceSnapshot'
         'Remove-FleeceBitmap'
         'Restore-FleeceBackup'
+        'Resume-FleeceSession'
         'Start-FleeceHost'
         'Start-FleeceSession'
         'Stop-FleeceSession'

@@ -76,7 +76,8 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
         }
     }
 
-    /// <summary>Stops every session and closes every disk when no open runspace uses the module any more.</summary>
+    /// <summary>Closes every disk when no open runspace uses the module any more. Sessions that can be resumed are left to a later process,
+    /// and others stop.</summary>
     public void OnRemove(PSModuleInfo psModuleInfo)
     {
         lock (Users)
@@ -92,7 +93,7 @@ public sealed class FleeceModule : IModuleAssemblyInitializer, IModuleAssemblyCl
 
         // A signal that comes meanwhile must still wait for the disks.
         Task guests = Local.DisposeAsync().AsTask();
-        Task disks = Disks.DisposeAsync().AsTask();
+        Task disks = Disks.SuspendAllAsync().AsTask();
         Task.WhenAll(guests, disks).GetAwaiter().GetResult();
         lock (Users)
         {

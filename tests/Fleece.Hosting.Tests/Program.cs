@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Hosting.Tests.Host;
 using Fleece.Hosting.Tests.State;
 using Fleece.Hosting.Tests.Systemd;
 using Xunit.MicrosoftTestingPlatform;
@@ -14,6 +15,7 @@ internal static class Program
     private static Task<int> Main(string[] args) => args switch
     {
         [ServingChild.Verb, var path] => Task.FromResult(ServingChild.Run(path)),
+        [HostChild.Verb, var folder] => HostChild.RunAsync(folder),
         [StateChild.Hold, var folder] => Task.FromResult(StateChild.RunHold(folder)),
         [StateChild.Count, var folder] => Task.FromResult(StateChild.RunCount(folder)),
         [StateChild.Put, var folder, var number] => Task.FromResult(StateChild.RunPut(folder, number)),

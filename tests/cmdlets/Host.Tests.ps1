@@ -81,13 +81,33 @@ Describe 'A host and shells that come and go' -Skip:$noHost {
         Test-Path ./web.sock | Should -BeFalse
 
         $script:process = Start-TestHost $PWD
-        while (-not (Get-FleeceDisk)) { Start-Sleep -Milliseconds 20 }
+        # A disk is there before its listeners are.
+        while (-not (Get-FleeceExport)) { Start-Sleep -Milliseconds 20 }
         Test-Path ./web.sock | Should -BeTrue
         Write-FleeceDisk web 1MB ([byte[]]::new(65536))
         (Wait-Shell (Start-CronJob ./repo)).ExitCode | Should -Be 0
 
         (Get-FleeceBackup ./repo).Kind | Should -Be 'Full', 'Incremental'
         (Test-FleeceBackup ./repo).IsValid | Should -Not -Contain $false
+    }
+
+    It 'keep a session over SIG<_> and a new start of the host' -ForEach 'TERM', 'KILL' {
+        $instant = [IO.File]::ReadAllBytes("$PWD/web.raw")
+        $null = Mount-FleeceDisk ./web.raw
+        $null = Start-FleeceSession web -Name night
+        Write-FleeceDisk web 0 ([byte[]]::new(65536))
+        Send-Signal $_ $process
+        $process.WaitForExit()
+
+        $script:process = Start-TestHost $PWD
+        while (-not (Get-FleeceDisk)) { Start-Sleep -Milliseconds 20 }
+
+        (Resume-FleeceSession night).ResumedAt | Should -Not -BeNullOrEmpty
+        { Resume-FleeceSession night -StatePath ./state -ErrorAction Stop } | Should -Throw '*Leave -StatePath out*'
+        $null = Read-FleeceSnapshot night | Export-FleeceBackup ./night.raw -Format Raw
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/night.raw")) $instant | Should -BeTrue
+        Stop-FleeceSession night -Success
+        Get-FleeceSession | Should -BeNullOrEmpty
     }
 
     It 'end a job with another exit code than 0, and an error that says why, when it fails: <_>' -ForEach 'unknown disk', 'no host' {

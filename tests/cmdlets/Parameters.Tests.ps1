@@ -57,8 +57,8 @@ Describe 'WhatIf' {
                 'Backup-FleeceDisk', 'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap'
                 'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Install-FleeceHost', 'Merge-FleeceBitmap'
                 'Mount-FleeceDisk', 'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap'
-                'Restore-FleeceBackup', 'Start-FleeceHost', 'Start-FleeceSession', 'Stop-FleeceSession', 'Test-FleeceImage'
-                'Uninstall-FleeceHost', 'Unpublish-FleeceExport', 'Write-FleeceDisk'
+                'Restore-FleeceBackup', 'Resume-FleeceSession', 'Start-FleeceHost', 'Start-FleeceSession', 'Stop-FleeceSession'
+                'Test-FleeceImage', 'Uninstall-FleeceHost', 'Unpublish-FleeceExport', 'Write-FleeceDisk'
             )
     }
 }

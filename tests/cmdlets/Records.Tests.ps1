@@ -41,7 +41,7 @@ Describe 'A record' {
 
     It 'of a <Kind> has the properties that users know' -ForEach @(
         @{ Kind = 'disk'; Names = 'Name', 'Path', 'Format', 'SizeBytes', 'IsReadOnly', 'IsShared', 'OperationalStatus', 'FailureReason', 'Sessions', 'Notes', 'MountId' }
-        @{ Kind = 'session'; Names = 'Name', 'Disk', 'Id', 'State', 'BrokenBy', 'StartedAt', 'InstantId', 'SizeBytes', 'GranuleSizeBytes', 'OnCopyError', 'CopyTimeout', 'TempLimitBytes', 'TempUsedBytes', 'TempWarning', 'CopiedBytes', 'ConsumedBytes', 'TempPath', 'Bitmap', 'NextBitmap', 'Consumers', 'MountId', 'QmpSocketPath', 'GuestPause', 'IsQuiesced' }
+        @{ Kind = 'session'; Names = 'Name', 'Disk', 'Id', 'State', 'BrokenBy', 'StartedAt', 'InstantId', 'SizeBytes', 'GranuleSizeBytes', 'OnCopyError', 'CopyTimeout', 'TempLimitBytes', 'TempUsedBytes', 'TempWarning', 'CopiedBytes', 'ConsumedBytes', 'TempPath', 'Bitmap', 'NextBitmap', 'Consumers', 'MountId', 'QmpSocketPath', 'GuestPause', 'IsQuiesced', 'CanResume', 'CannotResumeReason', 'ResumedAt', 'LogId' }
         @{ Kind = 'bitmap'; Names = 'Name', 'Disk', 'ImagePath', 'IsOfParent', 'State', 'Reason', 'GranularityBytes', 'DirtyBytes', 'SizeBytes', 'Session', 'BaselineId', 'IsPersistent', 'Ranges', 'BitmapId', 'MountId' }
         @{ Kind = 'export'; Names = 'Disk', 'Name', 'Uri', 'IsReadOnly', 'IsSnapshotOnly', 'Uris', 'ConnectionCount', 'GuestCount', 'ExportId', 'MountId' }
         @{ Kind = 'backup'; Names = 'Path', 'Format', 'Session', 'Instant', 'SizeBytes', 'DataBytes', 'ZeroBytes', 'ChunkCount', 'Duration', 'BytesPerSecond', 'IsVerified', 'Point', 'PSPath' }

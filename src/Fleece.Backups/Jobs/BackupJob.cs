@@ -222,6 +222,11 @@ internal sealed class BackupJob : IAsyncDisposable
 
     private async ValueTask ChooseAsync(CancellationToken cancellationToken)
     {
+        if (_folder.InterruptedNote is { } interrupted)
+        {
+            _notes.Add(interrupted);
+        }
+
         await FinishMergeAsync(cancellationToken).ConfigureAwait(false);
         Repository repository = _folder.Read();
         _ = repository.NextNumber; // Before a bitmap is cleared for a backup that has no number.

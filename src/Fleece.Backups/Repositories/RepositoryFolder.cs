@@ -29,6 +29,9 @@ internal sealed class RepositoryFolder : IDisposable
     /// <summary>Full path of the folder.</summary>
     public string Path { get; }
 
+    /// <summary>A sentence about a backup that a killed job had begun, and whose file was removed; null for none.</summary>
+    public string? InterruptedNote { get; private set; }
+
     /// <summary>Takes a repository, which is made when it is not there; its parent folder must be.</summary>
     /// <exception cref="BlockException"><see cref="BackupErrors.RepositoryBusy"/>, <see cref="BlockErrors.NotFound"/>,
     /// <see cref="BlockErrors.Unsupported"/> for one of a newer version, or the error of the system.</exception>
@@ -251,6 +254,13 @@ internal sealed class RepositoryFolder : IDisposable
             if (isManifest && !File.Exists(path))
             {
                 RemoveImageOf(file);
+            }
+
+            if (!isManifest && new FileInfo(file) is { Exists: true, LinkTarget: null } partial)
+            {
+                InterruptedNote = FormattableString.Invariant(
+                    $"A backup into '{Path}' was interrupted: its job was killed. What it had stored, {partial.Length} bytes in ") +
+                    $"'{partial.Name}', is removed, and the backup begins again.";
             }
 
             FileNames.Delete(file);

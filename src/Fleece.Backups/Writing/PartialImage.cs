@@ -69,7 +69,7 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
 
     /// <summary>Refuses a folder, a file that must not be replaced, and what <see cref="CheckReplaceable"/> refuses.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.NotAFile"/>, <see cref="BlockErrors.AlreadyExists"/>,
-    /// <see cref="BlockErrors.InUse"/>, <see cref="BackupErrors.FileOfBackup"/>.</exception>
+    /// <see cref="BlockErrors.InUse"/>, <see cref="ImageErrors.ImageHasSession"/>, <see cref="BackupErrors.FileOfBackup"/>.</exception>
     public static void CheckDestination(string path, bool overwrite)
     {
         if (Directory.Exists(path))
@@ -87,8 +87,8 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
         CheckNotInUse(path);
     }
 
-    /// <summary>Refuses a file of a repository, and one that is open: a name can be taken from it, and its guest would go on writing to a
-    /// disk that no name leads to any more.</summary>
+    /// <summary>Refuses a file of a repository, one that is open, and one with sessions that go on: a name can be taken from an open file,
+    /// and its guest would go on writing to a disk that no name leads to any more.</summary>
     public static void CheckReplaceable(string path)
     {
         OwnedFiles.CheckReplaceable(path);
@@ -101,6 +101,8 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
         {
             LocalFile.Open(path, isReadOnly: false).Dispose();
         }
+
+        SessionMarker.Check(path);
     }
 
     /// <summary>Makes what was written durable and closes the image.</summary>

@@ -70,6 +70,9 @@ internal sealed class RepositoryTarget : IBackupTarget
     /// <summary>What tells that the backup may be of another disk than the one before it; whole sentences, null for nothing.</summary>
     public string? OtherSourceNote => _planned.OtherSourceNote;
 
+    /// <inheritdoc cref="RepositoryFolder.InterruptedNote"/>
+    public string? InterruptedNote => _folder.InterruptedNote;
+
     private string ManifestPath => _folder.InFolder(_planned.Manifest.ManifestName);
 
     /// <summary>Chooses full or incremental, and makes the partial file.</summary>

@@ -79,6 +79,20 @@ internal sealed class HostClient : IAsyncDisposable
         }
     }
 
+    /// <summary>Refuses a request that the host does not know.</summary>
+    /// <param name="version">The version of the protocol that has it.</param>
+    /// <param name="request">The request, as the end of a sentence.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="BlockException"><see cref="HostErrors.VersionMismatch"/>, or as <see cref="ConnectAsync"/>.</exception>
+    public async ValueTask RequireAsync(int version, string request, CancellationToken cancellationToken)
+    {
+        HostLink link = await ConnectAsync(cancellationToken).ConfigureAwait(false);
+        if (link.Welcome.ProtocolVersion < version)
+        {
+            throw HostProtocol.NotInHost(SocketPath, link.Welcome.ModuleVersion, request);
+        }
+    }
+
     /// <summary>Says that the process holds something by its lease, until the result is disposed.</summary>
     public IDisposable Hold()
     {

@@ -17,6 +17,11 @@ internal sealed class RemoteDisks(HostClient client) : IDiskControl
             CertificatePaths.Check(listener.Tls);
         }
 
+        if (request.DiscardsSessions)
+        {
+            await client.RequireAsync(HostProtocol.SessionsComeBack, "discard sessions", cancellationToken).ConfigureAwait(false);
+        }
+
         return await client.ChangeAsync<DiskInfo>(nameof(MountAsync), new { request }, cancellationToken, async () =>
         {
             IReadOnlyList<DiskInfo> disks = await ListDisksAsync(CancellationToken.None).ConfigureAwait(false);

@@ -45,6 +45,29 @@ internal sealed class RemoteSessions(HostClient client) : ISessionControl
         });
 
     /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<SessionInfo>> ResumeSessionsAsync(
+        SessionReference? session, string? statePath, CancellationToken cancellationToken)
+    {
+        await client.RequireAsync(HostProtocol.SessionsComeBack, "resume sessions", cancellationToken).ConfigureAwait(false);
+        return await client.ChangeAsync<IReadOnlyList<SessionInfo>>(
+            nameof(ResumeSessionsAsync),
+            new { session, statePath },
+            cancellationToken,
+            () => new("Get-FleeceSession lists the sessions that run and those that are lost.")).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken)
+    {
+        await client.RequireAsync(HostProtocol.SessionsComeBack, "remove lost sessions", cancellationToken).ConfigureAwait(false);
+        return await client.ChangeAsync<SessionInfo>(
+            nameof(RemoveLostSessionAsync),
+            new { session },
+            cancellationToken,
+            () => new("Get-FleeceSession lists the session as long as something is kept of it.")).ConfigureAwait(false);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SnapshotRun>> ListRunsAsync(
         SessionReference? session, long offsetBytes, CancellationToken cancellationToken) =>
         client.AskAsync<IReadOnlyList<SnapshotRun>>(nameof(ListRunsAsync), new { session, offsetBytes }, cancellationToken);

@@ -8,7 +8,11 @@ namespace Fleece.Hosting.Control;
 internal static class HostProtocol
 {
     /// <summary>The version of the protocol that this module speaks.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
+
+    /// <summary>The version from which on sessions come back: hosts list lost ones, resume and remove them, and mounts can discard them.
+    /// </summary>
+    public const int SessionsComeBack = 2;
 
     /// <summary>The oldest version that it speaks as well: the one before, so that a host goes on while the module is updated.</summary>
     public const int OldestVersion = Version == 1 ? 1 : Version - 1;
@@ -55,6 +59,17 @@ internal static class HostProtocol
     /// <param name="oldest">Its oldest version.</param>
     public static int? Agree(int newest, int oldest) =>
         Math.Min(Version, newest) is var version && version >= Math.Max(OldestVersion, oldest) ? version : null;
+
+    /// <summary>The refusal of a request that a host of an older version does not know.</summary>
+    /// <param name="socketPath">The control socket.</param>
+    /// <param name="module">The host's module version.</param>
+    /// <param name="request">The request, as the end of a sentence.</param>
+    public static BlockException NotInHost(string socketPath, string module, string request) => new(
+        HostErrors.VersionMismatch,
+        $"The Fleece host at '{socketPath}' is of version {module}, which can't {request}. Restart the host, so that it uses the newer " +
+        "module (systemctl restart fleece).",
+        socketPath,
+        operation: "call");
 
     /// <summary>The refusal of sides that speak no common version; it says which side to bring up to date.</summary>
     /// <param name="socketPath">The control socket.</param>

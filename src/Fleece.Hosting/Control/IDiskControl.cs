@@ -29,10 +29,10 @@ internal interface ISessionControl
     /// <summary>Pins one instant on the disks.</summary>
     ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken);
 
-    /// <summary>All running sessions.</summary>
+    /// <summary>All sessions: those that run, and those that are lost and wait to be removed.</summary>
     ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken);
 
-    /// <summary>One session; null means the only one there is.</summary>
+    /// <summary>One session, a lost one too; null means the only one that runs.</summary>
     ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken);
 
     /// <summary>What readers of a session are to be told and none has been told yet; null for nothing.</summary>
@@ -41,6 +41,18 @@ internal interface ISessionControl
     /// <summary>Ends a session.</summary>
     /// <returns>The session as it was at its end.</returns>
     ValueTask<SessionInfo> StopSessionAsync(SessionReference session, bool isSuccess, CancellationToken cancellationToken);
+
+    /// <summary>Takes sessions up again that a process before has left.</summary>
+    /// <param name="session">One of them; null for all.</param>
+    /// <param name="statePath">The absolute path of the state directory that keeps them; null for the host's own.</param>
+    /// <param name="cancellationToken">Ends the request.</param>
+    /// <returns>The sessions: those that run now, and those that are lost, each with the reason.</returns>
+    ValueTask<IReadOnlyList<SessionInfo>> ResumeSessionsAsync(
+        SessionReference? session, string? statePath, CancellationToken cancellationToken);
+
+    /// <summary>Removes what is kept of a lost session: its old data and its log.</summary>
+    /// <returns>The session as it was before.</returns>
+    ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken);
 
     /// <summary>Runs of a snapshot from an offset on: as many as fit one answer.</summary>
     /// <returns>At least one run, unless the offset is the disk's end.</returns>

@@ -41,6 +41,11 @@ internal sealed record MountRequest
     /// <summary>True to treat the image as from a stranger.</summary>
     public bool IsUntrusted { get; init; }
 
+    /// <summary>True to give sessions up that wait for the image to be mounted again. No part of how a disk is mounted at the next start.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool DiscardsSessions { get; init; }
+
     /// <summary>Certificates for an image at an nbds URI.</summary>
     public TlsFiles? Tls { get; init; }
 
@@ -122,6 +127,10 @@ internal sealed record SessionRequest
 
     /// <summary>Certificates for a temp image at an nbds URI.</summary>
     public TlsFiles? Tls { get; init; }
+
+    /// <summary>The absolute path of a state directory in which the sessions are kept, so that another process can resume them; null for
+    /// the host's own, and for none in a process that is no host.</summary>
+    public string? StatePath { get; init; }
 
     /// <summary>The unit of copying; null for the default.</summary>
     public int? GranuleSizeBytes { get; init; }

@@ -19,14 +19,21 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
             (_, token) =>
             {
                 host.Rules.Check(request);
+                RefuseStatePath(request.StatePath);
                 host.Guests.Note(request.Disks);
                 return sessions.StartSessionsAsync(request, token);
             },
             cancellationToken);
 
     /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken) =>
-        client.AskAsync(sessions.ListSessionsAsync, cancellationToken);
+    /// <remarks>A client of an older version does not know of lost sessions, and could not read the list.</remarks>
+    public async ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken)
+    {
+        IReadOnlyList<SessionInfo> all = await client.AskAsync(sessions.ListSessionsAsync, cancellationToken).ConfigureAwait(false);
+        return client.ProtocolVersion >= HostProtocol.SessionsComeBack
+            ? all
+            : [.. all.Where(session => session.State != SessionState.Lost)];
+    }
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken) =>
@@ -44,6 +51,24 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
             cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SessionInfo>> ResumeSessionsAsync(
+        SessionReference? session, string? statePath, CancellationToken cancellationToken) => client.ChangeAsync(
+            $"resume {(session is null ? "all sessions" : $"session {session}")}",
+            (_, token) =>
+            {
+                RefuseStatePath(statePath);
+                return sessions.ResumeSessionsAsync(session, statePath: null, token);
+            },
+            cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken) =>
+        client.ChangeAsync(
+            $"remove lost session {session}",
+            (_, token) => sessions.RemoveLostSessionAsync(session, token),
+            cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SnapshotRun>> ListRunsAsync(
         SessionReference? session, long offsetBytes, CancellationToken cancellationToken) =>
         client.AskAsync(token => sessions.ListRunsAsync(session, offsetBytes, token), cancellationToken);
@@ -57,6 +82,17 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
     /// <remarks>A reader discards often, so only refusals would be worth a line, and the reader has them.</remarks>
     public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
         client.AskAsync(token => sessions.DiscardAsync(session, range, token), cancellationToken);
+
+    private void RefuseStatePath(string? path)
+    {
+        if (path is not null)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"The Fleece host keeps sessions in its own state directory, '{host.StatePath}'. Leave -StatePath out.",
+                path);
+        }
+    }
 }
 
 /// <summary>A client's requests about guests that a QEMU runs.</summary>

@@ -14,12 +14,18 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
     /// <summary>The process at the other end.</summary>
     public Peer Peer => peer;
 
+    /// <summary>The version of the protocol that it and the host speak; 0 before it was let in.</summary>
+    public int ProtocolVersion { get; private set; }
+
     /// <summary>Lets it in, once.</summary>
+    /// <param name="lease">Its lease.</param>
+    /// <param name="protocolVersion">The version of the protocol that both speak.</param>
     /// <returns>False when the connection has ended: the caller gives the lease back.</returns>
-    public bool TryWelcome(Lease lease)
+    public bool TryWelcome(Lease lease, int protocolVersion)
     {
         lock (_lock)
         {
+            ProtocolVersion = protocolVersion;
             _lease = _hasEnded ? _lease : lease;
             return !_hasEnded;
         }

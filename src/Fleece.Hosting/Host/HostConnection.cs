@@ -119,7 +119,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         int version = HostProtocol.Agree(hello.ProtocolVersion, hello.OldestProtocolVersion) ?? throw HostProtocol.Mismatch(
             host.SocketPath, (HostParts.ModuleVersion, HostProtocol.Version), (hello.ModuleVersion, hello.ProtocolVersion));
         Lease lease = host.Leases.Take(peer, hello.LeaseToken, out bool isResumed);
-        if (!_client.TryWelcome(lease))
+        if (!_client.TryWelcome(lease, version))
         {
             _ = host.Leases.LeaveAsync(lease);
             throw new BlockException(BlockErrors.Stopped, "The connection ended before its Hello was answered.");

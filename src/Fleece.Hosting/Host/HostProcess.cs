@@ -48,7 +48,7 @@ internal sealed class HostProcess : IAsyncDisposable
         MountedDisks mounted = new(kept);
         string folder = Path.GetDirectoryName(options.SocketPath)!;
         PathRules rules = PathRules.For(options.AllowedFolders, folder);
-        LocalOwner owner = new(mounted, options.Guard, rules.CheckPlace);
+        LocalOwner owner = new(mounted, options.Guard, rules.CheckPlace, KeptSessions.OpenIn(state.Path));
         _parts = new HostParts
         {
             Disks = new ServedDisks(owner, state, rules, audit, kept, options.Time) { Changed = TellStatus },
@@ -185,7 +185,7 @@ internal sealed class HostProcess : IAsyncDisposable
 
         // A session whose storage does not answer must not keep other disks open; the disk waits for it below.
         await Task.WhenAny(_parts.Leases.EndAllAsync().AsTask(), Task.Delay(GivingUpTime)).ConfigureAwait(false);
-        string[] mounted = [.. Owner.Mounted.All.Select(disk => disk.Name)];
+        IReadOnlyList<Disk> mounted = Owner.Mounted.All;
         await EndGuestsAsync().ConfigureAwait(false);
         await CloseDisksAsync().ConfigureAwait(false);
         _parts.Disks.NoteClosed(mounted);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
 using Fleece.Disks.Records;
@@ -28,6 +29,7 @@ internal sealed class ServedDisks : IDisposable
     private readonly NameLocks _names = new();
     private readonly UnservedDisks _unserved;
     private readonly UnstoredRemovals _removals;
+    private IReadOnlyList<MountedDiskState> _found = [];
 
     public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, KeptSockets? kept, TimeProvider time)
     {
@@ -56,9 +58,11 @@ internal sealed class ServedDisks : IDisposable
     public async Task ServeStoredAsync()
     {
         IReadOnlyList<MountedDiskState> stored = _state.Disks;
-        Note([.. stored.Select(disk => disk with { Image = disk.Image is { } image ? image with { IsClosed = false } : null })]);
+        _found = stored;
+        Note([.. stored.Select(AsServed)]);
         await _unserved.Add(stored).ConfigureAwait(false);
         ReleaseSockets();
+        SayLostSessions();
     }
 
     /// <inheritdoc cref="IDiskControl.MountAsync"/>
@@ -83,7 +87,7 @@ internal sealed class ServedDisks : IDisposable
         }
         catch (BlockException e)
         {
-            await Owner.Mounted.DismountAsync(info.Name, isForced: true).ConfigureAwait(false);
+            await Owner.Mounted.SuspendAsync(info.Name).ConfigureAwait(false);
             throw Unnoted(e, $"'{request.Address}' was not mounted, because the host can't note it for its next start");
         }
 
@@ -183,23 +187,42 @@ internal sealed class ServedDisks : IDisposable
     public ValueTask EndAsync(TimeSpan patience) => _unserved.EndAsync(patience);
 
     /// <summary>Notes how the images were left, so that the next host tells of changes in between. The disks are closed.</summary>
-    /// <param name="wereMounted">Names of the disks that were mounted.</param>
-    public void NoteClosed(IReadOnlyCollection<string> wereMounted) => Note(
-    [
-        .. _state.Disks
-            .Where(disk => wereMounted.Contains(disk.Name, StringComparer.OrdinalIgnoreCase))
-            .Select(disk => disk with { Image = ImageTrace.Of(disk.Mount.Address, isClosed: true) }),
-    ]);
+    /// <param name="wereMounted">The disks that were mounted.</param>
+    public void NoteClosed(IReadOnlyCollection<Disk> wereMounted)
+    {
+        Dictionary<string, Disk> mounted = wereMounted.ToDictionary(disk => disk.Name, StringComparer.OrdinalIgnoreCase);
+        Note([.. _state.Disks.Select(disk => mounted.TryGetValue(disk.Name, out Disk? closed) ? AsClosed(disk, closed) : AsFound(disk))]);
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _unserved.Dispose();
 
+    // A loss that no client has been told of yet is one for the next host to tell.
+    private static MountedDiskState AsClosed(MountedDiskState disk, Disk closed) => disk with
+    {
+        Image = ImageTrace.Of(disk.Mount.Address, isClosed: true),
+        ServedInBoot = closed.Storage.LostWrites.IsUntold ? disk.ServedInBoot : null,
+        UnjournaledInBoot = closed.Storage.LostWrites.IsUntold ? disk.UnjournaledInBoot : null,
+    };
+
+    // That of a disk which was not served, and which the host before had left in order.
+    private MountedDiskState AsFound(MountedDiskState disk) =>
+        _found.FirstOrDefault(found => found.Name == disk.Name) is { } found && found.Mount == disk.Mount ? found : disk;
+
+    private static MountedDiskState AsServed(MountedDiskState disk) => disk with
+    {
+        Image = disk.Image is { } image ? image with { IsClosed = false } : null,
+        ServedInBoot = disk.Mount.IsReadOnly ? null : disk.ServedInBoot ?? BootId.Current,
+    };
+
+    private void Note(IReadOnlyList<MountedDiskState> disks) => Note(() => _state.Put(disks));
+
     // Traces of images only tell of changes, so a state that can't be written keeps no disk down.
-    private void Note(IReadOnlyList<MountedDiskState> disks)
+    private void Note(Action change)
     {
         try
         {
-            _state.Put(disks);
+            change();
         }
         catch (BlockException e)
         {
@@ -227,8 +250,62 @@ internal sealed class ServedDisks : IDisposable
             _audit.Say($"disk {stored.Name}: {change}");
         }
 
-        await Owner.Disks.MountAsync(stored.Mount, cancellationToken).ConfigureAwait(false);
+        await Owner.OwnDisks.MountAsync(stored.Mount, Owner.Kept.Own, Note, cancellationToken).ConfigureAwait(false);
         _audit.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
+
+        void Note(Disk disk)
+        {
+            foreach (Session session in disk.Sessions)
+            {
+                _audit.Say(FormattableString.Invariant($"session {session.Id} of {session.StartedAt:u} goes on"));
+            }
+
+            foreach (string note in disk.Notes)
+            {
+                _audit.Say($"disk {stored.Name}: {note}");
+            }
+
+            NoteLoss(stored, disk.Storage);
+        }
+    }
+
+    // Before a guest can write, so that the next host knows whether this one can lose what it answers.
+    private void NoteLoss(MountedDiskState stored, DiskStorage disk)
+    {
+        UnflushedWrites.NoteIn(stored, disk);
+        if (disk.LostWrites is { Reason: { } reason } lost)
+        {
+            _audit.Say($"disk {stored.Name}: {reason} The first flush of a guest fails.");
+            lost.Told = error => TellLoss(disk, error);
+        }
+
+        if (UnflushedWrites.UnjournaledBoot(disk, stored.UnjournaledInBoot) is { } boot && boot != stored.UnjournaledInBoot)
+        {
+            Note(() => _state.NoteServed(stored.Name, AsServed(stored).ServedInBoot, boot));
+        }
+    }
+
+    // On the thread of a guest's request, so the state is written elsewhere. Where it can't be, the next host tells once more.
+    private void TellLoss(DiskStorage disk, BlockException error)
+    {
+        _audit.Say($"disk {disk.Name}: a guest's flush failed, as it had to: {error.Message}");
+        ThreadPool.QueueUserWorkItem(_ => Note(
+            () => _state.NoteServed(disk.Name, BootId.Current, UnflushedWrites.UnjournaledBoot(disk))));
+    }
+
+    private void SayLostSessions()
+    {
+        try
+        {
+            foreach (LostSession session in Owner.Kept.Lost)
+            {
+                _audit.Say($"session {session} is lost: {session.Reason} Stop-FleeceSession -Force removes what is kept of it.");
+            }
+        }
+        catch (BlockException e)
+        {
+            _audit.Say($"can't look for lost sessions: {e.Message}");
+        }
     }
 
     private void SayProblem(string line)
@@ -242,15 +319,19 @@ internal sealed class ServedDisks : IDisposable
 
     private MountedDiskState Stored(MountRequest request, DiskInfo info)
     {
-        IReadOnlyList<DiskExport> exports = Owner.Mounted.Exports.Of(Owner.Mounted.Find(info.Name));
+        Disk disk = Owner.Mounted.Find(info.Name);
+        IReadOnlyList<DiskExport> exports = Owner.Mounted.Exports.Of(disk);
         return new MountedDiskState
         {
             Mount = request with
             {
                 Name = info.Name,
+                DiscardsSessions = false,
                 Listeners = [.. request.Listeners.Zip(exports, (listener, export) => Stored(listener, export.Describe()))],
             },
             Image = ImageTrace.Of(request.Address, isClosed: false),
+            ServedInBoot = info.IsReadOnly ? null : BootId.Current,
+            UnjournaledInBoot = UnflushedWrites.UnjournaledBoot(disk.Storage),
         };
     }
 

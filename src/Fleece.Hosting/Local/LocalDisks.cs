@@ -2,6 +2,7 @@
 using Fleece.Backups.Repositories;
 using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Disks.Resuming;
 using Fleece.Hosting.Control;
 using Fleece.Images;
 using Fleece.Nbd;
@@ -10,12 +11,22 @@ namespace Fleece.Hosting.Local;
 
 /// <summary>The disks of this process.</summary>
 /// <param name="mounted">The disks.</param>
+/// <param name="kept">The sessions that are kept over the end of the process.</param>
 /// <param name="checkPlace">Refuses files of images by where they lie; null for none.</param>
-internal sealed class LocalDisks(MountedDisks mounted, Action<string>? checkPlace) : IDiskControl
+internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action<string>? checkPlace) : IDiskControl
 {
     /// <inheritdoc/>
     /// <remarks>A disk that was to be served and can't be is not mounted.</remarks>
-    public async ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken)
+    public ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken) =>
+        MountAsync(request, kept.Own, beforeServed: null, cancellationToken);
+
+    /// <summary>As <see cref="MountAsync(MountRequest, CancellationToken)"/>.</summary>
+    /// <param name="request">How.</param>
+    /// <param name="sessions">The folder of the sessions that go on; null for none.</param>
+    /// <param name="beforeServed">Gets the disk before clients can reach it; null for nothing.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async ValueTask<DiskInfo> MountAsync(
+        MountRequest request, SessionFolder? sessions, Action<Disk>? beforeServed, CancellationToken cancellationToken)
     {
         ImageOpenOptions options = OptionsOf(request);
         bool isExport = NbdUri.IsUri(request.Address);
@@ -30,9 +41,12 @@ internal sealed class LocalDisks(MountedDisks mounted, Action<string>? checkPlac
             options,
             isExport ? TlsLoading.Client(request.Tls) : null,
             request.IsShared,
+            sessions,
+            request.DiscardsSessions,
             cancellationToken).ConfigureAwait(false);
         try
         {
+            beforeServed?.Invoke(disk);
             foreach (ListenRequest listener in request.Listeners)
             {
                 ListenRequest asDisk = listener with { IsReadOnly = listener.IsReadOnly || disk.IsReadOnly };
@@ -41,7 +55,7 @@ internal sealed class LocalDisks(MountedDisks mounted, Action<string>? checkPlac
         }
         catch
         {
-            await mounted.DismountAsync(disk.Name, isForced: true).ConfigureAwait(false);
+            await mounted.SuspendAsync(disk.Name).ConfigureAwait(false);
             throw;
         }
 

@@ -44,8 +44,9 @@ internal sealed class LocalJobs(LocalOwner owner, Action<string>? checkPlace) : 
     }
 
     /// <inheritdoc/>
+    /// <remarks>It ends with the job, so it is not kept over the end of this process.</remarks>
     public async ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) =>
-        (await owner.Sessions.StartSessionsAsync(request, cancellationToken).ConfigureAwait(false))[0];
+        (await owner.OwnSessions.StartAsync(request, folder: null, cancellationToken).ConfigureAwait(false))[0];
 
     /// <inheritdoc/>
     public async ValueTask<IReadOnlyList<SessionInfo>> BeginJobSessionsAsync(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Disks;
+using Fleece.Disks.Resuming;
 using Fleece.Hosting.Control;
 using Fleece.Qemu;
 using Fleece.Qemu.Guard;
@@ -16,14 +17,17 @@ internal sealed class LocalOwner : IDiskOwner, IAsyncDisposable
     /// <param name="mounted">The disks, which the caller closes.</param>
     /// <param name="guard">The program that stands by while a guest is frozen or paused.</param>
     /// <param name="checkPlace">Refuses files of images by where they lie; null for none.</param>
-    public LocalOwner(MountedDisks mounted, Func<GuardProgram> guard, Action<string>? checkPlace = null)
+    /// <param name="sessions">The folder of a host that keeps sessions over its end; null in a process that is no host.</param>
+    public LocalOwner(
+        MountedDisks mounted, Func<GuardProgram> guard, Action<string>? checkPlace = null, SessionFolder? sessions = null)
     {
         Mounted = mounted;
+        Kept = new KeptSessions(sessions);
         QemuGuests = new QemuGuests(new QemuGuestsOptions { Guard = guard, CheckPlace = checkPlace });
-        Running = new RunningSessions(mounted, QemuGuests);
+        Running = new RunningSessions(mounted, QemuGuests, Kept);
         _quiet = new QuietInstant(guard);
-        Disks = new LocalDisks(mounted, checkPlace);
-        Sessions = new LocalSessions(mounted, QemuGuests, _quiet, checkPlace);
+        OwnDisks = new LocalDisks(mounted, Kept, checkPlace);
+        OwnSessions = new LocalSessions(mounted, QemuGuests, Kept, OwnDisks, _quiet, checkPlace);
         Bitmaps = new LocalBitmaps(mounted);
         Exports = new LocalExports(mounted);
         Guests = new LocalGuests(QemuGuests);
@@ -32,17 +36,26 @@ internal sealed class LocalOwner : IDiskOwner, IAsyncDisposable
     /// <summary>The disks themselves.</summary>
     public MountedDisks Mounted { get; }
 
+    /// <summary>The sessions that are kept over the end of the process.</summary>
+    public KeptSessions Kept { get; }
+
     /// <summary>The guests' sessions themselves.</summary>
     public QemuGuests QemuGuests { get; }
 
     /// <summary>The sessions of both.</summary>
     public RunningSessions Running { get; }
 
-    /// <inheritdoc/>
-    public IDiskControl Disks { get; }
+    /// <summary>The requests about the disks.</summary>
+    public LocalDisks OwnDisks { get; }
 
     /// <inheritdoc/>
-    public ISessionControl Sessions { get; }
+    public IDiskControl Disks => OwnDisks;
+
+    /// <summary>The requests about sessions.</summary>
+    public LocalSessions OwnSessions { get; }
+
+    /// <inheritdoc/>
+    public ISessionControl Sessions => OwnSessions;
 
     /// <inheritdoc/>
     public IBitmapControl Bitmaps { get; }

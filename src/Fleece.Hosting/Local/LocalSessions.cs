@@ -4,6 +4,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Disks.Resuming;
 using Fleece.Hosting.Control;
 using Fleece.Nbd;
 using Fleece.Qemu;
@@ -11,19 +12,40 @@ using Fleece.Qemu;
 namespace Fleece.Hosting.Local;
 
 /// <summary>The sessions of this process: of its own disks, and of guests' disks that QEMU serves.</summary>
-internal sealed class LocalSessions(MountedDisks mounted, QemuGuests guests, QuietInstant quiet, Action<string>? checkPlace)
+internal sealed class LocalSessions(
+    MountedDisks mounted, QemuGuests guests, KeptSessions kept, LocalDisks disks, QuietInstant quiet, Action<string>? checkPlace)
     : ISessionControl
 {
     // Of one answer: about 64 KiB as text.
     private const int RunsAtOnce = 1024;
 
-    private readonly RunningSessions _running = new(mounted, guests);
+    private readonly RunningSessions _running = new(mounted, guests, kept);
+    private readonly SessionResuming _resuming = new(mounted, kept, disks);
 
     /// <inheritdoc/>
-    public async ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken)
+    /// <remarks>A host keeps them in its own folder.</remarks>
+    public ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken)
+    {
+        if (request.StatePath is { } path && LocalGuests.GuestOf(request.Disks) is not null)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                "A session of a guest's disk is QEMU's, and can't be kept for another process. Leave -StatePath out.",
+                path);
+        }
+
+        return StartAsync(request, request.StatePath is { } statePath ? kept.Use(statePath) : kept.Own, cancellationToken);
+    }
+
+    /// <summary>As <see cref="StartSessionsAsync"/>.</summary>
+    /// <param name="request">How.</param>
+    /// <param name="folder">Where they are kept over the end of the process; null for nowhere.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    public async ValueTask<IReadOnlyList<SessionInfo>> StartAsync(
+        SessionRequest request, SessionFolder? folder, CancellationToken cancellationToken)
     {
         string? qmpSocketPath = LocalGuests.GuestOf(request.Disks);
-        SessionOptions options = OptionsOf(request) with { CheckPlace = checkPlace };
+        SessionOptions options = OptionsOf(request) with { CheckPlace = checkPlace, Folder = folder };
         IReadOnlyList<IRunningSession> sessions;
         if (qmpSocketPath is not null)
         {
@@ -69,11 +91,14 @@ internal sealed class LocalSessions(MountedDisks mounted, QemuGuests guests, Qui
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SessionInfo>> ListSessionsAsync(CancellationToken cancellationToken) =>
-        new([.. _running.All.Select(session => session.Describe())]);
+        new([.. _running.All.Select(session => session.Describe()), .. kept.Lost.Select(session => session.Describe())]);
 
     /// <inheritdoc/>
-    public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken) =>
-        new(_running.Find(session).Describe());
+    public ValueTask<SessionInfo> FindSessionAsync(SessionReference? session, CancellationToken cancellationToken)
+    {
+        LostSession? lost = session is null or { Name: "" } || _running.Has(session) ? null : kept.Find(session);
+        return new ValueTask<SessionInfo>(lost?.Describe() ?? _running.Find(session).Describe());
+    }
 
     /// <inheritdoc/>
     public ValueTask<string?> TakeSessionWarningAsync(SessionReference session, CancellationToken cancellationToken) =>
@@ -86,6 +111,20 @@ internal sealed class LocalSessions(MountedDisks mounted, QemuGuests guests, Qui
         IRunningSession found = _running.Find(session);
         _ = await found.EndAsync(isSuccess).ConfigureAwait(false);
         return found.Describe();
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<SessionInfo>> ResumeSessionsAsync(
+        SessionReference? session, string? statePath, CancellationToken cancellationToken) =>
+        _resuming.ResumeAsync(session, statePath, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken)
+    {
+        LostSession lost = kept.Find(session) ?? throw RunningSessions.NoSuchSession(session.Name);
+        SessionInfo before = lost.Describe();
+        lost.Discard();
+        return new ValueTask<SessionInfo>(before);
     }
 
     /// <inheritdoc/>

@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 using Fleece.Qemu;
 
 namespace Fleece.Hosting.Local;
 
 /// <summary>The sessions that run in this process: those of its own disks, and those of guests' disks that QEMU serves.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns none of them.</remarks>
-internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests)
+internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, KeptSessions kept)
 {
     /// <summary>All of them: first those of the mounted disks.</summary>
     public IReadOnlyList<IRunningSession> All => [.. mounted.Sessions, .. guests.Sessions];
 
+    /// <summary>True when a session runs that a reference means.</summary>
+    public bool Has(SessionReference reference)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        return All.Any(session =>
+            session.IsCalled(reference.Name) && (reference.InstantId is null || reference.InstantId == session.InstantId));
+    }
+
     /// <summary>The session that a reference means: "NAME", or "DISK/NAME" where several disks have a session of that name.</summary>
     /// <param name="reference">The session; null for the only one there is.</param>
-    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/>, <see cref="DiskErrors.SessionAmbiguous"/> or
-    /// <see cref="DiskErrors.RecordStale"/>.</exception>
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionUnknown"/>, <see cref="DiskErrors.SessionLost"/>,
+    /// <see cref="DiskErrors.SessionAmbiguous"/> or <see cref="DiskErrors.RecordStale"/>.</exception>
     public IRunningSession Find(SessionReference? reference)
     {
         if (reference is null or { Name: "" })
@@ -32,6 +41,11 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests)
             return known;
         }
 
+        if (!All.Any(session => session.IsCalled(reference.Name)) && kept.Find(reference) is { } lost)
+        {
+            throw Lost(lost.Describe());
+        }
+
         IRunningSession found = Find(reference.Name);
         reference.Check(found.InstantId);
         return found;
@@ -42,7 +56,22 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests)
         DiskErrors.SessionUnknown,
         name is null
             ? "No session is running. Start-FleeceSession starts one."
-            : $"No session named '{name}' is running. Get-FleeceSession lists the running ones.");
+            : $"No session named '{name}' is running. Get-FleeceSession lists the running ones, and Resume-FleeceSession -StatePath " +
+                "takes up those of an earlier process.");
+
+    /// <summary>The error of a session that is lost, or waits to be resumed.</summary>
+    public static BlockException Lost(SessionInfo session)
+    {
+        ArgumentNullException.ThrowIfNull(session);
+        return new BlockException(
+            DiskErrors.SessionLost,
+            session.CanResume
+                ? $"The session '{session.Id}' waits to be resumed. {session.BrokenBy} Resume-FleeceSession tries again, and " +
+                    $"Stop-FleeceSession {session.Id} -Force gives it up."
+                : $"The session '{session.Id}' is lost. {session.BrokenBy} What is kept of it stays until it is removed with " +
+                    $"Stop-FleeceSession {session.Id} -Force.",
+            session.TempPath);
+    }
 
     private IRunningSession Find(string? name)
     {

@@ -107,6 +107,20 @@ internal sealed class HostState : IDisposable
         }
     });
 
+    /// <summary>Notes that a disk is served in this run of the system; one that is not noted is no error. It is durable when this returns.
+    /// </summary>
+    /// <param name="name">The disk.</param>
+    /// <param name="servedInBoot">As <see cref="MountedDiskState.ServedInBoot"/>.</param>
+    /// <param name="unjournaledInBoot">As <see cref="MountedDiskState.UnjournaledInBoot"/>.</param>
+    /// <exception cref="BlockException">Why it can't be stored. Nothing has changed then.</exception>
+    public void NoteServed(string name, Guid? servedInBoot, Guid? unjournaledInBoot) => Change(isRemoval: false, present =>
+    {
+        if (present.TryGetValue(name, out MountedDiskState? disk))
+        {
+            present[name] = disk with { ServedInBoot = servedInBoot, UnjournaledInBoot = unjournaledInBoot };
+        }
+    });
+
     /// <summary>Notes the socket of a QEMU; one that is noted already is no error. It is durable when this returns.</summary>
     /// <param name="path">Its absolute path.</param>
     /// <exception cref="BlockException">Why it can't be stored. Nothing has changed then.</exception>

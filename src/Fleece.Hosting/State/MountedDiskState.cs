@@ -16,6 +16,16 @@ internal sealed record MountedDiskState
     /// </summary>
     public ImageTrace? Image { get; init; }
 
+    /// <summary>The run of the system (<see cref="Fleece.Block.Files.BootId"/>) in which guests may have written what no flush followed:
+    /// that in which a host serves the disk, or served it when it was killed. Empty where an older Fleece did not say which; null after an
+    /// orderly end, and for a disk that guests can't write to.</summary>
+    public Guid? ServedInBoot { get; init; }
+
+    /// <summary>The run of the system in which writes that guests were answered may have gone with a process: that in which a host serves
+    /// an image with tables and no journal of them, or in which a journal did not hold. Empty where an older Fleece did not say which; null
+    /// where a killed host loses nothing, and when a guest has been told.</summary>
+    public Guid? UnjournaledInBoot { get; init; }
+
     /// <summary>The disk's name.</summary>
     [JsonIgnore]
     public string Name => Mount.Name!;

@@ -16,13 +16,20 @@ internal static class StateFolder
     /// <returns>The lock; disposing it gives the directory free.</returns>
     public static LocalFile Take(string path)
     {
-        Make(path);
-        CheckIsOwn(path);
+        MakeOwn(path);
         return OneHostLock.Take(
             Path.Combine(path, LockName),
             path,
             $"A host runs with the state directory '{path}'",
             "Use that one, or give this one a state directory and a socket of its own.");
+    }
+
+    /// <summary>Makes the directory where it is missing, and refuses one that others can write to.</summary>
+    /// <param name="path">Its full path; its parent must be there.</param>
+    public static void MakeOwn(string path)
+    {
+        Make(path);
+        CheckIsOwn(path);
     }
 
     private static void Make(string path)

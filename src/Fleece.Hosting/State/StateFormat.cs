@@ -33,7 +33,7 @@ internal sealed record StateFault(string Reason, bool IsNewer = false);
 internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
 {
     /// <summary>The version that this Fleece writes. docs/host.md says when it changes, and how.</summary>
-    public const int Version = 2;
+    public const int Version = 3;
 
     /// <summary>Most bytes of a state: that of some ten thousand disks.</summary>
     public const int MaximumBytes = 16 * 1024 * 1024;
@@ -57,7 +57,7 @@ internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
     };
 
     /// <summary>The format of this Fleece.</summary>
-    public static StateFormat Current { get; } = new(Version, upgradeOlder: json => json["qmpSockets"] = new JsonArray());
+    public static StateFormat Current { get; } = new(Version, UpgradeVersion2);
 
     /// <summary>The version that <see cref="Encode"/> writes.</summary>
     public int WrittenVersion => version;
@@ -111,6 +111,19 @@ internal sealed class StateFormat(int version, Action<JsonObject>? upgradeOlder)
         {
             fault = new StateFault("a text in it is not Unicode"); // Half a surrogate pair (RFC 8259, section 8.2).
             return null;
+        }
+    }
+
+    // A disk that was not closed was served in a run of the system that is not known, and without a journal.
+    private static void UpgradeVersion2(JsonObject json)
+    {
+        foreach (JsonObject disk in json["disks"]?.AsArray().OfType<JsonObject>() ?? [])
+        {
+            if (disk["image"]?["isClosed"]?.GetValue<bool>() == false && disk["mount"]?["isReadOnly"]?.GetValue<bool>() == false)
+            {
+                disk["servedInBoot"] = Guid.Empty;
+                disk["unjournaledInBoot"] = Guid.Empty;
+            }
         }
     }
 

@@ -27,6 +27,7 @@ internal static class StateRules
         string? fault = FindCredentials(mount.Address)
             ?? (NbdUri.IsUri(mount.Address) || IsAbsolute(mount.Address) ? null : $"'{mount.Address}' is no absolute path")
             ?? FindFault(mount.Tls)
+            ?? (mount.DiscardsSessions ? "it discards sessions, which is asked for at one mount" : null)
             ?? mount.Listeners.Select(FindFault).FirstOrDefault(found => found is not null);
         return fault is null ? null : $"the disk '{mount.Name}': {fault}";
     }

@@ -217,6 +217,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         RepositoryTarget Open(ISnapshotSource source)
         {
             RepositoryTarget target = Wait(RepositoryTarget.CreateAsync(options, source, taken: null, StopToken));
+            TellWarning(target.InterruptedNote);
             _note = target.OtherSourceNote;
             return target;
         }

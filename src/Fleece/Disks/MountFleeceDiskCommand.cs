@@ -65,6 +65,11 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
     [Parameter]
     public SwitchParameter Untrusted { get; set; }
 
+    /// <summary>Give up the sessions that wait for the image to be mounted again; their old data goes, and their bitmaps lose nothing.
+    /// </summary>
+    [Parameter]
+    public SwitchParameter DiscardSessions { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -75,7 +80,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
 
     private void MountFile(string file)
     {
-        if (!ShouldProcess(file, "Mount"))
+        if (!ShouldProcess(file, DiscardSessions ? "Mount, and give up its sessions" : "Mount"))
         {
             return;
         }
@@ -92,6 +97,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             MetadataCacheBytes = MetadataCacheBytes,
             AllowsOutsideDataFile = AllowOutsideDataFile,
             IsUntrusted = Untrusted,
+            DiscardsSessions = DiscardSessions,
             Tls = isExport ? RequestedTls : null,
 
             // The certificate may be meant for the disk's server, or for another of the addresses.

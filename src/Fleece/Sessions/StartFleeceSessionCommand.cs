@@ -54,6 +54,13 @@ public sealed class StartFleeceSessionCommand : PinningCommand
     [ValidateNotNullOrEmpty]
     public string[] Consumer { get; set; } = [];
 
+    /// <summary>A state directory in which the sessions are kept, so that Resume-FleeceSession takes them up after the end of this process.
+    /// A host has its own.</summary>
+    [Parameter(ParameterSetName = DiskSet)]
+    [ValidateNotNullOrEmpty]
+    [NoScriptBlock]
+    public string? StatePath { get; set; }
+
     // An error of a guest may have no file, and the names of the devices say more than the socket that all of them share.
     private object? Target => Name ?? (_disks.Exists(disk => disk.QmpSocketPath is not null)
         ? _disks.Count == 1 ? _disks[0].Name : _disks.ConvertAll(disk => disk.Name).ToArray()
@@ -91,6 +98,7 @@ public sealed class StartFleeceSessionCommand : PinningCommand
             Bitmap = _bitmap,
             NextBitmap = NextBitmap,
             Consumers = Consumer,
+            StatePath = StatePath is null ? null : ResolveLiteral(StatePath),
         };
         if (!ShouldProcess(string.Join(", ", _disks.Select(disk => disk.Place)), "Start a session"))
         {

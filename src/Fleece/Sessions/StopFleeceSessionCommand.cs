@@ -3,6 +3,7 @@ using System.Management.Automation;
 using Fleece.Block;
 using Fleece.Disks.Records;
 using Fleece.Hosting;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 
@@ -36,8 +37,9 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     [NoScriptBlock]
     public string QmpSocketPath { get; set; } = string.Empty;
 
-    /// <summary>Take out what sessions of processes that live have there, too: they end without success.</summary>
-    [Parameter(ParameterSetName = GuestSet)]
+    /// <summary>Remove what is kept of a lost session. With -QmpSocketPath: take out what sessions of processes that live have there, too;
+    /// they end without success.</summary>
+    [Parameter]
     public SwitchParameter Force { get; set; }
 
     /// <inheritdoc/>
@@ -65,7 +67,9 @@ public sealed class StopFleeceSessionCommand : SilentCommand
                 }
 
                 SessionReference same = new(session.Id, session.InstantId);
-                SessionInfo stopped = Wait(Owner.Sessions.StopSessionAsync(same, Success, StopToken));
+                SessionInfo stopped = Wait(session.State != Block.CopyBeforeWrite.SessionState.Lost
+                    ? Owner.Sessions.StopSessionAsync(same, Success, StopToken)
+                    : Force ? Owner.Sessions.RemoveLostSessionAsync(same, StopToken) : throw RunningSessions.Lost(session));
                 Pass(() => stopped);
             });
         }

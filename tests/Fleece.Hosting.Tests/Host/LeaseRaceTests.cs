@@ -192,7 +192,7 @@ public sealed class LeaseRaceTests : IAsyncDisposable
     {
         await StartAsync();
         ConnectedClient client = new(Peer, Parts.Requests, Parts.Audit);
-        client.TryWelcome(Parts.Leases.Take(Peer, null, out _));
+        client.TryWelcome(Parts.Leases.Take(Peer, null, out _), HostProtocol.Version);
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(
             async () => await client.ChangeAsync<int>("mount x", (_, _) => throw new TaskCanceledException(), Stop));

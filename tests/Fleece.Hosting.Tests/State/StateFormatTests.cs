@@ -13,7 +13,7 @@ public sealed class StateFormatTests : IDisposable
 {
     private const string Golden = """
         {
-          "fleeceHostState": 2,
+          "fleeceHostState": 3,
           "writtenBy": "0.1.0",
           "writtenAt": "2026-11-30T02:00:00+00:00",
           "generation": 7,
@@ -56,7 +56,9 @@ public sealed class StateFormatTests : IDisposable
                 "lengthBytes": 1099511627776,
                 "modifiedAt": "2026-11-30T02:00:00.1234567+00:00",
                 "isClosed": true
-              }
+              },
+              "servedInBoot": "0f8fad5b-d9cb-469f-a165-70867728950e",
+              "unjournaledInBoot": "0f8fad5b-d9cb-469f-a165-70867728950e"
             },
             {
               "mount": {
@@ -84,7 +86,7 @@ public sealed class StateFormatTests : IDisposable
 
     // A field that comes or goes is a new version of the format, so that no older Fleece takes the file for a damaged one.
     [Fact]
-    public void The_text_of_version_2_is_this_one()
+    public void The_text_of_version_3_is_this_one()
     {
         string text = Encoding.UTF8.GetString(StateFormat.Current.Encode(StateSamples.Document()));
 
@@ -205,20 +207,36 @@ public sealed class StateFormatTests : IDisposable
     }
 
     [Fact]
-    public void A_state_of_version_1_is_read_and_a_copy_of_it_kept()
+    public void A_state_of_version_2_is_read_and_a_copy_of_it_kept()
     {
-        byte[] older = OfVersion1();
+        byte[] older = OfVersion2();
         Write(older);
 
         using HostState state = HostState.Open(_folder.File("state"));
 
         Assert.Equal(["archive", "web"], state.Disks.Select(disk => disk.Name));
-        Assert.Empty(state.QmpSockets);
-        Assert.Equal(older, File.ReadAllBytes(FilePath + ".version-1"));
+        Assert.Equal(["/run/vm/qmp.sock"], state.QmpSockets);
+        Assert.Equal(older, File.ReadAllBytes(FilePath + ".version-2"));
         Assert.Equal(older, File.ReadAllBytes(FilePath));
         state.Remove("web");
-        Assert.Equal(2, JsonNode.Parse(File.ReadAllBytes(FilePath))!["fleeceHostState"]!.GetValue<int>());
+        Assert.Equal(3, JsonNode.Parse(File.ReadAllBytes(FilePath))!["fleeceHostState"]!.GetValue<int>());
         Assert.Equal(8, JsonNode.Parse(File.ReadAllBytes(FilePath))!["generation"]!.GetValue<int>());
+    }
+
+    [Theory]
+    [InlineData(false, false, true)]
+    [InlineData(true, false, false)]
+    [InlineData(false, true, false)]
+    public void A_disk_of_version_2_that_was_not_closed_was_served_in_an_unknown_run(bool isClosed, bool isReadOnly, bool wasServed)
+    {
+        MountedDiskState disk = StateSamples.Plain("web") with { Image = new ImageTrace(1, 2, StateSamples.WrittenAt, isClosed) };
+        disk = disk with { Mount = disk.Mount with { IsReadOnly = isReadOnly } };
+        Write(OfVersion2(StateSamples.Document() with { Disks = [disk] }));
+
+        using HostState state = HostState.Open(_folder.File("state"));
+
+        Assert.Equal(wasServed ? Guid.Empty : null, Assert.Single(state.Disks).ServedInBoot);
+        Assert.Equal(wasServed ? Guid.Empty : null, Assert.Single(state.Disks).UnjournaledInBoot);
     }
 
     [Fact]
@@ -244,19 +262,19 @@ public sealed class StateFormatTests : IDisposable
     [Fact]
     public void A_state_that_is_two_versions_old_is_refused()
     {
-        Write(OfVersion1());
+        Write(OfVersion2());
 
         Assert.Equal(
             HostErrors.StateInvalid,
-            Assert.Throws<BlockException>(() => HostState.Open(_folder.File("state"), new StateFormat(3, _ => { }))).Kind);
+            Assert.Throws<BlockException>(() => HostState.Open(_folder.File("state"), new StateFormat(4, _ => { }))).Kind);
     }
 
     [Theory]
     [InlineData("\"generation\": 7", "\"generation\": 0")]
     [InlineData("\"generation\": 7", "\"generation\": 7, \"more\": 1")]
     [InlineData("\"generation\": 7", "\"generation\": 7, \"generation\": 8")]
-    [InlineData("\"fleeceHostState\": 2", "\"fleeceHostState\": 0")]
-    [InlineData("\"fleeceHostState\": 2", "\"fleeceHostState\": \"2\"")]
+    [InlineData("\"fleeceHostState\": 3", "\"fleeceHostState\": 0")]
+    [InlineData("\"fleeceHostState\": 3", "\"fleeceHostState\": \"3\"")]
     [InlineData("\"name\": \"web\",", "")]
     [InlineData("\"name\": \"web\",", "\"name\": \"ARCHIVE\",")]
     [InlineData("\"address\": \"/vm/web.qcow2\",", "")]
@@ -265,6 +283,8 @@ public sealed class StateFormatTests : IDisposable
     [InlineData("\"address\": \"/vm/web.qcow2\",", "\"address\": \"\\ud800\",")]
     [InlineData("\"/run/vm/qmp.sock\"", "\"qmp.sock\"")]
     [InlineData("\"/run/vm/qmp.sock\"", "null")]
+    [InlineData("\"isUntrusted\": false,", "\"isUntrusted\": false, \"discardsSessions\": true,")]
+    [InlineData("\"servedInBoot\": \"0f8fad5b", "\"servedInBoot\": \"boot")]
     [InlineData("\"listeners\": []", "\"listeners\": null")]
     [InlineData("\"listeners\": []", "\"listeners\": [null]")]
     [InlineData("\"format\": \"Raw\"", "\"format\": 1")]
@@ -285,11 +305,16 @@ public sealed class StateFormatTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     // As the Fleece before wrote it: the same without the guests.
-    private static byte[] OfVersion1()
+    private static byte[] OfVersion2(StateDocument? document = null)
     {
-        JsonObject json = JsonNode.Parse(StateFormat.Current.Encode(StateSamples.Document()))!.AsObject();
-        json["fleeceHostState"] = 1;
-        json.Remove("qmpSockets");
+        JsonObject json = JsonNode.Parse(StateFormat.Current.Encode(document ?? StateSamples.Document()))!.AsObject();
+        json["fleeceHostState"] = 2;
+        foreach (JsonNode? disk in json["disks"]!.AsArray())
+        {
+            disk!.AsObject().Remove("servedInBoot");
+            disk!.AsObject().Remove("unjournaledInBoot");
+        }
+
         byte[] bytes = Encoding.UTF8.GetBytes(json.ToJsonString(new JsonSerializerOptions { WriteIndented = true, NewLine = "\n" }) + "\n");
         Fleece.Backups.Manifests.ManifestSeal.Write(bytes);
         return bytes;

@@ -48,6 +48,8 @@ internal static class StateSamples
             ],
         },
         Image = new ImageTrace(ulong.MaxValue, 1L << 40, WrittenAt.AddTicks(1234567), IsClosed: true),
+        ServedInBoot = new Guid("0f8fad5b-d9cb-469f-a165-70867728950e"),
+        UnjournaledInBoot = new Guid("0f8fad5b-d9cb-469f-a165-70867728950e"),
     };
 
     /// <summary>A state with one disk of each.</summary>

@@ -6,7 +6,8 @@
 #   peer.sh stop
 # ACTIVE and TEMP are images that exist, their format told by the suffix. BITMAP is a text file of "OFFSET LENGTH" lines; the
 # snapshot is limited to the 64 KiB clusters they touch. "start" prints active=URI, snapshot=URI and pid=N when clients can
-# connect. State lies in $PEER_STATE; $FLEECE_MODULE names another module's manifest than the one under output/.
+# connect. State lies in $PEER_STATE; $FLEECE_MODULE names another module's manifest than the one under output/. With $PEER_SESSIONS,
+# a folder, the session can be resumed: its log lies there.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 root=$(cd "$here/../../.." && pwd)

@@ -26,6 +26,10 @@ if ($TempPath -ne '-') {
             @{ OffsetBytes = $start; LengthBytes = $end - $start }
         })
     }
+    if ($env:PEER_SESSIONS) {
+        $session.StatePath = $env:PEER_SESSIONS
+    }
+
     $null = $disk | Start-FleeceSession @session
     $lines += "snapshot=nbd+unix:///active/snapshot?socket=$socket"
 }

@@ -6,11 +6,13 @@ Measures a host with many disks, each with a listener and a session: time, memor
 .DESCRIPTION
 For each number in -Counts a host of its own mounts as many sparse qcow2 images of 10 GiB, one after the other. A count that takes longer
 than -LimitSeconds ends with the disks that it has by then. "MiB per disk" is what the host has more than before its first disk, 5 s after
-the last session, and "restart" goes from SIGTERM to the line that says that all disks are served again.
+the last session, and "restart" goes from SIGTERM, or from SIGKILL with -Kills, to the line that says that all disks are served again. Each
+session must go on then.
 #>
 param(
     [string] $Counts = '200,1000',
     [int] $LimitSeconds = 120,
+    [switch] $Kills,
     [string] $FolderPath = "/dev/shm/fleece-bench-$PID"
 )
 $ErrorActionPreference = 'Stop'
@@ -62,12 +64,16 @@ function Measure-Disks([int] $Count, [string] $Folder) {
         $clock.Elapsed.TotalMilliseconds
     }
 
+    # A write per disk, so that each has old data and changed tables to go on with.
+    foreach ($i in 1..$sessions.Done) { Write-FleeceDisk "$i" 1MB ([byte[]]::new(64KB)) }
     $clock.Restart()
-    Stop-BenchHost $process
+    if ($Kills) { $process.Kill(); $process.WaitForExit() } else { Stop-BenchHost $process }
     $endSeconds = $clock.Elapsed.TotalSeconds
     $script:process = Start-BenchHost $Folder
     $restartSeconds = $clock.Elapsed.TotalSeconds
     $served = @(Get-FleeceDisk).Count
+    $active = @(Get-FleeceSession | Where-Object State -EQ Active).Count
+    if ($active -ne $sessions.Done) { throw "$active of $($sessions.Done) sessions go on: $(Get-Content "$Folder/host.err" -Raw)" }
     $used = Get-ProcessorSeconds $process.Id
     $disks = $sessions.Done
     [pscustomobject] [ordered] @{
@@ -84,7 +90,7 @@ function Measure-Disks([int] $Count, [string] $Folder) {
         'Get-FleeceDisk p50 / p99, ms' = '{0:0.00} / {1:0.00}' -f (Get-Quantile $lists), (Get-Quantile $lists 0.99)
         'Get-FleeceDisk NAME p50 / p99, ms' = '{0:0.00} / {1:0.00}' -f (Get-Quantile $ones), (Get-Quantile $ones 0.99)
         'restart: until it has ended; until all are served, s' = '{0:0.0}; {1:0.0}' -f $endSeconds, $restartSeconds
-        'disks served after it; processor s of the new host' = '{0}; {1:0.0}' -f $served, $used
+        'disks; sessions after it; processor s of the new host' = '{0}; {1}; {2:0.0}' -f $served, $active, $used
     }
 }
 

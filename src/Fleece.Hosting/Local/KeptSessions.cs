@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Disks;
+using Fleece.Disks.Resuming;
+using Fleece.Hosting.State;
+
+namespace Fleece.Hosting.Local;
+
+/// <summary>The folders that keep sessions over the end of this process, and the sessions in them that no process runs.</summary>
+/// <remarks>Threading. All members are safe from any thread.</remarks>
+/// <param name="own">The folder of the host that this process is; null in a process that is none, whose users name folders.</param>
+internal sealed class KeptSessions(SessionFolder? own)
+{
+    private const string FolderName = "sessions";
+
+    private readonly Lock _lock = new();
+    private readonly List<SessionFolder> _named = [];
+
+    /// <summary>The host's folder; null for none.</summary>
+    public SessionFolder? Own => own;
+
+    /// <summary>The sessions that no process runs.</summary>
+    /// <exception cref="BlockException">Why a folder can't be read.</exception>
+    public IReadOnlyList<LostSession> Lost => [.. Folders.SelectMany(LostSession.List)];
+
+    /// <summary>The host's folder, or those that users have named and not removed since.</summary>
+    public IReadOnlyList<SessionFolder> Folders
+    {
+        get
+        {
+            lock (_lock)
+            {
+                _ = _named.RemoveAll(named => !Directory.Exists(named.Path));
+                return own is null ? [.. _named] : [own];
+            }
+        }
+    }
+
+    /// <summary>The folder of the sessions in a state directory, each of which is made where it is missing.</summary>
+    /// <exception cref="BlockException"><see cref="HostErrors.StateInvalid"/>: others can write to it; or why it can't be made.</exception>
+    public static SessionFolder OpenIn(string statePath)
+    {
+        StateFolder.MakeOwn(statePath);
+        return SessionFolder.Open(Path.Combine(statePath, FolderName));
+    }
+
+    /// <summary>As <see cref="Use"/>, for a state directory that is there.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.NotFound"/>: it keeps no sessions; or as <see cref="Use"/>.</exception>
+    public SessionFolder UsePresent(string statePath) => Directory.Exists(Path.Combine(statePath, FolderName))
+        ? Use(statePath)
+        : throw new BlockException(
+            BlockErrors.NotFound,
+            $"There are no sessions in '{statePath}': no Start-FleeceSession -StatePath has used it. Check the path, and whether its " +
+            "volume is mounted.",
+            statePath);
+
+    /// <summary>As <see cref="OpenIn"/>, and has <see cref="Lost"/> look there from now on.</summary>
+    public SessionFolder Use(string statePath)
+    {
+        SessionFolder folder = OpenIn(Path.TrimEndingDirectorySeparator(statePath));
+        lock (_lock)
+        {
+            if (_named.Find(named => named.Path == folder.Path) is { } known)
+            {
+                return known;
+            }
+
+            _named.Add(folder);
+            return folder;
+        }
+    }
+
+    /// <summary>The session that a reference means; null where none of them fits.</summary>
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionAmbiguous"/>, or as <see cref="Lost"/>.</exception>
+    public LostSession? Find(SessionReference reference)
+    {
+        LostSession[] fitting = [.. Lost.Where(session => Fits(session, reference))];
+        return fitting.Length switch
+        {
+            0 => null,
+            1 => fitting[0],
+            _ => throw new BlockException(
+                DiskErrors.SessionAmbiguous,
+                $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them, or give what " +
+                "Get-FleeceSession returns."),
+        };
+    }
+
+    /// <summary>True when a reference means a session.</summary>
+    public static bool Fits(LostSession session, SessionReference reference) => session.IsCalled(reference.Name) &&
+        (reference.InstantId is not { } instantId || session.Describe().InstantId == instantId);
+
+    /// <summary>The error of a session of a folder that another process runs; null where none of that name is.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="reference">The session; null for any.</param>
+    public static BlockException? FindElsewhere(SessionFolder folder, SessionReference? reference)
+    {
+        StoredSession? found = folder.List().FirstOrDefault(stored => stored is { IsInUse: true, Description: { } session } &&
+            (reference is null || Is(session.SessionName, reference.Name) || Is(IdOf(session), reference.Name)));
+        if (found is null)
+        {
+            return null;
+        }
+
+        string holder = LockHolders.FindProcess(found.Path) is { } processId ? $"the process {processId}" : "another process";
+        return new BlockException(
+            BlockErrors.InUse,
+            $"The session '{IdOf(found.Description!)}' runs in {holder}, which has its disk '{found.Description!.ImagePath}' mounted. " +
+            "End that process in order, and the session can be resumed.",
+            found.Description.ImagePath);
+    }
+
+    private static string IdOf(SessionDescription session) => $"{session.DiskName}/{session.SessionName}";
+
+    private static bool Is(string name, string other) => string.Equals(name, other, StringComparison.OrdinalIgnoreCase);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block.Files;
+using Fleece.Disks.Storage;
+using Fleece.Images.Journal;
+using Fleece.Nbd;
+
+namespace Fleece.Hosting.State;
+
+/// <summary>Judges whether writes are lost that a host before had answered and no flush had followed, when it did not end in order.
+/// </summary>
+/// <remarks>The writes of a killed process are in the system's memory, and so in the image's file. Where the format keeps tables, a write
+/// is lost all the same unless a journal has had its part of them. A journal that is not there any more says nothing: an earlier start has
+/// replayed it, or the image was closed whole. So the state says whether the image was served without one. A journal that did not hold,
+/// the disk has noted by itself.</remarks>
+internal static class UnflushedWrites
+{
+    /// <summary>Has the first flush of a guest fail where its writes may be lost.</summary>
+    /// <param name="stored">The disk, as the host before has left it in the state.</param>
+    /// <param name="disk">The storage of the disk that was opened.</param>
+    public static void NoteIn(MountedDiskState stored, DiskStorage disk)
+    {
+        if (disk.IsReadOnly)
+        {
+            return;
+        }
+
+        if (stored.UnjournaledInBoot is { } boot && (boot == Guid.Empty || BootId.IsThisRun(boot)) && HasTables(disk))
+        {
+            disk.LostWrites.Note(
+                $"The host before did not end in order while it served '{disk.Path}', and tables of the image that it had not written " +
+                "went with it.",
+                reachesThisMachine: true);
+        }
+
+        if (stored.ServedInBoot is { } served && !BootId.IsThisRun(served))
+        {
+            disk.LostWrites.Note(
+                $"The system stopped while a host served '{disk.Path}', and what its memory held went with it.", reachesThisMachine: false);
+        }
+    }
+
+    /// <summary>What the state is to say of a disk that is about to be served: <see cref="MountedDiskState.UnjournaledInBoot"/>.</summary>
+    /// <param name="disk">The storage of the disk.</param>
+    /// <param name="before">What it says of a loss that no guest has been told of; null for none.</param>
+    public static Guid? UnjournaledBoot(DiskStorage disk, Guid? before = null) =>
+        disk is { IsReadOnly: false, Format: not null, JournalFault: not null } or
+            { IsReadOnly: false, Journal: { LostJournal: not null, IsLostWithSystem: false }, LostWrites.IsUntold: true }
+            ? BootId.Current
+            : before;
+
+    // A journal lies beside the file that a link leads to.
+    private static bool HasTables(DiskStorage disk) => disk.Format is not null && (disk.JournalFault is not null ||
+        (!NbdUri.IsUri(disk.Path) && File.Exists(
+            (File.ResolveLinkTarget(disk.Path, returnFinalTarget: true)?.FullName ?? disk.Path) + JournalLayout.Extension)));
+}

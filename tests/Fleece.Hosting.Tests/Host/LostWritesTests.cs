@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Hosting.Control;
+using Fleece.Hosting.State;
+using Fleece.Images;
+using Fleece.Nbd;
+using Fleece.Nbd.Client;
+using Fleece.Nbd.Client.Negotiation;
+
+namespace Fleece.Hosting.Tests.Host;
+
+/// <summary>Guests of a host that did not end in order hear once that writes may be lost.</summary>
+public sealed class LostWritesTests : IAsyncDisposable
+{
+    private static readonly Guid OtherBoot = new("0f8fad5b-d9cb-469f-a165-70867728950e");
+
+    private readonly HostRig _rig = new();
+
+    private string JournalPath => _rig.Folder.File("web.img.fleece-journal");
+
+    private string Socket => $"nbd+unix:///web?socket={_rig.Folder.File("web.sock")}";
+
+    [Fact]
+    public async Task The_first_flush_fails_and_the_next_one_succeeds()
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current);
+        await using NbdNode guest = await ConnectAsync(Socket);
+
+        BlockException told = await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        await guest.FlushAsync(default);
+
+        Assert.Equal(BlockErrors.IoFailed, told.Kind);
+        Assert.Contains("may be lost", told.Message, StringComparison.Ordinal);
+        await HostRig.UntilAsync(() => _rig.Log.ToString().Contains("a guest's flush failed", StringComparison.Ordinal));
+        Assert.Contains("did not end in order", Assert.Single(_rig.Mounted.Find("web").Describe().Notes), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_write_with_FUA_is_told_too()
+    {
+        await ServeAfterKillAsync(ImageFormat.Qcow2, BootId.Current);
+        await using NbdNode guest = await ConnectAsync(Socket);
+
+        await guest.WriteAsync(0, new byte[512], WriteFlags.None, default);
+        await Assert.ThrowsAsync<BlockException>(() => guest.WriteAsync(0, new byte[512], WriteFlags.ForceUnitAccess, default).AsTask());
+
+        await guest.WriteAsync(0, new byte[512], WriteFlags.ForceUnitAccess, default);
+        await guest.FlushAsync(default);
+    }
+
+    [Fact]
+    public async Task Flushes_of_the_host_and_of_its_clients_tell_nobody()
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current);
+
+        await _rig.Mounted.Find("web").Device.FlushAsync(TestContext.Current.CancellationToken);
+
+        await using NbdNode guest = await ConnectAsync(Socket);
+        await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+    }
+
+    [Fact]
+    public async Task A_raw_image_loses_nothing_in_the_same_run_of_the_system()
+    {
+        await ServeAfterKillAsync(ImageFormat.Raw, BootId.Current);
+        await using NbdNode guest = await ConnectAsync(Socket);
+
+        await guest.FlushAsync(default);
+    }
+
+    // An earlier start has replayed it, or the image was closed whole before the host was killed.
+    [Fact]
+    public async Task An_image_whose_journal_is_not_there_any_more_has_lost_nothing()
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current, hadJournal: true);
+        await using NbdNode guest = await ConnectAsync(Socket);
+
+        await guest.FlushAsync(default);
+    }
+
+    [Fact]
+    public async Task An_image_that_is_served_without_a_journal_is_noted_as_such_before_guests_reach_it()
+    {
+        Directory.CreateDirectory(JournalPath);
+        await MountAsync(ImageFormat.Qcow2, listenBeyond: false);
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+        await _rig.StopAsync();
+        Assert.Null(ReadState().UnjournaledInBoot);
+
+        await _rig.StartAsync();
+
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+    }
+
+    [Fact]
+    public async Task A_journal_that_did_not_hold_is_told_by_the_next_host_when_this_one_is_killed_before_it_told()
+    {
+        await MountAsync(ImageFormat.Qcow2, listenBeyond: false);
+        await _rig.StopAsync();
+        await File.WriteAllTextAsync(JournalPath, "no journal", TestContext.Current.CancellationToken);
+
+        await _rig.StartAsync();
+
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+        await using (NbdNode guest = await ConnectAsync(Socket))
+        {
+            await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        }
+
+        await HostRig.UntilAsync(() => ReadState().UnjournaledInBoot is null);
+    }
+
+    [Theory]
+    [InlineData(ImageFormat.Raw)]
+    [InlineData(ImageFormat.Qcow2)]
+    public async Task After_a_stop_of_the_system_clients_beyond_the_machine_hear_of_it_and_those_of_the_machine_do_not(ImageFormat format)
+    {
+        await ServeAfterKillAsync(format, OtherBoot, listenBeyond: true);
+        await using NbdNode near = await ConnectAsync(Socket);
+        string farUri = _rig.Mounted.Exports.All[1].Uri.ToString();
+        await using NbdNode far = await ConnectAsync(farUri.Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal));
+
+        await near.FlushAsync(default);
+        await Assert.ThrowsAsync<BlockException>(() => far.FlushAsync(default).AsTask());
+
+        await far.FlushAsync(default);
+    }
+
+    [Fact]
+    public async Task A_loss_that_no_guest_was_told_of_is_told_by_the_next_host()
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current);
+
+        await _rig.StartAsync();
+
+        await using NbdNode guest = await ConnectAsync(Socket);
+        await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+    }
+
+    [Fact]
+    public async Task A_loss_that_a_guest_was_told_of_is_told_by_no_later_host()
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current);
+        await using (NbdNode guest = await ConnectAsync(Socket))
+        {
+            await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        }
+
+        await _rig.StartAsync();
+
+        await using NbdNode again = await ConnectAsync(Socket);
+        await again.FlushAsync(default);
+    }
+
+    [Fact]
+    public async Task An_orderly_end_loses_nothing()
+    {
+        await MountAsync(ImageFormat.Vhdx, listenBeyond: false);
+
+        await _rig.StartAsync();
+
+        await using NbdNode guest = await ConnectAsync(Socket);
+        await guest.FlushAsync(default);
+    }
+
+    public ValueTask DisposeAsync() => _rig.DisposeAsync();
+
+    private static ValueTask<NbdNode> ConnectAsync(string uri) =>
+        NbdNode.ConnectAsync(NbdUri.Parse(uri), new NbdNodeOptions(), TestContext.Current.CancellationToken);
+
+    private async Task MountAsync(ImageFormat format, bool listenBeyond)
+    {
+        string path = _rig.Folder.File("web.img");
+        await Image.CreateAsync(
+            path, new ImageCreateOptions { Format = format, SizeBytes = 1 << 20 }, TestContext.Current.CancellationToken);
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        ListenRequest[] listeners = [new() { ListenUri = Socket }, new() { ListenUri = "nbd://0.0.0.0:0/web", AllowsInsecure = true }];
+        await client.MountAsync(new MountRequest
+        {
+            Address = path,
+            Name = "web",
+            Format = format,
+            Listeners = listenBeyond ? listeners : listeners[..1],
+        });
+    }
+
+    private MountedDiskState ReadState() => Assert.Single(
+        StateFormat.Current.Parse(File.ReadAllBytes(Path.Combine(_rig.StatePath, "state.json")), out _, out _)!.Disks);
+
+    // A killed host leaves the state of a host that runs. Here the image is as whole as after an orderly end.
+    private async Task ServeAfterKillAsync(ImageFormat format, Guid boot, bool listenBeyond = false, bool hadJournal = false)
+    {
+        await MountAsync(format, listenBeyond);
+        await _rig.StopAsync();
+        using (HostState state = HostState.Open(_rig.StatePath))
+        {
+            MountedDiskState disk = Assert.Single(state.Disks);
+            Assert.Null(disk.ServedInBoot);
+            state.Put(disk with
+            {
+                ServedInBoot = boot,
+                UnjournaledInBoot = hadJournal ? null : boot,
+                Image = disk.Image! with { IsClosed = false },
+            });
+        }
+
+        await _rig.StartAsync();
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.Files;
+using Fleece.Disks;
+using Fleece.Disks.Records;
+using Fleece.Hosting.Control;
+using Fleece.Hosting.Local;
+using Fleece.Hosting.Tests.Host;
+using Fleece.Images;
+using Fleece.TestKit;
+
+namespace Fleece.Hosting.Tests.Local;
+
+/// <summary>Sessions of a state directory that a process without a host takes up again.</summary>
+public sealed class SessionResumingTests : IAsyncDisposable
+{
+    private readonly TempFolder _folder = new();
+    private LocalOwner _owner = new(new MountedDisks(), HostRig.NoGuard);
+
+    public SessionResumingTests() => Assert.SkipUnless(OperatingSystem.IsLinux(), "sessions are kept on Linux");
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task An_image_is_opened_again_within_the_bounds_that_it_was_opened_with(bool isUntrusted, bool allowsOutsideDataFile)
+    {
+        await MountAsync("vm", ImageFormat.Qcow2, isUntrusted, allowsOutsideDataFile);
+        await StartAsync("vm");
+
+        await EndProcessAsync();
+        SessionInfo session = Assert.Single(await ResumeAsync());
+
+        Assert.Equal(SessionState.Active, session.State);
+        ImageOpenOptions openedWith = _owner.Mounted.Find("vm").Storage.OpenedWith;
+        Assert.Equal(isUntrusted, openedWith.Untrusted is not null);
+        Assert.Equal(allowsOutsideDataFile, openedWith.AllowsOutsideDataFile);
+    }
+
+    [Fact]
+    public async Task A_disk_is_opened_in_the_format_that_it_had_whatever_its_guest_has_written_there()
+    {
+        await MountAsync("vm", ImageFormat.Raw);
+        await StartAsync("vm");
+        await _owner.Mounted.Find("vm").Device.WriteAsync(0, "QFI\u00fb\0\0\0\u0003"u8.ToArray(), default, Token);
+
+        await EndProcessAsync();
+
+        Assert.Equal(SessionState.Active, Assert.Single(await ResumeAsync()).State);
+        Assert.Equal(ImageFormat.Raw, _owner.Mounted.Find("vm").Storage.Format);
+    }
+
+    [Fact]
+    public async Task A_disk_that_cant_be_mounted_is_told_and_the_session_of_the_next_one_goes_on()
+    {
+        foreach (string name in (string[])["a", "b"])
+        {
+            await MountAsync(name, ImageFormat.Raw);
+            await StartAsync(name);
+        }
+
+        await EndProcessAsync();
+        using (LocalFile.Open(_folder.File("a.img"), isReadOnly: false))
+        {
+            IReadOnlyList<SessionInfo> sessions = await ResumeAsync();
+
+            Assert.Equal(["b/night", "a/night"], sessions.Select(session => session.Id));
+            Assert.Equal([SessionState.Active, SessionState.Lost], sessions.Select(session => session.State));
+            Assert.Contains("can't be mounted", sessions[1].BrokenBy, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(SessionState.Active, Assert.Single(await ResumeAsync()).State);
+    }
+
+    [Fact]
+    public async Task A_session_of_a_module_that_was_removed_goes_on_when_the_module_is_there_again()
+    {
+        await MountAsync("vm", ImageFormat.Vhdx);
+        await StartAsync("vm");
+
+        await _owner.Mounted.SuspendAllAsync();
+
+        Assert.Empty(_owner.Mounted.All);
+        Assert.Equal(SessionState.Active, Assert.Single(await ResumeAsync()).State);
+    }
+
+    [Fact]
+    public async Task A_session_without_its_old_data_is_told_with_the_reason()
+    {
+        await MountAsync("vm", ImageFormat.Raw);
+        await StartAsync("vm");
+        await EndProcessAsync();
+        string temp = Assert.Single(Directory.GetFiles(_folder.Path, "*.fleece-kept-temp"));
+        File.Delete(temp);
+
+        SessionInfo session = Assert.Single(await ResumeAsync());
+
+        Assert.Equal(SessionState.Lost, session.State);
+        Assert.Contains(temp, session.BrokenBy, StringComparison.Ordinal);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _owner.Mounted.DisposeAsync();
+        await _owner.DisposeAsync();
+        _folder.Dispose();
+    }
+
+    private async Task MountAsync(string name, ImageFormat format, bool isUntrusted = false, bool allowsOutsideDataFile = false)
+    {
+        string path = _folder.File($"{name}.img");
+        await Image.CreateAsync(path, new ImageCreateOptions { Format = format, SizeBytes = 1 << 20 }, Token);
+        await _owner.Disks.MountAsync(
+            new MountRequest
+            {
+                Address = path,
+                Name = name,
+                Format = format,
+                IsUntrusted = isUntrusted,
+                AllowsOutsideDataFile = allowsOutsideDataFile,
+            },
+            Token);
+    }
+
+    private async Task StartAsync(string disk) => await _owner.Sessions.StartSessionsAsync(
+        new SessionRequest { Disks = [new DiskReference(disk)], Name = "night", StatePath = _folder.File("state") }, Token);
+
+    private async Task EndProcessAsync()
+    {
+        await _owner.Mounted.EndAsync();
+        await _owner.DisposeAsync();
+        _owner = new LocalOwner(new MountedDisks(), HostRig.NoGuard);
+    }
+
+    private async Task<IReadOnlyList<SessionInfo>> ResumeAsync() =>
+        await _owner.Sessions.ResumeSessionsAsync(session: null, _folder.File("state"), Token);
+}

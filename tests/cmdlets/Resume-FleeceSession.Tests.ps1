@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+BeforeDiscovery {
+    # Elsewhere a killed process looks like a crashed system, after which no session goes on.
+    $script:missing = -not $IsLinux
+}
+
+BeforeAll {
+    . "$PSScriptRoot/Setup.ps1"
+    . "$PSScriptRoot/Requests.ps1"
+    Import-ModuleUnderTest
+
+    # The process that has the session, until it is killed.
+    $script:serving = @'
+param($Module, $Image)
+$ErrorActionPreference = 'Stop'
+Import-Module $Module
+$null = Mount-FleeceDisk $Image -Name vm -WarningAction Ignore
+$null = Start-FleeceSession vm -Name night -StatePath ./state
+Write-FleeceDisk vm 0 ([byte[]]::new(1MB))
+$null = New-Item ready
+Start-Sleep -Seconds 600
+'@
+
+    function Start-Serving([string] $Image) { $script:process = Start-ScriptProcess $serving $Image }
+}
+
+Describe 'Resume-FleeceSession' -Skip:$missing {
+    BeforeEach {
+        Enter-TestFolder
+        $script:instant = Get-RandomData 2MB
+        [IO.File]::WriteAllBytes("$PWD/vm.raw", $instant)
+    }
+
+    AfterEach {
+        if ($process -and -not $process.HasExited) { $process.Kill(); $process.WaitForExit() }
+        # What is kept of a session is listed as long as its folder is there.
+        Remove-Item ./state -Recurse -ErrorAction Ignore
+        Exit-TestFolder
+    }
+
+    It 'goes on with a session whose process was killed' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+
+        $session = Resume-FleeceSession -StatePath ./state
+
+        $session.Id | Should -Be vm/night
+        $session.State | Should -Be Active
+        $session.ResumedAt | Should -Not -BeNullOrEmpty
+        $null = Read-FleeceSnapshot vm/night | Export-FleeceBackup ./backup.raw -Format Raw
+        [Linq.Enumerable]::SequenceEqual([IO.File]::ReadAllBytes("$PWD/backup.raw"), [byte[]] $instant) | Should -BeTrue
+        Stop-FleeceSession vm/night
+    }
+
+    It 'says that another process runs the session' {
+        Start-Serving ./vm.raw
+
+        { Resume-FleeceSession vm/night -StatePath ./state -ErrorAction Stop } |
+            Should -Throw '*runs in the process*' -ErrorId 'ImageInUse,Fleece.ResumeFleeceSessionCommand'
+    }
+
+    It 'reports a session whose old data is gone, and -Force removes it' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        Remove-Item ./*.fleece-kept-temp
+
+        { Resume-FleeceSession -StatePath ./state -ErrorAction Stop -WarningAction Ignore } |
+            Should -Throw -ErrorId 'SessionLost,Fleece.ResumeFleeceSessionCommand'
+        (Get-FleeceSession).State | Should -Be Lost
+        { Stop-FleeceSession vm/night -ErrorAction Stop } | Should -Throw '*-Force*'
+        Stop-FleeceSession vm/night -Force
+
+        Get-FleeceSession | Should -BeNullOrEmpty
+        Get-FleeceDisk | Should -HaveCount 1
+    }
+
+    It 'says of a session that was not named, too, that another process runs it' {
+        Start-Serving ./vm.raw
+
+        { Resume-FleeceSession -StatePath ./state -ErrorAction Stop } |
+            Should -Throw '*runs in the process*' -ErrorId 'ImageInUse,Fleece.ResumeFleeceSessionCommand'
+    }
+
+    It 'outputs a session that runs here once more' {
+        $null = Mount-FleeceDisk ./vm.raw
+        $null = Start-FleeceSession vm -Name night -StatePath ./state
+
+        (Resume-FleeceSession -StatePath ./state).Id | Should -Be vm/night
+    }
+
+    It 'says why a session did not come back, in the same breath as it loses it' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        (Get-Item ./vm.raw).LastWriteTime = [datetime]::Now.AddMinutes(1)
+
+        { Resume-FleeceSession -StatePath ./state -ErrorAction Stop -WarningAction Ignore } |
+            Should -Throw '*was changed after its process ended*' -ErrorId 'SessionLost,Fleece.ResumeFleeceSessionCommand'
+    }
+
+    It 'leaves nothing to resume when the disk was mounted with -DiscardSessions' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+
+        { Mount-FleeceDisk ./vm.raw -ErrorAction Stop } | Should -Throw '*Resume-FleeceSession*' -ErrorId 'ImageHasSession,*'
+        $null = Mount-FleeceDisk ./vm.raw -DiscardSessions
+
+        Resume-FleeceSession -StatePath ./state | Should -BeNullOrEmpty
+        Get-ChildItem ./state/sessions, ./*.fleece-* | Should -BeNullOrEmpty
+    }
+
+    It 'refuses a name that the state directory does not have' {
+        $null = Mount-FleeceDisk ./vm.raw
+        $null = Start-FleeceSession vm -Name night -StatePath ./state
+
+        { Resume-FleeceSession none -StatePath ./state -ErrorAction Stop } |
+            Should -Throw "*'none' is kept in*" -ErrorId 'SessionNotFound,Fleece.ResumeFleeceSessionCommand'
+    }
+
+    It 'makes no state directory' {
+        { Resume-FleeceSession -StatePath ./nowhere -ErrorAction Stop } |
+            Should -Throw '*Check the path*' -ErrorId 'ImageNotFound,Fleece.ResumeFleeceSessionCommand'
+        './nowhere' | Should -Not -Exist
+    }
+
+    It 'wants to know where sessions are kept' {
+        { Resume-FleeceSession -ErrorAction Stop } |
+            Should -Throw '*-StatePath*' -ErrorId 'ArgumentInvalid,Fleece.ResumeFleeceSessionCommand'
+    }
+
+    It 'forgets a state directory that was removed' {
+        $null = Mount-FleeceDisk ./vm.raw
+        $null = Start-FleeceSession vm -Name night -StatePath ./state
+        Stop-FleeceSession night
+        Remove-Item ./state -Recurse
+
+        Get-FleeceSession | Should -BeNullOrEmpty
+    }
+}
