@@ -58,9 +58,18 @@ internal static class Program
     private static int WriteImages(string name, string folder)
     {
         Directory.CreateDirectory(folder);
-        foreach ((string file, byte[] bytes) in name == "sidecar" ? Bitmaps.SidecarCorpus.Make() : Images.CorpusImages.Make(name))
+        IEnumerable<(string File, byte[] Bytes)> made = name switch
         {
-            File.WriteAllBytes(Path.Combine(folder, file + ".bin"), Images.SparseForm.Pack(bytes));
+            "sidecar" => Bitmaps.SidecarCorpus.Make(),
+            "session-log" => Sessions.SessionCorpus.Make(),
+            "journal" => Journals.JournalCorpus.Make(),
+            _ => Images.CorpusImages.Make(name),
+        };
+        foreach ((string file, byte[] bytes) in made)
+        {
+            string path = Path.Combine(folder, file + ".bin");
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            File.WriteAllBytes(path, Images.SparseForm.Pack(bytes));
         }
 
         return 0;

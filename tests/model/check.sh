@@ -21,7 +21,7 @@ trap 'rm -rf "$work"' EXIT
 # What pan found: the invariant an assertion names, or the kind of standstill.
 finding() {
     if grep -q 'assertion violated' "$1"; then
-        sed -n 's/.*assertion violated .*||\(I[0-9]\)).*/\1/p' "$1"
+        sed -n 's/.*assertion violated .*||\([IR][0-9]\)).*/\1/p' "$1"
     elif grep -q 'invalid end state (' "$1"; then
         echo deadlock
     elif grep -q 'non-progress cycle (' "$1"; then
@@ -108,10 +108,14 @@ start() {
 
 protocol() { start "$1" copy-before-write "${@:2}"; }
 handshake() { start "$1" frozen-handshake "${@:2}"; }
+resume() { start "resume-$1" "resume-$2" "${@:3}"; }
 
 # The slip NAME, in a cast that is large enough to show it.
 protocol_mutation() { protocol "$1" "$2" "-DMUTATE_$1" "${@:3}"; }
 handshake_mutation() { handshake "$1" "$2" "-DMUTATE_$1" "${@:3}"; }
+
+# It is caught as the property that its name begins with. A slip named in two models has one name in each.
+resume_mutation() { start "$2" "resume-$1" "${2:0:2}" "-DMUTATE_$2" "${@:3}"; }
 
 one_writer=(-DWRITERS=1 -DREADERS=1)
 two_writers=(-DREADERS=1 -DCONSUMERS=0)
@@ -146,6 +150,21 @@ protocol all-end-break ends $break_snapshot "${two_writers[@]}"
 protocol all-end-status ends "${querier[@]}" -DWRITERS=1
 handshake handshake holds -DWITH_CONSUMER -DWITH_BREAKER
 handshake handshake-with-slow-io holds -DWITH_BREAKER -DSLOW_AFTER_END
+
+temp_tables=(-DTEMP_TABLES -DCOMPACTIONS=0)
+resume journal-power-loss journal holds -DKILLS=1 -DPOWER_LOSS
+resume boots boots holds
+resume copies-consumer copies holds -DKILLS=1 -DCOMPACTIONS=0
+resume copies-compaction copies holds -DKILLS=1 -DCONSUMERS=0
+resume copies-twice copies holds -DGUESTS=1
+resume copies-break-snapshot copies holds -DGUESTS=1 $break_snapshot
+resume copies-temp-tables copies holds -DKILLS=1 "${temp_tables[@]}"
+resume journal journal holds
+resume journal-foreign journal holds -DKILLS=1 -DFOREIGN
+resume sessions sessions holds
+resume sessions-stop sessions holds -DSTOPS=1
+resume sessions-guests sessions holds -DGUESTS=2 -DSTOPS=1 -DKILLS=1 -DWRITES=1
+resume backup backup holds
 
 protocol_mutation I1_NO_SECOND_TEST I1 "${one_writer[@]}" -DWITHOUT_I2
 protocol_mutation I1_DONE_BEFORE_TEMP I1 "${one_writer[@]}" -DCONSUMERS=0
@@ -182,6 +201,56 @@ protocol_mutation I7_NO_RECLAIM I7 "${one_writer[@]}"
 protocol_mutation I7_CONSUMED_IS_UNSETTLED I7 "${one_writer[@]}"
 protocol_mutation I7_FREE_BEFORE_REFUSE I7 "${one_writer[@]}"
 protocol_mutation I7_FAILED_COPY_FORGOTTEN I7 "${one_writer[@]}"
+
+resume_mutation copies R1_WRITE_BEFORE_RECORD -DCONSUMERS=0 -DCOMPACTIONS=0
+resume_mutation copies R1_RECORD_BEFORE_DATA -DCONSUMERS=0 -DCOMPACTIONS=0
+resume_mutation copies R1_NO_ROOM_IS_IGNORED -DCONSUMERS=0 -DCOMPACTIONS=0
+resume_mutation copies R1_FREE_BEFORE_RECORD -DGUESTS=1 -DCOMPACTIONS=0
+resume_mutation copies R1_BROKEN_NOTED_AFTER_WRITE -DGUESTS=1 -DCOMPACTIONS=0 $break_snapshot
+resume_mutation copies R1_TEMP_TABLE_IN_MEMORY "${temp_tables[@]}"
+resume_mutation copies R1_PLACE_REUSED_BEFORE_TABLE "${temp_tables[@]}"
+resume_mutation copies R1_RECORDS_TO_OLD_LOG_ALONE -DGUESTS=1 -DCONSUMERS=0
+resume_mutation copies R1_BROKEN_TO_OLD_LOG_ALONE -DGUESTS=1 -DCONSUMERS=0 $break_snapshot
+resume_mutation copies R1_RENAMED_BEFORE_MAPS -DGUESTS=1 -DCONSUMERS=0
+resume_mutation copies R1_COMPACTION_BEGINS_WITHOUT_LOCK -DGUESTS=1 -DCONSUMERS=0
+resume_mutation copies R1_JUDGED_BEFORE_LOCK -DGUESTS=1 -DCONSUMERS=0
+resume_mutation copies R4_COUNT_BEFORE_RECORD -DGUESTS=1 -DCONSUMERS=0
+resume_mutation copies R7_RESUME_FORGETS_FAILED_COPIES -DGUESTS=1 -DCOMPACTIONS=0
+resume_mutation journal R2_NOTE_AFTER_ACKNOWLEDGE
+resume_mutation journal R2_NO_ROOM_IS_IGNORED
+resume_mutation journal R7_NOTES_TO_THE_CAPTURED_REGION
+resume_mutation journal R7_REGION_EMPTIED_BEFORE_WRITE_BACK
+resume_mutation journal R2_EMPTIED_BEFORE_REPLAY_ENDS
+resume_mutation journal R2_REGIONS_IN_WRONG_ORDER
+resume_mutation journal R7_PLACES_FREED_BEFORE_WRITE_BACK -DPOWER_LOSS
+resume_mutation journal R7_NO_FLUSH_BETWEEN_STAGES -DPOWER_LOSS
+resume_mutation journal R7_REPLAY_WITHOUT_FLUSH -DPOWER_LOSS
+resume_mutation journal R7_REPLAY_STORES_EVERY_NOTE -DPOWER_LOSS
+resume_mutation journal R7_OTHER_BOOT_ACCEPTED -DKILLS=0 -DPOWER_LOSS
+resume_mutation journal R7_REPLAYED_OVER_A_LATER_CHANGE -DKILLS=1 -DFOREIGN
+resume_mutation sessions R3_BITMAPS_BEFORE_ENDING -DSTOPS=1
+resume_mutation sessions R3_ENDING_IS_NOT_IDEMPOTENT -DSTOPS=1
+resume_mutation sessions R3_FOLDED_BEFORE_SESSIONS_ARE_KNOWN -DSTOPS=1
+resume_mutation sessions R3_RESUMED_BITMAP_IS_NOT_FROZEN -DSTOPS=1
+resume_mutation sessions R5_ACKNOWLEDGED_BEFORE_ENDING -DSTOPS=1
+resume_mutation sessions R4_RUNNING_PER_DISK -DGUESTS=0
+resume_mutation sessions R4_FOLLOWER_LEFT_STARTING -DGUESTS=0
+resume_mutation sessions R6_RUNNING_BEFORE_INSTANT -DGUESTS=0
+resume_mutation sessions R6_LOG_REMOVED_FIRST
+resume_mutation sessions R6_TEMP_BEFORE_LOG -DKILLS=1 -DGUESTS=0 -DSTOPS=0
+resume_mutation boots R1_SUSPENDED_BEFORE_FLUSHES
+resume_mutation boots R1_RUNNING_NOT_DURABLE -DWITHOUT_STOP
+resume_mutation boots R1_OTHER_BOOT_ACCEPTED
+resume_mutation boots R1_MARKER_IS_NO_LOCK
+resume_mutation boots R1_MARKER_IS_NOT_READ
+resume_mutation boots R1_DISCARD_NOT_DURABLE
+resume_mutation boots R1_LATER_CHANGE_ACCEPTED
+resume_mutation boots R4_STARTING_NOT_DURABLE -DENDS=1
+resume_mutation boots R4_STARTING_OF_ANOTHER_BOOT_IS_UNDONE
+resume_mutation boots R4_RUNNING_BEFORE_BOOT_ID
+resume_mutation boots R4_TEMP_CLEARED_AS_LITTER
+resume_mutation backup R1_GOES_ON_WITH_PARTS_OF_ANOTHER_INSTANT
+resume_mutation backup R3_SUCCESS_BEFORE_MANIFEST
 wait
 
 passed=$(find "$work" -name 'passed.*' | wc -l)
