@@ -130,7 +130,7 @@ internal static class DiskOpening
         }
     }
 
-    // What only the open image tells. Nothing has been read from it or written to it for a guest.
+    // Only the open image tells these. Nothing has been read from it or written to it for a guest.
     private static void LoseUnfit(DiskStorage storage, ReturningSessions sessions)
     {
         foreach (ReturningSession session in sessions.Resumed.ToArray())

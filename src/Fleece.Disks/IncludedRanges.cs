@@ -4,7 +4,7 @@ using Fleece.Block.CopyBeforeWrite;
 
 namespace Fleece.Disks;
 
-/// <summary>What a snapshot could be asked for at its instant, in whole granules. The maps know it, whatever has become of a
+/// <summary>The ranges a snapshot could be asked for at its instant, in whole granules. The maps know it, whatever has become of a
 /// bitmap.</summary>
 internal static class IncludedRanges
 {

@@ -119,7 +119,7 @@ internal sealed class LostSession
     /// be removed; the session is listed until all is gone.</exception>
     public void Discard()
     {
-        // What has the image open for writing alone may change its marker. One that has no entry there is no part of it any more.
+        // Only a process that has the image open for writing may change its marker. One that has no entry there is no part of it any more.
         using LocalFile? image = _stored.State == StoredState.Lost || !File.Exists(ImagePath) || !IsMarked
             ? null
             : LocalFile.Open(ImagePath, isReadOnly: false);

@@ -394,7 +394,7 @@ internal sealed class Session : IRunningSession
         }
     }
 
-    // What the snapshot could be asked for at the instant, in whole granules; null for all of it. The maps know it, whatever has become of
-    // the bitmap.
+    // The ranges the snapshot could be asked for at the instant, in whole granules; null for all of it. The maps know it, whatever has
+    // become of the bitmap.
     private List<BlockRange>? Limits() => IsLimited ? [.. IncludedRanges.Of(Point)] : null;
 }

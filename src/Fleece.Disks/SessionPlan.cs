@@ -22,10 +22,10 @@ internal sealed class SessionPlan(Disk disk, string name, TempImage temp, Sessio
     /// <summary>"DISK/NAME".</summary>
     public string Id => $"{disk.Name}/{name}";
 
-    /// <summary>What it does with the disk's bitmaps; null for nothing.</summary>
+    /// <summary>Its turn with the disk's bitmaps; null for nothing.</summary>
     public BitmapTurn? Turn { get; set; }
 
-    /// <summary>What is kept for a later process; null for nothing.</summary>
+    /// <summary>Its log and marker, for a later process; null for nothing.</summary>
     public KeptSession? Kept { get; private set; }
 
     /// <summary>A point in time that never begins: it shows whether there can be one.</summary>

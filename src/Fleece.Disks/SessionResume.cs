@@ -12,7 +12,7 @@ namespace Fleece.Disks;
 /// <remarks>Threading. One thread, before the disk is served.</remarks>
 internal static class SessionResume
 {
-    /// <summary>What the sessions had to do with the disk's bitmaps.</summary>
+    /// <summary>The turns of the sessions with the disk's bitmaps.</summary>
     public static IReadOnlyList<StoredTurn> TurnsOf(ReturningSessions sessions) =>
     [
         .. sessions.Resumed.Select(session => TurnOf(session.Kept.Description, TurnOutcome.GoesOn)),

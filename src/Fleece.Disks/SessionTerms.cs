@@ -5,7 +5,7 @@ using Fleece.Disks.Temp;
 
 namespace Fleece.Disks;
 
-/// <summary>What stays the same of a session, whichever process goes on with it.</summary>
+/// <summary>The part of a session that stays the same, whichever process goes on with it.</summary>
 internal sealed record SessionTerms
 {
     /// <summary>The session's name, unique on its disk.</summary>
@@ -17,7 +17,7 @@ internal sealed record SessionTerms
     /// <summary>True when the snapshot shows ranges that the user has named.</summary>
     public required bool HasRanges { get; init; }
 
-    /// <summary>What is kept of it for a later process; null for nothing.</summary>
+    /// <summary>Its log and marker, for a later process; null for nothing.</summary>
     public KeptSession? Kept { get; init; }
 
     /// <summary>Why it ends with this process, as a sentence; null when it does not.</summary>

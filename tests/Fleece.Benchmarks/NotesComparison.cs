@@ -9,7 +9,7 @@ using Fleece.Block.Logs;
 
 namespace Fleece.Benchmarks;
 
-/// <summary>What the notes of a session cost a guest's first write to each place: sessions with a log and without one, by turns.</summary>
+/// <summary>The cost of a session's notes for a guest's first write to each place: sessions with a log and without one, by turns.</summary>
 /// <remarks>By turns in one process, because the difference is smaller than what a machine's speed changes from one run to the next. Each
 /// round is a session with a new temp over the same disk; the medians of the rounds are compared, by the processor's time and by the
 /// clock. FLEECE_BENCH_DIR says where the files are.</remarks>

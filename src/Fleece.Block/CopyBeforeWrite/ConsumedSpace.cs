@@ -2,7 +2,7 @@
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>Gives back what temp holds of granules that are consumed (I7).</summary>
-/// <remarks>Nobody reads from temp what is refused, and a copy that is still storing some of it frees it itself when it ends. A temp that
+/// <remarks>No reader gets from temp what is refused, and a copy that is still storing some of it frees it itself when it ends. A temp that
 /// can't give space back keeps it: nothing else is lost. Threading. Any thread.</remarks>
 internal sealed class ConsumedSpace(PointInTime point)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 namespace Fleece.Block.CopyBeforeWrite;
 
-/// <summary>What a point in time knows of each granule: all that must outlive the process for another to go on with it.</summary>
+/// <summary>The knowledge of a point in time of each granule: all that must outlive the process for another to go on with it.</summary>
 /// <remarks>
 /// <para>Read back. A session that comes back begins with the maps as they were written last, or with empty ones and
 /// <see cref="Denied"/>; then the notes are added in their order. The maps only grow, so one that is written page by page while notes come
@@ -42,7 +42,7 @@ internal sealed class PointInTimeMaps
     /// <summary>Denied or consumed.</summary>
     public GranuleMap Refused { get; }
 
-    /// <summary>What each consumer has confirmed, by its index.</summary>
+    /// <summary>The granules that each consumer has confirmed, by its index.</summary>
     public IReadOnlyList<GranuleMap> Confirmed => _confirmed;
 
     /// <summary>True for a run of at least one granule of the disk; the others can't be added.</summary>

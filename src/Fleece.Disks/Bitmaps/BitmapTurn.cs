@@ -124,7 +124,7 @@ internal sealed class BitmapTurn
         };
     }
 
-    /// <summary>What the log of a session keeps of the turn.</summary>
+    /// <summary>The turn as the log of a session keeps it.</summary>
     public StoredTurn Store(TurnOutcome outcome, Guid? instantId) =>
         new(Pinned?.ExactName, _successor?.ExactName, BaselineId, IsLimited, outcome, instantId);
 

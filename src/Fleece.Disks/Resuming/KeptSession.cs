@@ -7,7 +7,7 @@ using Fleece.Images;
 
 namespace Fleece.Disks.Resuming;
 
-/// <summary>What a session that runs keeps for the process after this one: its log, and its entry in the marker beside the image.</summary>
+/// <summary>The state that a running session keeps for the next process: its log, and its entry in the marker beside the image.</summary>
 /// <remarks>
 /// <para>The steps of a life, and what a killed process leaves behind at each:</para>
 /// <code>
@@ -30,7 +30,7 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
     /// <summary>Of the log.</summary>
     public Guid Id => log.Description.Id;
 
-    /// <summary>What never changes of the session.</summary>
+    /// <summary>The part of the session that never changes.</summary>
     public SessionDescription Description => log.Description;
 
     /// <summary>Where the point in time notes its changes.</summary>

@@ -6,7 +6,7 @@ using Fleece.Images;
 
 namespace Fleece.Disks.Resuming;
 
-/// <summary>What a mount does with a session that it finds.</summary>
+/// <summary>The step that a mount takes with a session that it finds.</summary>
 internal enum ResumeStep
 {
     /// <summary>It goes on.</summary>

@@ -43,7 +43,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     public IEnumerable<SessionDescription> Succeeded =>
         _over.Where(over => over.End == StoredState.EndingSuccess).Select(over => over.Stored.Description!);
 
-    /// <summary>What the user should hear of them; whole sentences.</summary>
+    /// <summary>Notes for the user about them; whole sentences.</summary>
     public IReadOnlyList<string> Notes => _notes;
 
     /// <summary>Judges the sessions of the image, and stores of each that comes back that it runs here.</summary>

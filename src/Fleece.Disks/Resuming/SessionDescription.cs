@@ -30,7 +30,7 @@ internal sealed record SessionDescription
     /// <summary>True when the image may have its data in a file outside its folder.</summary>
     public bool AllowsOutsideDataFile { get; init; }
 
-    /// <summary>What stays with the image's file, as <see cref="Block.Files.FileEvidence.FileId"/>.</summary>
+    /// <summary>The identity of the image's file, as <see cref="Block.Files.FileEvidence.FileId"/>.</summary>
     public required ulong ImageFileId { get; init; }
 
     /// <summary>Size of the disk in bytes.</summary>
@@ -63,7 +63,7 @@ internal sealed record SessionDescription
     /// <summary>The temp image's format.</summary>
     public required ImageFormat TempFormat { get; init; }
 
-    /// <summary>What stays with the temp image's file.</summary>
+    /// <summary>The identity of the temp image's file.</summary>
     public required ulong TempFileId { get; init; }
 
     /// <summary>True when the session made the temp image, and deletes it when it ends.</summary>

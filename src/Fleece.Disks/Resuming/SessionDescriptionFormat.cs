@@ -47,7 +47,7 @@ internal static class SessionDescriptionFormat
     public static bool AreEqual(SessionDescription left, SessionDescription right) =>
         JsonSerializer.SerializeToUtf8Bytes(left, Options).AsSpan().SequenceEqual(JsonSerializer.SerializeToUtf8Bytes(right, Options));
 
-    // What sizes an allocation, or leads to a file.
+    // These size an allocation, or lead to a file.
     private static bool IsSound(SessionDescription description) =>
         description.DiskSizeBytes > 0 &&
         description.GranuleSizeBytes is >= Granules.MinimumSizeBytes and <= Granules.MaximumSizeBytes &&

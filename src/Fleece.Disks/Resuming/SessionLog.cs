@@ -20,7 +20,7 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     /// <summary>Bytes of records from which on a log is compacted.</summary>
     public const long DefaultCompactionBytes = 8 * 1024 * 1024;
 
-    /// <summary>What the name of a log ends with.</summary>
+    /// <summary>The end of a log's name.</summary>
     public const string Extension = ".log";
 
     private readonly Lock _lock = new();
@@ -39,7 +39,7 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     /// <summary>Full path of the log.</summary>
     public string Path { get; }
 
-    /// <summary>What never changes.</summary>
+    /// <summary>The part that never changes.</summary>
     public SessionDescription Description => Head.Description;
 
     /// <summary>The state that was stored last.</summary>
@@ -64,7 +64,7 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     /// <summary>Tells tests how far a compaction has come.</summary>
     internal Action<string>? Reached { get; set; }
 
-    /// <summary>What stands before the records.</summary>
+    /// <summary>The head, before the records.</summary>
     internal SessionLogHead Head => _files.Head;
 
     /// <summary>Bytes of the records, for tests.</summary>

@@ -37,7 +37,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
         Head = head;
     }
 
-    /// <summary>What stands before the records.</summary>
+    /// <summary>The head, before the records.</summary>
     public SessionLogHead Head { get; private set; }
 
     /// <summary>Bytes of records.</summary>

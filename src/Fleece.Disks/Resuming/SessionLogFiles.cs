@@ -18,7 +18,7 @@ internal sealed class SessionLogFiles(string path, SessionLogFile file) : IDispo
     private string? _unflushedMapsPath;
     private bool _isReplacing;
 
-    /// <summary>What stands before the records.</summary>
+    /// <summary>The head, before the records.</summary>
     public SessionLogHead Head => _file.Head;
 
     /// <summary>Bytes of the records.</summary>

@@ -9,7 +9,7 @@ namespace Fleece.Disks.Resuming;
 /// <param name="Digest">SHA-256 of the whole file.</param>
 internal sealed record SessionMapsReference(long Number, long LengthBytes, ReadOnlyMemory<byte> Digest)
 {
-    /// <summary>What the name of such a file ends with.</summary>
+    /// <summary>The end of such a file's name.</summary>
     public const string Extension = ".maps";
 
     /// <summary>No maps: nothing was denied, and all that happened stands in the records.</summary>

@@ -51,7 +51,7 @@ internal readonly record struct SessionRecord(SessionRecord.RecordKind Kind, Gra
     }
 
     /// <summary>Does to the maps what happened.</summary>
-    /// <returns>What is wrong with the record, as a part of a sentence; null when nothing is.</returns>
+    /// <returns>The fault of the record, as a part of a sentence; null when nothing is.</returns>
     public static string? Apply(ushort kind, ReadOnlySpan<byte> payload, PointInTimeMaps maps)
     {
         if (payload.Length != PayloadBytes)

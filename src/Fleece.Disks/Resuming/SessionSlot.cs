@@ -5,7 +5,7 @@ using Fleece.Block.Files;
 
 namespace Fleece.Disks.Resuming;
 
-/// <summary>What changes in a log together with its state and takes more than a word.</summary>
+/// <summary>The part of a log that changes together with its state and takes more than a word.</summary>
 /// <remarks>
 /// <code>
 /// 0   4   CRC-32C of the session's id and of bytes 4 to 79

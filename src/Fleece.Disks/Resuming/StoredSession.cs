@@ -26,7 +26,7 @@ internal sealed record StoredSession
     /// <summary>True when a newer Fleece wrote it, which alone may change it.</summary>
     public bool IsNewer { get; init; }
 
-    /// <summary>What never changes; null with a <see cref="Fault"/>.</summary>
+    /// <summary>The part that never changes; null with a <see cref="Fault"/>.</summary>
     public SessionDescription? Description { get; init; }
 
     /// <summary>The state; meaningless with a <see cref="Fault"/>.</summary>

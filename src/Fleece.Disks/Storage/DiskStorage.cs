@@ -70,7 +70,7 @@ internal sealed class DiskStorage
     /// <summary>The first failed flush of the image's files.</summary>
     internal StorageCondition Condition { get; }
 
-    /// <summary>What a process before may have lost of the disk's guests.</summary>
+    /// <summary>The journal, and the losses that a process before may have left to the disk's guests.</summary>
     internal LostWrites LostWrites { get; } = new();
 
     /// <summary>Why a killed process loses changes of the image's tables, as a part of a sentence; null where it does not.</summary>

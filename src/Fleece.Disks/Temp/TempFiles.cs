@@ -11,7 +11,7 @@ namespace Fleece.Disks.Temp;
 /// <remarks>
 /// A killed process leaves its temp files behind. Each has a name of its own, so none is in the way; but they hold the disk's old data
 /// and take its room. One that no session can come back for is of no use without a lock, and is cleared away. One of a session that can
-/// has another extension and is never taken for litter, whatever became of the session: the session's log, or its user, says when it goes.
+/// has another extension and never counts as litter, whatever became of the session: the session's log, or its user, says when it goes.
 /// </remarks>
 internal static class TempFiles
 {

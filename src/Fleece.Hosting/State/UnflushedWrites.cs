@@ -39,14 +39,14 @@ internal static class UnflushedWrites
         }
     }
 
-    /// <summary>What the state is to say of a disk that is about to be served: <see cref="MountedDiskState.UnjournaledInBoot"/>.</summary>
+    /// <summary>The field of the state for a disk that is about to be served: <see cref="MountedDiskState.UnjournaledInBoot"/>.</summary>
     /// <param name="disk">The storage of the disk.</param>
     /// <param name="before">What it says of a loss that no guest has been told of; null for none.</param>
     public static Guid? UnjournaledBoot(DiskStorage disk, Guid? before = null) =>
         disk is { IsReadOnly: false, Format: not null, JournalFault: not null } or
-            { IsReadOnly: false, Journal: { LostJournal: not null, IsLostWithSystem: false }, LostWrites.IsUntold: true }
-            ? BootId.Current
-            : before;
+        { IsReadOnly: false, Journal: { LostJournal: not null, IsLostWithSystem: false }, LostWrites.IsUntold: true }
+        ? BootId.Current
+        : before;
 
     // A journal lies beside the file that a link leads to.
     private static bool HasTables(DiskStorage disk) => disk.Format is not null && (disk.JournalFault is not null ||

@@ -6,7 +6,7 @@ namespace Fleece.Images.Chain;
 /// <summary>Tells of open images whether a killed process loses acknowledged changes of them.</summary>
 internal static class ImageJournals
 {
-    /// <summary>What an image says of that.</summary>
+    /// <summary>The journal of an image, as the image tells of it.</summary>
     /// <param name="image">A node that <see cref="Image.OpenAsync"/> or <see cref="ImageOnNode"/> gave, with no filter over it.</param>
     /// <param name="format">Its format; null for an export.</param>
     public static IJournaledImage Of(IBlockNode image, ImageFormat? format) => (image, format) switch

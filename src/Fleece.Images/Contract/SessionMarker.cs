@@ -24,7 +24,7 @@ internal sealed record MarkedSession(Guid Id, string Name, string LogPath);
 /// image all the same.</param>
 internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> Sessions, long ModifiedTicks, string? Fault)
 {
-    /// <summary>What a marker's name ends with.</summary>
+    /// <summary>The end of a marker's name.</summary>
     public const string Extension = ".fleece-sessions";
 
     /// <summary>Where the marker of an image lies, whichever link leads to the image.</summary>

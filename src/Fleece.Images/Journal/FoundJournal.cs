@@ -14,7 +14,7 @@ internal sealed class FoundJournal(string path)
     // Larger than any that a program of this version makes.
     private const long MaximumBytes = 256 * 1024 * 1024;
 
-    /// <summary>What it says; null when its maker did not finish it.</summary>
+    /// <summary>Its content; null when its maker did not finish it.</summary>
     public StoredJournal? Stored { get; private set; }
 
     /// <summary>When it was changed last.</summary>

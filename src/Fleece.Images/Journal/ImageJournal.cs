@@ -303,7 +303,7 @@ internal sealed class ImageJournal : IDisposable
         }
         catch (BlockException)
         {
-            // What is left says that the image was closed, or is judged by the times of both.
+            // The file that stays says that the image was closed, or is judged by the times of both.
         }
     }
 }

@@ -36,7 +36,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
     /// <summary>As <see cref="IJournaledImage.IsLostWithSystem"/>.</summary>
     public bool IsLostWithSystem { get; private set; }
 
-    /// <summary>What is to hear of the image's first failed flush, and of its data file's: the storage may have lost what notes lead to.
+    /// <summary>Hears of the image's first failed flush, and of its data file's: the storage may have lost what notes lead to.
     /// </summary>
     /// <param name="flushFailed">Hears of it too; null for nothing else.</param>
     public Action<BlockException> Watch(Action<BlockException>? flushFailed) => failure =>

@@ -7,7 +7,7 @@ namespace Fleece.Images.Journal;
 /// <remarks>Threading. Immutable.</remarks>
 internal sealed class NotedBytes
 {
-    /// <summary>What notes are made of.</summary>
+    /// <summary>The unit that notes are made of.</summary>
     public const int CellBytes = 4;
 
     private readonly long[] _offsets;

@@ -9,7 +9,7 @@ namespace Fleece.Images.Journal;
 /// <remarks>Threading. Immutable.</remarks>
 internal sealed record StoredJournal
 {
-    /// <summary>What is wrong with it, as a part of a sentence; null when it is whole. Then everything else is there.</summary>
+    /// <summary>Its fault, as a part of a sentence; null when it is whole. Then everything else is there.</summary>
     public string? Fault { get; private init; }
 
     public JournalState State { get; init; }

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace Fleece.Block.Tests.CopyBeforeWrite;
 
-/// <summary>What a point in time does with its journal, step by step, and with the maps of an earlier process.</summary>
+/// <summary>A point in time and its journal, step by step, and with the maps of an earlier process.</summary>
 public sealed class SessionJournalTests : IAsyncDisposable
 {
     private const int G = PointInTime.DefaultGranuleSizeBytes;

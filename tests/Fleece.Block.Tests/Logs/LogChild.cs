@@ -85,7 +85,7 @@ internal static class LogChild
         return 0;
     }
 
-    /// <summary>What <see cref="Count"/> notes.</summary>
+    /// <summary>The numbers that <see cref="Count"/> notes.</summary>
     public static byte[] Payload(uint number)
     {
         byte[] payload = new byte[sizeof(uint) + number % 61];

@@ -19,7 +19,7 @@ internal sealed class LifeRig : IAsyncDisposable
     /// <summary>The folder of the logs.</summary>
     public SessionFolder Sessions => Disks.Sessions;
 
-    /// <summary>What of the folder is neither an image nor the empty folder of logs.</summary>
+    /// <summary>The files of the folder that are neither an image nor the empty folder of logs.</summary>
     public IEnumerable<string> Leftovers =>
         Directory.EnumerateFiles(Folder.Path, "*", SearchOption.AllDirectories).Select(file => Path.GetFileName(file))
             .Where(file => file.Contains("fleece", StringComparison.Ordinal) || file.EndsWith(".log", StringComparison.Ordinal) ||

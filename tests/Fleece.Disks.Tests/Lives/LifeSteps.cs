@@ -6,7 +6,7 @@ using Fleece.TestKit;
 
 namespace Fleece.Disks.Tests.Lives;
 
-/// <summary>What a step of a life means: "write:vm:7" is the same write of the disk "vm" in every process.</summary>
+/// <summary>The meaning of a step of a life: "write:vm:7" is the same write of the disk "vm" in every process.</summary>
 internal static class LifeSteps
 {
     public const int SizeBytes = 4 * 1024 * 1024;

@@ -4,7 +4,7 @@ using Fleece.Disks.Bitmaps;
 
 namespace Fleece.Disks.Tests.Lives;
 
-/// <summary>What disks, snapshots and bitmaps must show after the steps of a life, whichever process did them.</summary>
+/// <summary>The content that disks, snapshots and bitmaps must have after the steps of a life, whichever process did them.</summary>
 /// <remarks>The last step may have been cut off by a kill: then each sector that it changes may be the old one or the new one.</remarks>
 internal sealed class LifeTruth
 {

@@ -55,7 +55,7 @@ internal sealed class LiveSession
         return LogRig.Facts(Maps);
     }
 
-    /// <summary>What a reader finds.</summary>
+    /// <summary>The session as a reader finds it.</summary>
     public string Restored()
     {
         (SessionLog log, PointInTimeMaps maps) = _rig.Sessions.Find(Log.Description.Id)!.TakeOver(out _)!.Value;

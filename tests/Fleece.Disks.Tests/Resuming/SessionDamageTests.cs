@@ -142,7 +142,7 @@ public sealed class SessionDamageTests : IDisposable
         Assert.Contains(_mapsPath, fault, StringComparison.Ordinal);
     }
 
-    // What means something, and a sample of the room between.
+    // The bytes that mean something, and a sample of the room between.
     private IEnumerable<int> UsedBytes()
     {
         int descriptionBytes = SessionDescriptionFormat.Encode(_description).Length;

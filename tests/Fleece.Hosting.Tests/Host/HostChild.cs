@@ -34,7 +34,7 @@ internal sealed class HostChild : IAsyncDisposable
     /// <summary>A client that has said Hello to the host that runs now.</summary>
     public TestClient Client => _client!;
 
-    /// <summary>What the host that runs now has logged.</summary>
+    /// <summary>The log of the host that runs now.</summary>
     public string Log { get; private set; } = string.Empty;
 
     /// <summary>Where the disk "web" and its snapshots are served.</summary>
@@ -112,7 +112,7 @@ internal sealed class HostChild : IAsyncDisposable
     public ValueTask<NbdNode> ConnectAsync(string name = "") => NbdNode.ConnectAsync(
         NbdUri.Parse(ListenUri).WithExport("web" + name), new NbdNodeOptions(), TestContext.Current.CancellationToken);
 
-    /// <summary>What a snapshot, or the disk, shows.</summary>
+    /// <summary>The content of a snapshot, or of the disk.</summary>
     public async Task<byte[]> ReadAsync(string name = "")
     {
         await using NbdNode node = await ConnectAsync(name);

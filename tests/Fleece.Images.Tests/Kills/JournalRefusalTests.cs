@@ -86,7 +86,7 @@ public sealed class JournalRefusalTests : IDisposable
         await IsLostAsync(killed, "a flush of the image failed");
     }
 
-    // What a note leads to may be lost then, in the system's memory too.
+    // The bytes that a note leads to may be lost then, in the system's memory too.
     [Theory]
     [MemberData(nameof(Formats))]
     public async Task A_failed_flush_has_the_journal_given_up(string format)

@@ -47,7 +47,7 @@ internal static class BitmapJudge
         if (found.Count != 0)
         {
             throw new Finding(
-                $"{when}: the disk '{disk.Name}' has the bitmap '{found.Keys.First()}', and no session and nobody else made it");
+                $"{when}: the disk '{disk.Name}' has the bitmap '{found.Keys.First()}', which neither a session nor a client made");
         }
     }
 
@@ -99,7 +99,7 @@ internal static class BitmapJudge
 
             if (has[unit] && !marks.May[unit])
             {
-                throw new Finding($"{when}: the bitmap '{name}' of the disk '{disk.Name}' has unit {unit}, which nobody wrote since");
+                throw new Finding($"{when}: the bitmap '{name}' of the disk '{disk.Name}' has unit {unit}, which no guest wrote since");
             }
         }
     }

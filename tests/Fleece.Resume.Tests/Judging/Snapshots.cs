@@ -98,7 +98,7 @@ internal static class Snapshots
         }
         else if (must && consumed == Consumed.No)
         {
-            throw new Finding($"{place} can't be read ({access}), and nobody consumed it");
+            throw new Finding($"{place} can't be read ({access}), and no consumer has consumed it");
         }
         else if (access.HasFlag(AccessFlags.Consumed))
         {

@@ -68,7 +68,7 @@ internal sealed class HostChild : IDisposable
     }
 
     /// <summary>SIGKILL, where it lives still.</summary>
-    /// <returns>What it has said on its error stream.</returns>
+    /// <returns>The text of its error stream.</returns>
     public async Task<string> KillAsync()
     {
         _process.Kill();

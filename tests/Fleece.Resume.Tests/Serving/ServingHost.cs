@@ -15,7 +15,7 @@ internal static class ServingHost
     /// <summary>Serves.</summary>
     public static async Task<int> RunAsync()
     {
-        // What a host needs at once, and what reaches no fail point: those read the environment the first time.
+        // All that a host needs at once and that reaches no fail point: those read the environment the first time.
         _ = RpcLibrary.Load();
         _ = WireJson.Options;
         if (await Console.In.ReadLineAsync() is not { } line)
@@ -37,7 +37,7 @@ internal static class ServingHost
         Console.WriteLine("ready");
         if (await Console.In.ReadLineAsync() is null)
         {
-            Environment.Exit(0); // The parent has gone, and what is here is of use to nobody.
+            Environment.Exit(0); // The parent has gone, and with it the use of this process.
         }
 
         await host.StopAsync();

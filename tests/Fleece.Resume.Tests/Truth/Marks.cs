@@ -51,7 +51,7 @@ internal sealed class BitmapTruth(string name, Marks marks)
     /// <summary>Its name.</summary>
     public string Name => name;
 
-    /// <summary>What it has recorded.</summary>
+    /// <summary>Its record.</summary>
     public Marks Marks { get; set; } = marks;
 
     /// <summary>The instant that it counts from; null for none.</summary>

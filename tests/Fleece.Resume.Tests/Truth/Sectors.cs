@@ -14,7 +14,7 @@ internal static class Sectors
 
     private const int PlaceBits = 24;
 
-    /// <summary>What a write leaves in a sector; write 0 is zeros.</summary>
+    /// <summary>The content that a write leaves in a sector; write 0 is zeros.</summary>
     public static ulong ValueOf(ulong write, int sector) => write == 0 ? 0 : (write << PlaceBits) | (uint)sector;
 
     /// <summary>A value for a message.</summary>

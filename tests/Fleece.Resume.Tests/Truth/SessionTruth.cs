@@ -70,7 +70,7 @@ internal sealed class SessionTruth
     /// <summary>The name of the bitmap that records from the instant on; null for none and for a hidden one.</summary>
     public string? NextName { get; }
 
-    /// <summary>What was recorded since the instant; null where nothing is.</summary>
+    /// <summary>The record since the instant; null where nothing is.</summary>
     public Marks? Next { get; }
 
     /// <summary>Units that changed about the instant: in the pinned bitmap or in its successor.</summary>
@@ -149,7 +149,7 @@ internal sealed class SessionTruth
         }
     }
 
-    /// <summary>What it is, for a message.</summary>
+    /// <summary>The state in words, for a message.</summary>
     public string Describe() =>
         $"{Id} (bitmap {Pinned?.Name ?? "-"}, next {NextName ?? "-"}, consumers {Consumers.Count(consumer => consumer.Name.Length != 0)}" +
         $"{(Ranges is null ? "" : ", ranges")}{(MayBreak ? ", may break" : "")})";
@@ -178,7 +178,7 @@ internal enum Consumed
     Yes,
 }
 
-/// <summary>A consumer of a session; without a name, whoever reads a session that counts none.</summary>
+/// <summary>A consumer of a session; without a name, any reader of a session that counts none.</summary>
 internal sealed class ConsumerTruth(string name, DiskTruth disk)
 {
     public string Name => name;

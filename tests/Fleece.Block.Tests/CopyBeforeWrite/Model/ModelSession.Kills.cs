@@ -11,7 +11,7 @@ internal sealed partial class ModelSession
     private readonly List<(BlockRange Range, byte[] Change)> _cutOff = [];
     private Life _life = new(changes: null);
 
-    /// <summary>What outlives the process beside disk and temp; null where it is not killed.</summary>
+    /// <summary>The notes that outlive the process beside disk and temp; null where it is not killed.</summary>
     public RecordedJournal? Journal { get; }
 
     public bool IsKilled => _life.IsOver;

@@ -33,7 +33,7 @@ internal sealed class RecordedJournal(Func<Life> life, Func<bool> isFull) : ISes
 
     public void NoteBroken(BlockException cause)
     {
-        // A killed process would not come so far; it throws to nobody.
+        // A killed process would not come so far; no caller would hear of it.
         if (!life().IsOver)
         {
             life().Change(() => BrokenBy ??= cause);
