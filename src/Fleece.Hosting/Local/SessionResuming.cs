@@ -96,7 +96,8 @@ internal sealed class SessionResuming(MountedDisks mounted, KeptSessions kept, L
     {
         SessionInfo info = session.Describe();
         return !session.CanResume ? info
-            : failures.TryGetValue(session.ImagePath!, out string? failure) ? info with { BrokenBy = failure }
+            : failures.TryGetValue(session.ImagePath!, out string? failure)
+                ? info with { BrokenBy = $"Its disk can't be mounted. {failure}" }
             : IsServed(session)
                 ? info with { BrokenBy = $"Its disk '{session.ImagePath}' was mounted without it. Dismount that, and resume the session." }
             : info;

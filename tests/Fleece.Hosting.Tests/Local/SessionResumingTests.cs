@@ -70,7 +70,7 @@ public sealed class SessionResumingTests : IAsyncDisposable
             Assert.Contains("can't be mounted", sessions[1].BrokenBy, StringComparison.Ordinal);
         }
 
-        Assert.Equal(SessionState.Active, Assert.Single(await ResumeAsync()).State);
+        Assert.Equal([SessionState.Active, SessionState.Active], (await ResumeAsync()).Select(session => session.State));
     }
 
     [Fact]
