@@ -213,8 +213,8 @@ internal sealed class GranuleMap
         return GranulePageKind.Partial;
     }
 
-    /// <summary>Takes a page in that <see cref="GetPage"/> has given out. What the map has of it is added to. Bits behind the last granule
-    /// are ignored. The caller holds the owner's lock.</summary>
+    /// <summary>Takes a page in that <see cref="GetPage"/> has given out. It adds to what the map has. Bits behind the last granule are
+    /// ignored. The caller holds the owner's lock.</summary>
     /// <param name="index">0 to <see cref="PageCount"/> - 1.</param>
     /// <param name="kind">Its kind.</param>
     /// <param name="words"><see cref="WordsPerPage"/> words for <see cref="GranulePageKind.Partial"/>; else not read.</param>

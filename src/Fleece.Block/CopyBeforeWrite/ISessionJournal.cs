@@ -5,7 +5,7 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <remarks>
 /// <para>A note is in the system's memory when the call returns, and outlives the process from then on. <see cref="PointInTimeMaps"/> says
 /// how the notes are read back; noting something twice is noting it once.</para>
-/// <para>Order. Old data is in temp before <see cref="NoteDone"/>, and the guest's write comes behind it. What is consumed is noted before
+/// <para>Order. Old data is in temp before <see cref="NoteDone"/>, and the guest's write comes behind it. A consumed range is noted before
 /// it is freed in temp, and the end of the point in time before the first write that copies nothing.</para>
 /// <para>Threading. One call at a time, under the lock of the <see cref="PointInTime"/>, for which guest writes wait: implementations are
 /// quick, and call nothing of the point in time. No call comes behind <see cref="PointInTime.Stop"/>, nor behind the first
@@ -25,7 +25,7 @@ internal interface ISessionJournal
     /// <returns>Null, or why it could not be noted; the discard fails then and has changed nothing.</returns>
     BlockException? NoteConsumed(GranuleRun run);
 
-    /// <summary>A consumer has confirmed the run. What all of them have confirmed is consumed, with no other note of it.</summary>
+    /// <summary>A consumer has confirmed the run. A granule that all of them have confirmed is consumed, without another note.</summary>
     /// <param name="consumer">Its index in <see cref="PointInTime.Consumers"/>.</param>
     /// <param name="run">At least one granule.</param>
     /// <returns>Null, or why it could not be noted; the confirmation fails then and has changed nothing.</returns>
