@@ -46,11 +46,12 @@ internal sealed class LostSession
         : _stored.IsNewer ? $"A newer Fleece has written its log '{_stored.Path}'. Go on with that one."
         : _stored.LostReason is { } reason ? reason
         : !File.Exists(ImagePath) ? $"Its image '{ImagePath}' is not there. With that back, and the files beside it, it can be resumed."
-        : WasRunning && !IsMarked
-            ? $"It was given up, or its image was moved to '{ImagePath}' without the files beside it: no marker there names the session."
-        : CanResume ? $"Its image '{ImagePath}' is not mounted. A host mounts it by itself; without a host run Resume-FleeceSession {Id} " +
-            $"-StatePath '{StatePath}'."
-        : $"Its process ended while it was being started or stopped. The next mount of its image '{ImagePath}' finishes that.";
+        : !WasRunning
+            ? $"Its process ended while it was being started or stopped. The next mount of its image '{ImagePath}' finishes that."
+        : IsMarked
+            ? $"Its image '{ImagePath}' is not mounted. A host mounts it by itself; without a host run Resume-FleeceSession {Id} " +
+              $"-StatePath '{StatePath}'."
+        : $"It was given up, or its image was moved to '{ImagePath}' without the files beside it: no marker there names the session.";
 
     private bool WasRunning => _stored is { Fault: null, IsNewer: false, State: StoredState.Running or StoredState.Suspended };
 
@@ -90,15 +91,31 @@ internal sealed class LostSession
         string.Equals(Description?.SessionName, name, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>The session as its log has it.</summary>
-    public SessionInfo Describe() => Description is not { } description
-        ? new SessionInfo { Id = Id, Name = Id, State = SessionState.Lost, BrokenBy = Reason, CannotResumeReason = Reason, LogId = LogId }
-        : new SessionInfo
+    public SessionInfo Describe()
+    {
+        // Each of them reads the marker.
+        bool canResume = CanResume;
+        string reason = Reason;
+        if (Description is not { } description)
+        {
+            return new SessionInfo
+            {
+                Id = Id,
+                Name = Id,
+                State = SessionState.Lost,
+                BrokenBy = reason,
+                CannotResumeReason = reason,
+                LogId = LogId,
+            };
+        }
+
+        return new SessionInfo
         {
             Name = description.SessionName,
             Disk = description.DiskName,
             Id = Id,
             State = SessionState.Lost,
-            BrokenBy = Reason,
+            BrokenBy = reason,
             StartedAt = _stored.StartedAt ?? default,
             InstantId = description.InstantId,
             SizeBytes = description.DiskSizeBytes,
@@ -109,10 +126,11 @@ internal sealed class LostSession
             TempPath = description.TempPath,
             Bitmap = PrintableText.Of(description.PinnedBitmap),
             NextBitmap = PrintableText.Of(description.NextBitmap),
-            CanResume = CanResume,
-            CannotResumeReason = CanResume ? null : Reason,
+            CanResume = canResume,
+            CannotResumeReason = canResume ? null : reason,
             LogId = LogId,
         };
+    }
 
     /// <summary>Gives the session up: its temp image, where it was its own, its log, and its entry in the marker of the image.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/>: it, or its image, is in use elsewhere. Or why something can't

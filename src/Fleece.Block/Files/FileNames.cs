@@ -71,6 +71,47 @@ internal static class FileNames
         }
     }
 
+    /// <summary>Removes a file where that is possible; the failure that led here says more than one of this.</summary>
+    public static void TryDelete(string path)
+    {
+        try
+        {
+            Delete(path);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
+    }
+
+    /// <summary>The file of that extension beside a file, whichever link leads to it.</summary>
+    /// <remarks>Of a file that can't be looked at, because its folder is gone for one, beside the path as it is.</remarks>
+    public static string Beside(string path, string extension)
+    {
+        try
+        {
+            return (File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path) + extension;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return path + extension;
+        }
+    }
+
+    /// <summary>Makes a file's time of change the present one.</summary>
+    /// <exception cref="BlockException">The error of the system.</exception>
+    public static void Touch(string path)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, path, "set the time of");
+        }
+    }
+
     /// <summary>Makes a closed file durable with its time of last change, which flushes of its data leave out.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
     public static void FlushClosed(string path)

@@ -39,10 +39,6 @@ internal sealed record FoundDisk(string ImagePath, FileEvidence Image, ImageForm
 /// <summary>Whether a session can go on on the disk that is there. All that decides stands here.</summary>
 internal static class ResumeRules
 {
-    /// <summary>How much later than the marker an image may have changed at the end of a killed process: the second between two touches,
-    /// and what a guest's write may be held up between the touch and the image.</summary>
-    public static readonly TimeSpan WitnessTolerance = TimeSpan.FromSeconds(5);
-
     /// <summary>Judges a session by the head of its log; <see cref="StoredSession.TakeOver"/> then says whether the rest is whole.
     /// </summary>
     public static ResumeVerdict Judge(StoredSession session, FoundDisk disk)
@@ -118,7 +114,7 @@ internal static class ResumeRules
         }
 
         long witnessTicks = disk.Marker!.ModifiedTicks;
-        return disk.Image.ModifiedTicks <= witnessTicks + WitnessTolerance.Ticks
+        return !disk.Image.IsChangedAfter(witnessTicks)
             ? null
             : $"The image was changed after its process ended: at {Time(disk.Image.ModifiedTicks)}, and Fleece changed it at " +
                 $"{Time(witnessTicks)} last.";

@@ -10,9 +10,6 @@ namespace Fleece.Disks.Resuming;
 /// <remarks>Threading. All members from any thread; several processes may have one folder.</remarks>
 internal sealed class SessionFolder
 {
-    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-    private const UnixFileMode OthersWrite = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
-
     // Which image each log is of, which never changes: a mount opens those of its own image alone.
     private readonly ConcurrentDictionary<Guid, string> _images = [];
 
@@ -29,7 +26,7 @@ internal sealed class SessionFolder
     public static SessionFolder Open(string path)
     {
         string fullPath = System.IO.Path.TrimEndingDirectorySeparator(FileOpening.FullPath(path, "open"));
-        Make(fullPath);
+        OwnFolder.Make(fullPath, $"the folder '{fullPath}' for the logs of sessions");
         CheckIsOwn(fullPath);
         SessionFolder folder = new(fullPath);
         folder.RemoveLeftovers();
@@ -153,63 +150,22 @@ internal sealed class SessionFolder
         }
     }
 
-    private static void Make(string path)
-    {
-        if (Directory.Exists(path))
-        {
-            return;
-        }
-
-        if (!Directory.Exists(System.IO.Path.GetDirectoryName(path)))
-        {
-            throw new BlockException(
-                BlockErrors.NotFound,
-                $"Cannot make the folder '{path}' for the logs of sessions: the folder that is to hold it does not exist. Check the " +
-                "path, and whether its volume is mounted.",
-                path,
-                operation: "create");
-        }
-
-        try
-        {
-            _ = OperatingSystem.IsWindows() ? Directory.CreateDirectory(path) : Directory.CreateDirectory(path, OwnerOnly);
-        }
-        catch (Exception e) when (FileErrors.IsFromSystem(e))
-        {
-            throw FileErrors.From(e, path, "create");
-        }
-
-        FileNames.FlushName(path);
-    }
-
     private static void CheckIsOwn(string path)
     {
-        if (OperatingSystem.IsWindows())
-        {
-            return;
-        }
-
-        if (PosixStat.TryLookHere(path, out PosixStat.FileLook look) && look.UserId != PosixStat.UserId)
+        if (OwnFolder.FindOtherOwner(path) is { } userId)
         {
             throw Refused(
                 path,
-                $"it belongs to the user {look.UserId}, and this process runs as {PosixStat.UserId}. Run it as that user, or name " +
+                $"it belongs to the user {userId}, and this process runs as {PosixStat.UserId}. Run it as that user, or name " +
                 "another folder");
         }
 
-        try
+        if (OwnFolder.IsOpenToOthers(path))
         {
-            if ((File.GetUnixFileMode(path) & OthersWrite) != 0)
-            {
-                throw Refused(
-                    path,
-                    "other users can write to it, and so could have a session go on with what they like. Look whether its files are of " +
-                    $"your sessions, then take the right away: chmod go-w '{path}'");
-            }
-        }
-        catch (Exception e) when (FileErrors.IsFromSystem(e))
-        {
-            throw FileErrors.From(e, path, "look at");
+            throw Refused(
+                path,
+                "other users can write to it, and so could have a session go on with what they like. Look whether its files are of " +
+                $"your sessions, then take the right away: chmod go-w '{path}'");
         }
     }
 

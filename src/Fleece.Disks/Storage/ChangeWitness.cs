@@ -6,17 +6,13 @@ namespace Fleece.Disks.Storage;
 /// <summary>The one witness of a disk: while guests write, it touches the files beside the image that are to be as young as the image,
 /// once a second.</summary>
 /// <remarks>
-/// <para>The time of modification of each of these files says until when this process had the image. An image that was changed later, by
-/// more than <see cref="Tolerance"/>, was changed by another program.</para>
+/// <para>The time of modification of each of these files says until when this process had the image. An image that was changed after that
+/// (<see cref="Block.Files.FileEvidence.IsChangedAfter"/>) was changed by another program.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 /// <param name="touches">Each sets the time of one file, or does nothing where there is none. It does not throw.</param>
 internal sealed class ChangeWitness(params Action[] touches) : IChangeWitness
 {
-    /// <summary>How much later than a touched file an image may have changed at the end of a killed process: the interval, and the time for
-    /// which a guest's write may be held up between the witness and the image.</summary>
-    public static readonly TimeSpan Tolerance = TimeSpan.FromSeconds(5);
-
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     private long _dueMilliseconds;

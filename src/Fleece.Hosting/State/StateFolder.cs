@@ -8,8 +8,6 @@ namespace Fleece.Hosting.State;
 internal static class StateFolder
 {
     private const string LockName = "lock";
-    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-    private const UnixFileMode OthersWrite = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
 
     /// <summary>Makes the directory where it is missing, refuses one that others can write to, and takes its lock.</summary>
     /// <param name="path">Its full path.</param>
@@ -40,60 +38,20 @@ internal static class StateFolder
                 BlockErrors.AlreadyExists, $"'{path}' is a file; a host keeps its state in a directory. Name another path.", path);
         }
 
-        if (Directory.Exists(path))
-        {
-            return;
-        }
-
-        string? parent = Path.GetDirectoryName(path);
-        if (!Directory.Exists(parent))
-        {
-            throw new BlockException(
-                BlockErrors.NotFound,
-                $"Cannot make the state directory '{path}': the folder that is to hold it does not exist. Check the path, and whether " +
-                "its volume is mounted.",
-                path,
-                operation: "create");
-        }
-
-        try
-        {
-            _ = OperatingSystem.IsWindows() ? Directory.CreateDirectory(path) : Directory.CreateDirectory(path, OwnerOnly);
-        }
-        catch (Exception e) when (FileErrors.IsFromSystem(e))
-        {
-            throw FileErrors.From(e, path, "create");
-        }
-
-        FileNames.FlushName(path);
+        OwnFolder.Make(path, $"the state directory '{path}'");
     }
 
     private static void CheckIsOwn(string path)
     {
-        if (OperatingSystem.IsWindows())
-        {
-            return;
-        }
-
-        if (PosixStat.TryLookHere(path, out PosixStat.FileLook look) && look.UserId != PosixStat.UserId)
+        if (OwnFolder.FindOtherOwner(path) is { } userId)
         {
             throw Refused(
                 path,
-                $"it belongs to the user {look.UserId}, and this process runs as {PosixStat.UserId}. Run the host as that user, or name " +
+                $"it belongs to the user {userId}, and this process runs as {PosixStat.UserId}. Run the host as that user, or name " +
                 "another directory");
         }
 
-        UnixFileMode mode;
-        try
-        {
-            mode = File.GetUnixFileMode(path);
-        }
-        catch (Exception e) when (FileErrors.IsFromSystem(e))
-        {
-            throw FileErrors.From(e, path, "look at");
-        }
-
-        if ((mode & OthersWrite) != 0)
+        if (OwnFolder.IsOpenToOthers(path))
         {
             throw Refused(
                 path,

@@ -2,7 +2,6 @@
 using Fleece.Block.Files;
 using Fleece.Disks.Storage;
 using Fleece.Images.Journal;
-using Fleece.Nbd;
 
 namespace Fleece.Hosting.State;
 
@@ -48,8 +47,6 @@ internal static class UnflushedWrites
         ? BootId.Current
         : before;
 
-    // A journal lies beside the file that a link leads to.
     private static bool HasTables(DiskStorage disk) => disk.Format is not null && (disk.JournalFault is not null ||
-        (!NbdUri.IsUri(disk.Path) && File.Exists(
-            (File.ResolveLinkTarget(disk.Path, returnFinalTarget: true)?.FullName ?? disk.Path) + JournalLayout.Extension)));
+        (!disk.IsExport && File.Exists(FileNames.Beside(disk.Path, JournalLayout.Extension))));
 }

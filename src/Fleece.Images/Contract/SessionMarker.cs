@@ -29,18 +29,7 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
 
     /// <summary>Where the marker of an image lies, whichever link leads to the image.</summary>
     /// <remarks>Of an image that can't be looked at, because its folder is gone for one, beside the path as it is.</remarks>
-    public static string PathFor(string imagePath)
-    {
-        try
-        {
-            return (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? System.IO.Path.GetFullPath(imagePath)) +
-                Extension;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return System.IO.Path.GetFullPath(imagePath) + Extension;
-        }
-    }
+    public static string PathFor(string imagePath) => FileNames.Beside(System.IO.Path.GetFullPath(imagePath), Extension);
 
     /// <summary>Reads the marker of an image; null when it has none.</summary>
     /// <exception cref="BlockException">Why it can't be looked at.</exception>
@@ -110,18 +99,7 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
 
     /// <summary>Says that this process has changed the image until now. At most once a second while guests write.</summary>
     /// <exception cref="BlockException">Why the time can't be set.</exception>
-    public static void Touch(string imagePath)
-    {
-        string path = PathFor(imagePath);
-        try
-        {
-            File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
-        }
-        catch (Exception e) when (FileErrors.IsFromSystem(e))
-        {
-            throw FileErrors.From(e, path, "set the time of");
-        }
-    }
+    public static void Touch(string imagePath) => FileNames.Touch(PathFor(imagePath));
 
     /// <summary>Refuses an image whose marker names sessions that would lose their point in time, and one whose marker can't be read.
     /// </summary>
@@ -173,7 +151,7 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         }
         catch
         {
-            TryDelete(partialPath);
+            FileNames.TryDelete(partialPath);
             throw;
         }
     }
@@ -198,18 +176,6 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         }
 
         FileNames.FlushClosed(path);
-    }
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            FileNames.Delete(path);
-        }
-        catch (BlockException)
-        {
-            // The failure that led here says more.
-        }
     }
 
     private static BlockException Refused(string imagePath, SessionMarker marker, MarkedSession[] sessions) => new(

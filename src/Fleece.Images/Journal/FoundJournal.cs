@@ -50,17 +50,7 @@ internal sealed class FoundJournal(string path)
 
     /// <summary>Keeps it younger than the image, which is about to be changed by the replay.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
-    public void Touch()
-    {
-        try
-        {
-            File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
-        }
-        catch (Exception failure) when (FileErrors.IsFromSystem(failure))
-        {
-            throw FileErrors.From(failure, path, "set the time of");
-        }
-    }
+    public void Touch() => FileNames.Touch(path);
 
     /// <summary>Says in it that notes are about to be written to the image.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
@@ -75,7 +65,7 @@ internal sealed class FoundJournal(string path)
         }
         catch (BlockException)
         {
-            TryDelete(path);
+            FileNames.TryDelete(path);
         }
     }
 
@@ -95,26 +85,13 @@ internal sealed class FoundJournal(string path)
         }
         catch (BlockException)
         {
-            TryDelete(path);
+            FileNames.TryDelete(path);
         }
     }
 
     /// <summary>Removes it, because the image has what it says.</summary>
     /// <exception cref="BlockException">What the system reports: a later change of the image would stand against an old note.</exception>
     public void Remove() => FileNames.Delete(path);
-
-    /// <summary>Removes a journal; one that stays is judged by its next reader.</summary>
-    public static void TryDelete(string path)
-    {
-        try
-        {
-            FileNames.Delete(path);
-        }
-        catch (BlockException)
-        {
-            return;
-        }
-    }
 
     private void SetState(JournalState state)
     {

@@ -198,7 +198,7 @@ internal sealed class ImageJournal : IDisposable
         }
         catch (BlockException)
         {
-            TryDelete();
+            FileNames.TryDelete(Path);
         }
     }
 
@@ -226,7 +226,9 @@ internal sealed class ImageJournal : IDisposable
         FailPoint.Reach("image-closed-journal-not-removed");
         Store(JournalLayout.StateOffsetBytes, (long)JournalState.Closed);
         Dispose();
-        TryDelete();
+
+        // A file that stays says that the image was closed, or is judged by the times of both.
+        FileNames.TryDelete(Path);
     }
 
     /// <summary>Closes the file as it is, for the next opener of the image.</summary>
@@ -294,16 +296,4 @@ internal sealed class ImageJournal : IDisposable
     }
 
     private void GiveUp(BlockException failure) => GiveUp(JournalState.GivenUp, $"its journal can't be written: {failure.Message}");
-
-    private void TryDelete()
-    {
-        try
-        {
-            FileNames.Delete(Path);
-        }
-        catch (BlockException)
-        {
-            // The file that stays says that the image was closed, or is judged by the times of both.
-        }
-    }
 }

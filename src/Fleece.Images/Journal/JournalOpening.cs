@@ -18,9 +18,6 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
 {
     private const string SetAsideExtension = ".set-aside";
 
-    // As a sidecar's: what a guest's write may be held up between the witness and the image, and the interval of the witness.
-    private static readonly TimeSpan Tolerance = TimeSpan.FromSeconds(5);
-
     private string? _refusal = "it was not opened to keep one";
     private FoundJournal? _replaying;
 
@@ -140,7 +137,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
         _ = found.Read();
         if (!found.IsInUse)
         {
-            FoundJournal.TryDelete(imagePath + JournalLayout.Extension);
+            FileNames.TryDelete(imagePath + JournalLayout.Extension);
         }
     }
 
@@ -163,7 +160,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
             { State: not (JournalState.Kept or JournalState.Replaying) } => "its state is unknown to this program",
             _ when stored.FileId != image.FileId => "it is of another file",
             _ when stored.FormatNumber != JournalLayout.FormatNumber(format) => "it is of an image of another format",
-            _ when image.ModifiedTicks > found.ModifiedTicks + Tolerance.Ticks => "the image was changed later than it",
+            _ when image.IsChangedAfter(found.ModifiedTicks) => "the image was changed later than it",
             _ => null,
         };
         return fault ?? (stored.Notes.Generations.Count == 0 ? null : replay.FindChange(file, stored));

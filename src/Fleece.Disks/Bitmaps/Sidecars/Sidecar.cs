@@ -50,17 +50,7 @@ internal sealed class Sidecar : IDisposable
 
     /// <summary>Where the bitmaps of an image are kept, whichever link leads to it.</summary>
     /// <remarks>Of an image that can't be looked at, because its folder is gone for one, the path as it is.</remarks>
-    public static string PathFor(string imagePath)
-    {
-        try
-        {
-            return (File.ResolveLinkTarget(imagePath, returnFinalTarget: true)?.FullName ?? imagePath) + Extension;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return imagePath + Extension;
-        }
-    }
+    public static string PathFor(string imagePath) => FileNames.Beside(imagePath, Extension);
 
     /// <summary>Makes a file that is to take the place of the image's, or of none.</summary>
     public static Sidecar CreateBeside(string imagePath, SidecarDirectory directory)

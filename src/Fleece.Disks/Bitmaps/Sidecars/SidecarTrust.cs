@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Fleece.Block.Files;
-using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Bitmaps.Sidecars;
 
@@ -51,7 +50,7 @@ internal static class SidecarTrust
                 "tell), so what it recorded last may be lost.";
         }
 
-        return image.ModifiedTicks <= sidecar.ModifiedTicks + ChangeWitness.Tolerance.Ticks
+        return !image.IsChangedAfter(sidecar.ModifiedTicks)
             ? null
             : "The process that recorded it ended without closing the disk, and the image was changed later: it was modified at " +
                 $"{Time(image.ModifiedTicks)}, the last record is of {Time(sidecar.ModifiedTicks)}.";
