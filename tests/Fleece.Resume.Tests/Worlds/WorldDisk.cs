@@ -66,8 +66,9 @@ internal sealed class WorldDisk(DiskTruth truth, DiskKind kind, string path, str
 /// <summary>Errors that the end of a host explains.</summary>
 internal static class Losses
 {
-    /// <summary>True for the answer of a snapshot whose session is broken.</summary>
-    public static bool IsBreak(BlockException error) => error.Kind is BlockErrors.Broken or BlockErrors.Denied or BlockErrors.IoFailed &&
+    /// <summary>True for the answer of a snapshot whose session is broken. The client reads EPERM for a discard as a read-only export.</summary>
+    public static bool IsBreak(BlockException error) =>
+        error.Kind is BlockErrors.Broken or BlockErrors.Denied or BlockErrors.ReadOnly or BlockErrors.IoFailed &&
         error.Message.Contains("lost its point in time", StringComparison.Ordinal);
 
     /// <summary>True for an error of a request whose server has gone, or is going.</summary>
