@@ -20,7 +20,6 @@ namespace Fleece.Disks;
 internal sealed class Disk : IFleeceable, IAsyncDisposable
 {
     private readonly CancellationTokenSource _ended = new();
-    private readonly ChangeWitness _witness;
     private volatile Session[] _sessions = [];
     private Task _leftCopies = Task.CompletedTask;
     private bool _isClosed;
@@ -35,20 +34,25 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     {
         Storage = storage;
         BitmapStore store = new(storage);
-        _witness = new ChangeWitness(store.Touch, storage.Journal.Touch, TouchMarker);
-        Chain = new DiskChain(storage.Name, storage.Image, _witness);
+        Witness = new ChangeWitness(storage, store.Touch, storage.Journal.Touch, TouchMarker);
+        Chain = new DiskChain(storage.Name, storage.Image, Witness);
         Bitmaps = new DiskBitmaps(storage, Chain, store, turns);
         storage.Condition.Listen(OnFlushFailed);
-        if (!IsReadOnly)
+        try
         {
-            Bitmaps.Begin();
-        }
+            if (!IsReadOnly)
+            {
+                Witness.Begin();
+                Bitmaps.Begin();
+            }
 
-        string?[] lastNotes = storage.IsExport
-            ? [storage.OpeningNote, storage.SharingNote]
-            : [.. TempFiles.Clear(System.IO.Path.GetDirectoryName(storage.Path)!, storage)];
-        string?[] notes = [files.OutsideNote, DiskSectors.FindNote(storage.Image, storage.Path), .. Bitmaps.Notes, .. lastNotes];
-        Notes = [.. notes.Where(note => note is not null).Select(note => PrintableText.Of(note!))];
+            Notes = [.. FindNotes(files).Where(note => note is not null).Select(note => PrintableText.Of(note!))];
+        }
+        catch
+        {
+            Witness.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The name cmdlets and exports use.</summary>
@@ -96,6 +100,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
 
     /// <summary>The image, and what the disk may promise over it.</summary>
     internal DiskStorage Storage { get; }
+
+    /// <summary>What the files beside the image tell of its last changes.</summary>
+    internal ChangeWitness Witness { get; }
 
     /// <summary>What requests go through on their way to the image.</summary>
     internal DiskChain Chain { get; }
@@ -229,7 +236,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             }
 
             // Closing the image is this process's doing too.
-            _witness.TouchAll();
+            Witness.TouchAll();
             FailPoint.Reach("suspend-before-close");
             try
             {
@@ -251,6 +258,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         }
         finally
         {
+            Witness.Dispose();
             Bitmaps.Store.Abandon();
         }
     }
@@ -295,18 +303,19 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         }
     }
 
+    private IEnumerable<string?> FindNotes(ImageFiles files) =>
+    [
+        files.OutsideNote, DiskSectors.FindNote(Storage.Image, Path), .. Bitmaps.Notes,
+        .. Storage.IsExport
+            ? (IEnumerable<string?>)[Storage.OpeningNote, Storage.SharingNote]
+            : TempFiles.Clear(System.IO.Path.GetDirectoryName(Path)!, Storage),
+    ];
+
     private void TouchMarker()
     {
         if (Array.Exists(_sessions, session => session.CanResume))
         {
-            try
-            {
-                SessionMarker.Touch(Path);
-            }
-            catch (BlockException)
-            {
-                // A marker that gets older than the image has the next mount say that the sessions can't be resumed.
-            }
+            FileNames.TryTouch(SessionMarker.PathFor(Path));
         }
     }
 

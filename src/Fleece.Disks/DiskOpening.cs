@@ -77,6 +77,10 @@ internal static class DiskOpening
 
             throw;
         }
+        finally
+        {
+            sessions.EndTouching();
+        }
     }
 
     // The image is the first file that is judged: it is locked then, and nothing has changed it.

@@ -65,6 +65,7 @@ public static class Image
                 journal.Keep(file, driver.Format);
             }
 
+            using Heartbeat? beat = journal.Kept is null ? null : Heartbeat.Start(journal.Touch);
             IBlockNode node = driver.Open(view, options, chain);
             (node as ImageNode)?.Attach(journal);
             return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>((node, driver.Format, found));

@@ -50,6 +50,7 @@ internal sealed class Rig : IAsyncDisposable
             image = filter.Active;
         }
 
+        disk.Witness.Dispose();
         disk.Bitmaps.Store.Abandon();
         await image.DisposeAsync();
         _disks.Remove(disk);

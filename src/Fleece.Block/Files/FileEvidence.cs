@@ -2,8 +2,8 @@
 namespace Fleece.Block.Files;
 
 /// <summary>What tells a file, as it is now, from another one and from itself at another time.</summary>
-/// <param name="FileId">What stays with the file whatever it is called: the inode, on Windows the time of its creation; 0 where
-/// nothing tells.</param>
+/// <param name="FileId">What stays with the file whatever it is called, and no other file gets: the inode and the time at which the file
+/// was made, on Windows that time alone; 0 where nothing tells.</param>
 /// <param name="LengthBytes">Its length.</param>
 /// <param name="ModifiedTicks">When its content changed last, as <see cref="DateTime.Ticks"/> in UTC.</param>
 internal readonly record struct FileEvidence(ulong FileId, long LengthBytes, long ModifiedTicks)
@@ -27,12 +27,35 @@ internal readonly record struct FileEvidence(ulong FileId, long LengthBytes, lon
                 file = target;
             }
 
-            ulong fileId = OperatingSystem.IsWindows() ? (ulong)file.CreationTimeUtc.Ticks : PosixStat.GetInode(path);
-            return new FileEvidence(fileId, file.Length, file.LastWriteTimeUtc.Ticks);
+            return new FileEvidence(FileIdOf(path, file), file.Length, file.LastWriteTimeUtc.Ticks);
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
             throw FileErrors.From(exception, path, "look at");
         }
+    }
+
+    /// <summary>One number of an inode and the time at which its file was made. A file system gives the inode of a file that was deleted to
+    /// the next one. Two times give two numbers for one inode, as two inodes do for one time.</summary>
+    /// <param name="inode">The inode.</param>
+    /// <param name="birthNanoseconds">The time; 0 where the file system keeps none, which gives the inode itself.</param>
+    internal static ulong Identify(ulong inode, ulong birthNanoseconds)
+    {
+        // The last steps of SplitMix64, each of which can be undone.
+        ulong mixed = birthNanoseconds;
+        mixed = (mixed ^ (mixed >> 30)) * 0xBF58_476D_1CE4_E5B9;
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D0_49BB_1331_11EB;
+        return inode ^ mixed ^ (mixed >> 31);
+    }
+
+    private static ulong FileIdOf(string path, FileInfo file)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return (ulong)file.CreationTimeUtc.Ticks;
+        }
+
+        (ulong inode, ulong birthNanoseconds) = PosixStat.GetOrigin(path);
+        return Identify(inode, birthNanoseconds);
     }
 }

@@ -112,6 +112,19 @@ internal static class FileNames
         }
     }
 
+    /// <summary>As <see cref="Touch"/>, for a witness of changes: one that gets older than what it vouches for is not believed.</summary>
+    public static void TryTouch(string path)
+    {
+        try
+        {
+            Touch(path);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
+    }
+
     /// <summary>Makes a closed file durable with its time of last change, which flushes of its data leave out.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
     public static void FlushClosed(string path)

@@ -8,16 +8,18 @@ namespace Fleece.Block.Files;
 internal static unsafe class PosixStat
 {
     // statx(2): the struct is the same on every architecture, while struct stat is not. AT_FDCWD; STATX_TYPE, STATX_MODE, STATX_NLINK,
-    // STATX_UID, STATX_GID, STATX_INO and STATX_BLOCKS; then where the fields lie.
+    // STATX_UID, STATX_GID, STATX_INO, STATX_BLOCKS and STATX_BTIME; then where the fields lie.
     private const int StatBufferBytes = 256;
     private const int CurrentFolder = -100;
-    private const uint StatxMask = 0x001 | 0x002 | 0x004 | 0x008 | 0x010 | 0x100 | 0x400;
+    private const uint StatxBirth = 0x800;
+    private const uint StatxMask = 0x001 | 0x002 | 0x004 | 0x008 | 0x010 | 0x100 | 0x400 | StatxBirth;
     private const int StatxNameCountOffset = 16;
     private const int StatxUserOffset = 20;
     private const int StatxGroupOffset = 24;
     private const int StatxModeOffset = 28;
     private const int StatxInodeOffset = 32;
     private const int StatxBlocksOffset = 48;
+    private const int StatxBirthOffset = 80;
     private const int StatxDeviceOffset = 136;
 
     // statx(2): AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_STATX_DONT_SYNC (no question goes to a server).
@@ -25,10 +27,13 @@ internal static unsafe class PosixStat
     private const int StatxEmptyPath = 0x1000;
     private const int StatxDontSync = 0x4000;
 
-    // stat(2) of macOS, struct stat with 64-bit inodes: where st_mode, st_ino and st_blocks lie.
+    // stat(2) of macOS, struct stat with 64-bit inodes: where st_mode, st_ino, st_birthtimespec and st_blocks lie.
     private const int MacStatModeOffset = 4;
     private const int MacStatInodeOffset = 8;
+    private const int MacStatBirthOffset = 80;
     private const int MacStatBlocksOffset = 104;
+
+    private const ulong NanosecondsPerSecond = 1_000_000_000;
 
     // inode(7): S_IFMT, S_IFREG, S_IFSOCK, and the unit of st_blocks, which has nothing to do with the file system's block size.
     private const int FileTypeMask = 0xF000;
@@ -44,18 +49,20 @@ internal static unsafe class PosixStat
     /// fifo waits for its other end and opening a device can have effects.
     /// </summary>
     public static bool IsSpecialFile(string path) =>
-        TryStat(path, out int mode, out _, out _) && (mode & FileTypeMask) != RegularFileType;
+        TryStat(path, out int mode, out _, out _, out _) && (mode & FileTypeMask) != RegularFileType;
 
     /// <summary>Bytes of storage that the file takes; less than its size when it has holes.</summary>
     public static bool TryGetAllocatedBytes(string path, out long allocatedBytes)
     {
-        bool isDone = TryStat(path, out _, out long blockCount, out _);
+        bool isDone = TryStat(path, out _, out long blockCount, out _, out _);
         allocatedBytes = blockCount * StatBlockBytes;
         return isDone;
     }
 
-    /// <summary>The number that the file keeps as long as it exists, whatever it is called; 0 where the system can't tell.</summary>
-    public static ulong GetInode(string path) => TryStat(path, out _, out _, out ulong inode) ? inode : 0;
+    /// <summary>The number that the file keeps as long as it exists, whatever it is called, and that a later file may get; and when it was
+    /// made, in nanoseconds. 0 where the system can't tell.</summary>
+    public static (ulong Inode, ulong BirthNanoseconds) GetOrigin(string path) =>
+        TryStat(path, out _, out _, out ulong inode, out ulong birth) ? (inode, birth) : default;
 
     /// <summary>Looks at what a path names, without following a link. Linux only. The errno of a failure is the last one of the thread's
     /// native calls.</summary>
@@ -88,7 +95,10 @@ internal static unsafe class PosixStat
         return isDone;
     }
 
-    private static bool TryStat(string path, out int mode, out long blockCount, out ulong inode)
+    // seconds (8 bytes) and nanoseconds, both in statx(2) and in stat(2) of macOS.
+    private static ulong ReadTime(byte* place) => (unchecked((ulong)*(long*)place) * NanosecondsPerSecond) + *(uint*)(place + sizeof(long));
+
+    private static bool TryStat(string path, out int mode, out long blockCount, out ulong inode, out ulong birthNanoseconds)
     {
         byte* buffer = stackalloc byte[StatBufferBytes];
         if (OperatingSystem.IsLinux())
@@ -97,6 +107,7 @@ internal static unsafe class PosixStat
             mode = *(ushort*)(buffer + StatxModeOffset);
             blockCount = *(long*)(buffer + StatxBlocksOffset);
             inode = *(ulong*)(buffer + StatxInodeOffset);
+            birthNanoseconds = (*(uint*)buffer & StatxBirth) != 0 ? ReadTime(buffer + StatxBirthOffset) : 0;
             return isDone;
         }
 
@@ -108,12 +119,14 @@ internal static unsafe class PosixStat
             mode = *(ushort*)(buffer + MacStatModeOffset);
             blockCount = *(long*)(buffer + MacStatBlocksOffset);
             inode = *(ulong*)(buffer + MacStatInodeOffset);
+            birthNanoseconds = ReadTime(buffer + MacStatBirthOffset);
             return isDone;
         }
 
         mode = 0;
         blockCount = 0;
         inode = 0;
+        birthNanoseconds = 0;
         return false;
     }
 

@@ -59,6 +59,10 @@ internal static class ResumeRules
         {
             case StoredState.Lost:
                 return Lose(session.LostReason ?? "It was lost before.");
+            case var _ when session.IsCopy:
+                return Lose(
+                    $"Its log '{session.Path}' is a copy, which may be older than its temp image: the session wrote it to another " +
+                    "file.");
             case StoredState.Starting when isThisBoot:
                 return new ResumeVerdict(ResumeStep.Undo);
             case StoredState.Starting:

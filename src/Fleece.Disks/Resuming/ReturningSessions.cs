@@ -31,6 +31,8 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     private readonly List<ReturningSession> _resumed = [];
     private readonly List<(StoredSession Stored, StoredState? End)> _over = [];
     private readonly List<string> _notes = [];
+    private Heartbeat? _heartbeat;
+    private volatile bool _hasSidecar;
 
     /// <summary>Those that the mount settles, by the ids of their logs, so that their names in the marker do not keep the image from being
     /// opened; filled by <see cref="Find"/>.</summary>
@@ -125,6 +127,9 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         }
     }
 
+    /// <summary>The mount has ended: either the disk touches the files beside the image now, or the image is closed.</summary>
+    public void EndTouching() => _heartbeat?.Dispose();
+
     /// <summary>Closes the logs as they are, where the mount has failed.</summary>
     public void Abandon()
     {
@@ -212,9 +217,10 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
 
     private void Resume(StoredSession session, FileEvidence image)
     {
-        // Opening the image is this process's doing too.
+        // Opening the image is this process's doing too, and may take long: a journal is replayed.
         SessionMarker.Touch(imagePath);
-        Sidecar.Claim(imagePath, image);
+        _hasSidecar |= Sidecar.Claim(imagePath, image);
+        _heartbeat ??= Heartbeat.Start(Touch);
         FailPoint.Reach("resume-touched");
         if (session.TakeOver(out string? fault) is not var (log, maps))
         {
@@ -236,6 +242,15 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
 
         _resumed.Add(new ReturningSession(session, new KeptSession(log, imagePath), maps));
         _settledIds.Add(session.Id);
+    }
+
+    private void Touch()
+    {
+        FileNames.TryTouch(SessionMarker.PathFor(imagePath));
+        if (_hasSidecar)
+        {
+            FileNames.TryTouch(Sidecar.PathFor(imagePath));
+        }
     }
 
     private void Lose(StoredSession session, string reason)

@@ -89,6 +89,7 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
             {
                 Id = description.Id,
                 FileId = Guid.Empty,
+                OwnFileId = 0,
                 Maps = SessionMapsReference.None,
                 Description = description,
                 State = StoredState.Starting,

@@ -66,6 +66,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
             SessionLogHead head = content with
             {
                 FileId = Guid.NewGuid(),
+                OwnFileId = FileEvidence.Read(path).FileId,
                 RecordsStartBytes = SessionLogLayout.RecordsAt(description.Length),
             };
             while (file.LengthBytes < head.RecordsStartBytes + RecordBytes + SegmentBytes)
@@ -128,7 +129,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
     public void WriteHead(SessionMapsReference maps)
     {
         Head = Head with { Maps = maps };
-        _file.Write(0, SessionLogHead.Encode(_id, _fileId, maps, _description));
+        _file.Write(0, SessionLogHead.Encode(_id, _fileId, Head.OwnFileId, maps, _description));
     }
 
     /// <summary>Stores the state by one store.</summary>
@@ -173,7 +174,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
         _file.Write(SessionLogLayout.SlotsAt + head.SlotIndex * SessionLogLayout.SlotStrideBytes, head.Slot.Encode(_id));
         _file.StoreNumber(SessionLogLayout.BrokenAt, 0);
         _file.StoreNumber(SessionLogLayout.LostAt, 0);
-        Head = head with { Maps = Head.Maps, FileId = _fileId, RecordsStartBytes = Head.RecordsStartBytes };
+        Head = head with { Maps = Head.Maps, FileId = _fileId, OwnFileId = Head.OwnFileId, RecordsStartBytes = Head.RecordsStartBytes };
         if (head.BrokenBy is { } cause)
         {
             StoreBroken(cause);

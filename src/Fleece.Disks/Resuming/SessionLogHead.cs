@@ -15,6 +15,10 @@ internal sealed record SessionLogHead
     /// <summary>Of this file alone, which seals its records: a compacted log has another one.</summary>
     public required Guid FileId { get; init; }
 
+    /// <summary>The <see cref="Block.Files.FileEvidence.FileId"/> of the file that these bytes were written to; a copy of it has another.
+    /// </summary>
+    public required ulong OwnFileId { get; init; }
+
     public required SessionMapsReference Maps { get; init; }
 
     public required SessionDescription Description { get; init; }
@@ -39,7 +43,7 @@ internal sealed record SessionLogHead
             BinaryPrimitives.ReadUInt32LittleEndian(bytes[DescriptionLengthAt..]), SessionDescriptionFormat.MaximumBytes);
 
     /// <summary>The part that is written once.</summary>
-    public static byte[] Encode(Guid id, Guid fileId, SessionMapsReference maps, ReadOnlySpan<byte> description)
+    public static byte[] Encode(Guid id, Guid fileId, ulong ownFileId, SessionMapsReference maps, ReadOnlySpan<byte> description)
     {
         byte[] bytes = new byte[HeadBytes];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, Magic);
@@ -49,6 +53,7 @@ internal sealed record SessionLogHead
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(MapsNumberAt), maps.Number);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(MapsLengthAt), maps.LengthBytes);
         maps.Digest.Span.CopyTo(bytes.AsSpan(MapsDigestAt));
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(OwnFileIdAt), ownFileId);
         BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(DescriptionLengthAt), description.Length);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(DescriptionChecksumAt), Crc32C.Of(description));
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(ChecksumAt), Crc32C.OfSealed(bytes, ChecksumAt));
@@ -143,6 +148,7 @@ internal sealed record SessionLogHead
         {
             Id = description.Id,
             FileId = new Guid(bytes.Slice(FileIdAt, 16)),
+            OwnFileId = BinaryPrimitives.ReadUInt64LittleEndian(bytes[OwnFileIdAt..]),
             Maps = new SessionMapsReference(
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[MapsNumberAt..]),
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[MapsLengthAt..]),

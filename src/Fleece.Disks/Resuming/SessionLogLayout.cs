@@ -8,7 +8,7 @@ internal static class SessionLogLayout
     public const ulong Magic = 0x474F_4C53_4553_4C46;
 
     /// <summary>The version that is written, and read.</summary>
-    public const uint Version = 1;
+    public const uint Version = 2;
 
     /// <summary>The unit in which a log grows.</summary>
     public const int SegmentBytes = 256 * 1024;
@@ -23,7 +23,8 @@ internal static class SessionLogLayout
     public const int MapsDigestAt = 64;
     public const int DescriptionLengthAt = 96;
     public const int DescriptionChecksumAt = 100;
-    public const int HeadBytes = 104;
+    public const int OwnFileIdAt = 104;
+    public const int HeadBytes = 112;
 
     // A page of sealed words, each of which is one store.
     public const int StateAt = 4096;

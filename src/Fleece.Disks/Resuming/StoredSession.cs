@@ -26,6 +26,9 @@ internal sealed record StoredSession
     /// <summary>True when a newer Fleece wrote it, which alone may change it.</summary>
     public bool IsNewer { get; init; }
 
+    /// <summary>True when the file is a copy of the one that the session had, and may say what was so at an earlier time.</summary>
+    public bool IsCopy { get; init; }
+
     /// <summary>The part that never changes; null with a <see cref="Fault"/>.</summary>
     public SessionDescription? Description { get; init; }
 
@@ -66,6 +69,7 @@ internal sealed record StoredSession
                 IsInUse = isInUse,
                 Fault = fault,
                 IsNewer = isNewer,
+                IsCopy = head is not null && head.OwnFileId != FileEvidence.Read(path).FileId,
                 Description = head?.Description,
                 State = head?.State ?? default,
                 StartedAt = head?.Slot.StartedAt,

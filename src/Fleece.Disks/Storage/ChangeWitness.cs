@@ -1,39 +1,100 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
+using Fleece.Block.Files;
 
 namespace Fleece.Disks.Storage;
 
-/// <summary>The one witness of a disk: while guests write, it touches the files beside the image that are to be as young as the image,
-/// once a second.</summary>
+/// <summary>The one witness of a disk: it touches the files beside the image that are to be as young as the image.</summary>
 /// <remarks>
 /// <para>The time of modification of each of these files says until when this process had the image. An image that was changed after that
-/// (<see cref="Block.Files.FileEvidence.IsChangedAfter"/>) was changed by another program.</para>
+/// (<see cref="FileEvidence.IsChangedAfter"/>) was changed by another program.</para>
+/// <para>An image changes long after a request: a flush first makes the guest's data durable and writes tables then, and a copy may hold up
+/// its write. So a heartbeat touches the files once a second, whether or not a request comes, and rests when for ten minutes no change was
+/// announced and the image did not change. The first change behind a rest touches them itself, before it goes on.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
+/// <param name="storage">The image. Beside one on an export there is no file.</param>
 /// <param name="touches">Each sets the time of one file, or does nothing where there is none. It does not throw.</param>
-internal sealed class ChangeWitness(params Action[] touches) : IChangeWitness
+internal sealed class ChangeWitness(DiskStorage storage, params Action[] touches) : IChangeWitness, IDisposable
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+    private static readonly long RestMilliseconds = (long)TimeSpan.FromMinutes(10).TotalMilliseconds;
 
+    // Two beats: a request has nothing to do while the heart beats.
+    private static readonly long DueMilliseconds = 2 * (long)Heartbeat.Interval.TotalMilliseconds;
+
+    private Heartbeat? _heartbeat;
     private long _dueMilliseconds;
+    private long _restMilliseconds;
+    private long _modifiedTicks;
+
+    /// <summary>Begins to touch the files: what they say of the image was judged, and the image is this process's from here on.</summary>
+    public void Begin()
+    {
+        if (!storage.IsExport)
+        {
+            TouchAll();
+            _heartbeat = Heartbeat.Start(Beat);
+        }
+    }
 
     /// <inheritdoc/>
     public void BeforeChange()
     {
-        long now = Environment.TickCount64;
-        if (now >= Volatile.Read(ref _dueMilliseconds))
+        if (Environment.TickCount64 >= Volatile.Read(ref _dueMilliseconds))
         {
-            Volatile.Write(ref _dueMilliseconds, now + (long)Interval.TotalMilliseconds);
             TouchAll();
         }
     }
 
-    /// <summary>Touches the files now.</summary>
+    /// <summary>Touches the files now, because the image is about to change.</summary>
     public void TouchAll()
     {
+        Volatile.Write(ref _restMilliseconds, Environment.TickCount64 + RestMilliseconds);
+        Touch();
+    }
+
+    /// <summary>Touches the files for the last time: behind this the image is another's.</summary>
+    public void Dispose() => _heartbeat?.Dispose();
+
+    /// <summary>What is done once a second.</summary>
+    internal void Beat()
+    {
+        long now = Environment.TickCount64;
+        if (now >= Volatile.Read(ref _restMilliseconds))
+        {
+            return;
+        }
+
+        Touch();
+        if (ReadModifiedTicks() is { } ticks && ticks != _modifiedTicks)
+        {
+            _modifiedTicks = ticks;
+            Volatile.Write(ref _restMilliseconds, now + RestMilliseconds);
+        }
+    }
+
+    // It is due again only behind the last touch, so that no change overtakes the touches of another one.
+    private void Touch()
+    {
+        long now = Environment.TickCount64;
         foreach (Action touch in touches)
         {
             touch();
+        }
+
+        Volatile.Write(ref _dueMilliseconds, now + DueMilliseconds);
+    }
+
+    private long? ReadModifiedTicks()
+    {
+        try
+        {
+            return FileEvidence.Read(storage.Path).ModifiedTicks;
+        }
+        catch (BlockException)
+        {
+            return null;
         }
     }
 }

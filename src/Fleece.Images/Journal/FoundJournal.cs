@@ -52,6 +52,9 @@ internal sealed class FoundJournal(string path)
     /// <exception cref="BlockException">What the system reports.</exception>
     public void Touch() => FileNames.Touch(path);
 
+    /// <summary>As <see cref="Touch"/>, once a second while the replay waits for the storage.</summary>
+    public void TryTouch() => FileNames.TryTouch(path);
+
     /// <summary>Says in it that notes are about to be written to the image.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
     public void BeginReplay() => SetState(JournalState.Replaying);

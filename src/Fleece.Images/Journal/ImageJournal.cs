@@ -20,6 +20,7 @@ namespace Fleece.Images.Journal;
 /// </remarks>
 internal sealed class ImageJournal : IDisposable
 {
+    private readonly Lock _touching = new();
     private readonly MappedFile _file;
     private readonly Guid _id;
     private readonly int _regionBytes;
@@ -205,18 +206,21 @@ internal sealed class ImageJournal : IDisposable
     /// <summary>As <see cref="IJournaledImage.Touch"/>.</summary>
     public void Touch()
     {
-        try
+        lock (_touching)
         {
             if (_isClosed)
             {
                 return;
             }
 
-            File.SetLastWriteTimeUtc(_file.File.Handle, DateTime.UtcNow);
-        }
-        catch (Exception failure) when (FileErrors.IsFromSystem(failure))
-        {
-            GiveUp(JournalState.GivenUp, $"the time of its journal '{Path}' can't be set: {failure.Message}");
+            try
+            {
+                File.SetLastWriteTimeUtc(_file.File.Handle, DateTime.UtcNow);
+            }
+            catch (Exception failure) when (FileErrors.IsFromSystem(failure))
+            {
+                GiveUp(JournalState.GivenUp, $"the time of its journal '{Path}' can't be set: {failure.Message}");
+            }
         }
     }
 
@@ -234,10 +238,13 @@ internal sealed class ImageJournal : IDisposable
     /// <summary>Closes the file as it is, for the next opener of the image.</summary>
     public void Dispose()
     {
-        if (!_isClosed)
+        lock (_touching)
         {
-            _isClosed = true;
-            _file.Dispose();
+            if (!_isClosed)
+            {
+                _isClosed = true;
+                _file.Dispose();
+            }
         }
     }
 

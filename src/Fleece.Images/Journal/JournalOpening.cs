@@ -87,8 +87,12 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
         {
             _replaying = found;
             FailPoint.Reach("image-journal-found");
-            found.BeginReplay();
-            replay.Replay(file, notes!, found.Touch);
+            using (Heartbeat.Start(found.TryTouch))
+            {
+                found.BeginReplay();
+                replay.Replay(file, notes!, found.Touch);
+            }
+
             _replaying = null;
             FailPoint.Reach("image-replayed-journal-not-removed");
         }

@@ -80,6 +80,15 @@ public sealed class ResumeRulesTests : IDisposable
     }
 
     [Fact]
+    public void A_copy_of_a_log_is_lost_in_whichever_state_it_is()
+    {
+        CheckLost("is a copy", Running with { IsCopy = true }, Found);
+        CheckLost("is a copy", Suspended with { IsCopy = true }, Found);
+        CheckLost("is a copy", Running with { IsCopy = true, State = StoredState.EndingSuccess }, Found);
+        CheckLost("is a copy", Running with { IsCopy = true, State = StoredState.Starting }, Found);
+    }
+
+    [Fact]
     public void Another_file_another_format_or_another_size_is_another_disk()
     {
         CheckLost("replaced or copied", Running, Found with { Image = _image with { FileId = _image.FileId + 1 } });

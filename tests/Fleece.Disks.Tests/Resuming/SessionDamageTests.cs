@@ -104,7 +104,7 @@ public sealed class SessionDamageTests : IDisposable
     [Fact]
     public void A_log_of_a_newer_version_is_refused_by_name_and_left_as_it_is()
     {
-        Write(_logPath, SessionLogLayout.VersionAt, [2]);
+        Write(_logPath, SessionLogLayout.VersionAt, [(byte)(SessionLogLayout.Version + 1)]);
         byte[] before = File.ReadAllBytes(_logPath);
 
         StoredSession stored = Assert.Single(SessionFolder.Open(_rig.Sessions.Path).List());

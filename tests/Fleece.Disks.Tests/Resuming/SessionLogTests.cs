@@ -28,6 +28,24 @@ public sealed class SessionLogTests : IDisposable
     }
 
     [Fact]
+    public void A_log_that_was_renamed_is_the_same_and_one_that_was_copied_is_a_copy()
+    {
+        SessionLog log = _rig.Create();
+        Guid id = log.Description.Id;
+        log.Dispose();
+
+        File.Move(log.Path, log.Path + ".moved");
+        File.Move(log.Path + ".moved", log.Path);
+        Assert.False(_rig.Sessions.Find(id)!.IsCopy);
+        File.Copy(log.Path, log.Path + ".copy");
+        File.Move(log.Path + ".copy", log.Path, overwrite: true);
+
+        StoredSession copy = _rig.Sessions.Find(id)!;
+        Assert.Null(copy.Fault);
+        Assert.True(copy.IsCopy);
+    }
+
+    [Fact]
     public void Its_owner_alone_reads_its_files()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The modes are those of Linux.");

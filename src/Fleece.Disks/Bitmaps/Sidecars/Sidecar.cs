@@ -26,6 +26,7 @@ internal sealed class Sidecar : IDisposable
     private LocalFile _file;
     private volatile bool _isClosed;
     private readonly Lock _writing = new();
+    private readonly Lock _touching = new();
     private SidecarDirectory _directory;
     private BlockException? _failure;
 
@@ -158,9 +159,10 @@ internal sealed class Sidecar : IDisposable
     /// before its own file is in place leaves one that still holds.</summary>
     /// <param name="imagePath">The image, which is locked and not changed yet.</param>
     /// <param name="image">How it was found.</param>
+    /// <returns>True when it says so now, and its time is to follow the image's.</returns>
     /// <remarks>A file that was sealed keeps its digests, for its bits do not change any more. One without pending successors stays sealed,
     /// because an image that keeps bitmaps itself then has them too, and the seal is what tells which of both counts.</remarks>
-    public static void Claim(string imagePath, FileEvidence image)
+    public static bool Claim(string imagePath, FileEvidence image)
     {
         try
         {
@@ -168,21 +170,27 @@ internal sealed class Sidecar : IDisposable
             if (sidecar is not { Directory: { } directory } ||
                 SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), directory.DiskLengthBytes) is not null)
             {
-                return;
+                return false;
             }
 
             if (directory.IsInUse)
             {
                 sidecar.Touch();
+                return true;
             }
-            else if (directory.Entries.Any(entry => entry.IsPending))
+
+            if (directory.Entries.Any(entry => entry.IsPending))
             {
                 sidecar.Write(directory with { IsInUse = true, BootId = BootId.Current });
+                return true;
             }
+
+            return false;
         }
         catch (BlockException)
         {
             // The mount reads it next, and says what is wrong.
+            return false;
         }
     }
 
@@ -258,13 +266,22 @@ internal sealed class Sidecar : IDisposable
 
     /// <summary>Sets the file's time of modification, which is to follow the image's.</summary>
     /// <remarks>Any write sets it; these bytes lie behind the longest directory and mean nothing.</remarks>
-    public void Touch() => Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(Environment.TickCount64));
+    public void Touch()
+    {
+        lock (_touching)
+        {
+            Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(Environment.TickCount64));
+        }
+    }
 
     /// <summary>Closes the file as it is; nothing reaches it any more.</summary>
     public void Dispose()
     {
-        _isClosed = true;
-        _file.Dispose();
+        lock (_touching)
+        {
+            _isClosed = true;
+            _file.Dispose();
+        }
     }
 
     internal void Store(long offsetBytes, ReadOnlySpan<byte> bytes)

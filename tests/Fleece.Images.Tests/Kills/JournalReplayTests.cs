@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+using Fleece.Block;
+using Fleece.Block.Files;
+using Fleece.Images.Container;
+using Fleece.Images.Journal;
+using Fleece.TestKit;
+using Xunit;
+
+namespace Fleece.Images.Tests.Kills;
+
+/// <summary>A replay that takes long leaves a journal that the next opening believes.</summary>
+public sealed class JournalReplayTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_replay_that_waits_for_the_storage_keeps_its_journal_as_young_as_the_image()
+    {
+        Assert.SkipWhen(BootId.Current == Guid.Empty, "No journal counts without the id of a run of the system.");
+        string path = _folder.NewFile(".qcow2");
+        File.WriteAllBytes(path, new byte[64 * 1024]);
+        string journalPath = path + JournalLayout.Extension;
+        using (ImageJournal journal = ImageJournal.Create(journalPath, ImageFormat.Qcow2, FileEvidence.Read(path).FileId))
+        {
+            journal.Note(0, 4096, [0, 0, 0, 0], [1, 2, 3, 4]);
+            journal.Commit();
+        }
+
+        using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
+        HeldReplay replay = new(journalPath);
+        JournalOpening opening = new();
+        opening.Recover(file, ImageFormat.Qcow2, replay);
+
+        Assert.Null(opening.LostJournal);
+        Assert.True(replay.IsTouched);
+        Assert.False(File.Exists(journalPath));
+    }
+
+    // It goes on when the journal was touched, and calls nothing meanwhile.
+    private sealed class HeldReplay(string journalPath) : INoteReplay
+    {
+        public bool IsTouched { get; private set; }
+
+        public string? FindChange(IContainerFile file, StoredJournal journal) => null;
+
+        public IContainerFile Show(IContainerFile file, JournalNotes notes) => file;
+
+        public void Replay(IContainerFile file, JournalNotes notes, Action beforeWrites)
+        {
+            File.SetLastWriteTimeUtc(journalPath, DateTime.UtcNow.AddHours(-1));
+            DateTime old = File.GetLastWriteTimeUtc(journalPath);
+            while (File.GetLastWriteTimeUtc(journalPath) == old)
+            {
+                Thread.Sleep(20);
+            }
+
+            IsTouched = true;
+        }
+    }
+}
