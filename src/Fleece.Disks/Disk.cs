@@ -127,9 +127,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         TlsClientOptions? tls = null,
         bool isShared = false,
         SessionFolder? folder = null,
-        bool discardsSessions = false,
+        SessionHandling handling = SessionHandling.Resume,
         CancellationToken cancellationToken = default) =>
-        DiskOpening.OpenAsync(path, name, options, tls, isShared, folder, discardsSessions, cancellationToken);
+        DiskOpening.OpenAsync(path, name, options, tls, isShared, folder, handling, cancellationToken);
 
     /// <summary>The session of that name, or null.</summary>
     public Session? FindSession(string name) =>

@@ -27,10 +27,10 @@ internal static class DiskOpening
     /// <param name="isShared">True when others may write to the disk as well, and no point in time is to be guaranteed.</param>
     /// <param name="folder">Where the logs of the sessions are that go on; null resumes none. A disk that is read-only here leaves them as
     /// they are.</param>
-    /// <param name="discardsSessions">True to give up the sessions that the image has.</param>
+    /// <param name="handling">What becomes of the image's sessions.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="BlockException"><see cref="ImageErrors.ImageHasSession"/>: the image has sessions whose logs are elsewhere. Or why
-    /// it can't be opened.</exception>
+    /// <exception cref="BlockException"><see cref="ImageErrors.ImageHasSession"/>: the image has sessions whose logs are elsewhere, or that
+    /// lack something now. Or why it can't be opened. The sessions are as they were then.</exception>
     public static async ValueTask<Disk> OpenAsync(
         string path,
         string? name,
@@ -38,7 +38,7 @@ internal static class DiskOpening
         TlsClientOptions? tls,
         bool isShared,
         SessionFolder? folder,
-        bool discardsSessions,
+        SessionHandling handling,
         CancellationToken cancellationToken)
     {
         string fullPath = StorageAddress.FullAddress(path);
@@ -50,14 +50,14 @@ internal static class DiskOpening
             hasSessions ? folder : null,
             fullPath,
             isShared ? "Its disk was mounted with -Shared, and others may write to it." : null,
-            discardsSessions && hasSessions);
+            hasSessions ? handling : SessionHandling.Resume);
         ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with
         {
             FlushFailed = condition.Fail,
             Files = files,
             KeepsJournal = hasSessions,
             ResumedSessions = sessions.SettledIds,
-            DiscardsSessions = discardsSessions,
+            DiscardsSessions = handling == SessionHandling.Discard,
             CheckPlace = FindFirst(sessions, options?.CheckPlace),
         };
         try
@@ -109,6 +109,7 @@ internal static class DiskOpening
         try
         {
             FailPoint.Reach("resume-opened");
+            sessions.StoreLost();
             LoseUnfit(storage, sessions);
             IReadOnlyList<StoredTurn> turns = SessionResume.TurnsOf(sessions);
             disk = await storage.RunAsync(() => new Disk(storage, files, turns)).ConfigureAwait(false);
@@ -142,7 +143,7 @@ internal static class DiskOpening
             SessionDescription description = session.Kept.Description;
             if (storage.SizeBytes != description.DiskSizeBytes || storage.Format != description.ImageFormat)
             {
-                sessions.Lose(
+                sessions.LoseOrRefuse(
                     session,
                     $"Its disk was a {description.ImageFormat} of {description.DiskSizeBytes} bytes, and is a {storage.Format} of " +
                     $"{storage.SizeBytes} bytes now.");

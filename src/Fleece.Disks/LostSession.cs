@@ -4,6 +4,7 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Disks.Records;
 using Fleece.Disks.Resuming;
+using Fleece.Disks.Temp;
 using Fleece.Images;
 
 namespace Fleece.Disks;
@@ -23,7 +24,7 @@ internal sealed class LostSession
     public Guid LogId => _stored.Id;
 
     /// <summary>True when it goes on as soon as its image is mounted with the folder of its log.</summary>
-    public bool CanResume => WasRunning && File.Exists(ImagePath) && IsMarked;
+    public bool CanResume => WasRunning && File.Exists(ImagePath) && OtherImage is null && IsMarked;
 
     /// <summary>Full path of its disk's image; null where its log can't be read.</summary>
     public string? ImagePath => Description?.ImagePath;
@@ -42,10 +43,12 @@ internal sealed class LostSession
 
     /// <summary>Why it does not run; a whole sentence.</summary>
     public string Reason =>
-        _stored.Fault is { } fault ? $"Its log '{_stored.Path}' can't be used: {fault}."
+        _stored.Fault is { } fault
+            ? $"Its log '{_stored.Path}' can't be used: {fault}. {TempFiles.TellOrphan(folder: null, LogId)}"
         : _stored.IsNewer ? $"A newer Fleece has written its log '{_stored.Path}'. Go on with that one."
         : _stored.LostReason is { } reason ? reason
         : !File.Exists(ImagePath) ? $"Its image '{ImagePath}' is not there. With that back, and the files beside it, it can be resumed."
+        : OtherImage is { } other ? other
         : !WasRunning
             ? $"Its process ended while it was being started or stopped. The next mount of its image '{ImagePath}' finishes that."
         : IsMarked
@@ -59,6 +62,23 @@ internal sealed class LostSession
 
     // STATE/sessions/ID.log
     private string? StatePath => Path.GetDirectoryName(Path.GetDirectoryName(_stored.Path));
+
+    private string? OtherImage
+    {
+        get
+        {
+            try
+            {
+                return Description is { } description
+                    ? ResumeRules.FindOtherFile(description, description.ImagePath, FileEvidence.Read(description.ImagePath))
+                    : null;
+            }
+            catch (BlockException)
+            {
+                return null; // The mount says why it can't be looked at.
+            }
+        }
+    }
 
     // A marker that can't be read is left to the mount, which says so.
     private bool IsMarked
@@ -133,15 +153,21 @@ internal sealed class LostSession
     }
 
     /// <summary>Gives the session up: its temp image, where it was its own, its log, and its entry in the marker of the image.</summary>
+    /// <returns>Why something is left, for the user to delete; null when nothing is.</returns>
     /// <exception cref="BlockException"><see cref="BlockErrors.InUse"/>: it, or its image, is in use elsewhere. Or why something can't
     /// be removed; the session is listed until all is gone.</exception>
-    public void Discard()
+    public string? Discard()
     {
         // Only a process that has the image open for writing may change its marker. One that has no entry there is no part of it any more.
         using LocalFile? image = _stored.State == StoredState.Lost || !File.Exists(ImagePath) || !IsMarked
             ? null
             : LocalFile.Open(ImagePath, isReadOnly: false);
-        ReturningSessions.Remove(_stored);
+        if (ImagePath is { } imagePath)
+        {
+            SessionMarker.RemoveEntry(imagePath, LogId);
+        }
+
+        return ReturningSessions.Remove(_stored);
     }
 
     /// <summary>The id.</summary>

@@ -66,7 +66,7 @@ internal sealed class SessionPlan(Disk disk, string name, TempImage temp, Sessio
             CopyTimeout = options.Limits.Timeout,
             TempLimitBytes = options.Limits.TempBytes,
             Consumers = options.Consumers,
-            TempPath = temp.NameToKeep(),
+            TempPath = temp.NameToKeep(id),
             TempFormat = temp.Format!.Value,
             TempFileId = FileEvidence.Read(temp.Path).FileId,
             IsTempOwned = temp.IsOurs,
@@ -85,9 +85,9 @@ internal sealed class SessionPlan(Disk disk, string name, TempImage temp, Sessio
     /// <summary>Gives the temp image the name that the log knows, and names the session in the marker beside the disk's image.</summary>
     public void Mark()
     {
-        temp.Keep();
+        temp.Keep(Kept!.Id);
         FailPoint.Reach("start-temp-kept");
-        Kept!.Mark(Id);
+        Kept.Mark(Id);
         FailPoint.Reach("start-marked");
     }
 

@@ -21,6 +21,8 @@ internal static class SessionResume
 
     /// <summary>Puts the filter of each session over those of earlier ones. One that fails is given up, and its bitmaps are as after a
     /// session that was stopped without success.</summary>
+    /// <exception cref="BlockException"><see cref="Images.ImageErrors.ImageHasSession"/>, where the mount is to wait for what one lacks.
+    /// </exception>
     public static async ValueTask RunAsync(
         Disk disk, ReturningSessions sessions, Action<string>? checkPlace, CancellationToken cancellationToken)
     {
@@ -34,11 +36,23 @@ internal static class SessionResume
             }
             catch (BlockException e)
             {
-                sessions.Lose(session, e.Message);
+                if (IsPassing(e))
+                {
+                    sessions.LoseOrRefuse(session, e.Message);
+                }
+                else
+                {
+                    sessions.Lose(session, e.Message);
+                }
+
                 GiveUpBitmaps(disk, session);
             }
         }
     }
+
+    // Temp was there and free when the session was judged; it, or room for it, may be back at the next mount.
+    private static bool IsPassing(BlockException failure) => failure.Kind is
+        BlockErrors.NotFound or BlockErrors.InUse or BlockErrors.PermissionDenied or BlockErrors.NoSpace or BlockErrors.IoFailed;
 
     private static async ValueTask ResumeAsync(
         Disk disk, ReturningSession session, Action<string>? checkPlace, CancellationToken cancellationToken)

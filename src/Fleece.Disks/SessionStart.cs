@@ -7,6 +7,7 @@ using Fleece.Disks.Names;
 using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
+using Fleece.Images;
 using Fleece.Nbd;
 
 namespace Fleece.Disks;
@@ -121,6 +122,7 @@ internal static class SessionStart
                 disk.Path);
         }
 
+        CheckFolder(disk, options.Folder);
         CheckTemp(disk, options.TempPath);
         CheckConsumers(options.Consumers);
         foreach (string exportName in disk.ExportNames.Prepend(disk.Name))
@@ -134,6 +136,21 @@ internal static class SessionStart
                 BlockErrors.InvalidArgument,
                 "A session is limited to ranges or to a bitmap, not to both: what of the bitmap lies outside the ranges would count as " +
                 "backed up. Leave one of them out.",
+                disk.Path);
+        }
+    }
+
+    // The sessions of a disk come back together, by a mount with one folder.
+    private static void CheckFolder(Disk disk, SessionFolder? folder)
+    {
+        if (folder is not null && !disk.Storage.IsExport && SessionMarker.Read(disk.Path)?.Sessions
+                .FirstOrDefault(marked => marked.LogPath != folder.LogPathFor(marked.Id)) is { } other)
+        {
+            string? statePath = Path.GetDirectoryName(Path.GetDirectoryName(other.LogPath));
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"The session '{PrintableText.Of(other.Name)}' of the disk '{disk.Name}' is kept in '{statePath}', and all sessions of a " +
+                $"disk are resumed together, from one state directory. Start this one with -StatePath '{statePath}' too, or without one.",
                 disk.Path);
         }
     }

@@ -60,6 +60,46 @@ Describe 'Resume-FleeceSession' -Skip:$missing {
             Should -Throw '*runs in the process*' -ErrorId 'ImageInUse,Fleece.ResumeFleeceSessionCommand'
     }
 
+    It 'says what a session waits for, changes nothing, and goes on when it is back' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        $temp = Get-Item ./*.fleece-kept-temp
+        Rename-Item $temp old.data
+
+        { Resume-FleeceSession -StatePath ./state -ErrorAction Stop } |
+            Should -Throw '*waits to be resumed*is not there*' -ErrorId 'SessionLost,Fleece.ResumeFleeceSessionCommand'
+        { Mount-FleeceDisk ./vm.raw -ErrorAction Stop } | Should -Throw -ErrorId 'ImageHasSession,*'
+        Rename-Item ./old.data $temp.Name
+
+        (Resume-FleeceSession -StatePath ./state).State | Should -Be Active
+    }
+
+    It 'stops neither of a running and a lost session of one name with -Force, and the one that is piped' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        (Get-Item ./vm.raw).LastWriteTime = [datetime]::Now.AddMinutes(1)
+        Resume-FleeceSession -StatePath ./state -ErrorAction Ignore -WarningAction Ignore
+        $null = Start-FleeceSession vm -Name night -StatePath ./state
+
+        { Stop-FleeceSession vm/night -Force -ErrorAction Stop } |
+            Should -Throw '*running*' -ErrorId 'SessionAmbiguous,Fleece.StopFleeceSessionCommand'
+        Get-FleeceSession | Should -HaveCount 2
+        Get-FleeceSession | Where-Object State -EQ Lost | Stop-FleeceSession -Force
+
+        (Get-FleeceSession).State | Should -Be Active
+    }
+
+    It 'refuses a second state directory for a disk' {
+        $null = Mount-FleeceDisk ./vm.raw
+        $null = Start-FleeceSession vm -Name night -StatePath ./state
+
+        { Start-FleeceSession vm -Name day -StatePath ./other -ErrorAction Stop } |
+            Should -Throw "*-StatePath '*state'*" -ErrorId 'ArgumentInvalid,Fleece.StartFleeceSessionCommand'
+        Remove-Item ./other -Recurse
+    }
+
     It 'reports a session whose old data is gone, and -Force removes it' {
         Start-Serving ./vm.raw
         $process.Kill()
@@ -73,7 +113,7 @@ Describe 'Resume-FleeceSession' -Skip:$missing {
         Stop-FleeceSession vm/night -Force
 
         Get-FleeceSession | Should -BeNullOrEmpty
-        Get-FleeceDisk | Should -HaveCount 1
+        Get-FleeceDisk | Should -BeNullOrEmpty
     }
 
     It 'says of a session that was not named, too, that another process runs it' {

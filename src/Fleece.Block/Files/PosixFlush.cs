@@ -15,8 +15,8 @@ internal static class PosixFlush
     // fcntl(2) of macOS, sys/fcntl.h: F_FULLFSYNC.
     private const int FullFlushCommand = 51;
 
-    // open(2): O_CLOEXEC; O_RDONLY is 0.
-    private static readonly int CloseOnExecute = OperatingSystem.IsMacOS() ? 0x1000000 : 0x80000;
+    // open(2): O_CLOEXEC and O_NONBLOCK, without which the opening of a fifo waits for its other end; O_RDONLY is 0.
+    private static readonly int OpenFlags = OperatingSystem.IsMacOS() ? 0x1000000 | 0x4 : 0x80000 | 0x800;
 
     /// <summary>fdatasync(2) of Linux.</summary>
     /// <returns>0, or the errno.</returns>
@@ -65,7 +65,7 @@ internal static class PosixFlush
     /// <returns>A handle, or null with the errno.</returns>
     public static SafeFileHandle? OpenUnlocked(string path, out int errno)
     {
-        int descriptor = LibC.Open(path, CloseOnExecute);
+        int descriptor = LibC.Open(path, OpenFlags);
         errno = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
         return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
     }

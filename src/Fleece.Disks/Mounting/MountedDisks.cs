@@ -61,7 +61,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         TlsClientOptions? tls = null,
         bool isShared = false,
         SessionFolder? folder = null,
-        bool discardsSessions = false,
+        SessionHandling handling = SessionHandling.Resume,
         CancellationToken cancellationToken = default)
     {
         string diskName = name ?? StorageAddress.NameOf(path);
@@ -81,7 +81,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
         try
         {
             Disk disk = await Disk
-                .OpenAsync(path, diskName, options, tls, isShared, folder, discardsSessions, cancellationToken).ConfigureAwait(false);
+                .OpenAsync(path, diskName, options, tls, isShared, folder, handling, cancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 if (!_isEnding)

@@ -2,6 +2,7 @@
 using System.Globalization;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Disks.Temp;
 using Fleece.Images;
 
 namespace Fleece.Disks.Resuming;
@@ -23,9 +24,15 @@ internal enum ResumeStep
 
     /// <summary>It can't go on. Temp and log are kept.</summary>
     Lose,
+
+    /// <summary>It can't go on now, and can when what it lacks is there again.</summary>
+    Wait,
+
+    /// <summary>It is another image's, and its log is left as it is.</summary>
+    Leave,
 }
 
-/// <summary>A step and, for <see cref="ResumeStep.Lose"/>, why: a sentence for people.</summary>
+/// <summary>A step and, for the last three, why: a sentence for people.</summary>
 internal sealed record ResumeVerdict(ResumeStep Step, string? Reason = null);
 
 /// <summary>The disk as a mount finds it, before anything was changed.</summary>
@@ -39,6 +46,9 @@ internal sealed record FoundDisk(string ImagePath, FileEvidence Image, ImageForm
 /// <summary>Whether a session can go on on the disk that is there. All that decides stands here.</summary>
 internal static class ResumeRules
 {
+    private const int LockAttempts = 20;
+    private static readonly TimeSpan LockRetryDelay = TimeSpan.FromMilliseconds(50);
+
     /// <summary>Judges a session by the head of its log; <see cref="StoredSession.TakeOver"/> then says whether the rest is whole.
     /// </summary>
     public static ResumeVerdict Judge(StoredSession session, FoundDisk disk)
@@ -54,6 +64,11 @@ internal static class ResumeRules
         }
 
         SessionDescription description = session.Description!;
+        if (FindOtherFile(description, disk.ImagePath, disk.Image) is { } otherFile)
+        {
+            return new ResumeVerdict(ResumeStep.Leave, otherFile);
+        }
+
         bool isThisBoot = BootId.IsThisRun(session.BootId);
         switch (session.State)
         {
@@ -82,21 +97,48 @@ internal static class ResumeRules
         }
 
         string? reason = FindOtherDisk(description, disk) ?? FindMarkerFault(session, disk) ?? FindImageChange(session, disk) ??
-            FindTempChange(session, description);
-        return reason is null ? new ResumeVerdict(ResumeStep.Resume) : Lose(reason);
+            FindOtherTemp(description);
+        return reason is null ? JudgeTemp(session, description) : Lose(reason);
+    }
+
+    /// <summary>Why the session is of another image than the one that is opened, as a sentence; null when it is of that one.</summary>
+    /// <remarks>An image that was moved is the same file. Files of two file systems may have one identity: where the session's own image
+    /// lies at its place, another path leads to another image.</remarks>
+    public static string? FindOtherFile(SessionDescription description, string imagePath, FileEvidence image)
+    {
+        string ownPath = description.ImagePath;
+        if (description.ImageFileId != image.FileId)
+        {
+            return $"Its image was replaced or copied: the file '{imagePath}' has the identity {image.FileId} on its file system, and " +
+                $"that of the session had {description.ImageFileId} and lay at '{ownPath}'. With that file back at its place, and the " +
+                "files beside it, the session can go on.";
+        }
+
+        return SessionMarker.PathFor(ownPath) != SessionMarker.PathFor(imagePath) && IsThere(description)
+            ? $"It is of the image '{ownPath}', which lies at its place, and not of '{imagePath}'."
+            : null;
     }
 
     private static ResumeVerdict Lose(string reason) => new(ResumeStep.Lose, reason);
 
+    private static bool IsThere(SessionDescription description)
+    {
+        try
+        {
+            return FileEvidence.Read(description.ImagePath).FileId == description.ImageFileId;
+        }
+        catch (BlockException)
+        {
+            return false;
+        }
+    }
+
     private static string? FindOtherDisk(SessionDescription description, FoundDisk disk) =>
-        description.ImageFileId != disk.Image.FileId
-            ? $"Its image was replaced or copied: the file '{disk.ImagePath}' has the identity {disk.Image.FileId} on its file system, " +
-                $"and that of the session had {description.ImageFileId}."
-            : description.ImageFormat != disk.Format
-                ? $"The image is opened as {disk.Format}, and was a {description.ImageFormat} image."
-                : description.DiskSizeBytes != disk.SizeBytes
-                    ? $"The disk has {disk.SizeBytes} bytes, and had {description.DiskSizeBytes}."
-                    : null;
+        description.ImageFormat != disk.Format
+            ? $"The image is opened as {disk.Format}, and was a {description.ImageFormat} image."
+            : description.DiskSizeBytes != disk.SizeBytes
+                ? $"The disk has {disk.SizeBytes} bytes, and had {description.DiskSizeBytes}."
+                : null;
 
     private static string? FindMarkerFault(StoredSession session, FoundDisk disk) => disk.Marker switch
     {
@@ -124,24 +166,52 @@ internal static class ResumeRules
                 $"{Time(witnessTicks)} last.";
     }
 
-    private static string? FindTempChange(StoredSession session, SessionDescription description)
+    private static string? FindOtherTemp(SessionDescription description) =>
+        description.IsTempOwned && TempFiles.FindOwnFault(description.TempPath, description.Id) is { } fault
+            ? $"Its temp image '{description.TempPath}' is not one that Fleece has made for it: {fault}. It is left alone."
+            : null;
+
+    // A temp image that is missing, or that another program has open, may be back at the next mount.
+    private static ResumeVerdict JudgeTemp(StoredSession session, SessionDescription description)
     {
         FileEvidence temp;
         try
         {
-            temp = FileEvidence.Read(description.TempPath);
+            temp = ReadUnused(description.TempPath);
         }
         catch (BlockException e)
         {
-            return $"Its temp image can't be used. {e.Message}";
+            return new ResumeVerdict(
+                ResumeStep.Wait,
+                e.Kind == BlockErrors.NotFound
+                    ? $"Its old data is missing: the temp image '{description.TempPath}' is not there. Put it back, or mount the volume " +
+                        "that has it."
+                    : $"Its old data can't be used. {e.Message}");
         }
 
         return temp.FileId != description.TempFileId
-            ? $"Its temp image '{description.TempPath}' was replaced or copied."
+            ? Lose($"Its temp image '{description.TempPath}' was replaced or copied.")
             : session.State == StoredState.Suspended && session.Evidence?.Temp != temp
-                ? $"Its temp image '{description.TempPath}' was changed: it has {Describe(temp)}, and Fleece left it with " +
-                    $"{Describe(session.Evidence?.Temp ?? default)}."
-                : null;
+                ? Lose($"Its temp image '{description.TempPath}' was changed: it has {Describe(temp)}, and Fleece left it with " +
+                    $"{Describe(session.Evidence?.Temp ?? default)}.")
+                : new ResumeVerdict(ResumeStep.Resume);
+    }
+
+    // A process that was killed gives its locks back one by one, that of the image perhaps before this one.
+    private static FileEvidence ReadUnused(string path)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                using LocalFile file = LocalFile.Open(path, isReadOnly: false);
+                return FileEvidence.Read(path);
+            }
+            catch (BlockException e) when (e.Kind == BlockErrors.InUse && attempt < LockAttempts)
+            {
+                Thread.Sleep(LockRetryDelay);
+            }
+        }
     }
 
     private static string Describe(FileEvidence file) => $"{file.LengthBytes} bytes and the time {Time(file.ModifiedTicks)}";

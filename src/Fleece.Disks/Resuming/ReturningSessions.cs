@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Disks.Temp;
 using Fleece.Images;
 
 namespace Fleece.Disks.Resuming;
@@ -13,24 +14,41 @@ namespace Fleece.Disks.Resuming;
 /// <param name="Maps">What is known of its granules.</param>
 internal sealed record ReturningSession(StoredSession Stored, KeptSession Kept, PointInTimeMaps Maps);
 
+/// <summary>What a mount does with sessions that can't go on now and could later, because something that they need is missing or in use.
+/// </summary>
+internal enum SessionHandling
+{
+    /// <summary>It is refused and has changed nothing.</summary>
+    Resume,
+
+    /// <summary>It serves the disk, and they are lost: guests come first.</summary>
+    ResumeOrLose,
+
+    /// <summary>It gives all sessions up, whatever they lack.</summary>
+    Discard,
+}
+
 /// <summary>The sessions that earlier processes left on an image, as a mount finds them when it has locked the image and changed nothing.
 /// </summary>
 /// <remarks>
 /// <para>Order. Which of them come back is decided, and stored in their logs, before the image is changed: opening it may replay a log, and
-/// a mount that is killed then finds the same sessions again. The ends of others are finished when the mount has what they left of the
-/// disk's bitmaps; a mount that is killed before finishes them the next time.</para>
+/// a mount that is killed then finds the same sessions again. Those that can't come back are lost when the image is open, so that a mount
+/// that is refused loses none. The ends of others are finished when the mount has what they left of the disk's bitmaps; a mount that is
+/// killed before finishes them the next time.</para>
 /// <para>Threading. One thread, while the disk is being mounted. Ownership. It owns the logs of <see cref="Resumed"/>.</para>
 /// </remarks>
 /// <param name="folder">Where logs are; null resumes none.</param>
 /// <param name="imagePath">Full path of the image.</param>
 /// <param name="refusal">Why none of the image's sessions can come back, as a sentence; null when they can.</param>
-/// <param name="discards">True to give all of them up.</param>
-internal sealed class ReturningSessions(SessionFolder? folder, string imagePath, string? refusal, bool discards)
+/// <param name="handling">What becomes of sessions that can't come back now.</param>
+internal sealed class ReturningSessions(SessionFolder? folder, string imagePath, string? refusal, SessionHandling handling)
 {
     private readonly HashSet<Guid> _settledIds = [];
     private readonly List<ReturningSession> _resumed = [];
     private readonly List<(StoredSession Stored, StoredState? End)> _over = [];
+    private readonly List<(FoundSession Found, ResumeVerdict Verdict)> _lost = [];
     private readonly List<string> _notes = [];
+    private FileEvidence _image;
     private Heartbeat? _heartbeat;
     private volatile bool _hasSidecar;
 
@@ -48,13 +66,18 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     /// <summary>Notes for the user about them; whole sentences.</summary>
     public IReadOnlyList<string> Notes => _notes;
 
-    /// <summary>Judges the sessions of the image, and stores of each that comes back that it runs here.</summary>
-    /// <exception cref="BlockException">Why the marker or a log can't be read.</exception>
+    /// <summary>Judges the sessions of the image, and stores of each that comes back that it runs here. A mount that is refused here has
+    /// changed nothing.</summary>
+    /// <exception cref="BlockException"><see cref="ImageErrors.ImageHasSession"/>: the mount would lose a session that waits for something.
+    /// Or why the marker or a log can't be read.</exception>
     public void Find()
     {
-        if (discards)
+        SessionMarker? marker = SessionMarker.Read(imagePath);
+        _image = FileEvidence.Read(imagePath);
+        if (handling == SessionHandling.Discard)
         {
-            FindElsewhere();
+            Discard(marker);
+            return;
         }
 
         if (folder is null)
@@ -62,34 +85,42 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
             return;
         }
 
+        foreach (FoundSession session in FoundSessions.In(folder, imagePath, marker))
+        {
+            Take(session, marker);
+        }
+
+        SessionMarker.Check(imagePath, _settledIds);
         FileNames.Delete(SessionMarker.PathFor(imagePath) + WholeFile.Partial); // Of a process that was killed while it wrote the marker.
-        SessionMarker? marker = SessionMarker.Read(imagePath);
-        FileEvidence image = FileEvidence.Read(imagePath);
-        HashSet<Guid> seen = [];
-        foreach (StoredSession session in folder.FindByImage(imagePath))
-        {
-            seen.Add(session.Id);
-            Take(session, marker, image);
-        }
-
-        foreach (MarkedSession marked in marker?.Sessions ?? [])
-        {
-            if (!seen.Contains(marked.Id) && marked.LogPath == folder.LogPathFor(marked.Id))
-            {
-                // Its log can't be read, or names the image as it was called before it was moved.
-                StoredSession? session = folder.Find(marked.Id);
-                if (session is { Fault: null, IsInUse: false })
-                {
-                    Take(session, marker, image);
-                }
-                else
-                {
-                    TakeUnreadable(session, marked);
-                }
-            }
-        }
-
         _resumed.Sort((left, right) => Nullable.Compare(left.Stored.StartedAt, right.Stored.StartedAt));
+        foreach (ReturningSession session in _resumed)
+        {
+            StoreResumed(session);
+        }
+    }
+
+    /// <summary>Stores of those that can't come back that they are lost, and takes them out of the marker. The image is open, and nothing
+    /// was read from it or written to it for a guest.</summary>
+    /// <remarks>A mount that is killed between <see cref="Find"/> and here leaves them to the next one, which judges them again.</remarks>
+    /// <exception cref="BlockException">Why that can't be stored.</exception>
+    public void StoreLost()
+    {
+        if (handling == SessionHandling.Discard)
+        {
+            SessionMarker.Check(imagePath, discards: true);
+        }
+
+        foreach ((FoundSession found, ResumeVerdict verdict) in _lost)
+        {
+            if (verdict.Step == ResumeStep.Lose)
+            {
+                found.Stored?.StoreLost(verdict.Reason!);
+            }
+
+            FailPoint.Reach("resume-lost");
+            SessionMarker.RemoveEntry(imagePath, found.Id);
+            NoteLost(found.Name, verdict.Reason!);
+        }
     }
 
     /// <summary>One of those that come back runs, and owns its log.</summary>
@@ -103,7 +134,24 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         _resumed.Remove(session);
         _settledIds.Remove(session.Stored.Id);
         session.Kept.Log.Dispose();
-        Lose(session.Stored, reason);
+        session.Stored.StoreLost(reason);
+        FailPoint.Reach("resume-lost");
+        SessionMarker.RemoveEntry(imagePath, session.Stored.Id);
+        NoteLost(session.Kept.Description.FullName, reason);
+    }
+
+    /// <summary>Gives up one that was to come back and lacks something that can come back too, where guests come first; else the mount is
+    /// refused, and the session waits.</summary>
+    /// <inheritdoc cref="Lose(ReturningSession, string)" path="/param"/>
+    /// <exception cref="BlockException"><see cref="ImageErrors.ImageHasSession"/></exception>
+    public void LoseOrRefuse(ReturningSession session, string reason)
+    {
+        if (handling != SessionHandling.ResumeOrLose)
+        {
+            throw Refused(session.Kept.Description.FullName, reason);
+        }
+
+        Lose(session, AtThisTime(reason));
     }
 
     /// <summary>Removes what is left of those that are over. The bitmaps have what they left.</summary>
@@ -117,12 +165,17 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
             SessionMarker.RemoveEntry(imagePath, session.Id);
             try
             {
-                Remove(session);
+                if (Remove(session) is { } left)
+                {
+                    _notes.Add(left);
+                }
+
                 FailPoint.Reach("resume-removed");
             }
             catch (BlockException e)
             {
-                _notes.Add($"What is left of the session '{NameOf(session)}', which has ended, could not be removed. {e.Message}");
+                string name = session.Description!.FullName;
+                _notes.Add($"What is left of the session '{name}', which has ended, could not be removed. {e.Message}");
             }
         }
     }
@@ -130,118 +183,149 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     /// <summary>The mount has ended: either the disk touches the files beside the image now, or the image is closed.</summary>
     public void EndTouching() => _heartbeat?.Dispose();
 
-    /// <summary>Closes the logs as they are, where the mount has failed.</summary>
+    /// <summary>Closes the logs as they were found, where the mount has failed.</summary>
     public void Abandon()
     {
         foreach (ReturningSession session in _resumed)
         {
-            session.Kept.Log.Dispose();
-        }
-    }
-
-    /// <summary>Removes a session that does not run: from its image's marker, its temp image where that was its own, and its log.</summary>
-    /// <exception cref="BlockException">Why something can't be removed; the log is there until all else is gone.</exception>
-    public static void Remove(StoredSession session)
-    {
-        if (session.Description is { } description)
-        {
-            SessionMarker.RemoveEntry(description.ImagePath, session.Id);
-            if (description.IsTempOwned && File.Exists(description.TempPath) &&
-                FileEvidence.Read(description.TempPath).FileId == description.TempFileId)
-            {
-                FileNames.Delete(description.TempPath);
-            }
-        }
-
-        session.Delete();
-    }
-
-    private void Take(StoredSession session, SessionMarker? marker, FileEvidence image)
-    {
-        if (discards)
-        {
-            _over.Add((session, End: null));
-            return;
-        }
-
-        SessionDescription description = session.Description!;
-        FoundDisk disk = new(imagePath, image, description.ImageFormat, description.DiskSizeBytes, marker);
-        ResumeVerdict verdict = ResumeRules.Judge(session, disk);
-        bool isMarked = marker?.Sessions.Any(marked => marked.Id == session.Id) == true;
-        switch (verdict.Step)
-        {
-            case ResumeStep.Resume when refusal is null:
-                Resume(session, image);
-                break;
-            case ResumeStep.FinishSuccess when isMarked:
-                AddOver(session, StoredState.EndingSuccess);
-                break;
-            case ResumeStep.FinishSuccess or ResumeStep.FinishFailure or ResumeStep.Undo:
-                // One that the marker does not name has changed the bitmaps before, and others may have changed them since.
-                AddOver(session, end: null);
-                break;
-            default:
-                Lose(session, verdict.Reason ?? refusal!);
-                break;
-        }
-    }
-
-    // Others can write to a marker, so it leads to logs in folders of this user's alone. A session that stays elsewhere is lost there.
-    private void FindElsewhere()
-    {
-        foreach (MarkedSession marked in SessionMarker.Read(imagePath)?.Sessions ?? [])
-        {
+            using SessionLog log = session.Kept.Log;
             try
             {
-                string? place = Path.GetDirectoryName(marked.LogPath);
-                if (place != folder?.Path && Directory.Exists(place) && SessionFolder.Open(place) is var other &&
-                    marked.LogPath == other.LogPathFor(marked.Id) &&
-                    other.Find(marked.Id) is { Fault: null, IsInUse: false, Description: { } description } session &&
-                    SessionMarker.PathFor(description.ImagePath) == SessionMarker.PathFor(imagePath))
+                // Suspended holds in another run of the system too, as long as the image is as it was left.
+                if (session.Stored is { State: StoredState.Suspended, Evidence: { } evidence } && log.State == StoredState.Running &&
+                    FileEvidence.Read(imagePath) == evidence.Image)
                 {
-                    _over.Add((session, End: null));
+                    log.Suspend(evidence);
                 }
             }
             catch (BlockException)
             {
-                // Another user's.
+                // The failure that led here says more, and a session that is Running comes back in this run of the system.
             }
         }
     }
 
-    private void AddOver(StoredSession session, StoredState? end)
+    /// <summary>Removes a session that does not run and that no marker names: its temp image where that was its own, and its log.</summary>
+    /// <returns>Why something is left of it, for its user to delete; null when nothing is.</returns>
+    /// <exception cref="BlockException">Why something can't be removed; the log is there until all else is gone.</exception>
+    public static string? Remove(StoredSession session)
     {
-        _over.Add((session, end));
-        _settledIds.Add(session.Id);
+        string? left = session.Description is null ? TempFiles.TellOrphan(folder: null, session.Id) : null;
+        if (session.Description is { IsTempOwned: true, TempPath: var tempPath } description && Path.Exists(tempPath))
+        {
+            string? fault = TempFiles.FindOwnFault(tempPath, session.Id) ??
+                (FileEvidence.Read(tempPath).FileId == description.TempFileId ? null : "another file has taken its name");
+            left = fault is null ? null
+                : $"'{tempPath}', which the log of the session '{description.FullName}' calls its old data, was not deleted: {fault}. " +
+                    "Look whether it is of use, and delete it by hand.";
+            if (fault is null)
+            {
+                FileNames.Delete(tempPath);
+            }
+        }
+
+        session.Delete();
+        return left;
     }
 
-    private void Resume(StoredSession session, FileEvidence image)
+    private void Take(FoundSession found, SessionMarker? marker)
+    {
+        ResumeVerdict verdict = Judge(found, marker);
+        switch (verdict.Step)
+        {
+            case ResumeStep.Resume:
+                TakeOver(found);
+                break;
+            case ResumeStep.Wait when handling == SessionHandling.Resume:
+                throw Refused(found.Name, verdict.Reason!);
+            case ResumeStep.Wait:
+                _lost.Add((found, new ResumeVerdict(ResumeStep.Lose, AtThisTime(verdict.Reason!))));
+                break;
+            case ResumeStep.FinishSuccess when found.IsMarked:
+                _over.Add((found.Stored!, StoredState.EndingSuccess));
+                break;
+            case ResumeStep.FinishSuccess or ResumeStep.FinishFailure or ResumeStep.Undo:
+                // One that the marker does not name has changed the bitmaps before, and others may have changed them since.
+                _over.Add((found.Stored!, End: null));
+                break;
+            default:
+                _lost.Add((found, verdict));
+                break;
+        }
+
+        _settledIds.Add(found.Id);
+    }
+
+    private ResumeVerdict Judge(FoundSession found, SessionMarker? marker)
+    {
+        if (found.Stored is not { Description: { } description } stored)
+        {
+            string reason = FoundSessions.TellUnreadable(found, imagePath);
+            return new ResumeVerdict(found.Stored is { IsUnreadable: true } ? ResumeStep.Wait : ResumeStep.Lose, reason);
+        }
+
+        FoundDisk disk = new(imagePath, _image, description.ImageFormat, description.DiskSizeBytes, marker);
+        ResumeVerdict verdict = ResumeRules.Judge(stored, disk);
+        return verdict.Step == ResumeStep.Resume && refusal is not null ? new ResumeVerdict(ResumeStep.Wait, refusal) : verdict;
+    }
+
+    // Sessions of another image are that one's, whichever marker names them.
+    private void Discard(SessionMarker? marker)
+    {
+        IReadOnlyList<FoundSession> own = folder is null ? [] : FoundSessions.In(folder, imagePath, marker);
+        foreach (FoundSession found in own.Concat(FoundSessions.Elsewhere(folder, marker)).DistinctBy(found => found.Id))
+        {
+            if (found.Stored is not { Fault: null, IsInUse: false, Description: { } description } stored)
+            {
+                string? temp = TempFiles.FindOrphan(Path.GetDirectoryName(imagePath), found.Id);
+                _notes.Add(
+                    $"The session '{found.Name}' was given up here. Its log '{found.LogPath}' is gone, damaged or another user's; where " +
+                    "it is there, Stop-FleeceSession -Force removes what is left of the session." +
+                    (temp is null ? "" : $" Where it is gone, delete the old data, '{temp}', by hand."));
+            }
+            else if (FindOtherImage(found, description) is { } other)
+            {
+                _notes.Add($"The log '{stored.Path}' of the session '{found.Name}' is left as it is. {other}");
+            }
+            else
+            {
+                _over.Add((stored, End: null));
+            }
+        }
+
+        _settledIds.UnionWith(marker?.Sessions.Select(session => session.Id) ?? []);
+    }
+
+    // Others can write to a marker that leads to logs elsewhere.
+    private string? FindOtherImage(FoundSession found, SessionDescription description) =>
+        ResumeRules.FindOtherFile(description, imagePath, _image) ??
+        (found.LogPath == folder?.LogPathFor(found.Id) ||
+            SessionMarker.PathFor(description.ImagePath) == SessionMarker.PathFor(imagePath)
+            ? null
+            : $"It is of the image '{description.ImagePath}'.");
+
+    private void TakeOver(FoundSession found)
+    {
+        if (found.Stored!.TakeOver(out string? fault) is var (log, maps))
+        {
+            _resumed.Add(new ReturningSession(found.Stored, new KeptSession(log, imagePath), maps));
+        }
+        else
+        {
+            _lost.Add((found, new ResumeVerdict(ResumeStep.Lose, $"Its log can't be used: {fault}.")));
+        }
+    }
+
+    private void StoreResumed(ReturningSession session)
     {
         // Opening the image is this process's doing too, and may take long: a journal is replayed.
         SessionMarker.Touch(imagePath);
-        _hasSidecar |= Sidecar.Claim(imagePath, image);
+        _hasSidecar |= Sidecar.Claim(imagePath, _image);
         _heartbeat ??= Heartbeat.Start(Touch);
         FailPoint.Reach("resume-touched");
-        if (session.TakeOver(out string? fault) is not var (log, maps))
-        {
-            Lose(session, $"Its log can't be used: {fault}.");
-            return;
-        }
-
-        try
-        {
-            FailPoint.Reach("resume-before-running");
-            log.StoreResumed();
-            FailPoint.Reach("resume-running");
-        }
-        catch
-        {
-            log.Dispose();
-            throw;
-        }
-
-        _resumed.Add(new ReturningSession(session, new KeptSession(log, imagePath), maps));
-        _settledIds.Add(session.Id);
+        FailPoint.Reach("resume-before-running");
+        session.Kept.Log.StoreResumed();
+        FailPoint.Reach("resume-running");
     }
 
     private void Touch()
@@ -253,26 +337,17 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         }
     }
 
-    private void Lose(StoredSession session, string reason)
-    {
-        session.StoreLost(reason);
-        FailPoint.Reach("resume-lost");
-        SessionMarker.RemoveEntry(imagePath, session.Id);
-        _notes.Add($"The session '{NameOf(session)}' of an earlier process can't be resumed. {reason}");
-    }
+    private void NoteLost(string name, string reason) =>
+        _notes.Add($"The session '{name}' of an earlier process can't be resumed. {reason}");
 
-    // The log of a newer Fleece keeps the image from being written to here.
-    private void TakeUnreadable(StoredSession? session, MarkedSession marked)
-    {
-        if (session is null or { Fault: not null, IsNewer: false, IsInUse: false })
-        {
-            SessionMarker.RemoveEntry(imagePath, marked.Id);
-            _notes.Add(
-                $"The session '{PrintableText.Of(marked.Name)}' of an earlier process can't be resumed. Its log '{marked.LogPath}' " +
-                (session is null ? "is gone." : $"can't be used: {session.Fault}."));
-        }
-    }
+    private BlockException Refused(string name, string reason) => new(
+        ImageErrors.ImageHasSession,
+        $"'{imagePath}' was not mounted, because its session '{name}' can't go on now and would be lost. {reason} Nothing was changed: " +
+        $"with that put right the session goes on. To give it up, run Mount-FleeceDisk '{imagePath}' -DiscardSessions, or " +
+        $"Stop-FleeceSession '{name}' -Force.",
+        imagePath,
+        operation: "open");
 
-    private static string NameOf(StoredSession session) =>
-        session.Description is { } description ? $"{description.DiskName}/{description.SessionName}" : session.Id.ToString();
+    private static string AtThisTime(string reason) => FormattableString.Invariant(
+        $"The disk was served without it at {DateTimeOffset.UtcNow:u}, because guests come first. Then: {reason}");
 }

@@ -23,6 +23,9 @@ internal sealed record StoredSession
     /// <summary>Why the log can't be used, as a part of a sentence; null when its head is whole.</summary>
     public string? Fault { get; init; }
 
+    /// <summary>True when the system does not let this process read the log, which says nothing about the log itself.</summary>
+    public bool IsUnreadable { get; init; }
+
     /// <summary>True when a newer Fleece wrote it, which alone may change it.</summary>
     public bool IsNewer { get; init; }
 
@@ -58,6 +61,11 @@ internal sealed record StoredSession
     {
         try
         {
+            if (OperatingSystem.IsLinux() && PosixStat.TryLook(path, out PosixStat.FileLook look) && !look.IsRegular)
+            {
+                return new StoredSession { Id = id, Path = path, Fault = "it is no regular file" };
+            }
+
             using SafeFileHandle handle = OpenUnlocked(path);
             bool isInUse = OperatingSystem.IsLinux() && ImageLocks.IsWrittenElsewhere(handle);
             byte[] bytes = ReadHead(handle);
@@ -84,7 +92,13 @@ internal sealed record StoredSession
             BlockException failure = e as BlockException ?? FileErrors.From(e, path, "read");
             return failure.Kind == BlockErrors.NotFound
                 ? null
-                : new StoredSession { Id = id, Path = path, Fault = $"it can't be read ({failure.Message.TrimEnd('.')})" };
+                : new StoredSession
+                {
+                    Id = id,
+                    Path = path,
+                    Fault = $"it can't be read ({failure.Message.TrimEnd('.')})",
+                    IsUnreadable = true,
+                };
         }
     }
 

@@ -19,6 +19,10 @@ internal static class TempFiles
     private const string Extension = ".fleece-temp";
     private const int IdLength = 32;
     private const int HashDigits = 8;
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    // chmod(2): the permissions of all, without set-user-id and its like.
+    private const int PermissionMask = 0x1FF;
 
     // The disk's part and the session's of a name; with the dots, the id and the extension 251 bytes at most.
     private const int MaximumPartBytes = 100;
@@ -30,8 +34,58 @@ internal static class TempFiles
     /// <summary>True for the name of a file that is litter once no process uses it.</summary>
     public static bool IsLitterName(string path) => path.EndsWith(Extension, StringComparison.Ordinal);
 
-    /// <summary>The name of such a file once a log names it.</summary>
-    public static string KeptName(string path) => path[..^Extension.Length] + KeptExtension;
+    /// <summary>The name of a file that a session has made, once its log names it: it ends with the log's id, so that a log can claim no
+    /// other file as the session's own.</summary>
+    /// <param name="path">The file as it is called until then, or as the user has named it.</param>
+    /// <param name="logId">The id of the log.</param>
+    public static string KeptName(string path, Guid logId)
+    {
+        string name = Path.GetFileName(path);
+        string end = KeptEnd(logId);
+        string start = IsLitterName(path) ? name[..^(Extension.Length + IdLength + 1)] : name;
+        return Path.Combine(Path.GetDirectoryName(path)!, FileNames.Shorten(start, FileNames.MaximumBytes - end.Length) + end);
+    }
+
+    /// <summary>Why a file is not taken for the one that a session has made, so that it is neither written to nor deleted, as a part of a
+    /// sentence; null when it is that file, or is not there.</summary>
+    /// <remarks>A log that others have written may name any file.</remarks>
+    public static string? FindOwnFault(string path, Guid logId)
+    {
+        if (!path.EndsWith(KeptEnd(logId), StringComparison.Ordinal))
+        {
+            return $"its name does not end with '{KeptEnd(logId)}'";
+        }
+
+        return !OperatingSystem.IsLinux() || !PosixStat.TryLook(path, out PosixStat.FileLook look) ? null
+            : !look.IsRegular ? "it is a link, or no regular file"
+            : look.NameCount != 1 ? "it has several names"
+            : look.UserId != PosixStat.UserId ? $"it belongs to the user {look.UserId}"
+            : (look.Mode & PermissionMask) != (int)OwnerOnly ? "others than its owner have rights to it"
+            : null;
+    }
+
+    /// <summary>What becomes of the old data of a session whose log says no more where it is; a whole sentence.</summary>
+    /// <param name="folder">The folder of the image.</param>
+    /// <param name="logId">The id of the log.</param>
+    public static string TellOrphan(string? folder, Guid logId) => FindOrphan(folder, logId) is { } file
+        ? $"Its old data, '{file}', is of no use any more and can be deleted by hand."
+        : $"Its old data, in a file beside the image or in the folder of -TempPath whose name ends with '{KeptEnd(logId)}', is of no " +
+            "use any more and can be deleted by hand.";
+
+    /// <summary>The file in a folder that the session of a log has made; null for none.</summary>
+    public static string? FindOrphan(string? folder, Guid logId)
+    {
+        try
+        {
+            return folder is null ? null : Directory.EnumerateFiles(folder, "*" + KeptEnd(logId)).FirstOrDefault();
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            return null;
+        }
+    }
+
+    private static string KeptEnd(Guid logId) => $".{logId:N}{KeptExtension}";
 
     /// <summary>Removes what killed processes have left of a disk's sessions.</summary>
     /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>

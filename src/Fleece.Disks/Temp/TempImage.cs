@@ -186,13 +186,13 @@ internal sealed class TempImage : IAsyncDisposable
         return temp;
     }
 
-    /// <summary>Gives a file of ours the name of one that is kept: no mount takes it for litter from here on. A log that names it so is
-    /// there.</summary>
-    /// <returns>The name that it has, or will have.</returns>
-    public string NameToKeep() => _finalPath ?? (IsOurs && TempFiles.IsLitterName(Path) ? TempFiles.KeptName(Path) : Path);
+    /// <summary>The name that a file of ours gets when it is kept: no mount takes it for litter then. One of the user's own has its name
+    /// already.</summary>
+    /// <param name="logId">The id of the log that is to name it.</param>
+    public string NameToKeep(Guid logId) => IsOurs ? TempFiles.KeptName(_finalPath ?? Path, logId) : Path;
 
-    /// <inheritdoc cref="NameToKeep" path="/summary"/>
-    public void Keep() => Rename(NameToKeep());
+    /// <summary>Gives a file of ours the name of <see cref="NameToKeep"/>. A log that names it so is there.</summary>
+    public void Keep(Guid logId) => Rename(NameToKeep(logId));
 
     /// <summary>Gives a file of ours the name that the user has asked for, where no later process goes on with it.</summary>
     public void TakeName() => Rename(_finalPath ?? Path);

@@ -51,7 +51,8 @@ internal interface ISessionControl
         SessionReference? session, string? statePath, CancellationToken cancellationToken);
 
     /// <summary>Removes what is kept of a lost session: its old data and its log.</summary>
-    /// <returns>The session as it was before.</returns>
+    /// <returns>The session as it was before; its <see cref="SessionInfo.BrokenBy"/> says what is left for the user to delete, where
+    /// something is.</returns>
     ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken);
 
     /// <summary>Runs of a snapshot from an offset on: as many as fit one answer.</summary>

@@ -4,6 +4,7 @@ using Fleece.Block.Files;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
 using Fleece.Disks.Records;
+using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
@@ -250,7 +251,8 @@ internal sealed class ServedDisks : IDisposable
             _audit.Say($"disk {stored.Name}: {change}");
         }
 
-        await Owner.OwnDisks.MountAsync(stored.Mount, Owner.Kept.Own, Note, cancellationToken).ConfigureAwait(false);
+        await Owner.OwnDisks
+            .MountAsync(stored.Mount, Owner.Kept.Own, SessionHandling.ResumeOrLose, Note, cancellationToken).ConfigureAwait(false);
         _audit.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
 
         void Note(Disk disk)

@@ -18,15 +18,20 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
     /// <inheritdoc/>
     /// <remarks>A disk that was to be served and can't be is not mounted.</remarks>
     public ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken) =>
-        MountAsync(request, kept.Own, beforeServed: null, cancellationToken);
+        MountAsync(request, kept.Own, SessionHandling.Resume, beforeServed: null, cancellationToken);
 
     /// <summary>As <see cref="MountAsync(MountRequest, CancellationToken)"/>.</summary>
     /// <param name="request">How.</param>
     /// <param name="sessions">The folder of the sessions that go on; null for none.</param>
+    /// <param name="handling">What becomes of them, where the request does not discard them.</param>
     /// <param name="beforeServed">Gets the disk before clients can reach it; null for nothing.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public async ValueTask<DiskInfo> MountAsync(
-        MountRequest request, SessionFolder? sessions, Action<Disk>? beforeServed, CancellationToken cancellationToken)
+        MountRequest request,
+        SessionFolder? sessions,
+        SessionHandling handling,
+        Action<Disk>? beforeServed,
+        CancellationToken cancellationToken)
     {
         ImageOpenOptions options = OptionsOf(request);
         bool isExport = NbdUri.IsUri(request.Address);
@@ -42,7 +47,7 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
             isExport ? TlsLoading.Client(request.Tls) : null,
             request.IsShared,
             sessions,
-            request.DiscardsSessions,
+            request.DiscardsSessions ? SessionHandling.Discard : handling,
             cancellationToken).ConfigureAwait(false);
         try
         {

@@ -123,8 +123,8 @@ internal sealed class LocalSessions(
     {
         LostSession lost = kept.Find(session) ?? throw RunningSessions.NoSuchSession(session.Name);
         SessionInfo before = lost.Describe();
-        lost.Discard();
-        return new ValueTask<SessionInfo>(before);
+        string? left = lost.Discard();
+        return new ValueTask<SessionInfo>(left is null ? before : before with { BrokenBy = left });
     }
 
     /// <inheritdoc/>

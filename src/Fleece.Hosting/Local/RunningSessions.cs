@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Qemu;
@@ -71,6 +72,23 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
                 : $"The session '{session.Id}' is lost. {session.BrokenBy} What is kept of it stays until it is removed with " +
                     $"Stop-FleeceSession {session.Id} -Force.",
             session.TempPath);
+    }
+
+    /// <summary>Refuses a name that several sessions have, one of them lost: -Force ends the one that runs, and removes the one that
+    /// does not.</summary>
+    /// <exception cref="BlockException"><see cref="DiskErrors.SessionAmbiguous"/></exception>
+    public static void CheckOneToForce(string name, IReadOnlyList<SessionInfo> sessions)
+    {
+        SessionInfo[] fitting = [.. sessions.Where(session => session.IsCalled(name))];
+        if (fitting.Length > 1 && fitting.Any(session => session.State == SessionState.Lost))
+        {
+            IEnumerable<string> those = fitting.Select(session => FormattableString.Invariant(
+                $"'{session.Id}', {(session.State == SessionState.Lost ? "lost" : "running")}, of {session.StartedAt:u}"));
+            throw new BlockException(
+                DiskErrors.SessionAmbiguous,
+                $"Several sessions are called '{name}': {string.Join("; ", those)}. None was stopped or removed. Pipe the one that is " +
+                "meant, for one the lost one: Get-FleeceSession | Where-Object State -EQ Lost | Stop-FleeceSession -Force.");
+        }
     }
 
     private IRunningSession Find(string? name)

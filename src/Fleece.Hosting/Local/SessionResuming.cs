@@ -79,9 +79,10 @@ internal sealed class SessionResuming(MountedDisks mounted, KeptSessions kept, L
             };
             try
             {
-                _ = await disks.MountAsync(request, folder, beforeServed: null, cancellationToken).ConfigureAwait(false);
+                _ = await disks
+                    .MountAsync(request, folder, SessionHandling.Resume, beforeServed: null, cancellationToken).ConfigureAwait(false);
             }
-            catch (BlockException e) when (firsts.Length > 1)
+            catch (BlockException e) when (firsts.Length > 1 || e.Kind == ImageErrors.ImageHasSession)
             {
                 failures[first.ImagePath!] = e.Message;
             }

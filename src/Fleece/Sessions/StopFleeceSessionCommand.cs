@@ -56,6 +56,11 @@ public sealed class StopFleeceSessionCommand : SilentCommand
             ForItem(reference.Name, () =>
             {
                 SessionInfo session = Wait(Owner.Sessions.FindSessionAsync(reference, StopToken));
+                if (Force && reference is { InstantId: null, Name: not "" })
+                {
+                    RunningSessions.CheckOneToForce(reference.Name, Wait(Owner.Sessions.ListSessionsAsync(StopToken)));
+                }
+
                 if (!ShouldProcess(session.Id, "Stop"))
                 {
                     return;
@@ -67,12 +72,23 @@ public sealed class StopFleeceSessionCommand : SilentCommand
                 }
 
                 SessionReference same = new(session.Id, session.InstantId);
-                SessionInfo stopped = Wait(session.State != Block.CopyBeforeWrite.SessionState.Lost
-                    ? Owner.Sessions.StopSessionAsync(same, Success, StopToken)
-                    : Force ? Owner.Sessions.RemoveLostSessionAsync(same, StopToken) : throw RunningSessions.Lost(session));
+                SessionInfo stopped = session.State != Block.CopyBeforeWrite.SessionState.Lost
+                    ? Wait(Owner.Sessions.StopSessionAsync(same, Success, StopToken))
+                    : Force ? Remove(session, same) : throw RunningSessions.Lost(session);
                 Pass(() => stopped);
             });
         }
+    }
+
+    private SessionInfo Remove(SessionInfo session, SessionReference same)
+    {
+        SessionInfo removed = Wait(Owner.Sessions.RemoveLostSessionAsync(same, StopToken));
+        if (removed.BrokenBy is { } left && left != session.BrokenBy)
+        {
+            WriteWarning($"{session.Id}: {left}");
+        }
+
+        return removed;
     }
 
     private void CleanUp()

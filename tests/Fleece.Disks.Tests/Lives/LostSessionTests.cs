@@ -2,6 +2,7 @@
 using System.Runtime.Versioning;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Resuming;
 using Fleece.Images;
 using Fleece.TestKit;
 
@@ -51,7 +52,6 @@ public sealed class LostSessionTests
     }
 
     [Theory]
-    [InlineData("the temp image is gone")]
     [InlineData("the temp image was replaced")]
     [InlineData("the log is damaged")]
     [InlineData("the log is gone")]
@@ -66,9 +66,6 @@ public sealed class LostSessionTests
         string temp = Directory.GetFiles(rig.Folder.Path, "*.fleece-kept-temp").Single();
         switch (what)
         {
-            case "the temp image is gone":
-                File.Delete(temp);
-                break;
             case "the temp image was replaced":
                 Replace(temp);
                 break;
@@ -133,7 +130,7 @@ public sealed class LostSessionTests
         await rig.LiveAsync(null, Killed);
 
         await using (Disk disk = await Disk.OpenAsync(
-            rig.Folder.File("vm.raw"), "vm", folder: rig.Sessions, discardsSessions: true))
+            rig.Folder.File("vm.raw"), "vm", folder: rig.Sessions, handling: SessionHandling.Discard))
         {
             Assert.Empty(disk.Sessions);
             rig.Truth.AssertBitmap(disk, "daily");
@@ -150,7 +147,7 @@ public sealed class LostSessionTests
         await rig.CreateAsync("vm.raw");
         await rig.LiveAsync(null, Killed);
 
-        await (await Disk.OpenAsync(rig.Folder.File("vm.raw"), discardsSessions: true)).DisposeAsync();
+        await (await Disk.OpenAsync(rig.Folder.File("vm.raw"), handling: SessionHandling.Discard)).DisposeAsync();
 
         Assert.Empty(LostSession.List(rig.Sessions));
         Assert.Empty(rig.Leftovers);
@@ -168,7 +165,7 @@ public sealed class LostSessionTests
         string folder = rig.Sessions.Path;
         UnixFileMode mode = File.GetUnixFileMode(folder);
         File.SetUnixFileMode(folder, mode | UnixFileMode.OtherWrite);
-        await (await Disk.OpenAsync(rig.Folder.File("vm.raw"), discardsSessions: true)).DisposeAsync();
+        await (await Disk.OpenAsync(rig.Folder.File("vm.raw"), handling: SessionHandling.Discard)).DisposeAsync();
         File.SetUnixFileMode(folder, mode);
 
         LostSession lost = await MountAndFindLostAsync(rig);
@@ -238,6 +235,55 @@ public sealed class LostSessionTests
         Assert.Equal("other/a", disk.Sessions.Single().Id);
         await disk.Sessions.Single().StopAsync(isSuccess: true);
         Assert.Empty(rig.Leftovers);
+    }
+
+    [Fact]
+    public async Task Old_data_whose_log_is_gone_is_named_to_be_deleted_by_hand()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.LiveAsync(null, Killed);
+        File.Delete(Directory.GetFiles(rig.Sessions.Path, "*.log").Single());
+        string temp = Directory.GetFiles(rig.Folder.Path, "*.fleece-kept-temp").Single();
+
+        await rig.DoAsync("mount:vm.raw");
+
+        string note = Assert.Single(rig.Disks["vm"].Notes, note => note.Contains("'vm/a'", StringComparison.Ordinal));
+        Assert.Contains($"'{temp}'", note, StringComparison.Ordinal);
+        Assert.Contains("by hand", note, StringComparison.Ordinal);
+        Assert.True(File.Exists(temp));
+    }
+
+    [Fact]
+    public async Task Old_data_whose_log_is_gone_is_named_by_a_mount_that_discards_without_the_folder_too()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.LiveAsync(null, Killed);
+        File.Delete(Directory.GetFiles(rig.Sessions.Path, "*.log").Single());
+        string temp = Directory.GetFiles(rig.Folder.Path, "*.fleece-kept-temp").Single();
+
+        await using Disk disk = await Disk.OpenAsync(rig.Folder.File("vm.raw"), handling: SessionHandling.Discard);
+
+        Assert.Contains(disk.Notes, note => note.Contains($"'{temp}'", StringComparison.Ordinal));
+        Assert.True(File.Exists(temp));
+    }
+
+    [Fact]
+    public async Task Sessions_of_one_disk_are_kept_in_one_folder()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.DoAsync("mount:vm.raw", "start:a:-:-:-:vm");
+        SessionOptions options = new() { Name = "b", Folder = SessionFolder.Open(rig.Folder.File("others")) };
+
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(
+            async () => await Session.StartAsync([rig.Disks["vm"]], options));
+
+        Assert.Equal(BlockErrors.InvalidArgument, refusal.Kind);
+        Assert.Contains($"-StatePath '{rig.Folder.Path}'", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal("a", rig.Disks["vm"].Sessions.Single().Name);
+        Assert.Empty(Directory.GetFiles(rig.Folder.File("others")));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Files;
 using Fleece.Disks.Resuming;
+using Fleece.Disks.Temp;
 using Fleece.Images;
 
 namespace Fleece.Disks.Tests.Resuming;
@@ -11,12 +12,21 @@ public sealed class ResumeRulesTests : IDisposable
     private readonly SessionDescription _description;
     private readonly FileEvidence _image;
     private readonly FileEvidence _temp;
+    private readonly string _tempPath;
 
     public ResumeRulesTests()
     {
         _description = _rig.Describe();
+        _tempPath = TempFiles.KeptName(_rig.TempPath, _description.Id);
+        File.Move(_rig.TempPath, _tempPath);
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(_tempPath, LogRig.OwnerOnly);
+        }
+
+        _description = _description with { TempPath = _tempPath };
         _image = FileEvidence.Read(_rig.ImagePath);
-        _temp = FileEvidence.Read(_rig.TempPath);
+        _temp = FileEvidence.Read(_tempPath);
     }
 
     private StoredSession Running => new()
@@ -89,9 +99,23 @@ public sealed class ResumeRulesTests : IDisposable
     }
 
     [Fact]
-    public void Another_file_another_format_or_another_size_is_another_disk()
+    public void A_session_of_another_file_is_left_as_it_is_in_each_state()
     {
-        CheckLost("replaced or copied", Running, Found with { Image = _image with { FileId = _image.FileId + 1 } });
+        FoundDisk other = Found with { Image = _image with { FileId = _image.FileId + 1 } };
+        foreach (StoredState state in Enum.GetValues<StoredState>())
+        {
+            CheckStep(ResumeStep.Leave, "replaced or copied", Running with { State = state }, other);
+        }
+
+        FoundDisk copy = Found with { ImagePath = _rig.ImagePath + ".copy" };
+        CheckStep(ResumeStep.Leave, "lies at its place", Running, copy);
+        File.Move(_rig.ImagePath, copy.ImagePath);
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, copy).Step);
+    }
+
+    [Fact]
+    public void Another_format_or_another_size_is_another_disk()
+    {
         CheckLost("opened as Vhdx", Running, Found with { Format = ImageFormat.Vhdx });
         CheckLost("1073742336 bytes", Running, Found with { SizeBytes = LogRig.DiskBytes + 512 });
     }
@@ -127,20 +151,49 @@ public sealed class ResumeRulesTests : IDisposable
     public void Temp_is_the_same_file_and_as_a_suspended_session_left_it()
     {
         CheckLost("replaced or copied", Running with { Description = _description with { TempFileId = _temp.FileId + 1 } }, Found);
-        File.SetLastWriteTimeUtc(_rig.TempPath, DateTime.UtcNow.AddHours(1));
+        File.SetLastWriteTimeUtc(_tempPath, DateTime.UtcNow.AddHours(1));
         Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, Found).Step);
         CheckLost("was changed", Suspended, Found);
-        File.Delete(_rig.TempPath);
-        CheckLost("can't be used", Running, Found);
+    }
+
+    [Fact]
+    public void A_session_waits_for_a_temp_image_that_is_missing_or_that_another_program_has_open()
+    {
+        using (LocalFile.Open(_tempPath, isReadOnly: false))
+        {
+            CheckStep(ResumeStep.Wait, "can't be used", Running, Found);
+        }
+
+        File.Delete(_tempPath);
+        CheckStep(ResumeStep.Wait, "is not there", Running, Found);
+    }
+
+    [Fact]
+    public void A_temp_image_of_its_own_has_the_sessions_name_and_rights_of_its_owner_alone()
+    {
+        CheckLost("does not end with", Running with { Description = _description with { TempPath = _rig.ImagePath } }, Found);
+        Guid otherId = Guid.NewGuid();
+        string other = TempFiles.KeptName(_rig.TempPath, otherId);
+        CheckLost("does not end with", Running with { Description = _description with { TempPath = other } }, Found);
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux is asked for more than the name.");
+        File.SetUnixFileMode(_tempPath, LogRig.OwnerOnly | UnixFileMode.OtherRead);
+        CheckLost("others than its owner", Running, Found);
+        File.SetUnixFileMode(_tempPath, LogRig.OwnerOnly);
+        File.Move(_tempPath, other);
+        File.CreateSymbolicLink(_tempPath, other);
+        CheckLost("is a link", Running, Found);
     }
 
     private SessionMarker Marker(long modifiedTicks, Guid id) => new(
         _rig.ImagePath + SessionMarker.Extension, [new MarkedSession(id, "vm/nightly", "/1.log")], modifiedTicks, null);
 
-    private static void CheckLost(string part, StoredSession session, FoundDisk disk)
+    private static void CheckLost(string part, StoredSession session, FoundDisk disk) =>
+        CheckStep(ResumeStep.Lose, part, session, disk);
+
+    private static void CheckStep(ResumeStep step, string part, StoredSession session, FoundDisk disk)
     {
         ResumeVerdict verdict = ResumeRules.Judge(session, disk);
-        Assert.Equal(ResumeStep.Lose, verdict.Step);
+        Assert.Equal(step, verdict.Step);
         Assert.Contains(part, verdict.Reason, StringComparison.Ordinal);
         Assert.EndsWith(".", verdict.Reason, StringComparison.Ordinal);
     }

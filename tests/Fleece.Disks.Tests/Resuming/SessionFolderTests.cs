@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Resuming;
+using Fleece.TestKit;
 
 namespace Fleece.Disks.Tests.Resuming;
 
@@ -112,6 +113,19 @@ public sealed class SessionFolderTests : IDisposable
         Assert.Empty(_rig.Sessions.FindByImage(_rig.ImagePath));
         stored.Delete();
         Assert.Empty(_rig.Sessions.List());
+    }
+
+    [Fact]
+    public async Task A_fifo_with_the_name_of_a_log_holds_nothing_up()
+    {
+        Peer.Need("mkfifo");
+        string path = _rig.Sessions.LogPathFor(Guid.NewGuid());
+        await Peer.RunAsync("mkfifo", path);
+
+        StoredSession stored = Assert.Single(SessionFolder.Open(_rig.Sessions.Path).List());
+
+        Assert.Equal("it is no regular file", stored.Fault);
+        Assert.Empty(_rig.Sessions.FindByImage(_rig.ImagePath));
     }
 
     private SessionLog Started(DateTimeOffset instant)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Disks;
@@ -97,7 +98,26 @@ public sealed class SessionResumingTests : IAsyncDisposable
         SessionInfo session = Assert.Single(await ResumeAsync());
 
         Assert.Equal(SessionState.Lost, session.State);
+        Assert.True(session.CanResume);
         Assert.Contains(temp, session.BrokenBy, StringComparison.Ordinal);
+        Assert.Empty(_owner.Mounted.All);
+    }
+
+    [Fact]
+    public void Force_takes_no_name_that_a_running_and_a_lost_session_have()
+    {
+        SessionInfo running = new() { Name = "night", Id = "vm/night", State = SessionState.Active };
+        SessionInfo lost = running with { State = SessionState.Lost };
+
+        foreach (string name in (string[])["night", "vm/night"])
+        {
+            BlockException refusal = Assert.Throws<BlockException>(() => RunningSessions.CheckOneToForce(name, [running, lost]));
+            Assert.Equal(DiskErrors.SessionAmbiguous, refusal.Kind);
+        }
+
+        RunningSessions.CheckOneToForce("vm/night", [running, lost with { Id = "other/night" }]);
+        RunningSessions.CheckOneToForce("night", [lost]);
+        RunningSessions.CheckOneToForce("night", [running, running]);
     }
 
     public async ValueTask DisposeAsync()
