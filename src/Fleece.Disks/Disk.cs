@@ -162,7 +162,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         ValueTask CloseOrFindSessionAsync(ChainChange change)
         {
             session = _sessions.FirstOrDefault(running => !suspends || !running.TryBeginSuspend());
-            return session is null ? CloseImageAsync() : default;
+            return session is null ? CloseImageAsync(suspends) : default;
         }
     }
 
@@ -185,7 +185,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>The name.</summary>
     public override string ToString() => Name;
 
-    private async ValueTask CloseImageAsync()
+    private async ValueTask CloseImageAsync(bool suspends)
     {
         if (_isClosed)
         {
@@ -196,6 +196,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         await _leftCopies.ConfigureAwait(false);
         bool isFlushed = IsReadOnly;
         bool isClosed = false;
+        bool goesOn = suspends && (Storage.HasSessionFolder || _sessions.Length != 0);
         try
         {
             try
@@ -222,6 +223,8 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         {
             await SuspendSessionsAsync(isClosed && Storage.Condition.Failure is null).ConfigureAwait(false);
         }
+
+        Storage.EndJournal(goesOn);
     }
 
     // The bitmaps go into the image while it is open, and the sidecar describes the image when nothing changes it any more.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks.Bitmaps;
+using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Images;
@@ -13,8 +14,8 @@ namespace Fleece.Disks;
 /// <remarks>
 /// <para>Order. The image is locked; the sessions are judged, and those that come back store that they run here; the image is opened; its
 /// bitmaps are read, and settled by what became of the sessions; the new sidecar takes its place; the filters go into the chain, the oldest
-/// first; what is left of sessions that are over is removed. Then the disk takes its first request. A process that is killed at any of
-/// these steps leaves what the next one takes up in the same way.</para>
+/// first; what is left of sessions that are over is removed; the image's journal says no more of a loss. Then the disk takes its first
+/// request. A process that is killed at any of these steps leaves what the next one takes up in the same way.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 internal static class DiskOpening
@@ -56,6 +57,7 @@ internal static class DiskOpening
             FlushFailed = condition.Fail,
             Files = files,
             KeepsJournal = hasSessions,
+            LeavesJournal = true,
             ResumedSessions = sessions.SettledIds,
             DiscardsSessions = handling == SessionHandling.Discard,
             CheckPlace = FindFirst(sessions, options?.CheckPlace),
@@ -65,7 +67,7 @@ internal static class DiskOpening
             OpenedStorage opened = await StorageAddress
                 .OpenAsync(fullPath, opening, tls, $"the disk '{diskName}'", cancellationToken).ConfigureAwait(false);
             DiskStorage storage = new(diskName, fullPath, options ?? new ImageOpenOptions(), opened, isShared, condition);
-            return await MakeAsync(storage, files, sessions, options?.CheckPlace, cancellationToken).ConfigureAwait(false);
+            return await MakeAsync(storage, files, sessions, folder, cancellationToken).ConfigureAwait(false);
         }
         catch
         {
@@ -102,15 +104,22 @@ internal static class DiskOpening
         DiskStorage storage,
         ImageFiles files,
         ReturningSessions sessions,
-        Action<string>? checkPlace,
+        SessionFolder? folder,
         CancellationToken cancellationToken)
     {
         Disk disk;
         try
         {
             FailPoint.Reach("resume-opened");
+            storage.HasSessionFolder = folder is not null;
             sessions.StoreLost();
             LoseUnfit(storage, sessions);
+            if (!storage.OpenedWith.SettlesLoss && !storage.IsExport && !Sidecar.IsInUse(storage.Path))
+            {
+                // None but its sessions could have needed the journal.
+                storage.Journal.SettleLoss();
+            }
+
             IReadOnlyList<StoredTurn> turns = SessionResume.TurnsOf(sessions);
             disk = await storage.RunAsync(() => new Disk(storage, files, turns)).ConfigureAwait(false);
         }
@@ -123,9 +132,14 @@ internal static class DiskOpening
         try
         {
             FailPoint.Reach("resume-bitmaps");
-            await SessionResume.RunAsync(disk, sessions, checkPlace, cancellationToken).ConfigureAwait(false);
+            await SessionResume.RunAsync(disk, sessions, storage.OpenedWith.CheckPlace, cancellationToken).ConfigureAwait(false);
             sessions.RemoveOver();
             disk.AddNotes(sessions.Notes);
+            if (!storage.OpenedWith.SettlesLoss)
+            {
+                storage.Journal.SettleLoss();
+            }
+
             return disk;
         }
         catch
@@ -148,7 +162,8 @@ internal static class DiskOpening
                     $"Its disk was a {description.ImageFormat} of {description.DiskSizeBytes} bytes, and is a {storage.Format} of " +
                     $"{storage.SizeBytes} bytes now.");
             }
-            else if (session.Stored.State != StoredState.Suspended && storage.Journal.LostJournal is { } fault)
+            else if (session.Stored.State != StoredState.Suspended &&
+                (storage.Journal.LostJournal ?? storage.Journal.MissingJournal) is { } fault)
             {
                 sessions.Lose(session, $"The end of the process before lost what the image's tables said: {fault}.");
             }

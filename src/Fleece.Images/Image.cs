@@ -59,10 +59,11 @@ public static class Image
             IImageDriver driver = ImageProbe.Tell(file, options.Format, options.Parameters.Format);
             ImageChain chain = new(file.Path, ImageDrivers.Find, ReferencePolicy.From(options)) { Journal = journal };
             chain.AdmitFirst(driver, file);
-            IContainerFile view = journal.Recover(file, driver.Format, driver.Replay);
-            if (options is { KeepsJournal: true, IsReadOnly: false, IsTransient: false } && driver.Replay is not null)
+            bool keepsJournal = options is { KeepsJournal: true, IsReadOnly: false, IsTransient: false } && driver.Replay is not null;
+            IContainerFile view = journal.Recover(file, driver.Format, driver.Replay, keepsJournal);
+            if (keepsJournal)
             {
-                journal.Keep(file, driver.Format);
+                journal.Keep(file, driver.Format, options.LeavesJournal);
             }
 
             using Heartbeat? beat = journal.Kept is null ? null : Heartbeat.Start(journal.Touch);
@@ -72,7 +73,7 @@ public static class Image
         }
         catch
         {
-            journal.Kept?.Remove();
+            journal.Close();
             file.Dispose();
             throw;
         }
@@ -175,6 +176,8 @@ public static class Image
             SessionMarker.Check(otherPath);
             driver.TakeOverIdentity(journal.Recover(file, format, driver.Replay), other);
         }
+
+        JournalOpening.RemoveBeside(path);
 
         FileNames.CopyTime(otherPath, path);
         return default;

@@ -53,6 +53,21 @@ internal static class FileNames
         FileFlush.Folder(newPath);
     }
 
+    /// <summary>Gives a file the name of another one, which it replaces in one step, if it is there. A crash of the system may forget it.
+    /// </summary>
+    /// <exception cref="BlockException">What the system reports.</exception>
+    public static void Replace(string path, string newPath)
+    {
+        try
+        {
+            Rename(path, newPath, overwrite: true);
+        }
+        catch (Exception exception) when (FileErrors.IsFromSystem(exception))
+        {
+            throw FileErrors.From(exception, newPath, "rename");
+        }
+    }
+
     /// <summary>Deletes a file; one that is not there is no error.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
     public static void Delete(string path)

@@ -85,7 +85,7 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage, 
         string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), disk.SizeBytes);
         if (fault is null && directory.IsInUse)
         {
-            fault = FindUnseenFailure(sidecar);
+            fault = FindUnseenFailure(sidecar) ?? FindLostTables();
         }
 
         foreach (SidecarEntry entry in directory.Entries)
@@ -130,6 +130,11 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage, 
             return StorageCondition.DescribeBitmapFault(e);
         }
     }
+
+    // The image shows older bytes again, which a backup that cleared the bits had copied in their later state.
+    private string? FindLostTables() => (disk.Journal.LostJournal ?? disk.Journal.MissingJournal) is { } fault
+        ? $"The process that recorded it did not end in order, and {fault}."
+        : null;
 
     // What the image says is right where it says so; where it says "in use", the sidecar may know more. A bitmap that only
     // the sidecar knows was made since the disk was mounted last, and one that it does not know was removed since.

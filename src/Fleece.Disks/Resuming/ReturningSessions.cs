@@ -5,6 +5,7 @@ using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Disks.Temp;
 using Fleece.Images;
+using Fleece.Images.Chain;
 
 namespace Fleece.Disks.Resuming;
 
@@ -318,6 +319,11 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
 
     private void StoreResumed(ReturningSession session)
     {
+        if (session.Stored.State == StoredState.Suspended)
+        {
+            ImageJournals.PutClosed(imagePath, session.Stored.Description!.ImageFormat);
+        }
+
         // Opening the image is this process's doing too, and may take long: a journal is replayed.
         SessionMarker.Touch(imagePath);
         _hasSidecar |= Sidecar.Claim(imagePath, _image);

@@ -79,6 +79,9 @@ internal sealed class DiskStorage
     /// <summary>Whether changes of the image's tables outlive the process.</summary>
     internal IJournaledImage Journal => ImageJournals.Of(Image, Format);
 
+    /// <summary>True when the disk was opened with a folder of sessions, so that a later process expects the image's journal.</summary>
+    internal bool HasSessionFolder { get; set; }
+
     /// <summary>Size of the disk in bytes.</summary>
     internal long SizeBytes { get; }
 
@@ -125,6 +128,18 @@ internal sealed class DiskStorage
     /// own where it lies on an export.</summary>
     internal ValueTask<T> RunAsync<T>(Func<T> work) =>
         Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
+
+    /// <summary>Removes the journal of the image, which was closed in order.</summary>
+    /// <param name="goesOn">True when a later process goes on with the disk. It has to see that the image was closed, and not that no
+    /// journal is there, so that the journal stays.</param>
+    internal void EndJournal(bool goesOn)
+    {
+        if (!goesOn && !IsReadOnly && !IsExport)
+        {
+            FailPoint.Reach("dismount-journal-not-removed");
+            ImageJournals.RemoveClosed(Path);
+        }
+    }
 
     /// <summary>The disk's name.</summary>
     public override string ToString() => Name;

@@ -33,6 +33,18 @@ internal sealed class LostWrites
     /// <summary>True until a client was told.</summary>
     public bool IsUntold => _isUntold;
 
+    /// <summary>True until a client of this machine was told that may have written what is lost.</summary>
+    public bool IsUntoldHere
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _isUntold && _reachesThisMachine;
+            }
+        }
+    }
+
     /// <summary>Called with the error that a client is given; on the thread of its request.</summary>
     public Action<BlockException>? Told { get; set; }
 

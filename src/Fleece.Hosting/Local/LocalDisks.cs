@@ -24,7 +24,7 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
     /// <param name="request">How.</param>
     /// <param name="sessions">The folder of the sessions that go on; null for none.</param>
     /// <param name="handling">What becomes of them, where the request does not discard them.</param>
-    /// <param name="beforeServed">Gets the disk before clients can reach it; null for nothing.</param>
+    /// <param name="beforeServed">Gets the disk before clients can reach it, and notes the loss of a journal; null for nothing.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public async ValueTask<DiskInfo> MountAsync(
         MountRequest request,
@@ -33,7 +33,7 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
         Action<Disk>? beforeServed,
         CancellationToken cancellationToken)
     {
-        ImageOpenOptions options = OptionsOf(request);
+        ImageOpenOptions options = OptionsOf(request) with { SettlesLoss = beforeServed is not null };
         bool isExport = NbdUri.IsUri(request.Address);
         if (!options.IsReadOnly && !isExport)
         {
@@ -52,6 +52,7 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
         try
         {
             beforeServed?.Invoke(disk);
+            disk.Storage.Journal.SettleLoss();
             foreach (ListenRequest listener in request.Listeners)
             {
                 ListenRequest asDisk = listener with { IsReadOnly = listener.IsReadOnly || disk.IsReadOnly };

@@ -8,9 +8,9 @@ namespace Fleece.Hosting.State;
 /// <summary>Judges whether writes are lost that a host before had answered and no flush had followed, when it did not end in order.
 /// </summary>
 /// <remarks>The writes of a killed process are in the system's memory, and so in the image's file. Where the format keeps tables, a write
-/// is lost all the same unless a journal has had its part of them. A journal that is not there any more says nothing: an earlier start has
-/// replayed it, or the image was closed whole. So the state says whether the image was served without one. A journal that did not hold,
-/// the disk has noted by itself.</remarks>
+/// is lost all the same unless a journal has had its part of them. An image that was served has its journal beside it, also when it was
+/// closed or an earlier start has replayed it, so one that is gone is a loss. The state says whether the image was served without one. A
+/// journal that did not hold, the disk has noted by itself.</remarks>
 internal static class UnflushedWrites
 {
     /// <summary>Has the first flush of a guest fail where its writes may be lost.</summary>
@@ -31,6 +31,14 @@ internal static class UnflushedWrites
                 reachesThisMachine: true);
         }
 
+        if (stored.ServedInBoot is { } here && BootId.IsThisRun(here) && disk.Journal.MissingJournal is { } missing)
+        {
+            disk.LostWrites.Note(
+                $"The host before did not end in order while it served '{disk.Path}', and {missing}. Tables of the image that it had not " +
+                "written went with it.",
+                reachesThisMachine: true);
+        }
+
         if (stored.ServedInBoot is { } served && !BootId.IsThisRun(served))
         {
             disk.LostWrites.Note(
@@ -43,7 +51,7 @@ internal static class UnflushedWrites
     /// <param name="before">What it says of a loss that no guest has been told of; null for none.</param>
     public static Guid? UnjournaledBoot(DiskStorage disk, Guid? before = null) =>
         disk is { IsReadOnly: false, Format: not null, JournalFault: not null } or
-        { IsReadOnly: false, Journal: { LostJournal: not null, IsLostWithSystem: false }, LostWrites.IsUntold: true }
+        { IsReadOnly: false, Format: not null, LostWrites.IsUntoldHere: true }
         ? BootId.Current
         : before;
 

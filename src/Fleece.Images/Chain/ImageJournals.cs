@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Images.Journal;
 
 namespace Fleece.Images.Chain;
 
@@ -16,6 +17,12 @@ internal static class ImageJournals
         _ => Without.Need,
     };
 
+    /// <summary>Removes the journal that an image with <see cref="ImageOpenOptions.LeavesJournal"/> has left when it was closed.</summary>
+    public static void RemoveClosed(string imagePath) => JournalOpening.RemoveClosed(imagePath);
+
+    /// <summary>Sees to it, before the image is opened, that a journal is beside it: one that says that it was closed in order.</summary>
+    public static void PutClosed(string imagePath, ImageFormat format) => JournalOpening.PutClosed(imagePath, format);
+
     // Raw images have no tables; images that an adapter reads do not change.
     private sealed class Without(string? whyNot) : IJournaledImage
     {
@@ -29,6 +36,12 @@ internal static class ImageJournals
         public string? LostJournal => null;
 
         public bool IsLostWithSystem => false;
+
+        public string? MissingJournal => null;
+
+        public void SettleLoss()
+        {
+        }
 
         public void Touch()
         {

@@ -61,6 +61,8 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IJourn
 
     public string? LostJournal => _journal?.LostJournal;
 
+    public string? MissingJournal => _changes?.WriteBack is null ? null : _journal?.MissingJournal;
+
     /// <inheritdoc/>
     public bool IsLostWithSystem => _journal is { IsLostWithSystem: true };
 
@@ -131,6 +133,8 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IJourn
 
     public void Touch() => _journal?.Touch();
 
+    public void SettleLoss() => _journal?.SettleLoss();
+
     public void Abandon()
     {
         _isAbandoned = true;
@@ -156,7 +160,7 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IJourn
             _changes?.WriteBack?.Finish();
             if (_changes?.Poison is not { IsSet: true } || _isAbandoned)
             {
-                _journal?.Kept?.Remove();
+                _journal?.Close();
             }
         }
         finally

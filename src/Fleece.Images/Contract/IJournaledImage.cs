@@ -20,6 +20,14 @@ internal interface IJournaledImage
     /// <summary>True when <see cref="LostJournal"/> is of an earlier run of the system, which ended before its processes did.</summary>
     bool IsLostWithSystem { get; }
 
+    /// <summary>Says that no journal of this image lay beside it when it was opened, as a part of a sentence: where a process had kept one
+    /// and did not end in order, its changes may be lost. Null when there was one.</summary>
+    string? MissingJournal { get; }
+
+    /// <summary>Says in the new journal that <see cref="LostJournal"/> and <see cref="MissingJournal"/> are noted where they matter. Until
+    /// then an opener that follows a killed process reports them too.</summary>
+    void SettleLoss();
+
     /// <summary>Sets the time at which the journal was last changed to now. The next opener believes a journal only if the image was not
     /// changed much later, so this is due at least once a second while guests write.</summary>
     void Touch();

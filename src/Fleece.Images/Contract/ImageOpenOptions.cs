@@ -80,6 +80,14 @@ public sealed record ImageOpenOptions
     /// <see cref="IJournaledImage"/> tells whether there is one.</summary>
     internal bool KeepsJournal { get; init; }
 
+    /// <summary>True to have the journal of an image that is closed in order stay, and say so, until <c>ImageJournals.RemoveClosed</c>: its
+    /// absence is a loss then.</summary>
+    internal bool LeavesJournal { get; init; }
+
+    /// <summary>True when the opener settles itself the loss of the journal before (<see cref="IJournaledImage.SettleLoss"/>), and not the
+    /// disk that opens the image.</summary>
+    internal bool SettlesLoss { get; init; }
+
     /// <summary>Hears of each file that is opened; null for none.</summary>
     internal ImageFiles? Files { get; init; }
 

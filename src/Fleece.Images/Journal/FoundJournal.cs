@@ -20,6 +20,9 @@ internal sealed class FoundJournal(string path)
     /// <summary>When it was changed last.</summary>
     public long ModifiedTicks { get; private set; }
 
+    /// <summary>Its own <see cref="FileEvidence.FileId"/>.</summary>
+    public ulong FileId { get; private set; }
+
     /// <summary>True when a program has it open: it is of an image that was given another name meanwhile.</summary>
     public bool IsInUse { get; private set; }
 
@@ -37,7 +40,9 @@ internal sealed class FoundJournal(string path)
 
             byte[] bytes = new byte[file.LengthBytes];
             file.Read(0, bytes);
-            ModifiedTicks = FileEvidence.Read(path).ModifiedTicks;
+            FileEvidence evidence = FileEvidence.Read(path);
+            ModifiedTicks = evidence.ModifiedTicks;
+            FileId = evidence.FileId;
             Stored = StoredJournal.Read(bytes);
             return Stored?.Fault;
         }
@@ -72,13 +77,85 @@ internal sealed class FoundJournal(string path)
         }
     }
 
+    /// <summary>Says in it that it does not hold any more, because the image goes on without one.</summary>
+    public void GiveUp()
+    {
+        try
+        {
+            SetState(JournalState.GivenUp);
+        }
+        catch (BlockException)
+        {
+            // Where none is, a session that needs one is lost.
+            FileNames.Delete(path);
+        }
+    }
+
+    /// <summary>Says in it that the image has everything.</summary>
+    /// <exception cref="BlockException">What the system reports: a later change of the image would stand against an old note.</exception>
+    public void Close()
+    {
+        if (!TryClose())
+        {
+            FileNames.Delete(path);
+        }
+    }
+
+    /// <summary>As <see cref="Close"/>; false where the file can't be written to.</summary>
+    public bool TryClose()
+    {
+        try
+        {
+            SetState(JournalState.Closed);
+        }
+        catch (BlockException)
+        {
+            return false;
+        }
+
+        TryCut(path);
+        return true;
+    }
+
+    /// <summary>Gives up the room of the notes of one that is closed. It says the same with it.</summary>
+    public static void TryCut(string path)
+    {
+        try
+        {
+            using LocalFile file = LocalFile.Open(path, isReadOnly: false);
+            file.SetLength(JournalLayout.HeaderBytes);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
+    }
+
+    /// <summary>Copies it to another name, for a reader of the user's, where there is room; nothing of Fleece reads it there.</summary>
+    public void CopyAside(string newPath)
+    {
+        if (IsOfOtherRun)
+        {
+            return;
+        }
+
+        try
+        {
+            File.Copy(path, newPath, overwrite: true);
+        }
+        catch (Exception failure) when (FileErrors.IsFromSystem(failure))
+        {
+            FileNames.TryDelete(newPath);
+        }
+    }
+
     /// <summary>Gives it another name, in the place of an earlier one that has it; nothing reads it there. One of another run of the system
     /// is removed: it says nothing any more.</summary>
     public void SetAside(string newPath)
     {
         try
         {
-            if (Stored is { Fault: null } stored && !BootId.IsThisRun(stored.BootId))
+            if (IsOfOtherRun)
             {
                 FileNames.Delete(path);
                 return;
@@ -92,9 +169,8 @@ internal sealed class FoundJournal(string path)
         }
     }
 
-    /// <summary>Removes it, because the image has what it says.</summary>
-    /// <exception cref="BlockException">What the system reports: a later change of the image would stand against an old note.</exception>
-    public void Remove() => FileNames.Delete(path);
+    /// <summary>True for one of another run of the system, which says nothing any more.</summary>
+    public bool IsOfOtherRun => Stored is { Fault: null } stored && !BootId.IsThisRun(stored.BootId);
 
     private void SetState(JournalState state)
     {

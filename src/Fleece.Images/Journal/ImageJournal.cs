@@ -16,7 +16,7 @@ namespace Fleece.Images.Journal;
 /// <para>A journal that can't be kept is given up, which its file says. The image goes on as one without.</para>
 /// <para>Threading. <see cref="IsDue"/>, <see cref="HasRoom"/>, <see cref="WhyGivenUp"/>, <see cref="Touch"/> and
 /// <see cref="GiveUp(JournalState, string)"/> from any thread, the rest under the metadata lock of the image. Ownership. It owns its file,
-/// which stays until <see cref="Remove"/>.</para>
+/// which stays beside the image until <see cref="Remove"/>.</para>
 /// </remarks>
 internal sealed class ImageJournal : IDisposable
 {
@@ -37,15 +37,16 @@ internal sealed class ImageJournal : IDisposable
     private bool _isMarked;
     private bool _isClosed;
 
-    private ImageJournal(MappedFile file, Guid id, int regionBytes)
+    private ImageJournal(MappedFile file, string path, Guid id, int regionBytes)
     {
         _file = file;
+        Path = path;
         _id = id;
         _regionBytes = regionBytes;
     }
 
     /// <summary>Full path of the file.</summary>
-    public string Path => _file.Path;
+    public string Path { get; }
 
     /// <summary>Why it does not hold any more, as a part of a sentence; null while it does.</summary>
     public string? WhyGivenUp => Volatile.Read(ref _whyGivenUp);
@@ -56,47 +57,47 @@ internal sealed class ImageJournal : IDisposable
     /// <summary>True when the changes of some requests that run at once find room.</summary>
     public bool HasRoom => Volatile.Read(ref _writtenBytes) < _regionBytes / 8 * 5 || WhyGivenUp is not null;
 
-    /// <summary>Makes the journal of an image.</summary>
-    /// <param name="path">Where; nothing may be there.</param>
+    /// <summary>Makes the journal of an image, in the place of the one that is there, in one step.</summary>
+    /// <param name="path">Where.</param>
     /// <param name="format">The image's format.</param>
     /// <param name="fileId">The image's <see cref="FileEvidence.FileId"/>.</param>
+    /// <param name="loss">What became of the journal before, until <see cref="SettleLoss"/>.</param>
     /// <param name="fileBytes">Its size, a power of two; tests take less.</param>
-    /// <exception cref="BlockException">As <see cref="MappedFile.Create"/>; no file is left then.</exception>
-    public static ImageJournal Create(string path, ImageFormat format, ulong fileId, int fileBytes = JournalLayout.FileBytes)
+    /// <exception cref="BlockException">As <see cref="MappedFile.Create"/>, or why it can't take its place: the file that was there is as
+    /// it was then.</exception>
+    public static ImageJournal Create(
+        string path,
+        ImageFormat format,
+        ulong fileId,
+        JournalLoss loss = JournalLoss.None,
+        int fileBytes = JournalLayout.FileBytes)
     {
-        MappedFile file = MappedFile.Create(path, fileBytes);
+        string partialPath = path + WholeFile.Partial;
+        FileNames.Delete(partialPath);
+        MappedFile file = MappedFile.Create(partialPath, fileBytes);
         try
         {
             Guid id = Guid.NewGuid();
             int regionBytes = JournalLayout.RegionBytes(fileBytes);
             file.StoreNumber(JournalLayout.StateOffsetBytes, (ulong)JournalState.Kept);
+            file.StoreNumber(JournalLayout.LossOffsetBytes, (ulong)loss);
             for (int region = 0; region < 2; region++)
             {
                 file.StoreNumber(JournalLayout.SequenceOffsetBytes(region), region == 0 ? 1u : 0u);
                 file.StoreNumber(JournalLayout.CountOffsetBytes(region), 0);
             }
 
-            Span<byte> header = stackalloc byte[128];
-            header.Clear();
-            BinaryPrimitives.WriteUInt64LittleEndian(header, JournalLayout.Magic);
-            BinaryPrimitives.WriteInt32LittleEndian(header[8..], JournalLayout.Version);
-            BinaryPrimitives.WriteInt32LittleEndian(header[16..], JournalLayout.FormatNumber(format));
-            BinaryPrimitives.WriteInt32LittleEndian(header[20..], regionBytes);
-            BinaryPrimitives.WriteUInt64LittleEndian(header[24..], fileId);
-            id.TryWriteBytes(header[32..]);
-            BootId.Current.TryWriteBytes(header[48..]);
-            BinaryPrimitives.WriteUInt32LittleEndian(header[12..], JournalLayout.Checksum(header));
-            file.Write(8, header[8..]);
-            FailPoint.Reach("image-journal-not-begun");
-
-            // Last: without it the file counts as one that was never begun.
-            file.Write(0, header[..8]);
-            return new ImageJournal(file, id, regionBytes);
+            ulong ownFileId = FileEvidence.Read(partialPath).FileId;
+            file.Write(0, JournalLayout.Encode(format, regionBytes, fileId, ownFileId, id, BootId.Current));
+            FailPoint.Reach("image-journal-made-not-placed");
+            FileNames.Replace(partialPath, path);
+            FailPoint.Reach("image-journal-placed");
+            return new ImageJournal(file, path, id, regionBytes);
         }
         catch
         {
             file.Dispose();
-            FileNames.Delete(path);
+            FileNames.Delete(partialPath);
             throw;
         }
     }
@@ -224,7 +225,27 @@ internal sealed class ImageJournal : IDisposable
         }
     }
 
-    /// <summary>Closes the file and removes it: the image on disk has everything.</summary>
+    /// <summary>Says in the file that sessions and the host know of the loss that it followed.</summary>
+    public void SettleLoss()
+    {
+        FailPoint.Reach("image-loss-not-settled");
+        if (!_isClosed)
+        {
+            Store(JournalLayout.LossOffsetBytes, (long)JournalLoss.None);
+        }
+    }
+
+    /// <summary>Closes the file, which stays and says that the image on disk has everything.</summary>
+    public void Close()
+    {
+        FailPoint.Reach("image-closed-journal-open");
+        Store(JournalLayout.StateOffsetBytes, (long)JournalState.Closed);
+        Dispose();
+        FailPoint.Reach("image-closed-journal-not-cut");
+        FoundJournal.TryCut(Path);
+    }
+
+    /// <summary>As <see cref="Close"/>, and removes it.</summary>
     public void Remove()
     {
         FailPoint.Reach("image-closed-journal-not-removed");

@@ -16,11 +16,28 @@ internal enum JournalState
     /// <summary>A flush of the image failed, so the storage may have lost what the notes lead to.</summary>
     FlushFailed = 3,
 
-    /// <summary>The image was closed in order, and the file is about to be removed.</summary>
+    /// <summary>The image was closed in order, and has everything. The file is its header alone.</summary>
     Closed = 4,
 
     /// <summary>As <see cref="Kept"/>, and a replay has begun: any note may be in the image.</summary>
     Replaying = 5,
+}
+
+/// <summary>The loss that a journal's maker found when it opened the image, and had not settled yet: sessions and the host are told first.
+/// </summary>
+internal enum JournalLoss
+{
+    /// <summary>None, or it is settled.</summary>
+    None = 0,
+
+    /// <summary>The journal before did not hold.</summary>
+    Lost = 1,
+
+    /// <summary>No journal was there. That is a loss where a process had kept one.</summary>
+    Missing = 2,
+
+    /// <summary>The journal before was of an earlier run of the system.</summary>
+    LostWithSystem = 3,
 }
 
 /// <summary>The file of a journal to the byte; docs/formats/journal.md tells of it too.</summary>
@@ -33,7 +50,8 @@ internal enum JournalState
 ///  20  4  bytes of a region                                            152  8  sequence number of the second region
 ///  24  8  file id of the image                                         160  8  bytes of its notes
 ///  32 16  id of the journal                                            168 16  file_write_guid of a VHDX image
-///                                                                      184  4  CRC-32C of the id of the journal and that
+///  64  8  file id of the journal                                       184  4  CRC-32C of the id of the journal and that
+///                                                                      192  8  the loss before
 /// 4096     the first region, and behind it the second
 /// </code>
 /// <para>A note, in a region behind the one before:</para>
@@ -52,7 +70,7 @@ internal enum JournalState
 internal static class JournalLayout
 {
     public const string Extension = ".fleece-journal";
-    public const int Version = 1;
+    public const int Version = 2;
     public const int HeaderBytes = 4096;
     public const int NoteHeaderBytes = 16;
 
@@ -64,6 +82,7 @@ internal static class JournalLayout
 
     public const int StateOffsetBytes = 128;
     public const int WitnessOffsetBytes = 168;
+    public const int LossOffsetBytes = 192;
 
     /// <summary>The file of an image that is kept: 2 MiB for each region.</summary>
     public const int FileBytes = 4 * 1024 * 1024;
@@ -73,6 +92,23 @@ internal static class JournalLayout
 
     private const int IdentityBytes = 128;
     private const int ChecksumField = 12;
+
+    /// <summary>The header up to its numbers, with its checksum.</summary>
+    public static byte[] Encode(ImageFormat format, int regionBytes, ulong imageFileId, ulong ownFileId, Guid id, Guid bootId)
+    {
+        byte[] bytes = new byte[IdentityBytes];
+        Span<byte> header = bytes;
+        BinaryPrimitives.WriteUInt64LittleEndian(header, Magic);
+        BinaryPrimitives.WriteInt32LittleEndian(header[8..], Version);
+        BinaryPrimitives.WriteInt32LittleEndian(header[16..], FormatNumber(format));
+        BinaryPrimitives.WriteInt32LittleEndian(header[20..], regionBytes);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[24..], imageFileId);
+        id.TryWriteBytes(header[32..]);
+        bootId.TryWriteBytes(header[48..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[64..], ownFileId);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[ChecksumField..], Checksum(header));
+        return bytes;
+    }
 
     public static int RegionBytes(int fileBytes) => ((fileBytes - HeaderBytes) / 2) & -8;
 

@@ -16,7 +16,14 @@ internal sealed record StoredJournal
 
     public int FormatNumber { get; private init; }
 
+    /// <summary>Of the image.</summary>
     public ulong FileId { get; private init; }
+
+    /// <summary>Of the journal itself: a copy has another one.</summary>
+    public ulong OwnFileId { get; private init; }
+
+    /// <summary>The loss that its maker had not settled.</summary>
+    public JournalLoss Loss { get; private init; }
 
     public Guid BootId { get; private init; }
 
@@ -51,15 +58,17 @@ internal sealed record StoredJournal
             return Damaged($"its version is {version}, and this program reads version {JournalLayout.Version}");
         }
 
-        int regionBytes = BinaryPrimitives.ReadInt32LittleEndian(file[20..]);
-        if (regionBytes != JournalLayout.RegionBytes(file.Length))
-        {
-            return Damaged($"it has {file.Length} bytes, and its regions {regionBytes} each");
-        }
-
-        if (!TryReadNumber(file, JournalLayout.StateOffsetBytes, out ulong state))
+        if (!TryReadNumber(file, JournalLayout.StateOffsetBytes, out ulong state) ||
+            !TryReadNumber(file, JournalLayout.LossOffsetBytes, out ulong loss))
         {
             return Damaged("its state is damaged");
+        }
+
+        int regionBytes = BinaryPrimitives.ReadInt32LittleEndian(file[20..]);
+        bool isClosed = (JournalState)state == JournalState.Closed;
+        if (!isClosed && regionBytes != JournalLayout.RegionBytes(file.Length))
+        {
+            return Damaged($"it has {file.Length} bytes, and its regions {regionBytes} each");
         }
 
         Guid id = new(file[32..48]);
@@ -70,10 +79,12 @@ internal sealed record StoredJournal
             State = (JournalState)state,
             FormatNumber = BinaryPrimitives.ReadInt32LittleEndian(file[16..]),
             FileId = BinaryPrimitives.ReadUInt64LittleEndian(file[24..]),
+            OwnFileId = BinaryPrimitives.ReadUInt64LittleEndian(file[64..]),
+            Loss = (JournalLoss)loss,
             BootId = new Guid(file[48..64]),
             Witness = seal == JournalLayout.Checksum(id, witness) ? witness : null,
         };
-        return journal.WithNotes(file, id, regionBytes);
+        return isClosed ? journal : journal.WithNotes(file, id, regionBytes);
     }
 
     private StoredJournal WithNotes(ReadOnlySpan<byte> file, Guid id, int regionBytes)

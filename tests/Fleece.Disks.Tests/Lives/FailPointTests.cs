@@ -136,6 +136,8 @@ public sealed class FailPointTests
 
     [Theory]
     [InlineData("suspend-before-close")]
+    [InlineData("image-closed-journal-open")]
+    [InlineData("image-closed-journal-not-cut")]
     [InlineData("suspend-closed")]
     [InlineData("suspend-before-temp")]
     [InlineData("suspend-temp-left")]
@@ -170,6 +172,12 @@ public sealed class FailPointTests
     [InlineData("resume-session", "suspend:vm", "qcow2")]
     [InlineData("resume-touched", "kill", "vhd")]
     [InlineData("resume-opened", "kill", "vhd")]
+    [InlineData("image-replayed-journal-not-removed", "kill", "vhd")]
+    [InlineData("image-journal-made-not-placed", "kill", "qcow2")]
+    [InlineData("image-journal-placed", "kill", "qcow2")]
+    [InlineData("image-loss-not-settled", "kill", "qcow2")]
+    [InlineData("image-journal-made-not-placed", "suspend:vm", "vhdx")]
+    [InlineData("image-journal-placed", "suspend:vm", "vhd")]
     public async Task A_second_kill_during_the_resume_changes_nothing(string killAt, string end, string format)
     {
         await using LifeRig rig = new();

@@ -31,6 +31,78 @@ public sealed class LostSessionTests
         Assert.Empty(rig.Leftovers);
     }
 
+    [Theory]
+    [InlineData("qcow2")]
+    [InlineData("vhd")]
+    [InlineData("vhdx")]
+    public async Task A_session_whose_images_journal_is_gone_is_lost(string format)
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync($"vm.{format}");
+        await rig.LiveAsync(null, [$"mount:vm.{format}", .. Killed[1..]]);
+        File.Delete(rig.Folder.File($"vm.{format}.fleece-journal"));
+
+        LostSession lost = await MountAndFindLostAsync(rig, $"vm.{format}");
+
+        Assert.Contains("is gone", lost.Reason, StringComparison.Ordinal);
+        Assert.NotNull(rig.Disks["vm"].Bitmaps.Find("daily").Reason);
+    }
+
+    // Nothing durable says so when the first mount is killed, but for the new journal.
+    [Theory]
+    [InlineData("image-journal-lost", true)]
+    [InlineData("image-journal-placed", true)]
+    [InlineData("resume-opened", true)]
+    [InlineData("image-journal-placed", false)]
+    [InlineData("resume-opened", false)]
+    public async Task A_session_whose_images_journal_did_not_hold_is_lost_also_when_the_mount_that_saw_it_is_killed(
+        string killAt, bool isDamaged)
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.qcow2");
+        await rig.LiveAsync(null, ["mount:vm.qcow2", .. Killed[1..]]);
+        string journal = rig.Folder.File("vm.qcow2.fleece-journal");
+        if (isDamaged)
+        {
+            await using FileStream file = new(journal, FileMode.Open);
+            file.Position = 40;
+            file.WriteByte(0x99);
+            file.WriteByte(0x98);
+        }
+        else
+        {
+            File.Delete(journal);
+        }
+
+        Assert.NotNull(await rig.LiveAsync(killAt, "mount:vm.qcow2"));
+
+        LostSession lost = await MountAndFindLostAsync(rig, "vm.qcow2");
+
+        Assert.Contains("journal", lost.Reason, StringComparison.Ordinal);
+        Assert.NotNull(rig.Disks["vm"].Bitmaps.Find("daily").Reason);
+    }
+
+    // It has to be there from the moment on in which the session says that it runs again.
+    [Theory]
+    [InlineData(null)]
+    [InlineData("resume-running")]
+    [InlineData("image-journal-made-not-placed:2")]
+    public async Task A_session_that_was_left_in_order_needs_no_journal(string? killAt)
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.qcow2");
+        await rig.LiveAsync(null, ["mount:vm.qcow2", .. Killed[1..], "suspend:vm"]);
+        File.Delete(rig.Folder.File("vm.qcow2.fleece-journal"));
+        if (killAt is not null)
+        {
+            Assert.NotNull(await rig.LiveAsync(killAt, "mount:vm.qcow2"));
+        }
+
+        await rig.DoAsync("mount:vm.qcow2");
+
+        await rig.AssertAsync("vm");
+    }
+
     [Fact]
     public async Task A_lost_session_stays_lost_and_its_image_is_anybodys_again()
     {
@@ -297,9 +369,9 @@ public sealed class LostSessionTests
         Assert.NotNull(session.Describe().CannotResumeReason);
     }
 
-    private static async Task<LostSession> MountAndFindLostAsync(LifeRig rig)
+    private static async Task<LostSession> MountAndFindLostAsync(LifeRig rig, string file = "vm.raw")
     {
-        await rig.DoAsync("mount:vm.raw");
+        await rig.DoAsync($"mount:{file}");
         Assert.Empty(rig.Disks["vm"].Sessions);
         return LostSession.List(rig.Sessions).Single();
     }

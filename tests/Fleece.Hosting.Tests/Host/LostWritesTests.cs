@@ -69,9 +69,20 @@ public sealed class LostWritesTests : IAsyncDisposable
         await guest.FlushAsync(default);
     }
 
-    // An earlier start has replayed it, or the image was closed whole before the host was killed.
     [Fact]
-    public async Task An_image_whose_journal_is_not_there_any_more_has_lost_nothing()
+    public async Task An_image_whose_journal_is_gone_may_have_lost_writes()
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current, hadJournal: true, losesJournal: true);
+
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+        await using NbdNode guest = await ConnectAsync(Socket);
+        await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        await guest.FlushAsync(default);
+    }
+
+    // It was closed whole before the host was killed.
+    [Fact]
+    public async Task An_image_whose_journal_says_that_it_was_closed_has_lost_nothing()
     {
         await ServeAfterKillAsync(ImageFormat.Vhdx, BootId.Current, hadJournal: true);
         await using NbdNode guest = await ConnectAsync(Socket);
@@ -190,10 +201,16 @@ public sealed class LostWritesTests : IAsyncDisposable
         StateFormat.Current.Parse(File.ReadAllBytes(Path.Combine(_rig.StatePath, "state.json")), out _, out _)!.Disks);
 
     // A killed host leaves the state of a host that runs. Here the image is as whole as after an orderly end.
-    private async Task ServeAfterKillAsync(ImageFormat format, Guid boot, bool listenBeyond = false, bool hadJournal = false)
+    private async Task ServeAfterKillAsync(
+        ImageFormat format, Guid boot, bool listenBeyond = false, bool hadJournal = false, bool losesJournal = false)
     {
         await MountAsync(format, listenBeyond);
         await _rig.StopAsync();
+        if (losesJournal)
+        {
+            File.Delete(JournalPath);
+        }
+
         using (HostState state = HostState.Open(_rig.StatePath))
         {
             MountedDiskState disk = Assert.Single(state.Disks);

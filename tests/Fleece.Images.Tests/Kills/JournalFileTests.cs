@@ -28,7 +28,7 @@ public sealed class JournalFileTests : IDisposable
         Assert.Null(((IJournaledImage)node).LostJournal);
         await node.DisposeAsync();
 
-        Assert.False(File.Exists(killed.JournalPath));
+        Assert.True(killed.IsClosed);
         string raw = _folder.NewFile();
         Qemu.Image("convert", "-f", format == "Vhd" ? "vpc" : format.ToLowerInvariant(), "-O", "raw", killed.Path, raw);
         Assert.Equal(killed.Content, (await File.ReadAllBytesAsync(raw))[..killed.Content.Length]);
@@ -79,7 +79,7 @@ public sealed class JournalFileTests : IDisposable
 
         report = await Image.CheckAsync(killed.Path, killed.Format, ImageRepair.Leaks, CancellationToken.None);
         Assert.Equal(0, report.CorruptionCount);
-        Assert.False(File.Exists(killed.JournalPath));
+        Assert.True(killed.IsClosed);
         (byte[] content, _) = await killed.ReadAsync();
         Assert.True(content.AsSpan().SequenceEqual(killed.Content));
     }
@@ -100,7 +100,7 @@ public sealed class JournalFileTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Formats))]
-    public async Task The_journal_is_its_owners_alone_and_goes_when_the_image_is_closed(string format)
+    public async Task The_journal_is_its_owners_alone_and_says_when_the_image_was_closed(string format)
     {
         string path = _folder.NewFile();
         await Image.CreateAsync(path, new ImageCreateOptions { Format = Enum.Parse<ImageFormat>(format), SizeBytes = 1024 * 1024 });
@@ -114,8 +114,48 @@ public sealed class JournalFileTests : IDisposable
 
         await node.WriteAsync(0, new byte[10], WriteFlags.None, CancellationToken.None);
         ((IJournaledImage)node).Touch();
+        ((IJournaledImage)node).SettleLoss();
         await node.DisposeAsync();
+        Assert.True(new KilledImage(path, Enum.Parse<ImageFormat>(format), []).IsClosed);
+        JournalOpening.RemoveClosed(path);
         Assert.False(File.Exists(journalPath));
+    }
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public async Task A_journal_that_is_gone_is_missed_until_that_is_settled(string format)
+    {
+        KilledImage killed = await MakeAsync(format);
+        File.Delete(killed.JournalPath);
+        for (int i = 0; i < 2; i++)
+        {
+            IBlockNode first = await KilledImage.OpenAsync(killed.Path, killed.Format);
+            Assert.Contains("is gone", ((IJournaledImage)first).MissingJournal, StringComparison.Ordinal);
+            await killed.KillAsync(first);
+        }
+
+        IBlockNode settling = await KilledImage.OpenAsync(killed.Path, killed.Format);
+        Assert.NotNull(((IJournaledImage)settling).MissingJournal);
+        ((IJournaledImage)settling).SettleLoss();
+        await killed.KillAsync(settling);
+
+        IBlockNode last = await KilledImage.OpenAsync(killed.Path, killed.Format);
+        Assert.Null(((IJournaledImage)last).MissingJournal);
+        await last.DisposeAsync();
+        await using IBlockNode closed = await KilledImage.OpenAsync(killed.Path, killed.Format);
+        Assert.Null(((IJournaledImage)closed).MissingJournal);
+        Assert.Null(((IJournaledImage)closed).LostJournal);
+    }
+
+    [Fact]
+    public async Task A_new_journal_takes_the_place_of_what_a_killed_maker_left()
+    {
+        KilledImage killed = await MakeAsync("Qcow2");
+        await File.WriteAllTextAsync(killed.JournalPath + ".partial", "left");
+        await using IBlockNode node = await KilledImage.OpenAsync(killed.Path, killed.Format);
+
+        Assert.True(((IJournaledImage)node).SurvivesKill, ((IJournaledImage)node).WhyNot);
+        Assert.False(File.Exists(killed.JournalPath + ".partial"));
     }
 
     [Fact]
@@ -173,7 +213,7 @@ public sealed class JournalFileTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Formats))]
-    public async Task An_image_that_is_given_up_leaves_no_journal(string format)
+    public async Task An_image_that_is_given_up_leaves_no_notes(string format)
     {
         string path = _folder.NewFile();
         await Image.CreateAsync(path, new ImageCreateOptions { Format = Enum.Parse<ImageFormat>(format), SizeBytes = 1024 * 1024 });
@@ -181,7 +221,7 @@ public sealed class JournalFileTests : IDisposable
         await node.WriteAsync(0, new byte[10], WriteFlags.None, CancellationToken.None);
         await Image.AbandonAsync(node);
 
-        Assert.False(File.Exists(path + JournalLayout.Extension));
+        Assert.True(new KilledImage(path, Enum.Parse<ImageFormat>(format), []).IsClosed);
     }
 
     private ValueTask<KilledImage> MakeAsync(string format) => KilledImage.MakeAsync(_folder, Enum.Parse<ImageFormat>(format), _seeds);

@@ -54,11 +54,22 @@ public sealed class JournalRefusalTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Formats))]
+    public async Task A_copy_is_set_aside(string format)
+    {
+        KilledImage killed = await MakeAsync(format);
+        File.Copy(killed.JournalPath, killed.JournalPath + ".copy");
+        File.Move(killed.JournalPath + ".copy", killed.JournalPath, overwrite: true);
+        File.SetLastWriteTimeUtc(killed.JournalPath, DateTime.UtcNow);
+        await IsLostAsync(killed, "it is a copy");
+    }
+
+    [Theory]
+    [MemberData(nameof(Formats))]
     public async Task One_of_a_newer_version_is_set_aside(string format)
     {
         KilledImage killed = await MakeAsync(format);
-        killed.WriteJournal(WithHeader(killed.ReadJournal(), 8, [2, 0, 0, 0]));
-        await IsLostAsync(killed, "its version is 2");
+        killed.WriteJournal(WithHeader(killed.ReadJournal(), 8, [3, 0, 0, 0]));
+        await IsLostAsync(killed, "its version is 3");
     }
 
     // Zeros there say of a journal without notes that its maker did not finish it.
@@ -180,7 +191,7 @@ public sealed class JournalRefusalTests : IDisposable
         int regionBytes = JournalLayout.RegionBytes(journal.Length);
         int endBytes = JournalLayout.RegionOffsetBytes(1, regionBytes) + 64;
         int lostCount = 0;
-        List<int> places = [.. Enumerable.Range(0, 192)];
+        List<int> places = [.. Enumerable.Range(0, 200)];
         places.AddRange(Enumerable.Range(0, 40).Select(_ => JournalLayout.HeaderBytes + _seeds.Next(400)));
         places.AddRange(Enumerable.Range(0, 40).Select(_ => endBytes - 64 + _seeds.Next(2000)));
         foreach (int place in places)
@@ -235,7 +246,7 @@ public sealed class JournalRefusalTests : IDisposable
 
     private static async ValueTask<byte[]> WithoutJournalAsync(KilledImage killed)
     {
-        File.Delete(killed.JournalPath);
+        killed.WriteJournal([]);
         return (await killed.ReadAsync()).Content;
     }
 
@@ -251,9 +262,18 @@ public sealed class JournalRefusalTests : IDisposable
         Assert.True(((IJournaledImage)node).SurvivesKill);
         byte[] now = new byte[content.Length];
         await node.ReadAsync(0, now, CancellationToken.None);
+        await killed.KillAsync(node);
+
+        // Until it is settled the new journal says so too.
+        node = await KilledImage.OpenAsync(killed.Path, killed.Format);
+        Assert.Contains("follows one that did not hold", ((IJournaledImage)node).LostJournal, StringComparison.Ordinal);
+        ((IJournaledImage)node).SettleLoss();
+        await killed.KillAsync(node);
+        node = await KilledImage.OpenAsync(killed.Path, killed.Format);
+        Assert.Null(((IJournaledImage)node).LostJournal);
         await node.DisposeAsync();
         Assert.True(now.AsSpan().SequenceEqual(content));
-        Assert.False(File.Exists(killed.JournalPath));
+        Assert.True(killed.IsClosed);
     }
 
     private ValueTask<KilledImage> MakeAsync(string format) => KilledImage.MakeAsync(_folder, Enum.Parse<ImageFormat>(format), _seeds);

@@ -50,7 +50,7 @@ internal sealed class KillRun
         _replay = CrashRows.FindDriver(row.Format).Replay!;
         _acknowledged = new DiskHistory((byte[])_image.Content.Clone());
         _flushed = new DiskHistory((byte[])_image.Content.Clone());
-        Journal = ImageJournal.Create(folder.NewFile(JournalLayout.Extension), row.Format, fileId: 1, journalBytes);
+        Journal = ImageJournal.Create(folder.NewFile(JournalLayout.Extension), row.Format, fileId: 1, fileBytes: journalBytes);
         Image = new MemoryContainer((byte[])_image.Bytes.Clone(), path: _image.Path);
         _node = _image.Open(row.Format, Image, new JournalOpening(Journal));
         Image.AroundChange = () =>

@@ -47,25 +47,35 @@ internal sealed record KilledImage(string Path, ImageFormat Format, byte[] Conte
         });
         IBlockNode node = await OpenAsync(path, format);
         await make(node);
-        byte[] image = LockedFile.Read(path);
-        byte[] journal = LockedFile.Read(path + JournalLayout.Extension);
+        KilledImage killed = new(path, format, new byte[sizeBytes]);
+        await killed.KillAsync(node);
+        return killed;
+    }
+
+    /// <summary>Closes an image that <see cref="OpenAsync"/> gave, and leaves both files as they are now.</summary>
+    public async ValueTask KillAsync(IBlockNode node)
+    {
+        byte[] image = LockedFile.Read(Path);
+        byte[] journal = LockedFile.Read(JournalPath);
         await node.DisposeAsync();
 
         // In place, because the journal is of this file and no other.
-        using (FileStream stream = new(path, FileMode.Open, FileAccess.Write))
+        using (FileStream stream = new(Path, FileMode.Open, FileAccess.Write))
         {
             stream.Write(image);
             stream.SetLength(image.Length);
         }
 
-        KilledImage killed = new(path, format, new byte[sizeBytes]);
-        killed.WriteJournal(journal);
-        return killed;
+        WriteJournal(journal);
     }
 
-    /// <summary>Opens an image for writing, with a journal.</summary>
+    /// <summary>Opens an image for writing, with a journal, which stays when the image is closed.</summary>
     public static async ValueTask<IBlockNode> OpenAsync(string path, ImageFormat format) =>
-        (await Image.OpenAsync(path, new ImageOpenOptions { Format = format, KeepsJournal = true })).Node;
+        (await Image.OpenAsync(path, new ImageOpenOptions { Format = format, KeepsJournal = true, LeavesJournal = true })).Node;
+
+    /// <summary>True when the image has everything: its journal says that it was closed, with nothing but its header.</summary>
+    public bool IsClosed => StoredJournal.Read(ReadJournal()) is { Fault: null, State: JournalState.Closed } &&
+        new FileInfo(JournalPath).Length == JournalLayout.HeaderBytes;
 
     /// <summary>Puts a journal beside the image, as if it had just been written.</summary>
     public void WriteJournal(byte[] bytes) => File.WriteAllBytes(JournalPath, bytes);

@@ -140,6 +140,21 @@ internal sealed class Sidecar : IDisposable
         }
     }
 
+    /// <summary>True when the file of an image can't be read, or says that the process which recorded in it has not closed the image.
+    /// </summary>
+    public static bool IsInUse(string imagePath)
+    {
+        try
+        {
+            using Sidecar? sidecar = Open(imagePath, isReadOnly: true);
+            return sidecar is { Directory.IsInUse: true };
+        }
+        catch (BlockException)
+        {
+            return true;
+        }
+    }
+
     /// <summary>As <see cref="Distrust(BlockException, string?)"/>, for an image whose file is not open; nothing where it has none.
     /// </summary>
     public static void Distrust(string imagePath, BlockException cause, string? fault = null)
