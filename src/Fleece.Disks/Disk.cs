@@ -178,7 +178,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         OperationalStatus = OperationalStatus,
         FailureReason = FailureReason,
         Sessions = new RecordList<string>(Sessions.Select(session => session.Id)),
-        Notes = new RecordList<string>(Storage.LostWrites.Reason is { } loss ? Notes.Append(PrintableText.Of(loss)) : Notes),
+        Notes = new RecordList<string>(Storage.LostWrites.Warning is { } loss ? Notes.Append(PrintableText.Of(loss)) : Notes),
         MountId = MountId,
     };
 

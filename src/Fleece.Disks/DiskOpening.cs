@@ -69,12 +69,23 @@ internal static class DiskOpening
             DiskStorage storage = new(diskName, fullPath, options ?? new ImageOpenOptions(), opened, isShared, condition);
             return await MakeAsync(storage, files, sessions, folder, cancellationToken).ConfigureAwait(false);
         }
-        catch
+        catch (Exception e)
         {
             sessions.Abandon();
             if (condition.Failure is { } failure)
             {
                 BitmapStore.Distrust(fullPath, failure);
+            }
+
+            if (e is BlockException { Kind: ImageErrors.ImageHasSession } refused && MovedImage.FindFormerPath(fullPath) is { } former)
+            {
+                throw new BlockException(
+                    refused.Kind,
+                    $"{refused.Message} Its session knows the image as '{former}': to resume it, put the image back there, with the files " +
+                    "beside it.",
+                    refused.Path,
+                    operation: refused.Operation,
+                    cause: refused);
             }
 
             throw;

@@ -52,8 +52,8 @@ internal sealed class LostSession
         : !WasRunning
             ? $"Its process ended while it was being started or stopped. The next mount of its image '{ImagePath}' finishes that."
         : IsMarked
-            ? $"Its image '{ImagePath}' is not mounted. A host mounts it by itself; without a host run Resume-FleeceSession {Id} " +
-              $"-StatePath '{StatePath}'."
+            ? $"Its image '{ImagePath}' is not mounted. A host mounts it by itself; without a host run Resume-FleeceSession " +
+              $"{PowerShellText.Argument(Id)} -StatePath {PowerShellText.Literal(StatePath ?? string.Empty)}."
         : $"It was given up, or its image was moved to '{ImagePath}' without the files beside it: no marker there names the session.";
 
     private bool WasRunning => _stored is { Fault: null, IsNewer: false, State: StoredState.Running or StoredState.Suspended };

@@ -73,6 +73,15 @@ internal static class SessionResume
                     BlockErrors.InUse, $"The temp image '{temp.Path}' was replaced while the session was being resumed.", temp.Path);
             }
 
+            if (temp.Node.Geometry.LengthBytes < disk.Storage.DataEndBytes)
+            {
+                throw new BlockException(
+                    BlockErrors.TempTooSmall,
+                    $"The temp image '{temp.Path}' was cut or changed since the process before had it: it has " +
+                    $"{temp.Node.Geometry.LengthBytes} bytes now, and had {disk.Storage.DataEndBytes} at least.",
+                    temp.Path);
+            }
+
             Session resumed = Make(disk, session, temp);
 
             // A kill between the note of a discard and the discard itself has left its data in temp.

@@ -118,7 +118,8 @@ internal static class SessionStart
             throw new BlockException(
                 DiskErrors.SessionNameInUse,
                 $"The disk '{disk.Name}' has a session named '{name}' already, which began {running.StartedAt:u}. Let the backup that " +
-                $"reads it end, or stop it with Stop-FleeceSession {running.Id}; Start-FleeceSession takes another -Name.",
+                $"reads it end, or stop it with Stop-FleeceSession {PowerShellText.Argument(running.Id)}; Start-FleeceSession takes " +
+                "another -Name.",
                 disk.Path);
         }
 

@@ -28,7 +28,7 @@ internal sealed record SessionTerms
     /// <param name="folder">Where its log would be kept; null for nowhere.</param>
     /// <param name="temp">Its temp image.</param>
     public static string? FindKeepFault(Disk disk, SessionFolder? folder, TempImage temp) =>
-        folder is null ? "It was started without a folder for its log."
+        folder is null ? "It was started without -StatePath, so no folder keeps its log."
         : disk.Storage.IsExport ? $"The disk '{disk.Name}' lies on an export, beside which nothing can be kept."
         : disk.IsShared ? $"The disk '{disk.Name}' is shared, and others may change it between two processes."
         : disk.IsReadOnly ? $"The disk '{disk.Name}' is mounted read-only, and nothing is written beside its image."

@@ -95,7 +95,8 @@ internal sealed class QemuGuests(QemuGuestsOptions options) : IAsyncDisposable
         return
         [
             .. own.Select(session =>
-                $"The session '{session.Id}' of this process goes on. Stop-FleeceSession {session.Id} ends it, and so does -Force."),
+                $"The session '{session.Id}' of this process goes on. Stop-FleeceSession {PowerShellText.Argument(session.Id)} ends it, " +
+                "and so does -Force."),
             .. others
                 .Where(other => !Array.Exists(own, session => NodeNames.SessionOf(session.InstantId) == other))
                 .Select(other => $"The session {other} of another process goes on, because that process lives. -Force ends it."),

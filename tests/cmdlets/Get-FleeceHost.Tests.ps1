@@ -30,6 +30,7 @@ Describe 'A host that is named and is not there' {
         $env:FLEECE_HOST = "$TestDrive/none.sock"
 
         { Get-FleeceHost -ErrorAction Stop } | Should -Throw -ErrorId 'HostNotRunning,Fleece.GetFleeceHostCommand'
+        Get-FleeceHost -ErrorAction Ignore | Should -BeNullOrEmpty
         { Get-FleeceDisk -ErrorAction Stop } | Should -Throw -ErrorId 'HostNotRunning,Fleece.GetFleeceDiskCommand'
     }
 }

@@ -110,6 +110,26 @@ Describe 'A host and shells that come and go' -Skip:$noHost {
         Get-FleeceSession | Should -BeNullOrEmpty
     }
 
+    It 'say in the cmdlet and in the log of the host that a session is lost' {
+        $null = Mount-FleeceDisk ./web.raw
+        $null = Start-FleeceSession web -Name 'night 1'
+        Send-Signal KILL $process
+        $process.WaitForExit()
+        (Get-Item ./web.raw).LastWriteTime = [datetime]::Now.AddMinutes(1)
+        $script:process = Start-TestHost $PWD
+        while (-not (Get-FleeceDisk)) { Start-Sleep -Milliseconds 20 }
+
+        { Resume-FleeceSession 'night 1' -ErrorAction Stop -WarningVariable told -WarningAction SilentlyContinue } |
+            Should -Throw "*Stop-FleeceSession 'web/night 1' -Force*" -ErrorId 'SessionLost,*'
+
+        $null = Resume-FleeceSession -ErrorAction SilentlyContinue -WarningVariable told -WarningAction SilentlyContinue
+        $told -join '|' | Should -Be ((Get-FleeceDisk web).Notes.ForEach({ "web: $_" }) -join '|')
+        while (-not (Select-String 'resume all sessions: web/night 1 is lost' ./host.err -Quiet)) { Start-Sleep -Milliseconds 20 }
+        Stop-FleeceSession 'night 1' -Force
+        Resume-FleeceSession -WarningVariable nothing -WarningAction SilentlyContinue | Should -BeNullOrEmpty
+        $nothing | Should -BeLike 'There is nothing to resume:*'
+    }
+
     It 'end a job with another exit code than 0, and an error that says why, when it fails: <_>' -ForEach 'unknown disk', 'no host' {
         $hostPath = $_ -eq 'no host' ? "$PWD/none.sock" : "$PWD/host.sock"
 

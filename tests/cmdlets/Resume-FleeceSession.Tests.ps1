@@ -146,10 +146,83 @@ Describe 'Resume-FleeceSession' -Skip:$missing {
         $process.WaitForExit()
 
         { Mount-FleeceDisk ./vm.raw -ErrorAction Stop } | Should -Throw '*Resume-FleeceSession*' -ErrorId 'ImageHasSession,*'
-        $null = Mount-FleeceDisk ./vm.raw -DiscardSessions
+        # In a process of its own, since the output of -WhatIf goes to the host of the process.
+        $program, $first = @(Get-PowerShellCommand)
+        $command = "Import-Module '$(Get-ModuleUnderTest)'; Mount-FleeceDisk ./vm.raw -DiscardSessions -WhatIf; " +
+            'Resume-FleeceSession -StatePath ./state -WhatIf'
+        $what = & $program @(@($first) + '-NoProfile', '-NonInteractive', '-Command', $command | Where-Object { $_ }) | Out-String
+        $what | Should -Match "give up the sessions 'vm/night'"
+        $what | Should -Match "'vm/night' \(waits\) in '.*state'"
+        $null = Mount-FleeceDisk ./vm.raw -DiscardSessions -WarningVariable given -WarningAction SilentlyContinue
+        $given | Should -Match "The session 'vm/night' was given up"
 
-        Resume-FleeceSession -StatePath ./state | Should -BeNullOrEmpty
+        Resume-FleeceSession -StatePath ./state -WarningVariable nothing -WarningAction SilentlyContinue | Should -BeNullOrEmpty
+        $nothing | Should -BeLike "There is nothing to resume in '*state'*"
         Get-ChildItem ./state/sessions, ./*.fleece-* | Should -BeNullOrEmpty
+    }
+
+    It 'says that there is nothing to resume where the logs are gone, and the mount says which way is left' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        Remove-Item ./state/sessions/*.log
+
+        Resume-FleeceSession -StatePath ./state -WarningVariable nothing -WarningAction SilentlyContinue | Should -BeNullOrEmpty
+
+        $nothing | Should -BeLike "There is nothing to resume in '*state'*-DiscardSessions*"
+        { Mount-FleeceDisk ./vm.raw -ErrorAction Stop } | Should -Throw '*nothing to resume*-DiscardSessions.*' -ErrorId 'ImageHasSession,*'
+    }
+
+    It 'passes on what the mount has noted, such as guest writes that are lost' {
+        $null = New-FleeceImage ./vm.qcow2 2MB
+        Start-Serving ./vm.qcow2
+        $process.Kill()
+        $process.WaitForExit()
+        $journal = (Get-Item ./vm.qcow2.fleece-journal).FullName
+        $bytes = [IO.File]::ReadAllBytes($journal)
+        $bytes[16] = $bytes[16] -bxor 255
+        [IO.File]::WriteAllBytes($journal, $bytes)
+
+        $null = Resume-FleeceSession -StatePath ./state -ErrorAction SilentlyContinue -ErrorVariable lost -WarningVariable told `
+            -WarningAction SilentlyContinue
+
+        $lost.FullyQualifiedErrorId | Should -Be 'SessionLost,Fleece.ResumeFleeceSessionCommand'
+        "$told" | Should -BeLike 'vm: *Guest writes since the last flush may be lost.*'
+        "$told" | Should -BeLike '*set aside as *vm.qcow2.fleece-journal.set-aside*'
+        $told -join '|' | Should -Be ((Get-FleeceDisk vm).Notes.ForEach({ "vm: $_" }) -join '|')
+    }
+
+    It 'says of an image that was moved with the files beside it where to put it back' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        $null = New-Item ./moved -ItemType Directory
+        $former = (Get-Item ./vm.raw).FullName
+        Move-Item ./vm.raw* ./moved
+
+        { Mount-FleeceDisk ./moved/vm.raw -ErrorAction Stop } |
+            Should -Throw "*knows the image as '$former'*" -ErrorId 'ImageHasSession,*'
+    }
+
+    It 'does not advise another -Name where the name of the disk is taken' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        $null = New-FleeceImage ./other.raw 2MB | Mount-FleeceDisk -Name vm
+
+        { Resume-FleeceSession -StatePath ./state -ErrorAction Stop } |
+            Should -Throw '*Dismount that one first (Dismount-FleeceDisk vm)*' -ErrorId 'DiskNameInUse,*'
+    }
+
+    It 'says of a temp image that was cut that it was, and gives no advice for a new one' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        $temp = [IO.File]::OpenWrite((Get-Item ./*.fleece-kept-temp).FullName)
+        $temp.SetLength(4096)
+        $temp.Dispose()
+
+        { Resume-FleeceSession -StatePath ./state -ErrorAction Stop -WarningAction Ignore } | Should -Throw '*was cut or changed*4096 bytes*'
     }
 
     It 'refuses a name that the state directory does not have' {

@@ -20,7 +20,7 @@ Describe 'The view of' {
         @{ Name = 'a report'; Command = { $null = New-FleeceImage ./new.raw 4MB; Test-FleeceImage ./new.raw }; Header = 'Format +Clean +Leaks +Corruptions'; Row = 'Raw +True +0 +0.*new\.raw' }
         @{ Name = 'a comparison'; Command = { $null = New-FleeceImage ./new.raw 4MB; Compare-FleeceImage ./new.raw ./new.raw }; Header = 'Equal +Offset +Length +Path +DifferencePath'; Row = 'True .*new\.raw' }
         @{ Name = 'a disk'; Command = { Get-FleeceDisk }; Header = 'Name +Format +Size MiB +ReadOnly +Shared +Status +Sessions +Path'; Row = 'vm +Raw.*False +False +Ok +1 .*vm\.raw' }
-        @{ Name = 'a session'; Command = { Get-FleeceSession }; Header = 'Id +State +StartedAt +Copied MiB +Consumed MiB'; Row = 'vm/nightly +Active' }
+        @{ Name = 'a session'; Command = { Get-FleeceSession }; Header = 'Id +State +StartedAt +Copied MiB +Consumed MiB +Remarks'; Row = 'vm/nightly +Active' }
         @{ Name = 'a map'; Command = { Get-FleeceSnapshotMap }; Header = 'OffsetBytes +LengthBytes +State'; Row = ' 0 +4194304 Untouched' }
         @{ Name = 'a chunk'; Command = { Read-FleeceSnapshot }; Header = 'Session +OffsetBytes +LengthBytes +IsZero'; Row = 'vm/nightly +0 +65536 False' }
     ) {
@@ -28,6 +28,17 @@ Describe 'The view of' {
 
         $text | Should -Match $Header
         $text | Should -Match $Row
+    }
+
+    It '<Name> has room for each of its columns on a terminal of 80 characters' -ForEach @(
+        @{ Name = 'an image'; Command = { New-FleeceImage ./new.raw 4MB }; Header = 'Format +Type +Size MiB +On disk MiB +Marks +Parent +Path' }
+        @{ Name = 'a comparison'; Command = { $null = New-FleeceImage ./new.raw 4MB; Compare-FleeceImage ./new.raw ./new.raw }; Header = 'Equal +Offset +Length +Path +DifferencePath' }
+        @{ Name = 'a session'; Command = { $null = Start-FleeceSession vm -Name two -Consumer local, offsite; Get-FleeceSession }; Header = 'Id +State +StartedAt +Copied MiB +Consumed MiB +Remarks' }
+    ) {
+        $text = & $Command | Out-String -Width 80
+
+        $text | Should -Match $Header
+        ($text -split '\n').ForEach({ $_.TrimEnd().Length }) | Measure-Object -Maximum | ForEach-Object Maximum | Should -BeLessOrEqual 80
     }
 
     It 'a backup is a list with readable sizes' {

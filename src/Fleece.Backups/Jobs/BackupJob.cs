@@ -71,6 +71,11 @@ internal sealed class BackupJob : IAsyncDisposable
             await job.BeginCopyAsync(cancellationToken).ConfigureAwait(false);
             return job;
         }
+        catch (BlockException e) when (job._folder.InterruptedNote is { } interrupted)
+        {
+            await job.DisposeAsync().ConfigureAwait(false);
+            throw With(interrupted, e);
+        }
         catch
         {
             await job.DisposeAsync().ConfigureAwait(false);
@@ -88,6 +93,11 @@ internal sealed class BackupJob : IAsyncDisposable
         {
             await job.ChooseAsync(cancellationToken).ConfigureAwait(false);
             return job;
+        }
+        catch (BlockException e) when (job._folder.InterruptedNote is { } interrupted)
+        {
+            await job.DisposeAsync().ConfigureAwait(false);
+            throw With(interrupted, e);
         }
         catch
         {
@@ -207,6 +217,10 @@ internal sealed class BackupJob : IAsyncDisposable
 
     // Nothing is wrong with the disk or the repository: another process, or the end of a server, took the snapshot from the job.
     private static bool IsLostSession(BlockException e) => e.Kind is BlockErrors.Stopped or BlockErrors.Closed or NbdErrors.ConnectionLost;
+
+    // What a killed job had stored is removed by now, and a job that does not begin has no other place for its notes.
+    private static BlockException With(string note, BlockException failure) =>
+        new(failure.Kind, $"{failure.Message} {note}", failure.Path, failure.OffsetBytes, failure.Operation, failure);
 
     private BlockException NoBackup(BlockException cause) => new(
         cause.Kind,

@@ -225,7 +225,8 @@ internal sealed class JobBitmap(
         if (found.BaselineId is null)
         {
             NoteFull(
-                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared, or was disabled for a while, or " +
+                $"the bitmap '{found.Name}' counts from no backup: it is new, was cleared, or was disabled for a while, a full backup " +
+                "with it was interrupted, or " +
                 (disk.BitmapsLast == BitmapLifetime.ImageOnExport
                     ? "the disk was mounted anew: an image on an export keeps the bitmap and not the backup that it counts from, so the " +
                       "first backup of a mount is a full one"

@@ -260,7 +260,7 @@ internal sealed class RepositoryFolder : IDisposable
             {
                 InterruptedNote = FormattableString.Invariant(
                     $"A backup into '{Path}' was interrupted: its job was killed. What it had stored, {partial.Length} bytes in ") +
-                    $"'{partial.Name}', is removed, and the backup begins again.";
+                    $"'{partial.Name}', is removed, and the next backup begins again.";
             }
 
             FileNames.Delete(file);

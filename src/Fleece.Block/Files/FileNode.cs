@@ -97,7 +97,7 @@ internal sealed class FileNode : IBlockNode
         int readBytes = _file.ReadUpTo(offsetBytes, buffer);
         if (offsetBytes + readBytes < StoredBytes)
         {
-            throw FileErrors.Truncated(Path, offsetBytes + readBytes, buffer.Length - readBytes);
+            throw FileErrors.Truncated(_file.PresentPath, offsetBytes + readBytes, buffer.Length - readBytes);
         }
 
         buffer[readBytes..].Clear();

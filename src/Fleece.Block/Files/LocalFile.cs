@@ -66,6 +66,23 @@ internal sealed class LocalFile : IDisposable
         ? File.Exists(Path)
         : PosixStat.TryLook(Path, out PosixStat.FileLook look) && look == opened;
 
+    /// <summary>Where the file is now, for messages: <see cref="Path"/>, unless it was renamed while it is open, and the system tells
+    /// where to.</summary>
+    internal string PresentPath
+    {
+        get
+        {
+            if (!OperatingSystem.IsLinux() || !PosixStat.TryLook(Handle, out PosixStat.FileLook opened) ||
+                (PosixStat.TryLookHere(Path, out PosixStat.FileLook here) && here == opened))
+            {
+                return Path;
+            }
+
+            string place = Place;
+            return PosixStat.TryLookHere(place, out PosixStat.FileLook there) && there == opened ? place : Path;
+        }
+    }
+
     /// <summary>The length of the file now.</summary>
     public long LengthBytes
     {
@@ -77,7 +94,7 @@ internal sealed class LocalFile : IDisposable
             }
             catch (Exception exception) when (FileErrors.IsFromSystem(exception))
             {
-                throw FileErrors.From(exception, Path, "query");
+                throw FileErrors.From(exception, PresentPath, "query");
             }
         }
     }
@@ -143,7 +160,7 @@ internal sealed class LocalFile : IDisposable
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            throw FileErrors.From(exception, Path, "resize", lengthBytes);
+            throw FileErrors.From(exception, PresentPath, "resize", lengthBytes);
         }
     }
 
@@ -170,7 +187,7 @@ internal sealed class LocalFile : IDisposable
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            throw FileErrors.From(exception, Path, "read", offsetBytes + doneBytes);
+            throw FileErrors.From(exception, PresentPath, "read", offsetBytes + doneBytes);
         }
     }
 
@@ -180,7 +197,7 @@ internal sealed class LocalFile : IDisposable
         int doneBytes = ReadUpTo(offsetBytes, buffer);
         if (doneBytes < buffer.Length)
         {
-            throw FileErrors.Truncated(Path, offsetBytes + doneBytes, buffer.Length - doneBytes);
+            throw FileErrors.Truncated(PresentPath, offsetBytes + doneBytes, buffer.Length - doneBytes);
         }
     }
 
@@ -203,7 +220,7 @@ internal sealed class LocalFile : IDisposable
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
-            throw FileErrors.From(exception, Path, "write", offsetBytes);
+            throw FileErrors.From(exception, PresentPath, "write", offsetBytes);
         }
     }
 
@@ -258,7 +275,7 @@ internal sealed class LocalFile : IDisposable
         }
         catch (ObjectDisposedException exception)
         {
-            throw FileErrors.From(exception, Path, "query", range.OffsetBytes);
+            throw FileErrors.From(exception, PresentPath, "query", range.OffsetBytes);
         }
     }
 
@@ -333,7 +350,7 @@ internal sealed class LocalFile : IDisposable
         _ = new BlockRange(offsetBytes, lengthBytes);
         if (IsReadOnly)
         {
-            throw FileErrors.ReadOnly(Path, operation);
+            throw FileErrors.ReadOnly(PresentPath, operation);
         }
     }
 }

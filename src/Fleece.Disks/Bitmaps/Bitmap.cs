@@ -209,7 +209,7 @@ internal sealed class Bitmap
             throw new BlockException(
                 DiskErrors.BitmapBusy,
                 $"The bitmap '{Name}' of the disk '{Disk.Name}' belongs to the session '{sessionId}', which began {since:u}, until that " +
-                $"ends. Let the backup that reads it end, or stop it with Stop-FleeceSession {sessionId}.",
+                $"ends. Let the backup that reads it end, or stop it with Stop-FleeceSession {PowerShellText.Argument(sessionId)}.",
                 Disk.Path);
         }
     }

@@ -291,6 +291,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
             else
             {
                 _over.Add((stored, End: null));
+                _notes.Add($"The session '{found.Name}' was given up: its snapshot is gone, and its bitmaps lose nothing.");
             }
         }
 

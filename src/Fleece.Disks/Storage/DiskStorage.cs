@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
 using Fleece.Images.Chain;
+using Fleece.Images.Journal;
 using Fleece.Nbd;
 
 namespace Fleece.Disks.Storage;
@@ -37,7 +38,8 @@ internal sealed class DiskStorage
         if (Journal.LostJournal is { } fault && !IsReadOnly)
         {
             LostWrites.Note(
-                $"The process before did not end in order, and {fault}. Tables of the image that it had not written went with it.",
+                $"The process before did not end in order, and {fault}.{TellSetAside()} Tables of the image that it had not written went " +
+                "with it.",
                 reachesThisMachine: !Journal.IsLostWithSystem);
         }
     }
@@ -199,6 +201,12 @@ internal sealed class DiskStorage
         failure);
 
     private ExportIdentity? Export => _opened.Identity;
+
+    private string TellSetAside()
+    {
+        string path = FileNames.Beside(Path, JournalLayout.Extension) + JournalOpening.SetAsideExtension;
+        return File.Exists(path) ? $" It was set aside as '{path}'." : string.Empty;
+    }
 
     private NbdUri SnapshotUri()
     {

@@ -30,6 +30,9 @@ internal sealed class LostWrites
         }
     }
 
+    /// <summary>The loss and how it came about, for the disk's administrator; null when nothing is lost.</summary>
+    public string? Warning => Reason is { } reason ? $"Guest writes since the last flush may be lost. {reason}" : null;
+
     /// <summary>True until a client was told.</summary>
     public bool IsUntold => _isUntold;
 

@@ -59,6 +59,7 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
                 RefuseStatePath(statePath);
                 return sessions.ResumeSessionsAsync(session, statePath: null, token);
             },
+            TellResumed,
             cancellationToken);
 
     /// <inheritdoc/>
@@ -82,6 +83,13 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
     /// <remarks>A reader discards often, so only refusals would be worth a line, and the reader has them.</remarks>
     public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
         client.AskAsync(token => sessions.DiscardAsync(session, range, token), cancellationToken);
+
+    private static string TellResumed(IReadOnlyList<SessionInfo> sessions) => sessions.Count == 0
+        ? "no session is kept"
+        : string.Join(" ", sessions.Select(session =>
+            session.State != SessionState.Lost ? $"{session.Id} runs."
+            : session.CanResume ? $"{session.Id} waits: {session.BrokenBy}"
+            : $"{session.Id} is lost: {session.BrokenBy}"));
 
     private void RefuseStatePath(string? path)
     {

@@ -60,15 +60,27 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
     /// <param name="request">Does it.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <inheritdoc cref="AskAsync" path="/exception"/>
+    public ValueTask<T> ChangeAsync<T>(
+        string what, Func<Lease, CancellationToken, ValueTask<T>> request, CancellationToken cancellationToken) =>
+        ChangeAsync(what, request, _ => "done", cancellationToken);
+
+    /// <inheritdoc cref="ChangeAsync{T}(string, Func{Lease, CancellationToken, ValueTask{T}}, CancellationToken)"/>
+    /// <param name="what">What it does, and to what.</param>
+    /// <param name="request">Does it.</param>
+    /// <param name="tell">How an answer went, for the line.</param>
+    /// <param name="cancellationToken">Ends it.</param>
     public async ValueTask<T> ChangeAsync<T>(
-        string what, Func<Lease, CancellationToken, ValueTask<T>> request, CancellationToken cancellationToken)
+        string what,
+        Func<Lease, CancellationToken, ValueTask<T>> request,
+        Func<T, string> tell,
+        CancellationToken cancellationToken)
     {
         try
         {
             Lease lease = CheckWelcome();
             T answer = await requests
                 .RunAsync(token => request(lease, token), cancellationToken).ConfigureAwait(false);
-            Say($"{what}: done");
+            Say($"{what}: {tell(answer)}");
             return answer;
         }
         catch (BlockException e)

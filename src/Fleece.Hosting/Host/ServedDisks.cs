@@ -77,7 +77,7 @@ internal sealed class ServedDisks : IDisposable
             throw new BlockException(
                 DiskErrors.DiskNameInUse,
                 $"The host has a disk named '{named.Name}'. {problem} Give another -Name, or let the host forget that disk with " +
-                $"Dismount-FleeceDisk {named.Name}.",
+                $"Dismount-FleeceDisk {PowerShellText.Argument(named.Name)}.",
                 request.Address);
         }
 
@@ -90,6 +90,14 @@ internal sealed class ServedDisks : IDisposable
         {
             await Owner.Mounted.SuspendAsync(info.Name).ConfigureAwait(false);
             throw Unnoted(e, $"'{request.Address}' was not mounted, because the host can't note it for its next start");
+        }
+
+        if (named.DiscardsSessions)
+        {
+            foreach (string note in info.Notes)
+            {
+                _audit.Say($"disk {info.Name}: {note}");
+            }
         }
 
         Changed();
@@ -275,9 +283,9 @@ internal sealed class ServedDisks : IDisposable
     private void NoteLoss(MountedDiskState stored, DiskStorage disk)
     {
         UnflushedWrites.NoteIn(stored, disk);
-        if (disk.LostWrites is { Reason: { } reason } lost)
+        if (disk.LostWrites is { Warning: { } warning } lost)
         {
-            _audit.Say($"disk {stored.Name}: {reason} The first flush of a guest fails.");
+            _audit.Say($"disk {stored.Name}: {warning} The first flush of a guest fails.");
             lost.Told = error => TellLoss(disk, error);
         }
 
@@ -301,7 +309,10 @@ internal sealed class ServedDisks : IDisposable
         {
             foreach (LostSession session in Owner.Kept.Lost)
             {
-                _audit.Say($"session {session} is lost: {session.Reason} Stop-FleeceSession -Force removes what is kept of it.");
+                _audit.Say(session.CanResume
+                    ? $"session {session} waits: {session.Reason}"
+                    : $"session {session} is lost: {session.Reason} " +
+                        $"Stop-FleeceSession {PowerShellText.Argument(session.Id)} -Force removes what is kept of it.");
             }
         }
         catch (BlockException e)

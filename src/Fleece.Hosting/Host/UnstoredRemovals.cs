@@ -86,7 +86,8 @@ internal sealed class UnstoredRemovals(HostState state)
     private string ExportAdvice =>
         $"Make '{state.Path}' writable; the next mount, dismount, publishing or unpublishing of any disk then takes it out.";
 
-    private string AdviceFor(string disk) => $"Make '{state.Path}' writable, then run Dismount-FleeceDisk {disk} again.";
+    private string AdviceFor(string disk) =>
+        $"Make '{state.Path}' writable, then run Dismount-FleeceDisk {PowerShellText.Argument(disk)} again.";
 
     private static BlockException Unstored(BlockException cause, string consequence, string advice) =>
         new(cause.Kind, $"{consequence} {cause.Message} {advice}", cause.Path, operation: cause.Operation, cause: cause);

@@ -60,12 +60,12 @@ internal sealed record HostUnit
 
     // Import-Module takes a name for a pattern, and a backtick before a character for the character itself.
     private string Command =>
-        $"$ErrorActionPreference = 'Stop'; Import-Module {UnitSyntax.PowerShellLiteral(EscapePattern(ModulePath))}; " +
-        $"Start-FleeceHost -StatePath {UnitSyntax.PowerShellLiteral(StatePath)} -SocketPath {UnitSyntax.PowerShellLiteral(SocketPath)} " +
-        $"-SocketGroup {UnitSyntax.PowerShellLiteral(User)}" +
+        $"$ErrorActionPreference = 'Stop'; Import-Module {PowerShellText.Literal(EscapePattern(ModulePath))}; " +
+        $"Start-FleeceHost -StatePath {PowerShellText.Literal(StatePath)} -SocketPath {PowerShellText.Literal(SocketPath)} " +
+        $"-SocketGroup {PowerShellText.Literal(User)}" +
         (ImageFolders.Count == 0
             ? string.Empty
-            : $" -AllowedPath {string.Join(", ", ImageFolders.Select(UnitSyntax.PowerShellLiteral))}");
+            : $" -AllowedPath {string.Join(", ", ImageFolders.Select(PowerShellText.Literal))}");
 
     /// <summary>Refuses paths that systemd or PowerShell reads as others.</summary>
     /// <exception cref="BlockException">InvalidArgument.</exception>

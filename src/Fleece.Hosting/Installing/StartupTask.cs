@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
+
 namespace Fleece.Hosting.Installing;
 
 /// <summary>The start-up task by which Windows runs the host.</summary>
@@ -12,9 +14,9 @@ internal static class StartupTask
     {
         string allowed = imageFolders.Count == 0
             ? string.Empty
-            : $" -AllowedPath {string.Join(", ", imageFolders.Select(UnitSyntax.PowerShellLiteral))}";
+            : $" -AllowedPath {string.Join(", ", imageFolders.Select(PowerShellText.Literal))}";
         string command =
-            $"$ErrorActionPreference = 'Stop'; Import-Module {UnitSyntax.PowerShellLiteral(modulePath)}; " +
+            $"$ErrorActionPreference = 'Stop'; Import-Module {PowerShellText.Literal(modulePath)}; " +
             $"Start-FleeceHost -StatePath (Join-Path $env:ProgramData Fleece\\state) " +
             "-SocketPath (Join-Path $env:ProgramData Fleece\\host.sock)" +
             allowed;
@@ -22,8 +24,8 @@ internal static class StartupTask
         string arguments = (powerShell.Assembly is null ? string.Empty : $"\"{powerShell.Assembly}\" ") +
             $"-NoLogo -NoProfile -NonInteractive -Command \"{command}\"";
         return $"""
-            $action = New-ScheduledTaskAction -Execute {UnitSyntax.PowerShellLiteral(powerShell.Path)} `
-                -Argument {UnitSyntax.PowerShellLiteral(arguments)}
+            $action = New-ScheduledTaskAction -Execute {PowerShellText.Literal(powerShell.Path)} `
+                -Argument {PowerShellText.Literal(arguments)}
             $settings = New-ScheduledTaskSettingsSet -ExecutionTimeLimit 0 -RestartCount 3 -RestartInterval (New-TimeSpan -Minutes 1)
             Register-ScheduledTask -TaskName 'Fleece host' -Action $action -Trigger (New-ScheduledTaskTrigger -AtStartup) `
                 -User 'NT AUTHORITY\LOCAL SERVICE' -Settings $settings

@@ -14,23 +14,6 @@ internal static class UnitSyntax
     /// <summary>An argument of a command as one word: as <see cref="Word"/>, and no $ stands for a variable.</summary>
     public static string Argument(string text) => Quote(text, isArgument: true);
 
-    /// <summary>Text as one literal of PowerShell, which expands nothing in it.</summary>
-    /// <remarks>about_Quoting_Rules: a single quote is doubled, and PowerShell takes four typographic ones for it as well.</remarks>
-    public static string PowerShellLiteral(string text)
-    {
-        StringBuilder literal = new("'", text.Length + 8);
-        foreach (char character in text)
-        {
-            literal.Append(character);
-            if (character is '\'' or '\u2018' or '\u2019' or '\u201a' or '\u201b')
-            {
-                literal.Append(character);
-            }
-        }
-
-        return literal.Append('\'').ToString();
-    }
-
     private static string Quote(string text, bool isArgument)
     {
         StringBuilder quoted = new("\"", text.Length + 8);

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks;
+using Fleece.Disks.Records;
 using Fleece.Disks.Resuming;
 using Fleece.Hosting.State;
 
@@ -55,6 +56,11 @@ internal sealed class KeptSessions(SessionFolder? own)
             "volume is mounted.",
             statePath);
 
+    /// <summary>The sessions of a state directory that is there, and that no process runs.</summary>
+    /// <exception cref="BlockException">As <see cref="UsePresent"/>.</exception>
+    public static IEnumerable<SessionInfo> Peek(string statePath) =>
+        LostSession.List(new KeptSessions(own: null).UsePresent(statePath)).Select(session => session.Describe());
+
     /// <summary>As <see cref="OpenIn"/>, and has <see cref="Lost"/> look there from now on.</summary>
     public SessionFolder Use(string statePath)
     {
@@ -91,24 +97,29 @@ internal sealed class KeptSessions(SessionFolder? own)
     public static bool Fits(LostSession session, SessionReference reference) => session.IsCalled(reference.Name) &&
         (reference.InstantId is not { } instantId || session.Describe().InstantId == instantId);
 
-    /// <summary>The error of a session of a folder that another process runs; null where none of that name is.</summary>
+    /// <summary>The error of the sessions of a folder that other processes run; null where none of that name is.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="reference">The session; null for any.</param>
     public static BlockException? FindElsewhere(SessionFolder folder, SessionReference? reference)
     {
-        StoredSession? found = folder.List().FirstOrDefault(stored => stored is { IsInUse: true, Description: { } session } &&
-            (reference is null || Is(session.SessionName, reference.Name) || Is(IdOf(session), reference.Name)));
-        if (found is null)
+        StoredSession[] found = [.. folder.List().Where(stored => stored is { IsInUse: true, Description: { } session } &&
+            (reference is null || Is(session.SessionName, reference.Name) || Is(IdOf(session), reference.Name)))];
+        if (found.Length == 0)
         {
             return null;
         }
 
-        string holder = LockHolders.FindProcess(found.Path) is { } processId ? $"the process {processId}" : "another process";
+        IEnumerable<string> all = found.Select(stored =>
+        {
+            string holder = LockHolders.FindProcess(stored.Path) is { } processId ? $"the process {processId}" : "another process";
+            SessionDescription session = stored.Description!;
+            return $"The session '{IdOf(session)}' runs in {holder}, which has its disk '{session.ImagePath}' mounted.";
+        });
         return new BlockException(
             BlockErrors.InUse,
-            $"The session '{IdOf(found.Description!)}' runs in {holder}, which has its disk '{found.Description!.ImagePath}' mounted. " +
-            "End that process in order, and the session can be resumed.",
-            found.Description.ImagePath);
+            $"{string.Join(" ", all)} End {(found.Length == 1 ? "that process" : "those processes")} in order, and the " +
+            $"{(found.Length == 1 ? "session" : "sessions")} can be resumed.",
+            found[0].Description!.ImagePath);
     }
 
     private static string IdOf(SessionDescription session) => $"{session.DiskName}/{session.SessionName}";

@@ -68,9 +68,9 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
             DiskErrors.SessionLost,
             session.CanResume
                 ? $"The session '{session.Id}' waits to be resumed. {session.BrokenBy} Resume-FleeceSession tries again, and " +
-                    $"Stop-FleeceSession {session.Id} -Force gives it up."
+                    $"Stop-FleeceSession {PowerShellText.Argument(session.Id)} -Force gives it up."
                 : $"The session '{session.Id}' is lost. {session.BrokenBy} What is kept of it stays until it is removed with " +
-                    $"Stop-FleeceSession {session.Id} -Force.",
+                    $"Stop-FleeceSession {PowerShellText.Argument(session.Id)} -Force.",
             session.TempPath);
     }
 

@@ -79,6 +79,7 @@ internal sealed class SessionResuming(MountedDisks mounted, KeptSessions kept, L
             };
             try
             {
+                CheckNameFree(first);
                 _ = await disks
                     .MountAsync(request, folder, SessionHandling.Resume, beforeServed: null, cancellationToken).ConfigureAwait(false);
             }
@@ -89,6 +90,21 @@ internal sealed class SessionResuming(MountedDisks mounted, KeptSessions kept, L
         }
 
         return failures;
+    }
+
+    // The mount's own advice, another name, is none here: the disk keeps the name that the session knows it by.
+    private void CheckNameFree(LostSession session)
+    {
+        Disk? other = mounted.All.FirstOrDefault(disk => string.Equals(disk.Name, session.DiskName, StringComparison.OrdinalIgnoreCase));
+        if (other is not null)
+        {
+            throw new BlockException(
+                DiskErrors.DiskNameInUse,
+                $"The disk of the session '{session.Id}' is to be mounted as '{session.DiskName}', and '{other.Path}' is mounted " +
+                $"under that name. Dismount that one first (Dismount-FleeceDisk {PowerShellText.Argument(other.Name)}), or " +
+                "resume the session in another process.",
+                session.ImagePath);
+        }
     }
 
     private bool IsServed(LostSession session) => mounted.All.Any(disk => disk.Path == session.ImagePath);

@@ -35,7 +35,7 @@ internal static class StateFolder
         if (File.Exists(path))
         {
             throw new BlockException(
-                BlockErrors.AlreadyExists, $"'{path}' is a file; a host keeps its state in a directory. Name another path.", path);
+                BlockErrors.AlreadyExists, $"'{path}' is a file, and the state is kept in a directory. Name another path.", path);
         }
 
         OwnFolder.Make(path, $"the state directory '{path}'");
@@ -47,7 +47,7 @@ internal static class StateFolder
         {
             throw Refused(
                 path,
-                $"it belongs to the user {userId}, and this process runs as {PosixStat.UserId}. Run the host as that user, or name " +
+                $"it belongs to the user {userId}, and this process runs as {PosixStat.UserId}. Run it as that user, or name " +
                 "another directory");
         }
 
@@ -55,8 +55,8 @@ internal static class StateFolder
         {
             throw Refused(
                 path,
-                "other users can write to it, and so could have the host open and publish what they like. Look whether its files are " +
-                $"the host's, then take the right away: chmod go-w '{path}'");
+                "other users can write to it, and so could have Fleece open and publish what they like. Look whether its files are those " +
+                $"of Fleece, then take the right away: chmod go-w '{path}'");
         }
     }
 

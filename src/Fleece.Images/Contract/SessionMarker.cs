@@ -178,18 +178,40 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         FileNames.FlushClosed(path);
     }
 
-    private static BlockException Refused(string imagePath, SessionMarker marker, MarkedSession[] sessions) => new(
-        ImageErrors.ImageHasSession,
-        marker.Fault is { } fault
-            ? $"'{imagePath}' may have sessions that go on when it is mounted again, and '{marker.Path}', which names them, can't be " +
-                $"used: {fault}. Put that file back if you have a copy. Mount-FleeceDisk '{imagePath}' -DiscardSessions gives the " +
-                "sessions up."
-            : $"'{imagePath}' has {Describe(sessions)} that would lose the point in time when the image is changed or replaced here. " +
-                $"To go on, start the host that keeps {(sessions.Length == 1 ? "that log" : "those logs")}, or run " +
-                $"Resume-FleeceSession -StatePath '{StateOf(sessions[0].LogPath)}'. To give up all sessions of the image, run " +
-                $"Mount-FleeceDisk '{imagePath}' -DiscardSessions, or delete '{marker.Path}'.",
-        imagePath,
-        operation: "open");
+    private static BlockException Refused(string imagePath, SessionMarker marker, MarkedSession[] sessions)
+    {
+        string discard = $"Mount-FleeceDisk {PowerShellText.Literal(imagePath)} -DiscardSessions";
+        MarkedSession[] present = [.. sessions.Where(session => !IsGone(session.LogPath))];
+        return new BlockException(
+            ImageErrors.ImageHasSession,
+            marker.Fault is { } fault
+                ? $"'{imagePath}' may have sessions that go on when it is mounted again, and '{marker.Path}', which names them, " +
+                    $"can't be used: {fault}. Put that file back if you have a copy. {discard} gives the sessions up."
+            : present.Length == 0
+                ? $"'{imagePath}' has {Describe(sessions)}. Nothing is at the {(sessions.Length == 1 ? "log's path" : "logs' paths")}, " +
+                    "so there is nothing to resume. If the state directory was moved, put it back; else the one way left is to give all " +
+                    $"sessions of the image up: {discard}."
+                : $"'{imagePath}' has {Describe(sessions)} that would lose the point in time when the image is changed or replaced " +
+                    $"here. To go on, start the host that keeps {(sessions.Length == 1 ? "that log" : "those logs")}, or run " +
+                    $"Resume-FleeceSession -StatePath {PowerShellText.Literal(StateOf(present[0].LogPath))}. To give up all sessions of " +
+                    $"the image, run {discard}, or delete '{marker.Path}'.",
+            imagePath,
+            operation: "open");
+    }
+
+    // A folder that this user may not look into says nothing.
+    private static bool IsGone(string path)
+    {
+        try
+        {
+            _ = File.GetAttributes(path);
+            return false;
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            return e is FileNotFoundException or DirectoryNotFoundException;
+        }
+    }
 
     private static string Describe(MarkedSession[] sessions)
     {

@@ -17,7 +17,7 @@ namespace Fleece.Images.Journal;
 /// <param name="kept">The journal that the image keeps, for a caller that has made it; else <see cref="Keep"/> makes it.</param>
 internal sealed class JournalOpening(ImageJournal? kept = null)
 {
-    private const string SetAsideExtension = ".set-aside";
+    internal const string SetAsideExtension = ".set-aside";
 
     private string? _refusal = "it was not opened to keep one";
     private string? _goneOn;

@@ -27,7 +27,7 @@ internal sealed class SessionList
             throw new BlockException(
                 DiskErrors.BitmapBusy,
                 $"The bitmap '{PrintableText.Of(bitmap)}' of the disk '{diskName}' is in use: the session '{running.Id}' has pinned it. " +
-                $"Let the backup that reads it end, or stop it with Stop-FleeceSession {running.Id}.",
+                $"Let the backup that reads it end, or stop it with Stop-FleeceSession {PowerShellText.Argument(running.Id)}.",
                 qmpSocketPath);
         }
     }
@@ -45,8 +45,8 @@ internal sealed class SessionList
                     ? $"The disk '{diskName}' has a session named '{name}' already, which began {running.StartedAt:u}. "
                     : $"Another guest, that of the QMP socket '{running.QmpSocketPath}', has a disk '{diskName}' too, and that has a " +
                         $"session named '{name}', which began {running.StartedAt:u}. Give each guest a -name of its own in QEMU. ") +
-                $"Let the backup that reads it end, or stop it with Stop-FleeceSession {running.Id}; Start-FleeceSession takes another " +
-                "-Name.");
+                $"Let the backup that reads it end, or stop it with Stop-FleeceSession {PowerShellText.Argument(running.Id)}; " +
+                "Start-FleeceSession takes another -Name.");
         }
     }
 

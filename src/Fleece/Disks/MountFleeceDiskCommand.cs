@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Block;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
 using Fleece.Images;
@@ -78,9 +79,25 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             isLiteral ? LiteralPath : Path, isLiteral, MountFile, takesUris: true, forOne: Name is null ? null : nameof(Name));
     }
 
+    // A marker that only the host's user may read names none here; the host's warnings do.
+    private static string NameSessions(string file)
+    {
+        IReadOnlyList<MarkedSession> sessions = [];
+        try
+        {
+            sessions = NbdUri.IsUri(file) ? [] : SessionMarker.Read(file)?.Sessions ?? [];
+        }
+        catch (BlockException)
+        {
+            // The mount says why.
+        }
+
+        return sessions.Count == 0 ? "its sessions" : $"the sessions {string.Join(", ", sessions.Select(session => $"'{session.Name}'"))}";
+    }
+
     private void MountFile(string file)
     {
-        if (!ShouldProcess(file, DiscardSessions ? "Mount, and give up its sessions" : "Mount"))
+        if (!ShouldProcess(file, DiscardSessions ? $"Mount, and give up {NameSessions(file)}" : "Mount"))
         {
             return;
         }
@@ -110,10 +127,7 @@ public sealed class MountFleeceDiskCommand : ListeningCommand
             WriteWarning($"{disk.Name}: '{file}' can only be read, so the disk is mounted read-only. -ReadOnly says that this is meant.");
         }
 
-        foreach (string note in disk.Notes)
-        {
-            WriteWarning($"{disk.Name}: {note}");
-        }
+        DiskNotes.Tell(this, disk);
 
         WriteObject(disk);
     }

@@ -10,7 +10,7 @@ namespace Fleece;
 public sealed class GetFleeceHostCommand : FleeceCommand
 {
     /// <inheritdoc/>
-    protected override void ProcessRecord() => OrEnd(null, () => WriteObject(
+    protected override void ProcessRecord() => ForItem(null, () => WriteObject(
         FleeceModule.Host is { } host
             ? host.Describe()
             : Wait(FleeceModule.Hosts.GetInfoAsync(StopToken, SessionState.Path.CurrentFileSystemLocation.ProviderPath))));

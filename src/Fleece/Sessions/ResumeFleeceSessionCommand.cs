@@ -25,6 +25,8 @@ public sealed class ResumeFleeceSessionCommand : FleeceCommand
     [NoScriptBlock]
     public string? StatePath { get; set; }
 
+    private readonly HashSet<Guid> _toldMounts = [];
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
@@ -37,12 +39,22 @@ public sealed class ResumeFleeceSessionCommand : FleeceCommand
     private void Resume(SessionReference? reference)
     {
         string? statePath = StatePath is null ? null : ResolveLiteral(StatePath);
-        if (!ShouldProcess(reference?.Name ?? statePath ?? "all sessions", "Resume"))
+        if (!ShouldProcess(Describe(reference, statePath), "Resume"))
         {
             return;
         }
 
-        foreach (SessionInfo session in Wait(Owner.Sessions.ResumeSessionsAsync(reference, statePath, StopToken)))
+        IReadOnlyList<SessionInfo> sessions = Wait(Owner.Sessions.ResumeSessionsAsync(reference, statePath, StopToken));
+        if (sessions.Count == 0)
+        {
+            WriteWarning(
+                $"There is nothing to resume{(statePath is null ? string.Empty : $" in '{statePath}'")}: no session is kept there. An " +
+                "image whose session's log is gone refuses to be mounted, until Mount-FleeceDisk -DiscardSessions gives the session up.");
+            return;
+        }
+
+        TellDisks(sessions);
+        foreach (SessionInfo session in sessions)
         {
             if (session.State == Block.CopyBeforeWrite.SessionState.Lost)
             {
@@ -53,5 +65,35 @@ public sealed class ResumeFleeceSessionCommand : FleeceCommand
                 WriteObject(session);
             }
         }
+    }
+
+    // As the cmdlet that mounts a disk tells them.
+    private void TellDisks(IReadOnlyList<SessionInfo> sessions)
+    {
+        HashSet<string> names = sessions.Select(session => session.Disk).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        foreach (DiskInfo disk in Wait(Owner.Disks.ListDisksAsync(StopToken)).Where(disk => names.Contains(disk.Name)))
+        {
+            if (_toldMounts.Add(disk.MountId))
+            {
+                DiskNotes.Tell(this, disk);
+            }
+        }
+    }
+
+    // For -WhatIf and -Confirm: each session that is kept, and how it stands. Nothing is changed, and no folder is remembered.
+    private string Describe(SessionReference? reference, string? statePath)
+    {
+        IEnumerable<SessionInfo> kept = statePath is not null && Owner is LocalOwner
+            ? KeptSessions.Peek(statePath)
+            : Wait(Owner.Sessions.ListSessionsAsync(StopToken)).Where(session => session.LogId is not null);
+        string[] named =
+        [
+            .. kept.Where(session => reference is null || session.IsCalled(reference.Name)).Select(session =>
+                session.State != Block.CopyBeforeWrite.SessionState.Lost ? $"'{session.Id}' (runs)"
+                : session.CanResume ? $"'{session.Id}' (waits)"
+                : $"'{session.Id}' (lost)"),
+        ];
+        string place = statePath is null ? string.Empty : $" in '{statePath}'";
+        return named.Length == 0 ? $"{reference?.Name ?? "no session"}{place}" : $"{string.Join(", ", named)}{place}";
     }
 }

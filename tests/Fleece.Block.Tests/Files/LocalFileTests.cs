@@ -26,6 +26,23 @@ public sealed class LocalFileTests : IDisposable
     }
 
     [Fact]
+    public void An_error_of_a_file_that_was_renamed_while_it_is_open_names_its_present_path()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux tells where an open file is.");
+        string path = _folder.NewFile();
+        string link = _folder.NewFile();
+        using LocalFile file = LocalFile.Create(path, 0);
+        File.CreateSymbolicLink(link, path);
+        using LocalFile throughLink = LocalFile.Open(link, isReadOnly: true);
+
+        Assert.Equal(link, Assert.Throws<BlockException>(() => throughLink.Read(0, new byte[1])).Path);
+        File.Move(path, path + ".kept");
+        Assert.Equal(path + ".kept", Assert.Throws<BlockException>(() => file.Read(0, new byte[1])).Path);
+        File.Delete(path + ".kept");
+        Assert.Equal(path, Assert.Throws<BlockException>(() => file.Read(0, new byte[1])).Path);
+    }
+
+    [Fact]
     public void A_read_over_the_end_returns_what_is_there_or_says_truncated()
     {
         using LocalFile file = LocalFile.Create(_folder.NewFile(), 0);

@@ -164,13 +164,28 @@ public sealed class SessionMarkerTests : IDisposable
     [Fact]
     public void The_message_says_which_session_where_its_log_is_and_how_to_go_on()
     {
-        SessionMarker.AddEntry(_image, Nightly);
+        string logPath = Path.Combine(Directory.CreateDirectory(_folder.File("it's/sessions")).FullName, "1.log");
+        File.WriteAllBytes(logPath, []);
+        SessionMarker.AddEntry(_image, Nightly with { LogPath = logPath });
 
         string message = Assert.Throws<BlockException>(() => SessionMarker.Check(_image)).Message;
 
+        string resume = $"Resume-FleeceSession -StatePath '{_folder.File("it''s")}'";
         Assert.All(
-            (string[])["'vm/nightly'", Nightly.LogPath, "Resume-FleeceSession -StatePath '/var/lib/fleece'", "-DiscardSessions"],
+            (string[])["'vm/nightly'", logPath, resume, "-DiscardSessions"],
             part => Assert.Contains(part, message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_message_says_that_the_log_is_gone_and_which_way_is_left()
+    {
+        SessionMarker.AddEntry(_image, Nightly with { LogPath = _folder.File("1.log") });
+
+        string message = Assert.Throws<BlockException>(() => SessionMarker.Check(_image)).Message;
+
+        Assert.Contains("nothing to resume", message, StringComparison.Ordinal);
+        Assert.Contains($"Mount-FleeceDisk '{_image}' -DiscardSessions", message, StringComparison.Ordinal);
+        Assert.DoesNotContain("Resume-FleeceSession", message, StringComparison.Ordinal);
     }
 
     [Fact]
