@@ -35,6 +35,7 @@ internal sealed class Session : IRunningSession
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
         _temp = temp;
+        temp.Lost = point.Break;
         point.TempLimitNear += (_, near) => Volatile.Write(ref _untoldWarning, DescribeTemp(near.UsedBytes));
         _bitmapTurn = bitmapTurn;
     }

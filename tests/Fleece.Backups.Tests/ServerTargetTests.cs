@@ -91,6 +91,8 @@ public sealed class ServerTargetTests
 
         public IBlockNode Image => image;
 
+        public bool SurvivesKill => true;
+
         public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
         {
             await image.FlushAsync(cancellationToken);

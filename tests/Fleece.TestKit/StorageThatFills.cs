@@ -17,11 +17,14 @@ public sealed class StorageThatFills : IDisposable
     private readonly TempFolder _folder = new();
     private readonly string _device;
     private readonly string _filler;
+    private readonly bool _staysWritable;
     private bool _isMounted;
 
     /// <summary>Makes the file system.</summary>
-    public StorageThatFills()
+    /// <param name="staysWritable">True to have files created and deleted there whatever could not be stored.</param>
+    public StorageThatFills(bool staysWritable = false)
     {
+        _staysWritable = staysWritable;
         _device = _storage.NewFile();
         _filler = _storage.NewFile();
         SkipReason = _storage.SkipReason;
@@ -42,7 +45,8 @@ public sealed class StorageThatFills : IDisposable
         }
 
         // Everything but the data is written now, so that only data meets the full storage first.
-        if (!Run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-J", "size=4", _device) || !Mount())
+        string[] journal = staysWritable ? ["-O", "^has_journal"] : ["-J", "size=4"];
+        if (!Run("mkfs.ext4", ["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", .. journal, _device]) || !Mount())
         {
             SkipReason = "This system refuses to mount an ext4 over a loop device.";
         }
@@ -72,6 +76,15 @@ public sealed class StorageThatFills : IDisposable
         }
     }
 
+    /// <summary>Has the system store what it has of the folder, as it does by itself in time, and forget what it could not of one file.
+    /// </summary>
+    public async Task WriteBackAsync(string path)
+    {
+        // Neither asks how it went for the file, so nobody has been told.
+        _ = await Peer.TryRunAsync("sync", "--file-system", _folder.Path);
+        _ = await Peer.TryRunAsync("dd", "if=/dev/null", $"of={path}", "oflag=nocache", "conv=notrunc", "count=0");
+    }
+
     /// <summary>Gives the room back, and the folder what the storage has, without anything that the system has in memory.</summary>
     public void Recover()
     {
@@ -91,7 +104,7 @@ public sealed class StorageThatFills : IDisposable
         _storage.Dispose();
     }
 
-    private bool Mount() => _isMounted = Run("mount", "-o", "loop", _device, _folder.Path);
+    private bool Mount() => _isMounted = Run("mount", "-o", _staysWritable ? "loop,errors=continue" : "loop", _device, _folder.Path);
 
     private void Unmount()
     {

@@ -388,3 +388,43 @@ Describe 'A request to Export-FleeceBackup' {
         @{ Command = 'Read-FleeceSnapshot a -DiscardConsumed | Export-Backup -DestinationUri "nbd://localhost:1/b" -WhatIf' }
     ) { Assert-ChangesNothing $Command }
 }
+
+Describe 'An export to a <_> file that is killed while it consumes' -Skip:($IsWindows) -ForEach 'Qcow2', 'Vhd', 'Vhdx' {
+    BeforeEach {
+        Enter-TestFolder
+        $script:old = Get-RandomData 8MB
+        New-MountedDisk -SizeBytes 8MB -Data $old
+        $null = Publish-FleeceExport vm -ListenUri (Get-SocketUri '')
+        $null = Start-FleeceSession vm -Name night
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'leaves what it consumed in the partial file, and the rest of the snapshot completes it' {
+        $process = Start-ScriptProcess @'
+param($Module, $Uri, $Format)
+Import-Module $Module
+Read-FleeceSnapshot -Uri $Uri -DiscardConsumed -ChunkSizeBytes 64KB | ForEach-Object {
+    if ($_.OffsetBytes -eq 6MB) { $null = New-Item ready; Start-Sleep 3600 }
+    $_
+} | Export-FleeceBackup ./b.img -Format $Format -NoManifest
+'@ ((Get-SocketUri vm/night "$PWD/vm.sock"), $_)
+        while ((Get-FleeceSession night).ConsumedBytes -lt 4MB) { Start-Sleep -Milliseconds 20 }
+        $process.Kill()
+        $process.WaitForExit()
+        Write-FleeceDisk vm 0 ([byte[]]::new(8MB))
+        (Get-FleeceSession night).ConsumedBytes | Should -BeGreaterOrEqual 4MB
+        './b.img.partial.fleece-journal' | Should -Exist
+        { Read-FleeceSnapshot vm/night | Export-FleeceBackup ./b.img -Format Raw } |
+            Should -Throw '*Test-FleeceImage*' -ErrorId 'ImageAlreadyExists,*'
+
+        (Test-FleeceImage ./b.img.partial -Format $_).CorruptionCount | Should -Be 0
+        $null = Mount-FleeceDisk ./b.img.partial -Name half -Format $_ -ListenUri (Get-SocketUri '' half.sock)
+        $null = Read-FleeceSnapshot vm/night -DiscardConsumed | Export-FleeceBackup -DestinationUri (Get-SocketUri half half.sock)
+        Dismount-FleeceDisk half
+        Rename-Item ./b.img.partial b.img
+
+        './b.img.partial*' | Should -Not -Exist
+        $null = Convert-FleeceImage ./b.img -SourceFormat $_ -DestinationPath ./b.raw
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")) $old | Should -BeTrue
+    }
+}

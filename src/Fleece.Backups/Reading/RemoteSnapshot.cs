@@ -40,6 +40,9 @@ internal sealed class RemoteSnapshot : ISnapshotSource, IAsyncDisposable
     /// <inheritdoc/>
     public string Id => _node.Uri.ToString();
 
+    /// <summary>True when it may live on where this machine goes down: it is not behind a socket of this one.</summary>
+    public bool OutlivesSystem => !_node.Uri.IsUnix;
+
     /// <inheritdoc/>
     /// <remarks>The disk's export: each session has an export of its own, and all show one disk.</remarks>
     public string Address => _told?.DiskUri(_node.Uri).ToString() ?? Id;

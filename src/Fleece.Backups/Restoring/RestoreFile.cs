@@ -66,7 +66,8 @@ internal sealed class RestoreFile : IRestoreTarget
 
         if (!File.Exists(partialPath))
         {
-            PartialImage made = await PartialImage.CreateAsync(options.DestinationPath, layout, cancellationToken).ConfigureAwait(false);
+            PartialImage made = await PartialImage
+                .CreateAsync(options.DestinationPath, layout, outlivesProcess: false, cancellationToken).ConfigureAwait(false);
             return new RestoreFile(options, plan, made.Node, resumedSteps: 0, note is null ? null : $"The restore begins anew: {note}.");
         }
 

@@ -12,9 +12,10 @@ namespace Fleece.Backups.Writing;
 /// <summary>Stores the chunks of one snapshot in an image, behind the back of whoever sends them.</summary>
 /// <remarks>
 /// <para>The target (<see cref="IBackupTarget"/>) becomes a backup when all chunks of the read are stored and durable; an
-/// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored, and on a
-/// server when they are durable there (I8). When a backup fails after chunks were consumed, what was written is the only copy
-/// of them and is kept; otherwise a file is deleted.</para>
+/// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored so that a kill of
+/// the process leaves them; on a server, from a snapshot of another machine, and where a kill would take them, when they are durable
+/// (I8). When a backup fails after chunks were consumed, what was written is the only copy of them and is kept; otherwise a file is
+/// deleted.</para>
 /// <para>Where the target needs to know what it holds, chunks pass a <see cref="ContentRecorder"/> before they are stored.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
@@ -32,7 +33,8 @@ internal sealed class BackupWriter : IAsyncDisposable
         Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks));
 
     private readonly CancellationTokenSource _stopping = new();
-    private readonly UnflushedChunks? _unflushed;
+    private readonly bool _confirmsWhenDurable;
+    private readonly UnflushedChunks _unflushed;
     private readonly ContentRecorder? _content;
     private readonly Task[] _workers;
     private BlockException? _failure;
@@ -40,6 +42,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     private long _zeroBytes;
     private long _chunkCount;
     private bool _hasConsumed;
+    private int _losesInKill;
     private bool _isEnded;
 
     /// <summary>Begins a backup.</summary>
@@ -50,7 +53,8 @@ internal sealed class BackupWriter : IAsyncDisposable
         _source = source;
         _target = target;
         TargetTraits traits = target.Traits;
-        _unflushed = traits.ConfirmsWhenDurable ? new UnflushedChunks(target.Image, Confirm) : null;
+        _confirmsWhenDurable = traits.ConfirmsWhenDurable || source is RemoteSnapshot { OutlivesSystem: true };
+        _unflushed = new UnflushedChunks(target.Image, Confirm);
         _workers = new Task[traits.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
         {
@@ -148,11 +152,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         cancellationToken.ThrowIfCancellationRequested();
         ThrowIfFailed();
         CheckIsWhole();
-        if (_unflushed is not null)
-        {
-            await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
-        }
-
+        await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
         BackupPoint? point = await _target.CompleteAsync(_content?.Finish() ?? [], cancellationToken).ConfigureAwait(false);
         _isEnded = true;
         _content?.Dispose();
@@ -185,7 +185,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         Stop();
         await EndThreadsAsync().ConfigureAwait(false);
         _content?.Dispose();
-        _unflushed?.Abandon();
+        _unflushed.Abandon();
         KeptAt = await _target.AbandonAsync(_hasConsumed).ConfigureAwait(false);
     }
 
@@ -259,7 +259,7 @@ internal sealed class BackupWriter : IAsyncDisposable
 
     private async ValueTask StoredAsync(SnapshotChunk chunk)
     {
-        if (_unflushed is null || !chunk.Consumes)
+        if (!chunk.Consumes || (!_confirmsWhenDurable && _target.SurvivesKill))
         {
             Confirm(chunk);
             return;
@@ -268,6 +268,11 @@ internal sealed class BackupWriter : IAsyncDisposable
         try
         {
             await _unflushed.AddAsync(chunk, _stopping.Token).ConfigureAwait(false);
+            if (!_confirmsWhenDurable && Interlocked.Exchange(ref _losesInKill, 1) == 0)
+            {
+                // A journal that was given up no longer has what was confirmed before.
+                await _unflushed.FlushAsync(_stopping.Token).ConfigureAwait(false);
+            }
         }
         catch (BlockException e)
         {

@@ -27,6 +27,9 @@ internal sealed class ExportTarget(NbdUri uri, IBlockNode image, bool mustVerify
 
     public IBlockNode Image => image;
 
+    /// <remarks>The server has it.</remarks>
+    public bool SurvivesKill => true;
+
     /// <summary>Connects and checks that the disk fits.</summary>
     /// <param name="uri">The export.</param>
     /// <param name="options">How to connect.</param>

@@ -22,6 +22,9 @@ internal sealed record FileTargetOptions
     /// </summary>
     public string? DiskName { get; init; }
 
+    /// <summary>True where chunks are consumed: then the partial file of a killed process must have them.</summary>
+    public bool MayBeOnlyCopy { get; init; }
+
     /// <summary>True to describe the backup in a manifest beside its file, by which it can be tested and restored.</summary>
     public bool HasManifest { get; init; } = true;
 
@@ -45,6 +48,8 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
 
     public IBlockNode Image => image.Node;
 
+    public bool SurvivesKill => image.SurvivesKill;
+
     /// <summary>Tells tests how far the end of a backup has come.</summary>
     internal Action<string>? Reached { get; set; }
 
@@ -58,7 +63,8 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         CheckNoPartial(PartialImage.PathFor(options.Path));
         ImageCreateOptions image = options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) };
         ImageCreateOptions layout = image with { SizeBytes = source.SizeBytes };
-        PartialImage made = await PartialImage.CreateAsync(options.Path, layout, cancellationToken).ConfigureAwait(false);
+        PartialImage made = await PartialImage
+            .CreateAsync(options.Path, layout, options.MayBeOnlyCopy, cancellationToken).ConfigureAwait(false);
         Manifest? manifest = options.HasManifest
             ? Manifest.Begin(source, identity, Path.GetFileName(options.Path), layout.Format, layout.Compression)
             : null;
@@ -129,8 +135,9 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         {
             throw new BlockException(
                 BlockErrors.AlreadyExists,
-                $"'{partialPath}' exists: another backup is being written there, or an earlier one failed and left what it had " +
-                "consumed. Move (rename) or delete that file, then try again.",
+                $"'{partialPath}' exists: another backup is being written there, or an earlier one ended early and left what it had " +
+                "consumed, perhaps the only copy. Test-FleeceImage shows what it holds, with -Format; docs/ends.md says how such a " +
+                "backup is completed. Use another name, or delete that file if you need nothing of it.",
                 partialPath);
         }
     }

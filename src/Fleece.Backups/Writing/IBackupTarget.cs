@@ -15,6 +15,10 @@ internal interface IBackupTarget
     /// <summary>Where the bytes go.</summary>
     IBlockNode Image { get; }
 
+    /// <summary>True when all that was written by now is there behind a kill of the process, or is of no use then. A chunk that is consumed
+    /// while this is false may exist nowhere.</summary>
+    bool SurvivesKill { get; }
+
     /// <summary>Makes what was written durable, reads it back where that was asked for, and gives it its name.</summary>
     /// <param name="content">What was written; empty for a target that does not need it.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>

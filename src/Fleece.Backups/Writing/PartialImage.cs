@@ -5,31 +5,67 @@ using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images;
+using Fleece.Images.Chain;
 
 namespace Fleece.Backups.Writing;
 
 /// <summary>A new image, which is "PATH.partial" until it is complete.</summary>
-/// <remarks>Threading. One caller at a time. Ownership. It owns the open image.</remarks>
-/// <param name="path">The name that it is to have.</param>
-/// <param name="layout">What it was made as, with its size.</param>
-/// <param name="node">It, open.</param>
-internal sealed class PartialImage(string path, ImageCreateOptions layout, IBlockNode node)
+/// <remarks>
+/// <para>One that is to outlive its process keeps the journal of an image with tables beside it, which counts only while the image is not
+/// changed much later than it; so its time is set once a second, and behind each write that somebody asks about.</para>
+/// <para>Threading. One caller at a time; <see cref="SurvivesKill"/> from any thread. Ownership. It owns the open image.</para>
+/// </remarks>
+#pragma warning disable CA1001 // The timer ends with CloseAsync or AbandonAsync.
+internal sealed class PartialImage
 {
+    private static readonly TimeSpan TouchInterval = TimeSpan.FromSeconds(1);
+
+    private readonly string _path;
+    private readonly ImageCreateOptions _layout;
+    private readonly IJournaledImage _journal;
+    private readonly Timer? _touching;
+
+    /// <param name="path">The name that it is to have.</param>
+    /// <param name="layout">What it was made as, with its size.</param>
+    /// <param name="node">It, open.</param>
+    public PartialImage(string path, ImageCreateOptions layout, IBlockNode node)
+    {
+        _path = path;
+        _layout = layout;
+        Node = node;
+        _journal = ImageJournals.Of(node, layout.Format);
+        if (_journal.SurvivesKill && layout.Format != ImageFormat.Raw)
+        {
+            // A request may wait long for a write-back that changes the image at its end.
+            _touching = new Timer(static journal => ((IJournaledImage)journal!).Touch(), _journal, TouchInterval, TouchInterval);
+        }
+    }
+
     /// <summary>The image.</summary>
-    public IBlockNode Node => node;
+    public IBlockNode Node { get; }
+
+    /// <summary>True when all that was written by now is there behind a kill of the process.</summary>
+    public bool SurvivesKill
+    {
+        get
+        {
+            _journal.Touch();
+            return _journal.SurvivesKill;
+        }
+    }
 
     /// <summary>How it is written to: two writes at a time overlap one's system call with the other's; compressing takes all the
     /// processors there are.</summary>
     public TargetTraits Traits => new()
     {
-        Destination = path,
-        Format = layout.Format,
-        ReadsAsZero = layout.ParentPath is null,
-        WritesAtOnce = layout.Compression == ImageCompression.None ? 2 : Math.Max(2, Environment.ProcessorCount),
+        Destination = _path,
+        Format = _layout.Format,
+        ReadsAsZero = _layout.ParentPath is null,
+        WritesAtOnce = _layout.Compression == ImageCompression.None ? 2 : Math.Max(2, Environment.ProcessorCount),
     };
 
     /// <summary>Length of the file in bytes.</summary>
-    public long FileSizeBytes => new FileInfo(PathFor(path)).Length;
+    public long FileSizeBytes => new FileInfo(PathFor(_path)).Length;
 
     /// <summary>Where an image is until it is complete.</summary>
     public static string PathFor(string path) => path + RepositoryNames.Partial;
@@ -38,8 +74,14 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     public static string ProgressPathFor(string path) => PathFor(path) + ".progress";
 
     /// <summary>Makes an image and opens it. A failure leaves nothing behind.</summary>
+    /// <param name="path">The name that it is to have.</param>
+    /// <param name="layout">What it is to be, with its size.</param>
+    /// <param name="outlivesProcess">True to keep a journal, where it has tables, so that a killed process leaves all that was written.
+    /// </param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException">Why the file can't be made.</exception>
-    public static async ValueTask<PartialImage> CreateAsync(string path, ImageCreateOptions layout, CancellationToken cancellationToken)
+    public static async ValueTask<PartialImage> CreateAsync(
+        string path, ImageCreateOptions layout, bool outlivesProcess, CancellationToken cancellationToken)
     {
         string partialPath = PathFor(path);
         if (!File.Exists(partialPath))
@@ -56,6 +98,7 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
                 Compression = layout.Compression == ImageCompression.None ? null : layout.Compression,
                 MustStoreZeroes = true,
                 MustStayInFolder = layout.MustStayInFolder,
+                KeepsJournal = outlivesProcess,
             };
             (IBlockNode node, _) = await Image.OpenAsync(partialPath, opening, cancellationToken).ConfigureAwait(false);
             return new PartialImage(path, layout, node);
@@ -111,15 +154,17 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     /// <exception cref="BlockException"><see cref="BackupErrors.BackupDigestMismatch"/>, or why it can't be written or read.</exception>
     public async ValueTask CloseAsync(IReadOnlyList<ContentExtent>? toVerify, CancellationToken cancellationToken)
     {
-        await node.FlushAsync(cancellationToken).ConfigureAwait(false);
-        await node.DisposeAsync().ConfigureAwait(false);
+        await Node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        await StopTouchingAsync().ConfigureAwait(false);
+        await Node.DisposeAsync().ConfigureAwait(false);
         if (toVerify is null)
         {
             return;
         }
 
-        ContentReader reader = await ContentReader.OpenAsync(
-            PathFor(path), layout.Format, layout.ParentPath is not null, layout.SizeBytes!.Value, cancellationToken).ConfigureAwait(false);
+        bool isOverlay = _layout.ParentPath is not null;
+        ContentReader reader = await ContentReader
+            .OpenAsync(PathFor(_path), _layout.Format, isOverlay, _layout.SizeBytes!.Value, cancellationToken).ConfigureAwait(false);
         await using (reader.ConfigureAwait(false))
         {
             await reader.CheckAllAsync(toVerify, cancellationToken).ConfigureAwait(false);
@@ -127,16 +172,17 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
     }
 
     /// <summary>Gives the image its name.</summary>
-    public void Rename(bool overwrite) => FileNames.Move(PathFor(path), path, overwrite);
+    public void Rename(bool overwrite) => FileNames.Move(PathFor(_path), _path, overwrite);
 
     /// <summary>Closes an image that is given up. An error of that is dropped: the one that led here matters more.</summary>
     /// <param name="isKept">False to delete its file: nothing of it is made durable then, which could take minutes.</param>
     /// <returns>The file that is kept; null for none.</returns>
     public async ValueTask<string?> AbandonAsync(bool isKept)
     {
+        await StopTouchingAsync().ConfigureAwait(false);
         try
         {
-            ValueTask closing = isKept ? node.DisposeAsync() : Image.AbandonAsync(node);
+            ValueTask closing = isKept ? Node.DisposeAsync() : Image.AbandonAsync(Node);
             await closing.ConfigureAwait(false);
         }
         catch (BlockException)
@@ -146,9 +192,11 @@ internal sealed class PartialImage(string path, ImageCreateOptions layout, IBloc
 
         if (!isKept)
         {
-            FileNames.Delete(PathFor(path));
+            FileNames.Delete(PathFor(_path));
         }
 
-        return isKept && File.Exists(PathFor(path)) ? PathFor(path) : null;
+        return isKept && File.Exists(PathFor(_path)) ? PathFor(_path) : null;
     }
+
+    private ValueTask StopTouchingAsync() => _touching?.DisposeAsync() ?? default;
 }

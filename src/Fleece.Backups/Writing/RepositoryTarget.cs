@@ -67,6 +67,9 @@ internal sealed class RepositoryTarget : IBackupTarget
 
     public IBlockNode Image => _image.Node;
 
+    /// <remarks>The next job deletes what a killed one leaves: the bitmap still has it.</remarks>
+    public bool SurvivesKill => true;
+
     /// <summary>What tells that the backup may be of another disk than the one before it; whole sentences, null for nothing.</summary>
     public string? OtherSourceNote => _planned.OtherSourceNote;
 
@@ -94,8 +97,9 @@ internal sealed class RepositoryTarget : IBackupTarget
             Repository repository = folder.Read();
             RepositoryPlan plan = RepositoryPlan.Make(repository, source, options);
             await CheckChainAsync(repository, plan.Manifest, cancellationToken).ConfigureAwait(false);
+            string path = folder.InFolder(plan.Manifest.FileName);
             PartialImage image = await PartialImage
-                .CreateAsync(folder.InFolder(plan.Manifest.FileName), plan.Layout, cancellationToken).ConfigureAwait(false);
+                .CreateAsync(path, plan.Layout, outlivesProcess: false, cancellationToken).ConfigureAwait(false);
             return new RepositoryTarget(folder, own, source, plan, image, options.MustVerify);
         }
         catch

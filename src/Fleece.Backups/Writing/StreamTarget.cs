@@ -41,6 +41,9 @@ internal sealed class StreamTarget : IBackupTarget
 
     public IBlockNode Image => _node;
 
+    /// <remarks>The stream's reader has it.</remarks>
+    public bool SurvivesKill => true;
+
     public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
     {
         await _node.FillToAsync(_node.Geometry.LengthBytes, cancellationToken).ConfigureAwait(false);

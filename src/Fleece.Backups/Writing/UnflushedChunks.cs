@@ -37,11 +37,16 @@ internal sealed class UnflushedChunks(IBlockNode target, Action<SnapshotChunk> c
         }
     }
 
-    /// <summary>Makes what was added durable and confirms it.</summary>
+    /// <summary>Makes what was added durable and confirms it; nothing where nothing was.</summary>
     /// <inheritdoc cref="AddAsync" path="/exception"/>
     public async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         List<SnapshotChunk> flushed = Take();
+        if (flushed.Count == 0)
+        {
+            return;
+        }
+
         bool isDurable = false;
         try
         {

@@ -96,6 +96,19 @@ internal static class FileErrors
         operation: "flush",
         cause: first);
 
+    /// <summary>The error for a file whose write-back has failed.</summary>
+    public static BlockException NotStored(int code, string path)
+    {
+        string text = Marshal.GetPInvokeErrorMessage(code);
+        return new BlockException(
+            KindOf(code),
+            $"The system could not store what it had taken for '{path}' ({text}), so some of that may be lost. Look at the system's log, " +
+            "and check the storage and the room that it has left.",
+            path,
+            operation: "store",
+            cause: new IOException(text, code));
+    }
+
     /// <summary>The error for a change to a file that was opened for reading.</summary>
     public static BlockException ReadOnly(string path, string operation) => new(
         BlockErrors.ReadOnly,

@@ -89,9 +89,10 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
     }
 
     /// <summary>Closes the temp image and the log for the next process: durably, and last of all, where the image was left in order; else
-    /// as a killed process leaves them.</summary>
+    /// as a killed process leaves them. A session whose temp image or log can't be stored breaks: either may have lost something.</summary>
     /// <param name="temp">The session's temp image.</param>
     /// <param name="image">How the image was left; null where something failed.</param>
+    /// <exception cref="BlockException">Why the session can't go on, or goes on as after a kill.</exception>
     public async ValueTask SuspendAsync(TempImage temp, FileEvidence? image)
     {
         try
@@ -104,6 +105,11 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
                 log.Suspend(new SessionEvidence(image.Value, FileEvidence.Read(temp.Path)));
                 FailPoint.Reach("suspend-stored");
             }
+        }
+        catch (BlockException e)
+        {
+            log.NoteBroken(e);
+            throw;
         }
         finally
         {

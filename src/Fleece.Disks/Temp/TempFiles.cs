@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Security.Cryptography;
 using System.Text;
+using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks.Storage;
 
@@ -19,6 +20,7 @@ internal static class TempFiles
     private const string Extension = ".fleece-temp";
     private const int IdLength = 32;
     private const int HashDigits = 8;
+    private const long MinimumFreeBytes = 1024 * 1024;
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     // chmod(2): the permissions of all, without set-user-id and its like.
@@ -86,6 +88,31 @@ internal static class TempFiles
     }
 
     private static string KeptEnd(Guid logId) => $".{logId:N}{KeptExtension}";
+
+    /// <summary>Refuses a place without room for the first copies: better before the instant is promised.</summary>
+    /// <exception cref="BlockException"><see cref="BlockErrors.NoSpace"/></exception>
+    public static void CheckFreeSpace(string path)
+    {
+        if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
+        {
+            throw new BlockException(
+                BlockErrors.NoSpace,
+                $"The file system for the temp image '{path}' has only {freeBytes} bytes free. Free some space, or name " +
+                "another place with -TempPath.",
+                path,
+                operation: "create");
+        }
+    }
+
+    /// <summary>Keeps others from the old data of the guest, wherever the file lies; the image's own permissions may be stricter than the
+    /// folder's.</summary>
+    public static void KeepPrivate(string path)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(path, OwnerOnly);
+        }
+    }
 
     /// <summary>Removes what killed processes have left of a disk's sessions.</summary>
     /// <returns>A sentence for each file that is still there and that no process seems to use.</returns>

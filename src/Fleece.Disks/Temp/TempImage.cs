@@ -19,9 +19,6 @@ namespace Fleece.Disks.Temp;
 /// </remarks>
 internal sealed class TempImage : IAsyncDisposable
 {
-    // Below this a session would break at its first copies; better to say so before the instant is promised.
-    private const long MinimumFreeBytes = 1024 * 1024;
-
     // A fresh temp answers in one or a few runs; one with this many holds data.
     private const int MaximumStatusRuns = 4096;
 
@@ -45,6 +42,19 @@ internal sealed class TempImage : IAsyncDisposable
 
     /// <summary>Full path of the file, or the export's URI.</summary>
     public string Path { get; private set; }
+
+    /// <summary>Hears why the old data can't be read any more: the system could not store it. On any thread, and before the request that
+    /// finds it fails.</summary>
+    public Action<BlockException>? Lost
+    {
+        set
+        {
+            if (Node is WatchedTemp watched)
+            {
+                watched.Lost = value;
+            }
+        }
+    }
 
     /// <summary>True for a file that the session made, and that ends with it.</summary>
     public bool IsOurs { get; }
@@ -100,14 +110,14 @@ internal sealed class TempImage : IAsyncDisposable
         {
             _ = TempFiles.Clear(path, disk);
             path = TempFiles.NewFile(path, disk, sessionName);
-            CheckFreeSpace(path);
+            TempFiles.CheckFreeSpace(path);
 
             // Locked and private from its first instant on, so that a process that clears away temp files sees that it is in use.
             FileNode file = FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true);
             try
             {
                 checkPlace?.Invoke(file.Place);
-                return new TempImage(file, path, isOurs: true, readsAsZero: true, ImageFormat.Raw);
+                return new TempImage(WatchedTemp.Over(file, [path]), path, isOurs: true, readsAsZero: true, ImageFormat.Raw);
             }
             catch
             {
@@ -121,7 +131,7 @@ internal sealed class TempImage : IAsyncDisposable
         string? finalPath = null;
         if (isOurs)
         {
-            CheckFreeSpace(path);
+            TempFiles.CheckFreeSpace(path);
             if (mayBeKept && Directory.Exists(System.IO.Path.GetDirectoryName(path)))
             {
                 // Litter until a log names it: a process that is killed before leaves nothing that looks like the user's own image.
@@ -134,7 +144,7 @@ internal sealed class TempImage : IAsyncDisposable
                 .CreateAsync(
                     path, new ImageCreateOptions { Format = format!.Value, SizeBytes = disk.SizeBytes }, cancellationToken)
                 .ConfigureAwait(false);
-            KeepPrivate(path);
+            TempFiles.KeepPrivate(path);
         }
         else
         {
@@ -181,7 +191,19 @@ internal sealed class TempImage : IAsyncDisposable
         Action<string>? checkPlace,
         CancellationToken cancellationToken)
     {
-        (TempImage temp, _) = await OpenFileAsync(path, format, isOurs, checkPlace, cancellationToken).ConfigureAwait(false);
+        (TempImage temp, IBlockNode node) = await OpenFileAsync(path, format, isOurs, checkPlace, cancellationToken)
+            .ConfigureAwait(false);
+        try
+        {
+            // Linux tells a failure that no process has heard of to the next one that opens the file.
+            (node as WatchedTemp)?.ThrowIfLost();
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
         temp.ReadsAsZero = readsAsZero;
         return temp;
     }
@@ -198,9 +220,19 @@ internal sealed class TempImage : IAsyncDisposable
     public void TakeName() => Rename(_finalPath ?? Path);
 
     /// <summary>Closes the image and makes it durable, for a process that goes on with it. Nothing is deleted.</summary>
+    /// <exception cref="BlockException">Why it is not durable, or what it has lost. It is closed.</exception>
     public async ValueTask LeaveAsync()
     {
-        await Node.DisposeAsync().ConfigureAwait(false);
+        try
+        {
+            // The flush below hears of what nobody else has been told.
+            (Node as WatchedTemp)?.ThrowIfLost();
+        }
+        finally
+        {
+            await Node.DisposeAsync().ConfigureAwait(false);
+        }
+
         FileNames.FlushClosed(Path);
     }
 
@@ -222,6 +254,10 @@ internal sealed class TempImage : IAsyncDisposable
         {
             FileNames.Move(Path, path, overwrite: false);
             Path = path;
+            if (Node is WatchedTemp watched)
+            {
+                watched.Path = path;
+            }
         }
     }
 
@@ -229,7 +265,7 @@ internal sealed class TempImage : IAsyncDisposable
     private static async ValueTask<(TempImage Temp, IBlockNode Node)> OpenFileAsync(
         string path, ImageFormat? format, bool isOurs, Action<string>? checkPlace, CancellationToken cancellationToken)
     {
-        int files = 0;
+        List<string> places = [];
         ImageOpenOptions opening = new()
         {
             Format = format,
@@ -237,14 +273,24 @@ internal sealed class TempImage : IAsyncDisposable
             Parameters = ImageParameters.None,
             CheckPlace = place =>
             {
-                files++;
+                places.Add(place);
                 checkPlace?.Invoke(place);
             },
         };
         (IBlockNode node, ImageFormat found) = await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            node = WatchedTemp.Over(node, places);
+        }
+        catch
+        {
+            await node.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
         TempImage temp = new(node, path, isOurs, readsAsZero: false, found)
         {
-            KeepFault = files == 1 ? null : $"The temp image '{path}' keeps data in other files too.",
+            KeepFault = places.Count == 1 ? null : $"The temp image '{path}' keeps data in other files too.",
         };
         return (temp, node);
     }
@@ -308,28 +354,6 @@ internal sealed class TempImage : IAsyncDisposable
             "-TempPath.",
             disk.Path)
         : System.IO.Path.GetDirectoryName(disk.Path)!;
-
-    private static void CheckFreeSpace(string path)
-    {
-        if (FileSystemSpace.TryGetFreeBytes(path, out long freeBytes) && freeBytes < MinimumFreeBytes)
-        {
-            throw new BlockException(
-                BlockErrors.NoSpace,
-                $"The file system for the temp image '{path}' has only {freeBytes} bytes free. Free some space, or name " +
-                "another place with -TempPath.",
-                path,
-                operation: "create");
-        }
-    }
-
-    // Old data of the guest gathers here, wherever the file lies; the image's own permissions may be stricter than the folder's.
-    private static void KeepPrivate(string path)
-    {
-        if (!OperatingSystem.IsWindows())
-        {
-            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        }
-    }
 
     private static void CheckIsNotDisk(string path, DiskStorage disk)
     {

@@ -22,7 +22,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
     private const string UriSet = "Uri";
     private const string StreamSet = "Stream";
 
-    private Func<ISnapshotSource, IBackupTarget>? _openTarget;
+    private Func<SnapshotChunk, IBackupTarget>? _openTarget;
     private string _destination = string.Empty;
     private IBackupTarget? _target;
     private string? _note;
@@ -131,9 +131,8 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
 
             if (_writer is null)
             {
-                ISnapshotSource source = chunk.Source.Source;
-                _target = _openTarget!(source);
-                _writer = new BackupWriter(source, _target);
+                _target = _openTarget!(chunk);
+                _writer = new BackupWriter(chunk.Source.Source, _target);
                 TellWarning(_note); // Now, because a warning may end the pipeline, and the writer must be there to end the target.
             }
 
@@ -186,15 +185,15 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         base.Dispose(disposing);
     }
 
-    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToExport(NbdUri uri, NbdNodeOptions options) =>
-        (uri.ToString(), source => Wait(ExportTarget.ConnectAsync(uri, options, source.SizeBytes, Force, Verify, StopToken)));
+    private (string Destination, Func<SnapshotChunk, IBackupTarget> Open) ToExport(NbdUri uri, NbdNodeOptions options) =>
+        (uri.ToString(), first => Wait(ExportTarget.ConnectAsync(uri, options, first.Source.Source.SizeBytes, Force, Verify, StopToken)));
 
-    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToStream(Stream stream) => Verify
+    private (string Destination, Func<SnapshotChunk, IBackupTarget> Open) ToStream(Stream stream) => Verify
         ? throw new BlockException(
             BlockErrors.InvalidArgument, "What went into a stream can't be read back. Leave the verification to whoever reads it.")
-        : (StreamTarget.Name, source => new StreamTarget(stream, source.SizeBytes));
+        : (StreamTarget.Name, first => new StreamTarget(stream, first.Source.Source.SizeBytes));
 
-    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToRepository(string path)
+    private (string Destination, Func<SnapshotChunk, IBackupTarget> Open) ToRepository(string path)
     {
         if (NoManifest)
         {
@@ -214,16 +213,16 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         };
         return (path, Open);
 
-        RepositoryTarget Open(ISnapshotSource source)
+        RepositoryTarget Open(SnapshotChunk first)
         {
-            RepositoryTarget target = Wait(RepositoryTarget.CreateAsync(options, source, taken: null, StopToken));
+            RepositoryTarget target = Wait(RepositoryTarget.CreateAsync(options, first.Source.Source, taken: null, StopToken));
             TellWarning(target.InterruptedNote);
             _note = target.OtherSourceNote;
             return target;
         }
     }
 
-    private (string Destination, Func<ISnapshotSource, IBackupTarget> Open) ToFile(string path)
+    private (string Destination, Func<SnapshotChunk, IBackupTarget> Open) ToFile(string path)
     {
         FileTargetOptions options = new()
         {
@@ -239,7 +238,10 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
             MustVerify = Verify,
         };
         FileTarget.CheckDestination(options);
-        return (path, source => Wait(FileTarget.CreateAsync(options, source, StopToken)));
+        return (path, Open);
+
+        FileTarget Open(SnapshotChunk first) => Wait(
+            FileTarget.CreateAsync(options with { MayBeOnlyCopy = first.Consumes }, first.Source.Source, StopToken));
     }
 
     private string Destination => ParameterSetName switch

@@ -4,10 +4,10 @@ using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Xunit;
 
-namespace Fleece.Images.Tests.Kills;
+namespace Fleece.TestKit;
 
 /// <summary>Reads a file that is open and locked, as the system would leave it to the next process.</summary>
-internal static class LockedFile
+public static class LockedFile
 {
     /// <summary>All bytes of the file. The framework's own calls would ask for a lock.</summary>
     public static byte[] Read(string path)
@@ -16,7 +16,13 @@ internal static class LockedFile
         using SafeFileHandle handle = new(Open(Encoding.UTF8.GetBytes(path + "\0"), 0), ownsHandle: true);
         Assert.False(handle.IsInvalid, path);
         byte[] bytes = new byte[RandomAccess.GetLength(handle)];
-        Assert.Equal(bytes.Length, RandomAccess.Read(handle, bytes, 0));
+        for (int done = 0; done < bytes.Length;)
+        {
+            int read = RandomAccess.Read(handle, bytes.AsSpan(done), done);
+            Assert.NotEqual(0, read);
+            done += read;
+        }
+
         return bytes;
     }
 

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Fleece.Block.Files;
+
+/// <summary>Tells whether the system failed to store what it had taken for a file: then it drops that, and later reads find what the
+/// storage has.</summary>
+/// <remarks>
+/// <para>It asks Linux by sync_file_range(2) for a range behind every file. That waits for nothing and stores nothing, and fails once for
+/// each failure since the file was opened here, and for one that nobody was told of before. The failure is there before the system
+/// drops anything, so a read that began and ended before a question without one has found what was written. Other systems have no such
+/// call, and <see cref="Open"/> gives none.</para>
+/// <para>Threading. <see cref="Find"/> from any thread. Ownership. It owns a descriptor of its own, so that nobody else's flush of another
+/// one takes the answer away.</para>
+/// </remarks>
+internal sealed class WriteBackWatch : IDisposable
+{
+    private const long BehindEveryFileBytes = 1L << 62;
+    private const uint WaitBefore = 1;
+
+    private readonly Lock _lock = new();
+    private readonly SafeFileHandle _handle;
+    private BlockException? _failure;
+    private bool _isSilent;
+
+    private WriteBackWatch(string path, SafeFileHandle handle)
+    {
+        Path = path;
+        _handle = handle;
+    }
+
+    /// <summary>The file's path, for messages; whoever renames it says so.</summary>
+    public string Path { get; set; }
+
+    /// <summary>Watches a file from now on.</summary>
+    /// <returns>Null where the system does not tell.</returns>
+    /// <exception cref="BlockException">Why the file can't be opened.</exception>
+    public static WriteBackWatch? Open(string path)
+    {
+        if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess)
+        {
+            return null;
+        }
+
+        SafeFileHandle handle = PosixFlush.OpenUnlocked(path, out int errno) ?? throw FileErrors.FromCode(errno, path, "open");
+        return new WriteBackWatch(path, handle);
+    }
+
+    /// <summary>The first failure; null while there is none. Whoever asks again gets it again.</summary>
+    public BlockException? Find()
+    {
+        // Under a lock, because the system tells it to one of those that ask at once.
+        lock (_lock)
+        {
+            if (_failure is not null || _isSilent)
+            {
+                return _failure;
+            }
+
+            int errno = Ask();
+            _isSilent = LibC.IsNotSupported(errno) || errno is LibC.InvalidErrno or LibC.NotPermittedErrno;
+            _failure = errno == 0 || _isSilent ? null : FileErrors.NotStored(errno, Path);
+            return _failure;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _handle.Dispose();
+
+    private int Ask()
+    {
+        while (LibC.SyncRange(_handle, BehindEveryFileBytes, 1, WaitBefore) != 0)
+        {
+            int errno = Marshal.GetLastPInvokeError();
+            if (errno != LibC.InterruptedErrno)
+            {
+                return errno;
+            }
+        }
+
+        return 0;
+    }
+}
