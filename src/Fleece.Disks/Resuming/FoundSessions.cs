@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Block.Files;
 using Fleece.Disks.Temp;
 using Fleece.Images;
 

@@ -5,7 +5,6 @@ using Fleece.Backups.Reading;
 using Fleece.Backups.Records;
 using Fleece.Backups.Writing;
 using Fleece.Block;
-using Fleece.Disks;
 using Fleece.Images;
 using Fleece.Nbd;
 using Fleece.Nbd.Client.Negotiation;

@@ -111,7 +111,7 @@ public sealed class SessionDamageTests : IDisposable
         stored.StoreLost("never");
 
         Assert.True(stored.IsNewer);
-        Assert.Contains("version 2", stored.Fault, StringComparison.Ordinal);
+        Assert.Contains($"version {SessionLogLayout.Version + 1}", stored.Fault, StringComparison.Ordinal);
         Assert.Null(stored.TakeOver(out string? fault));
         Assert.Equal(stored.Fault, fault);
         Assert.Equal(before, File.ReadAllBytes(_logPath));
