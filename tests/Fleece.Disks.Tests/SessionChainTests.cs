@@ -40,6 +40,20 @@ public sealed class SessionChainTests
         Assert.Empty(disk.Sessions);
     }
 
+    [Fact]
+    public async Task Two_consumers_of_one_name_are_refused_whatever_its_case()
+    {
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", SizeBytes);
+
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(
+            async () => await Rig.StartAsync(disk, new SessionOptions { Consumers = ["local", "offsite", "Local"] }));
+
+        Assert.Equal(BlockErrors.InvalidArgument, refusal.Kind);
+        Assert.Contains("'Local' is named twice", refusal.Message, StringComparison.Ordinal);
+        Assert.Empty(disk.Sessions);
+    }
+
     // A writer numbers its writes and sends each number to disk A first and to disk B second. At one common instant B can be
     // at most one behind A and never ahead.
     [Fact]

@@ -51,9 +51,6 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     /// <summary>Why the point in time was lost; null while it is whole.</summary>
     public BlockException? BrokenBy => Head.BrokenBy;
 
-    /// <summary>True once maps are stored: then <see cref="PointInTimeMaps.Denied"/> is among them.</summary>
-    public bool HasMaps => Head.Maps.Number != 0;
-
     /// <summary>Why the last compaction failed; null when it did not. The log is as it was then, and the next compaction begins when it
     /// has grown as much again.</summary>
     public BlockException? CompactionFailure => _files.Failure;

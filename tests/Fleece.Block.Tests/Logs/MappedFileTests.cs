@@ -16,6 +16,16 @@ public sealed class MappedFileTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
+    [Fact]
+    public void A_number_in_the_last_bytes_of_the_file_is_read()
+    {
+        using MappedFile file = MappedFile.Create(_folder.NewFile(), LogChild.SegmentBytes);
+        file.StoreNumber(file.LengthBytes - sizeof(ulong), 7);
+
+        Assert.True(file.TryReadNumber(file.LengthBytes - sizeof(ulong), out ulong number));
+        Assert.Equal(7UL, number);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

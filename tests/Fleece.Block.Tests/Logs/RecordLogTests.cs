@@ -57,6 +57,33 @@ public sealed class RecordLogTests : IDisposable
     }
 
     [Fact]
+    public void A_log_that_is_full_to_the_last_byte_of_its_room_is_read_again()
+    {
+        using MappedFile file = MappedFile.Create(_folder.NewFile(), LogChild.SegmentBytes);
+        RecordLog log = LogChild.LogOf(file);
+        log.Clear();
+        long endBytes = LogChild.StartBytes + 3 * RecordLog.RecordBytes(16);
+        while (log.TryAppend(LogChild.Kind, new byte[16], endBytes))
+        {
+        }
+
+        RecordLog again = LogChild.LogOf(file);
+        Assert.Null(again.Read(endBytes, static (_, _) => null));
+        Assert.Equal(endBytes, LogChild.StartBytes + again.CountBytes);
+    }
+
+    [Fact]
+    public void A_record_of_no_kind_is_damage()
+    {
+        using MappedFile file = MappedFile.Create(_folder.NewFile(), LogChild.SegmentBytes);
+        RecordLog log = LogChild.LogOf(file);
+        log.Clear();
+        log.TryAppend(0, new byte[16], file.LengthBytes);
+
+        Assert.NotNull(LogChild.LogOf(file).Read(file.LengthBytes, static (_, _) => null));
+    }
+
+    [Fact]
     public void A_record_that_does_not_fit_changes_nothing()
     {
         string path = _folder.NewFile();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Images;
@@ -27,6 +28,35 @@ public sealed class BitmapEvidenceTests
 
         Assert.Empty(disk.Bitmaps.Notes);
         Assert.Equal([5, 6], DiskBitmapsTests.Units(disk.Bitmaps.Find("daily")));
+    }
+
+    // The bits of 1 GiB lie on 64 pages of the sidecar.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Bits_of_every_page_of_a_bitmap_are_there_after_a_dismount_and_after_a_kill(bool isKilled)
+    {
+        await using Rig rig = new();
+        const long diskBytes = 1L << 30;
+        Disk disk = await rig.AddDiskAsync("vm", diskBytes);
+        await disk.Bitmaps.CreateAsync("daily", 512);
+        BlockRange[] written = [.. Enumerable.Range(0, 40).Select(i => new BlockRange(i * (diskBytes / 40 / 512) * 512, 512))];
+        foreach (BlockRange range in written)
+        {
+            await disk.Device.WriteAsync(range.OffsetBytes, new byte[512]);
+        }
+
+        if (isKilled)
+        {
+            await rig.KillAsync(disk);
+            disk = await rig.OpenAsync(disk.Path);
+        }
+        else
+        {
+            disk = await rig.RemountAsync(disk);
+        }
+
+        Assert.Equal(written, disk.Bitmaps.Find("daily").GetDirtyRanges());
     }
 
     // QEMU sets bit 0 of the incompatible features, at offset 72, in images with lazy refcounts ("qcow2.txt").

@@ -76,6 +76,21 @@ public sealed class DiskBitmapsTests
     }
 
     [Fact]
+    public async Task The_next_bitmap_takes_the_room_of_a_removed_one()
+    {
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", SizeBytes);
+        await disk.Bitmaps.CreateAsync("kept");
+        await disk.Bitmaps.CreateAsync("removed");
+        long lengthBytes = new FileInfo(Sidecar.PathFor(disk.Path)).Length;
+
+        await disk.Bitmaps.RemoveAsync("removed");
+        await disk.Bitmaps.CreateAsync("next");
+
+        Assert.Equal(lengthBytes, new FileInfo(Sidecar.PathFor(disk.Path)).Length);
+    }
+
+    [Fact]
     public async Task Merging_adds_the_others_widened_to_whole_units()
     {
         await using Rig rig = new();

@@ -2,6 +2,7 @@
 using System.Runtime.Versioning;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.Files;
 using Fleece.Disks.Resuming;
 using Fleece.Images;
 using Fleece.TestKit;
@@ -26,6 +27,7 @@ public sealed class LostSessionTests
         Assert.Contains("changed", lost.Describe().BrokenBy, StringComparison.Ordinal);
         Assert.Contains(rig.Disks["vm"].Notes, note => note.Contains("'vm/a'", StringComparison.Ordinal));
         Assert.Equal((SessionState.Lost, "a", false), (lost.Describe().State, lost.Describe().Name, lost.CanResume));
+        Assert.InRange(lost.Describe().StartedAt, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow);
         Assert.True(File.Exists(lost.Describe().TempPath));
         lost.Discard();
         Assert.Empty(rig.Leftovers);
@@ -223,6 +225,37 @@ public sealed class LostSessionTests
 
         Assert.Empty(LostSession.List(rig.Sessions));
         Assert.Empty(rig.Leftovers);
+    }
+
+    [Fact]
+    public async Task A_session_is_given_up_though_its_image_is_gone_and_its_marker_is_there()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.LiveAsync(null, Killed);
+        File.Delete(rig.Folder.File("vm.raw"));
+
+        LostSession.List(rig.Sessions).Single().Discard();
+
+        Assert.Empty(LostSession.List(rig.Sessions));
+    }
+
+    [Fact]
+    public async Task A_session_is_kept_while_another_program_writes_to_its_image()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.LiveAsync(null, Killed);
+        LostSession session = LostSession.List(rig.Sessions).Single();
+
+        using (LocalFile.Open(rig.Folder.File("vm.raw"), isReadOnly: false))
+        {
+            Assert.Equal(BlockErrors.InUse, Assert.Throws<BlockException>(session.Discard).Kind);
+        }
+
+        Assert.Single(LostSession.List(rig.Sessions));
+        session.Discard();
+        Assert.Empty(LostSession.List(rig.Sessions));
     }
 
     // A marker may be another user's work. It leads to no folder that others can write to.
