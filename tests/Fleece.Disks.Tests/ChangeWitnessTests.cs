@@ -44,7 +44,7 @@ public sealed class ChangeWitnessTests
         await rig.CreateAsync("vm.qcow2");
         await rig.LiveAsync(null, Steps);
         string image = rig.Folder.File("vm.qcow2");
-        ReturningSessions sessions = new(rig.Sessions, image, refusal: null, discards: false);
+        ReturningSessions sessions = new(rig.Sessions, image, refusal: null, SessionHandling.Resume);
         sessions.Find();
         Assert.Single(sessions.Resumed);
 

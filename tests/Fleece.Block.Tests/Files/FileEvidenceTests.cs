@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Files;
 using Fleece.TestKit;
+using Xunit;
 
 namespace Fleece.Block.Tests.Files;
 

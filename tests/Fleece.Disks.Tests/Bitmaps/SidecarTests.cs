@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.TestKit;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Runtime.Versioning;
 using Fleece.Block.Files;
 using Fleece.Disks.Resuming;
 using Fleece.Disks.Temp;
@@ -169,6 +170,7 @@ public sealed class ResumeRulesTests : IDisposable
     }
 
     [Fact]
+    [SupportedOSPlatform("linux")]
     public void A_temp_image_of_its_own_has_the_sessions_name_and_rights_of_its_owner_alone()
     {
         CheckLost("does not end with", Running with { Description = _description with { TempPath = _rig.ImagePath } }, Found);

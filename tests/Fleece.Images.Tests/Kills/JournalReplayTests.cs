@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
 using Fleece.Images.Journal;
