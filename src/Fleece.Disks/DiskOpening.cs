@@ -81,8 +81,8 @@ internal static class DiskOpening
             {
                 throw new BlockException(
                     refused.Kind,
-                    $"{refused.Message} Its session knows the image as '{former}': to resume it, put the image back there, with the files " +
-                    "beside it.",
+                    $"{refused.Message} Its session knows the image as '{former}': to resume it, put the image back there, with the " +
+                    "files beside it.",
                     refused.Path,
                     operation: refused.Operation,
                     cause: refused);
