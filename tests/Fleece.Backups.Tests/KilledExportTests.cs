@@ -19,6 +19,7 @@ public sealed class KilledExportTests
 {
     private const int SizeBytes = 24 * 1024 * 1024;
     private const string JournalExtension = ".fleece-journal";
+    private const string Aside = ".journal-aside";
 
     [Theory]
     [InlineData(ImageFormat.Raw, ImageCompression.None)]
@@ -144,7 +145,8 @@ public sealed class KilledExportTests
             await writer.WriteAsync(chunk);
         }
 
-        Assert.NotEqual(0, session.ConsumedBytes);
+        // The flush of the first chunk may take longer than all reads.
+        await WaitAsync(() => session.ConsumedBytes != 0);
         return
         [
             .. session.GetRuns().Where(run => run.State == SnapshotRunState.Consumed)
@@ -177,28 +179,47 @@ public sealed class KilledExportTests
         }
     }
 
-    // A file and its journal as they are at one moment. In place, because the journal is of this file and no other.
+    // A file and its journal as they are at one moment, into which no write falls. Both keep their files, because the journal knows the
+    // image's and its own: it is out of the way while the writer ends, which would remove it.
     private sealed record Killed(string Path, byte[] Image, byte[]? Journal)
     {
         public static Killed Take(string path)
         {
-            // The journal first: what the image gets meanwhile changes nothing of what the journal says.
-            byte[]? journal = File.Exists(path + JournalExtension) ? LockedFile.Read(path + JournalExtension) : null;
-            return new Killed(path, LockedFile.Read(path), journal);
+            (byte[] image, byte[]? journal) = Read(path);
+            while (Read(path) is var again && !IsSame((image, journal), again))
+            {
+                (image, journal) = again;
+            }
+
+            if (journal is not null)
+            {
+                File.Move(path + JournalExtension, path + Aside);
+            }
+
+            return new Killed(path, image, journal);
         }
 
         public void PutBack()
         {
-            using (FileStream stream = new(Path, FileMode.Open, FileAccess.Write))
-            {
-                stream.Write(Image);
-                stream.SetLength(Image.Length);
-            }
-
+            Write(Path, Image);
             if (Journal is not null)
             {
-                File.WriteAllBytes(Path + JournalExtension, Journal);
+                Write(Path + Aside, Journal);
+                File.Move(Path + Aside, Path + JournalExtension);
             }
+        }
+
+        private static (byte[] Image, byte[]? Journal) Read(string path) => (
+            LockedFile.Read(path), File.Exists(path + JournalExtension) ? LockedFile.Read(path + JournalExtension) : null);
+
+        private static bool IsSame((byte[] Image, byte[]? Journal) one, (byte[] Image, byte[]? Journal) other) =>
+            one.Image.AsSpan().SequenceEqual(other.Image) && one.Journal.AsSpan().SequenceEqual(other.Journal);
+
+        private static void Write(string path, byte[] content)
+        {
+            using FileStream stream = new(path, FileMode.Open, FileAccess.Write);
+            stream.Write(content);
+            stream.SetLength(content.Length);
         }
     }
 

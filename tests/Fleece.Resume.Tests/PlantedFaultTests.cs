@@ -10,6 +10,8 @@ public sealed class PlantedFaultTests
 {
     private const int MostKills = 40;
 
+    private static readonly string[] _formats = [".qcow2.", ".vhd.", ".vhdx."];
+
     [Fact]
     public async Task An_acknowledged_write_that_is_undone_is_found() => await AssertFoundAsync(" of the disk ", world =>
     {
@@ -30,7 +32,7 @@ public sealed class PlantedFaultTests
     public async Task Old_data_that_is_wrong_is_found() => await AssertFoundAsync(" of the snapshot ", world =>
     {
         SessionTruth? session = world.Sessions.FirstOrDefault(session => session is { CanResume: true, IsBroken: false, Limits: null } &&
-            Path.GetExtension(session.TempPath) == ".fleece-kept-temp" &&
+            IsRawTemp(session.TempPath) &&
             !session.Consumers.Any(consumer => consumer.Clusters.AsSpan().ContainsAnyExcept(Consumed.No)));
         int sector = session is null ? -1 : FindCopied(session);
         return sector >= 0 && Overwrite(session!.TempPath!, sector, new byte[Sectors.SizeBytes]);
@@ -102,6 +104,11 @@ public sealed class PlantedFaultTests
         File.SetLastWriteTimeUtc(path, modifiedAt);
         return true;
     }
+
+    // One that the session has made, of which a sector of the disk has its place.
+    private static bool IsRawTemp(string? path) =>
+        path?.EndsWith(".fleece-kept-temp", StringComparison.Ordinal) == true &&
+        !Array.Exists(_formats, format => Path.GetFileName(path).Contains(format, StringComparison.Ordinal));
 
     // A sector that is in temp: the disk has another value, and is known to have it.
     private static int FindCopied(SessionTruth session)

@@ -32,7 +32,9 @@ public sealed class LocalFileTests : IDisposable
         string path = _folder.NewFile();
         string link = _folder.NewFile();
         using LocalFile file = LocalFile.Create(path, 0);
-        File.CreateSymbolicLink(link, path);
+        string linked = _folder.NewFile();
+        LocalFile.Create(linked, 0).Dispose();
+        File.CreateSymbolicLink(link, linked);
         using LocalFile throughLink = LocalFile.Open(link, isReadOnly: true);
 
         Assert.Equal(link, Assert.Throws<BlockException>(() => throughLink.Read(0, new byte[1])).Path);

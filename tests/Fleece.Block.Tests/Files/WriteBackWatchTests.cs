@@ -11,7 +11,7 @@ public sealed class WriteBackWatchTests : IDisposable
     private const int PieceBytes = 1 << 20;
     private const int Pieces = 24;
 
-    private readonly StorageThatFills _storage = new();
+    private readonly StorageThatFills _storage = new(staysWritable: true);
 
     public void Dispose() => _storage.Dispose();
 

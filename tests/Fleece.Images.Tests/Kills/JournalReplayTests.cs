@@ -34,7 +34,9 @@ public sealed class JournalReplayTests : IDisposable
 
         Assert.Null(opening.LostJournal);
         Assert.True(replay.IsTouched);
-        Assert.False(File.Exists(journalPath));
+        FoundJournal left = new(journalPath);
+        Assert.Null(left.Read());
+        Assert.Equal(JournalState.Closed, left.Stored!.State);
     }
 
     // It goes on when the journal was touched, and calls nothing meanwhile.
