@@ -10,7 +10,7 @@ public sealed class PlantedFaultTests
 {
     private const int MostKills = 40;
 
-    private static readonly string[] _formats = [".qcow2.", ".vhd.", ".vhdx."];
+    private static readonly string[] Formats = [".qcow2.", ".vhd.", ".vhdx."];
 
     [Fact]
     public async Task An_acknowledged_write_that_is_undone_is_found() => await AssertFoundAsync(" of the disk ", world =>
@@ -108,7 +108,7 @@ public sealed class PlantedFaultTests
     // One that the session has made, of which a sector of the disk has its place.
     private static bool IsRawTemp(string? path) =>
         path?.EndsWith(".fleece-kept-temp", StringComparison.Ordinal) == true &&
-        !Array.Exists(_formats, format => Path.GetFileName(path).Contains(format, StringComparison.Ordinal));
+        !Array.Exists(Formats, format => Path.GetFileName(path).Contains(format, StringComparison.Ordinal));
 
     // A sector that is in temp: the disk has another value, and is known to have it.
     private static int FindCopied(SessionTruth session)
