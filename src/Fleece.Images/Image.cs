@@ -73,7 +73,7 @@ public static class Image
         }
         catch
         {
-            journal.Close();
+            journal.Undo();
             file.Dispose();
             throw;
         }

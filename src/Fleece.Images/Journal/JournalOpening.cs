@@ -186,6 +186,19 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
         }
     }
 
+    /// <summary>As <see cref="Close"/>, for an image that could not be opened: where no journal lay beside it, none does.</summary>
+    public void Undo()
+    {
+        if (Kept is not null && MissingJournal is not null)
+        {
+            Kept.Remove();
+        }
+        else
+        {
+            Close();
+        }
+    }
+
     /// <summary>As <see cref="IJournaledImage.SettleLoss"/>.</summary>
     public void SettleLoss() => Kept?.SettleLoss();
 
