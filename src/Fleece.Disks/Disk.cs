@@ -101,7 +101,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>The image, and what the disk may promise over it.</summary>
     internal DiskStorage Storage { get; }
 
-    /// <summary>What the files beside the image tell of its last changes.</summary>
+    /// <summary>Keeps the times of the files beside the image as young as its last change.</summary>
     internal ChangeWitness Witness { get; }
 
     /// <summary>What requests go through on their way to the image.</summary>

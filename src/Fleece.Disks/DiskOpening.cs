@@ -77,7 +77,7 @@ internal static class DiskOpening
                 BitmapStore.Distrust(fullPath, failure);
             }
 
-            if (e is BlockException { Kind: ImageErrors.ImageHasSession } refused && MovedImage.FindFormerPath(fullPath) is { } former)
+            if (e is BlockException { Kind: ImageErrors.ImageHasSession } refused && FoundSessions.FindFormerPath(fullPath) is { } former)
             {
                 throw new BlockException(
                     refused.Kind,

@@ -147,11 +147,12 @@ internal static class SessionStart
         if (folder is not null && !disk.Storage.IsExport && SessionMarker.Read(disk.Path)?.Sessions
                 .FirstOrDefault(marked => marked.LogPath != folder.LogPathFor(marked.Id)) is { } other)
         {
-            string? statePath = Path.GetDirectoryName(Path.GetDirectoryName(other.LogPath));
+            string statePath = Path.GetDirectoryName(Path.GetDirectoryName(other.LogPath)) ?? string.Empty;
             throw new BlockException(
                 BlockErrors.InvalidArgument,
                 $"The session '{PrintableText.Of(other.Name)}' of the disk '{disk.Name}' is kept in '{statePath}', and all sessions of a " +
-                $"disk are resumed together, from one state directory. Start this one with -StatePath '{statePath}' too, or without one.",
+                $"disk are resumed together, from one state directory. Start this one with -StatePath " +
+                $"{PowerShellText.Literal(statePath)} too, or without one.",
                 disk.Path);
         }
     }

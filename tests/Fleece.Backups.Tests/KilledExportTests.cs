@@ -14,7 +14,7 @@ using Fleece.TestKit;
 
 namespace Fleece.Backups.Tests;
 
-/// <summary>What was consumed is in the partial file, whenever the process that writes it is killed.</summary>
+/// <summary>The partial file holds each consumed range, whenever the process that writes it is killed.</summary>
 public sealed class KilledExportTests
 {
     private const int SizeBytes = 24 * 1024 * 1024;

@@ -80,7 +80,7 @@ public sealed class StorageThatFills : IDisposable
     /// </summary>
     public async Task WriteBackAsync(string path)
     {
-        // Neither asks how it went for the file, so nobody has been told.
+        // Neither asks how it went for the file, so no process has been told.
         _ = await Peer.TryRunAsync("sync", "--file-system", _folder.Path);
         _ = await Peer.TryRunAsync("dd", "if=/dev/null", $"of={path}", "oflag=nocache", "conv=notrunc", "count=0");
     }

@@ -218,7 +218,7 @@ internal sealed class BackupJob : IAsyncDisposable
     // Nothing is wrong with the disk or the repository: another process, or the end of a server, took the snapshot from the job.
     private static bool IsLostSession(BlockException e) => e.Kind is BlockErrors.Stopped or BlockErrors.Closed or NbdErrors.ConnectionLost;
 
-    // What a killed job had stored is removed by now, and a job that does not begin has no other place for its notes.
+    // The partial files of a killed job are removed by now, and a job that does not begin has no other place for its notes.
     private static BlockException With(string note, BlockException failure) =>
         new(failure.Kind, $"{failure.Message} {note}", failure.Path, failure.OffsetBytes, failure.Operation, failure);
 

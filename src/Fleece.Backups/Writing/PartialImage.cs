@@ -12,18 +12,16 @@ namespace Fleece.Backups.Writing;
 /// <summary>A new image, which is "PATH.partial" until it is complete.</summary>
 /// <remarks>
 /// <para>One that is to outlive its process keeps the journal of an image with tables beside it, which counts only while the image is not
-/// changed much later than it; so its time is set once a second, and behind each write that somebody asks about.</para>
+/// changed much later than it; so its time is set once a second, and at each question whether a write survives a kill.</para>
 /// <para>Threading. One caller at a time; <see cref="SurvivesKill"/> from any thread. Ownership. It owns the open image.</para>
 /// </remarks>
-#pragma warning disable CA1001 // The timer ends with CloseAsync or AbandonAsync.
+#pragma warning disable CA1001 // The heartbeat ends with CloseAsync or AbandonAsync.
 internal sealed class PartialImage
 {
-    private static readonly TimeSpan TouchInterval = TimeSpan.FromSeconds(1);
-
     private readonly string _path;
     private readonly ImageCreateOptions _layout;
     private readonly IJournaledImage _journal;
-    private readonly Timer? _touching;
+    private readonly Heartbeat? _heartbeat;
 
     /// <param name="path">The name that it is to have.</param>
     /// <param name="layout">What it was made as, with its size.</param>
@@ -37,7 +35,7 @@ internal sealed class PartialImage
         if (_journal.SurvivesKill && layout.Format != ImageFormat.Raw)
         {
             // A request may wait long for a write-back that changes the image at its end.
-            _touching = new Timer(static journal => ((IJournaledImage)journal!).Touch(), _journal, TouchInterval, TouchInterval);
+            _heartbeat = Heartbeat.Start(_journal.Touch);
         }
     }
 
@@ -155,7 +153,7 @@ internal sealed class PartialImage
     public async ValueTask CloseAsync(IReadOnlyList<ContentExtent>? toVerify, CancellationToken cancellationToken)
     {
         await Node.FlushAsync(cancellationToken).ConfigureAwait(false);
-        await StopTouchingAsync().ConfigureAwait(false);
+        _heartbeat?.Dispose();
         await Node.DisposeAsync().ConfigureAwait(false);
         if (toVerify is null)
         {
@@ -179,7 +177,7 @@ internal sealed class PartialImage
     /// <returns>The file that is kept; null for none.</returns>
     public async ValueTask<string?> AbandonAsync(bool isKept)
     {
-        await StopTouchingAsync().ConfigureAwait(false);
+        _heartbeat?.Dispose();
         try
         {
             ValueTask closing = isKept ? Node.DisposeAsync() : Image.AbandonAsync(Node);
@@ -197,6 +195,4 @@ internal sealed class PartialImage
 
         return isKept && File.Exists(PathFor(_path)) ? PathFor(_path) : null;
     }
-
-    private ValueTask StopTouchingAsync() => _touching?.DisposeAsync() ?? default;
 }

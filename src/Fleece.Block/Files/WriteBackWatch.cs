@@ -4,15 +4,15 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Block.Files;
 
-/// <summary>Tells whether the system failed to store what it had taken for a file: then it drops that, and later reads find what the
-/// storage has.</summary>
+/// <summary>Tells whether the system failed to store writes that it had accepted for a file: it drops their bytes then, and later reads
+/// return the content of the storage.</summary>
 /// <remarks>
 /// <para>It asks Linux by sync_file_range(2) for a range behind every file. That waits for nothing and stores nothing, and fails once for
-/// each failure since the file was opened here, and for one that nobody was told of before. The failure is there before the system
-/// drops anything, so a read that began and ended before a question without one has found what was written. Other systems have no such
-/// call, and <see cref="Open"/> gives none.</para>
-/// <para>Threading. <see cref="Find"/> from any thread. Ownership. It owns a descriptor of its own, so that nobody else's flush of another
-/// one takes the answer away.</para>
+/// each failure since the file was opened here, and for an earlier one that the system has told no process. The failure is there before the
+/// system drops anything, so a read that began and ended before a question without one has found the bytes that were
+/// written. Other systems have no such call, and <see cref="Open"/> gives none.</para>
+/// <para>Threading. <see cref="Find"/> from any thread. Ownership. It owns a descriptor of its own, so that a flush of another
+/// descriptor takes no answer away.</para>
 /// </remarks>
 internal sealed class WriteBackWatch : IDisposable
 {
@@ -30,7 +30,7 @@ internal sealed class WriteBackWatch : IDisposable
         _handle = handle;
     }
 
-    /// <summary>The file's path, for messages; whoever renames it says so.</summary>
+    /// <summary>The file's path, for messages; the code that renames it sets it.</summary>
     public string Path { get; set; }
 
     /// <summary>Watches a file from now on.</summary>
@@ -47,7 +47,7 @@ internal sealed class WriteBackWatch : IDisposable
         return new WriteBackWatch(path, handle);
     }
 
-    /// <summary>The first failure; null while there is none. Whoever asks again gets it again.</summary>
+    /// <summary>The first failure; null while there is none. A later call returns it again.</summary>
     public BlockException? Find()
     {
         // Under a lock, because the system tells it to one of those that ask at once.

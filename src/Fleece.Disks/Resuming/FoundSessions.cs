@@ -56,6 +56,24 @@ internal static class FoundSessions
            select new FoundSession(marked.Id, PrintableText.Of(marked.Name), marked.LogPath, FindElsewhere(marked), IsMarked: true),
     ];
 
+    /// <summary>The path by which a session of an image knows it, where that is another one than the present: it was moved with the files
+    /// beside it.</summary>
+    /// <returns>Null where no log has another path, and where the marker can't be read.</returns>
+    public static string? FindFormerPath(string imagePath)
+    {
+        try
+        {
+            string present = SessionMarker.PathFor(imagePath);
+            return Elsewhere(folder: null, SessionMarker.Read(imagePath))
+                .Select(found => found.Stored?.Description?.ImagePath)
+                .FirstOrDefault(path => path is not null && SessionMarker.PathFor(path) != present);
+        }
+        catch (BlockException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Why a session whose log is gone or damaged can't be resumed, and what is left of it; whole sentences.</summary>
     public static string TellUnreadable(FoundSession session, string imagePath) =>
         $"Its log '{session.LogPath}' " +

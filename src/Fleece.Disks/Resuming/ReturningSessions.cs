@@ -15,7 +15,7 @@ namespace Fleece.Disks.Resuming;
 /// <param name="Maps">What is known of its granules.</param>
 internal sealed record ReturningSession(StoredSession Stored, KeptSession Kept, PointInTimeMaps Maps);
 
-/// <summary>What a mount does with sessions that can't go on now and could later, because something that they need is missing or in use.
+/// <summary>How a mount treats sessions that can't go on now and could later, because something that they need is missing or in use.
 /// </summary>
 internal enum SessionHandling
 {
@@ -350,8 +350,8 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     private BlockException Refused(string name, string reason) => new(
         ImageErrors.ImageHasSession,
         $"'{imagePath}' was not mounted, because its session '{name}' can't go on now and would be lost. {reason} Nothing was changed: " +
-        $"with that put right the session goes on. To give it up, run Mount-FleeceDisk '{imagePath}' -DiscardSessions, or " +
-        $"Stop-FleeceSession '{name}' -Force.",
+        $"with that put right the session goes on. To give it up, run Mount-FleeceDisk {PowerShellText.Literal(imagePath)} " +
+        $"-DiscardSessions, or Stop-FleeceSession {PowerShellText.Literal(name)} -Force.",
         imagePath,
         operation: "open");
 

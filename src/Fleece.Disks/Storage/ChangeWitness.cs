@@ -57,7 +57,7 @@ internal sealed class ChangeWitness(DiskStorage storage, params Action[] touches
     /// <summary>Touches the files for the last time: behind this the image is another's.</summary>
     public void Dispose() => _heartbeat?.Dispose();
 
-    /// <summary>What is done once a second.</summary>
+    /// <summary>Touches the files, once a second, unless it rests.</summary>
     internal void Beat()
     {
         long now = Environment.TickCount64;

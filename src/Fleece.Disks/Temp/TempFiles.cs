@@ -66,7 +66,7 @@ internal static class TempFiles
             : null;
     }
 
-    /// <summary>What becomes of the old data of a session whose log says no more where it is; a whole sentence.</summary>
+    /// <summary>Tells the user of the old data of a session whose log says no more where it is; a whole sentence.</summary>
     /// <param name="folder">The folder of the image.</param>
     /// <param name="logId">The id of the log.</param>
     public static string TellOrphan(string? folder, Guid logId) => FindOrphan(folder, logId) is { } file

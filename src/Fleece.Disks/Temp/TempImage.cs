@@ -225,7 +225,7 @@ internal sealed class TempImage : IAsyncDisposable
     {
         try
         {
-            // The flush below hears of what nobody else has been told.
+            // The flush below hears of a failure that no process was told of.
             (Node as WatchedTemp)?.ThrowIfLost();
         }
         finally

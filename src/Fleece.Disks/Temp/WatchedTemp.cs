@@ -63,49 +63,30 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
 
     public bool CanReadAhead => _node.CanReadAhead;
 
-    public ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask ReadAsync(long offsetBytes, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         try
         {
-            ValueTask read = _node.ReadAsync(offsetBytes, buffer, cancellationToken);
-            if (!read.IsCompletedSuccessfully)
-            {
-                return JudgeAsync(read);
-            }
-
-            read.GetAwaiter().GetResult();
+            await _node.ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException)
+        finally
         {
             ThrowIfLost();
-            throw;
         }
-
-        ThrowIfLost();
-        return default;
     }
 
-    public ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<BlockStatusRun> GetStatusAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        BlockStatusRun run;
         try
         {
-            ValueTask<BlockStatusRun> status = _node.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken);
-            if (!status.IsCompletedSuccessfully)
-            {
-                return JudgeAsync(status);
-            }
-
-            run = status.GetAwaiter().GetResult();
+            return await _node.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         }
-        catch (BlockException)
+        finally
         {
             ThrowIfLost();
-            throw;
         }
-
-        ThrowIfLost();
-        return new ValueTask<BlockStatusRun>(run);
     }
 
     public void ReadAhead(long offsetBytes, long lengthBytes) => _node.ReadAhead(offsetBytes, lengthBytes);
@@ -124,7 +105,7 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
     public ValueTask FlushAsync(CancellationToken cancellationToken) => _node.FlushAsync(cancellationToken);
 
     /// <summary>Fails where the system has dropped something of the file.</summary>
-    /// <exception cref="BlockException">What it could not do.</exception>
+    /// <exception cref="BlockException">The error of the system.</exception>
     public void ThrowIfLost()
     {
         foreach (WriteBackWatch watch in _watches)
@@ -147,31 +128,5 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
         }
 
         await _node.DisposeAsync().ConfigureAwait(false);
-    }
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask JudgeAsync(ValueTask read)
-    {
-        try
-        {
-            await read.ConfigureAwait(false);
-        }
-        finally
-        {
-            ThrowIfLost();
-        }
-    }
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<BlockStatusRun> JudgeAsync(ValueTask<BlockStatusRun> status)
-    {
-        try
-        {
-            return await status.ConfigureAwait(false);
-        }
-        finally
-        {
-            ThrowIfLost();
-        }
     }
 }

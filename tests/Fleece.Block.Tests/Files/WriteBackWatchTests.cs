@@ -16,7 +16,7 @@ public sealed class WriteBackWatchTests : IDisposable
     public void Dispose() => _storage.Dispose();
 
     [Fact]
-    public async Task What_the_system_could_not_store_is_told_to_who_watched_again_and_again_and_to_the_next_one_if_nobody_did()
+    public async Task A_failure_to_store_is_told_to_a_watch_at_each_question_and_to_a_later_watch_where_no_other_was_told()
     {
         Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);
         string path = Path.Combine(_storage.Path, "temp.raw");
