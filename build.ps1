@@ -189,17 +189,24 @@ function Test-Cmdlets {
         return
     }
 
-    # Once with disks in the process of the tests, and once with disks in a host; failures of the first are reported after the second.
-    $run, $pester = (Join-Path $CmdletTests 'Run.ps1'), (Find-Pester)
-    $failed = foreach ($owner in 'Process', 'Host') {
-        Write-Information "Cmdlet tests, disks in the $($owner.ToLowerInvariant())" -InformationAction Continue
-        try {
-            Invoke-InPowerShell '-File', $run, '-Pester', $pester, '-Module', "$ModuleBase/Fleece.psd1", '-Owner', $owner | Out-Host
-        } catch {
-            $_
-        }
+    # Once with disks in the process of the tests, and once with disks in a host. Neither keeps more than one core busy, so both run at a
+    # time; the second is told when the first has ended.
+    $arguments = '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module', "$ModuleBase/Fleece.psd1", '-Owner'
+    $program, $first = $PowerShell
+    $withHost = Start-ThreadJob -ArgumentList $program, @(@($first) + '-NoProfile', '-NonInteractive' + $arguments + 'Host' -ne $null) {
+        param($program, $arguments)
+        & $program @arguments 2>&1
+        if ($LASTEXITCODE -ne 0) { throw "The cmdlet tests with disks in a host ended with exit code $LASTEXITCODE." }
     }
-    if ($failed) { throw $failed[0] }
+    $failure = $null
+    try {
+        Invoke-InPowerShell ($arguments + 'Process')
+    } catch {
+        $failure = $_
+    }
+
+    Receive-Job $withHost -Wait -AutoRemoveJob | Out-Host
+    if ($failure) { throw $failure }
 }
 
 # Outside the solution, whose packages every registry has.
