@@ -8,7 +8,7 @@ namespace Fleece.Resuming.Tests;
 /// <summary>Faults that are planted while the host is down: the judge must find each.</summary>
 public sealed class PlantedFaultTests
 {
-    private const int MostKills = 40;
+    private const int MostKills = 100;
 
     private static readonly string[] Formats = [".qcow2.", ".vhd.", ".vhdx."];
 

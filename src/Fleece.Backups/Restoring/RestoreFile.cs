@@ -43,6 +43,7 @@ internal sealed class RestoreFile : IRestoreTarget
     }
 
     /// <summary>Makes the partial file, or takes up the one that an interrupted restore left.</summary>
+    /// <remarks>A partial file without a note is no restore's: it may hold the only copy of what an interrupted export has consumed.</remarks>
     /// <exception cref="BlockException"><see cref="BlockErrors.AlreadyExists"/>, or why the file can't be made or opened.</exception>
     public static async ValueTask<RestoreFile> OpenAsync(RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken)
     {
@@ -52,7 +53,8 @@ internal sealed class RestoreFile : IRestoreTarget
         string? note = isDamaged
             ? $"how far an interrupted one had come with '{partialPath}' is noted beside it, and that note is damaged"
             : null;
-        if (doneSteps is null && options.Overwrite && File.Exists(partialPath))
+        bool isOfOtherRestore = doneSteps is null && RestoreProgress.Exists(options.DestinationPath);
+        if (isOfOtherRestore && options.Overwrite)
         {
             note ??= $"'{partialPath}' was left by another one";
         }
@@ -68,15 +70,29 @@ internal sealed class RestoreFile : IRestoreTarget
         {
             PartialImage made = await PartialImage
                 .CreateAsync(options.DestinationPath, layout, outlivesProcess: false, cancellationToken).ConfigureAwait(false);
-            return new RestoreFile(options, plan, made.Node, resumedSteps: 0, note is null ? null : $"The restore begins anew: {note}.");
+            RestoreFile file = new(
+                options, plan, made.Node, resumedSteps: 0, note is null ? null : $"The restore begins anew: {note}.");
+            try
+            {
+                file.NoteProgress(0);
+                return file;
+            }
+            catch
+            {
+                await file.AbandonAsync(0).ConfigureAwait(false);
+                throw;
+            }
         }
 
         if (doneSteps is null)
         {
             throw new BlockException(
                 BlockErrors.AlreadyExists,
-                $"'{partialPath}' exists and is not of this restore: another one is being written there, or was interrupted. Replace " +
-                "it with -Force, or restore to another file.",
+                isOfOtherRestore
+                    ? $"'{partialPath}' exists and is of another restore, which runs or was interrupted. Replace it with -Force, or restore " +
+                      "to another file."
+                    : $"'{partialPath}' exists, and no restore has left it: it may be all there is of an export that was interrupted. " +
+                      "Restore to another file, or see what it is (docs/ends.md) and remove it yourself.",
                 partialPath);
         }
 
@@ -88,7 +104,7 @@ internal sealed class RestoreFile : IRestoreTarget
     public async ValueTask MakeDurableAsync(int steps, CancellationToken cancellationToken)
     {
         await Image.FlushAsync(cancellationToken).ConfigureAwait(false);
-        RestoreProgress.Write(_options.DestinationPath, _plan, _fingerprint, steps);
+        NoteProgress(steps);
     }
 
     public async ValueTask CompleteAsync()
@@ -106,6 +122,7 @@ internal sealed class RestoreFile : IRestoreTarget
         {
             await Images.Image.AbandonAsync(Image).ConfigureAwait(false);
             FileNames.Delete(_partialPath);
+            FileNames.Delete(PartialImage.ProgressPathFor(_options.DestinationPath));
             return;
         }
 
@@ -122,4 +139,6 @@ internal sealed class RestoreFile : IRestoreTarget
             await Image.DisposeAsync().ConfigureAwait(false);
         }
     }
+
+    private void NoteProgress(int steps) => RestoreProgress.Write(_options.DestinationPath, _plan, _fingerprint, steps);
 }

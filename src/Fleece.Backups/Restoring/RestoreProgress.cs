@@ -17,6 +17,11 @@ internal static class RestoreProgress
     // Two numbers and two digests in hexadecimal.
     private const int MaximumBytes = 256;
 
+    /// <summary>True when a restore has left a partial file, or is writing it.</summary>
+    /// <param name="destinationPath">The name that the partial file is to have.</param>
+    public static bool Exists(string destinationPath) =>
+        File.Exists(PartialImage.PathFor(destinationPath)) && File.Exists(PartialImage.ProgressPathFor(destinationPath));
+
     /// <summary>The steps that are done already in a partial file; null when it is not of this plan.</summary>
     /// <param name="destinationPath">The name that the partial file is to have.</param>
     /// <param name="plan">The plan.</param>
@@ -25,7 +30,7 @@ internal static class RestoreProgress
     {
         string path = PartialImage.ProgressPathFor(destinationPath);
         isDamaged = false;
-        if (!File.Exists(PartialImage.PathFor(destinationPath)) || !File.Exists(path))
+        if (!Exists(destinationPath))
         {
             return null;
         }

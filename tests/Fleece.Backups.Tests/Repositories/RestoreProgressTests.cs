@@ -45,20 +45,13 @@ public sealed class RestoreProgressTests
         Assert.False(File.Exists(notePath));
     }
 
-    [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public async Task A_restore_that_may_replace_files_replaces_what_an_interrupted_one_of_another_backup_left(bool hasNote)
+    [Fact]
+    public async Task A_restore_that_may_replace_files_replaces_what_an_interrupted_one_of_another_backup_left()
     {
         await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 2);
         BackupPoint[] points = [.. vm.Read().Points];
         string path = vm.Rig.Folder.NewFile();
         await InterruptAsync(points[1], path);
-        if (!hasNote)
-        {
-            File.Delete(path + ".partial.progress");
-        }
-
         await Nightly.RefusedAsync(
             BlockErrors.AlreadyExists, () => BackupRestore.OpenAsync(points[0], Nightly.ToRaw(path)).AsTask());
         await using BackupRestore restore = await BackupRestore.OpenAsync(points[0], Nightly.ToRaw(path) with { Overwrite = true });
@@ -70,6 +63,44 @@ public sealed class RestoreProgressTests
         Assert.Contains("begins anew", Assert.Single(restore.Notes), StringComparison.Ordinal);
         Assert.Equal(vm.Truth[points[0].Id], await File.ReadAllBytesAsync(path));
         Assert.Equal([path], Directory.GetFiles(Path.GetDirectoryName(path)!, Path.GetFileName(path) + "*"));
+    }
+
+    // It may hold the only copy of what an export has consumed.
+    [Fact]
+    public async Task A_partial_file_that_no_restore_has_left_stays_though_files_may_be_replaced()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
+        string path = vm.Rig.Folder.NewFile();
+        await File.WriteAllTextAsync(path + ".partial", "of an export");
+
+        await Nightly.RefusedAsync(
+            BlockErrors.AlreadyExists,
+            async () => await BackupRestore.OpenAsync(vm.Read().Points[0], Nightly.ToRaw(path) with { Overwrite = true }));
+
+        Assert.Equal("of an export", await File.ReadAllTextAsync(path + ".partial"));
+    }
+
+    [Fact]
+    public async Task A_restore_that_was_killed_before_its_first_step_is_taken_up()
+    {
+        await using Nightly vm = await ManifestSealTests.MakeAsync(nights: 1);
+        BackupPoint point = vm.Read().Points[0];
+        string path = vm.Rig.Folder.NewFile();
+        await using (BackupRestore killed = await BackupRestore.OpenAsync(point, Nightly.ToRaw(path)))
+        {
+            File.Copy(path + ".partial", path + ".kept");
+            File.Copy(path + ".partial.progress", path + ".kept.progress");
+        }
+
+        File.Move(path + ".kept", path + ".partial");
+        File.Move(path + ".kept.progress", path + ".partial.progress");
+        await using BackupRestore restore = await BackupRestore.OpenAsync(point, Nightly.ToRaw(path));
+        while (await restore.StepAsync())
+        {
+        }
+
+        await restore.CompleteAsync();
+        Assert.Equal(vm.Truth[point.Id], await File.ReadAllBytesAsync(path));
     }
 
     [Fact]

@@ -103,10 +103,15 @@ internal sealed class Sidecar : IDisposable
             sidecar.Flush();
             return sidecar;
         }
-        catch
+        catch (Exception e)
         {
             sidecar.Delete();
-            throw;
+            if (!FileErrors.IsFromSystem(e))
+            {
+                throw;
+            }
+
+            throw FileErrors.From(e, imagePath, "read the permissions of");
         }
     }
 
