@@ -162,10 +162,11 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage, 
 
             DirtyBitmap bits = stored.Bits ?? new DirtyBitmap(disk.SizeBytes, stored.GranularityBytes);
 
-            // The image has no place for the baseline. The sidecar's holds where the image is as it was closed.
+            // The image has no place for the baseline. The sidecar's holds where the image is as it was closed, and where a process was
+            // killed when it had stored these very bits and not sealed the sidecar yet.
             Bitmap bitmap = new(disk, stored.Name, bits, isEnabled: stored.IsEnabled, reason: stored.Fault)
             {
-                BaselineId = index >= 0 && _wasSealed ? _found[index].BaselineId : null,
+                BaselineId = index >= 0 && (_wasSealed || IsSame(_found[index].Bits, bits)) ? _found[index].BaselineId : null,
             };
             if (index >= 0)
             {
@@ -191,4 +192,7 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage, 
                 disk.Path);
         }
     }
+
+    private static bool IsSame(DirtyBitmap one, DirtyBitmap other) =>
+        one.GranularityBytes == other.GranularityBytes && one.DirtyRanges().SequenceEqual(other.DirtyRanges());
 }

@@ -155,6 +155,23 @@ public sealed class FailPointTests
         rig.Truth.AssertBitmap(rig.Disks["vm"], "daily");
     }
 
+    // The image itself has the bits then, and no place for the baseline.
+    [Theory]
+    [InlineData("suspend-before-close")]
+    [InlineData("image-closed-journal-open")]
+    [InlineData("image-closed-journal-not-cut")]
+    public async Task A_bitmap_keeps_its_baseline_where_an_orderly_end_was_cut_off(string killAt)
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.qcow2");
+        await rig.LiveAsync(killAt, [.. Begun, "start:a:-:daily:-:vm", .. Used, "stop:vm:a:success", "write:vm:14", "suspend:vm"]);
+
+        await rig.DoAsync("mount:vm.qcow2");
+
+        rig.Truth.AssertBitmap(rig.Disks["vm"], "daily");
+        Assert.NotNull(rig.Disks["vm"].Bitmaps.Find("daily").BaselineId);
+    }
+
     [Theory]
     [InlineData("resume-before-running", "kill", "qcow2")]
     [InlineData("resume-running", "kill", "qcow2")]
