@@ -60,11 +60,16 @@ internal static class HostSocket
     /// <summary>No host answers at a path.</summary>
     internal static BlockException NotRunning(string path, string reason, Exception? cause = null) => new(
         HostErrors.NotRunning,
-        $"No Fleece host answers at '{path}': {reason} Start it (systemctl start fleece, or Start-FleeceHost), or set " +
-        "$env:FLEECE_HOST to another socket; 'none' has this PowerShell own its disks.",
+        $"No Fleece host answers at '{path}': {reason} Start it ({StartOf(path)}), or set $env:FLEECE_HOST to another socket; 'none' " +
+        "has this PowerShell own its disks.",
         path,
         operation: "connect",
         cause: cause);
+
+    // Another state directory would be another host, without the disks that are missed.
+    private static string StartOf(string path) => path == HostProtocol.DefaultSocketPath
+        ? "systemctl start fleece, or Start-FleeceHost"
+        : $"Start-FleeceHost -SocketPath {PowerShellText.Literal(path)}, with the -StatePath that it had";
 
     private static UnixDomainSocketEndPoint AddressOf(string path)
     {

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Runtime.Versioning;
 using Fleece.Block;
 using Fleece.Hosting.Client;
+using Fleece.Hosting.Control;
 using Fleece.Hosting.Tests.Host;
 using Fleece.TestKit;
 
@@ -26,7 +27,15 @@ public sealed class HostSocketTests : IDisposable
 
         Assert.Equal(HostErrors.NotRunning, e.Kind);
         Assert.Contains("no such file", e.Message, StringComparison.Ordinal);
-        Assert.Contains("systemctl start fleece", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"Start-FleeceHost -SocketPath '{SocketPath}', with the -StatePath", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_host_of_the_system_is_started_by_the_system()
+    {
+        BlockException e = HostSocket.NotRunning(HostProtocol.DefaultSocketPath, "no such file.");
+
+        Assert.Contains("systemctl start fleece, or Start-FleeceHost)", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]
