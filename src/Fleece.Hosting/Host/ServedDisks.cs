@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Collections.Concurrent;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks;
@@ -30,7 +31,9 @@ internal sealed class ServedDisks : IDisposable
     private readonly NameLocks _names = new();
     private readonly UnservedDisks _unserved;
     private readonly UnstoredRemovals _removals;
-    private IReadOnlyList<MountedDiskState> _found = [];
+
+    // As the host before has left them in the state, until they are served.
+    private readonly ConcurrentDictionary<string, MountedDiskState> _found = new(StringComparer.OrdinalIgnoreCase);
 
     public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, KeptSockets? kept, TimeProvider time)
     {
@@ -59,7 +62,11 @@ internal sealed class ServedDisks : IDisposable
     public async Task ServeStoredAsync()
     {
         IReadOnlyList<MountedDiskState> stored = _state.Disks;
-        _found = stored;
+        foreach (MountedDiskState disk in stored)
+        {
+            _found[disk.Name] = disk;
+        }
+
         Note([.. stored.Select(AsServed)]);
         await _unserved.Add(stored).ConfigureAwait(false);
         ReleaseSockets();
@@ -81,15 +88,24 @@ internal sealed class ServedDisks : IDisposable
                 request.Address);
         }
 
-        DiskInfo info = await Owner.Disks.MountAsync(named, cancellationToken).ConfigureAwait(false);
+        // A disk that was moved while no host ran, and is mounted where it lies now.
+        MountedDiskState? moved = FindServedBefore(ImageTrace.Of(request.Address, isClosed: false));
+        DiskInfo info = await Owner.OwnDisks
+            .MountAsync(named, Owner.Kept.Own, SessionHandling.Resume, NoteBefore, cancellationToken).ConfigureAwait(false);
         try
         {
             _state.Put(Stored(named, info));
+            Owner.Mounted.Find(info.Name).Storage.Journal.SettleLoss();
         }
         catch (BlockException e)
         {
             await Owner.Mounted.SuspendAsync(info.Name).ConfigureAwait(false);
             throw Unnoted(e, $"'{request.Address}' was not mounted, because the host can't note it for its next start");
+        }
+
+        if (moved is not null && !info.IsReadOnly)
+        {
+            _found.TryRemove(moved.Name, out _);
         }
 
         if (named.DiscardsSessions)
@@ -102,6 +118,18 @@ internal sealed class ServedDisks : IDisposable
 
         Changed();
         return info;
+
+        // The state has the disk, and its loss, when it is mounted.
+        bool NoteBefore(Disk disk)
+        {
+            if (moved is not null)
+            {
+                UnflushedWrites.NoteIn(moved, disk.Storage);
+            }
+
+            WarnOfLoss(disk.Storage);
+            return disk.Storage.LostWrites.Reason is null;
+        }
     }
 
     /// <inheritdoc cref="IDiskControl.FindDiskAsync"/>
@@ -216,26 +244,32 @@ internal sealed class ServedDisks : IDisposable
 
     // That of a disk which was not served, and which the host before had left in order.
     private MountedDiskState AsFound(MountedDiskState disk) =>
-        _found.FirstOrDefault(found => found.Name == disk.Name) is { } found && found.Mount == disk.Mount ? found : disk;
+        _found.TryGetValue(disk.Name, out MountedDiskState? found) && found.Mount == disk.Mount ? found : disk;
 
-    private static MountedDiskState AsServed(MountedDiskState disk) => disk with
+    private static MountedDiskState AsServed(MountedDiskState disk) => UnflushedWrites.InThisRun(disk) with
     {
         Image = disk.Image is { } image ? image with { IsClosed = false } : null,
-        ServedInBoot = disk.Mount.IsReadOnly ? null : disk.ServedInBoot ?? BootId.Current,
     };
+
+    // One that has not been served since: what it lacks is what the host before did not bring to it.
+    private MountedDiskState? FindServedBefore(ImageTrace? image) => image is null
+        ? null
+        : _found.Values.FirstOrDefault(found => found.Image?.FileId == image.FileId);
 
     private void Note(IReadOnlyList<MountedDiskState> disks) => Note(() => _state.Put(disks));
 
-    // Traces of images only tell of changes, so a state that can't be written keeps no disk down.
-    private void Note(Action change)
+    // A state that can't be written keeps no disk down. A loss is not noted then.
+    private bool Note(Action change)
     {
         try
         {
             change();
+            return true;
         }
         catch (BlockException e)
         {
             _audit.Say($"can't note how the images are: {e.Message}");
+            return false;
         }
     }
 
@@ -261,9 +295,10 @@ internal sealed class ServedDisks : IDisposable
 
         await Owner.OwnDisks
             .MountAsync(stored.Mount, Owner.Kept.Own, SessionHandling.ResumeOrLose, Note, cancellationToken).ConfigureAwait(false);
+        _found.TryRemove(stored.Name, out _);
         _audit.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
 
-        void Note(Disk disk)
+        bool Note(Disk disk)
         {
             foreach (Session session in disk.Sessions)
             {
@@ -275,23 +310,26 @@ internal sealed class ServedDisks : IDisposable
                 _audit.Say($"disk {stored.Name}: {note}");
             }
 
-            NoteLoss(stored, disk.Storage);
+            return NoteLoss(stored, disk.Storage);
         }
     }
 
-    // Before a guest can write, so that the next host knows whether this one can lose what it answers.
-    private void NoteLoss(MountedDiskState stored, DiskStorage disk)
+    // Before a guest can write, so that the next host knows whether this one can lose what it answers. False where it will not know.
+    private bool NoteLoss(MountedDiskState stored, DiskStorage disk)
     {
         UnflushedWrites.NoteIn(stored, disk);
+        WarnOfLoss(disk);
+        MountedDiskState served = AsServed(stored);
+        return UnflushedWrites.UnjournaledBoot(disk, served.UnjournaledInBoot) is not { } boot || boot == served.UnjournaledInBoot ||
+            Note(() => _state.NoteServed(stored.Name, served.ServedInBoot, boot));
+    }
+
+    private void WarnOfLoss(DiskStorage disk)
+    {
         if (disk.LostWrites is { Warning: { } warning } lost)
         {
-            _audit.Say($"disk {stored.Name}: {warning} The first flush of a guest fails.");
+            _audit.Say($"disk {disk.Name}: {warning} The first flush of a guest fails.");
             lost.Told = error => TellLoss(disk, error);
-        }
-
-        if (UnflushedWrites.UnjournaledBoot(disk, stored.UnjournaledInBoot) is { } boot && boot != stored.UnjournaledInBoot)
-        {
-            Note(() => _state.NoteServed(stored.Name, AsServed(stored).ServedInBoot, boot));
         }
     }
 

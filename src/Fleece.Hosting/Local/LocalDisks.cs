@@ -24,13 +24,14 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
     /// <param name="request">How.</param>
     /// <param name="sessions">The folder of the sessions that go on; null for none.</param>
     /// <param name="handling">What becomes of them, where the request does not discard them.</param>
-    /// <param name="beforeServed">Gets the disk before clients can reach it, and notes the loss of a journal; null for nothing.</param>
+    /// <param name="beforeServed">Gets the disk before clients can reach it, and tells whether the loss of a journal is noted where it
+    /// outlives the process: until it is, the new journal has it for the next opener. Null for nothing to note.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     public async ValueTask<DiskInfo> MountAsync(
         MountRequest request,
         SessionFolder? sessions,
         SessionHandling handling,
-        Action<Disk>? beforeServed,
+        Func<Disk, bool>? beforeServed,
         CancellationToken cancellationToken)
     {
         ImageOpenOptions options = OptionsOf(request) with { SettlesLoss = beforeServed is not null };
@@ -51,8 +52,11 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
             cancellationToken).ConfigureAwait(false);
         try
         {
-            beforeServed?.Invoke(disk);
-            disk.Storage.Journal.SettleLoss();
+            if (beforeServed?.Invoke(disk) ?? true)
+            {
+                disk.Storage.Journal.SettleLoss();
+            }
+
             foreach (ListenRequest listener in request.Listeners)
             {
                 ListenRequest asDisk = listener with { IsReadOnly = listener.IsReadOnly || disk.IsReadOnly };

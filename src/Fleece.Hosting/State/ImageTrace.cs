@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Images;
+using Fleece.Images.Journal;
 using Fleece.Nbd;
 
 namespace Fleece.Hosting.State;
@@ -46,8 +49,7 @@ internal sealed record ImageTrace(ulong FileId, long LengthBytes, DateTimeOffset
         {
             isMissing = e.Kind == BlockErrors.NotFound && !Directory.Exists(address); // Mounting a folder fails, and says that it is one.
             return isMissing
-                ? $"The image '{address}' was moved, renamed or deleted while the host was down. Put it back, or dismount the disk and " +
-                    "mount the image where it lies now."
+                ? $"The image '{address}' was moved, renamed or deleted while the host was down. Put it back{AdviceToMove(address)}."
                 : null;
         }
 
@@ -58,6 +60,18 @@ internal sealed record ImageTrace(ulong FileId, long LengthBytes, DateTimeOffset
                 ? $"The image '{address}' was changed while the host was down. Bitmaps that do not know of it are not trusted, and the " +
                     "next backup is a full one."
                 : null;
+    }
+
+    // The journal may have writes that the image lacks, and a mount without it can't tell.
+    private static string AdviceToMove(string address)
+    {
+        string[] beside = [.. new[] { JournalLayout.Extension, SessionMarker.Extension, Sidecar.Extension }
+            .Select(extension => FileNames.Beside(address, extension)).Where(File.Exists)];
+        return beside.Length == 0
+            ? ", or dismount the disk and mount the image where it lies now"
+            : $". To serve it where it lies now instead, first move what belongs to it there too, or what it holds is lost: " +
+                $"{string.Join(", ", beside.Select(path => $"'{path}'"))}, each with the image's new name before '.fleece-'. Then " +
+                "dismount the disk and mount the image";
     }
 
     private static ImageTrace From(FileEvidence evidence, bool isClosed) => new(

@@ -39,7 +39,7 @@ internal static class UnflushedWrites
                 reachesThisMachine: true);
         }
 
-        if (stored.ServedInBoot is { } served && !BootId.IsThisRun(served))
+        if (IsOfEarlierRun(stored.ServedInBoot) || IsOfEarlierRun(stored.UnjournaledInBoot))
         {
             disk.LostWrites.Note(
                 $"The system stopped while a host served '{disk.Path}', and what its memory held went with it.", reachesThisMachine: false);
@@ -54,6 +54,18 @@ internal static class UnflushedWrites
         { IsReadOnly: false, Format: not null, LostWrites.IsUntoldHere: true }
         ? BootId.Current
         : before;
+
+    /// <summary>A disk as the state has it while it is served: in this run of the system. A loss by the end of an earlier one stays in
+    /// <see cref="MountedDiskState.UnjournaledInBoot"/>.</summary>
+    /// <param name="disk">The disk, as the host before has left it in the state.</param>
+    public static MountedDiskState InThisRun(MountedDiskState disk) => disk with
+    {
+        ServedInBoot = disk.Mount.IsReadOnly ? null : BootId.Current,
+        UnjournaledInBoot = IsOfEarlierRun(disk.ServedInBoot) && disk.UnjournaledInBoot != Guid.Empty &&
+            !BootId.IsThisRun(disk.UnjournaledInBoot ?? Guid.Empty) ? disk.ServedInBoot : disk.UnjournaledInBoot,
+    };
+
+    private static bool IsOfEarlierRun(Guid? boot) => boot is { } id && !BootId.IsThisRun(id);
 
     private static bool HasTables(DiskStorage disk) => disk.Format is not null && (disk.JournalFault is not null ||
         (!disk.IsExport && File.Exists(FileNames.Beside(disk.Path, JournalLayout.Extension))));

@@ -19,6 +19,11 @@ public sealed class LostWritesTests : IAsyncDisposable
 
     private string JournalPath => _rig.Folder.File("web.img.fleece-journal");
 
+    private string StateFile => Path.Combine(_rig.StatePath, "state.json");
+
+    // Keeps the state from being replaced.
+    private string StateObstacle => Path.Combine(StateFile + ".partial", "obstacle");
+
     private string Socket => $"nbd+unix:///web?socket={_rig.Folder.File("web.sock")}";
 
     [Fact]
@@ -165,6 +170,124 @@ public sealed class LostWritesTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_loss_that_could_not_be_noted_is_told_by_the_next_host()
+    {
+        await MountAsync(ImageFormat.Qcow2, listenBeyond: false);
+        await _rig.StopAsync();
+        LeaveAsKilled(disk => disk with { ServedInBoot = BootId.Current });
+        await File.WriteAllTextAsync(JournalPath, "no journal", TestContext.Current.CancellationToken);
+        Directory.CreateDirectory(StateObstacle);
+        await _rig.StartAsync();
+        Assert.Null(ReadState().UnjournaledInBoot);
+        await _rig.StopAsync();
+        Directory.Delete(StateObstacle);
+        Directory.Delete(Path.GetDirectoryName(StateObstacle)!);
+
+        await _rig.StartAsync();
+
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+        await using NbdNode guest = await ConnectAsync(Socket);
+        await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+    }
+
+    [Fact]
+    public async Task A_mount_that_could_not_be_noted_leaves_its_loss_to_the_next_one()
+    {
+        string path = await CreateAsync(ImageFormat.Qcow2);
+        await File.WriteAllTextAsync(JournalPath, "no journal", TestContext.Current.CancellationToken);
+        await _rig.StartAsync();
+        TestClient client = await _rig.ConnectAsync();
+        MountRequest request = new()
+        {
+            Address = path,
+            Name = "web",
+            Format = ImageFormat.Qcow2,
+            Listeners = [new() { ListenUri = Socket }],
+        };
+        Directory.CreateDirectory(StateObstacle);
+        BlockException refused = await Assert.ThrowsAsync<BlockException>(() => client.MountAsync(request));
+        Assert.Contains("the host can't note it", refused.Message, StringComparison.Ordinal);
+        Directory.Delete(StateObstacle);
+        Directory.Delete(Path.GetDirectoryName(StateObstacle)!);
+
+        await client.MountAsync(request);
+
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+        await using NbdNode guest = await ConnectAsync(Socket);
+        await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        await HostRig.UntilAsync(() => ReadState().UnjournaledInBoot is null);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task An_image_that_was_moved_after_a_kill_may_have_lost_writes_unless_its_journal_was_moved_too(bool isAlone)
+    {
+        await MountAsync(ImageFormat.Qcow2, listenBeyond: false);
+        await _rig.StopAsync();
+        LeaveAsKilled(disk => disk with { ServedInBoot = BootId.Current });
+        string moved = _rig.Folder.File("moved.img");
+        File.Move(_rig.Folder.File("web.img"), moved);
+        await _rig.StartAsync();
+        Assert.Contains(JournalPath, Assert.Single(_rig.Host.Describe().Problems), StringComparison.Ordinal);
+        if (!isAlone)
+        {
+            File.Move(JournalPath, moved + ".fleece-journal");
+        }
+
+        TestClient client = await _rig.ConnectAsync();
+        await client.DismountAsync("web");
+        MountRequest request = new()
+        {
+            Address = moved,
+            Name = "web",
+            Format = ImageFormat.Qcow2,
+            Listeners = [new() { ListenUri = Socket }],
+        };
+        await client.MountAsync(request);
+
+        Assert.Equal(isAlone ? BootId.Current : null, ReadState().UnjournaledInBoot);
+        await using (NbdNode guest = await ConnectAsync(Socket))
+        {
+            if (isAlone)
+            {
+                await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+            }
+
+            await guest.FlushAsync(default);
+        }
+
+        await client.DismountAsync("web");
+        await client.MountAsync(request);
+        Assert.Empty(_rig.Mounted.Find("web").Describe().Notes);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_disk_that_was_served_before_a_stop_of_the_system_counts_as_served_in_this_run_too(bool losesJournal)
+    {
+        await ServeAfterKillAsync(ImageFormat.Vhdx, OtherBoot, listenBeyond: true, hadJournal: true);
+        Assert.Equal(BootId.Current, ReadState().ServedInBoot);
+        Assert.Equal(OtherBoot, ReadState().UnjournaledInBoot);
+        byte[] state = await File.ReadAllBytesAsync(StateFile, TestContext.Current.CancellationToken);
+        await _rig.StopAsync();
+        await File.WriteAllBytesAsync(StateFile, state, TestContext.Current.CancellationToken);
+        if (losesJournal)
+        {
+            File.Delete(JournalPath);
+        }
+
+        await _rig.StartAsync();
+
+        string farUri = _rig.Mounted.Exports.All[1].Uri.ToString();
+        await using NbdNode guest = await ConnectAsync(
+            losesJournal ? Socket : farUri.Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal));
+        await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        await HostRig.UntilAsync(() => ReadState() is { UnjournaledInBoot: null } told && told.ServedInBoot == BootId.Current);
+    }
+
+    [Fact]
     public async Task An_orderly_end_loses_nothing()
     {
         await MountAsync(ImageFormat.Vhdx, listenBeyond: false);
@@ -180,11 +303,17 @@ public sealed class LostWritesTests : IAsyncDisposable
     private static ValueTask<NbdNode> ConnectAsync(string uri) =>
         NbdNode.ConnectAsync(NbdUri.Parse(uri), new NbdNodeOptions(), TestContext.Current.CancellationToken);
 
-    private async Task MountAsync(ImageFormat format, bool listenBeyond)
+    private async Task<string> CreateAsync(ImageFormat format)
     {
         string path = _rig.Folder.File("web.img");
         await Image.CreateAsync(
             path, new ImageCreateOptions { Format = format, SizeBytes = 1 << 20 }, TestContext.Current.CancellationToken);
+        return path;
+    }
+
+    private async Task MountAsync(ImageFormat format, bool listenBeyond)
+    {
+        string path = await CreateAsync(format);
         await _rig.StartAsync();
         TestClient client = await _rig.ConnectAsync();
         ListenRequest[] listeners = [new() { ListenUri = Socket }, new() { ListenUri = "nbd://0.0.0.0:0/web", AllowsInsecure = true }];
@@ -198,7 +327,7 @@ public sealed class LostWritesTests : IAsyncDisposable
     }
 
     private MountedDiskState ReadState() => Assert.Single(
-        StateFormat.Current.Parse(File.ReadAllBytes(Path.Combine(_rig.StatePath, "state.json")), out _, out _)!.Disks);
+        StateFormat.Current.Parse(File.ReadAllBytes(StateFile), out _, out _)!.Disks);
 
     // A killed host leaves the state of a host that runs. Here the image is as whole as after an orderly end.
     private async Task ServeAfterKillAsync(
@@ -211,18 +340,15 @@ public sealed class LostWritesTests : IAsyncDisposable
             File.Delete(JournalPath);
         }
 
-        using (HostState state = HostState.Open(_rig.StatePath))
-        {
-            MountedDiskState disk = Assert.Single(state.Disks);
-            Assert.Null(disk.ServedInBoot);
-            state.Put(disk with
-            {
-                ServedInBoot = boot,
-                UnjournaledInBoot = hadJournal ? null : boot,
-                Image = disk.Image! with { IsClosed = false },
-            });
-        }
-
+        LeaveAsKilled(disk => disk with { ServedInBoot = boot, UnjournaledInBoot = hadJournal ? null : boot });
         await _rig.StartAsync();
+    }
+
+    private void LeaveAsKilled(Func<MountedDiskState, MountedDiskState> change)
+    {
+        using HostState state = HostState.Open(_rig.StatePath);
+        MountedDiskState disk = Assert.Single(state.Disks);
+        Assert.Null(disk.ServedInBoot);
+        state.Put(change(disk) with { Image = disk.Image! with { IsClosed = false } });
     }
 }

@@ -34,6 +34,20 @@ public sealed class ImageTraceTests : IDisposable
         Assert.True(isMissing);
     }
 
+    [Fact]
+    public void Files_that_belong_to_an_image_that_was_moved_are_named_where_they_are_still_there()
+    {
+        ImageTrace trace = Leave(isClosed: false);
+        File.WriteAllBytes(ImagePath + ".fleece-journal", new byte[512]);
+        File.WriteAllBytes(ImagePath + ".fleece-bitmaps", new byte[512]);
+        File.Move(ImagePath, _folder.File("moved.raw"));
+
+        string change = trace.FindChange(ImagePath, out _)!;
+
+        Assert.Contains($"'{ImagePath}.fleece-journal', '{ImagePath}.fleece-bitmaps'", change, StringComparison.Ordinal);
+        Assert.DoesNotContain(".fleece-sessions", change, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
