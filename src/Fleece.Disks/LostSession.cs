@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics.CodeAnalysis;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
@@ -23,8 +24,12 @@ internal sealed class LostSession
     /// <summary>The identity of its log.</summary>
     public Guid LogId => _stored.Id;
 
-    /// <summary>True when it goes on as soon as its image is mounted with the folder of its log.</summary>
-    public bool CanResume => WasRunning && File.Exists(ImagePath) && OtherImage is null && IsMarked;
+    /// <summary>True when it goes on as soon as its image is mounted with the folder of its log; the image may be missing.</summary>
+    public bool CanResume => WasRunning && (!IsImageThere || (OtherImage is null && IsMarked));
+
+    /// <summary>True when something lies where its image lay.</summary>
+    [MemberNotNullWhen(true, nameof(ImagePath))]
+    public bool IsImageThere => File.Exists(ImagePath);
 
     /// <summary>Full path of its disk's image; null where its log can't be read.</summary>
     public string? ImagePath => Description?.ImagePath;
@@ -47,7 +52,7 @@ internal sealed class LostSession
             ? $"Its log '{_stored.Path}' can't be used: {fault}. {TempFiles.TellOrphan(folder: null, LogId)}"
         : _stored.IsNewer ? $"A newer Fleece has written its log '{_stored.Path}'. Go on with that one."
         : _stored.LostReason is { } reason ? reason
-        : !File.Exists(ImagePath) ? $"Its image '{ImagePath}' is not there. With that back, and the files beside it, it can be resumed."
+        : !IsImageThere ? $"Its image '{ImagePath}' is not there. With that back, and the files beside it, it can be resumed."
         : OtherImage is { } other ? other
         : !WasRunning
             ? $"Its process ended while it was being started or stopped. The next mount of its image '{ImagePath}' finishes that."
@@ -159,7 +164,7 @@ internal sealed class LostSession
     public string? Discard()
     {
         // Only a process that has the image open for writing may change its marker. One that has no entry there is no part of it any more.
-        using LocalFile? image = _stored.State == StoredState.Lost || !File.Exists(ImagePath) || !IsMarked
+        using LocalFile? image = _stored.State == StoredState.Lost || !IsImageThere || !IsMarked
             ? null
             : LocalFile.Open(ImagePath, isReadOnly: false);
         if (ImagePath is { } imagePath)

@@ -91,6 +91,29 @@ Describe 'Resume-FleeceSession' -Skip:$missing {
         (Get-FleeceSession).State | Should -Be Active
     }
 
+    It 'lets a session that has come back run on when a record of it still says Lost' {
+        Start-Serving ./vm.raw
+        $process.Kill()
+        $process.WaitForExit()
+        $temp = Get-Item ./*.fleece-kept-temp
+        Rename-Item $temp old.data
+        Resume-FleeceSession -StatePath ./state -ErrorAction Ignore
+        $waiting = Get-FleeceSession
+        $waiting.State | Should -Be Lost
+        Rename-Item ./old.data $temp.Name
+        $null = Resume-FleeceSession -StatePath ./state
+
+        foreach ($record in $waiting, ($waiting | ConvertTo-Json | ConvertFrom-Json)) {
+            { $record | Stop-FleeceSession -Force -ErrorAction Stop } |
+                Should -Throw '*has come back*' -ErrorId 'RecordStale,Fleece.StopFleeceSessionCommand'
+            { $record | Stop-FleeceSession -ErrorAction Stop } | Should -Throw -ErrorId 'RecordStale,*'
+        }
+
+        (Get-FleeceSession).State | Should -Be Active
+        Stop-FleeceSession vm/night -Force
+        Get-FleeceSession | Should -BeNullOrEmpty
+    }
+
     It 'refuses a second state directory for a disk' {
         $null = Mount-FleeceDisk ./vm.raw
         $null = Start-FleeceSession vm -Name night -StatePath ./state

@@ -14,8 +14,8 @@ namespace Fleece.Backups.Writing;
 /// <para>The target (<see cref="IBackupTarget"/>) becomes a backup when all chunks of the read are stored and durable; an
 /// interrupted one is never taken for one. Each chunk is disposed, and so confirmed, when its bytes are stored so that a kill of
 /// the process leaves them; on a server, from a snapshot of another machine, and where a kill would take them, when they are durable
-/// (I8). When a backup fails after chunks were consumed, what was written is the only copy of them and is kept; otherwise a file is
-/// deleted.</para>
+/// (I8); for a repository that alone would have them, when the backup has its name. When a backup fails after chunks were consumed,
+/// what was written is the only copy of them and is kept; otherwise a file is deleted.</para>
 /// <para>Where the target needs to know what it holds, chunks pass a <see cref="ContentRecorder"/> before they are stored.</para>
 /// <para>Threading. <see cref="WriteAsync"/> from one producer at a time. Ownership. The writer owns every chunk it was
 /// given, also when it throws; chunks it could not store are abandoned.</para>
@@ -35,6 +35,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly bool _confirmsWhenDurable;
     private readonly UnflushedChunks _unflushed;
+    private readonly UnnamedRanges? _unnamed;
     private readonly ContentRecorder? _content;
     private readonly Task[] _workers;
     private BlockException? _failure;
@@ -55,6 +56,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         TargetTraits traits = target.Traits;
         _confirmsWhenDurable = traits.ConfirmsWhenDurable || source is RemoteSnapshot { OutlivesSystem: true };
         _unflushed = new UnflushedChunks(target.Image, Confirm);
+        _unnamed = traits.ConfirmsWhenNamed ? new UnnamedRanges() : null;
         _workers = new Task[traits.WritesAtOnce];
         for (int i = 0; i < _workers.Length; i++)
         {
@@ -155,6 +157,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         await _unflushed.FlushAsync(cancellationToken).ConfigureAwait(false);
         BackupPoint? point = await _target.CompleteAsync(_content?.Finish() ?? [], cancellationToken).ConfigureAwait(false);
         _isEnded = true;
+        _unnamed?.Confirm();
         _content?.Dispose();
         return new Backup(
             _target.Traits.Destination,
@@ -259,7 +262,7 @@ internal sealed class BackupWriter : IAsyncDisposable
 
     private async ValueTask StoredAsync(SnapshotChunk chunk)
     {
-        if (!chunk.Consumes || (!_confirmsWhenDurable && _target.SurvivesKill))
+        if (!chunk.Consumes || _unnamed is not null || (!_confirmsWhenDurable && _target.SurvivesKill))
         {
             Confirm(chunk);
             return;
@@ -286,6 +289,12 @@ internal sealed class BackupWriter : IAsyncDisposable
 
     private void Confirm(SnapshotChunk chunk)
     {
+        if (chunk.Consumes && _unnamed is not null)
+        {
+            _unnamed.Add(chunk);
+            return;
+        }
+
         if (chunk.Consumes)
         {
             Volatile.Write(ref _hasConsumed, true);

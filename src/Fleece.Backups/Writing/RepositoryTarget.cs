@@ -33,7 +33,8 @@ internal record RepositoryTargetOptions
 /// <para>It is an overlay on the backup of the instant that the snapshot counts from, or a full one where the snapshot shows the whole
 /// disk. That backup must be here: nothing else is ever built on.</para>
 /// <para>The image gets its name when it is durable, and the manifest gets its own after that; only then is it a backup. A failed one is
-/// deleted, consumed or not: the bitmap still has what it held, and the disk the rest.</para>
+/// deleted: the bitmap still has what was consumed, and the disk the rest. Of a session without a bitmap nothing is consumed before the
+/// backup has its name.</para>
 /// </remarks>
 internal sealed class RepositoryTarget : IBackupTarget
 {
@@ -57,17 +58,22 @@ internal sealed class RepositoryTarget : IBackupTarget
         _source = source;
         _planned = planned;
         _image = image;
-        Traits = image.Traits with { KeepsManifest = true, MustVerify = mustVerify };
-        _expected = source.Identity is { BaselineId: not null, Ranges: { } ranges }
-            ? [.. RangeSet.Of(ranges).Ranges]
-            : [new BlockRange(0, source.SizeBytes)];
+        Traits = image.Traits with
+        {
+            KeepsManifest = true,
+            MustVerify = mustVerify,
+
+            // The session of a job, which takes the repository itself, ends with the job.
+            ConfirmsWhenNamed = ownFolder is not null && source.Identity?.BitmapName is null,
+        };
+        _expected = ExpectedOf(source);
     }
 
     public TargetTraits Traits { get; }
 
     public IBlockNode Image => _image.Node;
 
-    /// <remarks>The next job deletes what a killed one leaves: the bitmap still has it.</remarks>
+    /// <remarks>The next job deletes what a killed one leaves: the bitmap still has it, or the session.</remarks>
     public bool SurvivesKill => true;
 
     /// <summary>What tells that the backup may be of another disk than the one before it; whole sentences, null for nothing.</summary>
@@ -85,7 +91,8 @@ internal sealed class RepositoryTarget : IBackupTarget
     /// </param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BackupErrors.BackupParentMissing"/>, <see cref="DiskErrors.BackupForeign"/>,
-    /// <see cref="BackupErrors.RepositoryBusy"/>, or why the file can't be made.</exception>
+    /// <see cref="BackupErrors.RepositoryBusy"/>, or why the file can't be made; <see cref="BackupErrors.BackupIncomplete"/>: ranges
+    /// that it needs are consumed.</exception>
     public static async ValueTask<RepositoryTarget> CreateAsync(
         RepositoryTargetOptions options, ISnapshotSource source, RepositoryFolder? taken, CancellationToken cancellationToken)
     {
@@ -97,6 +104,11 @@ internal sealed class RepositoryTarget : IBackupTarget
             Repository repository = folder.Read();
             RepositoryPlan plan = RepositoryPlan.Make(repository, source, options);
             await CheckChainAsync(repository, plan.Manifest, cancellationToken).ConfigureAwait(false);
+            if (own is not null)
+            {
+                await CheckReadableAsync(source, folder, cancellationToken).ConfigureAwait(false);
+            }
+
             string path = folder.InFolder(plan.Manifest.FileName);
             PartialImage image = await PartialImage
                 .CreateAsync(path, plan.Layout, outlivesProcess: false, cancellationToken).ConfigureAwait(false);
@@ -151,6 +163,35 @@ internal sealed class RepositoryTarget : IBackupTarget
         foreach (Manifest link in plan.ParentId is { } parentId ? repository.ChainOf(repository.Find(parentId)!) : [])
         {
             _ = await repository.Images.CheckImageAsync(link, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static BlockRange[] ExpectedOf(ISnapshotSource source) => source.Identity is { BaselineId: not null, Ranges: { } ranges }
+        ? [.. RangeSet.Of(ranges).Ranges]
+        : [new BlockRange(0, source.SizeBytes)];
+
+    // Before a part is consumed of what can't become a backup any more.
+    private static async ValueTask CheckReadableAsync(
+        ISnapshotSource source, RepositoryFolder folder, CancellationToken cancellationToken)
+    {
+        foreach (BlockRange range in ExpectedOf(source))
+        {
+            for (long atBytes = range.OffsetBytes; atBytes < range.EndBytes;)
+            {
+                BlockRange readable = await source.FindReadableAsync(atBytes, range.EndBytes, cancellationToken).ConfigureAwait(false);
+                if (readable.IsEmpty || readable.OffsetBytes != atBytes)
+                {
+                    throw new BlockException(
+                        BackupErrors.BackupIncomplete,
+                        $"No backup was made in '{folder.Path}': a part of '{source.Id}' was consumed before, at the offset {atBytes}, " +
+                        "and a repository takes whole snapshots. Nothing was consumed now. Name a file to keep the rest, or start a new " +
+                        $"session for a backup in the repository. {folder.InterruptedNote}".TrimEnd(),
+                        folder.Path,
+                        atBytes);
+                }
+
+                atBytes = readable.EndBytes;
+            }
         }
     }
 

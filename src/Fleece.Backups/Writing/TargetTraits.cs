@@ -21,6 +21,10 @@ internal sealed record TargetTraits
     /// </summary>
     public bool ConfirmsWhenDurable { get; init; }
 
+    /// <summary>True when nothing else has what the target holds, and it is no backup before it has its name: all chunks are confirmed
+    /// then, and none before.</summary>
+    public bool ConfirmsWhenNamed { get; init; }
+
     /// <summary>How many writes at a time serve it best.</summary>
     public required int WritesAtOnce { get; init; }
 

@@ -67,6 +67,10 @@ public sealed record SessionReference(string Name, Guid? InstantId = null)
     [JsonInclude]
     internal string? Consumer { get; init; }
 
+    /// <summary>True when the record that gave it says that the session is lost, or waits. It never means one that runs.</summary>
+    [JsonInclude]
+    internal bool IsLost { get; init; }
+
     /// <summary>The name.</summary>
     public override string ToString() => Name;
 }

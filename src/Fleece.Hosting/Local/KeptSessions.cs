@@ -47,8 +47,9 @@ internal sealed class KeptSessions(SessionFolder? own)
     }
 
     /// <summary>As <see cref="Use"/>, for a state directory that is there.</summary>
-    /// <exception cref="BlockException"><see cref="BlockErrors.NotFound"/>: it keeps no sessions; or as <see cref="Use"/>.</exception>
-    public SessionFolder UsePresent(string statePath) => Directory.Exists(Path.Combine(statePath, FolderName))
+    /// <exception cref="BlockException"><see cref="BlockErrors.NotFound"/>: it keeps no sessions;
+    /// <see cref="BlockErrors.InvalidArgument"/>: it is a file; why it can't be looked at; or as <see cref="Use"/>.</exception>
+    public SessionFolder UsePresent(string statePath) => HasSessions(statePath)
         ? Use(statePath)
         : throw new BlockException(
             BlockErrors.NotFound,
@@ -120,6 +121,31 @@ internal sealed class KeptSessions(SessionFolder? own)
             $"{string.Join(" ", all)} End {(found.Length == 1 ? "that process" : "those processes")} in order, and the " +
             $"{(found.Length == 1 ? "session" : "sessions")} can be resumed.",
             found[0].Description!.ImagePath);
+    }
+
+    // A folder that this user may not look into is no empty one.
+    private static bool HasSessions(string statePath)
+    {
+        if (File.Exists(statePath))
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"'{statePath}' is a file, and sessions are kept in a folder. Name the state directory that Start-FleeceSession had.",
+                statePath);
+        }
+
+        try
+        {
+            return File.GetAttributes(Path.Combine(statePath, FolderName)).HasFlag(FileAttributes.Directory);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return false;
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, statePath, "look into");
+        }
     }
 
     private static string IdOf(SessionDescription session) => $"{session.DiskName}/{session.SessionName}";

@@ -121,7 +121,8 @@ internal sealed class LocalSessions(
     /// <inheritdoc/>
     public ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken)
     {
-        LostSession lost = kept.Find(session) ?? throw RunningSessions.NoSuchSession(session.Name);
+        LostSession lost = kept.Find(session) ??
+            throw (_running.Has(session) ? RunningSessions.CameBack(session.Name) : RunningSessions.NoSuchSession(session.Name));
         SessionInfo before = lost.Describe();
         string? left = lost.Discard();
         return new ValueTask<SessionInfo>(left is null ? before : before with { BrokenBy = left });

@@ -74,6 +74,12 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
             session.TempPath);
     }
 
+    /// <summary>The error of a record that says "lost" of a session that has come back since, and is not ended.</summary>
+    public static BlockException CameBack(string id) => new(
+        DiskErrors.RecordStale,
+        $"The session '{id}' was not stopped: the record says that it is lost or waits, and it has come back since and runs. Get the " +
+        $"record anew with Get-FleeceSession, or give the name: Stop-FleeceSession {PowerShellText.Argument(id)}.");
+
     /// <summary>Refuses a name that several sessions have, one of them lost: -Force ends the one that runs, and removes the one that
     /// does not.</summary>
     /// <exception cref="BlockException"><see cref="DiskErrors.SessionAmbiguous"/></exception>
@@ -82,12 +88,13 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
         SessionInfo[] fitting = [.. sessions.Where(session => session.IsCalled(name))];
         if (fitting.Length > 1 && fitting.Any(session => session.State == SessionState.Lost))
         {
+            string lostId = PowerShellText.Literal(Array.Find(fitting, session => session.State == SessionState.Lost)!.Id);
             IEnumerable<string> those = fitting.Select(session => FormattableString.Invariant(
                 $"'{session.Id}', {(session.State == SessionState.Lost ? "lost" : "running")}, of {session.StartedAt:u}"));
             throw new BlockException(
                 DiskErrors.SessionAmbiguous,
                 $"Several sessions are called '{name}': {string.Join("; ", those)}. None was stopped or removed. Pipe the one that is " +
-                "meant, for one the lost one: Get-FleeceSession | Where-Object State -EQ Lost | Stop-FleeceSession -Force.");
+                $"meant, for one the lost one: Get-FleeceSession {lostId} | Where-Object State -EQ Lost | Stop-FleeceSession -Force.");
         }
     }
 

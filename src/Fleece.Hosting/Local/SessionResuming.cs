@@ -65,7 +65,8 @@ internal sealed class SessionResuming(MountedDisks mounted, KeptSessions kept, L
     {
         Dictionary<string, string> failures = [];
         (SessionFolder Folder, LostSession Session)[] firsts = [.. Lost(folders, session)
-            .Where(found => found.Session.CanResume && !IsServed(found.Session)).DistinctBy(found => found.Session.ImagePath)];
+            .Where(found => found.Session is { CanResume: true, IsImageThere: true } && !IsServed(found.Session))
+            .DistinctBy(found => found.Session.ImagePath)];
         foreach ((SessionFolder folder, LostSession first) in firsts)
         {
             ImageOpenOptions openedWith = first.OpenedWith!;

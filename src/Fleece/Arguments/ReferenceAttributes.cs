@@ -133,12 +133,16 @@ internal sealed class SessionArgumentAttribute : ReferenceAttribute
     protected internal override object? FromRecord(PSObject record) => KindOf(record) switch
     {
         null or RecordKind.Session or RecordKind.Consumer => NameIn(record, "Session", "Id", "Name") is { } name
-            ? new SessionReference(name, Identity(record, "InstantId")) { Consumer = ConsumerIn(record) }
+            ? new SessionReference(name, Identity(record, "InstantId")) { Consumer = ConsumerIn(record), IsLost = IsLost(record) }
             : null,
         RecordKind.Disk when TakesDisks =>
             new SessionReference("*") { Disk = (DiskReference)new DiskArgumentAttribute().FromRecord(record)! },
         { } kind => throw Foreign(record, kind, RecordKind.Session),
     };
+
+    private static bool IsLost(PSObject record) =>
+        LanguagePrimitives.TryConvertTo(Value(record, "State"), out Block.CopyBeforeWrite.SessionState state) &&
+        state == Block.CopyBeforeWrite.SessionState.Lost;
 
     // What names its session beside itself is a consumer, or a chunk that was read for one.
     private static string? ConsumerIn(PSObject record) =>

@@ -56,6 +56,11 @@ public sealed class StopFleeceSessionCommand : SilentCommand
             ForItem(reference.Name, () =>
             {
                 SessionInfo session = Wait(Owner.Sessions.FindSessionAsync(reference, StopToken));
+                if (reference.IsLost && session.State != Block.CopyBeforeWrite.SessionState.Lost)
+                {
+                    throw RunningSessions.CameBack(session.Id);
+                }
+
                 if (Force && reference is { InstantId: null, Name: not "" })
                 {
                     RunningSessions.CheckOneToForce(reference.Name, Wait(Owner.Sessions.ListSessionsAsync(StopToken)));

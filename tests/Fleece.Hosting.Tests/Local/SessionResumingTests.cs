@@ -104,6 +104,73 @@ public sealed class SessionResumingTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_session_waits_while_its_image_is_missing()
+    {
+        await MountAsync("vm", ImageFormat.Raw);
+        await StartAsync("vm");
+        await EndProcessAsync();
+        string image = _folder.File("vm.img");
+        File.Move(image, image + ".away");
+
+        SessionInfo session = Assert.Single(await ResumeAsync());
+        Assert.Equal((SessionState.Lost, true, null), (session.State, session.CanResume, session.CannotResumeReason));
+        Assert.Contains("waits to be resumed", RunningSessions.Lost(session).Message, StringComparison.Ordinal);
+        Assert.Contains($"'{image}' is not there", session.BrokenBy, StringComparison.Ordinal);
+
+        File.Move(image + ".away", image);
+        Assert.Equal(SessionState.Active, Assert.Single(await ResumeAsync()).State);
+    }
+
+    [Fact]
+    public async Task To_remove_a_session_that_has_come_back_is_refused_and_it_runs_on()
+    {
+        await MountAsync("vm", ImageFormat.Raw);
+        await StartAsync("vm");
+        await EndProcessAsync();
+        SessionInfo running = Assert.Single(await ResumeAsync());
+
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(async () =>
+            await _owner.Sessions.RemoveLostSessionAsync(new SessionReference(running.Id, running.InstantId), CancellationToken.None));
+
+        Assert.Equal(DiskErrors.RecordStale, refusal.Kind);
+        Assert.Contains("has come back", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal(SessionState.Active, Assert.Single(await ResumeAsync()).State);
+    }
+
+    [Fact]
+    public void A_state_directory_that_is_a_file_is_none()
+    {
+        string file = _folder.NewFile();
+        File.WriteAllText(file, "x");
+
+        BlockException refusal = Assert.Throws<BlockException>(() => new KeptSessions(own: null).UsePresent(file));
+
+        Assert.Equal(BlockErrors.InvalidArgument, refusal.Kind);
+        Assert.Contains("is a file", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_state_directory_that_the_user_may_not_look_into_is_not_called_empty()
+    {
+        ThreadUser.Need();
+        string state = Directory.CreateTempSubdirectory("fleece-state-").FullName; // Of mode 0700.
+        try
+        {
+            Directory.CreateDirectory(Path.Combine(state, "sessions"));
+
+            BlockException refusal = ThreadUser.Run(ThreadUser.Nobody, [], () =>
+                Assert.Throws<BlockException>(() => new KeptSessions(own: null).UsePresent(state)));
+
+            Assert.Equal(BlockErrors.PermissionDenied, refusal.Kind);
+            Assert.Equal(state, refusal.Path);
+        }
+        finally
+        {
+            Directory.Delete(state, recursive: true);
+        }
+    }
+
+    [Fact]
     public void Force_takes_no_name_that_a_running_and_a_lost_session_have()
     {
         SessionInfo running = new() { Name = "night", Id = "vm/night", State = SessionState.Active };
@@ -113,6 +180,10 @@ public sealed class SessionResumingTests : IAsyncDisposable
         {
             BlockException refusal = Assert.Throws<BlockException>(() => RunningSessions.CheckOneToForce(name, [running, lost]));
             Assert.Equal(DiskErrors.SessionAmbiguous, refusal.Kind);
+            Assert.Contains(
+                "Get-FleeceSession 'vm/night' | Where-Object State -EQ Lost | Stop-FleeceSession -Force",
+                refusal.Message,
+                StringComparison.Ordinal);
         }
 
         RunningSessions.CheckOneToForce("vm/night", [running, lost with { Id = "other/night" }]);
