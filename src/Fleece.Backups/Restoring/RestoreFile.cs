@@ -43,7 +43,8 @@ internal sealed class RestoreFile : IRestoreTarget
     }
 
     /// <summary>Makes the partial file, or takes up the one that an interrupted restore left.</summary>
-    /// <remarks>A partial file without a note is no restore's: it may hold the only copy of what an interrupted export has consumed.</remarks>
+    /// <remarks>A partial file without a note is no restore's: it may hold the only copy of what an interrupted export has consumed.
+    /// </remarks>
     /// <exception cref="BlockException"><see cref="BlockErrors.AlreadyExists"/>, or why the file can't be made or opened.</exception>
     public static async ValueTask<RestoreFile> OpenAsync(RestoreOptions options, RestorePlan plan, CancellationToken cancellationToken)
     {
@@ -89,8 +90,8 @@ internal sealed class RestoreFile : IRestoreTarget
             throw new BlockException(
                 BlockErrors.AlreadyExists,
                 isOfOtherRestore
-                    ? $"'{partialPath}' exists and is of another restore, which runs or was interrupted. Replace it with -Force, or restore " +
-                      "to another file."
+                    ? $"'{partialPath}' exists and is of another restore, which runs or was interrupted. Replace it with -Force, or " +
+                      "restore to another file."
                     : $"'{partialPath}' exists, and no restore has left it: it may be all there is of an export that was interrupted. " +
                       "Restore to another file, or see what it is (docs/ends.md) and remove it yourself.",
                 partialPath);
