@@ -34,7 +34,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     {
         Storage = storage;
         BitmapStore store = new(storage);
-        Witness = new ChangeWitness(storage, store.Touch, storage.Journal.Touch, TouchMarker);
+        Witness = new ChangeWitness(storage, () => _sessions, store.Touch, storage.Journal.Touch, TouchMarker);
         Chain = new DiskChain(storage.Name, storage.Image, Witness);
         Bitmaps = new DiskBitmaps(storage, Chain, store, turns);
         storage.Condition.Listen(OnFlushFailed);
@@ -44,6 +44,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             {
                 Witness.Begin();
                 Bitmaps.Begin();
+                Witness.TouchAll(); // Their file may be a new one.
             }
 
             Notes = [.. FindNotes(files).Where(note => note is not null).Select(note => PrintableText.Of(note!))];
@@ -314,11 +315,11 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             : TempFiles.Clear(System.IO.Path.GetDirectoryName(Path)!, Storage),
     ];
 
-    private void TouchMarker()
+    private void TouchMarker(long notBeforeTicks)
     {
         if (Array.Exists(_sessions, session => session.CanResume))
         {
-            FileNames.TryTouch(SessionMarker.PathFor(Path));
+            FileNames.TryTouch(SessionMarker.PathFor(Path), notBeforeTicks);
         }
     }
 

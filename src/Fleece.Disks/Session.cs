@@ -36,6 +36,7 @@ internal sealed class Session : IRunningSession
         Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
         _temp = temp;
         temp.Lost = point.Break;
+        temp.Witness = disk.Witness;
         point.TempLimitNear += (_, near) => Volatile.Write(ref _untoldWarning, DescribeTemp(near.UsedBytes));
         _bitmapTurn = bitmapTurn;
     }
@@ -330,6 +331,15 @@ internal sealed class Session : IRunningSession
         await StopReadersAsync().ConfigureAwait(false);
         await _ended.CancelAsync().ConfigureAwait(false);
         await Point.CopiesEndedAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Breaks the session where the system could not store what temp has. It does not throw.</summary>
+    internal void FindLostTemp()
+    {
+        if (State == SessionState.Active)
+        {
+            _temp.FindLoss();
+        }
     }
 
     /// <summary>Takes back what <see cref="Begin"/> did, at the same instant.</summary>

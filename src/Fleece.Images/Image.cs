@@ -64,9 +64,10 @@ public static class Image
             if (keepsJournal)
             {
                 journal.Keep(file, driver.Format, options.LeavesJournal);
+                journal.Touch(found.ModifiedTicks);
             }
 
-            using Heartbeat? beat = journal.Kept is null ? null : Heartbeat.Start(journal.Touch);
+            using Heartbeat? beat = journal.Kept is null ? null : Heartbeat.Start(() => journal.Touch(found.ModifiedTicks));
             IBlockNode node = driver.Open(view, options, chain);
             (node as ImageNode)?.Attach(journal);
             return new ValueTask<(IBlockNode Node, ImageFormat Format, FileEvidence Found)>((node, driver.Format, found));

@@ -41,6 +41,22 @@ public sealed class LostTempTests : IDisposable
     }
 
     [Fact]
+    public async Task Old_data_that_the_system_could_not_store_breaks_the_session_without_a_read()
+    {
+        Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
+        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = _storage.Path });
+        await OverwriteAsync(disk);
+        await _storage.WriteBackAsync(session.TempPath);
+
+        disk.Witness.Beat();
+
+        Assert.Equal(SessionState.Broken, session.State);
+        Assert.Contains("could not store", session.BrokenBy, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_status_of_old_data_that_the_system_could_not_store_breaks_the_session()
     {
         Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);

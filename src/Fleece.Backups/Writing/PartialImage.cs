@@ -35,7 +35,7 @@ internal sealed class PartialImage
         if (_journal.SurvivesKill && layout.Format != ImageFormat.Raw)
         {
             // A request may wait long for a write-back that changes the image at its end.
-            _heartbeat = Heartbeat.Start(_journal.Touch);
+            _heartbeat = Heartbeat.Start(() => _journal.Touch(notBeforeTicks: 0));
         }
     }
 
@@ -47,7 +47,7 @@ internal sealed class PartialImage
     {
         get
         {
-            _journal.Touch();
+            _journal.Touch(notBeforeTicks: 0);
             return _journal.SurvivesKill;
         }
     }

@@ -113,13 +113,15 @@ internal static class FileNames
         }
     }
 
-    /// <summary>Makes a file's time of change the present one.</summary>
+    /// <summary>Makes a file's time of change the present one, or the one that it witnesses where that lies ahead.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
     /// <exception cref="BlockException">The error of the system.</exception>
-    public static void Touch(string path)
+    public static void Touch(string path, long notBeforeTicks)
     {
         try
         {
-            File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
+            File.SetLastWriteTimeUtc(path, FileEvidence.WitnessTime(notBeforeTicks));
         }
         catch (Exception e) when (FileErrors.IsFromSystem(e))
         {
@@ -128,11 +130,11 @@ internal static class FileNames
     }
 
     /// <summary>As <see cref="Touch"/>, for a witness of changes: one that gets older than what it vouches for is not believed.</summary>
-    public static void TryTouch(string path)
+    public static void TryTouch(string path, long notBeforeTicks)
     {
         try
         {
-            Touch(path);
+            Touch(path, notBeforeTicks);
         }
         catch (BlockException)
         {

@@ -47,13 +47,13 @@ internal sealed class WriteBackWatch : IDisposable
         return new WriteBackWatch(path, handle);
     }
 
-    /// <summary>The first failure; null while there is none. A later call returns it again.</summary>
+    /// <summary>The first failure; null while there is none. A later call returns it again. Once closed, it finds no other one.</summary>
     public BlockException? Find()
     {
         // Under a lock, because the system tells it to one of those that ask at once.
         lock (_lock)
         {
-            if (_failure is not null || _isSilent)
+            if (_failure is not null || _isSilent || _handle.IsClosed)
             {
                 return _failure;
             }
@@ -66,7 +66,13 @@ internal sealed class WriteBackWatch : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _handle.Dispose();
+        }
+    }
 
     private int Ask()
     {

@@ -97,6 +97,7 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
     {
         try
         {
+            TouchMarker(temp, image);
             FailPoint.Reach("suspend-before-temp");
             await temp.LeaveAsync().ConfigureAwait(false);
             FailPoint.Reach("suspend-temp-left");
@@ -114,6 +115,22 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
         finally
         {
             log.Dispose();
+        }
+    }
+
+    // Closing temp changes it, and the disk touches nothing any more. That another program had the image meanwhile must not be hidden.
+    private void TouchMarker(TempImage temp, FileEvidence? image)
+    {
+        try
+        {
+            if (image is { } left && FileEvidence.Read(imagePath) == left)
+            {
+                SessionMarker.Touch(imagePath, Math.Max(left.ModifiedTicks, FileEvidence.Read(temp.Path).ModifiedTicks));
+            }
+        }
+        catch (BlockException)
+        {
+            // A marker that is older than temp is not believed.
         }
     }
 

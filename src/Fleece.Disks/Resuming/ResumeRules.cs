@@ -98,7 +98,7 @@ internal static class ResumeRules
 
         string? reason = FindOtherDisk(description, disk) ?? FindMarkerFault(session, disk) ?? FindImageChange(session, disk) ??
             FindOtherTemp(description);
-        return reason is null ? JudgeTemp(session, description) : Lose(reason);
+        return reason is null ? JudgeTemp(session, description, disk) : Lose(reason);
     }
 
     /// <summary>Why the session is of another image than the one that is opened, as a sentence; null when it is of that one.</summary>
@@ -172,7 +172,7 @@ internal static class ResumeRules
             : null;
 
     // A temp image that is missing, or that another program has open, may be back at the next mount.
-    private static ResumeVerdict JudgeTemp(StoredSession session, SessionDescription description)
+    private static ResumeVerdict JudgeTemp(StoredSession session, SessionDescription description, FoundDisk disk)
     {
         FileEvidence temp;
         try
@@ -189,12 +189,22 @@ internal static class ResumeRules
                     : $"Its old data can't be used. {e.Message}");
         }
 
-        return temp.FileId != description.TempFileId
-            ? Lose($"Its temp image '{description.TempPath}' was replaced or copied.")
-            : session.State == StoredState.Suspended && session.Evidence?.Temp != temp
-                ? Lose($"Its temp image '{description.TempPath}' was changed: it has {Describe(temp)}, and Fleece left it with " +
-                    $"{Describe(session.Evidence?.Temp ?? default)}.")
-                : new ResumeVerdict(ResumeStep.Resume);
+        if (temp.FileId != description.TempFileId)
+        {
+            return Lose($"Its temp image '{description.TempPath}' was replaced or copied.");
+        }
+
+        if (session.State == StoredState.Suspended)
+        {
+            return session.Evidence?.Temp == temp ? new ResumeVerdict(ResumeStep.Resume) : Lose(
+                $"Its temp image '{description.TempPath}' was changed: it has {Describe(temp)}, and Fleece left it with " +
+                $"{Describe(session.Evidence?.Temp ?? default)}.");
+        }
+
+        long witnessTicks = disk.Marker!.ModifiedTicks;
+        return !temp.IsChangedAfter(witnessTicks) ? new ResumeVerdict(ResumeStep.Resume) : Lose(
+            $"Its temp image '{description.TempPath}' was changed after its process ended: at {Time(temp.ModifiedTicks)}, and Fleece " +
+            $"had it until {Time(witnessTicks)}.");
     }
 
     // A process that was killed gives its locks back one by one, that of the image perhaps before this one.

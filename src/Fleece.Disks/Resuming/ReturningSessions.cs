@@ -50,6 +50,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     private readonly List<(FoundSession Found, ResumeVerdict Verdict)> _lost = [];
     private readonly List<string> _notes = [];
     private FileEvidence _image;
+    private long _witnessTicks;
     private Heartbeat? _heartbeat;
     private volatile bool _hasSidecar;
 
@@ -75,6 +76,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
     {
         SessionMarker? marker = SessionMarker.Read(imagePath);
         _image = FileEvidence.Read(imagePath);
+        _witnessTicks = Math.Max(_image.ModifiedTicks, marker?.ModifiedTicks ?? 0); // The marker's is that of temp too.
         if (handling == SessionHandling.Discard)
         {
             Discard(marker);
@@ -326,7 +328,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         }
 
         // Opening the image is this process's doing too, and may take long: a journal is replayed.
-        SessionMarker.Touch(imagePath);
+        SessionMarker.Touch(imagePath, _witnessTicks);
         _hasSidecar |= Sidecar.Claim(imagePath, _image);
         _heartbeat ??= Heartbeat.Start(Touch);
         FailPoint.Reach("resume-touched");
@@ -337,10 +339,10 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
 
     private void Touch()
     {
-        FileNames.TryTouch(SessionMarker.PathFor(imagePath));
+        FileNames.TryTouch(SessionMarker.PathFor(imagePath), _witnessTicks);
         if (_hasSidecar)
         {
-            FileNames.TryTouch(Sidecar.PathFor(imagePath));
+            FileNames.TryTouch(Sidecar.PathFor(imagePath), _witnessTicks);
         }
     }
 

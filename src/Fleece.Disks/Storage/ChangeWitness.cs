@@ -11,12 +11,18 @@ namespace Fleece.Disks.Storage;
 /// (<see cref="FileEvidence.IsChangedAfter"/>) was changed by another program.</para>
 /// <para>An image changes long after a request: a flush first makes the guest's data durable and writes tables then, and a copy may hold up
 /// its write. So a heartbeat touches the files once a second, whether or not a request comes, and rests when for ten minutes no change was
-/// announced and the image did not change. The first change behind a rest touches them itself, before it goes on.</para>
+/// announced and neither image nor temp changed. The first change behind a rest touches them itself, before it goes on. So it is with the
+/// temp images of the sessions, which consumers change without a request of the guest.</para>
+/// <para>The time that they get is the present one, or that of the image or of temp where it lies ahead of the clock; there is no rest
+/// then. The heartbeat also asks whether the system could store what temp has, which it may forget once the process has ended.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 /// <param name="storage">The image. Beside one on an export there is no file.</param>
-/// <param name="touches">Each sets the time of one file, or does nothing where there is none. It does not throw.</param>
-internal sealed class ChangeWitness(DiskStorage storage, params Action[] touches) : IChangeWitness, IDisposable
+/// <param name="sessions">The disk's sessions.</param>
+/// <param name="touches">Each sets the time of one file, not before the one that it is given, or does nothing where there is no file. It
+/// does not throw.</param>
+internal sealed class ChangeWitness(DiskStorage storage, Func<IReadOnlyList<Session>> sessions, params Action<long>[] touches)
+    : IChangeWitness, IDisposable
 {
     private static readonly long RestMilliseconds = (long)TimeSpan.FromMinutes(10).TotalMilliseconds;
 
@@ -33,6 +39,7 @@ internal sealed class ChangeWitness(DiskStorage storage, params Action[] touches
     {
         if (!storage.IsExport)
         {
+            Look();
             TouchAll();
             _heartbeat = Heartbeat.Start(Beat);
         }
@@ -57,40 +64,57 @@ internal sealed class ChangeWitness(DiskStorage storage, params Action[] touches
     /// <summary>Touches the files for the last time: behind this the image is another's.</summary>
     public void Dispose() => _heartbeat?.Dispose();
 
-    /// <summary>Touches the files, once a second, unless it rests.</summary>
+    /// <summary>Asks for losses of temp, and touches the files, once a second, unless it rests.</summary>
     internal void Beat()
     {
+        foreach (Session session in sessions())
+        {
+            session.FindLostTemp();
+        }
+
         long now = Environment.TickCount64;
-        if (now >= Volatile.Read(ref _restMilliseconds))
+        if (now >= Volatile.Read(ref _restMilliseconds) && Volatile.Read(ref _modifiedTicks) <= DateTime.UtcNow.Ticks)
         {
             return;
         }
 
-        Touch();
-        if (ReadModifiedTicks() is { } ticks && ticks != _modifiedTicks)
+        if (Look())
         {
-            _modifiedTicks = ticks;
             Volatile.Write(ref _restMilliseconds, now + RestMilliseconds);
         }
+
+        Touch();
+    }
+
+    // True when image or temp has another time than before.
+    private bool Look()
+    {
+        long ticks = ReadModifiedTicks(storage.Path) ?? Volatile.Read(ref _modifiedTicks);
+        foreach (Session session in sessions())
+        {
+            ticks = Math.Max(ticks, session.CanResume ? ReadModifiedTicks(session.TempPath) ?? 0 : 0);
+        }
+
+        return Interlocked.Exchange(ref _modifiedTicks, ticks) != ticks;
     }
 
     // It is due again only behind the last touch, so that no change overtakes the touches of another one.
     private void Touch()
     {
         long now = Environment.TickCount64;
-        foreach (Action touch in touches)
+        foreach (Action<long> touch in touches)
         {
-            touch();
+            touch(Volatile.Read(ref _modifiedTicks));
         }
 
         Volatile.Write(ref _dueMilliseconds, now + DueMilliseconds);
     }
 
-    private long? ReadModifiedTicks()
+    private static long? ReadModifiedTicks(string path)
     {
         try
         {
-            return FileEvidence.Read(storage.Path).ModifiedTicks;
+            return FileEvidence.Read(path).ModifiedTicks;
         }
         catch (BlockException)
         {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 using Fleece.Disks.Storage;
 using Fleece.Images;
@@ -56,6 +57,18 @@ internal sealed class TempImage : IAsyncDisposable
         }
     }
 
+    /// <summary>Hears of each change of the image before it is made. Before the first request.</summary>
+    public IChangeWitness? Witness
+    {
+        set
+        {
+            if (Node is WatchedTemp watched)
+            {
+                watched.Witness = value;
+            }
+        }
+    }
+
     /// <summary>True for a file that the session made, and that ends with it.</summary>
     public bool IsOurs { get; }
 
@@ -71,6 +84,10 @@ internal sealed class TempImage : IAsyncDisposable
 
     /// <summary>True when all of it reads as zeros before the session starts.</summary>
     public bool ReadsAsZero { get; private set; }
+
+    /// <summary>Asks whether the system has failed to store something of the image, which <see cref="Lost"/> then hears. Without a read:
+    /// the system forgets it when no process has the file open and its memory is needed.</summary>
+    public void FindLoss() => _ = (Node as WatchedTemp)?.FindLoss();
 
     /// <summary>The granule of a session: what was asked for, or the default, grown to what the disk and temp take at once.</summary>
     /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: what was asked for is smaller than that.</exception>

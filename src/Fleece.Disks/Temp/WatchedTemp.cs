@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Runtime.CompilerServices;
 using Fleece.Block;
+using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
 
@@ -9,8 +10,8 @@ namespace Fleece.Disks.Temp;
 /// <summary>A temp image whose content comes out only while the system has stored, or has in memory, all that it took for it.</summary>
 /// <remarks>
 /// Each read and each status is judged when its answer is there and before it is given, so that none is of bytes that were dropped; one
-/// that fails is judged too, for an image whose tables were dropped looks damaged. Writes are not judged. Ownership. It owns the node and
-/// the watches.
+/// that fails is judged too, for an image whose tables were dropped looks damaged. Writes are not judged. Each change is
+/// announced before it is made. Ownership. It owns the node and the watches.
 /// </remarks>
 internal sealed class WatchedTemp : IBlockNode, IAbandonable
 {
@@ -29,13 +30,16 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
     /// <summary>The image's path, for messages.</summary>
     public string Path
     {
-        set => _watches[0].Path = value;
+        set => Array.ForEach(_watches[..Math.Min(_watches.Length, 1)], watch => watch.Path = value);
     }
 
-    /// <summary>Watches the files of a temp image, where the system tells; the node itself where it does not.</summary>
+    /// <summary>Hears of each change before it is made. Set before the first request.</summary>
+    public IChangeWitness? Witness { get; set; }
+
+    /// <summary>Watches the files of a temp image, where the system tells.</summary>
     /// <param name="node">The temp image. It stays the caller's when this throws.</param>
     /// <param name="paths">Its files.</param>
-    public static IBlockNode Over(IBlockNode node, IReadOnlyList<string> paths)
+    public static WatchedTemp Over(IBlockNode node, IReadOnlyList<string> paths)
     {
         List<WriteBackWatch> watches = [];
         try
@@ -44,7 +48,7 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
             {
                 if (WriteBackWatch.Open(path) is not { } watch)
                 {
-                    return node;
+                    break;
                 }
 
                 watches.Add(watch);
@@ -92,30 +96,55 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
     public void ReadAhead(long offsetBytes, long lengthBytes) => _node.ReadAhead(offsetBytes, lengthBytes);
 
     public ValueTask WriteAsync(
-        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken) =>
-        _node.WriteAsync(offsetBytes, data, flags, cancellationToken);
+        long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        Witness?.BeforeChange();
+        return _node.WriteAsync(offsetBytes, data, flags, cancellationToken);
+    }
 
     public ValueTask WriteZeroesAsync(
-        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken) =>
-        _node.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
+        long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
+    {
+        Witness?.BeforeChange();
+        return _node.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken);
+    }
 
-    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken) =>
-        _node.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
+    public ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
+    {
+        Witness?.BeforeChange();
+        return _node.DiscardAsync(offsetBytes, lengthBytes, cancellationToken);
+    }
 
-    public ValueTask FlushAsync(CancellationToken cancellationToken) => _node.FlushAsync(cancellationToken);
+    public ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        Witness?.BeforeChange();
+        return _node.FlushAsync(cancellationToken);
+    }
 
     /// <summary>Fails where the system has dropped something of the file.</summary>
     /// <exception cref="BlockException">The error of the system.</exception>
     public void ThrowIfLost()
+    {
+        if (FindLoss() is { } failure)
+        {
+            throw failure;
+        }
+    }
+
+    /// <summary>Why the system has dropped something of the file, after <see cref="Lost"/> has heard of it; null where it has not.
+    /// </summary>
+    public BlockException? FindLoss()
     {
         foreach (WriteBackWatch watch in _watches)
         {
             if (watch.Find() is { } failure)
             {
                 Lost?.Invoke(failure);
-                throw failure;
+                return failure;
             }
         }
+
+        return null;
     }
 
     public void Abandon() => (_node as IAbandonable)?.Abandon();

@@ -43,7 +43,7 @@ internal static class ImageJournals
         {
         }
 
-        public void Touch()
+        public void Touch(long notBeforeTicks)
         {
         }
     }

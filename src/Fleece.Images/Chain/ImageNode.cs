@@ -131,7 +131,7 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IJourn
         }
     }
 
-    public void Touch() => _journal?.Touch();
+    public void Touch(long notBeforeTicks) => _journal?.Touch(notBeforeTicks);
 
     public void SettleLoss() => _journal?.SettleLoss();
 

@@ -30,5 +30,6 @@ internal interface IJournaledImage
 
     /// <summary>Sets the time at which the journal was last changed to now. The next opener believes a journal only if the image was not
     /// changed much later, so this is due at least once a second while guests write.</summary>
-    void Touch();
+    /// <param name="notBeforeTicks">When the image was changed last, where that may lie ahead of the clock; else 0.</param>
+    void Touch(long notBeforeTicks);
 }

@@ -98,8 +98,10 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
     public static void Discard(string imagePath) => FileNames.DeleteDurably(PathFor(imagePath));
 
     /// <summary>Says that this process has changed the image until now. At most once a second while guests write.</summary>
+    /// <param name="imagePath">The image.</param>
+    /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
     /// <exception cref="BlockException">Why the time can't be set.</exception>
-    public static void Touch(string imagePath) => FileNames.Touch(PathFor(imagePath));
+    public static void Touch(string imagePath, long notBeforeTicks) => FileNames.Touch(PathFor(imagePath), notBeforeTicks);
 
     /// <summary>Refuses an image whose marker names sessions that would lose their point in time, and one whose marker can't be read.
     /// </summary>

@@ -55,10 +55,10 @@ internal sealed class FoundJournal(string path)
 
     /// <summary>Keeps it younger than the image, which is about to be changed by the replay.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>
-    public void Touch() => FileNames.Touch(path);
+    public void Touch() => FileNames.Touch(path, ModifiedTicks);
 
     /// <summary>As <see cref="Touch"/>, once a second while the replay waits for the storage.</summary>
-    public void TryTouch() => FileNames.TryTouch(path);
+    public void TryTouch() => FileNames.TryTouch(path, ModifiedTicks);
 
     /// <summary>Says in it that notes are about to be written to the image.</summary>
     /// <exception cref="BlockException">What the system reports.</exception>

@@ -205,7 +205,7 @@ internal sealed class ImageJournal : IDisposable
     }
 
     /// <summary>As <see cref="IJournaledImage.Touch"/>.</summary>
-    public void Touch()
+    public void Touch(long notBeforeTicks)
     {
         lock (_touching)
         {
@@ -216,7 +216,7 @@ internal sealed class ImageJournal : IDisposable
 
             try
             {
-                File.SetLastWriteTimeUtc(_file.File.Handle, DateTime.UtcNow);
+                File.SetLastWriteTimeUtc(_file.File.Handle, FileEvidence.WitnessTime(notBeforeTicks));
             }
             catch (Exception failure) when (FileErrors.IsFromSystem(failure))
             {

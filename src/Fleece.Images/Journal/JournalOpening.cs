@@ -212,7 +212,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
     }
 
     /// <summary>As <see cref="IJournaledImage.Touch"/>.</summary>
-    public void Touch() => Kept?.Touch();
+    public void Touch(long notBeforeTicks) => Kept?.Touch(notBeforeTicks);
 
     /// <summary>Removes the journal of an image beside a new file of its name.</summary>
     public static void RemoveBeside(string imagePath)

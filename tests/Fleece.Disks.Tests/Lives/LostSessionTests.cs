@@ -33,6 +33,21 @@ public sealed class LostSessionTests
         Assert.Empty(rig.Leftovers);
     }
 
+    [Fact]
+    public async Task A_temp_image_that_another_program_changed_after_the_kill_has_lost_its_session()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.LiveAsync(null, Killed);
+        string temp = Assert.Single(Directory.GetFiles(rig.Folder.Path, "*.fleece-kept-temp"));
+        File.SetLastWriteTimeUtc(temp, DateTime.UtcNow.AddMinutes(1));
+
+        LostSession lost = await MountAndFindLostAsync(rig);
+
+        Assert.Contains(temp, lost.Reason, StringComparison.Ordinal);
+        Assert.Contains("changed after its process ended", lost.Reason, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("qcow2")]
     [InlineData("vhd")]

@@ -153,8 +153,18 @@ public sealed class ResumeRulesTests : IDisposable
     {
         CheckLost("replaced or copied", Running with { Description = _description with { TempFileId = _temp.FileId + 1 } }, Found);
         File.SetLastWriteTimeUtc(_tempPath, DateTime.UtcNow.AddHours(1));
-        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, Found).Step);
         CheckLost("was changed", Suspended, Found);
+    }
+
+    [Fact]
+    public void A_temp_image_that_changed_more_than_five_seconds_after_the_witness_was_changed_without_the_session()
+    {
+        DateTime last = new(_image.ModifiedTicks + TimeSpan.FromSeconds(5).Ticks, DateTimeKind.Utc);
+        File.SetLastWriteTimeUtc(_tempPath, last);
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, Found).Step);
+
+        File.SetLastWriteTimeUtc(_tempPath, last.AddMilliseconds(10));
+        CheckLost("changed after its process ended", Running, Found);
     }
 
     [Fact]

@@ -67,7 +67,7 @@ public sealed class SessionMarkerTests : IDisposable
         SessionMarker.RemoveEntry(_image, Nightly.Id);
 
         Assert.Equal(then.Ticks, SessionMarker.Read(_image)!.ModifiedTicks);
-        SessionMarker.Touch(_image);
+        SessionMarker.Touch(_image, notBeforeTicks: 0);
         Assert.True(SessionMarker.Read(_image)!.ModifiedTicks > then.Ticks);
     }
 

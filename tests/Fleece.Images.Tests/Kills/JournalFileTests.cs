@@ -113,7 +113,7 @@ public sealed class JournalFileTests : IDisposable
         }
 
         await node.WriteAsync(0, new byte[10], WriteFlags.None, CancellationToken.None);
-        ((IJournaledImage)node).Touch();
+        ((IJournaledImage)node).Touch(notBeforeTicks: 0);
         ((IJournaledImage)node).SettleLoss();
         await node.DisposeAsync();
         Assert.True(new KilledImage(path, Enum.Parse<ImageFormat>(format), []).IsClosed);

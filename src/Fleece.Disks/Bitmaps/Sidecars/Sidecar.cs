@@ -195,13 +195,14 @@ internal sealed class Sidecar : IDisposable
 
             if (directory.IsInUse)
             {
-                sidecar.Touch();
+                sidecar.Touch(image.ModifiedTicks);
                 return true;
             }
 
             if (directory.Entries.Any(entry => entry.IsPending))
             {
                 sidecar.Write(directory with { IsInUse = true, BootId = BootId.Current });
+                sidecar.Touch(image.ModifiedTicks);
                 return true;
             }
 
@@ -286,10 +287,18 @@ internal sealed class Sidecar : IDisposable
 
     /// <summary>Sets the file's time of modification, which is to follow the image's.</summary>
     /// <remarks>Any write sets it; these bytes lie behind the longest directory and mean nothing.</remarks>
-    public void Touch()
+    /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
+    public void Touch(long notBeforeTicks)
     {
         lock (_touching)
         {
+            if (notBeforeTicks > DateTime.UtcNow.Ticks && !_isClosed)
+            {
+                // A write would take the time back to the clock's.
+                FileNames.TryTouch(Path, notBeforeTicks);
+                return;
+            }
+
             Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(Environment.TickCount64));
         }
     }
