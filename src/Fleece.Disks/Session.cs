@@ -6,6 +6,7 @@ using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
+using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Nbd.Server.Exports;
 
@@ -15,7 +16,7 @@ namespace Fleece.Disks;
 /// <see cref="CanResume"/> says so.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-internal sealed class Session : IRunningSession
+internal sealed class Session : IRunningSession, IWitnessedSession
 {
     private readonly TempImage _temp;
     private readonly BitmapTurn? _bitmapTurn;
@@ -204,6 +205,15 @@ internal sealed class Session : IRunningSession
         new(Point.Snapshot.NextReadable(offsetBytes, endBytes));
 
     /// <inheritdoc/>
+    public void FindLostTemp()
+    {
+        if (State == SessionState.Active)
+        {
+            _temp.FindLoss();
+        }
+    }
+
+    /// <inheritdoc/>
     public SessionInfo Describe() => new()
     {
         Name = Name,
@@ -331,15 +341,6 @@ internal sealed class Session : IRunningSession
         await StopReadersAsync().ConfigureAwait(false);
         await _ended.CancelAsync().ConfigureAwait(false);
         await Point.CopiesEndedAsync().ConfigureAwait(false);
-    }
-
-    /// <summary>Breaks the session where the system could not store what temp has. It does not throw.</summary>
-    internal void FindLostTemp()
-    {
-        if (State == SessionState.Active)
-        {
-            _temp.FindLoss();
-        }
     }
 
     /// <summary>Takes back what <see cref="Begin"/> did, at the same instant.</summary>

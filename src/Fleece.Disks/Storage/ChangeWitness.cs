@@ -21,7 +21,7 @@ namespace Fleece.Disks.Storage;
 /// <param name="sessions">The disk's sessions.</param>
 /// <param name="touches">Each sets the time of one file, not before the one that it is given, or does nothing where there is no file. It
 /// does not throw.</param>
-internal sealed class ChangeWitness(DiskStorage storage, Func<IReadOnlyList<Session>> sessions, params Action<long>[] touches)
+internal sealed class ChangeWitness(DiskStorage storage, Func<IReadOnlyList<IWitnessedSession>> sessions, params Action<long>[] touches)
     : IChangeWitness, IDisposable
 {
     private static readonly long RestMilliseconds = (long)TimeSpan.FromMinutes(10).TotalMilliseconds;
@@ -67,7 +67,7 @@ internal sealed class ChangeWitness(DiskStorage storage, Func<IReadOnlyList<Sess
     /// <summary>Asks for losses of temp, and touches the files, once a second, unless it rests.</summary>
     internal void Beat()
     {
-        foreach (Session session in sessions())
+        foreach (IWitnessedSession session in sessions())
         {
             session.FindLostTemp();
         }
@@ -90,7 +90,7 @@ internal sealed class ChangeWitness(DiskStorage storage, Func<IReadOnlyList<Sess
     private bool Look()
     {
         long ticks = ReadModifiedTicks(storage.Path) ?? Volatile.Read(ref _modifiedTicks);
-        foreach (Session session in sessions())
+        foreach (IWitnessedSession session in sessions())
         {
             ticks = Math.Max(ticks, session.CanResume ? ReadModifiedTicks(session.TempPath) ?? 0 : 0);
         }
