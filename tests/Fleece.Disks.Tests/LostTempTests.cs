@@ -45,12 +45,9 @@ public sealed class LostTempTests : IDisposable
     {
         Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);
         await using Rig rig = new();
-        Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
-        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = _storage.Path });
-        await OverwriteAsync(disk);
-        await _storage.WriteBackAsync(session.TempPath);
+        Session session = await LoseTempAsync(rig);
 
-        disk.Witness.Beat();
+        session.Disk.Witness.Beat();
 
         Assert.Equal(SessionState.Broken, session.State);
         Assert.Contains("could not store", session.BrokenBy, StringComparison.Ordinal);
@@ -61,10 +58,7 @@ public sealed class LostTempTests : IDisposable
     {
         Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);
         await using Rig rig = new();
-        Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
-        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = _storage.Path });
-        await OverwriteAsync(disk);
-        await _storage.WriteBackAsync(session.TempPath);
+        Session session = await LoseTempAsync(rig);
 
         await Assert.ThrowsAsync<BlockException>(async () => await session.Snapshot.GetStatusAsync(0, SizeBytes));
 
@@ -97,6 +91,16 @@ public sealed class LostTempTests : IDisposable
         Session resumed = Assert.Single(again.Sessions);
         Assert.Equal(SessionState.Broken, resumed.State);
         Assert.Contains(session.TempPath, resumed.BrokenBy, StringComparison.Ordinal);
+    }
+
+    // A session whose old data the system could not store, which nothing has asked for yet.
+    private async Task<Session> LoseTempAsync(Rig rig)
+    {
+        Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
+        Session session = await Rig.StartAsync(disk, new SessionOptions { TempPath = _storage.Path });
+        await OverwriteAsync(disk);
+        await _storage.WriteBackAsync(session.TempPath);
+        return session;
     }
 
     private async Task OverwriteAsync(Disk disk)

@@ -51,6 +51,7 @@ internal sealed class RepositoryTarget : IBackupTarget
         ISnapshotSource source,
         RepositoryPlan planned,
         PartialImage image,
+        BlockRange[] expected,
         bool mustVerify)
     {
         _folder = folder;
@@ -66,7 +67,7 @@ internal sealed class RepositoryTarget : IBackupTarget
             // The session of a job, which takes the repository itself, ends with the job.
             ConfirmsWhenNamed = ownFolder is not null && source.Identity?.BitmapName is null,
         };
-        _expected = ExpectedOf(source);
+        _expected = expected;
     }
 
     public TargetTraits Traits { get; }
@@ -104,15 +105,16 @@ internal sealed class RepositoryTarget : IBackupTarget
             Repository repository = folder.Read();
             RepositoryPlan plan = RepositoryPlan.Make(repository, source, options);
             await CheckChainAsync(repository, plan.Manifest, cancellationToken).ConfigureAwait(false);
+            BlockRange[] expected = ExpectedOf(source.Identity, source.SizeBytes);
             if (own is not null)
             {
-                await CheckReadableAsync(source, folder, cancellationToken).ConfigureAwait(false);
+                await CheckReadableAsync(source, expected, folder, cancellationToken).ConfigureAwait(false);
             }
 
             string path = folder.InFolder(plan.Manifest.FileName);
             PartialImage image = await PartialImage
                 .CreateAsync(path, plan.Layout, outlivesProcess: false, cancellationToken).ConfigureAwait(false);
-            return new RepositoryTarget(folder, own, source, plan, image, options.MustVerify);
+            return new RepositoryTarget(folder, own, source, plan, image, expected, options.MustVerify);
         }
         catch
         {
@@ -166,15 +168,14 @@ internal sealed class RepositoryTarget : IBackupTarget
         }
     }
 
-    private static BlockRange[] ExpectedOf(ISnapshotSource source) => source.Identity is { BaselineId: not null, Ranges: { } ranges }
-        ? [.. RangeSet.Of(ranges).Ranges]
-        : [new BlockRange(0, source.SizeBytes)];
+    private static BlockRange[] ExpectedOf(SnapshotIdentity? identity, long sizeBytes) =>
+        identity is { BaselineId: not null, Ranges: { } ranges } ? [.. RangeSet.Of(ranges).Ranges] : [new BlockRange(0, sizeBytes)];
 
     // Before a part is consumed of what can't become a backup any more.
     private static async ValueTask CheckReadableAsync(
-        ISnapshotSource source, RepositoryFolder folder, CancellationToken cancellationToken)
+        ISnapshotSource source, BlockRange[] expected, RepositoryFolder folder, CancellationToken cancellationToken)
     {
-        foreach (BlockRange range in ExpectedOf(source))
+        foreach (BlockRange range in expected)
         {
             for (long atBytes = range.OffsetBytes; atBytes < range.EndBytes;)
             {

@@ -30,7 +30,13 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
     /// <summary>The image's path, for messages.</summary>
     public string Path
     {
-        set => Array.ForEach(_watches[..Math.Min(_watches.Length, 1)], watch => watch.Path = value);
+        set
+        {
+            if (_watches is [WriteBackWatch first, ..])
+            {
+                first.Path = value;
+            }
+        }
     }
 
     /// <summary>Hears of each change before it is made. Set before the first request.</summary>
