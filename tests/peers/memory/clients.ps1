@@ -102,6 +102,8 @@ function Start-Server([string] $ModulePath, [string] $Folder) {
         (Join-Path $PSScriptRoot server.ps1), $ModulePath, $Folder
     foreach ($argument in $arguments) { $start.ArgumentList.Add($argument) }
     $start.RedirectStandardInput = $start.RedirectStandardOutput = $true
+    # Its memory is that of a process that sets nothing of the collector.
+    $null = $start.Environment.Remove('DOTNET_GCgen0size')
     $server = [Diagnostics.Process]::Start($start)
     if ($server.StandardOutput.ReadLine() -ne 'ready') { throw 'The server did not start.' }
     $server
