@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Block.Logs;
@@ -13,6 +14,9 @@ internal sealed class FoundJournal(string path)
 {
     // Larger than any that a program of this version makes.
     private const long MaximumBytes = 256 * 1024 * 1024;
+
+    // Those that could not be told, by path and file: a later opening in this process must not believe them.
+    private static readonly ConcurrentDictionary<(string Path, ulong FileId), bool> Spoilt = new();
 
     /// <summary>Its content; null when its maker did not finish it.</summary>
     public StoredJournal? Stored { get; private set; }
@@ -44,6 +48,11 @@ internal sealed class FoundJournal(string path)
             ModifiedTicks = evidence.ModifiedTicks;
             FileId = evidence.FileId;
             Stored = StoredJournal.Read(bytes);
+            if (Stored is { Fault: null } && Spoilt.ContainsKey((path, FileId)))
+            {
+                Stored = Stored with { State = JournalState.FlushFailed };
+            }
+
             return Stored?.Fault;
         }
         catch (BlockException failure)
@@ -64,7 +73,8 @@ internal sealed class FoundJournal(string path)
     /// <exception cref="BlockException">What the system reports.</exception>
     public void BeginReplay() => SetState(JournalState.Replaying);
 
-    /// <summary>Says in it that a flush of the image failed.</summary>
+    /// <summary>Says in it that a flush of the image failed. The next flush may succeed, and the file may be neither writable nor removable,
+    /// as where the file system has become read-only, so the process remembers it too.</summary>
     public void Spoil()
     {
         try
@@ -73,6 +83,7 @@ internal sealed class FoundJournal(string path)
         }
         catch (BlockException)
         {
+            Spoilt[(path, FileId)] = true;
             FileNames.TryDelete(path);
         }
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Images.Container;
 using Fleece.Images.Journal;
@@ -37,6 +38,49 @@ public sealed class JournalReplayTests : IDisposable
         FoundJournal left = new(journalPath);
         Assert.Null(left.Read());
         Assert.Equal(JournalState.Closed, left.Stored!.State);
+    }
+
+    [Fact]
+    public void A_failed_flush_in_a_replay_is_known_at_the_next_opening_where_the_journal_can_not_say_so()
+    {
+        Assert.SkipWhen(BootId.Current == Guid.Empty, "No journal counts without the id of a run of the system.");
+        string path = _folder.NewFile(".qcow2");
+        File.WriteAllBytes(path, new byte[64 * 1024]);
+        string journalPath = path + JournalLayout.Extension;
+        using (ImageJournal journal = ImageJournal.Create(journalPath, ImageFormat.Qcow2, FileEvidence.Read(path).FileId))
+        {
+            journal.Note(0, 4096, [0, 0, 0, 0], [1, 2, 3, 4]);
+            journal.Commit();
+        }
+
+        using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
+        JournalOpening opening = new();
+        BlockException failure = new(BlockErrors.IoFailed, "The flush failed.", path, operation: "flush");
+        FailedReplay failing = new(journalPath, () => opening.Watch(null)(failure), failure);
+        Assert.Same(failure, Assert.Throws<BlockException>(() => opening.Recover(file, ImageFormat.Qcow2, failing)));
+
+        JournalOpening next = new();
+        next.Recover(file, ImageFormat.Qcow2, new StagedReplay(stageCount: 1));
+
+        Assert.Contains("a flush of the image failed", next.LostJournal, StringComparison.Ordinal);
+    }
+
+    // While the flush fails the journal can be neither written nor removed.
+    private sealed class FailedReplay(string journalPath, Action flushFailed, BlockException failure) : INoteReplay
+    {
+        public string? FindChange(IContainerFile file, StoredJournal journal) => null;
+
+        public IContainerFile Show(IContainerFile file, JournalNotes notes) => file;
+
+        public void Replay(IContainerFile file, JournalNotes notes, Action beforeWrites)
+        {
+            File.Move(journalPath, journalPath + ".away");
+            Directory.CreateDirectory(Path.Combine(journalPath, "obstacle"));
+            flushFailed();
+            Directory.Delete(journalPath, recursive: true);
+            File.Move(journalPath + ".away", journalPath);
+            throw failure;
+        }
     }
 
     // It goes on when the journal was touched, and calls nothing meanwhile.
