@@ -14,8 +14,8 @@ namespace Fleece.Disks.Resuming;
 internal sealed record FoundSession(Guid Id, string Name, string LogPath, StoredSession? Stored, bool IsMarked);
 
 /// <summary>Finds the sessions of an image: those of which a folder has logs with its path, and those that its marker names.</summary>
-/// <remarks>Nothing is changed, and sessions that run, or that a newer Fleece has written, are left out: the marker keeps the image from
-/// being opened then. Threading. All calls are safe from any thread.</remarks>
+/// <remarks>Nothing is changed, and sessions that run, or that a newer Fleece has written, are left out, and so are copies of logs that lie
+/// where the marker says: the marker keeps the image from being opened then. Threading. All calls are safe from any thread.</remarks>
 internal static class FoundSessions
 {
     /// <summary>The sessions of which a folder has logs, or had: those that the marker says so of.</summary>
@@ -25,7 +25,7 @@ internal static class FoundSessions
         List<FoundSession> found =
         [
             .. from stored in folder.FindByImage(imagePath)
-               where !stored.IsNewer
+               where !stored.IsNewer && !IsOfOriginal(stored, marker)
                select new FoundSession(stored.Id, NameOf(stored), stored.Path, stored, IsMarked(marker, stored.Id)),
         ];
         foreach (MarkedSession marked in marker?.Sessions ?? [])
@@ -79,6 +79,9 @@ internal static class FoundSessions
         $"Its log '{session.LogPath}' " +
         (session.Stored is { Fault: { } fault } ? $"can't be used: {fault}. " : "is gone. ") +
         TempFiles.TellOrphan(Path.GetDirectoryName(imagePath), session.Id);
+
+    private static bool IsOfOriginal(StoredSession stored, SessionMarker? marker) => stored.IsCopy && marker?.Sessions.Any(
+        marked => marked.Id == stored.Id && marked.LogPath != stored.Path && File.Exists(marked.LogPath)) == true;
 
     private static bool IsMarked(SessionMarker? marker, Guid id) => marker?.Sessions.Any(marked => marked.Id == id) == true;
 

@@ -111,7 +111,7 @@ internal static class ResumeRules
         {
             return $"Its image was replaced or copied: the file '{imagePath}' has the identity {image.FileId} on its file system, and " +
                 $"that of the session had {description.ImageFileId} and lay at '{ownPath}'. With that file back at its place, and the " +
-                "files beside it, the session can go on.";
+                "files beside it, the session can go on, unless another file was mounted there since: that has ended it.";
         }
 
         return SessionMarker.PathFor(ownPath) != SessionMarker.PathFor(imagePath) && IsThere(description)

@@ -164,6 +164,26 @@ public sealed class RefusedMountTests
         await rig.AssertAsync("vm");
     }
 
+    [Fact]
+    public async Task A_folder_of_copied_logs_leaves_the_sessions_of_the_logs_that_they_are_copies_of()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.raw");
+        await rig.LiveAsync(null, Killed);
+        string[] before = StateOf(rig);
+        string copyFolder = rig.Folder.File("copied-logs");
+        await Peer.RunAsync("cp", "-a", rig.Sessions.Path, copyFolder);
+
+        BlockException refusal = await Assert.ThrowsAsync<BlockException>(async () => await Disk.OpenAsync(
+            rig.Folder.File("vm.raw"), "vm", folder: SessionFolder.Open(copyFolder), handling: SessionHandling.ResumeOrLose));
+
+        Assert.Equal(ImageErrors.ImageHasSession, refusal.Kind);
+        Directory.Delete(copyFolder, recursive: true);
+        Assert.Equal(before, StateOf(rig));
+        await rig.DoAsync("mount:vm.raw", "write:vm:21");
+        await rig.AssertAsync("vm");
+    }
+
     [Theory]
     [InlineData("the user's.txt")]
     [InlineData(null)]
