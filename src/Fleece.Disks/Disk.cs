@@ -204,6 +204,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
             {
                 if (!IsReadOnly)
                 {
+                    Storage.FindLoss(); // The flush fails then too, and tells no guest.
                     await Device.FlushAsync().ConfigureAwait(false);
                     isFlushed = true;
                 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Bitmaps.Sidecars;
 using Fleece.Disks.Resuming;
@@ -46,6 +47,7 @@ internal static class DiskOpening
         string diskName = name ?? StorageAddress.NameOf(fullPath);
         StorageCondition condition = new();
         ImageFiles files = new();
+        List<WriteBackWatch> watches = [];
         bool hasSessions = options is not { IsReadOnly: true } && !NbdUri.IsUri(fullPath);
         ReturningSessions sessions = new(
             hasSessions ? folder : null,
@@ -55,6 +57,7 @@ internal static class DiskOpening
         ImageOpenOptions opening = (options ?? new ImageOpenOptions()) with
         {
             FlushFailed = condition.Fail,
+            Watches = watches,
             Files = files,
             KeepsJournal = hasSessions,
             LeavesJournal = true,
@@ -66,11 +69,12 @@ internal static class DiskOpening
         {
             OpenedStorage opened = await StorageAddress
                 .OpenAsync(fullPath, opening, tls, $"the disk '{diskName}'", cancellationToken).ConfigureAwait(false);
-            DiskStorage storage = new(diskName, fullPath, options ?? new ImageOpenOptions(), opened, isShared, condition);
+            DiskStorage storage = new(diskName, fullPath, options ?? new ImageOpenOptions(), opened, isShared, condition, watches);
             return await MakeAsync(storage, files, sessions, folder, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e)
         {
+            watches.ForEach(watch => watch.Dispose());
             sessions.Abandon();
             if (condition.Failure is { } failure)
             {
@@ -122,6 +126,7 @@ internal static class DiskOpening
         try
         {
             FailPoint.Reach("resume-opened");
+            storage.FindLoss();
             storage.HasSessionFolder = folder is not null;
             sessions.StoreLost();
             LoseUnfit(storage, sessions);

@@ -205,11 +205,17 @@ internal sealed class Session : IRunningSession, IWitnessedSession
         new(Point.Snapshot.NextReadable(offsetBytes, endBytes));
 
     /// <inheritdoc/>
-    public void FindLostTemp()
+    public void FindLoss()
     {
         if (State == SessionState.Active)
         {
             _temp.FindLoss();
+        }
+
+        // That of a broken one too: a later process must not find it whole.
+        if (State != SessionState.Stopped && _terms.Kept?.Log.FindLoss() is { } failure)
+        {
+            Point.Break(failure);
         }
     }
 

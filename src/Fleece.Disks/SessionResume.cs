@@ -100,6 +100,7 @@ internal static class SessionResume
     {
         SessionDescription description = session.Kept.Description;
         BlockException? brokenBy = session.Stored.BrokenBy;
+        session.Kept.Log.ImagePath = disk.Path;
         PointInTime point = new(
             disk.Chain.Tracking.Below,
             temp.Node,

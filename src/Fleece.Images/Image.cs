@@ -55,6 +55,8 @@ public static class Image
                 SessionMarker.Check(file.File.Path, options.ResumedSessions, options.DiscardsSessions);
             }
 
+            options.Watch(file.File);
+
             FileEvidence found = FileEvidence.Read(file.Path);
             IImageDriver driver = ImageProbe.Tell(file, options.Format, options.Parameters.Format);
             ImageChain chain = new(file.Path, ImageDrivers.Find, ReferencePolicy.From(options)) { Journal = journal };

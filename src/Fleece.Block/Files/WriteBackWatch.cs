@@ -10,8 +10,8 @@ namespace Fleece.Block.Files;
 /// <para>It asks Linux by sync_file_range(2) for a range behind every file. That waits for nothing and stores nothing, and fails once for
 /// each failure since the file was opened here, and for an earlier one that the system has told no process. The failure is there before the
 /// system drops anything, so a read that began and ended before a question without one has found the bytes that were
-/// written. Other systems have no such call, and <see cref="Open"/> gives none.</para>
-/// <para>Threading. <see cref="Find"/> from any thread. Ownership. It owns a descriptor of its own, so that a flush of another
+/// written. Other systems have no such call, and <see cref="Open(string)"/> gives none.</para>
+/// <para>Threading. <see cref="Find"/> from any thread; a listener hears on that thread, once. Ownership. It owns a descriptor of its own, so that a flush of another
 /// descriptor takes no answer away.</para>
 /// </remarks>
 internal sealed class WriteBackWatch : IDisposable
@@ -21,13 +21,15 @@ internal sealed class WriteBackWatch : IDisposable
 
     private readonly Lock _lock = new();
     private readonly SafeFileHandle _handle;
+    private readonly Action<BlockException>? _failed;
     private BlockException? _failure;
     private bool _isSilent;
 
-    private WriteBackWatch(string path, SafeFileHandle handle)
+    private WriteBackWatch(string path, SafeFileHandle handle, Action<BlockException>? failed)
     {
         Path = path;
         _handle = handle;
+        _failed = failed;
     }
 
     /// <summary>The file's path, for messages; the code that renames it sets it.</summary>
@@ -36,20 +38,19 @@ internal sealed class WriteBackWatch : IDisposable
     /// <summary>Watches a file from now on.</summary>
     /// <returns>Null where the system does not tell.</returns>
     /// <exception cref="BlockException">Why the file can't be opened.</exception>
-    public static WriteBackWatch? Open(string path)
-    {
-        if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess)
-        {
-            return null;
-        }
+    public static WriteBackWatch? Open(string path) => Open(path, path, failed: null);
 
-        SafeFileHandle handle = PosixFlush.OpenUnlocked(path, out int errno) ?? throw FileErrors.FromCode(errno, path, "open");
-        return new WriteBackWatch(path, handle);
-    }
+    /// <summary>Watches a file that is open, whatever it is called by now.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="failed">Hears of the first failure before it is given; null for none. It may take locks.</param>
+    /// <inheritdoc cref="Open(string)"/>
+    public static WriteBackWatch? Open(LocalFile file, Action<BlockException>? failed = null) => Open(file.Path, file.Place, failed);
 
     /// <summary>The first failure; null while there is none. A later call returns it again. Once closed, it finds no other one.</summary>
     public BlockException? Find()
     {
+        BlockException? failure;
+
         // Under a lock, because the system tells it to one of those that ask at once.
         lock (_lock)
         {
@@ -60,9 +61,16 @@ internal sealed class WriteBackWatch : IDisposable
 
             int errno = Ask();
             _isSilent = LibC.IsNotSupported(errno) || errno is LibC.InvalidErrno or LibC.NotPermittedErrno;
-            _failure = errno == 0 || _isSilent ? null : FileErrors.NotStored(errno, Path);
-            return _failure;
+            failure = errno == 0 || _isSilent ? null : FileErrors.NotStored(errno, Path);
+            _failure = failure;
         }
+
+        if (failure is not null)
+        {
+            _failed?.Invoke(failure);
+        }
+
+        return failure;
     }
 
     /// <inheritdoc/>
@@ -72,6 +80,17 @@ internal sealed class WriteBackWatch : IDisposable
         {
             _handle.Dispose();
         }
+    }
+
+    private static WriteBackWatch? Open(string path, string place, Action<BlockException>? failed)
+    {
+        if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess)
+        {
+            return null;
+        }
+
+        SafeFileHandle handle = PosixFlush.OpenUnlocked(place, out int errno) ?? throw FileErrors.FromCode(errno, path, "open");
+        return new WriteBackWatch(path, handle, failed);
     }
 
     private int Ask()

@@ -58,6 +58,9 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     /// <summary>Bytes of records from which on the log is compacted, for tests.</summary>
     internal long CompactionBytes { get; set; } = DefaultCompactionBytes;
 
+    /// <summary>Where the image lies now; null where it lies where the description says.</summary>
+    internal string? ImagePath { get; set; }
+
     /// <summary>Tells tests how far a compaction has come.</summary>
     internal Action<string>? Reached { get; set; }
 
@@ -141,7 +144,9 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
                     SessionMapsReference.PathFor(path, file.Head.Maps.Number), description, file.Head.Maps, out fault)
                 : new PointInTimeMaps(
                     description.GranuleCount, description.Consumers.Count, description.IsLimited || description.HasRanges);
-            fault ??= file.ReadRecords(maps!);
+
+            // Linux tells a failure that no process has heard of to the next one that opens the file.
+            fault ??= file.FindLoss(path)?.Message.TrimEnd('.') ?? file.ReadRecords(maps!);
             if (fault is null)
             {
                 return (new SessionLog(path, file), maps!);
@@ -242,8 +247,23 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
         }
         catch (BlockException)
         {
-            Disown();
+            Disown(mayStay: false);
         }
+
+        _ = FindLoss(); // Then the note may be lost too.
+    }
+
+    /// <summary>Why the system could not store something of the log; null while it could. The log says too little by then, and what is added
+    /// to it may be lost as well, so the session does not come back.</summary>
+    public BlockException? FindLoss()
+    {
+        BlockException? failure = _files.FindLoss();
+        if (failure is not null)
+        {
+            Disown(mayStay: true); // Each time: where another session takes its name at once, the marker may be as before.
+        }
+
+        return failure;
     }
 
     /// <summary>Makes all that was stored durable.</summary>
@@ -308,12 +328,17 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
         }
     }
 
-    // A file that is not mapped may take no change. A session without a log, or without its marker, does not come back.
-    private void Disown()
+    // A file that is not mapped may take no change. A session without a log, or without its marker, does not come back. A log that no marker
+    // names may stay, for the list of lost sessions.
+    private void Disown(bool mayStay)
     {
         try
         {
-            SessionMarker.RemoveEntry(Description.ImagePath, Description.Id);
+            SessionMarker.RemoveEntry(ImagePath ?? Description.ImagePath, Description.Id);
+            if (mayStay)
+            {
+                return;
+            }
         }
         catch (BlockException)
         {

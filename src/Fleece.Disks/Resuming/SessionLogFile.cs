@@ -20,6 +20,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
 
     private readonly Lock _growing = new();
     private readonly MappedFile _file;
+    private readonly WriteBackWatch? _watch;
     private readonly RecordLog _records;
     private readonly Guid _id;
     private readonly byte[] _description;
@@ -30,6 +31,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
     private SessionLogFile(MappedFile file, SessionLogHead head, byte[] description)
     {
         _file = file;
+        _watch = WriteBackWatch.Open(file.File);
         _id = head.Id;
         _fileId = head.FileId;
         _description = description;
@@ -220,6 +222,19 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
         Invariant.Require(hasRoom, "I10", "a record is added where there is room for it");
     }
 
+    /// <summary>Why the system could not store something of the file; null while it could.</summary>
+    /// <param name="path">What the file is called now, for messages.</param>
+    public BlockException? FindLoss(string path)
+    {
+        if (_watch is null)
+        {
+            return null;
+        }
+
+        _watch.Path = path;
+        return _watch.Find();
+    }
+
     /// <summary>Makes all that was stored durable.</summary>
     public void Flush() => _file.Flush();
 
@@ -232,6 +247,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
         lock (_growing)
         {
             _isClosed = true;
+            _watch?.Dispose();
             _file.Dispose();
         }
     }

@@ -150,6 +150,9 @@ internal sealed class SessionLogFiles(string path, SessionLogFile file) : IDispo
         }
     }
 
+    /// <summary>Why the system could not store something of the present file; null while it could.</summary>
+    public BlockException? FindLoss() => _file.FindLoss(path);
+
     /// <summary>Makes all that was stored durable, with the maps and the names.</summary>
     public void Flush()
     {

@@ -14,7 +14,8 @@ namespace Fleece.Disks.Storage;
 /// announced and neither image nor temp changed. The first change behind a rest touches them itself, before it goes on. So it is with the
 /// temp images of the sessions, which consumers change without a request of the guest.</para>
 /// <para>The time that they get is the present one, or that of the image or of temp where it lies ahead of the clock; there is no rest
-/// then. The heartbeat also asks whether the system could store what temp has, which it may forget once the process has ended.</para>
+/// then. The heartbeat also asks whether the system could store what the image, temp and the logs of sessions have, which it may forget once
+/// the process has ended.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 /// <param name="storage">The image. Beside one on an export there is no file.</param>
@@ -62,14 +63,19 @@ internal sealed class ChangeWitness(DiskStorage storage, Func<IReadOnlyList<IWit
     }
 
     /// <summary>Touches the files for the last time: behind this the image is another's.</summary>
-    public void Dispose() => _heartbeat?.Dispose();
+    public void Dispose()
+    {
+        _heartbeat?.Dispose();
+        storage.EndWatches();
+    }
 
-    /// <summary>Asks for losses of temp, and touches the files, once a second, unless it rests.</summary>
+    /// <summary>Asks for losses, and touches the files, once a second, unless it rests.</summary>
     internal void Beat()
     {
+        storage.FindLoss();
         foreach (IWitnessedSession session in sessions())
         {
-            session.FindLostTemp();
+            session.FindLoss();
         }
 
         long now = Environment.TickCount64;

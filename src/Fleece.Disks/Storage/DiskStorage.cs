@@ -18,6 +18,7 @@ internal sealed class DiskStorage
 {
     private readonly OpenedStorage _opened;
     private readonly bool _isSharingAccepted;
+    private readonly IReadOnlyList<WriteBackWatch> _watches;
 
     internal DiskStorage(
         string name,
@@ -25,7 +26,8 @@ internal sealed class DiskStorage
         ImageOpenOptions openedWith,
         OpenedStorage opened,
         bool isSharingAccepted,
-        StorageCondition condition)
+        StorageCondition condition,
+        IReadOnlyList<WriteBackWatch> watches)
     {
         OpenedWith = openedWith;
         Name = name;
@@ -35,6 +37,7 @@ internal sealed class DiskStorage
         Condition = condition;
         _opened = opened;
         _isSharingAccepted = isSharingAccepted;
+        _watches = watches;
         if (Journal.LostJournal is { } fault && !IsReadOnly)
         {
             LostWrites.Note(
@@ -69,7 +72,7 @@ internal sealed class DiskStorage
     /// <summary>The image's file before it was opened, which may have changed it; null for none.</summary>
     internal FileEvidence? FoundImage => _opened.Found;
 
-    /// <summary>The first failed flush of the image's files.</summary>
+    /// <summary>The first failed flush of the image's files, or the first write that the system could not store.</summary>
     internal StorageCondition Condition { get; }
 
     /// <summary>The journal, and the losses that a process before may have left to the disk's guests.</summary>
@@ -130,6 +133,29 @@ internal sealed class DiskStorage
     /// own where it lies on an export.</summary>
     internal ValueTask<T> RunAsync<T>(Func<T> work) =>
         Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
+
+    /// <summary>Asks whether the system could store what the image's files have, which is as a failed flush where it could not. No guest has
+    /// asked, so the loss is one to tell, also by a later process: the system tells it to no other.</summary>
+    internal void FindLoss()
+    {
+        foreach (WriteBackWatch watch in _watches)
+        {
+            bool isFirst = Condition.Failure is null;
+            if (watch.Find() is { } failure && isFirst)
+            {
+                LostWrites.Note(failure.Message, reachesThisMachine: true, isLasting: true);
+            }
+        }
+    }
+
+    /// <summary>Asks no more.</summary>
+    internal void EndWatches()
+    {
+        foreach (WriteBackWatch watch in _watches)
+        {
+            watch.Dispose();
+        }
+    }
 
     /// <summary>Removes the journal of the image, which was closed in order.</summary>
     /// <param name="goesOn">True when a later process goes on with the disk. It has to see that the image was closed, and not that no

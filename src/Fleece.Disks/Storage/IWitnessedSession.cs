@@ -11,6 +11,6 @@ internal interface IWitnessedSession
     /// <summary>Full path of the temp image.</summary>
     string TempPath { get; }
 
-    /// <summary>Breaks the session where the system could not store what temp has. It does not throw.</summary>
-    void FindLostTemp();
+    /// <summary>Breaks the session where the system could not store what temp or the session's log has. It does not throw.</summary>
+    void FindLoss();
 }

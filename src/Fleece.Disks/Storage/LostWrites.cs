@@ -16,6 +16,7 @@ internal sealed class LostWrites
     private readonly Lock _lock = new();
     private string? _reason;
     private bool _reachesThisMachine;
+    private bool _isLasting;
     private volatile bool _isUntold;
 
     /// <summary>How it came about; a whole sentence. Null when nothing is lost.</summary>
@@ -51,18 +52,25 @@ internal sealed class LostWrites
     /// <summary>Called with the error that a client is given; on the thread of its request.</summary>
     public Action<BlockException>? Told { get; set; }
 
+    /// <summary>Called when a loss was noted; on that thread.</summary>
+    public Action? Noted { get; set; }
+
     /// <summary>Says that writes may be lost.</summary>
     /// <param name="reason">How it came about; a whole sentence.</param>
     /// <param name="reachesThisMachine">False where the system has ended too: clients of this machine ended with it, and those that connect
     /// now have written nothing before.</param>
-    public void Note(string reason, bool reachesThisMachine)
+    /// <param name="isLasting">True where no later flush of this process can store them either.</param>
+    public void Note(string reason, bool reachesThisMachine, bool isLasting = false)
     {
         lock (_lock)
         {
             _reason ??= reason;
             _reachesThisMachine |= reachesThisMachine;
+            _isLasting |= isLasting;
             _isUntold = true;
         }
+
+        Noted?.Invoke();
     }
 
     /// <summary>Fails once, for the first client that may have written what was lost.</summary>
@@ -88,8 +96,11 @@ internal sealed class LostWrites
             _isUntold = false;
             error = new BlockException(
                 BlockErrors.IoFailed,
-                $"Writes to the disk '{disk}' that were answered and not flushed may be lost. {_reason} This one flush fails so that its " +
-                "client knows; later ones are as ever. Check the guest's file systems.",
+                $"Writes to the disk '{disk}' that were answered and not flushed may be lost. {_reason} " +
+                (_isLasting
+                    ? "Later flushes fail too, until the disk is mounted again. "
+                    : "This one flush fails so that its client knows; later ones are as ever. ") +
+                "Check the guest's file systems.",
                 path,
                 operation: "flush");
         }

@@ -3,7 +3,7 @@ using Fleece.Block;
 
 namespace Fleece.Disks.Storage;
 
-/// <summary>The first failed flush of a disk's files.</summary>
+/// <summary>The first failed flush of a disk's files, or the first write to them that the system could not store.</summary>
 /// <remarks>
 /// <para>After it the system may have dropped writes, which are still to be read until the page cache forgets them. So a session may have
 /// shown what the storage never got, and its bitmap no longer says where image and backup differ.</para>

@@ -119,7 +119,7 @@ internal sealed class ServedDisks : IDisposable
         Changed();
         return info;
 
-        // The state has the disk, and its loss, when it is mounted.
+        // The state has the disk, and its loss, when it is mounted; the journal's is settled behind that.
         bool NoteBefore(Disk disk)
         {
             if (moved is not null)
@@ -128,7 +128,7 @@ internal sealed class ServedDisks : IDisposable
             }
 
             WarnOfLoss(disk.Storage);
-            return disk.Storage.LostWrites.Reason is null;
+            return false;
         }
     }
 
@@ -239,7 +239,9 @@ internal sealed class ServedDisks : IDisposable
     {
         Image = ImageTrace.Of(disk.Mount.Address, isClosed: true),
         ServedInBoot = closed.Storage.LostWrites.IsUntold ? disk.ServedInBoot : null,
-        UnjournaledInBoot = closed.Storage.LostWrites.IsUntold ? disk.UnjournaledInBoot : null,
+        UnjournaledInBoot = closed.Storage.LostWrites.IsUntold
+            ? UnflushedWrites.UnjournaledBoot(closed.Storage, disk.UnjournaledInBoot)
+            : null,
     };
 
     // That of a disk which was not served, and which the host before had left in order.
@@ -326,20 +328,32 @@ internal sealed class ServedDisks : IDisposable
 
     private void WarnOfLoss(DiskStorage disk)
     {
-        if (disk.LostWrites is { Warning: { } warning } lost)
+        disk.LostWrites.Told = error => TellLoss(disk, error);
+        disk.LostWrites.Noted = () =>
+        {
+            SayLoss(disk);
+            NoteServed(disk);
+        };
+        SayLoss(disk);
+    }
+
+    private void SayLoss(DiskStorage disk)
+    {
+        if (disk.LostWrites.Warning is { } warning)
         {
             _audit.Say($"disk {disk.Name}: {warning} The first flush of a guest fails.");
-            lost.Told = error => TellLoss(disk, error);
         }
     }
 
-    // On the thread of a guest's request, so the state is written elsewhere. Where it can't be, the next host tells once more.
     private void TellLoss(DiskStorage disk, BlockException error)
     {
         _audit.Say($"disk {disk.Name}: a guest's flush failed, as it had to: {error.Message}");
-        ThreadPool.QueueUserWorkItem(_ => Note(
-            () => _state.NoteServed(disk.Name, BootId.Current, UnflushedWrites.UnjournaledBoot(disk))));
+        NoteServed(disk);
     }
+
+    // Not on the thread of a guest's request or of a disk's heartbeat. Where the state can't be written, the next host tells once more.
+    private void NoteServed(DiskStorage disk) => ThreadPool.QueueUserWorkItem(_ => Note(
+        () => _state.NoteServed(disk.Name, BootId.Current, UnflushedWrites.UnjournaledBoot(disk))));
 
     private void SayLostSessions()
     {

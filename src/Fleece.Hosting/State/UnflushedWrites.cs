@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.Files;
 using Fleece.Disks.Storage;
+using Fleece.Images;
 using Fleece.Images.Journal;
 
 namespace Fleece.Hosting.State;
@@ -23,7 +24,12 @@ internal static class UnflushedWrites
             return;
         }
 
-        if (stored.UnjournaledInBoot is { } boot && (boot == Guid.Empty || BootId.IsThisRun(boot)) && HasTables(disk))
+        if (disk.Format == ImageFormat.Raw && IsOfThisRun(stored.UnjournaledInBoot))
+        {
+            disk.LostWrites.Note(
+                $"The system could not store what it had taken for '{disk.Path}' while a host before served it.", reachesThisMachine: true);
+        }
+        else if ((stored.UnjournaledInBoot == Guid.Empty || IsOfThisRun(stored.UnjournaledInBoot)) && HasTables(disk))
         {
             disk.LostWrites.Note(
                 $"The host before did not end in order while it served '{disk.Path}', and tables of the image that it had not written " +
@@ -31,7 +37,7 @@ internal static class UnflushedWrites
                 reachesThisMachine: true);
         }
 
-        if (stored.ServedInBoot is { } here && BootId.IsThisRun(here) && disk.Journal.MissingJournal is { } missing)
+        if (IsOfThisRun(stored.ServedInBoot) && disk.Journal.MissingJournal is { } missing)
         {
             disk.LostWrites.Note(
                 $"The host before did not end in order while it served '{disk.Path}', and {missing}. Tables of the image that it had not " +
@@ -39,7 +45,8 @@ internal static class UnflushedWrites
                 reachesThisMachine: true);
         }
 
-        if (IsOfEarlierRun(stored.ServedInBoot) || IsOfEarlierRun(stored.UnjournaledInBoot))
+        // Empty, it is of a kill: an older Fleece noted no other loss in it.
+        if (IsOfEarlierRun(stored.ServedInBoot) || (stored.UnjournaledInBoot != Guid.Empty && IsOfEarlierRun(stored.UnjournaledInBoot)))
         {
             disk.LostWrites.Note(
                 $"The system stopped while a host served '{disk.Path}', and what its memory held went with it.", reachesThisMachine: false);
@@ -64,6 +71,8 @@ internal static class UnflushedWrites
         UnjournaledInBoot = IsOfEarlierRun(disk.ServedInBoot) && disk.UnjournaledInBoot != Guid.Empty &&
             !BootId.IsThisRun(disk.UnjournaledInBoot ?? Guid.Empty) ? disk.ServedInBoot : disk.UnjournaledInBoot,
     };
+
+    private static bool IsOfThisRun(Guid? boot) => boot is { } id && BootId.IsThisRun(id);
 
     private static bool IsOfEarlierRun(Guid? boot) => boot is { } id && !BootId.IsThisRun(id);
 

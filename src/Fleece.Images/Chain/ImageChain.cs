@@ -198,6 +198,7 @@ internal sealed class ImageChain
                     SessionMarker.Check(path);
                 }
 
+                options.Watch(file);
                 _policy.Files?.Add(path, !_home.Contains(path));
                 return file;
             }

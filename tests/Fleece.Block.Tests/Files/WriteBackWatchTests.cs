@@ -63,6 +63,26 @@ public sealed class WriteBackWatchTests : IDisposable
     }
 
     [Fact]
+    public async Task A_listener_hears_once_of_an_open_file_that_was_renamed_before_the_watch()
+    {
+        Assert.SkipWhen(_storage.SkipReason is not null, _storage.SkipReason ?? string.Empty);
+        string path = Path.Combine(_storage.Path, "image.raw");
+        using LocalFile file = LocalFile.Create(path, Pieces * PieceBytes);
+        FileNames.FlushClosed(path);
+        string renamed = Path.Combine(_storage.Path, "renamed.raw");
+        File.Move(path, renamed);
+        await File.WriteAllBytesAsync(path, [1], TestContext.Current.CancellationToken);
+        List<BlockException> heard = [];
+        using WriteBackWatch watch = WriteBackWatch.Open(file, heard.Add)!;
+        _storage.Fill(exceptBytes: 2 * PieceBytes);
+        Write(file);
+        await _storage.WriteBackAsync(renamed);
+
+        Assert.NotNull(watch.Find());
+        Assert.Same(Assert.Single(heard), watch.Find());
+    }
+
+    [Fact]
     public void A_file_whose_storage_takes_everything_has_nothing_to_tell()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Other systems do not tell.");

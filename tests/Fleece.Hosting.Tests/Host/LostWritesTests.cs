@@ -68,10 +68,61 @@ public sealed class LostWritesTests : IAsyncDisposable
     [Fact]
     public async Task A_raw_image_loses_nothing_in_the_same_run_of_the_system()
     {
-        await ServeAfterKillAsync(ImageFormat.Raw, BootId.Current);
+        await ServeAfterKillAsync(ImageFormat.Raw, BootId.Current, hadJournal: true);
         await using NbdNode guest = await ConnectAsync(Socket);
 
         await guest.FlushAsync(default);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_the_system_could_not_store_of_a_raw_image_is_told_by_the_next_host_when_no_guest_has_asked(bool isKilled)
+    {
+        await MountAsync(ImageFormat.Raw, listenBeyond: false);
+        _rig.Mounted.Find("web").Storage.LostWrites.Note("The system could not store it.", reachesThisMachine: true, isLasting: true);
+        await HostRig.UntilAsync(() => ReadState().UnjournaledInBoot == BootId.Current);
+        byte[] state = await File.ReadAllBytesAsync(StateFile, TestContext.Current.CancellationToken);
+        await _rig.StopAsync();
+        Assert.Equal(BootId.Current, ReadState().UnjournaledInBoot);
+        if (isKilled)
+        {
+            await File.WriteAllBytesAsync(StateFile, state, TestContext.Current.CancellationToken);
+        }
+
+        await _rig.StartAsync();
+
+        await using NbdNode guest = await ConnectAsync(Socket);
+        BlockException told = await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+        Assert.Contains("could not store", told.Message, StringComparison.Ordinal);
+        await guest.FlushAsync(default);
+        await HostRig.UntilAsync(() => ReadState().UnjournaledInBoot is null);
+    }
+
+    [Fact]
+    public async Task What_the_system_could_not_store_is_told_once_and_forgotten()
+    {
+        await MountAsync(ImageFormat.Raw, listenBeyond: false);
+        _rig.Mounted.Find("web").Storage.LostWrites.Note("The system could not store it.", reachesThisMachine: true, isLasting: true);
+        await HostRig.UntilAsync(() => ReadState().UnjournaledInBoot == BootId.Current);
+
+        await using NbdNode guest = await ConnectAsync(Socket);
+        BlockException told = await Assert.ThrowsAsync<BlockException>(() => guest.FlushAsync(default).AsTask());
+
+        Assert.Contains("Later flushes fail too", told.Message, StringComparison.Ordinal);
+        await HostRig.UntilAsync(() => ReadState().UnjournaledInBoot is null);
+    }
+
+    [Fact]
+    public async Task A_state_of_an_older_Fleece_tells_guests_of_a_disk_without_tables_nothing_once_it_was_served()
+    {
+        await MountAsync(ImageFormat.Raw, listenBeyond: true);
+        await _rig.StopAsync();
+        LeaveAsKilled(disk => disk with { ServedInBoot = BootId.Current, UnjournaledInBoot = Guid.Empty });
+
+        await _rig.StartAsync();
+
+        Assert.Null(_rig.Mounted.Find("web").Storage.LostWrites.Reason);
     }
 
     [Fact]
