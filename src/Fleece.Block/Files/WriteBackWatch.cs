@@ -11,8 +11,8 @@ namespace Fleece.Block.Files;
 /// each failure since the file was opened here, and for an earlier one that the system has told no process. The failure is there before the
 /// system drops anything, so a read that began and ended before a question without one has found the bytes that were
 /// written. Other systems have no such call, and <see cref="Open(string)"/> gives none.</para>
-/// <para>Threading. <see cref="Find"/> from any thread; a listener hears on that thread, once. Ownership. It owns a descriptor of its own, so that a flush of another
-/// descriptor takes no answer away.</para>
+/// <para>Threading. <see cref="Find"/> from any thread; a listener hears on that thread, once. Ownership. It owns a descriptor of its
+/// own, so that a flush of another descriptor takes no answer away.</para>
 /// </remarks>
 internal sealed class WriteBackWatch : IDisposable
 {

@@ -253,8 +253,8 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
         _ = FindLoss(); // Then the note may be lost too.
     }
 
-    /// <summary>Why the system could not store something of the log; null while it could. The log says too little by then, and what is added
-    /// to it may be lost as well, so the session does not come back.</summary>
+    /// <summary>Why the system could not store something of the log; null while it could. The log says too little by then, and more of it
+    /// may be lost, so the session does not come back.</summary>
     public BlockException? FindLoss()
     {
         BlockException? failure = _files.FindLoss();
@@ -328,8 +328,8 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
         }
     }
 
-    // A file that is not mapped may take no change. A session without a log, or without its marker, does not come back. A log that no marker
-    // names may stay, for the list of lost sessions.
+    // A file that is not mapped may take no change. A session without a log, or without its marker, does not come back. A log that no
+    // marker names may stay, for the list of lost sessions.
     private void Disown(bool mayStay)
     {
         try

@@ -14,8 +14,8 @@ namespace Fleece.Disks.Storage;
 /// announced and neither image nor temp changed. The first change behind a rest touches them itself, before it goes on. So it is with the
 /// temp images of the sessions, which consumers change without a request of the guest.</para>
 /// <para>The time that they get is the present one, or that of the image or of temp where it lies ahead of the clock; there is no rest
-/// then. The heartbeat also asks whether the system could store what the image, temp and the logs of sessions have, which it may forget once
-/// the process has ended.</para>
+/// then. The heartbeat also asks whether the system could store what the image, temp and the logs of sessions have, which it may forget
+/// once the process has ended.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
 /// <param name="storage">The image. Beside one on an export there is no file.</param>

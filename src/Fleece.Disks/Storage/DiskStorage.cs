@@ -134,8 +134,8 @@ internal sealed class DiskStorage
     internal ValueTask<T> RunAsync<T>(Func<T> work) =>
         Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
 
-    /// <summary>Asks whether the system could store what the image's files have, which is as a failed flush where it could not. No guest has
-    /// asked, so the loss is one to tell, also by a later process: the system tells it to no other.</summary>
+    /// <summary>Asks whether the system could store what the image's files have; where it could not, that is as a failed flush. No guest
+    /// has asked, so the loss is one to tell, also by a later process: the system tells it to no other.</summary>
     internal void FindLoss()
     {
         foreach (WriteBackWatch watch in _watches)

@@ -22,9 +22,9 @@ internal sealed record MountedDiskState
     public Guid? ServedInBoot { get; init; }
 
     /// <summary>The run of the system in which writes that guests were answered may have gone with a process: that in which a host serves
-    /// an image with tables and no journal of them, or in which a journal did not hold. An earlier run than this one is one that has ended
-    /// while the disk was served. Empty where an older Fleece did not say which; null where a killed host loses nothing, and when a guest
-    /// has been told.</summary>
+    /// an image with tables and no journal of them, or in which a journal did not hold, or the system could not store the image. An earlier
+    /// run than this one is one that has ended while the disk was served. Empty where an older Fleece did not say which; null where a
+    /// killed host loses nothing, and when a guest has been told.</summary>
     public Guid? UnjournaledInBoot { get; init; }
 
     /// <summary>The disk's name.</summary>

@@ -73,8 +73,8 @@ internal sealed class FoundJournal(string path)
     /// <exception cref="BlockException">What the system reports.</exception>
     public void BeginReplay() => SetState(JournalState.Replaying);
 
-    /// <summary>Says in it that a flush of the image failed. The next flush may succeed, and the file may be neither writable nor removable,
-    /// as where the file system has become read-only, so the process remembers it too.</summary>
+    /// <summary>Says in it that a flush of the image failed. The next flush may succeed, so where the file can't be written, as on a file
+    /// system that has become read-only, the process remembers it.</summary>
     public void Spoil()
     {
         try
