@@ -22,6 +22,13 @@ function Get-PowerShellCommand {
     if ([IO.Path]::GetFileNameWithoutExtension($own) -eq 'pwsh') { $own } else { $own, "$PSHOME/pwsh.dll" }
 }
 
+# The exit code of a process that has ended, and all that it wrote: Start-Process copies that to the files on threads of its own, and only
+# the wait without a time waits for them.
+function Get-EndOf($Process, [string] $Output, [string] $Errors) {
+    $Process.WaitForExit()
+    "exit code $($Process.ExitCode). Errors: $(Get-Content $Errors -Raw) Output: $(Get-Content $Output -Raw)"
+}
+
 # Runs a script in a process of its own; it has begun when it has made the file "ready".
 function Start-ScriptProcess([string] $Script, [string[]] $Arguments) {
     Set-Content ./script.ps1 $Script
@@ -31,7 +38,7 @@ function Start-ScriptProcess([string] $Script, [string[]] $Arguments) {
         -Environment @{ FLEECE_HOST = 'none' } -RedirectStandardOutput out.txt -RedirectStandardError err.txt
     $null = $process.Handle # Without it the exit code of a process that has ended is not known.
     while (-not (Test-Path ready)) {
-        if ($process.WaitForExit(50)) { throw "The script ended: $(Get-Content err.txt -Raw)" }
+        if ($process.WaitForExit(50)) { throw "The script ended, $(Get-EndOf $process out.txt err.txt)" }
     }
     Remove-Item ready
     $process
@@ -46,7 +53,7 @@ function Start-TestHost([string] $Folder) {
     $null = $process.Handle # Without it the exit code of a process that has ended is not known.
     # Its file is there a moment before it listens.
     while (-not (Select-String 'listens at' "$Folder/host.err" -Quiet -ErrorAction Ignore)) {
-        if ($process.WaitForExit(50)) { throw "The host ended: $(Get-Content "$Folder/host.err" -Raw)" }
+        if ($process.WaitForExit(50)) { throw "The host ended, $(Get-EndOf $process "$Folder/host.out" "$Folder/host.err")" }
     }
     $process
 }
