@@ -60,6 +60,30 @@ Describe 'Resume-FleeceSession' -Skip:$missing {
             Should -Throw '*runs in the process*' -ErrorId 'ImageInUse,Fleece.ResumeFleeceSessionCommand'
     }
 
+    It 'names with -WhatIf the process that runs a session' {
+        Start-Serving ./vm.raw
+        # In a process of its own, since the output of -WhatIf goes to the host of the process.
+        $program, $first = @(Get-PowerShellCommand)
+        $command = "Import-Module '$(Get-ModuleUnderTest)'; Resume-FleeceSession -StatePath ./state -WhatIf"
+
+        $what = & $program @(@($first) + '-NoProfile', '-NonInteractive', '-Command', $command | Where-Object { $_ }) | Out-String
+
+        $what | Should -Match "'vm/night' \(runs in the process $($process.Id)\) in '.*state'"
+    }
+
+    It 'is told by a mount which command gives up the sessions of an image whose name is no name of a disk, and that runs' {
+        Rename-Item ./vm.raw "v'm[1].raw"
+        Start-Serving "./v'm[1].raw"
+        $process.Kill()
+        $process.WaitForExit()
+
+        $refused = Get-OnlyError { Mount-FleeceDisk -LiteralPath "./v'm[1].raw" -Name other }
+        ($refused.Exception.Message -match '(Mount-FleeceDisk .* -DiscardSessions), or delete') | Should -BeTrue
+        $null = & ([scriptblock]::Create("$($Matches[1]) -WarningAction Ignore"))
+
+        (Get-FleeceDisk).Name | Should -Be vm
+    }
+
     It 'says what a session waits for, changes nothing, and goes on when it is back' {
         Start-Serving ./vm.raw
         $process.Kill()

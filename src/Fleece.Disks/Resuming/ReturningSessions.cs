@@ -353,7 +353,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         ImageErrors.ImageHasSession,
         $"'{imagePath}' was not mounted, because its session '{name}' can't go on now and would be lost. {reason} Nothing was changed: " +
         $"with that put right the session goes on. To give it up, run Stop-FleeceSession {PowerShellText.Literal(name)} -Force. " +
-        $"Mount-FleeceDisk {PowerShellText.Literal(imagePath)} -DiscardSessions gives up all sessions of the image.",
+        $"{SessionMarker.DiscardCommand(imagePath, name)} gives up all sessions of the image.",
         imagePath,
         operation: "open");
 

@@ -44,6 +44,7 @@ internal sealed class ServedDisks : IDisposable
         _kept = kept;
         _unserved = new UnservedDisks(ServeStoredAsync, SayProblem, time);
         _removals = new UnstoredRemovals(state);
+        owner.Kept.DisksToCome = () => _unserved.Untried;
     }
 
     /// <summary>This process as the owner of the disks.</summary>

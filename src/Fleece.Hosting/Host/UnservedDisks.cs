@@ -44,6 +44,19 @@ internal sealed class UnservedDisks(
         }
     }
 
+    /// <summary>The disks that have neither been served nor failed yet, by name.</summary>
+    public IReadOnlyList<string> Untried
+    {
+        get
+        {
+            lock (_lock)
+            {
+                IEnumerable<Entry> untried = _entries.Values.Where(entry => entry.Problem is null);
+                return [.. untried.Select(entry => entry.Disk.Name).Order(StringComparer.OrdinalIgnoreCase)];
+            }
+        }
+    }
+
     /// <summary>Begins to serve disks.</summary>
     /// <returns>Completes when each one is served or has failed once; never fails.</returns>
     public Task Add(IEnumerable<MountedDiskState> disks)

@@ -2,7 +2,6 @@
 using Fleece.Block;
 using Fleece.Block.Files;
 using Fleece.Disks;
-using Fleece.Disks.Records;
 using Fleece.Disks.Resuming;
 using Fleece.Hosting.State;
 
@@ -17,6 +16,15 @@ internal sealed class KeptSessions(SessionFolder? own)
 
     private readonly Lock _lock = new();
     private readonly List<SessionFolder> _named = [];
+
+    /// <summary>Names the disks that a host which starts has not mounted yet: their sessions come back with them.</summary>
+    public Func<IReadOnlyList<string>> DisksToCome { get; set; } = () => [];
+
+    /// <summary>Sentences about <see cref="DisksToCome"/> behind the error of a session that is not known, with a space before them; empty
+    /// where there are none.</summary>
+    public string OnTheirWay => DisksToCome() is not { Count: not 0 } names ? string.Empty
+        : $" The host is starting: it still mounts {string.Join(", ", names.Select(name => $"'{name}'"))}, and their sessions come back " +
+            "with them. Try again.";
 
     /// <summary>The host's folder; null for none.</summary>
     public SessionFolder? Own => own;
@@ -57,10 +65,21 @@ internal sealed class KeptSessions(SessionFolder? own)
             "volume is mounted.",
             statePath);
 
-    /// <summary>The sessions of a state directory that is there, and that no process runs.</summary>
+    /// <summary>The folder of a state directory that is there; nothing is remembered.</summary>
     /// <exception cref="BlockException">As <see cref="UsePresent"/>.</exception>
-    public static IEnumerable<SessionInfo> Peek(string statePath) =>
-        LostSession.List(new KeptSessions(own: null).UsePresent(statePath)).Select(session => session.Describe());
+    public static SessionFolder Peek(string statePath) => new KeptSessions(own: null).UsePresent(statePath);
+
+    /// <summary>The sessions of a folder that processes run, as -WhatIf names them: with the process, where it is another one.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="reference">The session; null for any.</param>
+    public static IEnumerable<string> DescribeRunning(SessionFolder folder, SessionReference? reference) =>
+        FindInUse(folder, reference).Select(stored =>
+        {
+            string where = LockHolders.FindProcess(stored.Path) is not { } processId ? " in another process"
+                : processId == Environment.ProcessId ? string.Empty
+                : FormattableString.Invariant($" in the process {processId}");
+            return $"'{IdOf(stored.Description!)}' (runs{where})";
+        });
 
     /// <summary>As <see cref="OpenIn"/>, and has <see cref="Lost"/> look there from now on.</summary>
     public SessionFolder Use(string statePath)
@@ -103,8 +122,7 @@ internal sealed class KeptSessions(SessionFolder? own)
     /// <param name="reference">The session; null for any.</param>
     public static BlockException? FindElsewhere(SessionFolder folder, SessionReference? reference)
     {
-        StoredSession[] found = [.. folder.List().Where(stored => stored is { IsInUse: true, Description: { } session } &&
-            (reference is null || Is(session.SessionName, reference.Name) || Is(IdOf(session), reference.Name)))];
+        StoredSession[] found = FindInUse(folder, reference);
         if (found.Length == 0)
         {
             return null;
@@ -147,6 +165,12 @@ internal sealed class KeptSessions(SessionFolder? own)
             throw FileErrors.From(e, statePath, "look into");
         }
     }
+
+    private static StoredSession[] FindInUse(SessionFolder folder, SessionReference? reference) =>
+    [
+        .. folder.List().Where(stored => stored is { IsInUse: true, Description: { } session } &&
+            (reference is null || Is(session.SessionName, reference.Name) || Is(IdOf(session), reference.Name))),
+    ];
 
     private static string IdOf(SessionDescription session) => $"{session.DiskName}/{session.SessionName}";
 

@@ -122,7 +122,9 @@ internal sealed class LocalSessions(
     public ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken)
     {
         LostSession lost = kept.Find(session) ??
-            throw (_running.Has(session) ? RunningSessions.CameBack(session.Name) : RunningSessions.NoSuchSession(session.Name));
+            throw (_running.Has(session)
+                ? RunningSessions.CameBack(session.Name)
+                : RunningSessions.NoSuchSession(session.Name, kept.OnTheirWay));
         SessionInfo before = lost.Describe();
         string? left = lost.Discard();
         return new ValueTask<SessionInfo>(left is null ? before : before with { BrokenBy = left });

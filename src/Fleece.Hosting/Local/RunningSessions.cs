@@ -53,12 +53,18 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
     }
 
     /// <summary>The error of a name that no running session has; null for "none is running at all".</summary>
-    public static BlockException NoSuchSession(string? name) => new(
-        DiskErrors.SessionUnknown,
-        name is null
-            ? "No session is running. Start-FleeceSession starts one."
-            : $"No session named '{name}' is running. Get-FleeceSession lists the running ones, and Resume-FleeceSession -StatePath " +
-                "takes up those of an earlier process.");
+    /// <param name="name">The name.</param>
+    /// <param name="onTheirWay">As <see cref="KeptSessions.OnTheirWay"/>.</param>
+    public static BlockException NoSuchSession(string? name, string onTheirWay = "")
+    {
+        string none = name is null ? "No session is running." : $"No session named '{name}' is running.";
+        return new BlockException(
+            DiskErrors.SessionUnknown,
+            onTheirWay.Length != 0 ? none + onTheirWay
+            : name is null ? $"{none} Start-FleeceSession starts one."
+            : $"{none} Get-FleeceSession lists the running ones, and Resume-FleeceSession -StatePath takes up those of an earlier " +
+                "process.");
+    }
 
     /// <summary>The error of a session that is lost, or waits to be resumed.</summary>
     public static BlockException Lost(SessionInfo session)
@@ -104,7 +110,7 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
         return fitting.Length switch
         {
             1 => fitting[0],
-            0 => throw NoSuchSession(name),
+            0 => throw NoSuchSession(name, kept.OnTheirWay),
             _ => throw new BlockException(
                 DiskErrors.SessionAmbiguous,
                 $"Several sessions fit: {string.Join(", ", fitting.Select(session => session.Id))}. Name one of them."),

@@ -47,8 +47,10 @@ internal sealed class SessionResuming(MountedDisks mounted, KeptSessions kept, L
             : session is null ? all
             : throw new BlockException(
                 DiskErrors.SessionUnknown,
-                $"No session named '{session.Name}' is kept in '{Path.GetDirectoryName(folders[0].Path)}'. Resume-FleeceSession without " +
-                "a name resumes all that are.");
+                $"No session named '{session.Name}' is kept in '{Path.GetDirectoryName(folders[0].Path)}'." +
+                (kept.OnTheirWay is { Length: not 0 } onTheirWay
+                    ? onTheirWay
+                    : " Resume-FleeceSession without a name resumes all that are."));
     }
 
     private static IEnumerable<(SessionFolder Folder, LostSession Session)> Lost(

@@ -180,9 +180,21 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         FileNames.FlushClosed(path);
     }
 
+    /// <summary>The command that mounts an image and gives all its sessions up, under the name that the disk had.</summary>
+    /// <param name="imagePath">The image.</param>
+    /// <param name="sessionName">One of them, DISK/NAME; null where none is known.</param>
+    internal static string DiscardCommand(string imagePath, string? sessionName)
+    {
+        // A disk is named as its image's file by default, and that may be no name.
+        string fileName = System.IO.Path.GetFileNameWithoutExtension(imagePath);
+        string diskName = sessionName?.Split('/')[0] ?? (fileName.AsSpan().ContainsAny("*?[]\\") ? "disk" : fileName);
+        string name = diskName == fileName ? string.Empty : $" -Name {PowerShellText.Argument(diskName)}";
+        return $"Mount-FleeceDisk {PowerShellText.Literal(imagePath)}{name} -DiscardSessions";
+    }
+
     private static BlockException Refused(string imagePath, SessionMarker marker, MarkedSession[] sessions)
     {
-        string discard = $"Mount-FleeceDisk {PowerShellText.Literal(imagePath)} -DiscardSessions";
+        string discard = DiscardCommand(imagePath, sessions.Length == 0 ? null : sessions[0].Name);
         MarkedSession[] present = [.. sessions.Where(session => !IsGone(session.LogPath))];
         return new BlockException(
             ImageErrors.ImageHasSession,

@@ -49,7 +49,9 @@ public sealed class GetFleeceSessionCommand : FleeceCommand
         {
             SessionInfo[] called = [.. sessions.Where(session => session.IsCalled(name))];
             Array.ForEach(called, session => reference.Check(session.InstantId));
-            Write(called.Length != 0 ? called : throw RunningSessions.NoSuchSession(name));
+            Write(called.Length != 0 ? called
+                : (reference.Disk ?? Disk) is not null ? throw RunningSessions.NoSuchSession(name)
+                : [Wait(Owner.Sessions.FindSessionAsync(reference, StopToken))]); // Which knows whether the host still starts.
             return;
         }
 

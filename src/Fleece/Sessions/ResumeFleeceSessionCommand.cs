@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
+using Fleece.Disks;
 using Fleece.Disks.Records;
+using Fleece.Disks.Resuming;
 using Fleece.Hosting;
 using Fleece.Hosting.Local;
 
@@ -83,15 +85,19 @@ public sealed class ResumeFleeceSessionCommand : FleeceCommand
     // For -WhatIf and -Confirm: each session that is kept, and how it stands. Nothing is changed, and no folder is remembered.
     private string Describe(SessionReference? reference, string? statePath)
     {
+        SessionFolder[] folders = Owner is not LocalOwner local ? []
+            : statePath is null ? [.. local.Kept.Folders]
+            : [KeptSessions.Peek(statePath)];
         IEnumerable<SessionInfo> kept = statePath is not null && Owner is LocalOwner
-            ? KeptSessions.Peek(statePath)
+            ? folders.SelectMany(LostSession.List).Select(session => session.Describe())
             : Wait(Owner.Sessions.ListSessionsAsync(StopToken)).Where(session => session.LogId is not null);
         string[] named =
         [
             .. kept.Where(session => reference is null || session.IsCalled(reference.Name)).Select(session =>
                 session.State != Block.CopyBeforeWrite.SessionState.Lost ? $"'{session.Id}' (runs)"
                 : session.CanResume ? $"'{session.Id}' (waits)"
-                : $"'{session.Id}' (lost)"),
+                : $"'{session.Id}' (lost)")
+                .Concat(folders.SelectMany(folder => KeptSessions.DescribeRunning(folder, reference))).Distinct(),
         ];
         string place = statePath is null ? string.Empty : $" in '{statePath}'";
         return named.Length == 0 ? $"{reference?.Name ?? "no session"}{place}" : $"{string.Join(", ", named)}{place}";

@@ -148,9 +148,11 @@ public sealed class RestartTests : IAsyncDisposable
         Task tried = unserved.Add([new Fleece.Hosting.State.MountedDiskState { Mount = new MountRequest { Address = "/x.raw", Name = "x" } }]);
         await HostRig.UntilAsync(() => _rig.Time.ArmedTimers == 1);
         Assert.False(tried.IsCompleted);
+        Assert.Equal(["x"], unserved.Untried);
         _rig.Time.Advance(UnservedDisks.SlowAttempt);
         await tried;
 
+        Assert.Empty(unserved.Untried);
         Assert.Contains("still waits", Assert.Single(unserved.Problems), StringComparison.Ordinal);
         answer.SetResult();
         await HostRig.UntilAsync(() => unserved.Problems.Count == 0);

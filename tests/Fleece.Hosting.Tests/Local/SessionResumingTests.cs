@@ -40,6 +40,24 @@ public sealed class SessionResumingTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_session_that_is_not_known_may_come_with_the_disks_that_a_starting_host_still_mounts()
+    {
+        _owner.Kept.DisksToCome = () => ["vm", "web"];
+        _owner.Kept.Use(_folder.File("state"));
+
+        foreach (Func<Task> ask in (Func<Task>[])[
+            async () => await _owner.Sessions.FindSessionAsync(new SessionReference("night"), Token),
+            async () => await _owner.Sessions.FindSessionAsync(null, Token),
+            async () => await _owner.Sessions.ResumeSessionsAsync(new SessionReference("night"), statePath: null, Token),
+            async () => await _owner.Sessions.RemoveLostSessionAsync(new SessionReference("night"), Token)])
+        {
+            BlockException unknown = await Assert.ThrowsAsync<BlockException>(ask);
+            Assert.Equal(DiskErrors.SessionUnknown, unknown.Kind);
+            Assert.Contains("host is starting: it still mounts 'vm', 'web'", unknown.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task A_disk_is_opened_in_the_format_that_it_had_whatever_its_guest_has_written_there()
     {
         await MountAsync("vm", ImageFormat.Raw);
