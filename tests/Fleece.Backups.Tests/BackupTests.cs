@@ -185,7 +185,7 @@ public sealed class BackupTests
     }
 
     private static FileTarget MakeTarget(string path, IBlockNode node) =>
-        new(new FileTargetOptions { Path = path }, new PartialImage(path, RawLayout, node), manifest: null);
+        new(new FileTargetOptions { Path = path }, new PartialImage(path, RawLayout, node), manifest: null, PartialNote.Begin(path));
 
     private static async Task<Backup> BackUpAsync(Session session, FileTargetOptions options)
     {

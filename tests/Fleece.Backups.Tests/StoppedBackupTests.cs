@@ -36,7 +36,8 @@ public sealed class StoppedBackupTests
         FileTarget file = new(
             new FileTargetOptions { Path = rig.Folder.File("b.raw") },
             new PartialImage(rig.Folder.File("b.raw"), new ImageCreateOptions { Format = ImageFormat.Raw }, target),
-            manifest: null);
+            manifest: null,
+            PartialNote.Begin(rig.Folder.File("b.raw")));
         Hold[] held = [.. Enumerable.Range(0, file.Traits.WritesAtOnce).Select(_ => slow.HoldNext(BlockOperationKind.Write))];
         BackupWriter writer = new(session, file);
         foreach (SnapshotChunk chunk in chunks)

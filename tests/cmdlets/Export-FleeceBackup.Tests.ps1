@@ -428,3 +428,56 @@ Read-FleeceSnapshot -Uri $Uri -DiscardConsumed -ChunkSizeBytes 64KB | ForEach-Ob
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw")) $old | Should -BeTrue
     }
 }
+
+Describe 'An export that was killed before it consumed anything' -Skip:($IsWindows) {
+    BeforeEach {
+        Enter-TestFolder
+        $script:old = Get-RandomData 4MB
+        New-MountedDisk -SizeBytes 4MB -Data $old
+        $null = Publish-FleeceExport vm -ListenUri (Get-SocketUri '')
+        $null = Start-FleeceSession vm -Name night
+        $script:process = Start-ScriptProcess @'
+param($Module, $Uri)
+Import-Module $Module
+Read-FleeceSnapshot -Uri $Uri -ChunkSizeBytes 64KB | ForEach-Object {
+    if ($_.OffsetBytes -eq 2MB) { $null = New-Item ready; Start-Sleep 3600 }
+    $_
+} | Export-FleeceBackup ./b.raw
+'@ (Get-SocketUri vm/night "$PWD/vm.sock")
+    }
+    AfterEach {
+        if (-not $process.HasExited) { $process.Kill(); $process.WaitForExit() }
+        Exit-TestFolder
+    }
+
+    It 'is begun anew by the same command and by another job, with a warning, and not while it runs' {
+        { Read-FleeceSnapshot vm/night | Export-FleeceBackup ./b.raw } | Should -Throw -ErrorId 'ImageInUse,*'
+        $process.Kill()
+        $process.WaitForExit()
+        $null = New-Item ./copy -ItemType Directory
+        Copy-Item ./b.raw.* ./copy
+
+        $null = Read-FleeceSnapshot vm/night | Export-FleeceBackup ./b.raw -WarningVariable told -WarningAction SilentlyContinue
+        $null = Convert-FleeceImage ./b.raw ./copy/b.raw -WarningVariable toldAgain -WarningAction SilentlyContinue
+
+        "$told" | Should -BeLike "*b.raw.partial' was left by a job that was killed*"
+        "$toldAgain" | Should -BeLike "*b.raw.partial' was left by a job that was killed*"
+        (Get-ChildItem b.raw*).Name | Should -Be 'b.raw', 'b.raw.json'
+        (Get-ChildItem copy).Name | Should -Be 'b.raw'
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/copy/b.raw")) $old | Should -BeTrue
+    }
+
+    It 'stays where its partial file was mounted meanwhile, which may hold all that is consumed since' {
+        $process.Kill()
+        $process.WaitForExit()
+        $null = Mount-FleeceDisk ./b.raw.partial -Name half -Format Raw -ListenUri (Get-SocketUri '' half.sock)
+        $null = Read-FleeceSnapshot vm/night -DiscardConsumed | Export-FleeceBackup -DestinationUri (Get-SocketUri half half.sock)
+        Dismount-FleeceDisk half
+        $null = Start-FleeceSession vm -Name later
+
+        { Read-FleeceSnapshot vm/later | Export-FleeceBackup ./b.raw } |
+            Should -Throw '*docs/ends.md*' -ErrorId 'ImageAlreadyExists,*'
+
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw.partial")) $old | Should -BeTrue
+    }
+}

@@ -19,11 +19,15 @@ internal sealed class ImageConversion : IAsyncDisposable
     private readonly ImageSource _source;
     private readonly SnapshotCopy _copy;
 
-    private ImageConversion(ImageSource source, SnapshotCopy copy)
+    private ImageConversion(ImageSource source, SnapshotCopy copy, string? note)
     {
         _source = source;
         _copy = copy;
+        Note = note;
     }
+
+    /// <inheritdoc cref="FileTarget.Note"/>
+    public string? Note { get; }
 
     /// <summary>Size of the disk in bytes.</summary>
     public long SizeBytes => _source.SizeBytes;
@@ -59,7 +63,7 @@ internal sealed class ImageConversion : IAsyncDisposable
             CheckFixed(image, source.Untrusted, destination);
             FileTarget target = await FileTarget.CreateAsync(destination, image, cancellationToken).ConfigureAwait(false);
             return new ImageConversion(
-                image, await SnapshotCopy.StartAsync(image, target, new SnapshotReadOptions()).ConfigureAwait(false));
+                image, await SnapshotCopy.StartAsync(image, target, new SnapshotReadOptions()).ConfigureAwait(false), target.Note);
         }
         catch
         {

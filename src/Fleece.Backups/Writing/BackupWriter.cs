@@ -38,6 +38,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     private readonly UnnamedRanges? _unnamed;
     private readonly ContentRecorder? _content;
     private readonly Task[] _workers;
+    private readonly Lock _consuming = new();
     private BlockException? _failure;
     private long _dataBytes;
     private long _zeroBytes;
@@ -295,12 +296,34 @@ internal sealed class BackupWriter : IAsyncDisposable
             return;
         }
 
-        if (chunk.Consumes)
+        chunk.EndTakenOver(isStored: !chunk.Consumes || TryConsume());
+    }
+
+    private bool TryConsume()
+    {
+        if (Volatile.Read(ref _hasConsumed))
         {
-            Volatile.Write(ref _hasConsumed, true);
+            return true;
         }
 
-        chunk.EndTakenOver(isStored: true);
+        lock (_consuming)
+        {
+            try
+            {
+                if (!_hasConsumed)
+                {
+                    _target.BecomeOnlyCopy();
+                    Volatile.Write(ref _hasConsumed, true);
+                }
+
+                return true;
+            }
+            catch (BlockException e)
+            {
+                Fail(e);
+                return false;
+            }
+        }
     }
 
     private void Stop() => Fail(

@@ -39,9 +39,13 @@ internal sealed record FileTargetOptions
 /// <param name="options">What it is to be.</param>
 /// <param name="image">The image.</param>
 /// <param name="manifest">What its manifest will say, apart from what is only known when it is complete; null for none.</param>
-internal sealed class FileTarget(FileTargetOptions options, PartialImage image, Manifest? manifest) : IBackupTarget
+/// <param name="note">Says of the partial file that nothing in it was consumed.</param>
+internal sealed class FileTarget(FileTargetOptions options, PartialImage image, Manifest? manifest, PartialNote note) : IBackupTarget
 {
     private readonly string _manifestPath = FileManifest.PathFor(options.Path);
+
+    /// <summary>What the user should know of a job before this one; null for nothing.</summary>
+    public string? Note { get; private init; }
 
     public TargetTraits Traits { get; } =
         image.Traits with { KeepsManifest = manifest is not null, MustVerify = options.MustVerify };
@@ -60,7 +64,8 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
     {
         CheckDestination(options);
         SnapshotIdentity identity = SnapshotIdentity.Of(source, options.DiskName);
-        CheckNoPartial(PartialImage.PathFor(options.Path));
+        string? left = RemoveLeft(options.Path);
+        PartialNote.RemoveStale(options.Path);
         ImageCreateOptions image = options.Image ?? new ImageCreateOptions { Format = Images.Image.FormatForNewFile(options.Path) };
         ImageCreateOptions layout = image with { SizeBytes = source.SizeBytes };
         PartialImage made = await PartialImage
@@ -68,7 +73,7 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         Manifest? manifest = options.HasManifest
             ? Manifest.Begin(source, identity, Path.GetFileName(options.Path), layout.Format, layout.Compression)
             : null;
-        return new FileTarget(options, made, manifest);
+        return new FileTarget(options, made, manifest, PartialNote.Begin(options.Path)) { Note = left };
     }
 
     /// <summary>Refuses a folder, a file or manifest that must not be replaced, and a file that is open.</summary>
@@ -80,10 +85,12 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         FileManifest.CheckDestination(options.Path, options.Overwrite, options.HasManifest);
     }
 
+    public void BecomeOnlyCopy() => note.End();
+
     /// <remarks>At every moment the manifest that is there, if any, is that of the image that is there.</remarks>
     public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
     {
-        await image.CloseAsync(options.MustVerify ? content : null, cancellationToken).ConfigureAwait(false);
+        await image.CloseAsync(options.MustVerify ? content : null, note.End, cancellationToken).ConfigureAwait(false);
         Manifest? described = WriteManifest(content);
         PartialImage.CheckReplaceable(options.Path);
         Reached?.Invoke("described");
@@ -106,6 +113,7 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
 
     public async ValueTask<string?> AbandonAsync(bool isOnlyCopy)
     {
+        note.Dispose();
         string? keptAt = await image.AbandonAsync(isOnlyCopy).ConfigureAwait(false);
         if (manifest is not null)
         {
@@ -128,17 +136,27 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
         return complete;
     }
 
-    // It may hold the only copy of consumed chunks, so only its owner deletes it, and Overwrite does not.
-    private static void CheckNoPartial(string partialPath)
+    // One that may hold the only copy of consumed chunks is deleted by its owner alone, and not by Overwrite.
+    private static string? RemoveLeft(string path)
     {
-        if (File.Exists(partialPath))
+        string partialPath = PartialImage.PathFor(path);
+        if (!File.Exists(partialPath))
         {
-            throw new BlockException(
-                BlockErrors.AlreadyExists,
-                $"'{partialPath}' exists: another backup is being written there, or an earlier one ended early and left what it had " +
-                "consumed, perhaps the only copy. Test-FleeceImage shows what it holds, with -Format; docs/ends.md says how such a " +
-                "backup is completed. Use another name, or delete that file if you need nothing of it.",
-                partialPath);
+            return null;
         }
+
+        if (PartialNote.TryRemoveLeft(path))
+        {
+            return $"'{partialPath}' was left by a job that was killed and had consumed nothing. It was removed, and the file is made " +
+                "anew.";
+        }
+
+        throw new BlockException(
+            BlockErrors.AlreadyExists,
+            $"'{partialPath}' exists: an earlier job ended early and may have left there the only copy of what it had consumed. " +
+            "Test-FleeceImage shows what it holds, with the -Format that it was made in. To complete that backup, mount the file in its " +
+            "format with -ListenUri, and export the rest of the snapshot to that address, as docs/ends.md says. Use another name, or " +
+            "delete that file if you need nothing of it.",
+            partialPath);
     }
 }

@@ -19,6 +19,12 @@ internal interface IBackupTarget
     /// while this is false may exist nowhere.</summary>
     bool SurvivesKill { get; }
 
+    /// <summary>Is called once, before the first chunk is consumed: from then on the target may hold the only copy.</summary>
+    /// <exception cref="BlockException">Why it can't: nothing is consumed then.</exception>
+    void BecomeOnlyCopy()
+    {
+    }
+
     /// <summary>Makes what was written durable, reads it back where that was asked for, and gives it its name.</summary>
     /// <param name="content">What was written; empty for a target that does not need it.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>

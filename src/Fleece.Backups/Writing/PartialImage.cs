@@ -148,11 +148,14 @@ internal sealed class PartialImage
 
     /// <summary>Makes what was written durable and closes the image.</summary>
     /// <param name="toVerify">What is read back then; null for nothing.</param>
+    /// <param name="flushed">Hears of it while it is durable and still locked; null for nothing to do then.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BackupErrors.BackupDigestMismatch"/>, or why it can't be written or read.</exception>
-    public async ValueTask CloseAsync(IReadOnlyList<ContentExtent>? toVerify, CancellationToken cancellationToken)
+    public async ValueTask CloseAsync(
+        IReadOnlyList<ContentExtent>? toVerify, Action? flushed, CancellationToken cancellationToken)
     {
         await Node.FlushAsync(cancellationToken).ConfigureAwait(false);
+        flushed?.Invoke();
         _heartbeat?.Dispose();
         await Node.DisposeAsync().ConfigureAwait(false);
         if (toVerify is null)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Backups.Repositories;
+using Fleece.Backups.Writing;
 using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Disks.Resuming;
@@ -52,6 +53,11 @@ internal sealed class LocalDisks(MountedDisks mounted, KeptSessions kept, Action
             cancellationToken).ConfigureAwait(false);
         try
         {
+            if (!options.IsReadOnly && !isExport)
+            {
+                PartialNote.Forget(request.Address);
+            }
+
             if (beforeServed?.Invoke(disk) ?? true)
             {
                 disk.Storage.Journal.SettleLoss();

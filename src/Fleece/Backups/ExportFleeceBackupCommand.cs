@@ -239,8 +239,13 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         FileTarget.CheckDestination(options);
         return (path, Open);
 
-        FileTarget Open(SnapshotChunk first) => Wait(
-            FileTarget.CreateAsync(options with { MayBeOnlyCopy = first.Consumes }, first.Source.Source, StopToken));
+        FileTarget Open(SnapshotChunk first)
+        {
+            FileTarget target = Wait(
+                FileTarget.CreateAsync(options with { MayBeOnlyCopy = first.Consumes }, first.Source.Source, StopToken));
+            _note = target.Note;
+            return target;
+        }
     }
 
     private string Destination => ParameterSetName switch

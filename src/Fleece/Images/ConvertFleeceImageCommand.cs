@@ -88,6 +88,7 @@ public sealed class ConvertFleeceImageCommand : ImageCommand
         {
             TellRawByName(address, nameof(SourceFormat), SourceFormat, conversion.SourceFormat);
             TellWarning(conversion.TakeWarning());
+            TellWarning(conversion.Note);
             ByteProgress progress = new(this, $"Converting {address}", conversion.SizeBytes);
             while (Wait(conversion.StepAsync(StopToken)))
             {
