@@ -128,6 +128,7 @@ internal static class DiskOpening
             FailPoint.Reach("resume-opened");
             storage.FindLoss();
             storage.HasSessionFolder = folder is not null;
+            storage.Parents = ParentFile.Read(files);
             sessions.StoreLost();
             LoseUnfit(storage, sessions);
             if (!storage.OpenedWith.SettlesLoss && !storage.IsExport && !Sidecar.IsInUse(storage.Path))
@@ -177,6 +178,10 @@ internal static class DiskOpening
                     session,
                     $"Its disk was a {description.ImageFormat} of {description.DiskSizeBytes} bytes, and is a {storage.Format} of " +
                     $"{storage.SizeBytes} bytes now.");
+            }
+            else if (ResumeRules.FindParentChange(description, storage.Parents) is { } change)
+            {
+                sessions.Lose(session, change);
             }
             else if (session.Stored.State != StoredState.Suspended &&
                 (storage.Journal.LostJournal ?? storage.Journal.MissingJournal) is { } fault)

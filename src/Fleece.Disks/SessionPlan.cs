@@ -58,6 +58,7 @@ internal sealed class SessionPlan(Disk disk, string name, TempImage temp, Sessio
             IsImageUntrusted = disk.Storage.OpenedWith.Untrusted is not null,
             AllowsOutsideDataFile = disk.Storage.OpenedWith.AllowsOutsideDataFile,
             ImageFileId = FileEvidence.Read(disk.Path).FileId,
+            Parents = disk.Storage.Parents,
             DiskSizeBytes = disk.SizeBytes,
             SessionName = name,
             InstantId = _instantId,

@@ -371,6 +371,7 @@ internal sealed class BitmapStore
             BootId = BootId.Current,
             DiskLengthBytes = _disk.SizeBytes,
             Image = FileEvidence.Read(_disk.Path),
+            ParentsDigest = ParentFile.Digest(_disk.Parents),
             Entries =
             [
                 .. bitmaps.Select(bitmap => new SidecarEntry

@@ -79,7 +79,12 @@ internal sealed class ParentBitmaps(DiskStorage disk)
         SidecarDirectory directory = sidecar.Directory;
         string? fault = directory.IsInUse
             ? $"The process that recorded it ended without closing the image. {MountAlone}"
-            : SidecarTrust.FindFault(directory, FileEvidence.Read(parent.Path), FileEvidence.Read(sidecar.Path), parent.LengthBytes);
+            : SidecarTrust.FindFault(
+                directory,
+                FileEvidence.Read(parent.Path),
+                FileEvidence.Read(sidecar.Path),
+                parent.LengthBytes,
+                ParentFile.Below(disk.Parents, parent.Path));
         foreach (SidecarEntry entry in directory.Entries)
         {
             if (!entry.IsHidden && BitmapNames.IsAllowed(entry.Name))

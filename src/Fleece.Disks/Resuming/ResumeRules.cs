@@ -2,6 +2,7 @@
 using System.Globalization;
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Images;
 
@@ -117,6 +118,32 @@ internal static class ResumeRules
         return SessionMarker.PathFor(ownPath) != SessionMarker.PathFor(imagePath) && IsThere(description)
             ? $"It is of the image '{ownPath}', which lies at its place, and not of '{imagePath}'."
             : null;
+    }
+
+    /// <summary>Why the files below the image, which show through the snapshot, are not those that the session had, as a sentence; null
+    /// when they are, wherever they lie now.</summary>
+    public static string? FindParentChange(SessionDescription description, IReadOnlyList<ParentFile> present)
+    {
+        IReadOnlyList<ParentFile> former = description.Parents;
+        for (int i = 0; i < Math.Min(former.Count, present.Count); i++)
+        {
+            if (former[i].FileId != present[i].FileId)
+            {
+                return $"The image's parent '{former[i].Path}' was replaced or copied, or the image has another one: the file " +
+                    $"'{present[i].Path}' has the identity {present[i].FileId} on its file system, and that of the session had " +
+                    $"{former[i].FileId}.";
+            }
+
+            if (former[i].Evidence != present[i].Evidence)
+            {
+                return $"The image's parent '{present[i].Path}' was changed without it: its file has {Describe(present[i].Evidence)}, and " +
+                    $"had {Describe(former[i].Evidence)}.";
+            }
+        }
+
+        return former.Count == present.Count
+            ? null
+            : $"The image has another chain of parents: {present.Count} files, and {former.Count} when the session was started.";
     }
 
     private static ResumeVerdict Lose(string reason) => new(ResumeStep.Lose, reason);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json.Serialization;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Disks.Storage;
 using Fleece.Images;
 
 namespace Fleece.Disks.Resuming;
@@ -32,6 +33,9 @@ internal sealed record SessionDescription
 
     /// <summary>The identity of the image's file, as <see cref="Block.Files.FileEvidence.FileId"/>.</summary>
     public required ulong ImageFileId { get; init; }
+
+    /// <summary>The files below the image, as they were when the disk was opened.</summary>
+    public IReadOnlyList<ParentFile> Parents { get; init; } = [];
 
     /// <summary>Size of the disk in bytes.</summary>
     public required long DiskSizeBytes { get; init; }

@@ -54,5 +54,6 @@ internal static class SessionDescriptionFormat
         BitOperations.IsPow2(description.GranuleSizeBytes) &&
         description.DiskSizeBytes / description.GranuleSizeBytes < Granules.MaximumCount &&
         description.Consumers.Count <= SessionRecord.MaximumConsumers && !description.Consumers.Contains(null) &&
+        description.Parents.All(parent => parent is { Path: not null }) &&
         Path.IsPathFullyQualified(description.ImagePath) && Path.IsPathFullyQualified(description.TempPath);
 }

@@ -8,7 +8,7 @@ internal static class SessionLogLayout
     public const ulong Magic = 0x474F_4C53_4553_4C46;
 
     /// <summary>The version that is written, and read.</summary>
-    public const uint Version = 2;
+    public const uint Version = 3;
 
     /// <summary>The unit in which a log grows.</summary>
     public const int SegmentBytes = 256 * 1024;

@@ -87,6 +87,9 @@ internal sealed class DiskStorage
     /// <summary>True when the disk was opened with a folder of sessions, so that a later process expects the image's journal.</summary>
     internal bool HasSessionFolder { get; set; }
 
+    /// <summary>The files below the image, as they were when it was opened.</summary>
+    internal IReadOnlyList<ParentFile> Parents { get; set; } = [];
+
     /// <summary>Size of the disk in bytes.</summary>
     internal long SizeBytes { get; }
 

@@ -200,6 +200,11 @@ internal sealed class ImageChain
 
                 options.Watch(file);
                 _policy.Files?.Add(path, !_home.Contains(path));
+                if (imagePath != _path)
+                {
+                    _policy.Files?.AddParent(path, imagePath);
+                }
+
                 return file;
             }
             catch
@@ -244,6 +249,7 @@ internal sealed class ImageChain
             IImageDriver driver = _findDriver(format);
             _policy.Admit(driver, file);
             _policy.Files?.Add(path, isOutside);
+            _policy.Files?.AddParent(file.Path);
             IContainerFile view = new JournalOpening().Recover(file, format, driver.Replay);
             return new ParentImage(driver.OpenLayer(view, new ImageOpenOptions { Format = format, IsReadOnly = true }, this));
         }

@@ -8,6 +8,11 @@ namespace Fleece.Images;
 internal sealed class ImageFiles
 {
     private readonly List<string> _outside = [];
+    private readonly List<(string Path, string? DataOf)> _parents = [];
+
+    /// <summary>Full paths of the parents, nearest first, and of files that have a parent's data: with them is the path of that parent, and
+    /// null with a parent.</summary>
+    public IReadOnlyList<(string Path, string? DataOf)> Parents => _parents;
 
     /// <summary>Full paths of the files outside the image's folder, each once, nearest first.</summary>
     public IReadOnlyList<string> Outside => _outside;
@@ -30,4 +35,7 @@ internal sealed class ImageFiles
             _outside.Add(path);
         }
     }
+
+    /// <summary>Adds a parent, or a file that has a parent's data.</summary>
+    internal void AddParent(string path, string? dataOf = null) => _parents.Add((path, dataOf));
 }

@@ -169,13 +169,15 @@ public sealed class SidecarDamageTests
         }
     }
 
-    [Fact]
-    public async Task A_sidecar_of_an_older_Fleece_is_not_trusted_until_the_bitmap_is_cleared()
+    [Theory]
+    [InlineData(1, "without checksums")]
+    [InlineData(2, "without noting the image's parents")]
+    public async Task A_sidecar_of_an_older_Fleece_is_not_trusted_until_the_bitmap_is_cleared(byte version, string reason)
     {
         await using Rig rig = new();
         (Disk disk, byte[] sidecar) = await MakeAsync(rig);
 
-        await RefusesAsync(rig, disk, AsVersion1(sidecar), "older Fleece kept it, without checksums");
+        await RefusesAsync(rig, disk, AsOlder(sidecar, version), $"older Fleece kept it, {reason}");
 
         disk = await rig.OpenAsync(disk.Path);
         await disk.Bitmaps.ClearAsync("daily");
@@ -191,7 +193,7 @@ public sealed class SidecarDamageTests
         (Disk disk, byte[] sidecar) = await MakeAsync(rig);
         foreach (int at in (int[])[0, FirstPage / 2])
         {
-            sidecar[at + VersionField] = 3;
+            sidecar[at + VersionField] = (byte)(SidecarDirectory.Version + 1);
             Seal(sidecar.AsSpan(at));
         }
 
@@ -261,7 +263,7 @@ public sealed class SidecarDamageTests
         await using Rig rig = new();
         (Disk disk, byte[] sidecar) = await MakeAsync(rig);
 
-        EditDirectories(sidecar, directory => directory[88 + 8] = 31);
+        EditDirectories(sidecar, directory => directory[96 + 8] = 31);
 
         await RefusesAsync(rig, disk, sidecar, "bits set behind the last one");
     }
@@ -276,7 +278,7 @@ public sealed class SidecarDamageTests
         await using Rig rig = new();
         (Disk disk, byte[] sidecar) = await MakeAsync(rig);
 
-        EditDirectories(sidecar, directory => directory[88 + 8] = granularityBits);
+        EditDirectories(sidecar, directory => directory[96 + 8] = granularityBits);
 
         await RefusesAsync(rig, disk, sidecar, "bits set behind the last one");
     }
@@ -306,7 +308,7 @@ public sealed class SidecarDamageTests
     {
         await using Rig rig = new();
         (Disk disk, byte[] sidecar) = await MakeAsync(rig);
-        EditDirectories(sidecar, directory => directory[88 + 56 + 1] = value);
+        EditDirectories(sidecar, directory => directory[96 + 56 + 1] = value);
         await File.WriteAllBytesAsync(Sidecar.PathFor(disk.Path), sidecar);
 
         disk = await rig.OpenAsync(disk.Path);
@@ -410,19 +412,25 @@ public sealed class SidecarDamageTests
         }
     }
 
-    // The entry of version 1 ends 8 bytes earlier and has no digest.
-    private static byte[] AsVersion1(byte[] sidecar)
+    // The header of both ends 8 bytes earlier. The entry of version 1 does so too, and has no digest.
+    private static byte[] AsOlder(byte[] sidecar, byte version)
     {
         byte[] older = [.. sidecar];
         foreach (int at in (int[])[0, FirstPage / 2])
         {
             Span<byte> directory = older.AsSpan(at, FirstPage / 2);
-            int usedBytes = BinaryPrimitives.ReadInt32LittleEndian(directory[24..]);
-            directory[(88 + 56)..usedBytes].CopyTo(directory[(88 + 48)..]);
-            directory.Slice(88 + 28, 4).Clear();
-            BinaryPrimitives.WriteInt32LittleEndian(directory[88..], usedBytes - 8 - 88);
-            BinaryPrimitives.WriteInt32LittleEndian(directory[24..], usedBytes - 8);
-            directory[VersionField] = 1;
+            int usedBytes = BinaryPrimitives.ReadInt32LittleEndian(directory[24..]) - 8;
+            directory.Slice(96, usedBytes - 88).CopyTo(directory[88..]);
+            if (version == 1)
+            {
+                directory[(88 + 56)..usedBytes].CopyTo(directory[(88 + 48)..]);
+                directory.Slice(88 + 28, 4).Clear();
+                BinaryPrimitives.WriteInt32LittleEndian(directory[88..], usedBytes - 8 - 88);
+                usedBytes -= 8;
+            }
+
+            BinaryPrimitives.WriteInt32LittleEndian(directory[24..], usedBytes);
+            directory[VersionField] = version;
             Seal(directory);
         }
 

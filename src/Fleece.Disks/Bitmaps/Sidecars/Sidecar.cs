@@ -188,7 +188,7 @@ internal sealed class Sidecar : IDisposable
         {
             using Sidecar? sidecar = Open(imagePath, isReadOnly: false);
             if (sidecar is not { Directory: { } directory } ||
-                SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), directory.DiskLengthBytes) is not null)
+                SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), directory.DiskLengthBytes, null) is not null)
             {
                 return false;
             }

@@ -53,11 +53,13 @@ internal sealed record SidecarDirectory
     public const int MaximumBytes = 128 * 1024;
 
     /// <summary>The version that is written.</summary>
-    public const uint Version = 2;
+    public const uint Version = 3;
 
     private const ulong Magic = 0x50_41_4D_54_49_42_4C_46; // "FLBITMAP" in the file's byte order
     private const uint VersionWithoutPageChecksums = 1;
-    private const int HeaderBytes = 88;
+    private const uint VersionWithoutParents = 2;
+    private const int HeaderBytes = 96;
+    private const int FirstHeaderBytes = 88;
     private const int EntryHeaderBytes = 56;
     private const int FirstEntryHeaderBytes = 48;
     private const int ChecksumOffset = 12;
@@ -88,6 +90,9 @@ internal sealed record SidecarDirectory
     /// <summary>The image when the directory was written; exact only when not in use.</summary>
     public required FileEvidence Image { get; init; }
 
+    /// <summary>The <see cref="Storage.ParentFile.Digest"/> of the files below the image.</summary>
+    public ulong ParentsDigest { get; init; }
+
     public required IReadOnlyList<SidecarEntry> Entries { get; init; }
 
     public byte[] Encode()
@@ -104,6 +109,7 @@ internal sealed record SidecarDirectory
         BinaryPrimitives.WriteInt64LittleEndian(span[64..], Image.LengthBytes);
         BinaryPrimitives.WriteInt64LittleEndian(span[72..], Image.ModifiedTicks);
         BinaryPrimitives.WriteInt32LittleEndian(span[80..], Entries.Count);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[88..], ParentsDigest);
         int end = HeaderBytes;
         foreach (SidecarEntry entry in Entries)
         {
@@ -136,16 +142,17 @@ internal sealed record SidecarDirectory
     public static SidecarDirectory? Decode(ReadOnlySpan<byte> bytes)
     {
         uint version = VersionOf(bytes);
-        if (version is not (Version or VersionWithoutPageChecksums))
+        if (version is not (Version or VersionWithoutParents or VersionWithoutPageChecksums))
         {
             return null;
         }
 
+        int headerBytes = version == Version ? HeaderBytes : FirstHeaderBytes;
         int lengthBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes[24..]);
         int count = BinaryPrimitives.ReadInt32LittleEndian(bytes[80..]);
         long sequence = BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]);
         uint flags = BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]);
-        if (lengthBytes < HeaderBytes || lengthBytes > bytes.Length || count is < 0 or > MaximumBitmaps ||
+        if (lengthBytes < headerBytes || lengthBytes > bytes.Length || count is < 0 or > MaximumBitmaps ||
             sequence is < 0 or long.MaxValue || (flags & ~InUseFlag) != 0 ||
             Crc32C.OfSealed(bytes[..lengthBytes], ChecksumOffset) != BinaryPrimitives.ReadUInt32LittleEndian(bytes[ChecksumOffset..]))
         {
@@ -153,7 +160,7 @@ internal sealed record SidecarDirectory
         }
 
         List<SidecarEntry> entries = [];
-        ReadOnlySpan<byte> rest = bytes[HeaderBytes..lengthBytes];
+        ReadOnlySpan<byte> rest = bytes[headerBytes..lengthBytes];
         for (int i = 0; i < count; i++)
         {
             if (DecodeEntry(ref rest, count, version) is not { } entry ||
@@ -175,13 +182,14 @@ internal sealed record SidecarDirectory
                 BinaryPrimitives.ReadUInt64LittleEndian(bytes[56..]),
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[64..]),
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[72..])),
+            ParentsDigest = version == Version ? BinaryPrimitives.ReadUInt64LittleEndian(bytes[88..]) : 0,
             Entries = entries,
         };
     }
 
     /// <summary>The version that a directory says it has; 0 for what is none.</summary>
     public static uint VersionOf(ReadOnlySpan<byte> bytes) =>
-        bytes.Length < HeaderBytes || BinaryPrimitives.ReadUInt64LittleEndian(bytes) != Magic
+        bytes.Length < FirstHeaderBytes || BinaryPrimitives.ReadUInt64LittleEndian(bytes) != Magic
             ? 0
             : BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
 
@@ -224,7 +232,7 @@ internal sealed record SidecarDirectory
 
     private static SidecarEntry? DecodeEntry(ref ReadOnlySpan<byte> rest, int count, uint version)
     {
-        int headerBytes = version == Version ? EntryHeaderBytes : FirstEntryHeaderBytes;
+        int headerBytes = version == VersionWithoutPageChecksums ? FirstEntryHeaderBytes : EntryHeaderBytes;
         if (rest.Length < headerBytes)
         {
             return null;
@@ -251,7 +259,12 @@ internal sealed record SidecarDirectory
         string fault = Encoding.UTF8.GetString(rest.Slice(headerBytes + nameBytes, faultBytes));
         if (fault.Length == 0)
         {
-            fault = version == Version ? "It was marked so." : "An older Fleece kept it, without checksums over its bits.";
+            fault = version switch
+            {
+                Version => "It was marked so.",
+                VersionWithoutParents => "An older Fleece kept it, without noting the image's parents.",
+                _ => "An older Fleece kept it, without checksums over its bits.",
+            };
         }
 
         bool isUntrusted = (flags & EntryFlags.Untrusted) != 0 || version != Version;
@@ -264,7 +277,7 @@ internal sealed record SidecarDirectory
             IsHidden = (flags & EntryFlags.Hidden) != 0,
             IsPending = (flags & EntryFlags.Pending) != 0,
             PredecessorIndex = predecessor,
-            AreaId = version == Version ? BinaryPrimitives.ReadUInt64LittleEndian(rest[FirstEntryHeaderBytes..]) : 0,
+            AreaId = version != VersionWithoutPageChecksums ? BinaryPrimitives.ReadUInt64LittleEndian(rest[FirstEntryHeaderBytes..]) : 0,
             Digest = BinaryPrimitives.ReadUInt32LittleEndian(rest[28..]),
             BaselineId = baselineId == Guid.Empty ? null : baselineId,
             Fault = isUntrusted ? fault : string.Empty,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Fleece.Block.Files;
+using Fleece.Disks.Storage;
 
 namespace Fleece.Disks.Bitmaps.Sidecars;
 
@@ -12,8 +13,13 @@ internal static class SidecarTrust
     /// <param name="image">The image as it is now.</param>
     /// <param name="sidecar">The sidecar as it is now.</param>
     /// <param name="diskLengthBytes">Size of the disk as it is now.</param>
+    /// <param name="parents">The files below the image as they are now; null where they are not known yet.</param>
     public static string? FindFault(
-        SidecarDirectory directory, FileEvidence image, FileEvidence sidecar, long diskLengthBytes)
+        SidecarDirectory directory,
+        FileEvidence image,
+        FileEvidence sidecar,
+        long diskLengthBytes,
+        IReadOnlyList<ParentFile>? parents)
     {
         if (directory.DiskLengthBytes != diskLengthBytes)
         {
@@ -24,6 +30,13 @@ internal static class SidecarTrust
         {
             return "It was recorded for another file: the image was replaced or copied (its identity on the file system is " +
                 $"{image.FileId} and was {directory.Image.FileId}).";
+        }
+
+        if (parents is not null && directory.ParentsDigest != ParentFile.Digest(parents))
+        {
+            return "A parent of the image was changed or replaced without it" +
+                (parents.Count == 0 ? ", or the image has none any more." :
+                    $", or the image has others now: {string.Join(", ", parents.Select(parent => $"'{parent.Path}'"))}.");
         }
 
         return directory.IsInUse ? FaultAfterKill(directory, image, sidecar) : FaultAfterClose(directory, image);
