@@ -320,7 +320,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     {
         if (Array.Exists(_sessions, session => session.CanResume))
         {
-            FileNames.TryTouch(SessionMarker.PathFor(Path), notBeforeTicks);
+            SessionMarker.TryTouch(Path, notBeforeTicks, [.. _sessions.Select(session => session.LogPosition).OfType<LogPosition>()]);
         }
     }
 

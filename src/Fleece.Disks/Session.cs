@@ -8,6 +8,7 @@ using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
 using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
+using Fleece.Images;
 using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks;
@@ -203,6 +204,9 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(Point.Snapshot.NextReadable(offsetBytes, endBytes));
+
+    /// <summary>How far its log has come; null for none.</summary>
+    internal LogPosition? LogPosition => CanResume ? _terms.Kept!.Log.Position : null;
 
     /// <inheritdoc/>
     public void FindLoss()

@@ -15,6 +15,12 @@ internal readonly record struct FileEvidence(ulong FileId, long LengthBytes, lon
     /// <param name="witnessTicks">When the witness was touched last, as <see cref="ModifiedTicks"/>.</param>
     public bool IsChangedAfter(long witnessTicks) => ModifiedTicks > witnessTicks + WitnessTolerance.Ticks;
 
+    /// <summary>True when the file was changed as near to a time as a process that noted the time then may have changed it behind that.
+    /// </summary>
+    /// <param name="ticks">The time, as <see cref="ModifiedTicks"/>.</param>
+    public bool IsChangedAbout(long ticks) =>
+        ModifiedTicks >= ticks - WitnessTolerance.Ticks && ModifiedTicks <= ticks + WitnessTolerance.Ticks;
+
     /// <summary>The time that a witness gets: now. A clock that was put back leaves the times of files ahead of it, and a witness that took
     /// the clock's would be older than what it vouches for.</summary>
     /// <param name="notBeforeTicks">The latest <see cref="ModifiedTicks"/> of what it vouches for, as it was read last.</param>

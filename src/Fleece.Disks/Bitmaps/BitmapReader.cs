@@ -82,7 +82,8 @@ internal sealed class BitmapReader(DiskStorage disk, IBitmapImage? bitmapImage, 
     private bool ReadSidecar(Sidecar sidecar, FileEvidence image)
     {
         SidecarDirectory directory = sidecar.Directory;
-        string? fault = SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), disk.SizeBytes, disk.Parents);
+        string? fault = SidecarTrust.FindFault(
+            directory, image, FileEvidence.Read(sidecar.Path), sidecar.ReadStamp(), disk.SizeBytes, disk.Parents);
         if (fault is null && directory.IsInUse)
         {
             fault = FindUnseenFailure(sidecar) ?? FindLostTables();

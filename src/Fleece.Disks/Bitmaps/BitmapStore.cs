@@ -64,7 +64,7 @@ internal sealed class BitmapStore
     }
 
     /// <inheritdoc cref="Sidecar.Touch"/>
-    public void Touch(long notBeforeTicks) => _sidecar?.Touch(notBeforeTicks);
+    public void Touch(long notBeforeTicks) => _sidecar?.Touch(_disk.Path, notBeforeTicks);
 
     /// <summary>Takes what a mount has found. A writable disk begins to keep it with <see cref="Begin"/>.</summary>
     /// <param name="found">The bitmaps.</param>

@@ -83,6 +83,7 @@ internal sealed class ParentBitmaps(DiskStorage disk)
                 directory,
                 FileEvidence.Read(parent.Path),
                 FileEvidence.Read(sidecar.Path),
+                stamp: null,
                 parent.LengthBytes,
                 ParentFile.Below(disk.Parents, parent.Path));
         foreach (SidecarEntry entry in directory.Entries)

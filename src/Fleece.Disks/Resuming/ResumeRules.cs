@@ -79,6 +79,14 @@ internal static class ResumeRules
                 return Lose(
                     $"Its log '{session.Path}' is a copy, which may be older than its temp image: the session wrote it to another " +
                     "file.");
+            case StoredState.Superseded:
+                return Lose(
+                    $"Its log '{session.Path}' is an older one, which the session had replaced by a shorter one: it does not tell of " +
+                    "what came later.");
+            case var _ when IsOlder(session, disk.Marker):
+                return Lose(
+                    $"Its log '{session.Path}' is an older state of it: the marker '{disk.Marker!.Path}' tells of more than it has. It " +
+                    "was put back from a copy, or a snapshot, of its folder.");
             case StoredState.Starting when isThisBoot:
                 return new ResumeVerdict(ResumeStep.Undo);
             case StoredState.Starting:
@@ -136,8 +144,8 @@ internal static class ResumeRules
 
             if (former[i].Evidence != present[i].Evidence)
             {
-                return $"The image's parent '{present[i].Path}' was changed without it: its file has {Describe(present[i].Evidence)}, and " +
-                    $"had {Describe(former[i].Evidence)}.";
+                return $"The image's parent '{present[i].Path}' was changed without it: its file has {Describe(present[i].Evidence)}, " +
+                    $"and had {Describe(former[i].Evidence)}.";
             }
         }
 
@@ -145,6 +153,10 @@ internal static class ResumeRules
             ? null
             : $"The image has another chain of parents: {present.Count} files, and {former.Count} when the session was started.";
     }
+
+    private static bool IsOlder(StoredSession session, SessionMarker? marker) =>
+        session.Position is { } position && marker is { Fault: null, Stamp.Logs: { } logs } &&
+        logs.Any(log => log.Id == session.Id && position.IsBefore(log));
 
     private static ResumeVerdict Lose(string reason) => new(ResumeStep.Lose, reason);
 
@@ -187,10 +199,11 @@ internal static class ResumeRules
         }
 
         long witnessTicks = disk.Marker!.ModifiedTicks;
-        return !disk.Image.IsChangedAfter(witnessTicks)
+        ImageStamp? stamp = disk.Marker.Stamp;
+        return !(stamp?.IsChanged(disk.Image, witnessTicks) ?? disk.Image.IsChangedAfter(witnessTicks))
             ? null
             : $"The image was changed after its process ended: at {Time(disk.Image.ModifiedTicks)}, and Fleece changed it at " +
-                $"{Time(witnessTicks)} last.";
+                $"{Time(stamp?.ImageTicks ?? witnessTicks)} last, and had it until {Time(witnessTicks)}.";
     }
 
     private static string? FindOtherTemp(SessionDescription description) =>
@@ -228,7 +241,9 @@ internal static class ResumeRules
                 $"{Describe(session.Evidence?.Temp ?? default)}.");
         }
 
-        long witnessTicks = disk.Marker!.ModifiedTicks;
+        // Temp may lie on storage with another clock.
+        ImageStamp? stamp = disk.Marker!.Stamp;
+        long witnessTicks = Math.Max(disk.Marker.ModifiedTicks, Math.Max(stamp?.ClockTicks ?? 0, stamp?.LatestTicks ?? 0));
         return !temp.IsChangedAfter(witnessTicks) ? new ResumeVerdict(ResumeStep.Resume) : Lose(
             $"Its temp image '{description.TempPath}' was changed after its process ended: at {Time(temp.ModifiedTicks)}, and Fleece " +
             $"had it until {Time(witnessTicks)}.");

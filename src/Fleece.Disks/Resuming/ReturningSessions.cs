@@ -339,7 +339,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
 
     private void Touch()
     {
-        FileNames.TryTouch(SessionMarker.PathFor(imagePath), _witnessTicks);
+        SessionMarker.TryTouch(imagePath, _witnessTicks);
         if (_hasSidecar)
         {
             FileNames.TryTouch(Sidecar.PathFor(imagePath), _witnessTicks);

@@ -70,6 +70,9 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     /// <summary>Bytes of the records, for tests.</summary>
     internal long RecordsBytes => _files.CountBytes;
 
+    /// <summary>How far it has come.</summary>
+    internal LogPosition Position => _files.Position;
+
     /// <summary>The maps that the log goes on from.</summary>
     internal SessionMapsReference Maps => Head.Maps;
 

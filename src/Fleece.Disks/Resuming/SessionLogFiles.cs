@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.Disks.Resuming;
 
@@ -23,6 +24,16 @@ internal sealed class SessionLogFiles(string path, SessionLogFile file) : IDispo
 
     /// <summary>Bytes of the records.</summary>
     public long CountBytes => _file.CountBytes;
+
+    /// <summary>How far the log has come: no more than what counts in its file.</summary>
+    public LogPosition Position
+    {
+        get
+        {
+            SessionLogFile present = _file;
+            return new LogPosition(present.Head.Id, present.Head.Maps.Number, present.CountBytes);
+        }
+    }
 
     /// <summary>Why the next file left before it took its place; null when it did not.</summary>
     public BlockException? Failure { get; private set; }
@@ -131,6 +142,11 @@ internal sealed class SessionLogFiles(string path, SessionLogFile file) : IDispo
                 {
                     _isReplacing = false;
                     _file = isReplaced ? next : _file;
+                    if (isReplaced)
+                    {
+                        Supersede(old);
+                    }
+
                     _next = null;
                 }
             }
@@ -175,6 +191,19 @@ internal sealed class SessionLogFiles(string path, SessionLogFile file) : IDispo
         lock (_replacing)
         {
             _file.Dispose();
+        }
+    }
+
+    // It may have another name, by which it could come back. Before a record goes to its successor alone: until then it has all of them.
+    private static void Supersede(SessionLogFile old)
+    {
+        try
+        {
+            old.StoreState(StoredState.Superseded);
+        }
+        catch (BlockException)
+        {
+            // The marker tells of more than it has, soon.
         }
     }
 

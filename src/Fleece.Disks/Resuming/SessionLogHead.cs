@@ -34,6 +34,9 @@ internal sealed record SessionLogHead
 
     public string? LostReason { get; init; }
 
+    /// <summary>Bytes of the records that count; null where the word is damaged.</summary>
+    public long? RecordsBytes { get; init; }
+
     /// <summary>Where the first record lies.</summary>
     public required int RecordsStartBytes { get; init; }
 
@@ -159,6 +162,7 @@ internal sealed record SessionLogHead
             Slot = slot,
             BrokenBy = cause,
             LostReason = reason,
+            RecordsBytes = TryReadWord(bytes, CountAt, out word) ? (long)word : null,
             RecordsStartBytes = RecordsAt(descriptionBytes),
         };
     }

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
+using Fleece.Images;
 using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Disks.Resuming;
@@ -31,6 +32,9 @@ internal sealed record StoredSession
 
     /// <summary>True when the file is a copy of the one that the session had, and may say what was so at an earlier time.</summary>
     public bool IsCopy { get; init; }
+
+    /// <summary>How far it has come; null where its words do not tell.</summary>
+    public LogPosition? Position { get; init; }
 
     /// <summary>The part that never changes; null with a <see cref="Fault"/>.</summary>
     public SessionDescription? Description { get; init; }
@@ -78,6 +82,7 @@ internal sealed record StoredSession
                 Fault = fault,
                 IsNewer = isNewer,
                 IsCopy = head is not null && head.OwnFileId != FileEvidence.Read(path).FileId,
+                Position = head is { RecordsBytes: { } recordsBytes } ? new LogPosition(id, head.Maps.Number, recordsBytes) : null,
                 Description = head?.Description,
                 State = head?.State ?? default,
                 StartedAt = head?.Slot.StartedAt,

@@ -21,4 +21,7 @@ internal enum StoredState
 
     /// <summary>It can't be resumed. It is listed until a user discards it.</summary>
     Lost = 6,
+
+    /// <summary>A shorter log has taken the place of this one, and tells of what came later.</summary>
+    Superseded = 7,
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Images;
 
@@ -24,6 +25,9 @@ internal sealed record MarkedSession(Guid Id, string Name, string LogPath);
 /// image all the same.</param>
 internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> Sessions, long ModifiedTicks, string? Fault)
 {
+    /// <summary>How the process that had the image last found it and the logs; null where it has not said so.</summary>
+    public ImageStamp? Stamp { get; init; }
+
     /// <summary>The end of a marker's name.</summary>
     public const string Extension = ".fleece-sessions";
 
@@ -48,8 +52,9 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
             using LocalFile file = LocalFile.Open(path, isReadOnly: true);
             byte[] bytes = new byte[Math.Min(file.LengthBytes, SessionMarkerFormat.MaximumBytes + 1)];
             int readBytes = file.ReadUpTo(0, bytes);
-            IReadOnlyList<MarkedSession> sessions = SessionMarkerFormat.Parse(bytes.AsSpan(0, readBytes), out string? fault);
-            return new SessionMarker(path, sessions, modifiedTicks, fault);
+            IReadOnlyList<MarkedSession> sessions = SessionMarkerFormat.Parse(
+                bytes.AsSpan(0, readBytes), out ImageStamp? stamp, out string? fault);
+            return new SessionMarker(path, sessions, modifiedTicks, fault) { Stamp = stamp };
         }
         catch (BlockException e) when (e.Kind == BlockErrors.NotFound && !System.IO.Path.Exists(path))
         {
@@ -68,7 +73,7 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         }
 
         IEnumerable<MarkedSession> others = present?.Sessions.Where(other => other.Id != session.Id) ?? [];
-        Write(PathFor(imagePath), [.. others, session], modifiedTicks: null);
+        Write(PathFor(imagePath), [.. others, session], present?.Stamp, modifiedTicks: null);
     }
 
     /// <summary>Removes a session, durably, and the marker with its last one; the time of last change stays. No error when it is not
@@ -89,7 +94,7 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         else
         {
             // As a witness for the others it says no more than before.
-            Write(present.Path, others, present.ModifiedTicks);
+            Write(present.Path, others, present.Stamp, present.ModifiedTicks);
         }
     }
 
@@ -97,11 +102,68 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
     /// <exception cref="BlockException">Why it can't be removed.</exception>
     public static void Discard(string imagePath) => FileNames.DeleteDurably(PathFor(imagePath));
 
-    /// <summary>Says that this process has changed the image until now. At most once a second while guests write.</summary>
+    /// <summary>Says that this process has changed the image until now, and how it found it. At most once a second while guests write.
+    /// </summary>
     /// <param name="imagePath">The image.</param>
     /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
-    /// <exception cref="BlockException">Why the time can't be set.</exception>
-    public static void Touch(string imagePath, long notBeforeTicks) => FileNames.Touch(PathFor(imagePath), notBeforeTicks);
+    /// <param name="logs">Where the logs of its sessions are; null leaves what the marker says of them.</param>
+    /// <exception cref="BlockException">Why it can't be said.</exception>
+    public static void Touch(string imagePath, long notBeforeTicks, IReadOnlyList<LogPosition>? logs = null)
+    {
+        string path = PathFor(imagePath);
+        try
+        {
+            if (OperatingSystem.IsWindows())
+            {
+                // An open file would be in the way of a reader, and no session outlives a kill there.
+                FileNames.Touch(path, notBeforeTicks);
+                return;
+            }
+
+            // No lock that is in the way of a reader.
+            ImageStamp stamp = ImageStamp.Of(imagePath, logs ?? []);
+            long latestTicks = Math.Max(notBeforeTicks, stamp.ImageTicks);
+            stamp = stamp with { LatestTicks = latestTicks };
+            using SafeFileHandle handle =
+                File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            byte[] bytes = new byte[Math.Min(RandomAccess.GetLength(handle), SessionMarkerFormat.MaximumBytes)];
+            int readBytes = RandomAccess.Read(handle, bytes, 0);
+            int textBytes = SessionMarkerFormat.FindTextEnd(bytes.AsSpan(0, readBytes));
+            if (textBytes != 0)
+            {
+                int atBytes = ImageStamp.OffsetBehind(textBytes);
+                if (logs is null && readBytes > atBytes && ImageStamp.Decode(bytes.AsSpan(atBytes, readBytes - atBytes)) is { } present)
+                {
+                    stamp = stamp with { Logs = present.Logs };
+                }
+
+                RandomAccess.Write(handle, stamp.Encode(), atBytes);
+            }
+
+            // A write gives it the time of the storage's clock, by which the image has its time too.
+            if (textBytes == 0 || latestTicks > DateTime.UtcNow.Ticks)
+            {
+                File.SetLastWriteTimeUtc(handle, FileEvidence.WitnessTime(latestTicks));
+            }
+        }
+        catch (Exception e) when (FileErrors.IsFromSystem(e))
+        {
+            throw FileErrors.From(e, path, "set the time of");
+        }
+    }
+
+    /// <summary>As <see cref="Touch"/>: a marker that gets older than what it vouches for is not believed.</summary>
+    public static void TryTouch(string imagePath, long notBeforeTicks, IReadOnlyList<LogPosition>? logs = null)
+    {
+        try
+        {
+            Touch(imagePath, notBeforeTicks, logs);
+        }
+        catch (BlockException)
+        {
+            return;
+        }
+    }
 
     /// <summary>Refuses an image whose marker names sessions that would lose their point in time, and one whose marker can't be read.
     /// </summary>
@@ -140,12 +202,15 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         }
     }
 
-    private static void Write(string path, IReadOnlyList<MarkedSession> sessions, long? modifiedTicks)
+    private static void Write(string path, IReadOnlyList<MarkedSession> sessions, ImageStamp? stamp, long? modifiedTicks)
     {
         string partialPath = path + WholeFile.Partial;
         try
         {
-            WholeFile.WritePartial(path, SessionMarkerFormat.Encode(sessions));
+            byte[] text = SessionMarkerFormat.Encode(sessions);
+            WholeFile.WritePartial(
+                path,
+                stamp is null ? text : [.. text, .. new byte[ImageStamp.OffsetBehind(text.Length) - text.Length], .. stamp.Encode()]);
             KeepPrivate(partialPath, modifiedTicks);
             FailPoint.Reach("marker-written");
             WholeFile.Publish(path, overwrite: true);

@@ -7,11 +7,12 @@ using System.Text.Json;
 namespace Fleece.Images;
 
 /// <summary>The text of a marker: JSON in UTF-8, and a last line with the SHA-256 (FIPS 180-4) of all lines before it.</summary>
-/// <remarks><c>head -n -1 FILE | sha256sum</c> computes it. It tells damage and edits, and any program can compute it.</remarks>
+/// <remarks><c>sed '/^sha256 /,$d' FILE | sha256sum</c> computes it. It tells damage and edits, and any program can compute it. Behind the
+/// text lies a <see cref="ImageStamp"/>.</remarks>
 internal static class SessionMarkerFormat
 {
     /// <summary>The version that is written, and read.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     /// <summary>Most bytes of a marker: that of thousands of sessions.</summary>
     public const int MaximumBytes = 4 * 1024 * 1024;
@@ -47,9 +48,24 @@ internal static class SessionMarkerFormat
     /// <param name="bytes">The whole file.</param>
     /// <param name="fault">What is wrong, as a part of a sentence; null when nothing is.</param>
     /// <returns>The sessions; none when something is wrong.</returns>
-    public static IReadOnlyList<MarkedSession> Parse(ReadOnlySpan<byte> bytes, out string? fault)
+    public static IReadOnlyList<MarkedSession> Parse(ReadOnlySpan<byte> bytes, out string? fault) => Parse(bytes, out _, out fault);
+
+    /// <inheritdoc cref="Parse(ReadOnlySpan{byte}, out string?)"/>
+    /// <param name="bytes">The whole file.</param>
+    /// <param name="stamp">What lies behind the text; null for none.</param>
+    /// <param name="fault">What is wrong, as a part of a sentence; null when nothing is.</param>
+    public static IReadOnlyList<MarkedSession> Parse(ReadOnlySpan<byte> bytes, out ImageStamp? stamp, out string? fault)
     {
         fault = null;
+        stamp = null;
+        int textBytes = FindTextEnd(bytes);
+        if (textBytes != 0)
+        {
+            int stampBytes = Math.Min(bytes.Length, ImageStamp.OffsetBehind(textBytes));
+            stamp = ImageStamp.Decode(bytes[stampBytes..]);
+            bytes = bytes[textBytes..stampBytes].ContainsAnyExcept((byte)0) ? [] : bytes[..textBytes];
+        }
+
         if (bytes.Length < SealBytes || bytes.Length > MaximumBytes || !HasSeal(bytes))
         {
             fault = "it is damaged, cut short or edited: its last line is not the checksum of the lines before it";
@@ -62,9 +78,10 @@ internal static class SessionMarkerFormat
             using JsonDocument json = JsonDocument.Parse(text.ToArray());
             if (json.RootElement.ValueKind == JsonValueKind.Object &&
                 json.RootElement.TryGetProperty("fleeceSessions", out JsonElement field) && field.TryGetInt32(out int version) &&
-                version > Version)
+                version != Version)
             {
-                fault = $"a newer Fleece wrote it, in version {version} of the format, and this one knows version {Version}";
+                fault = $"{(version > Version ? "a newer" : "an older")} Fleece wrote it, in version {version} of the format, and " +
+                    $"this one knows version {Version}";
                 return [];
             }
 
@@ -81,6 +98,13 @@ internal static class SessionMarkerFormat
 
         fault = "it is not what a marker is";
         return [];
+    }
+
+    /// <summary>Where the text of a marker ends; 0 when its last line is not there.</summary>
+    public static int FindTextEnd(ReadOnlySpan<byte> bytes)
+    {
+        int at = bytes.IndexOf("\nsha256 "u8); // No other line begins so: JSON has no line break within a text.
+        return at < 0 || bytes.Length - at - 1 < SealBytes ? 0 : at + 1 + SealBytes;
     }
 
     private static bool HasSeal(ReadOnlySpan<byte> bytes)

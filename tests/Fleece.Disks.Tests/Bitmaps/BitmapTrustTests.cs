@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Bitmaps.Sidecars;
+using Fleece.Images;
 
 namespace Fleece.Disks.Tests.Bitmaps;
 
@@ -60,6 +62,26 @@ public sealed class BitmapTrustTests
         await rig.KillAsync(disk);
 
         File.SetLastWriteTimeUtc(disk.Path, DateTime.UtcNow.AddMinutes(1));
+
+        await RefusesAsync(rig, disk, "the image was changed later");
+    }
+
+    // The clock was ahead by an hour while the process had the image, and was put right behind its end.
+    [Fact]
+    public async Task An_image_that_changed_after_the_kill_is_noticed_where_its_sidecars_time_lies_ahead_of_that()
+    {
+        await using Rig rig = new();
+        Disk disk = await MakeAsync(rig);
+        disk.Witness.Beat();
+        Sidecar sidecar = disk.Bitmaps.Store.Sidecar!;
+        ImageStamp stamp = sidecar.ReadStamp()!;
+        Assert.Equal(FileEvidence.Read(disk.Path).ModifiedTicks, stamp.ImageTicks);
+        disk.Witness.Dispose();
+        DateTime ahead = DateTime.UtcNow.AddHours(1);
+        sidecar.Store(Sidecar.StampOffsetBytes, (stamp with { ClockTicks = ahead.Ticks }).Encode());
+        await rig.KillAsync(disk);
+        File.SetLastWriteTimeUtc(disk.Path, DateTime.UtcNow.AddMinutes(1));
+        File.SetLastWriteTimeUtc(Sidecar.PathFor(disk.Path), ahead);
 
         await RefusesAsync(rig, disk, "the image was changed later");
     }

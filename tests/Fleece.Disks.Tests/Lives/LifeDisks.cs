@@ -12,6 +12,7 @@ namespace Fleece.Disks.Tests.Lives;
 /// mount:DISK.EXT         bitmap:DISK:NAME       start:NAME:TEMP:BITMAP:NEXT:DISK,DISK
 /// write:DISK:SEED        zero:DISK:SEED         consume:DISK:NAME:SEED
 /// flush:DISK             break:DISK:NAME        confirm:DISK:NAME:SEED
+/// beat:DISK
 /// suspend:DISK           dismount:DISK          stop:DISK:NAME:success    stop:DISK:NAME:failure
 /// </code>
 /// TEMP is an extension, or "-" for a file that the session makes; "confirm" speaks for the consumer "one".
@@ -66,6 +67,9 @@ internal sealed class LifeDisks(string folder) : IAsyncDisposable
                 break;
             case ["break", var disk, var session]:
                 Find(disk, session).Point.Break(new BlockException(BlockErrors.CopyFailed, "It was broken by the test."));
+                break;
+            case ["beat", var disk]:
+                this[disk].Witness.Beat();
                 break;
             case ["suspend", var disk]:
                 await this[disk].SuspendAsync();

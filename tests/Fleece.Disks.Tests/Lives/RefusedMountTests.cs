@@ -40,7 +40,7 @@ public sealed class RefusedMountTests
                 File.Move(temp, temp + ".away");
                 break;
             case "the marker is damaged":
-                await File.AppendAllTextAsync(marker, "x", TestContext.Current.CancellationToken);
+                await File.WriteAllBytesAsync(marker, [.. "x"u8, .. marked], TestContext.Current.CancellationToken);
                 break;
         }
 

@@ -196,6 +196,60 @@ public sealed class ResumeRulesTests : IDisposable
         CheckLost("is a link", Running, Found);
     }
 
+    // The clock was ahead by an hour while the process had the image, and was put right behind its end.
+    [Fact]
+    public void A_change_that_the_witness_of_a_clock_that_was_ahead_would_hide_is_told_by_the_images_own_time()
+    {
+        long ahead = _image.ModifiedTicks + TimeSpan.TicksPerHour;
+        ImageStamp stamp = new(_image.LengthBytes, _image.ModifiedTicks, ahead, []);
+        FoundDisk found = Found with { Marker = Marker(ahead, _description.Id) with { Stamp = stamp } };
+
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, found).Step);
+        foreach (long later in (long[])[-TimeSpan.TicksPerMinute, 1, 10 * TimeSpan.TicksPerSecond])
+        {
+            CheckLost("changed after", Running, found with { Image = _image with { ModifiedTicks = _image.ModifiedTicks + later } });
+        }
+
+        CheckLost("changed after", Running, found with { Image = _image with { LengthBytes = _image.LengthBytes + 1 } });
+    }
+
+    // Its own writes behind the last beat, by the clock of the process or by that of the storage.
+    [Theory]
+    [InlineData(-3)]
+    [InlineData(0)]
+    [InlineData(4)]
+    public void A_change_about_the_time_of_the_last_beat_is_the_sessions_own(int seconds)
+    {
+        long beat = _image.ModifiedTicks + TimeSpan.TicksPerHour;
+        FileEvidence image = _image with { ModifiedTicks = beat + seconds * TimeSpan.TicksPerSecond, LengthBytes = 1 };
+        ImageStamp stamp = new(_image.LengthBytes, _image.ModifiedTicks, beat, []);
+
+        long other = beat + TimeSpan.TicksPerMinute;
+        FoundDisk byClock = Found with { Image = image, Marker = Marker(other, _description.Id) with { Stamp = stamp } };
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, byClock).Step);
+        stamp = stamp with { ClockTicks = other };
+        FoundDisk byStorage = Found with { Image = image, Marker = Marker(beat, _description.Id) with { Stamp = stamp } };
+        Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running, byStorage).Step);
+    }
+
+    [Fact]
+    public void An_earlier_state_of_a_log_is_lost()
+    {
+        LogPosition seen = new(_description.Id, 2, 480);
+        ImageStamp stamp = new(_image.LengthBytes, _image.ModifiedTicks, _image.ModifiedTicks, [seen]);
+        FoundDisk found = Found with { Marker = Marker(_image.ModifiedTicks, _description.Id) with { Stamp = stamp } };
+
+        foreach (LogPosition later in (LogPosition[])[seen, seen with { RecordsBytes = 504 }, new(_description.Id, 3, 0)])
+        {
+            Assert.Equal(ResumeStep.Resume, ResumeRules.Judge(Running with { Position = later }, found).Step);
+        }
+
+        CheckLost("an older state", Running with { Position = seen with { RecordsBytes = 456 } }, found);
+        CheckLost("an older state", Running with { Position = new(_description.Id, 1, 9600) }, found);
+        CheckLost("an older state", Suspended with { Position = new(_description.Id, 1, 9600) }, found);
+        CheckLost("replaced by a shorter one", Running with { State = StoredState.Superseded }, found);
+    }
+
     private SessionMarker Marker(long modifiedTicks, Guid id) => new(
         _rig.ImagePath + SessionMarker.Extension, [new MarkedSession(id, "vm/nightly", "/1.log")], modifiedTicks, null);
 

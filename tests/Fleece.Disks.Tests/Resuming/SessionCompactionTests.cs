@@ -4,6 +4,7 @@ using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
 using Fleece.Disks.Resuming;
 using Fleece.TestKit;
+using Microsoft.Win32.SafeHandles;
 
 namespace Fleece.Disks.Tests.Resuming;
 
@@ -26,6 +27,35 @@ public sealed class SessionCompactionTests : IDisposable
 
         Assert.Equal(truth, live.Restored());
         Assert.Equal(2, Directory.GetFiles(_rig.Sessions.Path).Length);
+    }
+
+    // By a hard link, say, which a backup of the folder has made.
+    [Fact]
+    public void A_log_that_was_replaced_says_so_under_each_other_name_that_it_has()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Other systems do not open a file past its lock.");
+        LiveSession live = new(_rig, compactionBytes: 64 * 1024);
+        live.NoteSomething();
+        byte[] bytes = new byte[64 * 1024];
+        using (SafeFileHandle old = PosixFlush.OpenUnlocked(live.Log.Path, out _)!)
+        {
+            while (live.Log.Maps.Number < 1)
+            {
+                live.NoteSomething();
+            }
+
+            live.NoteSomething(); // Behind it the old one is marked: until then it has all records.
+            Assert.Equal(StoredState.Superseded, ReadState(old));
+        }
+
+        string truth = live.End();
+        Assert.Equal(truth, live.Restored());
+
+        StoredState ReadState(SafeFileHandle file)
+        {
+            RandomAccess.Read(file, bytes, 0);
+            return SessionLogHead.Parse(bytes, live.Log.Description.Id, out _, out _)!.State;
+        }
     }
 
     [Fact]

@@ -156,9 +156,67 @@ public sealed class SessionMarkerTests : IDisposable
     public void One_of_a_newer_version_is_said_to_be_so()
     {
         Assert.Empty(SessionMarkerFormat.Parse(
-            SessionMarkerFormat.Seal("{\n  \"fleeceSessions\": 2,\n  \"guests\": []\n}\n"), out string? fault));
+            SessionMarkerFormat.Seal("{\n  \"fleeceSessions\": 3,\n  \"guests\": []\n}\n"), out string? fault));
 
         Assert.Contains("newer", fault, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void One_of_an_older_version_is_said_to_be_so()
+    {
+        Assert.Empty(SessionMarkerFormat.Parse(SessionMarkerFormat.Seal("{\n  \"fleeceSessions\": 1\n}\n"), out string? fault));
+
+        Assert.Contains("an older Fleece", fault, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_touch_says_how_the_image_is_and_where_the_logs_are_and_stays_when_sessions_come_and_go()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "No session outlives a kill there.");
+        SessionMarker.AddEntry(_image, Nightly);
+        Assert.Null(SessionMarker.Read(_image)!.Stamp);
+        FileEvidence image = FileEvidence.Read(_image);
+        LogPosition position = new(Nightly.Id, 3, 4096);
+
+        SessionMarker.Touch(_image, notBeforeTicks: 0, [position]);
+        CheckStamp();
+        SessionMarker.AddEntry(_image, Weekly);
+        CheckStamp();
+        SessionMarker.RemoveEntry(_image, Weekly.Id);
+        SessionMarker.Touch(_image, notBeforeTicks: 0);
+        CheckStamp();
+        SessionMarker.Touch(_image, notBeforeTicks: 0, []);
+        Assert.Empty(SessionMarker.Read(_image)!.Stamp!.Logs);
+
+        void CheckStamp()
+        {
+            ImageStamp stamp = SessionMarker.Read(_image)!.Stamp!;
+            Assert.Equal((image.LengthBytes, image.ModifiedTicks), (stamp.ImageBytes, stamp.ImageTicks));
+            Assert.InRange(stamp.ClockTicks, DateTime.UtcNow.AddMinutes(-1).Ticks, DateTime.UtcNow.Ticks);
+            Assert.Equal([position], stamp.Logs);
+        }
+    }
+
+    [Fact]
+    public void A_stamp_that_is_torn_counts_as_none_and_other_bytes_behind_the_text_as_damage()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "No session outlives a kill there.");
+        SessionMarker.AddEntry(_image, Nightly);
+        SessionMarker.Touch(_image, notBeforeTicks: 0, [new LogPosition(Nightly.Id, 0, 24)]);
+        byte[] bytes = File.ReadAllBytes(_image + SessionMarker.Extension);
+        Assert.Equal(ImageStamp.AlignmentBytes + 72, bytes.Length);
+        for (int place = ImageStamp.AlignmentBytes; place < bytes.Length; place++)
+        {
+            byte[] torn = [.. bytes];
+            torn[place] ^= 0x40;
+            Assert.Equal([Nightly], SessionMarkerFormat.Parse(torn, out ImageStamp? stamp, out string? fault));
+            Assert.Null(stamp);
+            Assert.Null(fault);
+        }
+
+        bytes[ImageStamp.AlignmentBytes - 1] = 1;
+        Assert.Empty(SessionMarkerFormat.Parse(bytes, out string? damage));
+        Assert.NotNull(damage);
     }
 
     [Fact]

@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
+using Fleece.Images;
 
 namespace Fleece.Disks.Bitmaps.Sidecars;
 
@@ -22,6 +23,9 @@ internal sealed class Sidecar : IDisposable
 
     /// <summary>Where the areas begin.</summary>
     public const long DataStartBytes = 2 * SidecarDirectory.MaximumBytes;
+
+    /// <summary>Where the stamp lies, behind the longest directory.</summary>
+    internal const long StampOffsetBytes = DataStartBytes - ImageStamp.HeaderBytes;
 
     private LocalFile _file;
     private volatile bool _isClosed;
@@ -187,26 +191,24 @@ internal sealed class Sidecar : IDisposable
         try
         {
             using Sidecar? sidecar = Open(imagePath, isReadOnly: false);
-            if (sidecar is not { Directory: { } directory } ||
-                SidecarTrust.FindFault(directory, image, FileEvidence.Read(sidecar.Path), directory.DiskLengthBytes, null) is not null)
+            if (sidecar is not { Directory: { } directory } || SidecarTrust.FindFault(
+                directory, image, FileEvidence.Read(sidecar.Path), sidecar.ReadStamp(), directory.DiskLengthBytes, null) is not null)
             {
                 return false;
             }
 
-            if (directory.IsInUse)
+            if (!directory.IsInUse && !directory.Entries.Any(entry => entry.IsPending))
             {
-                sidecar.Touch(image.ModifiedTicks);
-                return true;
+                return false;
             }
 
-            if (directory.Entries.Any(entry => entry.IsPending))
+            if (!directory.IsInUse)
             {
                 sidecar.Write(directory with { IsInUse = true, BootId = BootId.Current });
-                sidecar.Touch(image.ModifiedTicks);
-                return true;
             }
 
-            return false;
+            sidecar.ClearStamp(image.ModifiedTicks);
+            return true;
         }
         catch (BlockException)
         {
@@ -285,21 +287,34 @@ internal sealed class Sidecar : IDisposable
         FileNames.Delete(Path);
     }
 
-    /// <summary>Sets the file's time of modification, which is to follow the image's.</summary>
-    /// <remarks>Any write sets it; these bytes lie behind the longest directory and mean nothing.</remarks>
+    /// <summary>Says how the image is now, and that it is this process's until now. That sets the file's time of modification, which is to
+    /// follow the image's.</summary>
+    /// <remarks>The stamp lies behind the longest directory.</remarks>
+    /// <param name="imagePath">The image.</param>
     /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
-    public void Touch(long notBeforeTicks)
+    public void Touch(string imagePath, long notBeforeTicks) =>
+        StoreStamp(ImageStamp.TryOf(imagePath)?.Encode() ?? new byte[ImageStamp.HeaderBytes], notBeforeTicks);
+
+    /// <summary>As <see cref="Touch"/>, where the image is about to change and no stamp follows soon.</summary>
+    public void ClearStamp(long notBeforeTicks) => StoreStamp(new byte[ImageStamp.HeaderBytes], notBeforeTicks);
+
+    /// <summary>How the process that recorded in it last found the image; null where it does not say so.</summary>
+    public ImageStamp? ReadStamp()
+    {
+        byte[] bytes = new byte[ImageStamp.HeaderBytes];
+        return ImageStamp.Decode(bytes.AsSpan(0, _file.ReadUpTo(StampOffsetBytes, bytes)));
+    }
+
+    private void StoreStamp(byte[] bytes, long notBeforeTicks)
     {
         lock (_touching)
         {
+            Store(StampOffsetBytes, bytes);
             if (notBeforeTicks > DateTime.UtcNow.Ticks && !_isClosed)
             {
-                // A write would take the time back to the clock's.
+                // The write has taken the time back to the clock's.
                 FileNames.TryTouch(Path, notBeforeTicks);
-                return;
             }
-
-            Store(DataStartBytes - sizeof(long), BitConverter.GetBytes(Environment.TickCount64));
         }
     }
 

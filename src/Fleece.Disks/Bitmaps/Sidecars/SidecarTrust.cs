@@ -2,6 +2,7 @@
 using System.Globalization;
 using Fleece.Block.Files;
 using Fleece.Disks.Storage;
+using Fleece.Images;
 
 namespace Fleece.Disks.Bitmaps.Sidecars;
 
@@ -12,12 +13,14 @@ internal static class SidecarTrust
     /// <param name="directory">What the sidecar says.</param>
     /// <param name="image">The image as it is now.</param>
     /// <param name="sidecar">The sidecar as it is now.</param>
+    /// <param name="stamp">What the sidecar says of the image as it was last; null for nothing.</param>
     /// <param name="diskLengthBytes">Size of the disk as it is now.</param>
     /// <param name="parents">The files below the image as they are now; null where they are not known yet.</param>
     public static string? FindFault(
         SidecarDirectory directory,
         FileEvidence image,
         FileEvidence sidecar,
+        ImageStamp? stamp,
         long diskLengthBytes,
         IReadOnlyList<ParentFile>? parents)
     {
@@ -39,7 +42,7 @@ internal static class SidecarTrust
                     $", or the image has others now: {string.Join(", ", parents.Select(parent => $"'{parent.Path}'"))}.");
         }
 
-        return directory.IsInUse ? FaultAfterKill(directory, image, sidecar) : FaultAfterClose(directory, image);
+        return directory.IsInUse ? FaultAfterKill(directory, image, sidecar, stamp) : FaultAfterClose(directory, image);
     }
 
     private static string? FaultAfterClose(SidecarDirectory directory, FileEvidence image)
@@ -55,7 +58,7 @@ internal static class SidecarTrust
                 $"{Time(directory.Image.ModifiedTicks)}.";
     }
 
-    private static string? FaultAfterKill(SidecarDirectory directory, FileEvidence image, FileEvidence sidecar)
+    private static string? FaultAfterKill(SidecarDirectory directory, FileEvidence image, FileEvidence sidecar, ImageStamp? stamp)
     {
         if (!BootId.IsThisRun(directory.BootId))
         {
@@ -63,7 +66,7 @@ internal static class SidecarTrust
                 "tell), so what it recorded last may be lost.";
         }
 
-        return !image.IsChangedAfter(sidecar.ModifiedTicks)
+        return !(stamp?.IsChanged(image, sidecar.ModifiedTicks) ?? image.IsChangedAfter(sidecar.ModifiedTicks))
             ? null
             : "The process that recorded it ended without closing the disk, and the image was changed later: it was modified at " +
                 $"{Time(image.ModifiedTicks)}, the last record is of {Time(sidecar.ModifiedTicks)}.";
