@@ -47,7 +47,6 @@ internal sealed class Sidecar : IDisposable
     /// <summary>Where each bitmap's bits are.</summary>
     public SidecarAreas Areas { get; }
 
-    /// <summary>What the file says now.</summary>
     public SidecarDirectory Directory => _directory;
 
     /// <summary>Why the file is not written any more; null while it is.</summary>
@@ -277,21 +276,15 @@ internal sealed class Sidecar : IDisposable
         }
     }
 
-    /// <summary>Makes everything durable.</summary>
     public void Flush() => _file.Flush();
 
-    /// <summary>Closes the file and removes it.</summary>
     public void Delete()
     {
         Dispose();
         FileNames.Delete(Path);
     }
 
-    /// <summary>Says how the image is now, and that it is this process's until now. That sets the file's time of modification, which is to
-    /// follow the image's.</summary>
-    /// <remarks>The stamp lies behind the longest directory.</remarks>
-    /// <param name="imagePath">The image.</param>
-    /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
+    /// <summary>Says how the image is now, which sets the file's time of modification: it is to follow the image's.</summary>
     public void Touch(string imagePath, long notBeforeTicks) =>
         StoreStamp(ImageStamp.TryOf(imagePath)?.Encode() ?? new byte[ImageStamp.HeaderBytes], notBeforeTicks);
 
@@ -312,7 +305,6 @@ internal sealed class Sidecar : IDisposable
             Store(StampOffsetBytes, bytes);
             if (notBeforeTicks > DateTime.UtcNow.Ticks && !_isClosed)
             {
-                // The write has taken the time back to the clock's.
                 FileNames.TryTouch(Path, notBeforeTicks);
             }
         }
