@@ -83,10 +83,9 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     public DateTimeOffset? ResumedAt { get; private set; }
 
     /// <inheritdoc/>
-    SnapshotIdentity? ISnapshotSource.Identity => new(InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, Limits())
-    {
-        IsShared = Disk.IsShared,
-    };
+    SnapshotIdentity? ISnapshotSource.Identity => new(
+        // The limits are those of the instant, in whole granules: the maps know them, whatever has become of the bitmap.
+        InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, IsLimited ? [.. IncludedRanges.Of(Point)] : null) { IsShared = Disk.IsShared };
 
     /// <summary>The instant that <see cref="Bitmap"/> counts from; null where the snapshot shows the whole disk.</summary>
     internal Guid? BaselineId => _bitmapTurn?.BaselineId;
@@ -415,8 +414,4 @@ internal sealed class Session : IRunningSession, IWitnessedSession
             await consumer.Snapshot.DisposeAsync().ConfigureAwait(false);
         }
     }
-
-    // The ranges the snapshot could be asked for at the instant, in whole granules; null for all of it. The maps know it, whatever has
-    // become of the bitmap.
-    private List<BlockRange>? Limits() => IsLimited ? [.. IncludedRanges.Of(Point)] : null;
 }

@@ -64,7 +64,7 @@ public sealed class CheckAgainstQemuTests : IDisposable
         string path = Make(options, size, hasSnapshot);
         byte[] content = Qemu.Content(path);
         byte[] sound = await File.ReadAllBytesAsync(path);
-        for (int round = 0; round < 40; round++)
+        for (int round = 0; round < 20; round++)
         {
             DamagedImage damaged = new(sound);
             for (int i = 1 + seeds.Next(3); i > 0; i--)
