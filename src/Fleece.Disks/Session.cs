@@ -84,8 +84,10 @@ internal sealed class Session : IRunningSession, IWitnessedSession
 
     /// <inheritdoc/>
     SnapshotIdentity? ISnapshotSource.Identity => new(
-        // The limits are those of the instant, in whole granules: the maps know them, whatever has become of the bitmap.
-        InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, IsLimited ? [.. IncludedRanges.Of(Point)] : null) { IsShared = Disk.IsShared };
+        InstantId, Disk.Name, Id, Bitmap?.Name, BaselineId, IsLimited ? [.. IncludedRanges.Of(Point)] : null)
+    {
+        IsShared = Disk.IsShared,
+    };
 
     /// <summary>The instant that <see cref="Bitmap"/> counts from; null where the snapshot shows the whole disk.</summary>
     internal Guid? BaselineId => _bitmapTurn?.BaselineId;
