@@ -200,7 +200,7 @@ internal static class ResumeRules
 
         long witnessTicks = disk.Marker!.ModifiedTicks;
         ImageStamp? stamp = disk.Marker.Stamp;
-        return !(stamp?.IsChanged(disk.Image, witnessTicks) ?? disk.Image.IsChangedAfter(witnessTicks))
+        return !ImageStamp.IsChanged(stamp, disk.Image, witnessTicks)
             ? null
             : $"The image was changed after its process ended: at {Time(disk.Image.ModifiedTicks)}, and Fleece changed it at " +
                 $"{Time(stamp?.ImageTicks ?? witnessTicks)} last, and had it until {Time(witnessTicks)}.";

@@ -48,14 +48,15 @@ internal sealed record ImageStamp(long ImageBytes, long ImageTicks, long ClockTi
     /// <summary>Where it lies behind a text.</summary>
     public static int OffsetBehind(int textBytes) => (textBytes + AlignmentBytes - 1) & -AlignmentBytes;
 
-    /// <summary>True when the image was changed by another process than the one whose stamp this is.</summary>
-    /// <remarks>That process may have changed it behind the stamp: about at the time of the clock, or of that file, then.
-    /// </remarks>
+    /// <summary>True when the image was changed by another process than the one that had the witness, a file that has a stamp.</summary>
+    /// <remarks>That process may have changed it behind the stamp: about at the time of the clock, or of the witness, then.</remarks>
+    /// <param name="stamp">The stamp; null where the witness has none, so that its time alone tells.</param>
     /// <param name="image">The image.</param>
-    /// <param name="witnessTicks">When the file that has the stamp was changed last.</param>
-    public bool IsChanged(FileEvidence image, long witnessTicks) =>
-        (image.LengthBytes, image.ModifiedTicks) != (ImageBytes, ImageTicks) &&
-        !image.IsChangedAbout(witnessTicks) && !image.IsChangedAbout(ClockTicks);
+    /// <param name="witnessTicks">When the witness was changed last.</param>
+    public static bool IsChanged(ImageStamp? stamp, FileEvidence image, long witnessTicks) => stamp is null
+        ? image.IsChangedAfter(witnessTicks)
+        : (image.LengthBytes, image.ModifiedTicks) != (stamp.ImageBytes, stamp.ImageTicks) &&
+            !image.IsChangedAbout(witnessTicks) && !image.IsChangedAbout(stamp.ClockTicks);
 
     /// <summary>Looks at an image.</summary>
     /// <exception cref="BlockException">Why it can't be looked at.</exception>

@@ -66,7 +66,7 @@ internal static class SidecarTrust
                 "tell), so what it recorded last may be lost.";
         }
 
-        return !(stamp?.IsChanged(image, sidecar.ModifiedTicks) ?? image.IsChangedAfter(sidecar.ModifiedTicks))
+        return !ImageStamp.IsChanged(stamp, image, sidecar.ModifiedTicks)
             ? null
             : "The process that recorded it ended without closing the disk, and the image was changed later: it was modified at " +
                 $"{Time(image.ModifiedTicks)}, the last record is of {Time(sidecar.ModifiedTicks)}.";
