@@ -47,6 +47,7 @@ internal sealed class Sidecar : IDisposable
     /// <summary>Where each bitmap's bits are.</summary>
     public SidecarAreas Areas { get; }
 
+    /// <summary>What the file says now.</summary>
     public SidecarDirectory Directory => _directory;
 
     /// <summary>Why the file is not written any more; null while it is.</summary>
@@ -206,7 +207,7 @@ internal sealed class Sidecar : IDisposable
                 sidecar.Write(directory with { IsInUse = true, BootId = BootId.Current });
             }
 
-            sidecar.ClearStamp(image.ModifiedTicks);
+            sidecar.Touch(imagePath: null, image.ModifiedTicks);
             return true;
         }
         catch (BlockException)
@@ -276,8 +277,10 @@ internal sealed class Sidecar : IDisposable
         }
     }
 
+    /// <summary>Makes everything durable.</summary>
     public void Flush() => _file.Flush();
 
+    /// <summary>Closes the file and removes it.</summary>
     public void Delete()
     {
         Dispose();
@@ -285,29 +288,26 @@ internal sealed class Sidecar : IDisposable
     }
 
     /// <summary>Says how the image is now, which sets the file's time of modification: it is to follow the image's.</summary>
-    public void Touch(string imagePath, long notBeforeTicks) =>
-        StoreStamp(ImageStamp.TryOf(imagePath)?.Encode() ?? new byte[ImageStamp.HeaderBytes], notBeforeTicks);
-
-    /// <summary>As <see cref="Touch"/>, where the image is about to change and no stamp follows soon.</summary>
-    public void ClearStamp(long notBeforeTicks) => StoreStamp(new byte[ImageStamp.HeaderBytes], notBeforeTicks);
+    /// <param name="imagePath">The image; null where it is about to change and no stamp follows soon.</param>
+    /// <param name="notBeforeTicks">As for <see cref="FileEvidence.WitnessTime"/>.</param>
+    public void Touch(string? imagePath, long notBeforeTicks)
+    {
+        ImageStamp? stamp = imagePath is null ? null : ImageStamp.TryOf(imagePath);
+        lock (_touching)
+        {
+            Store(StampOffsetBytes, stamp?.Encode() ?? new byte[ImageStamp.HeaderBytes]);
+            if (notBeforeTicks > DateTime.UtcNow.Ticks && !_isClosed)
+            {
+                FileNames.TryTouch(Path, notBeforeTicks);
+            }
+        }
+    }
 
     /// <summary>How the process that recorded in it last found the image; null where it does not say so.</summary>
     public ImageStamp? ReadStamp()
     {
         byte[] bytes = new byte[ImageStamp.HeaderBytes];
         return ImageStamp.Decode(bytes.AsSpan(0, _file.ReadUpTo(StampOffsetBytes, bytes)));
-    }
-
-    private void StoreStamp(byte[] bytes, long notBeforeTicks)
-    {
-        lock (_touching)
-        {
-            Store(StampOffsetBytes, bytes);
-            if (notBeforeTicks > DateTime.UtcNow.Ticks && !_isClosed)
-            {
-                FileNames.TryTouch(Path, notBeforeTicks);
-            }
-        }
     }
 
     /// <summary>Closes the file as it is; nothing reaches it any more.</summary>
