@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
-using Fleece.Disks.Names;
 using Fleece.Disks.Storage;
 
 namespace Fleece.Disks;

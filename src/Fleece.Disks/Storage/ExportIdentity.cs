@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Globalization;
 using Fleece.Block;
-using Fleece.Disks.Names;
 using Fleece.Nbd;
 
 namespace Fleece.Disks.Storage;

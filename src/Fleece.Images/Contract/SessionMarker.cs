@@ -252,7 +252,7 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
     {
         // A disk is named as its image's file by default, and that may be no name.
         string fileName = System.IO.Path.GetFileNameWithoutExtension(imagePath);
-        string diskName = sessionName?.Split('/')[0] ?? (fileName.AsSpan().ContainsAny("*?[]\\") ? "disk" : fileName);
+        string diskName = sessionName?.Split('/')[0] ?? (ObjectNames.IsName(fileName) ? fileName : "disk");
         string name = diskName == fileName ? string.Empty : $" -Name {PowerShellText.Argument(diskName)}";
         return $"Mount-FleeceDisk {PowerShellText.Literal(imagePath)}{name} -DiscardSessions";
     }

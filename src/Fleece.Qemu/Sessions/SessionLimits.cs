@@ -3,7 +3,6 @@ using System.Numerics;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
-using Fleece.Disks.Names;
 using Fleece.Nbd;
 using Fleece.Qemu.Qmp;
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Buffers;
-using Fleece.Block;
 
-namespace Fleece.Disks.Names;
+namespace Fleece.Block;
 
 /// <summary>What disks, sessions, consumers and bitmaps may be called.</summary>
 internal static class ObjectNames
