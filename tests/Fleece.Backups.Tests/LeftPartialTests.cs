@@ -113,9 +113,7 @@ public sealed class LeftPartialTests
     public async Task A_partial_file_that_was_changed_after_its_note_stays()
     {
         await using Rig rig = new();
-        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
-        FileTargetOptions options = Options(rig.Folder.File("b.img"), ImageFormat.Raw);
-        await KillAsync(options, session);
+        (FileTargetOptions options, Session session) = await LeaveAsync(rig);
         File.SetLastWriteTimeUtc(options.Path + ".partial", DateTime.UtcNow.AddMinutes(1));
 
         await AssertRefusedAsync(BlockErrors.AlreadyExists, options, session);
@@ -125,9 +123,7 @@ public sealed class LeftPartialTests
     public async Task A_partial_file_whose_note_is_damaged_stays()
     {
         await using Rig rig = new();
-        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
-        FileTargetOptions options = Options(rig.Folder.File("b.img"), ImageFormat.Raw);
-        await KillAsync(options, session);
+        (FileTargetOptions options, Session session) = await LeaveAsync(rig);
         await File.WriteAllBytesAsync(options.Path + NoteExtension, []);
 
         await AssertRefusedAsync(BlockErrors.AlreadyExists, options, session);
@@ -137,13 +133,20 @@ public sealed class LeftPartialTests
     public async Task A_partial_file_that_was_used_as_an_image_meanwhile_stays()
     {
         await using Rig rig = new();
-        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
-        FileTargetOptions options = Options(rig.Folder.File("b.img"), ImageFormat.Raw);
-        await KillAsync(options, session);
+        (FileTargetOptions options, Session session) = await LeaveAsync(rig);
 
         PartialNote.Forget(options.Path + ".partial");
 
         await AssertRefusedAsync(BlockErrors.AlreadyExists, options, session);
+    }
+
+    // A raw partial file and its note.
+    private static async Task<(FileTargetOptions Options, Session Session)> LeaveAsync(Rig rig)
+    {
+        Session session = await Rig.StartAsync(await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes)));
+        FileTargetOptions options = Options(rig.Folder.File("b.img"), ImageFormat.Raw);
+        await KillAsync(options, session);
+        return (options, session);
     }
 
     private static FileTargetOptions Options(string path, ImageFormat format) =>
@@ -152,7 +155,7 @@ public sealed class LeftPartialTests
     private static string[] Names(Rig rig) =>
         [.. Directory.GetFileSystemEntries(rig.Folder.Path, "b.img*").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
 
-    // What a killed job leaves: an order to end would remove it.
+    // Leaves the files of a killed job: a job that ends in order removes them.
     private static async Task KillAsync(FileTargetOptions options, Session session)
     {
         byte[] image;

@@ -19,15 +19,8 @@ public sealed class JournalReplayTests : IDisposable
     public void A_replay_that_waits_for_the_storage_keeps_its_journal_as_young_as_the_image()
     {
         Assert.SkipWhen(BootId.Current == Guid.Empty, "No journal counts without the id of a run of the system.");
-        string path = _folder.NewFile(".qcow2");
-        File.WriteAllBytes(path, new byte[64 * 1024]);
+        string path = MakeWithJournal();
         string journalPath = path + JournalLayout.Extension;
-        using (ImageJournal journal = ImageJournal.Create(journalPath, ImageFormat.Qcow2, FileEvidence.Read(path).FileId))
-        {
-            journal.Note(0, 4096, [0, 0, 0, 0], [1, 2, 3, 4]);
-            journal.Commit();
-        }
-
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
         HeldReplay replay = new(journalPath);
         JournalOpening opening = new();
@@ -44,15 +37,8 @@ public sealed class JournalReplayTests : IDisposable
     public void A_failed_flush_in_a_replay_is_known_at_the_next_opening_where_the_journal_can_not_say_so()
     {
         Assert.SkipWhen(BootId.Current == Guid.Empty, "No journal counts without the id of a run of the system.");
-        string path = _folder.NewFile(".qcow2");
-        File.WriteAllBytes(path, new byte[64 * 1024]);
+        string path = MakeWithJournal();
         string journalPath = path + JournalLayout.Extension;
-        using (ImageJournal journal = ImageJournal.Create(journalPath, ImageFormat.Qcow2, FileEvidence.Read(path).FileId))
-        {
-            journal.Note(0, 4096, [0, 0, 0, 0], [1, 2, 3, 4]);
-            journal.Commit();
-        }
-
         using LocalContainer file = new(LocalFile.Open(path, isReadOnly: false));
         JournalOpening opening = new();
         BlockException failure = new(BlockErrors.IoFailed, "The flush failed.", path, operation: "flush");
@@ -63,6 +49,18 @@ public sealed class JournalReplayTests : IDisposable
         next.Recover(file, ImageFormat.Qcow2, new StagedReplay(stageCount: 1));
 
         Assert.Contains("a flush of the image failed", next.LostJournal, StringComparison.Ordinal);
+    }
+
+    // A file, and beside it a journal with one note that a killed process has left.
+    private string MakeWithJournal()
+    {
+        string path = _folder.NewFile(".qcow2");
+        File.WriteAllBytes(path, new byte[64 * 1024]);
+        using ImageJournal journal =
+            ImageJournal.Create(path + JournalLayout.Extension, ImageFormat.Qcow2, FileEvidence.Read(path).FileId);
+        journal.Note(0, 4096, [0, 0, 0, 0], [1, 2, 3, 4]);
+        journal.Commit();
+        return path;
     }
 
     // While the flush fails the journal can be neither written nor removed.
