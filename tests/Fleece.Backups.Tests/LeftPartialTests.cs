@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Security.Cryptography;
+using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Writing;
 using Fleece.Block;
@@ -107,6 +109,25 @@ public sealed class LeftPartialTests
         await AssertRefusedAsync(BlockErrors.InUse, options, session);
 
         Assert.Equal(["b.img.partial", "b.img" + NoteExtension], Names(rig));
+    }
+
+    // So a job that is killed in the hours that reading back may take still has its note.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_note_stays_until_the_file_was_read_back(bool isRight)
+    {
+        using TempFolder folder = new();
+        ImageCreateOptions layout = new() { Format = ImageFormat.Raw, SizeBytes = SizeBytes };
+        PartialImage image = await PartialImage.CreateAsync(folder.File("b.img"), layout, outlivesProcess: false, CancellationToken.None);
+        ContentExtent read = new(new BlockRange(0, SizeBytes), SHA256.HashData(new byte[isRight ? SizeBytes : 1]));
+        int ends = 0;
+
+        Exception? failure = await Record.ExceptionAsync(
+            async () => await image.CloseAsync([read], proved: () => ends++, CancellationToken.None));
+
+        Assert.Equal(isRight ? 1 : 0, ends);
+        Assert.Equal(isRight ? null : BackupErrors.BackupDigestMismatch, (failure as BlockException)?.Kind);
     }
 
     [Fact]

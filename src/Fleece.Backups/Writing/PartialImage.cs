@@ -148,14 +148,19 @@ internal sealed class PartialImage
 
     /// <summary>Makes what was written durable and closes the image.</summary>
     /// <param name="toVerify">What is read back then; null for nothing.</param>
-    /// <param name="flushed">Hears of it while it is durable and still locked; null for nothing to do then.</param>
+    /// <param name="proved">Hears of it when it is durable, and was read back where it is to be, and is still locked; null for nothing to
+    /// do then.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="BlockException"><see cref="BackupErrors.BackupDigestMismatch"/>, or why it can't be written or read.</exception>
     public async ValueTask CloseAsync(
-        IReadOnlyList<ContentExtent>? toVerify, Action? flushed, CancellationToken cancellationToken)
+        IReadOnlyList<ContentExtent>? toVerify, Action? proved, CancellationToken cancellationToken)
     {
         await Node.FlushAsync(cancellationToken).ConfigureAwait(false);
-        flushed?.Invoke();
+        if (toVerify is null)
+        {
+            proved?.Invoke();
+        }
+
         _heartbeat?.Dispose();
         await Node.DisposeAsync().ConfigureAwait(false);
         if (toVerify is null)
@@ -169,6 +174,7 @@ internal sealed class PartialImage
         await using (reader.ConfigureAwait(false))
         {
             await reader.CheckAllAsync(toVerify, cancellationToken).ConfigureAwait(false);
+            proved?.Invoke();
         }
     }
 

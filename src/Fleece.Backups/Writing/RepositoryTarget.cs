@@ -126,7 +126,7 @@ internal sealed class RepositoryTarget : IBackupTarget
     public async ValueTask<BackupPoint?> CompleteAsync(IReadOnlyList<ContentExtent> content, CancellationToken cancellationToken)
     {
         CheckCovers(_planned.Manifest with { Content = content });
-        await _image.CloseAsync(Traits.MustVerify ? content : null, flushed: null, cancellationToken).ConfigureAwait(false);
+        await _image.CloseAsync(Traits.MustVerify ? content : null, proved: null, cancellationToken).ConfigureAwait(false);
         Manifest manifest = _planned.Manifest.Complete(content, _image.FileSizeBytes);
         _folder.Reached?.Invoke("durable");
         ManifestFile.WritePartial(ManifestPath, manifest);
