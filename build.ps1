@@ -10,8 +10,8 @@ Needs the .NET 10 SDK alone. Pester comes from NuGet where it is not installed; 
 Build   stages the module in output/Fleece/<version>, with its help
 Demo    stages the module, then backs up a disk while writers overwrite it, and proves the backup (docs/examples/first-backup.ps1)
 Docs    writes the help of the staged module from docs/en-US
-Test    runs the .NET tests, then the cmdlet tests
-Cmdlets runs the cmdlet tests against the staged module in a process of their own
+Test    runs the .NET tests and the cmdlet tests
+Cmdlets runs the cmdlet tests against the staged module in processes of their own
 Lint    checks the format of the C# sources and analyses the scripts
 DiscUtils builds and tests the adapter that reads VMDK and VDI, and adds it to the staged module; its packages are not on every registry
 Clean   removes everything that the other tasks have made
@@ -165,9 +165,11 @@ function Invoke-Demo {
     Invoke-InPowerShell '-Command', "Import-Module $module; & $example"
 }
 
-# Failures of the .NET tests are reported when the cmdlet tests have run too, so that one run tells all.
+# Both keep fewer cores busy than a machine has, so they run at a time. The output of the cmdlet tests is shown when the .NET tests have
+# ended, and one run tells the failures of both.
 function Test-Module {
     Build-Module
+    $cmdlets = Start-CmdletTests
     $failure = $null
     Push-Location $Root
     try {
@@ -179,34 +181,24 @@ function Test-Module {
         Pop-Location
     }
 
-    Test-Cmdlets
+    Receive-Job $cmdlets -Wait -AutoRemoveJob | Out-Host
     if ($failure) { throw $failure }
 }
 
-function Test-Cmdlets {
-    if (-not (Get-ChildItem $CmdletTests -Filter *.Tests.ps1 -ErrorAction Ignore)) {
-        Write-Warning 'tests/cmdlets has no tests: the cmdlets are not tested in PowerShell.'
-        return
-    }
-
-    # Once with disks in the process of the tests, and once with disks in a host. Neither keeps more than one core busy, so both run at a
-    # time; the second is told when the first has ended.
-    $arguments = '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module', "$ModuleBase/Fleece.psd1", '-Owner'
+# Runs the cmdlet tests in processes of their own: once with disks in the process of the tests, then with disks in a host.
+function Start-CmdletTests {
     $program, $first = $PowerShell
-    $withHost = Start-ThreadJob -ArgumentList $program, @(@($first) + '-NoProfile', '-NonInteractive' + $arguments + 'Host' -ne $null) {
-        param($program, $arguments)
-        & $program @arguments 2>&1
-        if ($LASTEXITCODE -ne 0) { throw "The cmdlet tests with disks in a host ended with exit code $LASTEXITCODE." }
+    $common = @($first) + '-NoProfile', '-NonInteractive', '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module',
+        "$ModuleBase/Fleece.psd1" -ne $null
+    Start-ThreadJob -ArgumentList $program, $common {
+        param($program, $common)
+        $failed = @()
+        foreach ($owner in 'Process', 'Host') {
+            & $program @common -Owner $owner 2>&1
+            if ($LASTEXITCODE -ne 0) { $failed += "disks in a $($owner.ToLowerInvariant()): exit code $LASTEXITCODE" }
+        }
+        if ($failed) { throw "The cmdlet tests failed ($($failed -join '; '))." }
     }
-    $failure = $null
-    try {
-        Invoke-InPowerShell ($arguments + 'Process')
-    } catch {
-        $failure = $_
-    }
-
-    Receive-Job $withHost -Wait -AutoRemoveJob | Out-Host
-    if ($failure) { throw $failure }
 }
 
 # Outside the solution, whose packages every registry has.
@@ -259,7 +251,7 @@ foreach ($name in $Task) {
         'Demo' { Invoke-Demo }
         'Docs' { Build-Help }
         'Test' { Test-Module }
-        'Cmdlets' { Test-Cmdlets }
+        'Cmdlets' { Receive-Job (Start-CmdletTests) -Wait -AutoRemoveJob | Out-Host }
         'DiscUtils' { Build-DiscUtils }
         'Lint' { Invoke-Lint }
         'Clean' { Clear-Output }
