@@ -6,6 +6,7 @@ using Fleece.Block.Files;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
+using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Disks.Temp;
 using Fleece.Images;
@@ -387,8 +388,7 @@ internal sealed class Session : IRunningSession, IWitnessedSession
 
             // Not under the lock: copies that their guests have left may hang, and other sessions come and go meanwhile.
             await Point.CopiesEndedAsync().ConfigureAwait(false);
-            await _temp.DisposeAsync().ConfigureAwait(false);
-            _terms.Kept?.Delete();
+            await KeptSession.RemoveAsync(_temp, _terms.Kept).ConfigureAwait(false);
         }
 
         async ValueTask LeaveAsync(ChainChange change)

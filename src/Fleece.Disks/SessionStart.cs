@@ -72,7 +72,8 @@ internal static class SessionStart
             options.CheckPlace,
             mayBeKept: options.Folder is not null,
             cancellationToken).ConfigureAwait(false);
-        change.OnFailure(temp.DisposeAsync);
+        KeptSession? kept = null;
+        change.OnFailure(() => KeptSession.RemoveAsync(temp, kept));
         FailPoint.Reach("start-temp-made");
 
         // Tried out before the disk has to wait for it; the real one follows at the instant, when the bitmap's ranges are known.
@@ -88,12 +89,12 @@ internal static class SessionStart
             plan.Turn = turn;
         }
 
-        if (plan.Keep(tried, leaderId) is { } kept)
+        kept = plan.Keep(tried, leaderId);
+        if (kept is not null)
         {
             change.OnFailure(() =>
             {
                 kept.Unmark();
-                kept.Delete();
                 return default;
             });
             plan.Mark();

@@ -134,9 +134,10 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
         }
     }
 
-    /// <summary>Takes the session out of the marker. Its bitmaps have changed.</summary>
-    /// <remarks>Before another session can begin with them: a later mount that found this one's log and its name would finish the same end
-    /// once more. Where the marker can't be changed the log goes first, and the mount then drops the name.</remarks>
+    /// <summary>Takes the session out of the marker. Its bitmaps have changed, or never took their turn.</summary>
+    /// <remarks>Before another session can begin with them: a later mount that found this one's log, its success and its name would finish
+    /// the same end once more. Where the marker can't be changed the log says so itself, for it is what names temp until temp is gone; the
+    /// mount then drops the name.</remarks>
     public void Unmark()
     {
         FailPoint.Reach("stop-before-unmark");
@@ -146,14 +147,52 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
         }
         catch (BlockException)
         {
-            FileNames.DeleteDurably(log.Path);
+            StoreOver();
         }
 
         FailPoint.Reach("stop-unmarked");
     }
 
-    /// <summary>Removes the log, as the last thing of a session.</summary>
-    public void Delete()
+    /// <summary>Removes the temp image, and the log as the last thing of a session: a process that is killed between the two leaves no old
+    /// data that nothing names.</summary>
+    /// <param name="temp">The session's temp image.</param>
+    /// <param name="kept">What the session keeps; null for nothing.</param>
+    /// <exception cref="BlockException">Why the temp image can't be removed. The log is left for a later mount to try again.</exception>
+    public static async ValueTask RemoveAsync(TempImage temp, KeptSession? kept)
+    {
+        try
+        {
+            await temp.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (BlockException)
+        {
+            kept?.Log.Dispose();
+            throw;
+        }
+
+        FailPoint.Reach("temp-removed");
+        kept?.Delete();
+    }
+
+    // A mount that undoes a start, or finishes an end without success, leaves the bitmaps as they are.
+    private void StoreOver()
+    {
+        if (log.State == StoredState.Starting)
+        {
+            return;
+        }
+
+        try
+        {
+            log.StoreState(StoredState.EndingFailure);
+        }
+        catch (BlockException)
+        {
+            FileNames.DeleteDurably(log.Path);
+        }
+    }
+
+    private void Delete()
     {
         try
         {

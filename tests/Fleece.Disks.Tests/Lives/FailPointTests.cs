@@ -134,6 +134,52 @@ public sealed class FailPointTests
         Assert.Empty(rig.Leftovers);
     }
 
+    // The marker is rewritten for the session that stays, which takes room.
+    [Theory]
+    [InlineData("stop-unmarked", "success")]
+    [InlineData("temp-removed", "success")]
+    [InlineData("log-deleted", "success")]
+    [InlineData("stop-unmarked", "failure")]
+    [InlineData("temp-removed", "failure")]
+    public async Task A_stop_whose_marker_could_not_be_changed_leaves_no_old_data_behind(string killAt, string how)
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.qcow2");
+        string step = (await rig.LiveAsync(
+            killAt, [.. Begun, "start:b:-:-:-:vm", "start:a:qcow2:daily:-:vm", .. Used, "refuse:vm", $"stop:vm:a:{how}"]))!;
+        rig.Truth.Do(step);
+        Directory.Delete(LifeDisks.MarkerPartOf(rig.Folder.File("vm.qcow2")));
+
+        await rig.DoAsync("mount:vm.qcow2", "write:vm:27");
+
+        await rig.Truth.AssertDiskAsync(rig.Disks["vm"], isCut: false);
+        Assert.Equal("b", Assert.Single(rig.Disks["vm"].Sessions).Name);
+        rig.Truth.AssertBitmap(rig.Disks["vm"], "daily");
+        Assert.Equal(how == "success", rig.Disks["vm"].Bitmaps.Find("daily").BaselineId is not null);
+        await rig.DoAsync("stop:vm:b:success");
+        Assert.Empty(rig.Leftovers);
+    }
+
+    [Theory]
+    [InlineData("stop-before-unmark", "-")]
+    [InlineData("stop-unmarked", "qcow2")]
+    [InlineData("temp-removed", "-")]
+    [InlineData("log-deleted", "qcow2")]
+    public async Task A_start_that_fails_and_is_killed_while_it_is_taken_back_leaves_nothing_behind(string killAt, string temp)
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.qcow2");
+        Assert.NotNull(await rig.LiveAsync(killAt, [.. Begun, "refuse:vm", $"start:a:{temp}:daily:-:vm"]));
+        Directory.Delete(LifeDisks.MarkerPartOf(rig.Folder.File("vm.qcow2")));
+
+        await rig.DoAsync("mount:vm.qcow2", "write:vm:28");
+
+        await rig.Truth.AssertDiskAsync(rig.Disks["vm"], isCut: false);
+        Assert.Empty(rig.Disks["vm"].Sessions);
+        rig.Truth.AssertBitmap(rig.Disks["vm"], "daily");
+        Assert.Empty(rig.Leftovers);
+    }
+
     [Theory]
     [InlineData("suspend-before-close")]
     [InlineData("image-closed-journal-open")]

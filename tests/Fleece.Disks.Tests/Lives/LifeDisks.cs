@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.Files;
 using Fleece.Disks.Resuming;
+using Fleece.Images;
 
 namespace Fleece.Disks.Tests.Lives;
 
@@ -12,7 +14,7 @@ namespace Fleece.Disks.Tests.Lives;
 /// mount:DISK.EXT         bitmap:DISK:NAME       start:NAME:TEMP:BITMAP:NEXT:DISK,DISK
 /// write:DISK:SEED        zero:DISK:SEED         consume:DISK:NAME:SEED
 /// flush:DISK             break:DISK:NAME        confirm:DISK:NAME:SEED
-/// beat:DISK
+/// beat:DISK              refuse:DISK            (the marker beside its image takes no change from here on)
 /// suspend:DISK           dismount:DISK          stop:DISK:NAME:success    stop:DISK:NAME:failure
 /// </code>
 /// TEMP is an extension, or "-" for a file that the session makes; "confirm" speaks for the consumer "one".
@@ -71,6 +73,10 @@ internal sealed class LifeDisks(string folder) : IAsyncDisposable
             case ["beat", var disk]:
                 this[disk].Witness.Beat();
                 break;
+            case ["refuse", var disk]:
+                // As a file system without room: the new marker can't be written, and what lies in its place can't be removed.
+                Directory.CreateDirectory(MarkerPartOf(this[disk].Path));
+                break;
             case ["suspend", var disk]:
                 await this[disk].SuspendAsync();
                 _disks.Remove(disk);
@@ -91,6 +97,9 @@ internal sealed class LifeDisks(string folder) : IAsyncDisposable
             await disk.DisposeAsync();
         }
     }
+
+    /// <summary>The name that a marker has until it is whole.</summary>
+    public static string MarkerPartOf(string imagePath) => SessionMarker.PathFor(imagePath) + WholeFile.Partial;
 
     private Session Find(string disk, string session) => this[disk].FindSession(session)!;
 

@@ -20,7 +20,11 @@ internal static class BitmapJudge
             if (found.Remove(bitmap.Name))
             {
                 await JudgeAsync(world, disk, bitmap.Name, MarksOf(disk.Truth, bitmap), bitmap.BaselineId, when);
-                bitmap.IsAsked = false;
+                if (bitmap.IsAsked)
+                {
+                    bitmap.IsAsked = false; // Made, and the host was killed before it answered.
+                    bitmap.RecordsFrom = disk.Truth.Tick();
+                }
             }
             else if (bitmap.IsAsked)
             {

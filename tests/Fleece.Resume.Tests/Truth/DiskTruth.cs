@@ -287,9 +287,13 @@ internal sealed class DiskTruth(string name, int sectorCount)
 
         foreach (SessionTruth session in Sessions)
         {
-            if (session.Next is { } next)
+            if (session.Next is { } next && !session.IsStarting && beganAt > session.ReadyAt)
             {
-                Marks.Add(!session.IsStarting && beganAt > session.ReadyAt ? next.Must : session.Window, sector, 1);
+                Marks.Add(next.Must, sector, 1);
+            }
+            else if (session.Pinned is { } pinned && beganAt > pinned.RecordsFrom)
+            {
+                Marks.Add(session.Window, sector, 1);
             }
         }
     }

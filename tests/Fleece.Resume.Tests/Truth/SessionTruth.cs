@@ -73,7 +73,8 @@ internal sealed class SessionTruth
     /// <summary>The record since the instant; null where nothing is.</summary>
     public Marks? Next { get; }
 
-    /// <summary>Units that changed about the instant: in the pinned bitmap or in its successor.</summary>
+    /// <summary>Units that changed about the instant, by requests that began once the pinned bitmap recorded: in it or in its successor.
+    /// </summary>
     public bool[] Window { get; }
 
     /// <summary>The disk at the instant, but for sectors in doubt.</summary>
