@@ -153,7 +153,7 @@ internal sealed class Guest(World world, WorldDisk disk, NbdNode node, Seeds see
             throw new Finding($"a request of {count} sectors at {first} of the disk '{disk.Name}' failed: {error.Kind}: {error.Message}");
         }
 
-        world.Note($"{disk.Name}: {error.Kind}");
+        world.NoteFrequent($"{disk.Name}: {error.Kind}");
         try
         {
             await ReadBackAsync(first, count, "after a write that failed");

@@ -16,6 +16,7 @@ internal sealed class World : IAsyncDisposable
     public const string BallastName = "ballast";
 
     private const int TrailLines = 80;
+    private const int RepeatLines = 5;
 
     private readonly TempFolder _folder = new();
     private readonly ConcurrentQueue<string> _trail = new();
@@ -101,6 +102,16 @@ internal sealed class World : IAsyncDisposable
 
     /// <summary>A name that nothing else has.</summary>
     public string NextName(string prefix) => string.Create(CultureInfo.InvariantCulture, $"{prefix}{Interlocked.Increment(ref _lastName)}");
+
+    /// <summary>As <see cref="Note"/>, for an event that comes so often that it would leave room for nothing else: not when one of the last
+    /// few was the same.</summary>
+    public void NoteFrequent(string text)
+    {
+        if (!_trail.TakeLast(RepeatLines).Any(line => line.EndsWith($" {text}", StringComparison.Ordinal)))
+        {
+            Note(text);
+        }
+    }
 
     /// <summary>Notes an event for the message of a finding.</summary>
     public void Note(string text)
