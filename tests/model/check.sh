@@ -164,6 +164,7 @@ resume journal-foreign journal holds -DKILLS=1 -DFOREIGN
 resume sessions sessions holds
 resume sessions-stop sessions holds -DSTOPS=1
 resume sessions-guests sessions holds -DGUESTS=2 -DSTOPS=1 -DKILLS=1 -DWRITES=1
+resume sessions-failures sessions holds -DSTOPS=1 -DWRITES=1 -DFAILURES
 resume backup backup holds
 
 protocol_mutation I1_NO_SECOND_TEST I1 "${one_writer[@]}" -DWITHOUT_I2
@@ -237,6 +238,8 @@ resume_mutation sessions R4_RUNNING_PER_DISK -DGUESTS=0
 resume_mutation sessions R4_FOLLOWER_LEFT_STARTING -DGUESTS=0
 resume_mutation sessions R6_RUNNING_BEFORE_INSTANT -DGUESTS=0
 resume_mutation sessions R6_LOG_REMOVED_FIRST
+resume_mutation sessions R6_FAILED_START_REMOVES_LOG_FIRST -DKILLS=1 -DGUESTS=0 -DSTOPS=0 -DFAILURES
+resume_mutation sessions R6_LOG_REMOVED_FOR_MARKER -DKILLS=1 -DGUESTS=0 -DFAILURES
 resume_mutation sessions R6_TEMP_BEFORE_LOG -DKILLS=1 -DGUESTS=0 -DSTOPS=0
 resume_mutation boots R1_SUSPENDED_BEFORE_FLUSHES
 resume_mutation boots R1_RUNNING_NOT_DURABLE -DWITHOUT_STOP

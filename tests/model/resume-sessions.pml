@@ -7,6 +7,7 @@
  * step. After it the disks are mounted in any order, and the process may be killed at every step of that, too. The first disk's log
  * leads the start. resume-copies.pml has the copies, resume-boots.pml what a loss of power keeps. Set by -D:
  *   KILLS, GUESTS (0-2 disks are written, the second one first), WRITES (on each in all lives), STOPS (0-2, the second disk's first)
+ *   FAILURES                a start may fail and is taken back, and a marker may have no room to be rewritten
  *   MUTATE_...              one slip each; check.sh demands that spin finds it
  */
 #ifndef KILLS
@@ -112,6 +113,38 @@ endIdle:
     od
 }
 
+/* ---- Removal ---- */
+
+/* KeptSession.Unmark. A log that can't leave the marker has no success that a mount could repeat; the mount drops the name. */
+inline Unmark(disk)
+{
+    if
+    :: disks[disk].hasMarker = 0
+#ifdef FAILURES
+    :: true ->
+#ifdef MUTATE_R6_LOG_REMOVED_FOR_MARKER
+        disks[disk].word = NO_LOG
+#else
+        if
+        :: disks[disk].word > STARTING -> disks[disk].word = ENDING_FAILURE
+        :: else
+        fi
+#endif
+#endif
+    fi
+}
+
+/* The log is the last to go: until then the next mount goes on with it. */
+inline Remove(disk)
+{
+#ifdef MUTATE_R6_LOG_REMOVED_FIRST
+    disks[disk].word = NO_LOG;
+#endif
+    Unmark(disk);
+    disks[disk].hasTemp = 0;
+    disks[disk].word = NO_LOG
+}
+
 /* ---- Start ---- */
 
 inline Prepare(disk)
@@ -141,6 +174,16 @@ inline BeginTurn(disk)
     }
 }
 
+/* What was prepared, back to front: no bitmap has taken its turn. */
+inline TakeBack(disk)
+{
+    d_step { disks[disk].hasSuccessor = 0; disks[disk].successor = 0 };
+#ifdef MUTATE_R6_FAILED_START_REMOVES_LOG_FIRST
+    disks[disk].word = NO_LOG;
+#endif
+    Remove(disk)
+}
+
 proctype Start()
 {
     byte mine;
@@ -149,7 +192,19 @@ endIdle:
     :: d_step { life == 0 && !startBegan -> mine = life; startBegan = 1; busy++ };
         {
             Prepare(0);
+#ifdef FAILURES
+            if
+            :: true
+            :: TakeBack(0); goto TakenBack
+            fi;
+#endif
             Prepare(1);
+#ifdef FAILURES
+            if
+            :: true
+            :: TakeBack(1); TakeBack(0); goto TakenBack
+            fi;
+#endif
 #ifdef MUTATE_R6_RUNNING_BEFORE_INSTANT
             disks[0].word = RUNNING;
 #endif
@@ -161,7 +216,9 @@ endIdle:
             disks[0].isQuiesced = 0;
             disks[1].isQuiesced = 0;
             disks[1].word = RUNNING;
-            isStarted = 1
+            isStarted = 1;
+TakenBack:
+            skip
         } unless { life != mine };
         d_step { mine = 0; busy-- }
     od
@@ -186,17 +243,6 @@ inline Replace(disk)
         :: else
         fi
     }
-}
-
-/* The log is the last to go: until then the next mount goes on with it. */
-inline Remove(disk)
-{
-#ifdef MUTATE_R6_LOG_REMOVED_FIRST
-    disks[disk].word = NO_LOG;
-#endif
-    disks[disk].hasTemp = 0;
-    disks[disk].hasMarker = 0;
-    disks[disk].word = NO_LOG
 }
 
 inline End(disk)
@@ -330,7 +376,10 @@ inline Mount(disk)
     :: disks[disk].word == STARTING || disks[disk].word == ENDING_FAILURE ->
         Fold(disk);
         RemoveKilled(disk)
-    :: disks[disk].word == NO_LOG -> Fold(disk)
+    :: disks[disk].word == NO_LOG ->
+        Fold(disk);
+        disks[disk].hasMarker = 0;
+        KILLED_HERE
     fi;
     assert(disks[disk].hasSession || \
         (disks[disk].word == NO_LOG && !disks[disk].hasTemp && !disks[disk].hasMarker && !disks[disk].hasSuccessor) || R6);
