@@ -185,9 +185,46 @@ function Test-Module {
     if ($failure) { throw $failure }
 }
 
+# The tool of .NET is not compiled ahead of time as an installed PowerShell is, and the cmdlet tests start hundreds of processes with it.
+# A copy that is compiled starts in half the time and changes no result.
+function Get-CompiledPowerShell {
+    $isX64 = [Runtime.InteropServices.RuntimeInformation]::ProcessArchitecture -eq 'X64'
+    if ($PowerShell.Count -eq 1 -or -not $IsLinux -or -not $isX64) { return $PowerShell }
+
+    $compiled = Join-Path $Root "output/powershell-$($PSVersionTable.PSVersion)"
+    try {
+        if (-not (Test-Path $compiled)) { Build-CompiledPowerShell $compiled }
+    } catch {
+        Write-Warning "PowerShell could not be compiled ahead of time, so the cmdlet tests take longer: $_"
+        return $PowerShell
+    }
+    $PowerShell[0], "$compiled/pwsh.dll"
+}
+
+function Build-CompiledPowerShell([string] $Path) {
+    $project = Join-Path $CmdletTests 'Crossgen.proj'
+    Invoke-Native dotnet restore, $project | Out-Host
+    $package = (Invoke-Native dotnet msbuild, $project, '-getProperty:NuGetPackageRoot',
+        '-getProperty:BundledNETCoreAppPackageVersion' | ConvertFrom-Json).Properties
+    $compiler = Join-Path $package.NuGetPackageRoot microsoft.netcore.app.crossgen2.linux-x64 `
+        $package.BundledNETCoreAppPackageVersion tools/crossgen2
+    if (Test-Path "$Path.partial") { Remove-Item "$Path.partial" -Recurse -Force }
+    Copy-Item $PSHOME "$Path.partial" -Recurse
+    $names = 'System.Management.Automation.dll', 'Microsoft.PowerShell.*.dll', 'Newtonsoft.Json.dll', 'pwsh.dll'
+    $runtime = [Runtime.InteropServices.RuntimeEnvironment]::GetRuntimeDirectory()
+    foreach ($assembly in Get-ChildItem "$PSHOME/*" -Include $names) {
+        # In a file, because PowerShell would expand the references.
+        Set-Content "$Path.rsp" $assembly.FullName, '--out', "$Path.partial/$($assembly.Name)", '--targetos', 'linux',
+            '--targetarch', 'x64', '-O', '-r', "$runtime*.dll", '-r', "$PSHOME/*.dll"
+        Invoke-Native $compiler "@$Path.rsp" | Out-Null
+    }
+    Remove-Item "$Path.rsp"
+    Move-Item "$Path.partial" $Path
+}
+
 # Runs the cmdlet tests in processes of their own: once with disks in the process of the tests, then with disks in a host.
 function Start-CmdletTests {
-    $program, $first = $PowerShell
+    $program, $first = Get-CompiledPowerShell
     $common = @($first) + '-NoProfile', '-NonInteractive', '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module',
         "$ModuleBase/Fleece.psd1" -ne $null
     Start-ThreadJob -ArgumentList $program, $common {
