@@ -169,7 +169,7 @@ function Invoke-Demo {
 # ended, and one run tells the failures of both.
 function Test-Module {
     Build-Module
-    $cmdlets = Start-CmdletTests
+    $cmdlets = @(Start-CmdletTests)
     $failure = $null
     Push-Location $Root
     try {
@@ -181,7 +181,7 @@ function Test-Module {
         Pop-Location
     }
 
-    Receive-Job $cmdlets -Wait -AutoRemoveJob | Out-Host
+    Wait-CmdletTests $cmdlets
     if ($failure) { throw $failure }
 }
 
@@ -222,20 +222,28 @@ function Build-CompiledPowerShell([string] $Path) {
     Move-Item "$Path.partial" $Path
 }
 
-# Runs the cmdlet tests in processes of their own: once with disks in the process of the tests, then with disks in a host.
+# Begins the cmdlet tests in two processes of their own: with disks in the process of the tests, and with disks in a host.
 function Start-CmdletTests {
     $program, $first = Get-CompiledPowerShell
-    $common = @($first) + '-NoProfile', '-NonInteractive', '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module',
-        "$ModuleBase/Fleece.psd1" -ne $null
-    Start-ThreadJob -ArgumentList $program, $common {
-        param($program, $common)
-        $failed = @()
-        foreach ($owner in 'Process', 'Host') {
-            & $program @common -Owner $owner 2>&1
-            if ($LASTEXITCODE -ne 0) { $failed += "disks in a $($owner.ToLowerInvariant()): exit code $LASTEXITCODE" }
+    $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module',
+        "$ModuleBase/Fleece.psd1", '-Owner' -ne $null
+    foreach ($owner in 'Process', 'Host') {
+        Start-ThreadJob -ArgumentList $program, ($arguments + $owner) {
+            param($program, $arguments)
+            & $program @arguments 2>&1
+            if ($LASTEXITCODE -ne 0) { throw "The cmdlet tests, '$($arguments[-2..-1])', ended with exit code $LASTEXITCODE." }
         }
-        if ($failed) { throw "The cmdlet tests failed ($($failed -join '; '))." }
     }
+}
+
+# Tells the output of one job behind that of the other, and then what failed.
+function Wait-CmdletTests([object[]] $Job) {
+    $failures = foreach ($one in $Job) {
+        Receive-Job $one -Wait -ErrorAction SilentlyContinue -ErrorVariable failure | Out-Host
+        $failure
+    }
+    Remove-Job $Job
+    if ($failures) { throw $failures[0] }
 }
 
 # Outside the solution, whose packages every registry has.
@@ -288,7 +296,7 @@ foreach ($name in $Task) {
         'Demo' { Invoke-Demo }
         'Docs' { Build-Help }
         'Test' { Test-Module }
-        'Cmdlets' { Receive-Job (Start-CmdletTests) -Wait -AutoRemoveJob | Out-Host }
+        'Cmdlets' { Wait-CmdletTests @(Start-CmdletTests) }
         'DiscUtils' { Build-DiscUtils }
         'Lint' { Invoke-Lint }
         'Clean' { Clear-Output }

@@ -23,11 +23,14 @@ param(
 )
 $ErrorActionPreference = 'Stop'
 
-# These end processes that have disks of their own, look at this process from outside, read servers of their own, or have no disks at all:
-# a host changes nothing in what they prove.
-$thisProcess = 'Binding', 'Compare-FleeceImage', 'Convert-FleeceImage', 'Ends', 'Examples', 'Flushing', 'Get-FleeceImage', 'Help', 'Host',
-    'Install-FleeceHost', 'KilledNights', 'Kills', 'Loading', 'Memory', 'Module', 'New-FleeceImage', 'Readme', 'RemoteSnapshots',
-    'Resume-FleeceSession', 'Sharing', 'Sizes', 'Start-FleeceHost', 'Test-FleeceImage', 'Uninstall-FleeceHost'
+# These end processes that have disks of their own, look at this process from outside, read servers of their own, start hosts of their own,
+# or have no disks at all: a host changes nothing in what they prove.
+$thisProcess = 'Binding', 'Compare-FleeceImage', 'Convert-FleeceImage', 'Ends', 'Examples', 'Flushing', 'Get-FleeceImage', 'Guests',
+    'Help', 'Host', 'Install-FleeceHost', 'KilledNights', 'Kills', 'Loading', 'Memory', 'Module', 'New-FleeceImage', 'Readme',
+    'RemoteSnapshots', 'Resume-FleeceSession', 'Sharing', 'Sizes', 'Start-FleeceHost', 'Test-FleeceImage', 'Uninstall-FleeceHost'
+
+# These take minutes, and through a host they prove the engine, the cmdlets and the wire between them at once.
+$hostAlone = 'Jobs', 'Printable'
 
 Import-Module $Pester
 # Some tests remove the module and import it again, so they must know which one is meant.
@@ -37,6 +40,11 @@ Import-Module $Module
 
 $files = Get-ChildItem $PSScriptRoot -Filter *.Tests.ps1 | ForEach-Object { $_.Name.Replace('.Tests.ps1', '') }
 if ($Name) { $files = $Name }
+elseif ($Owner -eq 'Process') {
+    Write-Information "Run with a host alone: $($hostAlone -join ', '). -Name runs them here." -InformationAction Continue
+    $files = $files | Where-Object { $_ -notin $hostAlone }
+}
+
 $hostProcess = $null
 if ($Owner -eq 'Host') {
     Write-Information "Not run with a host, because they prove the same without: $($thisProcess -join ', ')" -InformationAction Continue
