@@ -165,8 +165,8 @@ function Invoke-Demo {
     Invoke-InPowerShell '-Command', "Import-Module $module; & $example"
 }
 
-# Both keep fewer cores busy than a machine has, so they run at a time. The output of the cmdlet tests is shown when the .NET tests have
-# ended, and one run tells the failures of both.
+# The cmdlet tests wait as often as they work, so they run beside the .NET tests. Their output is shown when these have ended, and one run
+# tells the failures of both.
 function Test-Module {
     Build-Module
     $cmdlets = @(Start-CmdletTests)
