@@ -123,8 +123,8 @@ Describe 'The signals' -Skip:$noSignals {
     }
 
     It 'close the disks beside one whose storage does not answer, and a second one ends the process at once' -Skip:$noNbdkit {
-        $server = Start-Process nbdkit ('-f', '-U', "$PWD/far.nbd", 'memory', '4M') -PassThru
-        while (-not (Test-Path far.nbd)) { Start-Sleep -Milliseconds 20 }
+        $server = Start-Process nbdkit ('-f', '-U', "$PWD/far.nbd", '-P', "$PWD/far.pid", 'memory', '4M') -PassThru
+        while (-not (Test-Path far.pid)) { Start-Sleep -Milliseconds 20 }
         $far = @'
 param($Module, $Kind)
 Import-Module $Module

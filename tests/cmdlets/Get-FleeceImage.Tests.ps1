@@ -89,9 +89,9 @@ Describe 'Get-FleeceImage' {
     }
 
     It 'tells of a server that announces nothing only what it has' -Skip:(-not (Get-Command nbdkit -ErrorAction Ignore)) {
-        $server = Start-Process nbdkit '-f', '-U', "$PWD/k", '--no-sr', 'memory', '1001001' -PassThru
+        $server = Start-Process nbdkit '-f', '-U', "$PWD/k", '-P', "$PWD/k.pid", '--no-sr', 'memory', '1001001' -PassThru
         try {
-            while (-not (Test-Path k)) { Start-Sleep -Milliseconds 20 }
+            while (-not (Test-Path k.pid)) { Start-Sleep -Milliseconds 20 }
 
             $export = Get-FleeceImage "nbd+unix:///?socket=$PWD/k"
 

@@ -12,8 +12,10 @@ BeforeAll {
     }
 
     function Start-Nbdkit([string] $File) {
-        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", 'file', "$PWD/$File" -PassThru
-        while (-not (Test-Path k.sock)) { Start-Sleep -Milliseconds 20 }
+        # Its pid file is there when it listens; the socket is there before.
+        Remove-Item k.pid -ErrorAction Ignore
+        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", '-P', "$PWD/k.pid", 'file', "$PWD/$File" -PassThru
+        while (-not (Test-Path k.pid)) { Start-Sleep -Milliseconds 20 }
         "nbd+unix:///?socket=$PWD/k.sock"
     }
 
@@ -269,8 +271,9 @@ case `$1 in
 esac
 "@
         chmod +x ./server.sh
-        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", 'sh', "$PWD/server.sh" -PassThru
-        while (-not (Test-Path k.sock) -and -not $nbdkit.HasExited) { Start-Sleep -Milliseconds 20 }
+        Remove-Item k.pid -ErrorAction Ignore
+        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", '-P', "$PWD/k.pid", 'sh', "$PWD/server.sh" -PassThru
+        while (-not (Test-Path k.pid) -and -not $nbdkit.HasExited) { Start-Sleep -Milliseconds 20 }
         $uri = "nbd+unix:///?socket=$PWD/k.sock"
         $null = Mount-Image qcow2
         Write-FleeceDisk vm 0 (Get-RandomData 64KB)
