@@ -76,15 +76,7 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
     public void StoreEnding(bool isSuccess)
     {
         FailPoint.Reach("stop-before-ending");
-        try
-        {
-            log.StoreState(isSuccess ? StoredState.EndingSuccess : StoredState.EndingFailure);
-        }
-        catch (BlockException)
-        {
-            FileNames.DeleteDurably(log.Path);
-        }
-
+        StoreOrDelete(isSuccess ? StoredState.EndingSuccess : StoredState.EndingFailure);
         FailPoint.Reach("stop-ending");
     }
 
@@ -145,9 +137,14 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
         {
             SessionMarker.RemoveEntry(imagePath, Id);
         }
+        catch (BlockException) when (log.State == StoredState.Starting)
+        {
+            // A mount undoes it, and leaves the bitmaps as they are.
+        }
         catch (BlockException)
         {
-            StoreOver();
+            // A mount that finishes an end without success leaves the bitmaps as they are.
+            StoreOrDelete(StoredState.EndingFailure);
         }
 
         FailPoint.Reach("stop-unmarked");
@@ -174,17 +171,11 @@ internal sealed class KeptSession(SessionLog log, string imagePath)
         kept?.Delete();
     }
 
-    // A mount that undoes a start, or finishes an end without success, leaves the bitmaps as they are.
-    private void StoreOver()
+    private void StoreOrDelete(StoredState state)
     {
-        if (log.State == StoredState.Starting)
-        {
-            return;
-        }
-
         try
         {
-            log.StoreState(StoredState.EndingFailure);
+            log.StoreState(state);
         }
         catch (BlockException)
         {
