@@ -123,8 +123,7 @@ Describe 'The signals' -Skip:$noSignals {
     }
 
     It 'close the disks beside one whose storage does not answer, and a second one ends the process at once' -Skip:$noNbdkit {
-        $server = Start-Process nbdkit ('-f', '-U', "$PWD/far.nbd", '-P', "$PWD/far.pid", 'memory', '4M') -PassThru
-        while (-not (Test-Path far.pid)) { Start-Sleep -Milliseconds 20 }
+        $server = Start-NbdkitProcess "$PWD/far.nbd" 'memory', '4M'
         $far = @'
 param($Module, $Kind)
 Import-Module $Module

@@ -89,10 +89,8 @@ Describe 'Get-FleeceImage' {
     }
 
     It 'tells of a server that announces nothing only what it has' -Skip:(-not (Get-Command nbdkit -ErrorAction Ignore)) {
-        $server = Start-Process nbdkit '-f', '-U', "$PWD/k", '-P', "$PWD/k.pid", '--no-sr', 'memory', '1001001' -PassThru
+        $server = Start-NbdkitProcess "$PWD/k" '--no-sr', 'memory', '1001001'
         try {
-            while (-not (Test-Path k.pid)) { Start-Sleep -Milliseconds 20 }
-
             $export = Get-FleeceImage "nbd+unix:///?socket=$PWD/k"
 
             $export.SizeBytes | Should -Be 1001001

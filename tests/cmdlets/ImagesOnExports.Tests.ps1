@@ -12,10 +12,7 @@ BeforeAll {
     }
 
     function Start-Nbdkit([string] $File) {
-        # Its pid file is there when it listens; the socket is there before.
-        Remove-Item k.pid -ErrorAction Ignore
-        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", '-P', "$PWD/k.pid", 'file', "$PWD/$File" -PassThru
-        while (-not (Test-Path k.pid)) { Start-Sleep -Milliseconds 20 }
+        $script:nbdkit = Start-NbdkitProcess "$PWD/k.sock" 'file', "$PWD/$File"
         "nbd+unix:///?socket=$PWD/k.sock"
     }
 
@@ -271,9 +268,7 @@ case `$1 in
 esac
 "@
         chmod +x ./server.sh
-        Remove-Item k.pid -ErrorAction Ignore
-        $script:nbdkit = Start-Process nbdkit '-f', '-U', "$PWD/k.sock", '-P', "$PWD/k.pid", 'sh', "$PWD/server.sh" -PassThru
-        while (-not (Test-Path k.pid) -and -not $nbdkit.HasExited) { Start-Sleep -Milliseconds 20 }
+        $script:nbdkit = Start-NbdkitProcess "$PWD/k.sock" 'sh', "$PWD/server.sh"
         $uri = "nbd+unix:///?socket=$PWD/k.sock"
         $null = Mount-Image qcow2
         Write-FleeceDisk vm 0 (Get-RandomData 64KB)

@@ -58,6 +58,17 @@ function Start-TestHost([string] $Folder) {
     $process
 }
 
+# nbdkit in a process of its own; it listens when this returns. Its socket is there a moment before, its pid file is not.
+function Start-NbdkitProcess([string] $Socket, [string[]] $Arguments) {
+    Remove-Item "$Socket.pid" -ErrorAction Ignore
+    $all = @('-f', '-U', $Socket, '-P', "$Socket.pid") + $Arguments
+    $process = Start-Process nbdkit $all -PassThru -RedirectStandardError "$Socket.err"
+    while (-not (Test-Path "$Socket.pid")) {
+        if ($process.WaitForExit(20)) { throw "nbdkit ended: $(Get-Content "$Socket.err" -Raw)" }
+    }
+    $process
+}
+
 # Whether the disks of the tests are in another process. A test that is about this process's own says so and is skipped then.
 function Test-ThroughHost { $env:FLEECE_HOST -ne 'none' }
 

@@ -27,14 +27,8 @@ BeforeAll {
 
     # An export of nbdkit; Stop-Servers ends all of them.
     function Start-Server([string[]] $Arguments) {
-        $number = $script:servers.Count
-        $socket = "$PWD/server$number.sock"
-        $server = Start-Process nbdkit (@('-f', '-U', $socket, '-P', "$PWD/server$number.pid") + $Arguments) -PassThru `
-            -RedirectStandardError "server$number.err"
-        $script:servers += $server
-        while (-not (Test-Path "server$number.pid")) {
-            if ($server.WaitForExit(20)) { throw "nbdkit ended: $(Get-Content "server$number.err" -Raw)" }
-        }
+        $socket = "$PWD/server$($script:servers.Count).sock"
+        $script:servers += Start-NbdkitProcess $socket $Arguments
         "nbd+unix:///?socket=$socket"
     }
 
