@@ -152,11 +152,16 @@ function Find-Pester {
         Sort-Object Version -Descending | Select-Object -First 1
     if ($installed) { return $installed.Path }
 
-    $project = Join-Path $CmdletTests 'Pester.proj'
     Write-Information "Pester 5 is not installed; NuGet's package of $PesterVersion is used." -InformationAction Continue
-    Invoke-Native dotnet 'restore', $project, "-p:PesterVersion=$PesterVersion" | Out-Host
+    Join-Path (Get-NuGetPackage pester $PesterVersion) tools/Pester.psd1
+}
+
+# The folder of a package, which NuGet brings where it is not there.
+function Get-NuGetPackage([string] $Name, [string] $Version) {
+    $project = Join-Path $CmdletTests 'Package.proj'
+    Invoke-Native dotnet 'restore', $project, "-p:Package=$Name", "-p:PackageVersion=$Version" | Out-Host
     $packages = (Invoke-Native dotnet 'msbuild', $project, '-getProperty:NuGetPackageRoot').Trim()
-    Join-Path $packages "pester/$PesterVersion/tools/Pester.psd1"
+    Join-Path $packages $Name $Version
 }
 
 function Invoke-Demo {
@@ -202,12 +207,7 @@ function Get-CompiledPowerShell {
 }
 
 function Build-CompiledPowerShell([string] $Path) {
-    $project = Join-Path $CmdletTests 'Crossgen.proj'
-    Invoke-Native dotnet restore, $project | Out-Host
-    $package = (Invoke-Native dotnet msbuild, $project, '-getProperty:NuGetPackageRoot',
-        '-getProperty:BundledNETCoreAppPackageVersion' | ConvertFrom-Json).Properties
-    $compiler = Join-Path $package.NuGetPackageRoot microsoft.netcore.app.crossgen2.linux-x64 `
-        $package.BundledNETCoreAppPackageVersion tools/crossgen2
+    $compiler = Join-Path (Get-NuGetPackage microsoft.netcore.app.crossgen2.linux-x64 ([Environment]::Version)) tools/crossgen2
     if (Test-Path "$Path.partial") { Remove-Item "$Path.partial" -Recurse -Force }
     Copy-Item $PSHOME "$Path.partial" -Recurse
     $names = 'System.Management.Automation.dll', 'Microsoft.PowerShell.*.dll', 'Newtonsoft.Json.dll', 'pwsh.dll'
@@ -225,8 +225,8 @@ function Build-CompiledPowerShell([string] $Path) {
 # Begins the cmdlet tests in two processes of their own: with disks in the process of the tests, and with disks in a host.
 function Start-CmdletTests {
     $program, $first = Get-CompiledPowerShell
-    $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester), '-Module',
-        "$ModuleBase/Fleece.psd1", '-Owner' -ne $null
+    $arguments = @($first) + '-NoProfile', '-NonInteractive', '-File', (Join-Path $CmdletTests 'Run.ps1'), '-Pester', (Find-Pester),
+        '-Module', "$ModuleBase/Fleece.psd1", '-Owner' -ne $null
     foreach ($owner in 'Process', 'Host') {
         Start-ThreadJob -ArgumentList $program, ($arguments + $owner) {
             param($program, $arguments)
