@@ -15,10 +15,6 @@ internal sealed class MemoryContainer : IContainerFile
     private byte[] _content;
     private byte[] _durable;
 
-    // True while another container reads the same array, so that the next change is made to a copy.
-    private bool _isContentShared;
-    private bool _isDurableShared;
-
     public MemoryContainer(byte[] content, bool isReadOnly = false, string path = "memory.qcow2")
     {
         _content = content;
@@ -31,7 +27,7 @@ internal sealed class MemoryContainer : IContainerFile
 
     public string Path { get; }
 
-    public bool IsReadOnly { get; private init; }
+    public bool IsReadOnly { get; }
 
     /// <summary>Writes, zeroes, resizes and flushes so far.</summary>
     public int ChangeCount { get; private set; }
@@ -133,7 +129,6 @@ internal sealed class MemoryContainer : IContainerFile
             Count("flush");
             foreach (Change change in _unflushed)
             {
-                Own(ref _durable, ref _isDurableShared);
                 _durable = Put(_durable, change, 0, change.LengthBytes);
             }
 
@@ -148,16 +143,8 @@ internal sealed class MemoryContainer : IContainerFile
     {
         lock (_lock)
         {
-            MemoryContainer copy = new(_content, isReadOnly: true, Path)
-            {
-                IsReadOnly = false,
-                _durable = _durable,
-                _isContentShared = true,
-                _isDurableShared = true,
-            };
+            MemoryContainer copy = new((byte[])_content.Clone(), path: Path) { _durable = (byte[])_durable.Clone() };
             copy._unflushed.AddRange(_unflushed);
-            _isContentShared = true;
-            _isDurableShared = true;
             return copy;
         }
     }
@@ -201,18 +188,8 @@ internal sealed class MemoryContainer : IContainerFile
     {
         Count(operation);
         WriteCount++;
-        Own(ref _content, ref _isContentShared);
         _content = Put(_content, change, 0, change.LengthBytes);
         _unflushed.Add(change);
-    }
-
-    private static void Own(ref byte[] bytes, ref bool isShared)
-    {
-        if (isShared)
-        {
-            bytes = (byte[])bytes.Clone();
-            isShared = false;
-        }
     }
 
     private void Count(string operation)

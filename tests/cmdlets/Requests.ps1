@@ -23,8 +23,10 @@ function Enter-RequestFolder {
 
 # All that a request could change, as lines of text.
 function Get-Everything {
-    # The disk's heartbeat writes to the marker of its sessions once a second.
-    Get-ChildItem -Recurse | ForEach-Object { "file $($_.FullName) $($_.Extension -eq '.fleece-sessions' ? '' : $_.Length)" }
+    # The disk's heartbeat writes a stamp behind the text of the marker of its sessions, which makes it longer.
+    Get-ChildItem -Recurse | ForEach-Object {
+        "file $($_.FullName) $($_.Extension -eq '.fleece-sessions' ? ([IO.File]::ReadAllText($_) -split "`0")[0] : $_.Length)"
+    }
     Get-FleeceDisk | ForEach-Object { "disk $($_.Name) $($_.OperationalStatus)" }
     Get-FleeceSession | ForEach-Object { "session $($_.Id) $($_.State) $($_.ConsumedBytes)" }
     Get-FleeceBitmap | ForEach-Object { "bitmap $($_.Name) $($_.State) $($_.DirtyBytes)" }

@@ -48,7 +48,7 @@ public sealed class Notes
     });
 
     [Fact]
-    public void The_first_cause_of_two_breaks_is_noted_and_no_other() => Explorer.Exhaust(2, s =>
+    public void The_first_cause_of_two_breaks_is_noted_and_no_other() => Explorer.Exhaust(3, s =>
     {
         ModelSession session = Start(s, 1);
         foreach (string kind in new[] { BlockErrors.NoSpace, BlockErrors.IoFailed })
@@ -149,7 +149,7 @@ public sealed class Notes
 
     // A log that begins to write the maps hears of all changes that they lack.
     [Fact]
-    public void Maps_read_between_changes_have_all_that_was_noted_before() => Explorer.Exhaust(2, s =>
+    public void Maps_read_between_changes_have_all_that_was_noted_before() => Explorer.Exhaust(3, s =>
     {
         ModelSession session = Start(s, 2);
         s.Guest(() => s.Write(0, G, 0xA1));
