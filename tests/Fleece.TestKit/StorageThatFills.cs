@@ -19,6 +19,7 @@ public sealed class StorageThatFills : IDisposable
     private readonly string _filler;
     private readonly bool _staysWritable;
     private bool _isMounted;
+    private Process? _thawing;
 
     /// <summary>Makes the file system.</summary>
     /// <param name="staysWritable">True to have files created and deleted there whatever could not be stored.</param>
@@ -95,6 +96,26 @@ public sealed class StorageThatFills : IDisposable
         {
             throw new IOException("The file system can't be mounted again.");
         }
+    }
+
+    /// <summary>Has all changes of the file system wait, as on a device that hangs. It goes on after <see cref="Thaw"/>, and by itself
+    /// after half a minute, so that a process whose threads all wait for it ends too.</summary>
+    public void Freeze()
+    {
+        _thawing = Peer.Start("sh", "-c", "sleep 30; exec fsfreeze --unfreeze \"$0\"", _folder.Path);
+        if (!Run("fsfreeze", "--freeze", _folder.Path))
+        {
+            throw new IOException("The file system can't be frozen.");
+        }
+    }
+
+    /// <summary>Ends <see cref="Freeze"/>.</summary>
+    public void Thaw()
+    {
+        _ = Run("fsfreeze", "--unfreeze", _folder.Path);
+        _thawing?.Kill(entireProcessTree: true);
+        _thawing?.Dispose();
+        _thawing = null;
     }
 
     /// <summary>Unmounts everything.</summary>

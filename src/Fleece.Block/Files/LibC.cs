@@ -32,6 +32,10 @@ internal static unsafe partial class LibC
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     public static partial int Allocate(SafeFileHandle handle, int mode, long offsetBytes, long lengthBytes);
 
+    // A thread that waits in here for storage keeps no garbage collection waiting, as one that waits in a store of managed code does.
+    [LibraryImport("libc", EntryPoint = "memcpy")]
+    public static partial byte* Copy(byte* target, byte* source, nint lengthBytes);
+
     [LibraryImport("libc", EntryPoint = "posix_fadvise")]
     public static partial int Advise(SafeFileHandle handle, long offsetBytes, long lengthBytes, int advice);
 

@@ -12,6 +12,8 @@ namespace Fleece.Block.Logs;
 /// <para>It grows in segments, whose storage is allocated before they are mapped: a store to a hole of a mapped file kills the process when
 /// the file system is full (mmap(2), SIGBUS). Where that is not to be had, as on file systems that write a changed page to a new place, or
 /// that have no fallocate, the file is written with pwrite: slower, and with the same promises.</para>
+/// <para>A store to a clean page asks the file system first, which may hang with its storage. So stores and reads of the mapping are made
+/// by the C library: the thread that waits there holds up no other.</para>
 /// <para>A store is in the system's memory when the call returns, and outlives the process; behind <see cref="Flush"/> the system too.
 /// </para>
 /// <para>Threading. Reading and storing from any thread, growing by one at a time beside them; <see cref="Dispose"/> only when no call
@@ -132,9 +134,12 @@ internal sealed unsafe class MappedFile : IDisposable
 
         while (!bytes.IsEmpty)
         {
-            Span<byte> target = Place(offsetBytes);
-            int count = Math.Min(target.Length, bytes.Length);
-            bytes[..count].CopyTo(target);
+            int count = Math.Min(PlaceBytes(offsetBytes), bytes.Length);
+            fixed (byte* source = bytes)
+            {
+                LibC.Copy(Address(offsetBytes), source, count);
+            }
+
             offsetBytes += count;
             bytes = bytes[count..];
         }
@@ -150,7 +155,8 @@ internal sealed unsafe class MappedFile : IDisposable
         if (_isMapped)
         {
             ulong stored = BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word);
-            Volatile.Write(ref *(ulong*)Address(offsetBytes), stored);
+            Volatile.WriteBarrier();
+            LibC.Copy(Address(offsetBytes), (byte*)&stored, sizeof(ulong));
             return;
         }
 
@@ -184,9 +190,12 @@ internal sealed unsafe class MappedFile : IDisposable
 
         while (!bytes.IsEmpty)
         {
-            Span<byte> source = Place(offsetBytes);
-            int count = Math.Min(source.Length, bytes.Length);
-            source[..count].CopyTo(bytes);
+            int count = Math.Min(PlaceBytes(offsetBytes), bytes.Length);
+            fixed (byte* target = bytes)
+            {
+                LibC.Copy(target, Address(offsetBytes), count);
+            }
+
             offsetBytes += count;
             bytes = bytes[count..];
         }
@@ -254,7 +263,8 @@ internal sealed unsafe class MappedFile : IDisposable
         return true;
     }
 
-    private Span<byte> Place(long offsetBytes) => new(Address(offsetBytes), SegmentBytes - (int)(offsetBytes & (SegmentBytes - 1)));
+    // In the segment, from an offset on.
+    private int PlaceBytes(long offsetBytes) => SegmentBytes - (int)(offsetBytes & (SegmentBytes - 1));
 
     private byte* Address(long offsetBytes) => _segments[offsetBytes >> _segmentShift].Start + (offsetBytes & (SegmentBytes - 1));
 

@@ -73,6 +73,44 @@ public sealed class MappedFileTests : IDisposable
         Assert.False(again.TryReadNumber(again.LengthBytes, out _));
     }
 
+    // A thread that waits in managed code would keep the collection waiting, and with it all threads that allocate.
+    [Fact]
+    public void A_store_that_waits_for_its_storage_keeps_no_garbage_collection_waiting()
+    {
+        using StorageThatFills storage = new();
+        Assert.SkipWhen(storage.SkipReason is not null, storage.SkipReason ?? "-");
+        using MappedFile file = MappedFile.Create(Path.Combine(storage.Path, "log"), LogChild.SegmentBytes);
+        Assert.True(file.IsMapped);
+        file.StoreNumber(0, 1);
+        storage.Freeze();
+        Thread store = new(() => file.StoreNumber(0, 2));
+        try
+        {
+            store.Start();
+            SpinWait.SpinUntil(() => IsWaitingForStorage() || !store.IsAlive);
+            Assert.True(store.IsAlive);
+
+            GC.Collect();
+
+            Assert.True(store.IsAlive);
+        }
+        finally
+        {
+            storage.Thaw();
+            store.Join();
+        }
+
+        Assert.True(file.TryReadNumber(0, out ulong number));
+        Assert.Equal(2UL, number);
+    }
+
+    // proc(5): the state behind the name is D while a thread waits for a device.
+    private static bool IsWaitingForStorage() => Directory.GetDirectories("/proc/self/task").Any(task =>
+    {
+        string status = File.ReadAllText(Path.Combine(task, "stat"));
+        return status[status.LastIndexOf(')') + 2] == 'D';
+    });
+
     // A process may be killed, and a file system full, while a segment is allocated.
     [Fact]
     public void A_segment_that_was_not_allocated_whole_is_left_out()
