@@ -151,6 +151,11 @@ internal static class DiskOpening
             FailPoint.Reach("resume-bitmaps");
             await SessionResume.RunAsync(disk, sessions, storage.OpenedWith.CheckPlace, cancellationToken).ConfigureAwait(false);
             sessions.RemoveOver();
+            if (storage is { IsExport: false, IsReadOnly: false })
+            {
+                sessions.NoteUnowned();
+            }
+
             disk.AddNotes(sessions.Notes);
             if (!storage.OpenedWith.SettlesLoss)
             {

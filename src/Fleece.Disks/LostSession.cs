@@ -57,8 +57,9 @@ internal sealed class LostSession
         : !WasRunning
             ? $"Its process ended while it was being started or stopped. The next mount of its image '{ImagePath}' finishes that."
         : IsMarked
-            ? $"Its image '{ImagePath}' is not mounted. A host mounts it by itself; without a host run Resume-FleeceSession " +
-              $"{PowerShellText.Argument(Id)} -StatePath {PowerShellText.Literal(StatePath ?? string.Empty)}."
+            ? $"Its image '{ImagePath}' is not mounted. {TellMissingTemp()}A host mounts it by itself, and Get-FleeceHost tells what " +
+              $"keeps it from that; without a host run Resume-FleeceSession {PowerShellText.Argument(Id)} -StatePath " +
+              $"{PowerShellText.Literal(StatePath ?? string.Empty)}."
         : $"It was given up, or its image was moved to '{ImagePath}' without the files beside it: no marker there names the session.";
 
     private bool WasRunning => _stored is { Fault: null, IsNewer: false, State: StoredState.Running or StoredState.Suspended };
@@ -172,8 +173,14 @@ internal sealed class LostSession
             SessionMarker.RemoveEntry(imagePath, LogId);
         }
 
-        return ReturningSessions.Remove(_stored);
+        bool isTempGone = Description is { IsTempOwned: true } && !Path.Exists(Description.TempPath);
+        return ReturningSessions.Remove(_stored) ?? (isTempGone
+            ? $"Its old data was not at '{Description!.TempPath}'. {TempFiles.TellOrphan(Path.GetDirectoryName(ImagePath), LogId)}"
+            : null);
     }
+
+    private string TellMissingTemp() => Path.Exists(Description!.TempPath) ? string.Empty
+        : ResumeRules.TellMissingTemp(Description) + " " + ResumeRules.MissingTempAdvice + " ";
 
     /// <summary>The id.</summary>
     public override string ToString() => Id;

@@ -78,7 +78,8 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     public bool CanResume => _terms.Kept is not null && CannotResumeReason is null;
 
     /// <summary>Why it does not, as a sentence; null where it does.</summary>
-    public string? CannotResumeReason => _terms.CannotResumeReason ?? Disk.Storage.JournalFault;
+    public string? CannotResumeReason =>
+        _terms.CannotResumeReason ?? _terms.Kept?.Log.DisownedReason ?? Disk.Storage.JournalWarning ?? Disk.Storage.JournalFault;
 
     /// <summary>When this process resumed it; null for a session that this process began.</summary>
     public DateTimeOffset? ResumedAt { get; private set; }
@@ -331,7 +332,7 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     {
         lock (_lock)
         {
-            if (!_isSuspended && _terms is { Kept: not null, CannotResumeReason: null } && _stopping is null)
+            if (!_isSuspended && _terms is { Kept.Log.IsGone: false, CannotResumeReason: null } && _stopping is null)
             {
                 _isSuspended = true;
                 _stopping = Task.CompletedTask;

@@ -24,6 +24,21 @@ public sealed class LeftTempTests
     }
 
     [Fact]
+    public async Task One_of_a_session_that_was_to_outlive_its_process_is_named_where_the_image_has_no_such_session()
+    {
+        await using Rig rig = new();
+        string left = rig.Folder.File($"vm.raw.nightly.{Guid.NewGuid():N}.fleece-kept-temp");
+        string ofAnother = rig.Folder.File($"vm.raw.old.nightly.{Guid.NewGuid():N}.fleece-kept-temp");
+        File.WriteAllBytes(left, []);
+        File.WriteAllBytes(ofAnother, []);
+
+        Disk disk = await rig.AddDiskAsync("vm", SizeBytes);
+
+        Assert.Contains($"'{left}'", Assert.Single(disk.Notes), StringComparison.Ordinal);
+        Assert.True(File.Exists(left) && File.Exists(ofAnother));
+    }
+
+    [Fact]
     public async Task A_session_removes_them_from_the_folder_that_it_is_given()
     {
         await using Rig rig = new();

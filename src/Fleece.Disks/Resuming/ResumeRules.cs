@@ -34,7 +34,11 @@ internal enum ResumeStep
 }
 
 /// <summary>A step and, for the last three, why: a sentence for people.</summary>
-internal sealed record ResumeVerdict(ResumeStep Step, string? Reason = null);
+/// <param name="Step">The step.</param>
+/// <param name="Reason">Why.</param>
+/// <param name="Advice">For <see cref="ResumeStep.Wait"/>: the way to have what is missing back, as a sentence; null where the reason says
+/// it.</param>
+internal sealed record ResumeVerdict(ResumeStep Step, string? Reason = null, string? Advice = null);
 
 /// <summary>The disk as a mount finds it, before anything was changed.</summary>
 /// <param name="ImagePath">Full path of the image.</param>
@@ -206,6 +210,13 @@ internal static class ResumeRules
                 $"{Time(stamp?.ImageTicks ?? witnessTicks)} last, and had it until {Time(witnessTicks)}.";
     }
 
+    /// <summary>The way to have a temp image back that is not there.</summary>
+    public const string MissingTempAdvice = "Put it back, or mount the volume that has it.";
+
+    /// <summary>Says that a session's temp image is not there.</summary>
+    public static string TellMissingTemp(SessionDescription description) =>
+        $"Its old data is missing: the temp image '{description.TempPath}' is not there.";
+
     private static string? FindOtherTemp(SessionDescription description) =>
         description.IsTempOwned && TempFiles.FindOwnFault(description.TempPath, description.Id) is { } fault
             ? $"Its temp image '{description.TempPath}' is not one that Fleece has made for it: {fault}. It is left alone."
@@ -221,12 +232,9 @@ internal static class ResumeRules
         }
         catch (BlockException e)
         {
-            return new ResumeVerdict(
-                ResumeStep.Wait,
-                e.Kind == BlockErrors.NotFound
-                    ? $"Its old data is missing: the temp image '{description.TempPath}' is not there. Put it back, or mount the volume " +
-                        "that has it."
-                    : $"Its old data can't be used. {e.Message}");
+            return e.Kind == BlockErrors.NotFound
+                ? new ResumeVerdict(ResumeStep.Wait, TellMissingTemp(description), MissingTempAdvice)
+                : new ResumeVerdict(ResumeStep.Wait, $"Its old data can't be used. {e.Message}");
         }
 
         if (temp.FileId != description.TempFileId)

@@ -183,6 +183,25 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         }
     }
 
+    /// <summary>Notes the files beside the image that look like old data of its sessions, and that none of them has.</summary>
+    public void NoteUnowned()
+    {
+        try
+        {
+            IReadOnlyList<MarkedSession> marked = SessionMarker.Read(imagePath)?.Sessions ?? [];
+            _notes.AddRange(
+                from kept in TempFiles.FindKept(Path.GetDirectoryName(imagePath)!, Path.GetFileName(imagePath))
+                where !marked.Any(session => session.Id == kept.LogId)
+                where folder is null || !File.Exists(folder.LogPathFor(kept.LogId))
+                select $"'{kept.File}' looks like old data of a session that the image no longer has. Where Get-FleeceSession lists a " +
+                    "lost session with this TempPath, Stop-FleeceSession -Force removes both; else delete the file by hand.");
+        }
+        catch (Exception e) when (e is BlockException || FileErrors.IsFromSystem(e))
+        {
+            // A folder that can't be listed has nothing to tell.
+        }
+    }
+
     /// <summary>The mount has ended: either the disk touches the files beside the image now, or the image is closed.</summary>
     public void EndTouching() => _heartbeat?.Dispose();
 
@@ -240,7 +259,7 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
                 TakeOver(found);
                 break;
             case ResumeStep.Wait when handling == SessionHandling.Resume:
-                throw Refused(found.Name, verdict.Reason!);
+                throw Refused(found.Name, verdict.Advice is null ? verdict.Reason! : $"{verdict.Reason} {verdict.Advice}");
             case ResumeStep.Wait:
                 _lost.Add((found, new ResumeVerdict(ResumeStep.Lose, AtThisTime(verdict.Reason!))));
                 break;
@@ -288,7 +307,11 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
             }
             else if (FindOtherImage(found, description) is { } other)
             {
-                _notes.Add($"The log '{stored.Path}' of the session '{found.Name}' is left as it is. {other}");
+                string? temp = TempFiles.FindOrphan(Path.GetDirectoryName(imagePath), found.Id);
+                _notes.Add(
+                    $"The log '{stored.Path}' of the session '{found.Name}' is left as it is. {other}" +
+                    (temp is null ? "" : $" The session's old data is here: with that image gone for good, remove the session with " +
+                    $"Stop-FleeceSession {PowerShellText.Argument(found.Name)} -Force, and then delete '{temp}' by hand."));
             }
             else
             {
@@ -328,13 +351,26 @@ internal sealed class ReturningSessions(SessionFolder? folder, string imagePath,
         }
 
         // Opening the image is this process's doing too, and may take long: a journal is replayed.
-        SessionMarker.Touch(imagePath, _witnessTicks);
+        TouchMarker();
         _hasSidecar |= Sidecar.Claim(imagePath, _image);
         _heartbeat ??= Heartbeat.Start(Touch);
         FailPoint.Reach("resume-touched");
         FailPoint.Reach("resume-before-running");
         session.Kept.Log.StoreResumed();
         FailPoint.Reach("resume-running");
+    }
+
+    // Guests come first: without room for the stamp the session goes on, and is lost if the process is killed before there is room.
+    private void TouchMarker()
+    {
+        try
+        {
+            SessionMarker.Touch(imagePath, _witnessTicks);
+        }
+        catch (BlockException e) when (e.Kind == BlockErrors.NoSpace)
+        {
+            _notes.Add($"A kill of this process may lose the sessions of the image for now. {e.Message}");
+        }
     }
 
     private void Touch()

@@ -25,6 +25,7 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
 
     private readonly Lock _lock = new();
     private readonly SessionLogFiles _files;
+    private string? _disownedReason;
     private SessionCompaction? _compaction;
     private PointInTimeMaps? _live;
     private long _compactAtBytes = DefaultCompactionBytes;
@@ -238,6 +239,12 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     public BlockException? NoteConfirmed(int consumer, GranuleRun run) =>
         Note(new SessionRecord(SessionRecord.RecordKind.Confirmed, run, consumer), mayUseSpare: true);
 
+    /// <summary>Why no later process goes on with the session, as a sentence; null while one would.</summary>
+    public string? DisownedReason => Volatile.Read(ref _disownedReason);
+
+    /// <summary>True when the log was removed while its session runs: there is nothing to leave to a later process.</summary>
+    public bool IsGone { get; private set; }
+
     /// <inheritdoc/>
     public void NoteBroken(BlockException cause)
     {
@@ -248,9 +255,9 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
                 _files.Store(file => file.StoreBroken(cause));
             }
         }
-        catch (BlockException)
+        catch (BlockException failure)
         {
-            Disown(mayStay: false);
+            Disown(failure, mayStay: false);
         }
 
         _ = FindLoss(); // Then the note may be lost too.
@@ -263,7 +270,7 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
         BlockException? failure = _files.FindLoss();
         if (failure is not null)
         {
-            Disown(mayStay: true); // Each time: where another session takes its name at once, the marker may be as before.
+            Disown(failure, mayStay: true); // Each time: where another session takes its name at once, the marker may be as before.
         }
 
         return failure;
@@ -332,9 +339,10 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
     }
 
     // A file that is not mapped may take no change. A session without a log, or without its marker, does not come back. A log that no
-    // marker names may stay, for the list of lost sessions.
-    private void Disown(bool mayStay)
+    // marker names may stay, for the list of lost sessions. One that goes takes the name of the old data with it, which nothing else has.
+    private void Disown(BlockException failure, bool mayStay)
     {
+        Volatile.Write(ref _disownedReason, $"Its log can't be kept: {failure.Message}");
         try
         {
             SessionMarker.RemoveEntry(ImagePath ?? Description.ImagePath, Description.Id);
@@ -350,7 +358,13 @@ internal sealed class SessionLog : ISessionJournal, IDisposable
 
         try
         {
+            if (Description.IsTempOwned)
+            {
+                FileNames.Delete(Description.TempPath);
+            }
+
             FileNames.Delete(Path);
+            IsGone = true;
         }
         catch (BlockException)
         {

@@ -87,6 +87,24 @@ internal static class TempFiles
         }
     }
 
+    /// <summary>The files in a folder that sessions of an image have made which were to outlive their process, with the ids of their logs.
+    /// </summary>
+    /// <remarks>A name with a further dot may be of an image whose name only begins alike, and is left out.</remarks>
+    public static IEnumerable<(string File, Guid LogId)> FindKept(string folder, string imageName)
+    {
+        string start = $"{Shorten(imageName)}.";
+        foreach (string file in Directory.EnumerateFiles(folder, "*" + KeptExtension))
+        {
+            string[] rest = Path.GetFileName(file) is var name && name.StartsWith(start, StringComparison.Ordinal)
+                ? name[start.Length..^KeptExtension.Length].Split('.')
+                : [];
+            if (rest.Length == 2 && Guid.TryParseExact(rest[1], "N", out Guid logId))
+            {
+                yield return (file, logId);
+            }
+        }
+    }
+
     private static string KeptEnd(Guid logId) => $".{logId:N}{KeptExtension}";
 
     /// <summary>Refuses a place without room for the first copies: better before the instant is promised.</summary>

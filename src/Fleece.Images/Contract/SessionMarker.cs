@@ -78,6 +78,8 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
 
     /// <summary>Removes a session, durably, and the marker with its last one; the time of last change stays. No error when it is not
     /// there.</summary>
+    /// <remarks>On a full file system the marker is written in its place. A system that stops meanwhile may leave it damaged then, and a
+    /// damaged marker guards the image.</remarks>
     /// <exception cref="BlockException">Why it can't be written. The marker is as it was then.</exception>
     public static void RemoveEntry(string imagePath, Guid id)
     {
@@ -94,7 +96,17 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         else
         {
             // As a witness for the others it says no more than before.
-            Write(present.Path, others, present.Stamp, present.ModifiedTicks);
+            try
+            {
+                Write(present.Path, others, present.Stamp, present.ModifiedTicks);
+            }
+            catch (BlockException e) when (e.Kind == BlockErrors.NoSpace)
+            {
+                if (!TryWriteInPlace(present, others))
+                {
+                    throw;
+                }
+            }
         }
     }
 
@@ -202,15 +214,48 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
         }
     }
 
+    private static byte[] Encode(IReadOnlyList<MarkedSession> sessions, ImageStamp? stamp)
+    {
+        byte[] text = SessionMarkerFormat.Encode(sessions);
+        return stamp is null ? text : [.. text, .. new byte[ImageStamp.OffsetBehind(text.Length) - text.Length], .. stamp.Encode()];
+    }
+
+    // One write over the longer text that is there, with zeros up to its end. The stamp stays where it is, unless its place moves; the file
+    // may have a hole before it, and so no room there.
+    private static bool TryWriteInPlace(SessionMarker present, IReadOnlyList<MarkedSession> sessions)
+    {
+        FailPoint.Reach("marker-in-place");
+        int textBytes = SessionMarkerFormat.Encode(sessions).Length;
+        using (LocalFile file = LocalFile.Open(present.Path, isReadOnly: false))
+        {
+            byte[] bytes = new byte[file.LengthBytes];
+            file.Read(0, bytes);
+            int oldTextBytes = SessionMarkerFormat.FindTextEnd(bytes);
+            if (textBytes > oldTextBytes)
+            {
+                return false;
+            }
+
+            int stampBytes = ImageStamp.OffsetBehind(oldTextBytes);
+            int endBytes = present.Stamp is null || stampBytes == ImageStamp.OffsetBehind(textBytes) ? oldTextBytes : bytes.Length;
+            bytes.AsSpan(0, endBytes).Clear();
+            byte[] content = Encode(sessions, present.Stamp);
+            content.AsSpan(0, Math.Min(content.Length, endBytes)).CopyTo(bytes);
+            file.Write(0, bytes.AsSpan(0, endBytes));
+            file.Flush();
+        }
+
+        KeepPrivate(present.Path, present.ModifiedTicks);
+        FailPoint.Reach("marker-written-in-place");
+        return true;
+    }
+
     private static void Write(string path, IReadOnlyList<MarkedSession> sessions, ImageStamp? stamp, long? modifiedTicks)
     {
         string partialPath = path + WholeFile.Partial;
         try
         {
-            byte[] text = SessionMarkerFormat.Encode(sessions);
-            WholeFile.WritePartial(
-                path,
-                stamp is null ? text : [.. text, .. new byte[ImageStamp.OffsetBehind(text.Length) - text.Length], .. stamp.Encode()]);
+            WholeFile.WritePartial(path, Encode(sessions, stamp));
             KeepPrivate(partialPath, modifiedTicks);
             FailPoint.Reach("marker-written");
             WholeFile.Publish(path, overwrite: true);

@@ -263,6 +263,29 @@ public sealed class SessionMarkerTests : IDisposable
         Assert.Equal(3, Directory.GetFiles(disk.Path).Length);
     }
 
+    [Fact]
+    public void Without_room_a_session_is_taken_out_all_the_same()
+    {
+        using MountedFolder disk = new("tmpfs", "size=64k");
+        Assert.SkipWhen(disk.SkipReason is not null, disk.SkipReason ?? "");
+        string image = Path.Combine(disk.Path, "vm.raw");
+        File.WriteAllBytes(image, [1]);
+        SessionMarker.AddEntry(image, Nightly);
+        SessionMarker.AddEntry(image, Weekly);
+        SessionMarker.Touch(image, notBeforeTicks: 0, [new LogPosition(Nightly.Id, 1, 24)]);
+        SessionMarker before = SessionMarker.Read(image)!;
+        FileSystemSpace.TryGetFreeBytes(disk.Path, out long freeBytes);
+        File.WriteAllBytes(Path.Combine(disk.Path, "filler"), new byte[freeBytes]);
+
+        SessionMarker.RemoveEntry(image, Weekly.Id);
+
+        SessionMarker after = SessionMarker.Read(image)!;
+        Assert.Equal([Nightly], after.Sessions);
+        Assert.Equal((before.Stamp!.ClockTicks, before.ModifiedTicks), (after.Stamp!.ClockTicks, after.ModifiedTicks));
+        Assert.Equal(before.Stamp.Logs, after.Stamp.Logs);
+        Assert.Null(after.Fault);
+    }
+
     private static async Task RefusedAsync(Func<Task> open) =>
         Assert.Equal(ImageErrors.ImageHasSession, (await Assert.ThrowsAsync<BlockException>(open)).Kind);
 }
