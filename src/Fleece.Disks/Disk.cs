@@ -179,7 +179,11 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         OperationalStatus = OperationalStatus,
         FailureReason = FailureReason,
         Sessions = new RecordList<string>(Sessions.Select(session => session.Id)),
-        Notes = new RecordList<string>(Storage.LostWrites.Warning is { } loss ? Notes.Append(PrintableText.Of(loss)) : Notes),
+        Notes = new RecordList<string>(
+            [
+                .. Notes,
+                .. new[] { Storage.LostWrites.Warning, Storage.JournalWarning }.OfType<string>().Select(note => PrintableText.Of(note)),
+            ]),
         MountId = MountId,
     };
 

@@ -28,11 +28,12 @@ internal sealed record SessionTerms
     /// <param name="folder">Where its log would be kept; null for nowhere.</param>
     /// <param name="temp">Its temp image.</param>
     public static string? FindKeepFault(Disk disk, SessionFolder? folder, TempImage temp) =>
-        folder is null ? "It was started without -StatePath, so no folder keeps its log."
+        folder is null ? "It is a job's, or was started without -StatePath, so no folder keeps its log."
         : disk.Storage.IsExport ? $"The disk '{disk.Name}' lies on an export, beside which nothing can be kept."
         : disk.IsShared ? $"The disk '{disk.Name}' is shared, and others may change it between two processes."
         : disk.IsReadOnly ? $"The disk '{disk.Name}' is mounted read-only, and nothing is written beside its image."
         : BootId.Current == Guid.Empty ? "The system does not tell whether it was started anew, so no later process could trust the log."
+        : disk.Storage.JournalWarning is { } warning ? warning
         : disk.Storage.JournalFault is { } fault ? $"The end of the process may lose what the image's tables say: {fault}"
         : temp.KeepFault;
 }

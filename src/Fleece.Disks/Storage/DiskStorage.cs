@@ -81,6 +81,12 @@ internal sealed class DiskStorage
     /// <summary>Why a killed process loses changes of the image's tables, as a part of a sentence; null where it does not.</summary>
     internal string? JournalFault => Journal.WhyNot;
 
+    /// <summary>Warns of a journal that the disk was to have and has not; a whole sentence. Null for none.</summary>
+    internal string? JournalWarning => Journal is { HasJournalFailed: true, WhyNot: { } fault }
+        ? $"A kill of this process may lose guest writes that no flush has followed, and the disk's sessions: {fault.TrimEnd('.')}. With " +
+          "that put right, an orderly end and a new start of the process, or another mount of the disk, makes the journal."
+        : null;
+
     /// <summary>Whether changes of the image's tables outlive the process.</summary>
     internal IJournaledImage Journal => ImageJournals.Of(Image, Format);
 

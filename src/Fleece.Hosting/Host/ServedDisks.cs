@@ -308,7 +308,7 @@ internal sealed class ServedDisks : IDisposable
                 _audit.Say(FormattableString.Invariant($"session {session.Id} of {session.StartedAt:u} goes on"));
             }
 
-            foreach (string note in disk.Notes)
+            foreach (string note in disk.Notes.Append(disk.Storage.JournalWarning).OfType<string>())
             {
                 _audit.Say($"disk {stored.Name}: {note}");
             }

@@ -33,6 +33,8 @@ internal static class ImageJournals
 
         public string? WhyNot => whyNot;
 
+        public bool HasJournalFailed => false;
+
         public string? LostJournal => null;
 
         public bool IsLostWithSystem => false;

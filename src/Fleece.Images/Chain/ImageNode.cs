@@ -59,6 +59,8 @@ internal sealed class ImageNode : IBlockNode, IImageLayer, IBitmapHolder, IJourn
 
     public string? WhyNot => _changes?.WriteBack is null ? null : _journal is { } journal ? journal.WhyNone : "it keeps no journal";
 
+    public bool HasJournalFailed => _changes?.WriteBack is not null && _journal is { HasFailed: true };
+
     public string? LostJournal => _journal?.LostJournal;
 
     public string? MissingJournal => _changes?.WriteBack is null ? null : _journal?.MissingJournal;

@@ -13,6 +13,10 @@ internal interface IJournaledImage
     /// <summary>Why not, as a part of a sentence; null while it does.</summary>
     string? WhyNot { get; }
 
+    /// <summary>True when the image was to have a journal and it could not be made, or was given up: opened anew, the image may have one.
+    /// </summary>
+    bool HasJournalFailed { get; }
+
     /// <summary>Why the journal that lay beside the image when it was opened did not hold, as a part of a sentence: changes that an earlier
     /// process acknowledged and never flushed may be lost. Null when there was none, or it held.</summary>
     string? LostJournal { get; }

@@ -22,6 +22,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
     private string? _refusal = "it was not opened to keep one";
     private string? _goneOn;
     private bool _isPlaceTaken;
+    private bool _isUnmade;
     private bool _staysClosed;
     private FoundJournal? _replaying;
 
@@ -30,6 +31,9 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
 
     /// <summary>Why the image has no journal, as a part of a sentence; null while it has one.</summary>
     public string? WhyNone => Kept is null ? _refusal : Kept.WhyGivenUp;
+
+    /// <summary>As <see cref="IJournaledImage.HasJournalFailed"/>.</summary>
+    public bool HasFailed => Kept is null ? _isUnmade : Kept.WhyGivenUp is not null;
 
     /// <summary>As <see cref="IJournaledImage.LostJournal"/>.</summary>
     public string? LostJournal { get; private set; }
@@ -140,6 +144,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
         _staysClosed = staysClosed;
         if (_isPlaceTaken)
         {
+            _isUnmade = true;
             _refusal = $"a program has '{path}' open, which is the journal of an image that had this one's name";
             return;
         }
@@ -156,6 +161,7 @@ internal sealed class JournalOpening(ImageJournal? kept = null)
         }
         catch (BlockException failure)
         {
+            _isUnmade = true;
             _refusal = $"the journal beside it can't be made: {failure.Message}";
         }
 

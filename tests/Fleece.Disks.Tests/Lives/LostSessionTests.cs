@@ -3,6 +3,7 @@ using System.Runtime.Versioning;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
+using Fleece.Disks.Records;
 using Fleece.Disks.Resuming;
 using Fleece.Images;
 using Fleece.TestKit;
@@ -97,6 +98,22 @@ public sealed class LostSessionTests
 
         Assert.Contains("journal", lost.Reason, StringComparison.Ordinal);
         Assert.NotNull(rig.Disks["vm"].Bitmaps.Find("daily").Reason);
+    }
+
+    [Fact]
+    public async Task A_disk_whose_journal_cannot_be_made_says_so_and_so_do_its_sessions()
+    {
+        await using LifeRig rig = new();
+        await rig.CreateAsync("vm.qcow2");
+        string journal = rig.Folder.File("vm.qcow2.fleece-journal");
+        Directory.CreateDirectory(journal);
+
+        await rig.DoAsync("mount:vm.qcow2", "start:a:-:-:-:vm");
+
+        string note = Assert.Single(rig.Disks["vm"].Describe().Notes);
+        Assert.Contains($"'{journal}", note, StringComparison.Ordinal);
+        SessionInfo session = Assert.Single(rig.Disks["vm"].Sessions).Describe();
+        Assert.Equal((false, note), (session.CanResume, session.CannotResumeReason));
     }
 
     // It has to be there from the moment on in which the session says that it runs again.
