@@ -110,6 +110,9 @@ public abstract class FleeceCommand : PSCmdlet, IDisposable
     /// <summary>As PowerShell's, with text that may be a stranger's made printable; so are the others that reach the terminal.</summary>
     public new void WriteWarning(string text) => base.WriteWarning(PrintableText.Of(text));
 
+    /// <summary>As <see cref="WriteWarning"/>, from a disposal: the pipeline has ended by then, and its streams with it.</summary>
+    protected void WriteLastWarning(string text) => Host.UI.WriteWarningLine(PrintableText.Of(text));
+
     /// <inheritdoc cref="WriteWarning"/>
     public new void WriteVerbose(string text) => base.WriteVerbose(PrintableText.Of(text));
 

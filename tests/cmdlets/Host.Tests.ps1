@@ -104,6 +104,7 @@ Describe 'A host and shells that come and go' -Skip:$noHost {
 
         (Resume-FleeceSession night).ResumedAt | Should -Not -BeNullOrEmpty
         { Resume-FleeceSession night -StatePath ./state -ErrorAction Stop } | Should -Throw '*Leave -StatePath out*'
+        { Resume-FleeceSession night -StatePath ./state -WhatIf -ErrorAction Stop } | Should -Throw '*FLEECE_HOST = ''none''*'
         $null = Read-FleeceSnapshot night | Export-FleeceBackup ./night.raw -Format Raw
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/night.raw")) $instant | Should -BeTrue
         Stop-FleeceSession night -Success

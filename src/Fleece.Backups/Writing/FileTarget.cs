@@ -155,8 +155,8 @@ internal sealed class FileTarget(FileTargetOptions options, PartialImage image, 
             BlockErrors.AlreadyExists,
             $"'{partialPath}' exists: an earlier job ended early and may have left there the only copy of what it had consumed. " +
             "Test-FleeceImage shows what it holds, with the -Format that it was made in. To complete that backup, mount the file in its " +
-            "format with -ListenUri, and export the rest of the snapshot to that address, as docs/ends.md says. Use another name, or " +
-            "delete that file if you need nothing of it.",
+            "format with -ListenUri, and export the rest of the snapshot to that address, as Get-Help about_Fleece says. Use another " +
+            "name, or delete that file if you need nothing of it.",
             partialPath);
     }
 }

@@ -148,8 +148,8 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
                 cause: loss)
             : new BlockException(
                 NbdErrors.ConnectionLost,
-                $"The Fleece host at '{_client.SocketPath}' ended and was started again, and sessions end with the host: the snapshot of " +
-                $"'{Id}' can't be read any more.",
+                $"The Fleece host at '{_client.SocketPath}' ended and was started again, and the session '{Id}' did not come back: " +
+                "sessions of jobs end with the host. Its snapshot can't be read any more.",
                 operation: "read",
                 cause: loss);
     }

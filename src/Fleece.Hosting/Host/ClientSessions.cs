@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Local;
 using Fleece.Hosting.Paths;
 using Fleece.Qemu.Records;
 
@@ -91,14 +92,11 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
             : session.CanResume ? $"{session.Id} waits: {session.BrokenBy}"
             : $"{session.Id} is lost: {session.BrokenBy}"));
 
-    private void RefuseStatePath(string? path)
+    private static void RefuseStatePath(string? path)
     {
         if (path is not null)
         {
-            throw new BlockException(
-                BlockErrors.InvalidArgument,
-                $"The Fleece host keeps sessions in its own state directory, '{host.StatePath}'. Leave -StatePath out.",
-                path);
+            throw KeptSessions.NotOfHost(path);
         }
     }
 }

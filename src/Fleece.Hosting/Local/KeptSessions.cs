@@ -81,6 +81,13 @@ internal sealed class KeptSessions(SessionFolder? own)
             return $"'{IdOf(stored.Description!)}' (runs{where})";
         });
 
+    /// <summary>The error of a state directory that a user names for a host.</summary>
+    public static BlockException NotOfHost(string statePath) => new(
+        BlockErrors.InvalidArgument,
+        $"The Fleece host keeps sessions in its own state directory, and not in '{statePath}'. Leave -StatePath out. Sessions that a " +
+        "shell keeps there are resumed by a shell without the host: set $env:FLEECE_HOST = 'none' first.",
+        statePath);
+
     /// <summary>As <see cref="OpenIn"/>, and has <see cref="Lost"/> look there from now on.</summary>
     public SessionFolder Use(string statePath)
     {
@@ -136,8 +143,9 @@ internal sealed class KeptSessions(SessionFolder? own)
         });
         return new BlockException(
             BlockErrors.InUse,
-            $"{string.Join(" ", all)} End {(found.Length == 1 ? "that process" : "those processes")} in order, and the " +
-            $"{(found.Length == 1 ? "session" : "sessions")} can be resumed.",
+            $"{string.Join(" ", all)} Where that is a Fleece host, use the {(found.Length == 1 ? "session" : "sessions")} there: set " +
+            $"$env:FLEECE_HOST to its socket. Else end {(found.Length == 1 ? "that process" : "those processes")} in order, and resume " +
+            $"the {(found.Length == 1 ? "session" : "sessions")} here.",
             found[0].Description!.ImagePath);
     }
 

@@ -73,11 +73,11 @@ internal sealed class RunningSessions(MountedDisks mounted, QemuGuests guests, K
         return new BlockException(
             DiskErrors.SessionLost,
             session.CanResume
-                ? $"The session '{session.Id}' waits to be resumed. {session.BrokenBy} Resume-FleeceSession tries again, and " +
+                ? $"The session '{session.Id}' waits to be resumed. {session.BrokenBy} " +
                     $"Stop-FleeceSession {PowerShellText.Argument(session.Id)} -Force gives it up."
                 : $"The session '{session.Id}' is lost. {session.BrokenBy} What is kept of it stays until it is removed with " +
                     $"Stop-FleeceSession {PowerShellText.Argument(session.Id)} -Force.",
-            session.TempPath);
+            path: null);
     }
 
     /// <summary>The error of a record that says "lost" of a session that has come back since, and is not ended.</summary>

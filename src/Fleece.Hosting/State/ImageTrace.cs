@@ -68,7 +68,7 @@ internal sealed record ImageTrace(ulong FileId, long LengthBytes, DateTimeOffset
         string[] beside = [.. new[] { JournalLayout.Extension, SessionMarker.Extension, Sidecar.Extension }
             .Select(extension => FileNames.Beside(address, extension)).Where(File.Exists)];
         return beside.Length == 0
-            ? ", or dismount the disk and mount the image where it lies now"
+            ? ", or dismount the disk and mount the image where it lies now. Its sessions go on at the old place alone"
             : $". To serve it where it lies now instead, first move what belongs to it there too, or what it holds is lost: " +
                 $"{string.Join(", ", beside.Select(path => $"'{path}'"))}, each with the image's new name before '.fleece-'. Then " +
                 "dismount the disk and mount the image";

@@ -179,6 +179,10 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         {
             _writer = null;
             Wait(writer.DisposeAsync());
+            if (writer.KeptAt is { } kept)
+            {
+                WriteLastWarning($"{TellKept(kept)} Get-Help about_Fleece says how the backup is completed.");
+            }
         }
 
         base.Dispose(disposing);
@@ -255,6 +259,8 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
         _ => DestinationPath,
     };
 
+    private static string TellKept(string path) => $"What was consumed before is kept in '{path}'; the rest is still in the session.";
+
     // A failed backup ends here, not at disposal, so that the error can say what became of the partial file.
     private void OrFail(Action action) => OrEnd(Destination, () =>
     {
@@ -271,7 +277,7 @@ public sealed class ExportFleeceBackupCommand : NetworkCommand
                 ? e
                 : new BlockException(
                     e.Kind,
-                    $"{e.Message} What was consumed before is kept in '{kept}'; the rest is still in the session.",
+                    $"{e.Message} {TellKept(kept)}",
                     e.Path,
                     e.OffsetBytes,
                     e.Operation,

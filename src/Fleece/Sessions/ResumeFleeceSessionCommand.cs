@@ -64,8 +64,18 @@ public sealed class ResumeFleeceSessionCommand : FleeceCommand
             }
             else
             {
+                TellBroken(session);
                 WriteObject(session);
             }
+        }
+    }
+
+    private void TellBroken(SessionInfo session)
+    {
+        if (session.State == Block.CopyBeforeWrite.SessionState.Broken)
+        {
+            WriteWarning(
+                $"The session '{session.Id}' was broken before its process ended, and its snapshot stays lost. {session.BrokenBy}");
         }
     }
 
@@ -85,10 +95,15 @@ public sealed class ResumeFleeceSessionCommand : FleeceCommand
     // For -WhatIf and -Confirm: each session that is kept, and how it stands. Nothing is changed, and no folder is remembered.
     private string Describe(SessionReference? reference, string? statePath)
     {
+        if (statePath is not null && Owner is not LocalOwner)
+        {
+            throw KeptSessions.NotOfHost(statePath);
+        }
+
         SessionFolder[] folders = Owner is not LocalOwner local ? []
             : statePath is null ? [.. local.Kept.Folders]
             : [KeptSessions.Peek(statePath)];
-        IEnumerable<SessionInfo> kept = statePath is not null && Owner is LocalOwner
+        IEnumerable<SessionInfo> kept = statePath is not null
             ? folders.SelectMany(LostSession.List).Select(session => session.Describe())
             : Wait(Owner.Sessions.ListSessionsAsync(StopToken)).Where(session => session.LogId is not null);
         string[] named =
