@@ -476,7 +476,7 @@ Read-FleeceSnapshot -Uri $Uri -ChunkSizeBytes 64KB | ForEach-Object {
         $null = Start-FleeceSession vm -Name later
 
         { Read-FleeceSnapshot vm/later | Export-FleeceBackup ./b.raw } |
-            Should -Throw '*docs/ends.md*' -ErrorId 'ImageAlreadyExists,*'
+            Should -Throw '*about_Fleece*' -ErrorId 'ImageAlreadyExists,*'
 
         Test-SameData ([IO.File]::ReadAllBytes("$PWD/b.raw.partial")) $old | Should -BeTrue
     }

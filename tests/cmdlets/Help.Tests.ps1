@@ -62,9 +62,15 @@ Describe 'The examples' {
         Enter-TestFolder
         $script:testHost = $script:guest = $null
         $script:hostBefore = $env:FLEECE_HOST
+        $script:modulesBefore = $env:PSModulePath
+
+        # Threads of jobs find the module as installed modules are found: MODULES/Fleece/VERSION/Fleece.psd1.
+        $modules = Split-Path (Split-Path (Split-Path $env:FLEECE_MODULE))
+        $env:PSModulePath = "$modules$([IO.Path]::PathSeparator)$env:PSModulePath"
     }
     AfterEach {
         $env:FLEECE_HOST = $hostBefore
+        $env:PSModulePath = $modulesBefore
         $null = Disconnect-FleeceHost
         if ($testHost) { $testHost.Kill() }
         Stop-TestGuest $guest

@@ -97,7 +97,9 @@ public sealed class RefusedMountTests
             File.Delete(Directory.GetFiles(rig.Folder.Path, "*.fleece-kept-temp").Single());
             if (!isByMount)
             {
-                Assert.Null(LostSession.List(rig.Sessions).Single().Discard());
+                LostSession waiting = LostSession.List(rig.Sessions).Single();
+                Assert.Contains("Put it back", waiting.Reason, StringComparison.Ordinal);
+                Assert.Contains($".{waiting.LogId:N}.fleece-kept-temp", waiting.Discard(), StringComparison.Ordinal);
             }
 
             await using Disk disk = await OpenAsync(rig, isByMount ? SessionHandling.Discard : SessionHandling.Resume);
