@@ -132,7 +132,7 @@ machine_begin() {
     done
     busybox=$(command -v busybox) || skip 'busybox is not installed (package busybox-static)'
     ! ldd "$busybox" >/dev/null 2>&1 || skip 'busybox is linked dynamically; the guest has no libraries (package busybox-static)'
-    kernel=${GUEST_KERNEL:-$(ls -v /boot/vmlinuz-* 2>/dev/null | tail -n 1)}
+    kernel=${GUEST_KERNEL:-$(ls -v /boot/vmlinuz-* 2>/dev/null | tail -n 1 || true)}
     [[ -r $kernel ]] || skip 'no readable kernel in /boot (package linux-image-cloud-amd64); set GUEST_KERNEL'
     accel=${GUEST_ACCEL:-tcg}
     if [[ -z ${GUEST_ACCEL:-} ]] && kvm_works; then accel=kvm; fi
