@@ -141,11 +141,11 @@ internal sealed class KeptSessions(SessionFolder? own)
             SessionDescription session = stored.Description!;
             return $"The session '{IdOf(session)}' runs in {holder}, which has its disk '{session.ImagePath}' mounted.";
         });
+        (string sessions, string processes) = found.Length == 1 ? ("session", "that process") : ("sessions", "those processes");
         return new BlockException(
             BlockErrors.InUse,
-            $"{string.Join(" ", all)} Where that is a Fleece host, use the {(found.Length == 1 ? "session" : "sessions")} there: set " +
-            $"$env:FLEECE_HOST to its socket. Else end {(found.Length == 1 ? "that process" : "those processes")} in order, and resume " +
-            $"the {(found.Length == 1 ? "session" : "sessions")} here.",
+            $"{string.Join(" ", all)} Where that is a Fleece host, use the {sessions} there: set $env:FLEECE_HOST to its socket. Else " +
+            $"end {processes} in order, and resume the {sessions} here.",
             found[0].Description!.ImagePath);
     }
 

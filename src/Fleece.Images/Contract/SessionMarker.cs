@@ -225,7 +225,8 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
     private static bool TryWriteInPlace(SessionMarker present, IReadOnlyList<MarkedSession> sessions)
     {
         FailPoint.Reach("marker-in-place");
-        int textBytes = SessionMarkerFormat.Encode(sessions).Length;
+        byte[] content = Encode(sessions, present.Stamp);
+        int textBytes = SessionMarkerFormat.FindTextEnd(content);
         using (LocalFile file = LocalFile.Open(present.Path, isReadOnly: false))
         {
             byte[] bytes = new byte[file.LengthBytes];
@@ -239,7 +240,6 @@ internal sealed record SessionMarker(string Path, IReadOnlyList<MarkedSession> S
             int stampBytes = ImageStamp.OffsetBehind(oldTextBytes);
             int endBytes = present.Stamp is null || stampBytes == ImageStamp.OffsetBehind(textBytes) ? oldTextBytes : bytes.Length;
             bytes.AsSpan(0, endBytes).Clear();
-            byte[] content = Encode(sessions, present.Stamp);
             content.AsSpan(0, Math.Min(content.Length, endBytes)).CopyTo(bytes);
             file.Write(0, bytes.AsSpan(0, endBytes));
             file.Flush();
