@@ -5,6 +5,7 @@ namespace Fleece.Block;
 /// <remarks>
 /// <para>It validates range and alignment once, counts requests in flight, drains them when it is closed, and can be
 /// quiesced for the instant in which the chain changes (rule R6).</para>
+/// <para>A request that meets a broken invariant poisons the device: from then on each request fails with that error (rule R7).</para>
 /// <para>Threading. All members are safe from any thread. Errors are those of <see cref="IBlockNode"/>, and
 /// the closed kind after disposal.</para>
 /// <para>Ownership. The device owns its root and disposes it.</para>
@@ -14,8 +15,11 @@ internal sealed class BlockDevice : IAsyncDisposable
     private readonly RequestGate _gate = new();
     private readonly string _name;
     private readonly string _closedKind;
+    private readonly DevicePoison _poison;
     private readonly BlockGeometry _geometry;
     private IBlockNode _root;
+    private long _flushCount;
+    private long _flushFailureCount;
     private Task? _disposal;
 
     /// <summary>Makes a handle over a chain.</summary>
@@ -27,8 +31,16 @@ internal sealed class BlockDevice : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(root);
         _root = root;
         _name = name;
+        _poison = new DevicePoison(name);
         _closedKind = closedKind;
         _geometry = root.Geometry;
+    }
+
+    /// <summary>Hears of the broken invariant that poisons the device, once, on the thread of the request.</summary>
+    public Action<BlockException>? Poisoned
+    {
+        get => _poison.Found;
+        set => _poison.Found = value;
     }
 
     /// <summary>Size and alignment of the root.</summary>
@@ -76,9 +88,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         {
             request = Root.ReadAsync(offsetBytes, buffer, cancellationToken);
         }
-        catch
+        catch (Exception e)
         {
             _gate.Exit(ticket);
+            _ = _poison.IsDefect(e);
             throw;
         }
 
@@ -104,9 +117,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         {
             request = Root.WriteAsync(offsetBytes, data, flags, cancellationToken);
         }
-        catch
+        catch (Exception e)
         {
             _gate.Exit(ticket);
+            _ = _poison.IsDefect(e);
             throw;
         }
 
@@ -127,6 +141,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         {
             await Root.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken).ConfigureAwait(false);
         }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
+        }
         finally
         {
             _gate.Exit(ticket);
@@ -144,23 +162,42 @@ internal sealed class BlockDevice : IAsyncDisposable
         {
             await Root.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
         }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
+        }
         finally
         {
             _gate.Exit(ticket);
         }
     }
 
+    /// <summary>Flushes that have ended, well or badly.</summary>
+    public long FlushCount => Volatile.Read(ref _flushCount);
+
+    /// <summary>Those of them that ended badly.</summary>
+    public long FlushFailureCount => Volatile.Read(ref _flushFailureCount);
+
     /// <inheritdoc cref="IBlockNode.FlushAsync"/>
     public async ValueTask FlushAsync(CancellationToken cancellationToken = default)
     {
+        _poison.ThrowIfSet();
         int ticket = await EnterAsync(cancellationToken).ConfigureAwait(false);
+        bool isFlushed = false;
         try
         {
             await Root.FlushAsync(cancellationToken).ConfigureAwait(false);
+            isFlushed = true;
+        }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
         }
         finally
         {
             _gate.Exit(ticket);
+            Interlocked.Increment(ref _flushCount);
+            Interlocked.Add(ref _flushFailureCount, isFlushed ? 0 : 1);
         }
     }
 
@@ -173,6 +210,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         try
         {
             return await Root.GetStatusAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
         }
         finally
         {
@@ -195,6 +236,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         try
         {
             return await question(offsetBytes, lengthBytes).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
         }
         finally
         {
@@ -277,6 +322,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         {
             await request.ConfigureAwait(false);
         }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
+        }
         finally
         {
             _gate.Exit(ticket);
@@ -289,6 +338,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         try
         {
             await Root.ReadAsync(offsetBytes, buffer, cancellationToken).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
         }
         finally
         {
@@ -304,6 +357,10 @@ internal sealed class BlockDevice : IAsyncDisposable
         {
             await Root.WriteAsync(offsetBytes, data, flags, cancellationToken).ConfigureAwait(false);
         }
+        catch (BlockException e) when (_poison.IsDefect(e))
+        {
+            throw;
+        }
         finally
         {
             _gate.Exit(ticket);
@@ -318,6 +375,7 @@ internal sealed class BlockDevice : IAsyncDisposable
 
     private void Validate(long offsetBytes, long lengthBytes, string operation)
     {
+        _poison.ThrowIfSet();
         BlockRange range = new(offsetBytes, lengthBytes);
         range.CheckWithin(_geometry.LengthBytes, _name, operation);
         range.CheckAlignment(_geometry.RequestAlignmentBytes, _name, operation);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.Files;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
@@ -38,6 +39,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         Chain = new DiskChain(storage.Name, storage.Image, Witness);
         Bitmaps = new DiskBitmaps(storage, Chain, store, turns);
         storage.Condition.Listen(OnFlushFailed);
+        Device.Poisoned = storage.Condition.Fail;
         try
         {
             if (!IsReadOnly)
@@ -105,11 +107,17 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>Keeps the times of the files beside the image as young as its last change.</summary>
     internal ChangeWitness Witness { get; }
 
+    /// <summary>Requests of guests that take longer than they should.</summary>
+    internal SlowRequests Slow { get; } = new();
+
     /// <summary>What requests go through on their way to the image.</summary>
     internal DiskChain Chain { get; }
 
     /// <summary>Cancelled when the disk begins to close.</summary>
     internal CancellationToken Ended => _ended.Token;
+
+    /// <summary>Told what sessions warn of, as <see cref="MountedDisks.Told"/>.</summary>
+    internal Action<string>? Told { get; set; }
 
     /// <summary>The names that the disk is published under.</summary>
     internal IReadOnlyList<string> ExportNames { get; set; } = [];
@@ -179,11 +187,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         OperationalStatus = OperationalStatus,
         FailureReason = FailureReason,
         Sessions = new RecordList<string>(Sessions.Select(session => session.Id)),
-        Notes = new RecordList<string>(
-            [
-                .. Notes,
-                .. new[] { Storage.LostWrites.Warning, Storage.JournalWarning }.OfType<string>().Select(note => PrintableText.Of(note)),
-            ]),
+        Notes = new RecordList<string>([.. Notes, .. Storage.Warnings.Select(note => PrintableText.Of(note))]),
         MountId = MountId,
     };
 

@@ -149,6 +149,10 @@ internal sealed class LostSession
             OnCopyError = description.OnCopyError,
             CopyTimeout = description.CopyTimeout,
             TempLimitBytes = description.TempLimitBytes,
+            TempWarningPercent = description.TempLimitBytes is null
+                ? null
+                : description.TempWarningPercent ?? CopyLimits.DefaultTempWarningPercent,
+            MaxGuestDelay = description.MaxGuestDelay,
             TempPath = description.TempPath,
             Bitmap = PrintableText.Of(description.PinnedBitmap),
             NextBitmap = PrintableText.Of(description.NextBitmap),

@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.DirtyBitmaps;
 using Fleece.Block.Files;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Records;
@@ -14,33 +15,36 @@ using Fleece.Nbd.Server.Exports;
 
 namespace Fleece.Disks;
 
-/// <summary>One point in time of one disk, from <see cref="StartAsync"/> to <see cref="StopAsync"/>, and over the end of its process where
-/// <see cref="CanResume"/> says so.</summary>
+/// <summary>One point in time of one disk; it outlives its process where <see cref="CanResume"/> says so.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns its temp image.</remarks>
 #pragma warning disable CA1001 // The token source has no timer and no handle; exports may ask for its token after the end.
-internal sealed class Session : IRunningSession, IWitnessedSession
+internal sealed class Session : IRunningSession, IWitnessedSession, IAtRiskSource
 {
     private readonly TempImage _temp;
+    private readonly TempWatch _watch;
+    private readonly SessionConsumers _consumers;
     private readonly BitmapTurn? _bitmapTurn;
     private readonly SessionTerms _terms;
     private readonly CancellationTokenSource _ended = new();
     private readonly Lock _lock = new();
     private Task? _stopping;
     private bool _isSuspended;
-    private string? _untoldWarning;
 
     internal Session(Disk disk, SessionTerms terms, TempImage temp, PointInTime point, BitmapTurn? bitmapTurn)
     {
         _terms = terms;
         Disk = disk;
         Point = point;
+        point.Metrics.Owner = new MetricOwner(("disk", disk.Name), ("session", Name));
+        point.Metrics.Slow = disk.Slow;
         Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrors.Stopped);
+        Snapshot.Poisoned = point.Break;
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
-        Consumers = [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))];
+        _consumers = new SessionConsumers(Id, [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))]);
         _temp = temp;
         temp.Lost = point.Break;
         temp.Witness = disk.Witness;
-        point.TempLimitNear += (_, near) => Volatile.Write(ref _untoldWarning, DescribeTemp(near.UsedBytes));
+        _watch = new TempWatch(Id, point, temp, warning => disk.Told?.Invoke(warning));
         _bitmapTurn = bitmapTurn;
     }
 
@@ -119,9 +123,6 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     /// <summary>Old data in temp now, in bytes; consumed granules don't count.</summary>
     public long TempUsedBytes => Point.TempUsedBytes;
 
-    /// <summary>What to say of temp while its limit is near; null while it is not.</summary>
-    public string? TempWarning => Point.IsTempLimitNear ? DescribeTemp(TempUsedBytes) : null;
-
     /// <summary>Old data kept so far, in bytes.</summary>
     public long CopiedBytes => Point.CopiedBytes;
 
@@ -141,7 +142,7 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     internal DirtyBitmap? PinnedBits => _bitmapTurn?.PinnedBits;
 
     /// <summary>Who must confirm a range before it is discarded; empty for a session that counts nobody.</summary>
-    public IReadOnlyList<SessionConsumer> Consumers { get; }
+    public IReadOnlyList<SessionConsumer> Consumers => _consumers.All;
 
     /// <summary>The snapshot: reads, status and discards. It outlives the session only to refuse requests.</summary>
     public BlockDevice Snapshot { get; }
@@ -202,7 +203,7 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     public IEnumerable<SnapshotRun> GetRuns() => Point.Snapshot.GetRuns();
 
     /// <inheritdoc/>
-    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
+    public string? TakeWarning() => _watch.TakeWarning();
 
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
@@ -227,7 +228,10 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     }
 
     /// <inheritdoc/>
-    public SessionInfo Describe() => new()
+    public ValueTask<IReadOnlyList<long>> FindAtRiskAsync(CancellationToken cancellationToken) => new(Point.Snapshot.FindAtRisk());
+
+    /// <inheritdoc/>
+    public SessionInfo Describe() => new(Point.Metrics.GuestWaits)
     {
         Name = Name,
         Disk = Disk.Name,
@@ -242,8 +246,15 @@ internal sealed class Session : IRunningSession, IWitnessedSession
         CopyTimeout = CopyTimeout,
         TempLimitBytes = TempLimitBytes,
         TempUsedBytes = TempUsedBytes,
-        TempWarning = TempWarning,
+        TempWarning = _watch.Warning,
+        TempWarningPercent = TempLimitBytes is null ? null : Point.Limits.TempWarningPercent ?? CopyLimits.DefaultTempWarningPercent,
+        TempFullIn = _watch.FullIn,
+        MaxGuestDelay = Point.Limits.MaxGuestDelay,
+        GuestDelay = Point.Delay.Total,
+        GuestDelayCount = Point.Delay.Count,
         CopiedBytes = CopiedBytes,
+        AvoidedBytes = Point.Avoided.Bytes,
+        DeniedBytes = SizeBytes - Point.IncludedBytes,
         ConsumedBytes = ConsumedBytes,
         TempPath = TempPath,
         Bitmap = Bitmap?.Name,
@@ -277,14 +288,8 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     /// <summary>The id.</summary>
     public override string ToString() => Id;
 
-    /// <summary>The consumer of that name.</summary>
-    /// <exception cref="BlockException"><see cref="DiskErrors.ConsumerUnknown"/></exception>
-    public SessionConsumer FindConsumer(string name) =>
-        FindConsumerOrNull(name) ?? throw new BlockException(
-            DiskErrors.ConsumerUnknown,
-            Consumers.Count == 0
-                ? $"The session '{Id}' counts no consumers. Leave -Consumer out, or start the session with -Consumer."
-                : $"The session '{Id}' counts no consumer named '{name}'. It counts {ListConsumers()}.");
+    /// <inheritdoc cref="SessionConsumers.Find"/>
+    public SessionConsumer FindConsumer(string name) => _consumers.Find(name);
 
     /// <summary>The snapshot for a reader.</summary>
     /// <param name="consumer">Which of the consumers reads; null for one that is not counted.</param>
@@ -293,20 +298,16 @@ internal sealed class Session : IRunningSession, IWitnessedSession
     /// the consumers: it would take their ranges from them.</exception>
     public ISnapshotSource GetSource(string? consumer, bool discards)
     {
-        if (consumer is not null)
+        if (consumer is null && discards)
         {
-            return FindConsumer(consumer);
+            _consumers.RefuseDiscards();
         }
 
-        return Consumers.Count == 0 || !discards ? this : throw new BlockException(
-            DiskErrors.ConsumerUnknown,
-            $"The session '{Id}' discards what all of its consumers have confirmed, and they are {ListConsumers()}. Say with -Consumer " +
-            "which of them this is, or leave -DiscardConsumed out.");
+        return consumer is null ? this : FindConsumer(consumer);
     }
 
-    /// <summary>The consumer of that name; null when the session counts none.</summary>
-    internal SessionConsumer? FindConsumerOrNull(string name) =>
-        Consumers.FirstOrDefault(consumer => string.Equals(consumer.Name, name, StringComparison.OrdinalIgnoreCase));
+    /// <inheritdoc cref="SessionConsumers.FindOrNull"/>
+    internal SessionConsumer? FindConsumerOrNull(string name) => _consumers.FindOrNull(name);
 
     /// <summary>The instant: the session's filter goes over the others, and its bitmaps take turns.</summary>
     internal void Begin(DateTimeOffset instant)
@@ -363,15 +364,10 @@ internal sealed class Session : IRunningSession, IWitnessedSession
         _bitmapTurn?.TakeBack();
     }
 
-    private string ListConsumers() => string.Join(", ", Consumers.Select(consumer => $"'{consumer.Name}'"));
-
-    private string DescribeTemp(long usedBytes) =>
-        $"The session '{Id}' keeps {usedBytes} bytes of old data in temp and may keep {TempLimitBytes} (-TempLimitBytes); beyond that " +
-        (OnCopyError == CopyErrorPolicy.BreakSnapshot ? "its snapshot is lost" : "guest writes fail") +
-        ". Consuming the snapshot makes room.";
-
     private async Task EndAsync(bool isSuccess)
     {
+        using WorkActivity activity = WorkActivity.Begin("fleece.session.stop", ("disk", Disk.Name), ("session", Name));
+
         // Before guests overwrite without copies: a process that goes on from here must not read what they have overwritten.
         _terms.Kept?.StoreEnding(isSuccess);
 
@@ -391,6 +387,8 @@ internal sealed class Session : IRunningSession, IWitnessedSession
             await Point.CopiesEndedAsync().ConfigureAwait(false);
             await KeptSession.RemoveAsync(_temp, _terms.Kept).ConfigureAwait(false);
         }
+
+        activity.Succeed();
 
         async ValueTask LeaveAsync(ChainChange change)
         {

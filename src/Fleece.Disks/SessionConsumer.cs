@@ -8,7 +8,7 @@ namespace Fleece.Disks;
 /// <summary>One of the consumers that a session counts: it reads at its own pace, and a range is discarded when all have confirmed
 /// it.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. The session owns it.</remarks>
-internal sealed class SessionConsumer : ISnapshotSource
+internal sealed class SessionConsumer : ISnapshotSource, IAtRiskSource
 {
     private readonly SnapshotConsumer _counted;
     private readonly Lazy<WholeClusterDiscard> _clusterDiscard;
@@ -17,7 +17,10 @@ internal sealed class SessionConsumer : ISnapshotSource
     {
         _counted = counted;
         Session = session;
-        Snapshot = new BlockDevice(counted.Snapshot, $"{session.Id}/{counted.Name}", BlockErrors.Stopped);
+        Snapshot = new BlockDevice(counted.Snapshot, $"{session.Id}/{counted.Name}", BlockErrors.Stopped)
+        {
+            Poisoned = session.Point.Break,
+        };
         _clusterDiscard = new Lazy<WholeClusterDiscard>(() => new WholeClusterDiscard(session.Point, Snapshot));
     }
 
@@ -75,6 +78,10 @@ internal sealed class SessionConsumer : ISnapshotSource
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         new(Access.NextReadable(offsetBytes, endBytes));
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<long>> FindAtRiskAsync(CancellationToken cancellationToken) =>
+        Session.FindAtRiskAsync(cancellationToken);
 
     /// <summary>The consumer as it is now.</summary>
     public ConsumerInfo Describe() => new()

@@ -66,6 +66,8 @@ internal sealed class SessionPlan(Disk disk, string name, TempImage temp, Sessio
             OnCopyError = options.OnCopyError,
             CopyTimeout = options.Limits.Timeout,
             TempLimitBytes = options.Limits.TempBytes,
+            TempWarningPercent = options.Limits.TempWarningPercent,
+            MaxGuestDelay = options.Limits.MaxGuestDelay,
             Consumers = options.Consumers,
             TempPath = temp.NameToKeep(id),
             TempFormat = temp.Format!.Value,

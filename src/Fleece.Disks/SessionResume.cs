@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Files;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Resuming;
 using Fleece.Disks.Temp;
@@ -58,6 +59,8 @@ internal static class SessionResume
         Disk disk, ReturningSession session, Action<string>? checkPlace, CancellationToken cancellationToken)
     {
         SessionDescription description = session.Kept.Description;
+        using WorkActivity activity = WorkActivity.Begin(
+            "fleece.session.resume", ("disk", disk.Name), ("session", description.SessionName));
         TempImage temp = await TempImage.ReopenAsync(
             description.TempPath,
             description.TempFormat,
@@ -87,6 +90,7 @@ internal static class SessionResume
             // A kill between the note of a discard and the discard itself has left its data in temp.
             await resumed.Point.FreeConsumedAsync().ConfigureAwait(false);
             resumed.GoOn(session.Stored.StartedAt!.Value);
+            activity.Succeed();
         }
         catch
         {
@@ -108,7 +112,13 @@ internal static class SessionResume
             description.GranuleSizeBytes,
             description.OnCopyError,
             ranges: null,
-            new CopyLimits { Timeout = description.CopyTimeout, TempBytes = description.TempLimitBytes },
+            new CopyLimits
+            {
+                Timeout = description.CopyTimeout,
+                TempBytes = description.TempLimitBytes,
+                TempWarningPercent = description.TempWarningPercent,
+                MaxGuestDelay = description.MaxGuestDelay,
+            },
             description.Consumers,
             brokenBy is null ? session.Kept.Log : null,
             session.Maps,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Chain;
 using Fleece.Disks.Names;
@@ -27,9 +28,12 @@ internal static class SessionStart
             throw new BlockException(BlockErrors.InvalidArgument, "A disk is named twice for one instant. Name each once.");
         }
 
+        using WorkActivity activity = WorkActivity.Begin(
+            "fleece.session.start", ("disk", string.Join(", ", disks.Select(pair => pair.Disk.Name))));
         SessionOptions.CheckTempOfEach(disks.Select(pair => pair.Options));
         Session[] sessions = [];
         await ChainChange.RunAsync(disks.Select(pair => pair.Disk.Chain), PinAsync, cancellationToken).ConfigureAwait(false);
+        activity.Succeed();
         return sessions;
 
         async ValueTask PinAsync(ChainChange change)

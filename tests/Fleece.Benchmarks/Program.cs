@@ -9,4 +9,10 @@ if (args is [NotesComparison.Verb, .. var rest])
     return;
 }
 
+if (args is [OrderComparison.Verb])
+{
+    await OrderComparison.RunAsync();
+    return;
+}
+
 BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);

@@ -149,6 +149,43 @@ public sealed class BlockDeviceTests : IAsyncDisposable
         Assert.Same(_holds, _device.Root);
     }
 
+    [Theory]
+    [InlineData(BlockOperationKind.Read)]
+    [InlineData(BlockOperationKind.Write)]
+    [InlineData(BlockOperationKind.WriteZeroes)]
+    [InlineData(BlockOperationKind.Discard)]
+    [InlineData(BlockOperationKind.Flush)]
+    [InlineData(BlockOperationKind.Status)]
+    public async Task A_broken_invariant_poisons_the_device_and_is_told_once(BlockOperationKind kind)
+    {
+        FaultNode faults = new(new MemoryNode(DiskBytes));
+        faults.FailWhen(operation => operation.Kind == kind, BlockErrors.InvariantBroken);
+        await using BlockDevice device = new(faults, "disk");
+        List<BlockException> told = [];
+        device.Poisoned = told.Add;
+
+        BlockException first = await Assert.ThrowsAsync<BlockException>(() => RequestAsync(device, kind));
+
+        faults.Clear();
+        Assert.Equal(BlockErrors.InvariantBroken, first.Kind);
+        await CheckAllFailAsync(device, 0, 512, BlockErrors.InvariantBroken);
+        await CheckFailsAsync(BlockErrors.InvariantBroken, () => device.FlushAsync());
+        Assert.Equal([first], told);
+        Assert.Equal(1, faults.OperationCount);
+    }
+
+    [Fact]
+    public async Task Another_error_poisons_nothing()
+    {
+        FaultNode faults = new(new MemoryNode(DiskBytes));
+        faults.FailAt(0);
+        await using BlockDevice device = new(faults, "disk") { Poisoned = _ => Assert.Fail("An error of the storage is no defect.") };
+
+        await CheckFailsAsync(BlockErrors.IoFailed, () => device.WriteAsync(0, new byte[512]));
+
+        await device.WriteAsync(0, new byte[512]);
+    }
+
     [Fact]
     public async Task Closing_drains_before_it_disposes_the_root()
     {
@@ -236,6 +273,31 @@ public sealed class BlockDeviceTests : IAsyncDisposable
 
         await stop.CancelAsync();
         await Task.WhenAll(writers);
+    }
+
+    private static async Task RequestAsync(BlockDevice device, BlockOperationKind kind)
+    {
+        switch (kind)
+        {
+            case BlockOperationKind.Read:
+                await device.ReadAsync(0, new byte[512]);
+                break;
+            case BlockOperationKind.Write:
+                await device.WriteAsync(0, new byte[512]);
+                break;
+            case BlockOperationKind.WriteZeroes:
+                await device.WriteZeroesAsync(0, 512);
+                break;
+            case BlockOperationKind.Discard:
+                await device.DiscardAsync(0, 512);
+                break;
+            case BlockOperationKind.Status:
+                _ = await device.GetStatusAsync(0, 512);
+                break;
+            default:
+                await device.FlushAsync();
+                break;
+        }
     }
 
     private static async Task CheckAllFailAsync(

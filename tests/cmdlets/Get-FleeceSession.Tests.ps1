@@ -28,6 +28,35 @@ Describe 'What a session may cost' {
     }
 }
 
+Describe 'What a session has cost and saved' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -Data (Get-RandomData 2MB)
+    }
+
+    AfterEach { Exit-TestFolder }
+
+    It 'a warning comes from the mark on that the session was given' {
+        $null = Start-FleeceSession vm -TempLimitBytes 100KB -TempWarningPercent 30
+        Write-FleeceDisk vm 0 (Get-RandomData 32KB -Seed 8)
+
+        $null = Get-FleeceSession vm -WarningVariable warnings -WarningAction SilentlyContinue
+
+        $warnings | Should -HaveCount 1
+    }
+
+    It 'copies that consuming has saved are told apart from those that were made' {
+        $null = Start-FleeceSession vm -Range @{ OffsetBytes = 0; LengthBytes = 1MB }
+        Clear-FleeceSnapshot vm -OffsetBytes 0 -LengthBytes 512KB -Force
+        Write-FleeceDisk vm 256KB (Get-RandomData 512KB -Seed 8)
+        Write-FleeceDisk vm 256KB (Get-RandomData 512KB -Seed 9)
+
+        $session = Get-FleeceSession vm
+
+        $session.AvoidedBytes, $session.CopiedBytes, $session.DeniedBytes | Should -Be 256KB, 256KB, 1MB
+    }
+}
+
 Describe 'Two consumers of one session' {
     BeforeEach {
         Enter-TestFolder

@@ -203,6 +203,8 @@ Describe 'A guest that QEMU runs' {
         @{ What = 'ranges'; More = @{ Device = 'virtio0'; Range = @{ OffsetBytes = 0; LengthBytes = 64KB } }; Id = 'ArgumentInvalid' }
         @{ What = 'consumers'; More = @{ Device = 'virtio0'; Consumer = 'a', 'b' }; Id = 'ArgumentInvalid' }
         @{ What = 'a limit for temp'; More = @{ Device = 'virtio0'; TempLimitBytes = 1MB }; Id = 'ArgumentInvalid' }
+        @{ What = 'a mark for temp'; More = @{ Device = 'virtio0'; TempWarningPercent = 70 }; Id = 'ArgumentInvalid' }
+        @{ What = 'a delay of its writes'; More = @{ Device = 'virtio0'; MaxGuestDelay = 0.02 }; Id = 'ArgumentInvalid' }
         @{ What = 'no agent'; More = @{ Device = 'virtio0'; QuiesceGuest = $true }; Id = 'ArgumentInvalid' }
         @{ What = 'a time without a freeze'; More = @{ Device = 'virtio0'; FreezeTimeout = 3 }; Id = 'ArgumentInvalid' }
         @{ What = 'a server that does not run'; More = @{ Device = 'virtio0'; NbdServerUri = 'nbd+unix:///?socket=nbd.sock' }; Id = 'ArgumentInvalid' }

@@ -55,7 +55,7 @@ Describe 'WhatIf' {
         (Get-Command -Module Fleece -CommandType Cmdlet | Where-Object { $_.Parameters.ContainsKey('WhatIf') }).Name | Sort-Object |
             Should -Be @(
                 'Backup-FleeceDisk', 'Clear-FleeceBitmap', 'Clear-FleeceSnapshot', 'Convert-FleeceImage', 'Disable-FleeceBitmap'
-                'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Install-FleeceHost', 'Merge-FleeceBitmap'
+                'Dismount-FleeceDisk', 'Enable-FleeceBitmap', 'Export-FleeceBackup', 'Export-FleeceMetric', 'Install-FleeceHost', 'Merge-FleeceBitmap'
                 'Mount-FleeceDisk', 'New-FleeceBitmap', 'New-FleeceImage', 'Publish-FleeceExport', 'Remove-FleeceBitmap'
                 'Restore-FleeceBackup', 'Resume-FleeceSession', 'Start-FleeceHost', 'Start-FleeceSession', 'Stop-FleeceSession'
                 'Test-FleeceImage', 'Uninstall-FleeceHost', 'Unpublish-FleeceExport', 'Write-FleeceDisk'

@@ -49,6 +49,52 @@ Describe 'Read-FleeceSnapshot' {
     }
 }
 
+Describe 'The order of a read' {
+    BeforeEach {
+        Enter-TestFolder
+        $script:old = Get-RandomData 2MB
+        New-MountedDisk -SizeBytes 2MB -Data $old
+        $script:session = Start-FleeceSession vm
+        Write-FleeceDisk vm 1MB (Get-RandomData 4KB -Seed 8)
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'begins where the guest wrote last, and gives everything once' {
+        $chunks = @(Read-FleeceSnapshot -Order AtRiskFirst -ChunkSizeBytes 64KB)
+
+        $chunks[0].OffsetBytes | Should -Be 1MB
+        $chunks | Should -HaveCount 32
+        $chunks.OffsetBytes | Sort-Object -Unique | Should -HaveCount 32
+        foreach ($chunk in $chunks) {
+            Test-SameData $chunk.Data ([ArraySegment[byte]]::new($old, $chunk.OffsetBytes, $chunk.LengthBytes)) | Should -BeTrue
+        }
+    }
+
+    It 'makes no difference for a backup' -ForEach @(@{ Name = 'b.raw' }, @{ Name = 'b.qcow2' }, @{ Name = 'b.vhdx' }) {
+        $null = Read-FleeceSnapshot -Order AtRiskFirst -DiscardConsumed -ChunkSizeBytes 64KB | Export-FleeceBackup ./$Name -Verify
+
+        $null = Restore-FleeceBackup ./$Name ./restored.raw
+        Test-SameData ([IO.File]::ReadAllBytes("$PWD/restored.raw")) $old | Should -BeTrue
+        (Get-FleeceSnapshotMap vm).State | Should -Be Consumed
+    }
+
+    It 'is refused by a stream, which takes a disk in order, and nothing is consumed' {
+        $stream = [IO.MemoryStream]::new()
+        { Read-FleeceSnapshot -Order AtRiskFirst -DiscardConsumed | Export-FleeceBackup -Stream $stream } |
+            Should -Throw '*-Order AtRiskFirst*' -ErrorId 'ArgumentInvalid,*'
+
+        $stream.Length, (Get-FleeceSession vm).ConsumedBytes | Should -Be 0, 0
+    }
+
+    It 'is refused of an export, whose server does not tell where its guest writes' {
+        $null = Publish-FleeceExport vm 'nbd+unix:///?socket=./vm.sock'
+
+        { Read-FleeceSnapshot -Uri 'nbd+unix:///vm/vm?socket=./vm.sock' -Order AtRiskFirst } |
+            Should -Throw '*-Order*' -ErrorId 'ArgumentInvalid,*'
+        $null = Read-FleeceSnapshot -Uri 'nbd+unix:///vm/vm?socket=./vm.sock' -Order Sequential
+    }
+}
+
 Describe 'What a session may cost' {
     BeforeEach {
         Enter-TestFolder

@@ -100,12 +100,35 @@ Describe 'What a session may cost' {
         (Get-FleeceSession $session).TempUsedBytes | Should -Be 4KB
     }
 
+    It 'the ladder of temp is told by the session' {
+        $session = Start-FleeceSession vm -TempLimitBytes 1MB -TempWarningPercent 70 -MaxGuestDelay 0:0:0.02
+
+        $session.TempWarningPercent, $session.MaxGuestDelay.TotalMilliseconds | Should -Be 70, 20
+        $session.GuestDelay, $session.GuestDelayCount, $session.TempFullIn | Should -Be ([timespan]::Zero), 0, $null
+        (Start-FleeceSession vm -Name other -TempLimitBytes 1MB).TempWarningPercent | Should -Be 80
+    }
+
+    It 'writes that copy are held back behind the mark, and others are not' {
+        $session = Start-FleeceSession vm -TempLimitBytes 1MB -TempWarningPercent 10 -MaxGuestDelay 0:0:0.05
+        Write-FleeceDisk vm 0 (Get-RandomData 512KB -Seed 8)
+        Write-FleeceDisk vm 0 (Get-RandomData 512KB -Seed 9)
+        (Get-FleeceSession $session -WarningAction SilentlyContinue).GuestDelayCount | Should -Be 0
+
+        Write-FleeceDisk vm 1MB (Get-RandomData 4KB -Seed 8)
+
+        $held = Get-FleeceSession $session -WarningAction SilentlyContinue
+        $held.GuestDelayCount | Should -Be 1
+        $held.GuestDelay | Should -BeGreaterThan ([timespan]::Zero)
+    }
+
     It 'a session without limits has none' {
         $session = Start-FleeceSession vm
 
         $session.CopyTimeout | Should -BeNullOrEmpty
         $session.TempLimitBytes | Should -BeNullOrEmpty
         $session.TempWarning | Should -BeNullOrEmpty
+        $session.TempWarningPercent | Should -BeNullOrEmpty
+        $session.MaxGuestDelay | Should -BeNullOrEmpty
     }
 
     It 'the snapshot is lost when temp would hold more than it may' {
@@ -134,6 +157,10 @@ Describe 'What a session may cost' {
         @{ Limits = @{ CopyTimeout = [timespan]::FromSeconds(-1) }; Id = 'ArgumentInvalid' }
         @{ Limits = @{ TempLimitBytes = 4095 }; Id = 'ArgumentInvalid' }
         @{ Limits = @{ TempLimitBytes = -1 }; Id = 'ParameterArgumentValidationError' }
+        @{ Limits = @{ TempLimitBytes = 1MB; TempWarningPercent = 100 }; Id = 'ParameterArgumentValidationError' }
+        @{ Limits = @{ TempWarningPercent = 70 }; Id = 'ArgumentInvalid' }
+        @{ Limits = @{ MaxGuestDelay = 0.02 }; Id = 'ArgumentInvalid' }
+        @{ Limits = @{ TempLimitBytes = 1MB; MaxGuestDelay = 60 }; Id = 'ArgumentInvalid' }
     ) {
         { Start-FleeceSession vm @Limits } | Should -Throw -ErrorId "$Id,*"
 

@@ -50,6 +50,30 @@ Describe 'The view of' {
     }
 }
 
+Describe 'The list of a session' {
+    BeforeEach {
+        Enter-TestFolder
+        New-MountedDisk -SizeBytes 4MB -Data (Get-RandomData 4MB)
+    }
+    AfterEach { Exit-TestFolder }
+
+    It 'says how it is, and what it has cost' {
+        $null = Start-FleeceSession vm -Name nightly -TempLimitBytes 1MB -Range @{ OffsetBytes = 0; LengthBytes = 2MB }
+        Write-FleeceDisk vm 0 (Get-RandomData 512KB -Seed 8)
+
+        $text = Get-FleeceSession | Format-List | Out-String -Width 400
+
+        $text | Should -Match 'State +: Active'
+        $text | Should -Match 'BrokenBy +:'
+        $text | Should -Match 'Copied +: 0.5 MiB'
+        $text | Should -Match 'Avoided +: 0.0 MiB'
+        $text | Should -Match 'Denied +: 2.0 MiB'
+        $text | Should -Match 'Temp +: 0.5 MiB of 1.0, 50 ?%'
+        $text | Should -Match 'TempFullIn +:'
+        $text | Should -Match 'GuestDelay +: 00:00:00 in 0 writes'
+    }
+}
+
 Describe 'The objects' {
     BeforeEach { Enter-TestFolder }
     AfterEach { Exit-TestFolder }

@@ -125,7 +125,8 @@ internal sealed class BackupJob : IAsyncDisposable
             _notes.Add(_options.Keep is null ? note : $"{note} {KeepWaits}");
         }
 
-        _copy = await SnapshotCopy.StartAsync(_session!, target, new SnapshotReadOptions { DiscardConsumed = true }).ConfigureAwait(false);
+        SnapshotReadOptions reading = new() { DiscardConsumed = true, Order = _options.Order };
+        _copy = await SnapshotCopy.StartAsync(_session!, target, reading).ConfigureAwait(false);
     }
 
     /// <inheritdoc cref="ISnapshotSource.TakeWarning"/>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Reading;
 using Fleece.Backups.Writing;
 using Fleece.Disks;
 
@@ -15,6 +16,9 @@ internal sealed record BackupJobOptions : RepositoryTargetOptions
 
     /// <summary>True to make a full backup, which begins a new chain.</summary>
     public bool IsFull { get; init; }
+
+    /// <summary>The order in which the snapshot is read.</summary>
+    public SnapshotReadOrder Order { get; init; }
 
     /// <summary>The session, apart from its name and its bitmaps.</summary>
     public SessionOptions Session { get; init; } = new();

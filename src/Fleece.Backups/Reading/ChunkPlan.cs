@@ -10,7 +10,7 @@ namespace Fleece.Backups.Reading;
 /// the chunk size. All cuts lie on granules, so that consuming every chunk consumes every granule.</para>
 /// <para>Threading. One caller at a time.</para>
 /// </remarks>
-internal sealed class ChunkPlan
+internal sealed class ChunkPlan : IChunkPlan
 {
     // A shorter zero run is cheaper to read along than to cut out.
     private const int MinimumZeroRunBytes = 64 * 1024;
@@ -20,7 +20,7 @@ internal sealed class ChunkPlan
 
     private readonly ISnapshotSource _source;
     private readonly SnapshotReadOptions _options;
-    private readonly long _endBytes;
+    private long _endBytes;
     private long _atBytes;
     private BlockRange _readable;
     private long _knownDataEndBytes;
@@ -37,11 +37,25 @@ internal sealed class ChunkPlan
         range.CheckWithin(source.SizeBytes, source.Id, "read");
         _source = source;
         _options = options;
+        Range = range;
         _atBytes = range.OffsetBytes;
         _endBytes = range.EndBytes;
     }
 
-    /// <summary>The next chunk's range and whether it is all zero; an empty range at the end.</summary>
+    /// <summary>All that is asked for.</summary>
+    public BlockRange Range { get; }
+
+    /// <summary>Goes on with a part of <see cref="Range"/>, up to that part's end.</summary>
+    public void Restrict(BlockRange part)
+    {
+        BlockRange kept = part.Intersect(Range);
+        _atBytes = kept.OffsetBytes;
+        _endBytes = kept.EndBytes;
+        _readable = default;
+        _knownDataEndBytes = 0;
+    }
+
+    /// <inheritdoc/>
     public async ValueTask<(BlockRange Range, bool IsZero)> NextAsync(CancellationToken cancellationToken)
     {
         if (_atBytes >= _readable.EndBytes)

@@ -5,10 +5,10 @@ using Fleece.Disks;
 
 namespace Fleece.Backups.Reading;
 
-/// <summary>One pass over a snapshot: chunks in ascending order, read ahead on threads of its own.</summary>
+/// <summary>One pass over a snapshot: chunks in the order that was asked for, read ahead on threads of its own.</summary>
 /// <remarks>
 /// <para>Each worker takes the next chunk of the plan and a place in the queue at once, then reads it; so chunks leave in
-/// order while several are read side by side. The queue's length bounds the memory: a full queue stops the workers.</para>
+/// the plan's order while several are read side by side. The queue's length bounds the memory: a full queue stops the workers.</para>
 /// <para>Threading. <see cref="NextAsync"/> from one consumer at a time. Ownership. The consumer owns the chunks it got;
 /// disposing the read abandons the others, which are not discarded from the snapshot (I8).</para>
 /// </remarks>
@@ -18,7 +18,7 @@ internal sealed class SnapshotRead : IAsyncDisposable
 
     private readonly ISnapshotSource _source;
     private readonly SnapshotReadOptions _options;
-    private readonly ChunkPlan _plan;
+    private readonly IChunkPlan _plan;
     private readonly ChunkBuffers _buffers;
     private readonly SemaphoreSlim _planLock = new(1, 1);
     private readonly CancellationTokenSource _stopping = new();
@@ -38,7 +38,9 @@ internal sealed class SnapshotRead : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         _source = source;
         _options = options;
-        _plan = new ChunkPlan(source, options);
+        _plan = options.Order == SnapshotReadOrder.Sequential
+            ? new ChunkPlan(source, options)
+            : new AtRiskPlan(source, source as IAtRiskSource ?? throw NoOrder(source.Id), options);
         _buffers = new ChunkBuffers(options.ChunkSizeBytes, QueuedChunks * 2);
         _workers = new Task[source.ReadsAtOnce];
         for (int i = 0; i < _workers.Length; i++)
@@ -54,6 +56,9 @@ internal sealed class SnapshotRead : IAsyncDisposable
     public long DiskSizeBytes => _source.SizeBytes;
 
     internal ISnapshotSource Source => _source;
+
+    /// <summary>The order of the chunks.</summary>
+    internal SnapshotReadOrder Order => _options.Order;
 
     /// <summary>Bytes of all chunks with data, once <see cref="IsPlanned"/>.</summary>
     internal long PlannedDataBytes => Volatile.Read(ref _plannedDataBytes);
@@ -96,6 +101,12 @@ internal sealed class SnapshotRead : IAsyncDisposable
             }
         }
     }
+
+    /// <summary>The error of a snapshot that can't be read in the order of what is at risk.</summary>
+    internal static BlockException NoOrder(string sourceId) => new(
+        BlockErrors.InvalidArgument,
+        $"'{sourceId}' can't be read with -Order {SnapshotReadOrder.AtRiskFirst}: only the process that has the disk mounted knows where " +
+        "the guest writes. Leave -Order out, or read the session itself.");
 
     /// <summary>A consumer is finished with a range: it leaves the snapshot.</summary>
     internal void Confirm(BlockRange range)

@@ -24,4 +24,7 @@ internal sealed record SnapshotReadOptions
 
     /// <summary>True to discard each chunk from the snapshot when its consumer disposes it.</summary>
     public bool DiscardConsumed { get; init; }
+
+    /// <summary>The order of the chunks. All but the sequential one need a source that knows where its guest writes.</summary>
+    public SnapshotReadOrder Order { get; init; }
 }

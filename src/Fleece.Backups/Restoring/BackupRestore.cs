@@ -3,6 +3,7 @@ using Fleece.Backups.Content;
 using Fleece.Backups.Manifests;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
+using Fleece.Block.Telemetry;
 
 namespace Fleece.Backups.Restoring;
 
@@ -21,11 +22,13 @@ internal sealed class BackupRestore : IAsyncDisposable
     private readonly RestorePlan _plan;
     private readonly ContentReader[] _layers;
     private readonly IRestoreTarget _target;
+    private readonly WorkActivity _activity;
     private int _doneSteps;
     private long _undurableBytes;
     private bool _isEnded;
 
-    private BackupRestore(RestorePlan plan, ContentReader[] layers, IRestoreTarget target, IReadOnlyList<string> notes)
+    private BackupRestore(
+        RestorePlan plan, ContentReader[] layers, IRestoreTarget target, IReadOnlyList<string> notes, WorkActivity activity)
     {
         Notes = notes;
         _plan = plan;
@@ -34,6 +37,7 @@ internal sealed class BackupRestore : IAsyncDisposable
         _doneSteps = target.ResumedSteps;
         ResumedBytes = DoneBytes = plan.Steps.Take(_doneSteps).Sum(step => step.DataBytes);
         DataBytes = plan.DataBytes;
+        _activity = activity;
     }
 
     /// <summary>What the user should hear though the restore goes on; whole sentences.</summary>
@@ -94,7 +98,11 @@ internal sealed class BackupRestore : IAsyncDisposable
                 ? await RestoreFile.OpenAsync(options, plan, cancellationToken).ConfigureAwait(false)
                 : await RestoreExport.ConnectAsync(options, plan, cancellationToken).ConfigureAwait(false);
             return new BackupRestore(
-                target.ReadsAsZero ? plan : plan.WithZeroes(), [.. layers], target, NotesOn(repository, chain, target));
+                target.ReadsAsZero ? plan : plan.WithZeroes(),
+                [.. layers],
+                target,
+                NotesOn(repository, chain, target),
+                WorkActivity.Begin("fleece.restore", ("source", point.Path)));
         }
         catch
         {
@@ -147,11 +155,13 @@ internal sealed class BackupRestore : IAsyncDisposable
         await _target.MakeDurableAsync(_doneSteps, cancellationToken).ConfigureAwait(false);
         _isEnded = true;
         await _target.CompleteAsync().ConfigureAwait(false);
+        _activity.Succeed();
     }
 
     /// <summary>Closes everything. A file that was not completed can be taken up again.</summary>
     public async ValueTask DisposeAsync()
     {
+        using WorkActivity activity = _activity;
         foreach (ContentReader layer in _layers)
         {
             await layer.DisposeAsync().ConfigureAwait(false);

@@ -5,6 +5,7 @@ using Fleece.Backups.Content;
 using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
+using Fleece.Block.Telemetry;
 using Fleece.Disks;
 
 namespace Fleece.Backups.Writing;
@@ -32,6 +33,7 @@ internal sealed class BackupWriter : IAsyncDisposable
     private readonly Channel<SnapshotChunk> _queue =
         Channel.CreateBounded<SnapshotChunk>(new BoundedChannelOptions(QueuedChunks));
 
+    private readonly WorkActivity _activity;
     private readonly CancellationTokenSource _stopping = new();
     private readonly bool _confirmsWhenDurable;
     private readonly UnflushedChunks _unflushed;
@@ -55,6 +57,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         _source = source;
         _target = target;
         TargetTraits traits = target.Traits;
+        _activity = WorkActivity.Begin("fleece.backup", ("source", source.Id), ("destination", traits.Destination));
         _confirmsWhenDurable = traits.ConfirmsWhenDurable || source is RemoteSnapshot { OutlivesSystem: true };
         _unflushed = new UnflushedChunks(target.Image, Confirm);
         _unnamed = traits.ConfirmsWhenNamed ? new UnnamedRanges() : null;
@@ -110,6 +113,15 @@ internal sealed class BackupWriter : IAsyncDisposable
                     chunk.OffsetBytes);
             }
 
+            if (_target.Traits.NeedsOrder && chunk.Source.Order != SnapshotReadOrder.Sequential)
+            {
+                throw new BlockException(
+                    BlockErrors.InvalidArgument,
+                    $"'{_target.Traits.Destination}' takes a disk from its start to its end, and '{_source.Id}' is read with -Order " +
+                    $"{chunk.Source.Order}. Nothing was written. Leave -Order out, or name a file.",
+                    _target.Traits.Destination);
+            }
+
             long arrived = _arrivedDataBytes.GetValueOrDefault(chunk.Source);
             _arrivedDataBytes[chunk.Source] = arrived + (chunk.IsZero ? 0 : chunk.LengthBytes);
             _chunkCount++;
@@ -160,6 +172,8 @@ internal sealed class BackupWriter : IAsyncDisposable
         _isEnded = true;
         _unnamed?.Confirm();
         _content?.Dispose();
+        _activity.Succeed();
+        _activity.Dispose();
         return new Backup(
             _target.Traits.Destination,
             _target.Traits.Format,
@@ -186,6 +200,7 @@ internal sealed class BackupWriter : IAsyncDisposable
         }
 
         _isEnded = true;
+        using WorkActivity activity = _activity;
         Stop();
         await EndThreadsAsync().ConfigureAwait(false);
         _content?.Dispose();

@@ -33,6 +33,7 @@ internal sealed class StreamTarget : IBackupTarget
         Format = ImageFormat.Raw,
         ReadsAsZero = true,
         ConfirmsWhenDurable = true,
+        NeedsOrder = true,
         WritesAtOnce = 1,
     };
 

@@ -25,6 +25,9 @@ internal sealed record TargetTraits
     /// then, and none before.</summary>
     public bool ConfirmsWhenNamed { get; init; }
 
+    /// <summary>True when it takes a disk from its start to its end alone.</summary>
+    public bool NeedsOrder { get; init; }
+
     /// <summary>How many writes at a time serve it best.</summary>
     public required int WritesAtOnce { get; init; }
 

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using Fleece.Block.Buffers;
+using Fleece.Block.CopyBeforeWrite.Pressure;
 
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>Stands in the guest's chain and copies old data to temp before the guest changes it.</summary>
 /// <remarks>
 /// <para>A write whose granules are settled costs two map tests and a look at the frozen reads, without a lock and without an
-/// allocation (I4). Otherwise, granule run by granule run: claim, read the old data, store it in temp, mark it done; then
+/// allocation (I4); the first one of a consumed granule is counted (<see cref="AvoidedCopies"/>). Otherwise, after a delay where temp fills
+/// (<see cref="GuestDelay"/>), granule run by granule run: claim, read the old data, store it in temp, mark it done; then
 /// wait for the snapshot reads that were already running on the active disk; then write (I2). Zeroes and
 /// discards are writes here. Reads, flushes and status pass straight through: the guest's data never depends
 /// on temp being durable (I9).</para>
@@ -76,14 +79,14 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
     public async ValueTask WriteZeroesAsync(
         long offsetBytes, long lengthBytes, WriteFlags flags, CancellationToken cancellationToken)
     {
-        await SettleAsync(Cover(offsetBytes, lengthBytes, "write zeros to"), cancellationToken).ConfigureAwait(false);
+        await HoldAsync(Cover(offsetBytes, lengthBytes, "write zeros to"), cancellationToken).ConfigureAwait(false);
         await Active.WriteZeroesAsync(offsetBytes, lengthBytes, flags, cancellationToken).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
     public async ValueTask DiscardAsync(long offsetBytes, long lengthBytes, CancellationToken cancellationToken)
     {
-        await SettleAsync(Cover(offsetBytes, lengthBytes, "discard"), cancellationToken).ConfigureAwait(false);
+        await HoldAsync(Cover(offsetBytes, lengthBytes, "discard"), cancellationToken).ConfigureAwait(false);
         await Active.DiscardAsync(offsetBytes, lengthBytes, cancellationToken).ConfigureAwait(false);
     }
 
@@ -113,7 +116,8 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             return true;
         }
 
-        bool settled = _point.FirstUnsettled(run) >= run.End;
+        // Less than all that is settled: the first write of a consumed granule is to be counted.
+        bool settled = _point.Avoided.FirstUnknown(run) >= run.End;
         return settled && !_point.Frozen.Overlap(run);
     }
 
@@ -121,14 +125,39 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
     private async ValueTask SettleAndWriteAsync(
         GranuleRun run, long offsetBytes, ReadOnlyMemory<byte> data, WriteFlags flags, CancellationToken cancellationToken)
     {
-        await SettleAsync(run, cancellationToken).ConfigureAwait(false);
+        await SettleNotedAsync(run, cancellationToken).ConfigureAwait(false);
         await Active.WriteAsync(offsetBytes, data, flags, cancellationToken).ConfigureAwait(false);
+    }
+
+    private ValueTask HoldAsync(GranuleRun run, CancellationToken cancellationToken) =>
+        MayWrite(run) ? default : SettleNotedAsync(run, cancellationToken);
+
+    /// <summary>As <see cref="SettleAsync"/>, and notes how long the guest was held up.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask SettleNotedAsync(GranuleRun run, CancellationToken cancellationToken)
+    {
+        long startedAt = Stopwatch.GetTimestamp();
+        try
+        {
+            await SettleAsync(run, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            BlockRange bytes = _point.Granules.Bytes(run);
+            _point.Metrics.NoteGuestWait(startedAt, bytes.OffsetBytes, bytes.LengthBytes);
+        }
     }
 
     /// <summary>Completes when the guest may change the run (I2).</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask SettleAsync(GranuleRun run, CancellationToken cancellationToken)
     {
+        TimeSpan delay = _point.Delay.At(_point.Budget.Fullness);
+        if (delay > TimeSpan.Zero && !_point.Condition.IsOver && _point.FirstUnsettled(run) < run.End)
+        {
+            await _point.Delay.WaitAsync(delay, cancellationToken).ConfigureAwait(false);
+        }
+
         GranuleRun rest = run;
         CopyDeadline? deadline = null;
         while (!_point.Condition.IsOver)
@@ -136,7 +165,19 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             rest = rest with { Start = _point.FirstUnsettled(rest) };
             if (rest.IsEmpty)
             {
-                await _point.Frozen.WaitUntilClearAsync(run, cancellationToken).ConfigureAwait(false);
+                if (_point.ConsumedBytes != 0 && _point.Avoided.Note(run))
+                {
+                    _point.Recent.Note(run.End);
+                }
+
+                ValueTask clear = _point.Frozen.WaitUntilClearAsync(run, cancellationToken);
+                if (!clear.IsCompletedSuccessfully)
+                {
+                    long startedAt = Stopwatch.GetTimestamp();
+                    await clear.ConfigureAwait(false);
+                    _point.Metrics.NoteFrozenWait(startedAt);
+                }
+
                 return;
             }
 
@@ -147,6 +188,7 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             }
             catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
+                _point.Metrics.NoteFailure(e);
                 ApplyPolicy(rest, e);
             }
         }
@@ -224,6 +266,7 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask CopyAsync(RunningCopies.Copy copy, bool isZero)
     {
+        long startedAt = Stopwatch.GetTimestamp();
         bool hasData = false;
         try
         {
@@ -244,7 +287,13 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             copy.Error = e;
         }
 
-        if (_point.FinishCopy(copy, hasData))
+        bool hasConsumed = _point.FinishCopy(copy, hasData);
+        if (copy.Error is null)
+        {
+            _point.Metrics.NoteCopy(startedAt);
+        }
+
+        if (hasConsumed)
         {
             await _point.Consumed.FreeAsync(copy.Run).ConfigureAwait(false);
         }
@@ -274,7 +323,7 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
                 else
                 {
                     // For all of the copy, so that none stops half-way and leaves something behind that nobody counts.
-                    if (!hasData && !_point.TryReserveTemp(copy, bytes.LengthBytes))
+                    if (!hasData && !_point.Budget.TryReserve(copy, bytes.LengthBytes))
                     {
                         throw new BlockException(
                             BlockErrors.TempLimitReached,
@@ -317,7 +366,9 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
         string? path = (error as BlockException)?.Path;
         BlockException cause = error as BlockException ??
             new BlockException(BlockErrors.IoFailed, error.Message, path, offsetBytes, "copy", error);
-        if (_point.Policy == CopyErrorPolicy.BreakSnapshot)
+
+        // No policy has a guest pay for a defect of the session (R7).
+        if (_point.Policy == CopyErrorPolicy.BreakSnapshot || cause.Kind == BlockErrors.InvariantBroken)
         {
             _point.Break(cause);
             return;

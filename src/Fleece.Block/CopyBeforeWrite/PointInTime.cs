@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block.CopyBeforeWrite.Pressure;
+using Fleece.Block.Telemetry;
+
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>One instant of one disk: the maps, the frozen reads, the running copies and the state they share.</summary>
@@ -22,8 +25,6 @@ internal sealed class PointInTime
     public const int DefaultGranuleSizeBytes = 4096;
 
     private readonly SharedLock _lock = new();
-    private readonly CopyLimits _limits;
-    private readonly TempBudget _budget;
     private readonly SessionNotes _notes;
     private long _copiedBytes;
     private long _consumedBytes;
@@ -64,8 +65,8 @@ internal sealed class PointInTime
         ArgumentNullException.ThrowIfNull(active);
         ArgumentNullException.ThrowIfNull(temp);
         Granules = new Granules(active.Geometry.LengthBytes, granuleSizeBytes);
-        _limits = limits ?? new CopyLimits();
-        _limits.Check(granuleSizeBytes);
+        Limits = limits ?? new CopyLimits();
+        Limits.Check(granuleSizeBytes);
         TempBudget.Check(active.Geometry, temp.Geometry, granuleSizeBytes);
         _notes = new SessionNotes(journal, Condition, Granules);
         Temp = temp;
@@ -83,7 +84,9 @@ internal sealed class PointInTime
         IncludedBytes = Granules.DiskLengthBytes - deniedBytes;
         _consumedBytes = Granules.BytesOf(Refused) - deniedBytes;
         _copiedBytes = Granules.BytesOf(Maps.Stored);
-        _budget = new TempBudget(Granules, Maps, _limits.TempBytes);
+        Budget = new TempBudget(Granules, Maps, Limits, _lock);
+        Delay = new GuestDelay(Limits.MaxGuestDelay, Limits.Time);
+        Avoided = new AvoidedCopies(Granules, Maps);
 
         // The copies that ran when a process was killed may have stored something, like those that have failed.
         _hasFailedCopies = restored is not null;
@@ -92,10 +95,6 @@ internal sealed class PointInTime
         Snapshot = new SnapshotAccess(this, consumer: null);
         CountedConsumers = new SnapshotConsumers(this, consumers ?? []);
     }
-
-    /// <summary>Raised when 80 % of what temp may hold is taken, on the thread of the copy that does it: handlers must be quick and must
-    /// not throw. Raised again when less than half was taken in between.</summary>
-    public event EventHandler<TempLimitNearEventArgs>? TempLimitNear;
 
     /// <summary>The node for the guest's chain.</summary>
     public CopyBeforeWriteFilter Filter { get; }
@@ -123,22 +122,37 @@ internal sealed class PointInTime
     public long CopiedBytes => Volatile.Read(ref _copiedBytes);
 
     /// <summary>Longest time a guest's write waits for its old data to be copied; null for no limit.</summary>
-    public TimeSpan? CopyTimeout => _limits.Timeout;
+    public TimeSpan? CopyTimeout => Limits.Timeout;
 
     /// <summary>Most old data in temp at a time, in bytes; null for no limit.</summary>
-    public long? TempLimitBytes => _limits.TempBytes;
+    public long? TempLimitBytes => Limits.TempBytes;
 
     /// <summary>Old data in temp now, in bytes: whole granules that were copied, were no zeros, and are not consumed.</summary>
-    public long TempUsedBytes => _budget.UsedBytes;
-
-    /// <summary>True from 80 % of the limit on.</summary>
-    public bool IsTempLimitNear => TempUsedBytes >= _budget.NearBytes;
+    public long TempUsedBytes => Budget.UsedBytes;
 
     /// <summary>Bytes that the snapshot could be asked for at its instant: the disk without what was denied.</summary>
     public long IncludedBytes { get; }
 
     /// <summary>Bytes that were discarded from the snapshot so far.</summary>
     public long ConsumedBytes => Volatile.Read(ref _consumedBytes);
+
+    /// <summary>Its cost to guests and readers.</summary>
+    internal SessionMetrics Metrics { get; } = new();
+
+    /// <summary>What copies may cost.</summary>
+    internal CopyLimits Limits { get; }
+
+    /// <summary>How much old data lies in temp, and how much may.</summary>
+    internal TempBudget Budget { get; }
+
+    /// <summary>What guest writes wait for while temp fills.</summary>
+    internal GuestDelay Delay { get; }
+
+    /// <summary>The copies that guest writes did not need.</summary>
+    internal AvoidedCopies Avoided { get; }
+
+    /// <summary>Where guest writes were lately.</summary>
+    internal RecentWrites Recent { get; } = new();
 
     internal Granules Granules { get; }
 
@@ -191,7 +205,7 @@ internal sealed class PointInTime
         // With a timeout copies have threads of their own, and their guests go on without them.
         using (_lock.EnterScope())
         {
-            return _limits.Timeout is null ? Copies.Ended : Task.CompletedTask;
+            return Limits.Timeout is null ? Copies.Ended : Task.CompletedTask;
         }
     }
 
@@ -266,33 +280,7 @@ internal sealed class PointInTime
     }
 
     /// <summary>The time that a guest write which begins to wait now has for its copies; null for all it takes.</summary>
-    internal CopyDeadline? BeginDeadline() => _limits.Timeout is { } timeout ? new CopyDeadline(timeout, _limits.Time) : null;
-
-    /// <summary>Takes room in temp for a copy, which its end returns; false where the limit is in the way.</summary>
-    internal bool TryReserveTemp(RunningCopies.Copy copy, long bytes)
-    {
-        if (_limits.TempBytes is not { } limitBytes)
-        {
-            return true;
-        }
-
-        bool fits;
-        bool hasComeNear;
-        long claimedBytes;
-        using (_lock.EnterScope())
-        {
-            fits = _budget.TryReserve(bytes, out hasComeNear);
-            copy.ReservedBytes = fits ? bytes : 0;
-            claimedBytes = _budget.ClaimedBytes;
-        }
-
-        if (hasComeNear)
-        {
-            TempLimitNear?.Invoke(this, new TempLimitNearEventArgs(claimedBytes, limitBytes));
-        }
-
-        return fits;
-    }
+    internal CopyDeadline? BeginDeadline() => Limits.Timeout is { } timeout ? new CopyDeadline(timeout, Limits.Time) : null;
 
     /// <summary>
     /// Ends a copy, marks it done unless it has an error, and wakes those who waited. Returns true when some of its granules
@@ -322,15 +310,21 @@ internal sealed class PointInTime
                 if (hasData)
                 {
                     _copiedBytes += Granules.Bytes(copy.Run).LengthBytes;
-                    _budget.Add(copy.Run);
+                    Budget.Add(copy.Run);
                 }
             }
 
-            _budget.Return(copy.ReservedBytes);
+            Budget.Return(copy.ReservedBytes);
         }
 
         // The fence of the handshake in FrozenReads: done first, then the look at the frozen reads.
         Interlocked.MemoryBarrier();
+        Recent.Note(copy.Run.End);
+        if (hasConsumed && copy.Error is null)
+        {
+            Avoided.Uncount(copy.Run);
+        }
+
         copy.Wake();
         return hasConsumed;
     }
@@ -354,7 +348,7 @@ internal sealed class PointInTime
             {
                 GranuleRun readable = new(start, Refused.FirstIn(run with { Start = start }));
                 _consumedBytes += Granules.Bytes(readable).LengthBytes;
-                _budget.Remove(readable);
+                Budget.Remove(readable);
                 start = Refused.FirstNotIn(run with { Start = readable.End });
             }
 
@@ -391,6 +385,7 @@ internal sealed class PointInTime
             Copies.WakeAll();
         }
 
+        Delay.End();
         Copiers.Wake();
         Frozen.Abandon();
     }

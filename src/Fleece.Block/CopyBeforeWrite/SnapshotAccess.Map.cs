@@ -3,6 +3,10 @@ namespace Fleece.Block.CopyBeforeWrite;
 
 internal sealed partial class SnapshotAccess
 {
+    // How far from its last writes a guest is expected next: a stream that runs ahead, and the other parts of a hot region.
+    private const long AheadBytes = 64 * 1024 * 1024;
+    private const long BehindBytes = 16 * 1024 * 1024;
+
     /// <summary>The first readable range at or behind an offset, before an end; empty when there is none.</summary>
     public BlockRange NextReadable(long offsetBytes, long endBytes)
     {
@@ -61,6 +65,23 @@ internal sealed partial class SnapshotAccess
         }
     }
 
+    /// <summary>Offsets at which the snapshot is untouched, near the guest's latest writes, that of the newest first. What is copied or
+    /// consumed is left out, for no write endangers it.</summary>
+    public IReadOnlyList<long> FindAtRisk()
+    {
+        List<long> offsets = [];
+        foreach (long granule in _point.Recent.NewestFirst())
+        {
+            if ((FindUntouched(granule, granule + AheadBytes / _point.GranuleSizeBytes) ??
+                FindUntouched(granule - BehindBytes / _point.GranuleSizeBytes, granule)) is { } found)
+            {
+                offsets.Add(found * _point.GranuleSizeBytes);
+            }
+        }
+
+        return offsets;
+    }
+
     /// <summary>The first granule of the run that is refused here, or the run's end.</summary>
     internal long FirstRefused(GranuleRun run) => _consumer is null
         ? _point.Refused.FirstIn(run)
@@ -70,6 +91,12 @@ internal sealed partial class SnapshotAccess
     internal long FirstReadable(GranuleRun run) => _consumer is null
         ? _point.Refused.FirstNotIn(run)
         : GranuleMap.FirstInNeither(_point.Refused, _consumer.Confirmed, run);
+
+    private long? FindUntouched(long start, long end)
+    {
+        GranuleRun run = new(Math.Max(0, start), Math.Min(end, _point.Granules.Count));
+        return !run.IsEmpty && _point.FirstUnsettled(run) is var first && first < run.End ? first : null;
+    }
 
     private bool IsRefused(long granule) => _point.Refused.Contains(granule) || _consumer?.Confirmed.Contains(granule) == true;
 

@@ -55,6 +55,7 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
                 int lengthBytes = (int)(Math.Min(endBytes, _point.Granules.EndBytes(piece.Run.End)) - atBytes);
                 Memory<byte> target = buffer.Slice((int)(atBytes - offsetBytes), lengthBytes);
                 await piece.Source.ReadAsync(atBytes, target, cancellationToken).ConfigureAwait(false);
+                _point.Metrics.NoteRead(piece.Source == _point.Temp, lengthBytes);
                 atBytes += lengthBytes;
             }
         }

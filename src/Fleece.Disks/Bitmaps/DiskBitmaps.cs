@@ -25,6 +25,7 @@ internal sealed class DiskBitmaps
     private readonly DiskChain _chain;
     private readonly IReadOnlyList<string> _notes = [];
     private readonly IReadOnlyList<Bitmap> _ofParents = [];
+    private DirtyBitmap[] _gauges = [];
 
     /// <summary>Reads the bitmaps of a disk that is being mounted.</summary>
     /// <param name="disk">The disk.</param>
@@ -277,7 +278,35 @@ internal sealed class DiskBitmaps
 
     /// <summary>Lets the bitmaps record that are to. The disk is quiesced.</summary>
     internal void UpdateRecording() =>
-        _chain.Tracking.Recording = [.. Store.Bitmaps.Where(bitmap => bitmap.Records).Select(bitmap => bitmap.Bits)];
+        _chain.Tracking.Recording = [.. Store.Bitmaps.Where(bitmap => bitmap.Records).Select(bitmap => bitmap.Bits), .. _gauges];
+
+    /// <summary>Has bits record that belong to no bitmap of the disk, and are not kept.</summary>
+    internal ValueTask AddGaugeAsync(DirtyBitmap bits, CancellationToken cancellationToken) => _chain.ChangeAsync(
+        () =>
+        {
+            _gauges = [.. _gauges, bits];
+            UpdateRecording();
+        },
+        cancellationToken);
+
+    /// <summary>Has such bits record no more. A disk that was dismounted meanwhile is none to change.</summary>
+    internal async ValueTask RemoveGaugeAsync(DirtyBitmap bits)
+    {
+        try
+        {
+            await _chain.ChangeAsync(
+                () =>
+                {
+                    _gauges = [.. _gauges.Where(gauge => gauge != bits)];
+                    UpdateRecording();
+                },
+                CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (BlockException e) when (e.Kind == BlockErrors.Closed)
+        {
+            return;
+        }
+    }
 
     internal void CheckMayChange()
     {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Records;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Exports;
@@ -16,6 +17,10 @@ internal sealed class DiskExport
 {
     private readonly Listener _listener;
     private readonly Func<int> _countGuests;
+    private readonly MetricOwner _guestOwner;
+    private readonly MetricOwner _readerOwner;
+    private readonly ExportTraffic _guestTraffic;
+    private readonly ExportTraffic _readerTraffic;
 
     internal DiskExport(Listener listener, Disk disk, string name, ExportOptions options, Func<int> countGuests)
     {
@@ -25,6 +30,11 @@ internal sealed class DiskExport
         Name = name;
         IsReadOnly = options.IsReadOnly;
         IsSnapshotOnly = options.IsSnapshotOnly;
+        MetricOwner owner = new(("disk", disk.Name), ("export", name), ("address", listener.Uri.ToString()));
+        _guestOwner = owner.With("view", "disk");
+        _readerOwner = owner.With("view", "snapshot");
+        _guestTraffic = new ExportTraffic(_guestOwner, $"export '{name}' of the disk '{disk.Name}'", disk.Slow);
+        _readerTraffic = new ExportTraffic(_readerOwner, $"snapshots of export '{name}' of the disk '{disk.Name}'", new SlowRequests());
     }
 
     /// <summary>The identity of this export, by which a record of an earlier one is told.</summary>
@@ -70,6 +80,18 @@ internal sealed class DiskExport
         MountId = Disk.MountId,
     };
 
+    /// <summary>The requests of its clients: of the disk's guests, and of the readers of its snapshots.</summary>
+    public IEnumerable<MetricReading> ReadMetrics()
+    {
+        int guestCount = GuestCount;
+        yield return _guestOwner.Read(FleeceMetrics.NbdConnections, guestCount);
+        yield return _readerOwner.Read(FleeceMetrics.NbdConnections, Math.Max(0, ConnectionCount - guestCount));
+        foreach (MetricReading reading in _guestTraffic.ReadMetrics().Concat(_readerTraffic.ReadMetrics()))
+        {
+            yield return reading;
+        }
+    }
+
     /// <summary>The address, as text.</summary>
     public override string ToString() => Uri.ToString();
 
@@ -114,13 +136,15 @@ internal sealed class DiskExport
             : null;
     }
 
-    private NbdExport ExportDisk() => NbdExports.Of(Disk, Name, IsReadOnly, _countGuests(), CheckDurability);
+    private NbdExport ExportDisk() =>
+        NbdExports.Of(Disk, Name, IsReadOnly, _countGuests(), CheckDurability) with { Traffic = _guestTraffic };
 
     // A guest that lost writes with an earlier process hears of it once.
     private void CheckDurability() => Disk.Storage.LostWrites.Tell(Disk.Name, Disk.Path, _listener.IsOfThisMachine);
 
-    private NbdExport Export(Session session) => SessionExport.Of(session, $"{Name}/{session.Name}", IsReadOnly);
+    private NbdExport Export(Session session) =>
+        SessionExport.Of(session, $"{Name}/{session.Name}", IsReadOnly) with { Traffic = _readerTraffic };
 
     private NbdExport Export(SessionConsumer consumer) =>
-        SessionExport.Of(consumer, $"{Name}/{consumer.Session.Name}/{consumer.Name}", IsReadOnly);
+        SessionExport.Of(consumer, $"{Name}/{consumer.Session.Name}/{consumer.Name}", IsReadOnly) with { Traffic = _readerTraffic };
 }

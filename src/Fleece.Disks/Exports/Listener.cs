@@ -2,6 +2,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Fleece.Block;
+using Fleece.Block.Telemetry;
 using Fleece.Nbd;
 using Fleece.Nbd.Server;
 using Fleece.Nbd.Server.Exports;
@@ -90,6 +91,14 @@ internal sealed class Listener : IExportDirectory, IAsyncDisposable
     public int CountConnections(string exportName) => _server.CountConnections(name => name == exportName);
 
     public int CountConnections(DiskExport export) => _server.CountConnections(export.Owns);
+
+    /// <summary>The memory that its connections share.</summary>
+    public IEnumerable<MetricReading> ReadMetrics()
+    {
+        MetricOwner owner = new(("address", Uri.ToString()));
+        yield return owner.Read(FleeceMetrics.NbdMemoryBytes, _server.MemoryUsedBytes);
+        yield return owner.Read(FleeceMetrics.NbdMemoryLimitBytes, _server.MemoryLimitBytes);
+    }
 
     /// <inheritdoc/>
     public IReadOnlyList<NbdExport> List() => [.. _exports.SelectMany(export => export.List())];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Names;
 using Fleece.Nbd;
 using Fleece.Nbd.Server.Listening;
@@ -128,6 +129,17 @@ internal sealed class PublishedExports(IListenSockets? sockets = null)
         {
             _lock.Release();
         }
+    }
+
+    /// <summary>The requests to all exports, and the memory that their listeners use.</summary>
+    public IEnumerable<MetricReading> ReadMetrics()
+    {
+        DiskExport[] exports = _all;
+        return
+        [
+            .. exports.SelectMany(export => export.ReadMetrics()),
+            .. exports.Select(export => export.Listener).Distinct().SelectMany(listener => listener.ReadMetrics()),
+        ];
     }
 
     /// <summary>Takes all exports of a disk away.</summary>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Metering;
 using Fleece.Disks.Names;
 using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
@@ -12,12 +14,13 @@ namespace Fleece.Disks;
 /// <summary>The disks that are mounted in this process, by name. All runspaces of a process share it.</summary>
 /// <param name="sockets">What keeps listening sockets for the next process; null for nothing.</param>
 /// <remarks>Threading. All members are safe from any thread. Names are compared without regard to case.</remarks>
-internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDisposable
+internal sealed class MountedDisks(IListenSockets? sockets = null) : IMetricSource, IAsyncDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Disk> _disks = new(StringComparer.OrdinalIgnoreCase);
     private readonly HashSet<string> _mounting = new(StringComparer.OrdinalIgnoreCase);
     private readonly Dictionary<Disk, Task> _closing = [];
+    private Action<Disk> _watchSlow = _ => { };
     private bool _isEnding;
 
     /// <summary>The mounted disks, sorted by name.</summary>
@@ -31,6 +34,10 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
             }
         }
     }
+
+    /// <summary>Told what sessions warn of, as whole sentences, by a guest's write: it is quick and does not throw. Null for a process that
+    /// keeps no log.</summary>
+    public Action<string>? Told { get; init; }
 
     /// <summary>What of them is published over NBD.</summary>
     public PublishedExports Exports { get; } = new(sockets);
@@ -49,6 +56,13 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
             }
         }
     }
+
+    /// <inheritdoc/>
+    public IEnumerable<MetricReading> ReadMetrics() => DiskMetrics.Of(All).Concat(Exports.ReadMetrics());
+
+    /// <summary>Tells of requests of guests that take longer than they should, on the disks that are mounted from now on.</summary>
+    /// <inheritdoc cref="SlowRequests.Watch" path="/param"/>
+    public void WatchSlow(TimeSpan threshold, Action<SlowRequest> tell) => _watchSlow = disk => disk.Slow.Watch(threshold, tell);
 
     /// <summary>Opens an image and adds it under its name.</summary>
     /// <inheritdoc cref="DiskOpening.OpenAsync" path="/param"/>
@@ -86,6 +100,9 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IAsyncDispo
             {
                 if (!_isEnding)
                 {
+                    FleeceMeter.Add(this);
+                    _watchSlow(disk);
+                    disk.Told = Told;
                     _disks.Add(diskName, disk);
                     return disk;
                 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.Block.Telemetry;
 
 namespace Fleece.Disks.Records;
 
@@ -9,6 +10,16 @@ public sealed record SessionInfo
     // Made by the engine, and from what a host tells.
     internal SessionInfo()
     {
+    }
+
+    // Of a session that delays guests here.
+    internal SessionInfo(DurationCounts guestWaits)
+    {
+        GuestWaitCount = guestWaits.Count;
+        GuestWaitTotal = guestWaits.Total;
+        GuestWaitP50 = guestWaits.Percentile(0.5);
+        GuestWaitP99 = guestWaits.Percentile(0.99);
+        GuestWaitLongest = guestWaits.Longest;
     }
 
     /// <summary>The session's name, unique on its disk.</summary>
@@ -53,8 +64,32 @@ public sealed record SessionInfo
     /// <summary>A warning where temp is near its limit; null where it is not.</summary>
     public string? TempWarning { get; internal init; }
 
+    /// <summary>How much of the limit for temp is taken when the session warns, in percent; null where there is no limit.</summary>
+    public int? TempWarningPercent { get; internal init; }
+
+    /// <summary>When temp is full if it goes on growing as in the last minute; null where it has not grown, and where nothing bounds it
+    /// that is known.</summary>
+    public TimeSpan? TempFullIn { get; internal init; }
+
+    /// <summary>Longest time for which a guest's write is held back while temp fills; null for no delay.</summary>
+    public TimeSpan? MaxGuestDelay { get; internal init; }
+
+    /// <summary>The time for which guest writes were held back while temp filled, all together.</summary>
+    public TimeSpan GuestDelay { get; internal init; }
+
+    /// <summary>Guest writes that were held back while temp filled.</summary>
+    public long GuestDelayCount { get; internal init; }
+
     /// <summary>Old data kept so far, in bytes.</summary>
     public long CopiedBytes { get; internal init; }
+
+    /// <summary>Copies that guest writes did not need because the snapshot had been consumed there, in bytes of whole granules, each of
+    /// which counts once. A session that was resumed counts from then on.</summary>
+    public long AvoidedBytes { get; internal init; }
+
+    /// <summary>The part of the disk that lies outside of the session's ranges or bitmap, in bytes: it is neither copied nor read.
+    /// </summary>
+    public long DeniedBytes { get; internal init; }
 
     /// <summary>Snapshot data that was consumed so far, in bytes.</summary>
     public long ConsumedBytes { get; internal init; }
@@ -95,6 +130,22 @@ public sealed record SessionInfo
 
     /// <summary>The identity of the session's log; null for a session without one.</summary>
     public Guid? LogId { get; internal init; }
+
+    /// <summary>How many writes of guests the session has delayed in this process: each that found its old data not kept yet, or a snapshot
+    /// read in its way. 0 for a guest's disk, which QEMU serves.</summary>
+    public long GuestWaitCount { get; internal init; }
+
+    /// <summary>All these delays together.</summary>
+    public TimeSpan GuestWaitTotal { get; internal init; }
+
+    /// <summary>Half of the delays were at most this long; null where there was none.</summary>
+    public TimeSpan? GuestWaitP50 { get; internal init; }
+
+    /// <summary>99 of 100 delays were at most this long; null where there was none.</summary>
+    public TimeSpan? GuestWaitP99 { get; internal init; }
+
+    /// <summary>The longest delay; null where there was none.</summary>
+    public TimeSpan? GuestWaitLongest { get; internal init; }
 
     /// <summary>True when a user who writes <paramref name="name"/> means this session.</summary>
     internal bool IsCalled(string name) =>

@@ -58,6 +58,12 @@ internal sealed record SessionDescription
     /// <summary>Most old data kept in temp at a time, in bytes; null for no limit.</summary>
     public long? TempLimitBytes { get; init; }
 
+    /// <summary>How much of the limit is taken when the session warns, in percent; null for the default.</summary>
+    public int? TempWarningPercent { get; init; }
+
+    /// <summary>Longest time for which a guest's write is held back while temp fills; null for no delay.</summary>
+    public TimeSpan? MaxGuestDelay { get; init; }
+
     /// <summary>Names of the consumers that are counted, in the order of their numbers.</summary>
     public IReadOnlyList<string> Consumers { get; init; } = [];
 

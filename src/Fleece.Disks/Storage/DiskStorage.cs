@@ -87,6 +87,9 @@ internal sealed class DiskStorage
           "that put right, an orderly end and a new start of the process, or another mount of the disk, makes the journal."
         : null;
 
+    /// <summary>The losses that are as they are now, told or not; whole sentences.</summary>
+    internal IEnumerable<string> Warnings => new[] { LostWrites.Warning, JournalWarning }.OfType<string>();
+
     /// <summary>Whether changes of the image's tables outlive the process.</summary>
     internal IJournaledImage Journal => ImageJournals.Of(Image, Format);
 

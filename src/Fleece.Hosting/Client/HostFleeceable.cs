@@ -79,6 +79,8 @@ internal sealed class HostFleeceable(HostClient client, RemoteJobs jobs, DiskRef
         OnCopyError = options.OnCopyError,
         CopyTimeout = options.Limits.Timeout,
         TempLimitBytes = options.Limits.TempBytes,
+        TempWarningPercent = options.Limits.TempWarningPercent,
+        MaxGuestDelay = options.Limits.MaxGuestDelay,
         Quiesce = options.Quiesce,
         NbdServerUri = options.NbdServerUri?.ToString(),
     };

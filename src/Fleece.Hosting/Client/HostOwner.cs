@@ -25,6 +25,7 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
         Bitmaps = new RemoteBitmaps(_client);
         Exports = new RemoteExports(_client);
         Guests = new RemoteGuests(_client);
+        Metrics = new RemoteMetrics(_client);
     }
 
     /// <summary>The control socket.</summary>
@@ -44,6 +45,9 @@ internal sealed class HostOwner : IDiskOwner, IAsyncDisposable
 
     /// <inheritdoc/>
     public IGuestControl Guests { get; }
+
+    /// <inheritdoc/>
+    public IMetricControl Metrics { get; }
 
     /// <summary>The host as it is now.</summary>
     public async ValueTask<HostInfo> GetInfoAsync(CancellationToken cancellationToken)

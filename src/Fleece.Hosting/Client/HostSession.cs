@@ -9,7 +9,7 @@ namespace Fleece.Hosting.Client;
 /// <remarks>Ownership. It owns the snapshot's connections, and its hold on the lease.</remarks>
 internal sealed class HostSession(
     RemoteJobs jobs, DiskReference disk, SessionReference session, string? bitmap, HostSnapshot snapshot, IDisposable hold)
-    : IFleeceSession
+    : IFleeceSession, IAtRiskSource
 {
     private readonly Lock _lock = new();
     private Task<bool>? _ending;
@@ -47,6 +47,10 @@ internal sealed class HostSession(
     /// <inheritdoc/>
     public ValueTask<BlockRange> FindReadableAsync(long offsetBytes, long endBytes, CancellationToken cancellationToken) =>
         snapshot.FindReadableAsync(offsetBytes, endBytes, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<long>> FindAtRiskAsync(CancellationToken cancellationToken) =>
+        snapshot.FindAtRiskAsync(cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<bool> EndAsync(bool isSuccess)

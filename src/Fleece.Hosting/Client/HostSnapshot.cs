@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using Fleece.Backups.Reading;
 using Fleece.Block;
 using Fleece.Disks;
@@ -9,10 +10,13 @@ namespace Fleece.Hosting.Client;
 
 /// <summary>The snapshot of a host's session, read over a private socket, and known as it is in the host's process.</summary>
 /// <remarks>Threading. All members are safe from any thread. Ownership. It owns its connections; the session goes on.</remarks>
-internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
+internal sealed class HostSnapshot : ISnapshotSource, IAtRiskSource, IAsyncDisposable
 {
     // A warning of temp comes in time for the reader to consume; each question is one short call.
     private static readonly TimeSpan WarningInterval = TimeSpan.FromSeconds(1);
+
+    // A hint for the reader's next chunks; a fast reader plans several of them in that time.
+    private static readonly TimeSpan HintLife = TimeSpan.FromMilliseconds(20);
 
     private readonly HostClient _client;
     private readonly SnapshotChannel _channel;
@@ -22,6 +26,8 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
     private readonly CancellationTokenSource _closing = new();
     private Task _watching = Task.CompletedTask;
     private string? _untoldWarning;
+    private IReadOnlyList<long> _atRisk = [];
+    private long _atRiskAskedAt; // 0 before the first time.
 
     private HostSnapshot(HostClient client, Guid hostId, SnapshotChannel channel, RemoteSnapshot remote)
     {
@@ -119,6 +125,19 @@ internal sealed class HostSnapshot : ISnapshotSource, IAsyncDisposable
         {
             throw await ExplainAsync(loss).ConfigureAwait(false);
         }
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>By one reader at a time.</remarks>
+    public async ValueTask<IReadOnlyList<long>> FindAtRiskAsync(CancellationToken cancellationToken)
+    {
+        if (_atRiskAskedAt == 0 || Stopwatch.GetElapsedTime(_atRiskAskedAt) >= HintLife)
+        {
+            _atRisk = await new RemoteSessions(_client).FindAtRiskAsync(Session, cancellationToken).ConfigureAwait(false);
+            _atRiskAskedAt = Stopwatch.GetTimestamp();
+        }
+
+        return _atRisk;
     }
 
     /// <summary>Closes the connections. Idempotent.</summary>

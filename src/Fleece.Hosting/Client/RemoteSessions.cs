@@ -78,6 +78,10 @@ internal sealed class RemoteSessions(HostClient client) : ISessionControl
         client.AskAsync<BlockRange>(nameof(FindUnstoredAsync), new { session, range }, cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<long>> FindAtRiskAsync(SessionReference session, CancellationToken cancellationToken) =>
+        client.AskAsync<IReadOnlyList<long>>(nameof(FindAtRiskAsync), new { session }, cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
         client.ChangeAsync<SessionInfo>(
             nameof(DiscardAsync),

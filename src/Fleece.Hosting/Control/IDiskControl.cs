@@ -64,6 +64,9 @@ internal interface ISessionControl
     ValueTask<Block.BlockRange> FindUnstoredAsync(
         SessionReference? session, Block.BlockRange range, CancellationToken cancellationToken);
 
+    /// <summary>Where the guest's writes will need copies next: <see cref="Fleece.Disks.IAtRiskSource"/> says it.</summary>
+    ValueTask<IReadOnlyList<long>> FindAtRiskAsync(SessionReference session, CancellationToken cancellationToken);
+
     /// <summary>Discards a range of a snapshot, or of one consumer's view of it.</summary>
     ValueTask<SessionInfo> DiscardAsync(SessionReference? session, Block.BlockRange range, CancellationToken cancellationToken);
 }

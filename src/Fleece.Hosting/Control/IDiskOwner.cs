@@ -29,6 +29,9 @@ internal interface IDiskOwner
     /// <summary>Guests that a QEMU runs whose disks are its own.</summary>
     IGuestControl Guests { get; }
 
+    /// <summary>Counts and times of the process.</summary>
+    IMetricControl Metrics { get; }
+
     /// <summary>Opens the snapshot of a session, or of one of its consumers, for reading.</summary>
     /// <param name="session">The session and, in it, the consumer; null for the only session there is.</param>
     /// <param name="discards">True when the reader discards what it has finished with.</param>

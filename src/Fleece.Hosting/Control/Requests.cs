@@ -144,11 +144,33 @@ internal sealed record SessionRequest
     /// <summary>How much old data temp may hold; null for no limit.</summary>
     public long? TempLimitBytes { get; init; }
 
+    /// <summary>How much of that is taken when the session warns, in percent; null for the default.</summary>
+    public int? TempWarningPercent { get; init; }
+
+    /// <summary>How long a guest's write is held back at most while temp fills; null for no delay.</summary>
+    public TimeSpan? MaxGuestDelay { get; init; }
+
     /// <summary>How the guest is made quiet for the instant; null for not at all.</summary>
     public QuiesceOptions? Quiesce { get; init; }
 
     /// <summary>The NBD URI of a server of the guest's QEMU that others have started, for the snapshots; null for Fleece's own.</summary>
     public string? NbdServerUri { get; init; }
+}
+
+/// <summary>How a session is measured that is not started.</summary>
+internal sealed record MeasureRequest
+{
+    /// <summary>How long.</summary>
+    public required TimeSpan Duration { get; init; }
+
+    /// <summary>As <see cref="SessionRequest.GranuleSizeBytes"/>.</summary>
+    public int? GranuleSizeBytes { get; init; }
+
+    /// <summary>As <see cref="SessionRequest.Bitmap"/>.</summary>
+    public BitmapReference? Bitmap { get; init; }
+
+    /// <summary>As <see cref="SessionRequest.TempLimitBytes"/>.</summary>
+    public long? TempLimitBytes { get; init; }
 }
 
 /// <summary>A change of a dirty bitmap.</summary>

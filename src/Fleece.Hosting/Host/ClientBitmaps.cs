@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Disks.Records;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Host;
@@ -20,14 +21,15 @@ internal sealed class ClientBitmaps(ConnectedClient client, IBitmapControl bitma
     public ValueTask<CreatedBitmap> CreateBitmapAsync(
         DiskReference disk, string name, long granularityBytes, bool isEnabled, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"make bitmap {name} of {disk}",
+            new AuditedAction("bitmap.make", $"make bitmap {name} of {disk}", $"{disk}/{name}"),
             (_, token) => bitmaps.CreateBitmapAsync(disk, name, granularityBytes, isEnabled, token),
             cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<BitmapInfo> ChangeBitmapAsync(
         DiskReference disk, BitmapReference bitmap, BitmapChange change, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"{change} bitmap {bitmap} of {disk}",
+            new AuditedAction(
+                $"bitmap.{change.ToString().ToLowerInvariant()}", $"{change} bitmap {bitmap} of {disk}", $"{disk}/{bitmap}"),
             (_, token) => leases.ExplainAsync(() => bitmaps.ChangeBitmapAsync(disk, bitmap, change, token), disk.Name, bitmap.Name),
             cancellationToken);
 
@@ -35,7 +37,8 @@ internal sealed class ClientBitmaps(ConnectedClient client, IBitmapControl bitma
     public ValueTask<BitmapInfo> MergeBitmapsAsync(
         DiskReference disk, BitmapReference target, IReadOnlyList<BitmapReference> sources, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"merge bitmaps {string.Join(", ", sources)} of {disk} into {target}",
+            new AuditedAction(
+                "bitmap.merge", $"merge bitmaps {string.Join(", ", sources)} of {disk} into {target}", $"{disk}/{target}"),
             (_, token) => leases.ExplainAsync(
                 () => bitmaps.MergeBitmapsAsync(disk, target, sources, token),
                 disk.Name,

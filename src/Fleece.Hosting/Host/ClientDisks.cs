@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks.Records;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Images;
 
@@ -12,7 +13,8 @@ internal sealed class ClientDisks(ConnectedClient client, ServedDisks disks, Hos
     /// <inheritdoc/>
     /// <remarks>An image of another user than the host's is opened by the rules for strangers' images.</remarks>
     public ValueTask<DiskInfo> MountAsync(MountRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
-        $"mount {request.Address}{(request.Name is null ? string.Empty : $" as {request.Name}")}",
+        new AuditedAction(
+            "disk.mount", $"mount {request.Address}{(request.Name is null ? string.Empty : $" as {request.Name}")}", request.Address),
         (_, token) => request.IsUntrusted || access.IsOwner(client.Peer)
             ? disks.MountAsync(request, token)
             : MountOfMemberAsync(request, token),
@@ -28,7 +30,7 @@ internal sealed class ClientDisks(ConnectedClient client, ServedDisks disks, Hos
 
     /// <inheritdoc/>
     public ValueTask<DiskInfo> DismountAsync(DiskReference disk, bool isForced, CancellationToken cancellationToken) => client.ChangeAsync(
-        $"dismount {disk}{(isForced ? " by force" : string.Empty)}",
+        new AuditedAction("disk.dismount", $"dismount {disk}{(isForced ? " by force" : string.Empty)}", disk.Name),
         (_, token) => disks.DismountAsync(disk, isForced, token),
         cancellationToken);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Disks.Records;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Host;
@@ -10,7 +11,9 @@ internal sealed class ClientExports(ConnectedClient client, ServedDisks disks) :
     /// <inheritdoc/>
     public ValueTask<ExportInfo> PublishAsync(DiskReference disk, ListenRequest request, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"publish {disk} at {request.ListenUri}", (_, token) => disks.PublishAsync(disk, request, token), cancellationToken);
+            new AuditedAction("export.publish", $"publish {disk} at {request.ListenUri}", disk.Name, request.ListenUri),
+            (_, token) => disks.PublishAsync(disk, request, token),
+            cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<ExportInfo>> ListExportsAsync(CancellationToken cancellationToken) =>
@@ -19,7 +22,25 @@ internal sealed class ClientExports(ConnectedClient client, ServedDisks disks) :
     /// <inheritdoc/>
     public ValueTask<ExportInfo> UnpublishAsync(ExportReference export, bool isForced, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"unpublish {export} of {export.Disk}{(isForced ? " by force" : string.Empty)}",
+            new AuditedAction(
+                "export.unpublish",
+                $"unpublish {export} of {export.Disk}{(isForced ? " by force" : string.Empty)}",
+                $"{export.Disk}/{export}"),
             (_, token) => disks.UnpublishAsync(export, isForced, token),
+            cancellationToken);
+}
+
+/// <summary>A client's requests about metrics.</summary>
+internal sealed class ClientMetrics(ConnectedClient client, IMetricControl metrics) : IMetricControl
+{
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<MetricInfo>> ListMetricsAsync(CancellationToken cancellationToken) =>
+        client.AskAsync(metrics.ListMetricsAsync, cancellationToken);
+
+    /// <inheritdoc/>
+    public ValueTask<SessionMeasurement> MeasureSessionAsync(
+        DiskReference disk, MeasureRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
+            new AuditedAction("session.measure", $"measure a session of {disk} for {request.Duration}", disk.Name),
+            (_, token) => metrics.MeasureSessionAsync(disk, request, token),
             cancellationToken);
 }

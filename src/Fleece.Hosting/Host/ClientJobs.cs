@@ -3,6 +3,7 @@ using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Bitmaps;
 using Fleece.Disks.Records;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 
@@ -24,7 +25,7 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
     /// <inheritdoc/>
     public ValueTask<BitmapDescription> CreateJobBitmapAsync(DiskReference disk, string name, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"make bitmap {name} of {disk.Place}",
+            new AuditedAction("bitmap.make", $"make bitmap {name} of {disk.Place}", $"{disk.Place}/{name}"),
             (_, token) =>
             {
                 host.Rules.Check(disk);
@@ -44,7 +45,7 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
 
     /// <inheritdoc/>
     public ValueTask<SessionInfo> BeginJobSessionAsync(SessionRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
-        $"begin session of a job on {Places([request])}",
+        new AuditedAction("job.start", $"begin session of a job on {Places([request])}", Places([request])),
         async (lease, token) => (await BeginAsync(
             lease,
             [request],
@@ -54,14 +55,14 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SessionInfo>> BeginJobSessionsAsync(
         IReadOnlyList<SessionRequest> requests, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"begin sessions of a job on {Places(requests)}",
+            new AuditedAction("job.start", $"begin sessions of a job on {Places(requests)}", Places(requests)),
             (lease, token) => BeginAsync(lease, requests, () => _jobs.BeginJobSessionsAsync(requests, token)),
             cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<bool> EndJobSessionAsync(
         SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"end session {session} of a job {(isSuccess ? "with" : "without")} success",
+            new AuditedAction("job.stop", $"end session {session} of a job {(isSuccess ? "with" : "without")} success", session.Name),
             (_, token) => _jobs.EndJobSessionAsync(session, isSuccess, token),
             cancellationToken);
 
@@ -81,7 +82,7 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
         string exactName,
         Func<CancellationToken, ValueTask<T>> change,
         CancellationToken cancellationToken) => client.ChangeAsync(
-            $"{verb} bitmap {exactName} of {disk.Place}",
+            new AuditedAction($"bitmap.{verb}", $"{verb} bitmap {exactName} of {disk.Place}", $"{disk.Place}/{exactName}"),
             (_, token) =>
             {
                 host.Rules.Check(disk);

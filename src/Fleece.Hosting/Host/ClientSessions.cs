@@ -2,6 +2,7 @@
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks.Records;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Paths;
@@ -16,7 +17,10 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
     /// <remarks>The sessions are handed over: they go on when the client has gone.</remarks>
     public ValueTask<IReadOnlyList<SessionInfo>> StartSessionsAsync(SessionRequest request, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"start session {request.Name ?? "named as its disk"} on {string.Join(", ", request.Disks.Select(disk => disk.Place))}",
+            new AuditedAction(
+                "session.start",
+                $"start session {request.Name ?? "named as its disk"} on {string.Join(", ", request.Disks.Select(disk => disk.Place))}",
+                [.. request.Disks.Select(disk => disk.Place)]),
             (_, token) =>
             {
                 host.Rules.Check(request);
@@ -47,14 +51,17 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
     /// <inheritdoc/>
     public ValueTask<SessionInfo> StopSessionAsync(
         SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"stop session {session} {(isSuccess ? "with" : "without")} success",
+            new AuditedAction("session.stop", $"stop session {session} {(isSuccess ? "with" : "without")} success", session.Name),
             (_, token) => sessions.StopSessionAsync(session, isSuccess, token),
             cancellationToken);
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<SessionInfo>> ResumeSessionsAsync(
         SessionReference? session, string? statePath, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"resume {(session is null ? "all sessions" : $"session {session}")}",
+            new AuditedAction(
+                "session.resume",
+                $"resume {(session is null ? "all sessions" : $"session {session}")}",
+                session is null ? [] : [session.Name]),
             (_, token) =>
             {
                 RefuseStatePath(statePath);
@@ -66,7 +73,7 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
     /// <inheritdoc/>
     public ValueTask<SessionInfo> RemoveLostSessionAsync(SessionReference session, CancellationToken cancellationToken) =>
         client.ChangeAsync(
-            $"remove lost session {session}",
+            new AuditedAction("session.remove", $"remove lost session {session}", session.Name),
             (_, token) => sessions.RemoveLostSessionAsync(session, token),
             cancellationToken);
 
@@ -81,9 +88,21 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
         client.AskAsync(token => sessions.FindUnstoredAsync(session, range, token), cancellationToken);
 
     /// <inheritdoc/>
-    /// <remarks>A reader discards often, so only refusals would be worth a line, and the reader has them.</remarks>
+    public ValueTask<IReadOnlyList<long>> FindAtRiskAsync(SessionReference session, CancellationToken cancellationToken) =>
+        client.AskAsync(token => sessions.FindAtRiskAsync(session, token), cancellationToken);
+
+    /// <inheritdoc/>
+    /// <remarks>Of Clear-FleeceSnapshot: what a reader consumes comes over its private socket.</remarks>
     public ValueTask<SessionInfo> DiscardAsync(SessionReference? session, BlockRange range, CancellationToken cancellationToken) =>
-        client.AskAsync(token => sessions.DiscardAsync(session, range, token), cancellationToken);
+        client.ChangeAsync(
+            new AuditedAction(
+                "snapshot.discard",
+                FormattableString.Invariant($"discard {range.LengthBytes} bytes at {range.OffsetBytes} of snapshot {Named(session)}"),
+                session is null ? [] : [session.Name]),
+            (_, token) => sessions.DiscardAsync(session, range, token),
+            cancellationToken);
+
+    private static string Named(SessionReference? session) => session?.ToString() is { Length: not 0 } name ? name : "of the only session";
 
     private static string TellResumed(IReadOnlyList<SessionInfo> sessions) => sessions.Count == 0
         ? "no session is kept"
@@ -117,7 +136,8 @@ internal sealed class ClientGuests(ConnectedClient client, IGuestControl guests,
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<string>> CleanUpGuestAsync(
         string qmpSocketPath, bool isForced, CancellationToken cancellationToken) => client.ChangeAsync(
-            $"clean up the guest of {qmpSocketPath}{(isForced ? " by force" : string.Empty)}",
+            new AuditedAction(
+                "guest.clean", $"clean up the guest of {qmpSocketPath}{(isForced ? " by force" : string.Empty)}", qmpSocketPath),
             (_, token) =>
             {
                 rules.CheckSocket(qmpSocketPath);

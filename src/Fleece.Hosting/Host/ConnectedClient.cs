@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Hosting.Auditing;
 
 namespace Fleece.Hosting.Host;
 
 /// <summary>One client of the host, and the way of each of its requests: the checks that all share, and the line in the log.</summary>
 /// <remarks>Threading. All members are safe from any thread.</remarks>
-internal sealed class ConnectedClient(Peer peer, RunningRequests requests, AuditLog audit)
+internal sealed class ConnectedClient(Peer peer, RunningRequests requests, AuditLog audit, AuditTrail trail)
 {
     private readonly Lock _lock = new();
     private volatile Lease? _lease;
@@ -46,6 +47,21 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
     /// <summary>Writes a line about it.</summary>
     public void Say(string text) => audit.Say($"{peer}: {text}");
 
+    /// <summary>Adds an action of its to the audit trail.</summary>
+    public void Note(AuditedAction action, AuditOutcome outcome, Exception? error = null) => trail.Add(new AuditEntry
+    {
+        Time = DateTimeOffset.UtcNow,
+        Action = action.Name,
+        Outcome = outcome,
+        User = peer.User,
+        UserId = peer.UserId,
+        ProcessId = peer.ProcessId,
+        Targets = action.Targets,
+        Text = action.Text,
+        ErrorKind = (error as BlockException)?.Kind ?? error?.GetType().Name,
+        Error = error?.Message,
+    });
+
     /// <summary>A request that changes nothing.</summary>
     /// <exception cref="BlockException"><see cref="HostErrors.AccessRefused"/>: before Hello. <see cref="HostErrors.NotRunning"/>: the host
     /// is ending.</exception>
@@ -56,21 +72,21 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
     }
 
     /// <summary>A request that changes something, with a line that says how it went.</summary>
-    /// <param name="what">What it does, and to what.</param>
+    /// <param name="action">The action, for the line and the audit trail.</param>
     /// <param name="request">Does it.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <inheritdoc cref="AskAsync" path="/exception"/>
     public ValueTask<T> ChangeAsync<T>(
-        string what, Func<Lease, CancellationToken, ValueTask<T>> request, CancellationToken cancellationToken) =>
-        ChangeAsync(what, request, _ => "done", cancellationToken);
+        AuditedAction action, Func<Lease, CancellationToken, ValueTask<T>> request, CancellationToken cancellationToken) =>
+        ChangeAsync(action, request, _ => "done", cancellationToken);
 
-    /// <inheritdoc cref="ChangeAsync{T}(string, Func{Lease, CancellationToken, ValueTask{T}}, CancellationToken)"/>
-    /// <param name="what">What it does, and to what.</param>
+    /// <inheritdoc cref="ChangeAsync{T}(AuditedAction, Func{Lease, CancellationToken, ValueTask{T}}, CancellationToken)"/>
+    /// <param name="action">The action, for the line and the audit trail.</param>
     /// <param name="request">Does it.</param>
     /// <param name="tell">How an answer went, for the line.</param>
     /// <param name="cancellationToken">Ends it.</param>
     public async ValueTask<T> ChangeAsync<T>(
-        string what,
+        AuditedAction action,
         Func<Lease, CancellationToken, ValueTask<T>> request,
         Func<T, string> tell,
         CancellationToken cancellationToken)
@@ -80,22 +96,26 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
             Lease lease = CheckWelcome();
             T answer = await requests
                 .RunAsync(token => request(lease, token), cancellationToken).ConfigureAwait(false);
-            Say($"{what}: {tell(answer)}");
+            Say($"{action.Text}: {tell(answer)}");
+            Note(action, AuditOutcome.Done);
             return answer;
         }
         catch (BlockException e)
         {
-            Say($"{what}: refused: {e.Message}");
+            Say($"{action.Text}: refused: {e.Message}");
+            Note(action, AuditOutcome.Refused, e);
             throw;
         }
         catch (OperationCanceledException)
         {
-            Say($"{what}: cancelled");
+            Say($"{action.Text}: cancelled");
+            Note(action, AuditOutcome.Cancelled);
             throw;
         }
         catch (Exception e)
         {
-            Say($"{what}: failed, {e.GetType().Name}: {e.Message}");
+            Say($"{action.Text}: failed, {e.GetType().Name}: {e.Message}");
+            Note(action, AuditOutcome.Failed, e);
             throw;
         }
     }

@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Records;
@@ -17,7 +18,7 @@ namespace Fleece.Hosting.Host;
 /// <param name="refusal">Why Hello is refused whatever it says; null where its content decides.</param>
 internal sealed class HostConnection(HostParts host, Peer peer, BlockException? refusal) : IHostControl
 {
-    private readonly ConnectedClient _client = new(peer, host.Requests, host.Audit);
+    private readonly ConnectedClient _client = new(peer, host.Requests, host.Audit, host.Trail);
     private readonly TaskCompletionSource _welcomed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _hellos;
 
@@ -36,6 +37,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
             new RpcTarget(typeof(IBitmapControl), new ClientBitmaps(_client, owner.Bitmaps, host.Leases)),
             new RpcTarget(typeof(IExportControl), new ClientExports(_client, host.Disks)),
             new RpcTarget(typeof(IGuestControl), new ClientGuests(_client, owner.Guests, host.Rules)),
+            new RpcTarget(typeof(IMetricControl), new ClientMetrics(_client, owner.Metrics)),
             new RpcTarget(typeof(IJobControl), new ClientJobs(_client, owner, host)),
         ];
     }
@@ -64,6 +66,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         catch (BlockException e)
         {
             _client.Say($"connection refused: {e.Message}");
+            _client.Note(new AuditedAction("client.connect", "connect"), AuditOutcome.Refused, e);
             throw;
         }
     }
@@ -75,7 +78,11 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
     /// <inheritdoc/>
     public ValueTask<SnapshotChannel> OpenSnapshotChannelAsync(
         SessionReference? session, bool discards, CancellationToken cancellationToken) => _client.ChangeAsync(
-            $"read snapshot {session?.ToString() ?? "of the only session"}",
+            new AuditedAction(
+                "snapshot.read",
+                $"read snapshot {session?.ToString() ?? "of the only session"}" +
+                (discards ? ", and discard what is consumed" : string.Empty),
+                session is null ? [] : [session.Name]),
             async (lease, token) =>
             {
                 // The owner refuses what it would refuse in its own process.
@@ -95,7 +102,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
 
     /// <inheritdoc/>
     public ValueTask<DiskChannel> OpenDiskChannelAsync(DiskReference disk, CancellationToken cancellationToken) => _client.ChangeAsync(
-        $"open disk {disk}",
+        new AuditedAction("disk.open", $"open disk {disk}", disk.Name),
         (lease, _) =>
         {
             Disk found = host.Disks.Owner.Mounted.Find(disk);
@@ -126,6 +133,7 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         }
 
         _welcomed.TrySetResult();
+        _client.Note(new AuditedAction("client.connect", "connect"), AuditOutcome.Done);
         _client.Say($"connected with version {hello.ModuleVersion}{(isResumed ? ", and took its lease up again" : string.Empty)}");
         return new HostWelcome(version, HostParts.ModuleVersion, lease.Token, isResumed, host.HostId);
     }

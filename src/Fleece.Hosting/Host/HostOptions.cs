@@ -7,6 +7,9 @@ namespace Fleece.Hosting.Host;
 /// <summary>How a host is started.</summary>
 internal sealed record HostOptions
 {
+    /// <summary>A guest's disk that takes as long is felt by its users.</summary>
+    public static readonly TimeSpan DefaultSlowRequest = TimeSpan.FromSeconds(1);
+
     /// <summary>Full path of the state directory, which is made where it is missing.</summary>
     public required string StatePath { get; init; }
 
@@ -21,6 +24,9 @@ internal sealed record HostOptions
 
     /// <summary>The program that stands by while a guest is frozen or paused.</summary>
     public required Func<GuardProgram> Guard { get; init; }
+
+    /// <summary>From when on the log tells of a guest's request as slow; zero for never.</summary>
+    public TimeSpan SlowRequest { get; init; } = DefaultSlowRequest;
 
     /// <summary>Where the log goes.</summary>
     public required TextWriter Log { get; init; }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Paths;
 using Fleece.Hosting.Records;
@@ -31,6 +32,9 @@ internal sealed record HostParts
 
     /// <summary>The host's log.</summary>
     public required AuditLog Audit { get; init; }
+
+    /// <summary>The audit trail.</summary>
+    public required AuditTrail Trail { get; init; }
 
     /// <summary>The control socket.</summary>
     public required string SocketPath { get; init; }

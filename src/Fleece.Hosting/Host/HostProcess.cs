@@ -2,6 +2,7 @@
 using System.Globalization;
 using Fleece.Block;
 using Fleece.Disks;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
 using Fleece.Hosting.Paths;
@@ -45,7 +46,12 @@ internal sealed class HostProcess : IAsyncDisposable
         _audit = audit;
         _state = state;
         KeptSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, audit);
-        MountedDisks mounted = new(kept);
+        MountedDisks mounted = new(kept) { Told = audit.Say };
+        if (options.SlowRequest > TimeSpan.Zero)
+        {
+            mounted.WatchSlow(options.SlowRequest, new SlowRequestLog(audit.Say, options.Time).Tell);
+        }
+
         string folder = Path.GetDirectoryName(options.SocketPath)!;
         PathRules rules = PathRules.For(options.AllowedFolders, folder);
         LocalOwner owner = new(mounted, options.Guard, rules.CheckPlace, KeptSessions.OpenIn(state.Path));
@@ -58,6 +64,7 @@ internal sealed class HostProcess : IAsyncDisposable
             Rules = rules,
             Access = new HostAccess(SystemUsers.Current, groupId, options.SocketGroup),
             Audit = audit,
+            Trail = new AuditTrail(state.Path, audit.Say, AuditJournal.OfThisProcess()),
             SocketPath = options.SocketPath,
             StatePath = state.Path,
             PrivateSockets = privateSockets,
@@ -193,6 +200,7 @@ internal sealed class HostProcess : IAsyncDisposable
         _parts.PrivateSockets.Remove();
         _inherited?.Dispose();
         _state.Dispose();
+        _parts.Trail.Dispose();
         _audit.Say("has ended");
         await _audit.DisposeAsync().ConfigureAwait(false);
     }

@@ -21,7 +21,8 @@ internal sealed record Peer(uint UserId, int ProcessId, IReadOnlyList<uint> Grou
 
     private const int UsualGroups = 64;
 
-    private readonly string _user = SystemUsers.NameOf(UserId);
+    /// <summary>The user's name.</summary>
+    public string User { get; } = SystemUsers.NameOf(UserId);
 
     /// <summary>Asks the kernel.</summary>
     /// <inheritdoc cref="PeerCredentials.Of" path="/exception"/>
@@ -32,7 +33,7 @@ internal sealed record Peer(uint UserId, int ProcessId, IReadOnlyList<uint> Grou
     }
 
     /// <summary>The user's name and the process, for messages.</summary>
-    public override string ToString() => $"user {_user}, process {ProcessId}";
+    public override string ToString() => $"user {User}, process {ProcessId}";
 
     private static uint[] SupplementaryGroups(Socket socket)
     {

@@ -31,6 +31,7 @@ internal sealed class LocalOwner : IDiskOwner, IAsyncDisposable
         Bitmaps = new LocalBitmaps(mounted);
         Exports = new LocalExports(mounted);
         Guests = new LocalGuests(QemuGuests);
+        Metrics = new LocalMetrics(mounted);
     }
 
     /// <summary>The disks themselves.</summary>
@@ -65,6 +66,9 @@ internal sealed class LocalOwner : IDiskOwner, IAsyncDisposable
 
     /// <inheritdoc/>
     public IGuestControl Guests { get; }
+
+    /// <inheritdoc/>
+    public IMetricControl Metrics { get; }
 
     /// <inheritdoc/>
     public ValueTask<OpenedSnapshot> OpenSnapshotAsync(

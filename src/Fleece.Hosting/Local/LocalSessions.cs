@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Backups.Reading;
 using Fleece.Backups.Repositories;
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
@@ -83,7 +84,13 @@ internal sealed class LocalSessions(
             Tls = TlsLoading.Client(request.Tls),
             GranuleSizeBytes = request.GranuleSizeBytes,
             OnCopyError = request.OnCopyError,
-            Limits = new CopyLimits { Timeout = request.CopyTimeout, TempBytes = request.TempLimitBytes },
+            Limits = new CopyLimits
+            {
+                Timeout = request.CopyTimeout,
+                TempBytes = request.TempLimitBytes,
+                TempWarningPercent = request.TempWarningPercent,
+                MaxGuestDelay = request.MaxGuestDelay,
+            },
             Quiesce = request.Quiesce,
             NbdServerUri = request.NbdServerUri is { } server ? NbdUri.Parse(server) : null,
         };
@@ -166,6 +173,14 @@ internal sealed class LocalSessions(
         }
 
         return unstored;
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/>: of a guest that QEMU runs.</exception>
+    public ValueTask<IReadOnlyList<long>> FindAtRiskAsync(SessionReference session, CancellationToken cancellationToken)
+    {
+        IRunningSession found = _running.Find(session);
+        return found is IAtRiskSource source ? source.FindAtRiskAsync(cancellationToken) : throw SnapshotRead.NoOrder(found.Id);
     }
 
     /// <inheritdoc/>

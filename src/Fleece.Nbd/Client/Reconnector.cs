@@ -12,10 +12,15 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
+    private static long s_reconnectCount;
+
     private readonly Lock _gate = new();
     private readonly Dialer _dialer = new(uri, options);
     private int _fruitlessAttempts;
     private BlockException? _lastLoss;
+
+    /// <summary>Connections of this process that were lost and made again.</summary>
+    public static long ReconnectCount => Volatile.Read(ref s_reconnectCount);
 
     private bool NeverGivesUp => options.ReconnectTimeout == Timeout.InfiniteTimeSpan;
 
@@ -65,6 +70,7 @@ internal sealed class Reconnector(NbdUri uri, NbdNodeOptions options)
 
         if (link.Export.CanStandInFor(first))
         {
+            Interlocked.Increment(ref s_reconnectCount);
             return link;
         }
 

@@ -42,6 +42,12 @@ internal sealed class NbdServer : IAsyncDisposable
     /// <summary>Clients that are connected now.</summary>
     public int ConnectionCount => _context.Connections.Count;
 
+    /// <summary>Memory that its connections use for requests and replies beyond their first buffers.</summary>
+    public long MemoryUsedBytes => _context.Memory.UsedBytes;
+
+    /// <summary>Most of that memory.</summary>
+    public long MemoryLimitBytes => _context.Memory.LimitBytes;
+
     /// <summary>Connections that ended by a defect of the server rather than by their client; 0 unless there is a bug.</summary>
     public long FailureCount => _context.FailureCount;
 

@@ -31,6 +31,8 @@ internal static class SessionLimits
         }
 
         Refuse(options.Limits.TempBytes is not null, "-TempLimitBytes", "QEMU counts no old data. Give temp a file system of that size");
+        Refuse(options.Limits.TempWarningPercent is not null, "-TempWarningPercent", "QEMU counts no old data");
+        Refuse(options.Limits.MaxGuestDelay is not null, "-MaxGuestDelay", "QEMU holds no write back but for its copy");
         Refuse(options.Consumers.Count != 0, "-Consumer", "QEMU's snapshots have one reader");
         Refuse(options.Ranges is not null, "-Range", "QEMU limits a snapshot by a bitmap alone: -Bitmap");
         Refuse(NbdUri.IsUri(options.TempPath), "an NBD URI in -TempPath", "QEMU gets a file of this machine for old data");

@@ -3,6 +3,7 @@ using System.Collections;
 using System.Management.Automation;
 using System.Management.Automation.Language;
 using Fleece.Block;
+using Fleece.Block.Telemetry;
 using Fleece.Hosting.Control;
 
 namespace Fleece;
@@ -103,6 +104,13 @@ public sealed class BitmapNameCompleter : NameCompleter
             .SelectMany(disk => Ask(owner => owner.Bitmaps.ListBitmapsAsync(FleeceCommand.Same(disk), default)))
             .Select(bitmap => (bitmap.Name, $"{bitmap.Disk}, {bitmap.State}"));
     }
+}
+
+/// <summary>Offers the names of metrics.</summary>
+public sealed class MetricNameCompleter : NameCompleter
+{
+    private protected override IEnumerable<(string Name, string Tip)> FindNames(IDictionary boundParameters) =>
+        FleeceMetrics.All.Select(metric => (metric.Name, metric.Description));
 }
 
 /// <summary>Offers the devices of the guest whose QMP socket was given.</summary>

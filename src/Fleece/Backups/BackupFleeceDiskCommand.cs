@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using Fleece.Backups.Jobs;
+using Fleece.Backups.Reading;
 using Fleece.Backups.Records;
 using Fleece.Backups.Repositories;
 using Fleece.Backups.Writing;
@@ -64,11 +65,15 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
     [Parameter]
     public ImageCompression? Compression { get; set; }
 
+    /// <summary>First what the guest is about to overwrite, or from the disk's start to its end.</summary>
+    [Parameter]
+    public SnapshotReadOrder Order { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord()
     {
         IReadOnlyList<DiskReference> disks = [];
-        ForItem(Disk?.Name ?? QmpSocketPath, () => disks = ParameterSetName == GuestSet ? GuestDisks() : [Resolved(Disk!)]);
+        ForItem(Disk?.Name ?? QmpSocketPath, () => disks = Checked(ParameterSetName == GuestSet ? GuestDisks() : [Resolved(Disk!)]));
         if (disks.Count == 1)
         {
             ForItem(disks[0].Name, () => BackUp(disks[0], OptionsOf(ResolveLiteral(RepositoryPath), FindBitmap(disks[0]))));
@@ -78,6 +83,10 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
             ForItem(QmpSocketPath, () => BackUpAtOneInstant(disks, ResolveLiteral(RepositoryPath)));
         }
     }
+
+    // Before anything is pinned: QEMU does not tell where its guest writes.
+    private IReadOnlyList<DiskReference> Checked(IReadOnlyList<DiskReference> disks) =>
+        Order == SnapshotReadOrder.Sequential || disks[0].QmpSocketPath is null ? disks : throw SnapshotRead.NoOrder(disks[0].Name);
 
     private DiskReference Resolved(DiskReference disk) => disk.QmpSocketPath is null ? Same(FindDisk(disk)) : disk;
 
@@ -90,6 +99,7 @@ public sealed class BackupFleeceDiskCommand : PinningCommand
         MustVerify = Verify,
         Format = Format,
         Compression = Compression,
+        Order = Order,
         Session = LocalSessions.OptionsOf(SessionOf()),
     };
 

@@ -42,6 +42,11 @@ public sealed class StartFleeceHostCommand : SilentCommand
     [NoScriptBlock]
     public string[] AllowedPath { get; set; } = [];
 
+    /// <summary>From when on the log tells of a guest's request as slow, a few lines a minute; 0 for never. Default: 1 second.</summary>
+    [Parameter]
+    [SecondsTransformation]
+    public TimeSpan SlowRequest { get; set; } = HostOptions.DefaultSlowRequest;
+
     /// <inheritdoc/>
     protected override void EndProcessing() => OrEnd(SocketPath, () =>
     {
@@ -79,6 +84,7 @@ public sealed class StartFleeceHostCommand : SilentCommand
             SocketGroup = SocketGroup,
             AllowedFolders = [.. AllowedPath.Select(ResolveLiteral)],
             Guard = GuardPrograms.Find,
+            SlowRequest = SlowRequest,
             Log = Console.Error,
             Notifier = ServiceNotifier.Take(),
             Inherited = InheritedDescriptors.Take(),

@@ -78,6 +78,17 @@ public abstract class PinningCommand : NetworkCommand
     [ValidateRange(512, long.MaxValue)]
     public long? TempLimitBytes { get; set; }
 
+    /// <summary>How much of -TempLimitBytes is taken when the session warns, in percent; 80 when left out.</summary>
+    [Parameter]
+    [ValidateRange(1, 99)]
+    public int? TempWarningPercent { get; set; }
+
+    /// <summary>Longest time for which a guest's write is held back while temp fills from the warning to its limit, 1 ms to 10 s; a number
+    /// means seconds. Not at all when left out.</summary>
+    [Parameter]
+    [SecondsTransformation]
+    public TimeSpan? MaxGuestDelay { get; set; }
+
     /// <summary>The devices that -QmpSocketPath and -Device mean.</summary>
     private protected IReadOnlyList<DiskReference> GuestDisks()
     {
@@ -95,6 +106,8 @@ public abstract class PinningCommand : NetworkCommand
         OnCopyError = OnCopyError,
         CopyTimeout = CopyTimeout,
         TempLimitBytes = TempLimitBytes,
+        TempWarningPercent = TempWarningPercent,
+        MaxGuestDelay = MaxGuestDelay,
         Quiesce = RequestedQuiet(),
         NbdServerUri = NbdServerUri is null ? null : ResolveAddress(NbdServerUri),
     };

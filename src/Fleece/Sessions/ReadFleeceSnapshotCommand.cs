@@ -58,6 +58,10 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
     [ArgumentCompleter(typeof(PowerOfTwoCompleter))]
     public int ChunkSizeBytes { get; set; } = SnapshotReadOptions.DefaultChunkSizeBytes;
 
+    /// <summary>First what the guest is about to overwrite, or from the disk's start to its end.</summary>
+    [Parameter]
+    public SnapshotReadOrder Order { get; set; }
+
     /// <inheritdoc/>
     protected override void ProcessRecord() => OrEnd(ParameterSetName == UriSet ? Uri : Session?.Name, () =>
     {
@@ -68,6 +72,7 @@ public sealed class ReadFleeceSnapshotCommand : NetworkCommand
             LengthBytes = LengthBytes,
             ChunkSizeBytes = ChunkSizeBytes,
             DiscardConsumed = DiscardConsumed,
+            Order = Order,
         };
         _read = new SnapshotRead(source, options);
         TellWarning(source.TakeWarning());

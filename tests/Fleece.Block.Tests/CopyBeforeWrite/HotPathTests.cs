@@ -27,6 +27,40 @@ public sealed class HotPathTests
         Assert.Equal(0, AllocatedBytes(() => Complete(point.Filter.WriteAsync(G, _page, WriteFlags.None, default))));
     }
 
+    // Of a granule that was consumed: the first write counts it, the others find it counted.
+    [Fact]
+    public void A_write_of_a_consumed_granule_allocates_nothing()
+    {
+        PointInTime point = Start(new MemoryNode(DiskBytes), new MemoryNode(DiskBytes));
+        Complete(point.Snapshot.DiscardAsync(0, DiskBytes, default));
+        Complete(point.Filter.WriteAsync(G, _page, WriteFlags.None, default));
+
+        Assert.Equal(0, AllocatedBytes(() => Complete(point.Filter.WriteAsync(G, _page, WriteFlags.None, default))));
+    }
+
+    [Fact]
+    public void A_settled_write_is_neither_counted_nor_timed()
+    {
+        PointInTime point = Start(new MemoryNode(DiskBytes), new MemoryNode(DiskBytes));
+        Complete(point.Filter.WriteAsync(G, _page, WriteFlags.None, default));
+        TimeSpan waited = point.Metrics.GuestWaits.Total;
+
+        Complete(point.Filter.WriteAsync(G, _page, WriteFlags.None, default));
+        Complete(point.Filter.WriteZeroesAsync(G, G, WriteFlags.None, default));
+        Complete(point.Filter.DiscardAsync(G, G, default));
+
+        Assert.Equal((1, waited), (point.Metrics.GuestWaits.Count, point.Metrics.GuestWaits.Total));
+    }
+
+    // The copy in the list of those that run, and nothing for its times.
+    [Fact]
+    public void A_first_write_allocates_its_copy_and_nothing_else()
+    {
+        SkipUnlessOptimized();
+
+        Assert.Equal(BytesOfCopy(), FirstWriteBytes(null));
+    }
+
     [Fact]
     public void A_first_write_allocates_no_more_for_its_note()
     {
@@ -153,6 +187,12 @@ public sealed class HotPathTests
         PointInTime point = new(disk, temp, journal: journal);
         long at = 0;
         return AllocatedBytes(() => Complete(point.Filter.WriteAsync(at++ * G, _page, WriteFlags.None, default)));
+    }
+
+    private static long BytesOfCopy()
+    {
+        RunningCopies copies = new();
+        return AllocatedBytes(() => copies.Remove(copies.Begin(new GranuleRun(0, 1))));
     }
 
     // Every granule of the disk holds data; what filled it is not recorded.

@@ -133,14 +133,14 @@ public sealed class TempLimitTests : IAsyncDisposable
         PointInTime point = Start(10 * G, CopyErrorPolicy.BreakSnapshot);
         await WriteAsync(point, 0, 7);
         Assert.Empty(_warnings);
-        Assert.False(point.IsTempLimitNear);
+        Assert.False(point.Budget.IsNear);
 
         await WriteAsync(point, 7, 1);
         await WriteAsync(point, 8, 1);
 
         TempLimitNearEventArgs warning = Assert.Single(_warnings);
         Assert.Equal((8 * G, 10 * G), (warning.UsedBytes, warning.LimitBytes));
-        Assert.True(point.IsTempLimitNear);
+        Assert.True(point.Budget.IsNear);
     }
 
     [Fact]
@@ -157,6 +157,35 @@ public sealed class TempLimitTests : IAsyncDisposable
 
         Assert.Equal(2, _warnings.Count);
     }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(30, 3)]
+    [InlineData(99, 10)]
+    public async Task The_mark_of_the_warning_can_be_moved(int percent, int granules)
+    {
+        PointInTime point = Start(10 * G, CopyErrorPolicy.BreakSnapshot, percent);
+        await WriteAsync(point, 0, granules - 1);
+        Assert.Empty(_warnings);
+
+        await WriteAsync(point, granules - 1, 1);
+
+        Assert.Single(_warnings);
+        Assert.True(point.Budget.IsNear);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(100)]
+    public void A_mark_that_is_no_part_of_the_limit_is_refused(int percent) => Assert.Equal(
+        BlockErrors.InvalidArgument,
+        Assert.Throws<BlockException>(() => Start(10 * G, CopyErrorPolicy.BreakSnapshot, percent)).Kind);
+
+    [Fact]
+    public void A_mark_without_a_limit_is_refused() => Assert.Contains(
+        "-TempLimitBytes",
+        Assert.Throws<BlockException>(() => Start(null, CopyErrorPolicy.BreakSnapshot, 70)).Message,
+        StringComparison.Ordinal);
 
     // A single write can go from nothing to beyond the limit.
     [Fact]
@@ -181,7 +210,7 @@ public sealed class TempLimitTests : IAsyncDisposable
         await WriteAsync(point, 0, 3);
 
         Assert.Equal(3 * G, point.TempUsedBytes);
-        Assert.False(point.IsTempLimitNear);
+        Assert.False(point.Budget.IsNear);
     }
 
     public async ValueTask DisposeAsync()
@@ -190,11 +219,11 @@ public sealed class TempLimitTests : IAsyncDisposable
         await _temp.DisposeAsync();
     }
 
-    private PointInTime Start(long? limitBytes, CopyErrorPolicy policy)
+    private PointInTime Start(long? limitBytes, CopyErrorPolicy policy, int? warningPercent = null)
     {
-        PointInTime point = new(
-            _disk, _temp, tempReadsAsZero: true, policy: policy, limits: new CopyLimits { TempBytes = limitBytes });
-        point.TempLimitNear += (_, warning) => _warnings.Add(warning);
+        CopyLimits limits = new() { TempBytes = limitBytes, TempWarningPercent = warningPercent };
+        PointInTime point = new(_disk, _temp, tempReadsAsZero: true, policy: policy, limits: limits);
+        point.Budget.LimitNear += (_, warning) => _warnings.Add(warning);
         return point;
     }
 

@@ -56,6 +56,7 @@ public sealed class KilledSessionTests
         SessionInfo info = rig.Disks["vm"].Sessions.Single().Describe();
         Assert.Equal(("counted", "daily", SessionState.Active), (info.Name, info.Bitmap, info.State));
         Assert.Equal((1L << 30, CopyErrorPolicy.BreakSnapshot), (info.TempLimitBytes, info.OnCopyError));
+        Assert.Equal((70, TimeSpan.FromMilliseconds(20)), (info.TempWarningPercent, info.MaxGuestDelay));
         Assert.Equal(["one", "two"], info.Consumers.Select(consumer => consumer.Name));
         Assert.True(info.CanResume);
         Assert.Null(info.CannotResumeReason);

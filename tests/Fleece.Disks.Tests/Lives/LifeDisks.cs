@@ -112,7 +112,10 @@ internal sealed class LifeDisks(string folder) : IAsyncDisposable
             Bitmap = bitmap == "-" ? null : bitmap,
             NextBitmap = next == "-" ? null : next,
             Consumers = session.StartsWith("counted", StringComparison.Ordinal) ? ["one", "two"] : [],
-            Limits = new CopyLimits { TempBytes = 1L << 30 },
+            Limits = new CopyLimits
+            {
+                TempBytes = 1L << 30, TempWarningPercent = 70, MaxGuestDelay = TimeSpan.FromMilliseconds(20),
+            },
             Folder = Sessions,
         }))]);
     }

@@ -187,6 +187,44 @@ public sealed class HostOwnerTests : IAsyncDisposable
         Assert.Null(snapshot.Source.TakeWarning());
     }
 
+    [Fact]
+    public async Task The_hosts_log_says_that_temp_is_near_its_limit()
+    {
+        await MountAsync();
+        SessionRequest request = Request() with
+        {
+            TempLimitBytes = 10 * GranuleBytes,
+            TempWarningPercent = 30,
+            MaxGuestDelay = TimeSpan.FromMilliseconds(20),
+        };
+        SessionInfo session = Assert.Single(await Owner.Sessions.StartSessionsAsync(request, Token));
+
+        await WriteAsync(0, 3 * GranuleBytes);
+
+        Assert.Equal((30, TimeSpan.FromMilliseconds(20)), (session.TempWarningPercent, session.MaxGuestDelay));
+        await HostRig.UntilAsync(() => _rig.Log.ToString().Contains("-TempLimitBytes", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_reader_hears_where_the_guest_writes()
+    {
+        await MountAsync();
+        await Owner.Sessions.StartSessionsAsync(Request(), Token);
+        await WriteAsync(8 * GranuleBytes, 4096);
+        await using OpenedSnapshot snapshot = await Owner.OpenSnapshotAsync(null, discards: true, Token);
+        SnapshotReadOptions options = new()
+        {
+            ChunkSizeBytes = GranuleBytes,
+            Order = SnapshotReadOrder.AtRiskFirst,
+            DiscardConsumed = true,
+        };
+        await using SnapshotRead read = new(snapshot.Source, options);
+
+        SnapshotChunk first = (await read.NextAsync(Token))!;
+
+        Assert.Equal(9 * GranuleBytes, first.OffsetBytes);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

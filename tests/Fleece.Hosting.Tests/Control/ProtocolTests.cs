@@ -10,7 +10,7 @@ public sealed class ProtocolTests
     private static readonly Type[] Contracts =
     [
         typeof(IDiskControl), typeof(ISessionControl), typeof(IBitmapControl), typeof(IExportControl), typeof(IJobControl),
-        typeof(IHostControl), typeof(IGuestControl),
+        typeof(IHostControl), typeof(IGuestControl), typeof(IMetricControl),
     ];
 
     [Fact]

@@ -34,6 +34,9 @@ internal sealed class HostRig : IAsyncDisposable
 
     public LogLines Log { get; } = new();
 
+    /// <summary>From when on a request is slow to the next host.</summary>
+    public TimeSpan SlowRequest { get; set; } = HostOptions.DefaultSlowRequest;
+
     /// <summary>The service manager that the next host tells.</summary>
     public ServiceNotifier Notifier { get; set; } = new(null);
 
@@ -61,6 +64,7 @@ internal sealed class HostRig : IAsyncDisposable
             SocketGroup = group,
             AllowedFolders = allowedFolders,
             Guard = NoGuard,
+            SlowRequest = SlowRequest,
             Log = Log,
             Notifier = Notifier,
             Inherited = Inherited,

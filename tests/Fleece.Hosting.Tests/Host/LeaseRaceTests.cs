@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Disks.Records;
+using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Host;
 using Fleece.Nbd;
@@ -191,11 +192,12 @@ public sealed class LeaseRaceTests : IAsyncDisposable
     public async Task A_request_that_its_client_cancels_is_logged_as_cancelled()
     {
         await StartAsync();
-        ConnectedClient client = new(Peer, Parts.Requests, Parts.Audit);
+        ConnectedClient client = new(Peer, Parts.Requests, Parts.Audit, Parts.Trail);
         client.TryWelcome(Parts.Leases.Take(Peer, null, out _), HostProtocol.Version);
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(
-            async () => await client.ChangeAsync<int>("mount x", (_, _) => throw new TaskCanceledException(), Stop));
+            async () => await client.ChangeAsync<int>(
+                new AuditedAction("disk.mount", "mount x"), (_, _) => throw new TaskCanceledException(), Stop));
 
         await HostRig.UntilAsync(() => _rig.Log.ToString().Contains("mount x: cancelled", StringComparison.Ordinal));
     }

@@ -22,7 +22,7 @@ public sealed class WireJsonTests
     private static readonly Type[] Contracts =
     [
         typeof(IDiskControl), typeof(ISessionControl), typeof(IBitmapControl), typeof(IExportControl), typeof(IJobControl),
-        typeof(IHostControl),
+        typeof(IHostControl), typeof(IMetricControl),
     ];
 
     /// <summary>All that requests take and answer.</summary>
@@ -147,6 +147,11 @@ public sealed class WireJsonTests
     private static object Sample(Type type, Counter next)
     {
         Type plain = Nullable.GetUnderlyingType(type) ?? type;
+        if (plain == typeof(IReadOnlyDictionary<string, string>))
+        {
+            return new RecordLabels([KeyValuePair.Create($"name {next.Next()}", "value")]);
+        }
+
         if (plain.IsGenericType)
         {
             Array items = Array.CreateInstance(plain.GetGenericArguments()[0], 2);
@@ -161,6 +166,7 @@ public sealed class WireJsonTests
             _ when plain == typeof(string) => $"text {number}",
             _ when plain == typeof(bool) => true,
             _ when plain == typeof(int) => number,
+            _ when plain == typeof(double) => number + 0.1,
             _ when plain == typeof(long) => (long)number << 33,
             _ when plain == typeof(Guid) => new Guid(number, 1, 2, [3, 4, 5, 6, 7, 8, 9, 10]),
             _ when plain == typeof(TimeSpan) => TimeSpan.FromTicks(number * 12_345_678L),

@@ -86,4 +86,15 @@ public sealed class DiscardsAndCopies
         s.Reader(() => session.Consume(G / 2, G));
         s.AtEnd(() => Assert.Null(session.Read(0, 2 * G)));
     });
+
+    // Each granule is copied, or its copy was avoided, or the guest had not written when it was consumed.
+    [Fact]
+    public void Two_writes_and_a_discard_count_each_granule_once() => Explorer.Exhaust(2, s =>
+    {
+        ModelSession session = s.Start(2);
+        s.Guest(() => s.Write(0, 2 * G, 0xA1));
+        s.Guest(() => s.Write(0, G, 0xA2));
+        s.Reader(() => session.Consume(0, 2 * G));
+        s.AtEnd(() => Assert.Equal(2 * G, session.Point.Avoided.Bytes + G * session.Point.Done.AddedCount));
+    });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
+using Fleece.TestKit;
 
 namespace Fleece.Interleavings.Scenarios;
 
@@ -151,5 +152,28 @@ public sealed class Timeouts
         s.Guest(() => results.Add(s.Write(G, G, 0xA2)));
         s.AtEnd(() => Assert.Equal(1, results.Count(result => result == BlockErrors.TempLimitReached)));
         s.AtEnd(() => Assert.Equal(G, session.Point.TempUsedBytes));
+    });
+
+    // The clock stands still: a write that is not woken shows as a deadlock. The other write is settled and waits for nothing.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_session_that_is_over_lets_a_write_go_that_is_held_back(bool isStop) => Explorer.Exhaust(2, s =>
+    {
+        s.Limits = new CopyLimits
+        {
+            TempBytes = 4 * G,
+            TempWarningPercent = 1,
+            MaxGuestDelay = TimeSpan.FromSeconds(1),
+            Time = new ManualTime(),
+        };
+        ModelSession session = s.Start(3);
+        s.Write(0, G, 0xA1);
+        s.Guest(() => Assert.Null(s.Write(0, 2 * G, 0xA2)));
+        s.Guest(() => Assert.Null(s.Write(0, G, 0xA3)));
+        s.Guest(isStop ? session.Point.Stop : Break);
+        s.AtEnd(() => Assert.Equal(G, session.Point.TempUsedBytes));
+
+        void Break() => session.Point.Break(new BlockException(BlockErrors.NoSpace, "temp is full"));
     });
 }

@@ -19,7 +19,7 @@ public sealed class PaceTests
         {
             Pace.Start start = pace.Begin();
             Thread.Sleep(1);
-            pace.Note(start, RequestBytes);
+            pace.Note(start, RequestBytes, Stopwatch.GetTimestamp());
         }
 
         Assert.True(pace.IsSlow);
@@ -39,7 +39,7 @@ public sealed class PaceTests
             {
             }
 
-            pace.Note(start, RequestBytes);
+            pace.Note(start, RequestBytes, Stopwatch.GetTimestamp());
             wasSlow |= pace.IsSlow;
         }
 
@@ -54,12 +54,12 @@ public sealed class PaceTests
         {
             Pace.Start start = pace.Begin();
             Thread.Sleep(1);
-            pace.Note(start, RequestBytes);
+            pace.Note(start, RequestBytes, Stopwatch.GetTimestamp());
         }
 
         for (int i = 0; i < Requests; i++)
         {
-            pace.Note(pace.Begin(), RequestBytes);
+            pace.Note(pace.Begin(), RequestBytes, Stopwatch.GetTimestamp());
         }
 
         Assert.False(pace.IsSlow);

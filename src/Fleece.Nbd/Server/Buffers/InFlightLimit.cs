@@ -12,6 +12,9 @@ internal sealed class InFlightLimit
     private int _requests;
     private long _bytes;
 
+    /// <summary>Requests that are under way.</summary>
+    public int RequestCount => Volatile.Read(ref _requests);
+
     /// <summary>Waits for room. A request larger than all the room goes alone.</summary>
     public void Enter(long bytes)
     {

@@ -12,6 +12,8 @@ internal sealed class MemoryBudget(long limitBytes)
 {
     private long _usedBytes;
 
+    public long LimitBytes => limitBytes;
+
     public long UsedBytes => Volatile.Read(ref _usedBytes);
 
     /// <summary>Takes bytes for convenience, or says that there are none.</summary>

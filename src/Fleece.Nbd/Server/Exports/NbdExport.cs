@@ -54,6 +54,9 @@ internal sealed record NbdExport
     /// read it back.</summary>
     public bool TellsKinds { get; init; }
 
+    /// <summary>Where the requests of its clients are counted; null for nowhere.</summary>
+    public ExportTraffic? Traffic { get; init; }
+
     /// <summary>Cancelled when the export goes away; its connections then end after the requests in flight.</summary>
     public CancellationToken Ended { get; init; }
 

@@ -10,6 +10,9 @@ namespace Fleece.Nbd.Server.Replies;
 /// <param name="Kind">The engine's kind of error; null where the request itself is refused.</param>
 internal readonly record struct Refusal(NbdError Error, string Message, string? Kind = null)
 {
+    /// <summary>The kind that the failure is counted as; null for a success.</summary>
+    public string? Label => Error == NbdError.None ? null : Kind ?? Error.ToString();
+
     /// <summary>The refusal that answers a request which failed while it was served.</summary>
     public static Refusal From(Exception failure, in RequestHeader request)
     {

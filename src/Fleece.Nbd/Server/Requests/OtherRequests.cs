@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using Fleece.Block;
 using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
 
@@ -10,7 +12,13 @@ namespace Fleece.Nbd.Server.Requests;
 /// <remarks>Threading. The connection's own thread only, but for <see cref="FlushAsync"/>; a request that goes on by itself ends on
 /// any.</remarks>
 internal sealed class OtherRequests(
-    ReplyWriter replies, RequestService service, int contextCount, InFlightLimit inFlight, MemoryBudget budget, WorkThreads threads)
+    ReplyWriter replies,
+    RequestService service,
+    int contextCount,
+    InFlightLimit inFlight,
+    MemoryBudget budget,
+    WorkThreads threads,
+    RequestCounts counts)
 {
     private readonly ReplyFormat _format = replies.Format;
     private readonly Pace _pace = Pace.OfChanges();
@@ -33,30 +41,37 @@ internal sealed class OtherRequests(
         ValueTask<StatusAnswer?> serving = service.ServeAsync(request, kept);
         if (serving.IsCompleted)
         {
-            _pace.Note(start, 0);
+            _pace.Note(start, 0, Stopwatch.GetTimestamp());
         }
         else if (TryRentStatus(request, out SharedBuffer? status))
         {
             inFlight.Enter(0);
-            _ = FinishAsync(request, serving, status, 0);
+            _ = FinishAsync(request, serving, status, 0, start.Timestamp);
             return;
         }
 
+        StatusAnswer? answer;
         try
         {
-            Add(request, serving.IsCompleted ? serving.GetAwaiter().GetResult() : Await(serving));
+            answer = serving.IsCompleted ? serving.GetAwaiter().GetResult() : Await(serving);
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            replies.Add(request, Refusal.From(e, request));
+            Refusal refusal = Refusal.From(e, request);
+            counts.Note(request, start.Timestamp, refusal.Label);
+            replies.Add(request, refusal);
+            return;
         }
+
+        counts.Note(request, start.Timestamp);
+        Add(request, answer);
     }
 
     /// <summary>Flushes and posts the reply, from any thread.</summary>
     /// <param name="request">A flush.</param>
     /// <param name="inFlightBytes">The bytes that the request counts in the limit.</param>
     public Task FlushAsync(RequestHeader request, long inFlightBytes) =>
-        FinishAsync(request, service.ServeAsync(request, default), null, inFlightBytes);
+        FinishAsync(request, service.ServeAsync(request, default), null, inFlightBytes, Stopwatch.GetTimestamp());
 
     private void Add(in RequestHeader request, StatusAnswer? answer)
     {
@@ -90,7 +105,7 @@ internal sealed class OtherRequests(
     }
 
     private async Task FinishAsync(
-        RequestHeader request, ValueTask<StatusAnswer?> serving, SharedBuffer? reply, long inFlightBytes)
+        RequestHeader request, ValueTask<StatusAnswer?> serving, SharedBuffer? reply, long inFlightBytes, long startedAt)
     {
         Refusal refusal = default;
         StatusAnswer? answer = null;
@@ -105,6 +120,7 @@ internal sealed class OtherRequests(
             refusal = Refusal.From(e, request);
         }
 
+        counts.Note(request, startedAt, refusal.Label);
         if (answer is null || reply is null)
         {
             reply?.Release();
@@ -121,18 +137,20 @@ internal sealed class OtherRequests(
         replies.Post(reply, 0, writtenBytes, inFlightBytes);
     }
 
-    private void ServeElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? reply)
+    private void ServeElsewhere(in RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? reply, long startedAt)
     {
         Pace.Start start = _pace.Begin();
         ValueTask<StatusAnswer?> serving = service.ServeAsync(request, payload);
-        _pace.Note(start, 0);
-        _ = FinishAsync(request, serving, reply, 0);
+        _pace.Note(start, 0, Stopwatch.GetTimestamp());
+        _ = FinishAsync(request, serving, reply, 0, startedAt);
     }
 
     /// <summary>A request that another thread begins.</summary>
     private sealed class Elsewhere(OtherRequests others, RequestHeader request, ReadOnlyMemory<byte> payload, SharedBuffer? reply)
         : IThreadWork
     {
-        public void Execute() => others.ServeElsewhere(request, payload, reply);
+        private readonly long _startedAt = Stopwatch.GetTimestamp();
+
+        public void Execute() => others.ServeElsewhere(request, payload, reply, _startedAt);
     }
 }

@@ -54,20 +54,20 @@ internal sealed class Pace
         new(Stopwatch.GetTimestamp(), Volatile.Read(ref _score) == 0 ? ThreadSleeps.Unknown : ThreadSleeps.Count());
 
     /// <summary>Notes what a request did to its thread, on that thread.</summary>
-    public void Note(Start start, long bytes)
+    /// <param name="start">Where the thread stood when it began the request.</param>
+    /// <param name="bytes">The request's length.</param>
+    /// <param name="endedAt">The timestamp of now.</param>
+    public void Note(Start start, long bytes, long endedAt)
     {
         int score = Volatile.Read(ref _score);
         bool isSlow = start.Sleeps == ThreadSleeps.Unknown
-            ? TookLong(start.Timestamp, bytes)
+            ? (endedAt - start.Timestamp) * MicrosecondsPerTick > _quickMicroseconds + bytes * QuickMicrosecondsPerByte
             : ThreadSleeps.Count() != start.Sleeps;
         if (isSlow ? score < MaximumScore : score > 0)
         {
             Volatile.Write(ref _score, isSlow ? Math.Min(MaximumScore, score + _slowWeight) : Math.Max(0, score - _quickWeight));
         }
     }
-
-    private bool TookLong(long startedAt, long bytes) =>
-        (Stopwatch.GetTimestamp() - startedAt) * MicrosecondsPerTick > _quickMicroseconds + bytes * QuickMicrosecondsPerByte;
 
     /// <summary>Where a thread stood when a request began.</summary>
     /// <param name="Timestamp">The time.</param>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using Fleece.Block;
 using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
 
@@ -15,7 +17,8 @@ internal sealed class ReadRequests(
     Lookahead lookahead,
     InFlightLimit inFlight,
     MemoryBudget budget,
-    WorkThreads threads)
+    WorkThreads threads,
+    RequestCounts counts)
 {
     // Pieces end at multiples of this, so that storage sees whole blocks and clusters.
     private const int PieceBytes = SharedBuffer.BaseBytes;
@@ -74,20 +77,20 @@ internal sealed class ReadRequests(
             if (reading.IsCompleted)
             {
                 reading.GetAwaiter().GetResult();
-                _pace.Note(start, lengthBytes);
+                _pace.Note(start, lengthBytes, counts.Note(request, start.Timestamp));
                 replies.Commit(_format.WriteRead(reply.Span, request));
                 return true;
             }
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
-            replies.Add(request, Refusal.From(e, request));
+            AddFailure(request, start.Timestamp, e);
             return true;
         }
 
         (SharedBuffer buffer, int offsetBytes) = replies.TakeBatch();
         inFlight.Enter(lengthBytes);
-        _ = FinishAsync(request, reading, buffer, offsetBytes);
+        _ = FinishAsync(request, reading, buffer, offsetBytes, start.Timestamp);
         replies.RenewBatch();
         return true;
     }
@@ -96,6 +99,8 @@ internal sealed class ReadRequests(
     /// once data has been sent: then the connection ends.</summary>
     private bool TryServeInPieces(in RequestHeader request)
     {
+        long startedAt = Stopwatch.GetTimestamp();
+
         // No reply of another request may come between the parts of this one.
         replies.Flush();
         inFlight.Drain();
@@ -124,7 +129,7 @@ internal sealed class ReadRequests(
                     return false;
                 }
 
-                replies.Add(request, Refusal.From(e, request));
+                AddFailure(request, startedAt, e);
                 return true;
             }
 
@@ -147,11 +152,19 @@ internal sealed class ReadRequests(
             doneBytes += pieceBytes;
         }
 
+        counts.Note(request, startedAt);
         return true;
     }
 
+    private void AddFailure(in RequestHeader request, long startedAt, Exception failure)
+    {
+        Refusal refusal = Refusal.From(failure, request);
+        counts.Note(request, startedAt, refusal.Label);
+        replies.Add(request, refusal);
+    }
+
     /// <summary>Waits for a read and posts its reply.</summary>
-    private async Task FinishAsync(RequestHeader request, ValueTask reading, SharedBuffer reply, int offsetBytes)
+    private async Task FinishAsync(RequestHeader request, ValueTask reading, SharedBuffer reply, int offsetBytes, long startedAt)
     {
         Refusal refusal = default;
         try
@@ -165,12 +178,13 @@ internal sealed class ReadRequests(
             refusal = Refusal.From(e, request);
         }
 
+        counts.Note(request, startedAt, refusal.Label);
         Span<byte> bytes = reply.Bytes.Span[offsetBytes..];
         int replyBytes = refusal.Error == NbdError.None ? _format.WriteRead(bytes, request) : _format.WriteShort(bytes, request, refusal);
         replies.Post(reply, offsetBytes, replyBytes, (long)request.Length);
     }
 
-    private void ServeElsewhere(in RequestHeader request, SharedBuffer reply)
+    private void ServeElsewhere(in RequestHeader request, SharedBuffer reply, long startedAt)
     {
         Pace.Start start = _pace.Begin();
         ValueTask reading;
@@ -185,13 +199,15 @@ internal sealed class ReadRequests(
             reading = ValueTask.FromException(e);
         }
 
-        _pace.Note(start, (long)request.Length);
-        _ = FinishAsync(request, reading, reply, 0);
+        _pace.Note(start, (long)request.Length, Stopwatch.GetTimestamp());
+        _ = FinishAsync(request, reading, reply, 0, startedAt);
     }
 
     /// <summary>A read that another thread begins.</summary>
     private sealed class Elsewhere(ReadRequests reads, RequestHeader request, SharedBuffer reply) : IThreadWork
     {
-        public void Execute() => reads.ServeElsewhere(request, reply);
+        private readonly long _startedAt = Stopwatch.GetTimestamp();
+
+        public void Execute() => reads.ServeElsewhere(request, reply, _startedAt);
     }
 }

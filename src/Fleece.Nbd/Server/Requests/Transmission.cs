@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server.Negotiation;
 using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
@@ -25,12 +26,14 @@ internal sealed class Transmission : IDisposable
     private readonly OtherRequests _others;
     private readonly ReplyWriter _replies;
     private readonly InFlightLimit _inFlight = new();
+    private readonly RequestCounts _counts;
     private readonly CancellationToken _ended;
     private readonly bool _isExtended;
 
     public Transmission(Negotiated negotiated, MemoryBudget budget, WorkThreads threads, CancellationTokenSource ended, string name)
     {
         _ended = ended.Token;
+        _counts = new RequestCounts(negotiated.Export.Traffic, () => _inFlight.RequestCount);
         _isExtended = negotiated.IsExtended;
         ReplyFormat format = new(negotiated.IsStructured, negotiated.IsExtended, negotiated.Export.TellsKinds);
         _replies = new ReplyWriter(negotiated.Stream, format, budget, _inFlight, ended, name);
@@ -39,9 +42,9 @@ internal sealed class Transmission : IDisposable
             negotiated.Export, negotiated.IsStructured, negotiated.IsExtended, negotiated.Contexts.Count != 0);
         RequestService service = new(negotiated.Export, _rules, negotiated.Contexts, negotiated.IsExtended, budget, _ended);
         Lookahead lookahead = new(_reader, _rules, service, negotiated.IsExtended);
-        _reads = new ReadRequests(_reader, _replies, service, lookahead, _inFlight, budget, threads);
-        _others = new OtherRequests(_replies, service, negotiated.Contexts.Count, _inFlight, budget, threads);
-        _writes = new WriteRequests(_reader, _replies, service, _others, _inFlight, threads);
+        _reads = new ReadRequests(_reader, _replies, service, lookahead, _inFlight, budget, threads, _counts);
+        _others = new OtherRequests(_replies, service, negotiated.Contexts.Count, _inFlight, budget, threads, _counts);
+        _writes = new WriteRequests(_reader, _replies, service, _others, _inFlight, threads, _counts);
     }
 
     /// <summary>True when no further request is to be taken, although the client may have sent some.</summary>
@@ -51,6 +54,7 @@ internal sealed class Transmission : IDisposable
     /// were accepted are finished and answered.</summary>
     public void Run()
     {
+        _counts.Begin();
         while (!_ended.IsCancellationRequested && !IsOver() && TryServeNext())
         {
         }
@@ -60,6 +64,7 @@ internal sealed class Transmission : IDisposable
     public void Dispose()
     {
         _inFlight.Drain();
+        _counts.End();
         _replies.Flush();
         _replies.Dispose();
         _reader.Dispose();
@@ -125,6 +130,7 @@ internal sealed class Transmission : IDisposable
             return false;
         }
 
+        _counts.NoteRefused(refusal.Label!);
         _replies.Add(request, refusal);
         return true;
     }

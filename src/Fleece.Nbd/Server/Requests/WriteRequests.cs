@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
 using Fleece.Block;
 using Fleece.Nbd.Server.Buffers;
+using Fleece.Nbd.Server.Exports;
 using Fleece.Nbd.Server.Replies;
 using Fleece.Nbd.Wire;
 
@@ -18,7 +20,8 @@ internal sealed class WriteRequests(
     RequestService service,
     OtherRequests others,
     InFlightLimit inFlight,
-    WorkThreads threads)
+    WorkThreads threads,
+    RequestCounts counts)
 {
     // Pieces end at multiples of this, so that storage sees whole blocks and clusters.
     private const int PieceBytes = SharedBuffer.BaseBytes;
@@ -79,6 +82,7 @@ internal sealed class WriteRequests(
         // Where pieces are under way, the one that ends last answers.
         if (whole.TryEnd())
         {
+            counts.Note(request, whole.StartedAt, whole.Failure.Label);
             if (NeedsFlush(whole, request))
             {
                 others.Serve(request with { Command = NbdCommand.Flush }, default);
@@ -110,24 +114,35 @@ internal sealed class WriteRequests(
     {
         refusal = default;
         ValueTask writing = default;
+        long startedAt;
         if (!isElsewhere)
         {
             Pace.Start start = _pace.Begin();
+            startedAt = start.Timestamp;
             try
             {
                 writing = service.WriteAsync(part, payload);
                 if (writing.IsCompleted)
                 {
                     writing.GetAwaiter().GetResult();
-                    _pace.Note(start, payload.Length);
+                    _pace.Note(start, payload.Length, whole is null ? counts.Note(request, startedAt) : Stopwatch.GetTimestamp());
                     return true;
                 }
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
                 refusal = Refusal.From(e, request);
+                if (whole is null)
+                {
+                    counts.Note(request, startedAt, refusal.Label);
+                }
+
                 return true;
             }
+        }
+        else
+        {
+            startedAt = Stopwatch.GetTimestamp();
         }
 
         // A write that has begun before it was counted can't be held back any more, and one beyond the bound is no harm.
@@ -136,18 +151,23 @@ internal sealed class WriteRequests(
         inFlight.Enter(payload.Length);
         if (isElsewhere)
         {
-            threads.Post(new Elsewhere(this, request, part, payload, whole, holder));
+            threads.Post(new Elsewhere(this, request, part, payload, whole, holder, startedAt));
         }
         else
         {
-            _ = FinishAsync(request, writing, payload.Length, whole, holder);
+            _ = FinishAsync(request, writing, payload.Length, whole, holder, startedAt);
         }
 
         return false;
     }
 
     private void WriteElsewhere(
-        in RequestHeader request, in RequestHeader part, ReadOnlyMemory<byte> payload, PiecedWrite? whole, SharedBuffer holder)
+        in RequestHeader request,
+        in RequestHeader part,
+        ReadOnlyMemory<byte> payload,
+        PiecedWrite? whole,
+        SharedBuffer holder,
+        long startedAt)
     {
         Pace.Start start = _pace.Begin();
         ValueTask writing;
@@ -162,13 +182,13 @@ internal sealed class WriteRequests(
             writing = ValueTask.FromException(e);
         }
 
-        _pace.Note(start, payload.Length);
-        _ = FinishAsync(request, writing, payload.Length, whole, holder);
+        _pace.Note(start, payload.Length, Stopwatch.GetTimestamp());
+        _ = FinishAsync(request, writing, payload.Length, whole, holder, startedAt);
     }
 
     /// <summary>Waits for a write, releases its buffer, and posts the reply when no piece of the request is under way.</summary>
     private async Task FinishAsync(
-        RequestHeader request, ValueTask writing, int payloadBytes, PiecedWrite? whole, SharedBuffer holder)
+        RequestHeader request, ValueTask writing, int payloadBytes, PiecedWrite? whole, SharedBuffer holder, long startedAt)
     {
         Refusal refusal = default;
         try
@@ -186,13 +206,19 @@ internal sealed class WriteRequests(
         whole?.Note(refusal);
         if (whole is null)
         {
+            counts.Note(request, startedAt, refusal.Label);
             replies.PostShort(request, refusal, payloadBytes);
+            return;
         }
-        else if (!whole.TryEnd())
+
+        if (!whole.TryEnd())
         {
             inFlight.Exit(payloadBytes);
+            return;
         }
-        else if (NeedsFlush(whole, request))
+
+        counts.Note(request, whole.StartedAt, whole.Failure.Label);
+        if (NeedsFlush(whole, request))
         {
             await others.FlushAsync(request with { Command = NbdCommand.Flush }, payloadBytes).ConfigureAwait(false);
         }
@@ -215,9 +241,10 @@ internal sealed class WriteRequests(
         RequestHeader part,
         ReadOnlyMemory<byte> payload,
         PiecedWrite? whole,
-        SharedBuffer holder) : IThreadWork
+        SharedBuffer holder,
+        long startedAt) : IThreadWork
     {
-        public void Execute() => writes.WriteElsewhere(request, part, payload, whole, holder);
+        public void Execute() => writes.WriteElsewhere(request, part, payload, whole, holder, startedAt);
     }
 
     /// <summary>A write whose pieces end one by one; the connection's own thread counts as one until it has begun the last.</summary>
@@ -239,6 +266,9 @@ internal sealed class WriteRequests(
                 }
             }
         }
+
+        /// <summary>The timestamp of its beginning.</summary>
+        public long StartedAt { get; } = Stopwatch.GetTimestamp();
 
         public void Begin() => Interlocked.Increment(ref _pieces);
 

@@ -5,7 +5,7 @@ using System.Diagnostics;
 using Fleece.Interleavings;
 #endif
 
-namespace Fleece.Block.CopyBeforeWrite;
+namespace Fleece.Block;
 
 /// <summary>The seam through which tests take over the order in which threads run.</summary>
 /// <remarks>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-namespace Fleece.Block.CopyBeforeWrite;
+namespace Fleece.Block.CopyBeforeWrite.Pressure;
 
-/// <summary>Until when one guest write waits for copies; it begins when it is made.</summary>
+/// <summary>Until when one guest write waits; it begins when it is made.</summary>
 internal sealed class CopyDeadline(TimeSpan timeout, TimeProvider time)
 {
     // A timer reaches 49.7 days. A longer wait is made of several.
@@ -21,7 +21,9 @@ internal sealed class CopyDeadline(TimeSpan timeout, TimeProvider time)
                 return false;
             }
 
-            using CancellationTokenSource late = new(left < LongestTimer ? left : LongestTimer, time);
+            // Timers count whole milliseconds: a shorter one would have gone off before it was begun.
+            TimeSpan timer = TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds));
+            using CancellationTokenSource late = new(timer < LongestTimer ? timer : LongestTimer, time);
             using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellationToken);
             try
             {
