@@ -315,7 +315,9 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
             for (long atBytes = bytes.OffsetBytes; atBytes < bytes.EndBytes;)
             {
                 Memory<byte> piece = buffer.Memory[..(int)Math.Min(pieceBytes, bytes.EndBytes - atBytes)];
+                copy.ReadingSince = _point.Limits.Time.GetTimestamp();
                 await Active.ReadAsync(atBytes, piece, CancellationToken.None).ConfigureAwait(false);
+                copy.ReadingSince = null;
                 if (piece.Span.IndexOfAnyExcept((byte)0) < 0)
                 {
                     await StoreZeroesAsync(new BlockRange(atBytes, piece.Length)).ConfigureAwait(false);

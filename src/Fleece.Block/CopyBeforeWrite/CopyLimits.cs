@@ -27,6 +27,9 @@ internal sealed record CopyLimits
     /// <see cref="ShortestGuestDelay"/> to <see cref="LongestGuestDelay"/>; null for no delay.</summary>
     public TimeSpan? MaxGuestDelay { get; init; }
 
+    /// <summary>How long a copy may wait for its old data before snapshot reads wait for the copy; infinite for ever.</summary>
+    public TimeSpan ReaderPatience { get; init; } = TimeSpan.FromMicroseconds(500);
+
     /// <summary>Where the time comes from.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 

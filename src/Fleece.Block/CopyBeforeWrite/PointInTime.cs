@@ -86,6 +86,7 @@ internal sealed class PointInTime
         _copiedBytes = Granules.BytesOf(Maps.Stored);
         Budget = new TempBudget(Granules, Maps, Limits, _lock);
         Delay = new GuestDelay(Limits.MaxGuestDelay, Limits.Time);
+        ReaderDelay = new ReaderDelay(Copies, _lock, Limits.ReaderPatience, Limits.Time);
         Avoided = new AvoidedCopies(Granules, Maps);
 
         // The copies that ran when a process was killed may have stored something, like those that have failed.
@@ -147,6 +148,9 @@ internal sealed class PointInTime
 
     /// <summary>What guest writes wait for while temp fills.</summary>
     internal GuestDelay Delay { get; }
+
+    /// <summary>What snapshot reads wait for while guests wait for the disk.</summary>
+    internal ReaderDelay ReaderDelay { get; }
 
     /// <summary>The copies that guest writes did not need.</summary>
     internal AvoidedCopies Avoided { get; }

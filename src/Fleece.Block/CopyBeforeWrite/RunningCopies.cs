@@ -2,12 +2,34 @@
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>The copies from the active disk to temp that are running right now. They never overlap.</summary>
-/// <remarks>Threading. Every member is called under the lock of the <see cref="PointInTime"/> that owns it. The list is as
-/// long as the guest's queue depth at most, so it is searched from end to end.</remarks>
+/// <remarks>Threading. Every member but <see cref="AreNone"/> is called under the lock of the <see cref="PointInTime"/> that owns it. The
+/// list is as long as the guest's queue depth at most, so it is searched from end to end.</remarks>
 internal sealed class RunningCopies
 {
     private readonly List<Copy> _copies = [];
     private TaskCompletionSource? _ended;
+    private int _count;
+
+    /// <summary>True when none runs.</summary>
+    public bool AreNone => Volatile.Read(ref _count) == 0;
+
+    /// <summary>Since when the copy that has waited longest for the active disk waits; null when none does.</summary>
+    public long? OldestRead
+    {
+        get
+        {
+            long? oldest = null;
+            foreach (Copy copy in _copies)
+            {
+                if (copy.ReadingSince is { } since && (oldest is null || since < oldest))
+                {
+                    oldest = since;
+                }
+            }
+
+            return oldest;
+        }
+    }
 
     /// <summary>Completes when none runs. Asked for when no copy begins any more.</summary>
     public Task Ended => _copies.Count == 0
@@ -43,6 +65,7 @@ internal sealed class RunningCopies
         Copy copy = new(new GranuleRun(run.Start, end));
         Invariant.Require(!copy.Run.IsEmpty, "I2", "a granule is copied by one request at a time");
         _copies.Add(copy);
+        Volatile.Write(ref _count, _copies.Count);
         return copy;
     }
 
@@ -50,6 +73,7 @@ internal sealed class RunningCopies
     public void Remove(Copy copy)
     {
         _copies.Remove(copy);
+        Volatile.Write(ref _count, _copies.Count);
         if (_copies.Count == 0)
         {
             _ended?.TrySetResult();
@@ -68,9 +92,19 @@ internal sealed class RunningCopies
     /// <summary>One running copy.</summary>
     internal sealed class Copy(GranuleRun run)
     {
+        private const long NotReading = long.MinValue;
+
         private TaskCompletionSource? _finished;
+        private long _readingSince = NotReading;
 
         public GranuleRun Run { get; } = run;
+
+        /// <summary>The timestamp of the request to the active disk that it waits for; null for none. Set without the lock.</summary>
+        public long? ReadingSince
+        {
+            get => Volatile.Read(ref _readingSince) is var since && since != NotReading ? since : null;
+            set => Volatile.Write(ref _readingSince, value ?? NotReading);
+        }
 
         /// <summary>Room in temp that the copy has taken, in bytes.</summary>
         public long ReservedBytes { get; set; }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+using System.Diagnostics;
+
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>What readers see of a <see cref="PointInTime"/>: its bytes, their status, its map, and discarding them.</summary>
@@ -6,7 +8,8 @@ namespace Fleece.Block.CopyBeforeWrite;
 /// <para>There is one for everybody, and one for each consumer that is counted: to that one, what it has confirmed is refused as if it
 /// were consumed, and discarding is confirming.</para>
 /// <para>A read is split where the done map changes. What is done comes from temp; the rest comes from the active disk while
-/// a frozen read holds guest writes back. Reads never wait for guests or copies (I3). When all bytes are there the state
+/// a frozen read holds guest writes back. Reads never wait for guests or copies (I3), but for the short time in which they give way on a
+/// disk that is overloaded (<see cref="Pressure.ReaderDelay"/>). When all bytes are there the state
 /// and the access map are tested once more, and only then the read succeeds (I6).</para>
 /// <para>Errors. <see cref="BlockErrors.Denied"/>, <see cref="BlockErrors.Consumed"/>,
 /// <see cref="BlockErrors.Broken"/>, <see cref="BlockErrors.Stopped"/>; for writes
@@ -45,6 +48,12 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
     {
         GranuleRun run = Cover(offsetBytes, buffer.Length, "read");
         CheckReadable(run);
+        long startedAt = Stopwatch.GetTimestamp();
+        if (_point.ReaderDelay.Wait(cancellationToken))
+        {
+            _point.Metrics.NoteReaderWait(startedAt);
+        }
+
         long endBytes = offsetBytes + buffer.Length;
         try
         {
@@ -71,12 +80,12 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
     }
 
     /// <inheritdoc/>
-    /// <remarks>A range of which something is refused is not touched. What is copied meanwhile was read ahead from the wrong place, which
+    /// <remarks>A range of which something is refused is not touched, and nothing is while guests wait for the disk. What is copied meanwhile was read ahead from the wrong place, which
     /// costs its time and nothing else.</remarks>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
         GranuleRun rest = Cover(offsetBytes, lengthBytes, "read");
-        if (_point.Condition.IsOver || FirstRefused(rest) < rest.End)
+        if (_point.Condition.IsOver || FirstRefused(rest) < rest.End || _point.ReaderDelay.IsDue)
         {
             return;
         }

@@ -40,6 +40,9 @@ internal static class FleeceMeter
     /// <inheritdoc cref="FleeceMetrics.FrozenWaits"/>
     public static Histogram<double> FrozenWaits { get; } = CreateHistogram(FleeceMetrics.FrozenWaits);
 
+    /// <inheritdoc cref="FleeceMetrics.ReaderWaits"/>
+    public static Histogram<double> ReaderWaits { get; } = CreateHistogram(FleeceMetrics.ReaderWaits);
+
     /// <inheritdoc cref="FleeceMetrics.Copies"/>
     public static Histogram<double> Copies { get; } = CreateHistogram(FleeceMetrics.Copies);
 

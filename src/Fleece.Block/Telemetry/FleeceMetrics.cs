@@ -15,6 +15,10 @@ internal static class FleeceMetrics
     public static readonly Metric FrozenWaits = Histogram(
         "fleece.session.guest.frozen_wait", "The part of a guest's delay in which the write waited for snapshot reads of the active disk.");
 
+    public static readonly Metric ReaderWaits = Histogram(
+        "fleece.session.reader.wait",
+        "Time by which a snapshot read gave way to guests that waited for the disk. Reads that did not do not count.");
+
     public static readonly Metric Copies = Histogram("fleece.session.copy.duration", "Time that a copy of old data to temp took.");
 
     public static readonly Metric CopyFailures = Counter(
@@ -74,6 +78,7 @@ internal static class FleeceMetrics
         Sessions,
         GuestWaits,
         FrozenWaits,
+        ReaderWaits,
         Copies,
         CopyFailures,
         CopiedBytes,

@@ -10,6 +10,7 @@ internal sealed class SessionMetrics
     private readonly ConcurrentDictionary<string, long> _failures = new(StringComparer.Ordinal);
     private readonly DurationHistogram _guestWaits = new(FleeceMeter.GuestWaits);
     private readonly DurationHistogram _frozenWaits = new(FleeceMeter.FrozenWaits);
+    private readonly DurationHistogram _readerWaits = new(FleeceMeter.ReaderWaits);
     private readonly DurationHistogram _copies = new(FleeceMeter.Copies);
     private long _diskReadBytes;
     private long _tempReadBytes;
@@ -25,6 +26,9 @@ internal sealed class SessionMetrics
 
     /// <summary>How long of that they waited for snapshot reads that were running on the active disk.</summary>
     public DurationCounts FrozenWaits => _frozenWaits.Read();
+
+    /// <summary>How long snapshot reads gave way to guests that waited for the disk.</summary>
+    public DurationCounts ReaderWaits => _readerWaits.Read();
 
     /// <summary>How long copies took that ended well.</summary>
     public DurationCounts Copies => _copies.Read();
@@ -50,6 +54,9 @@ internal sealed class SessionMetrics
 
     /// <summary>A guest's write need not wait for snapshot reads any longer.</summary>
     public void NoteFrozenWait(long startedAt) => _frozenWaits.Note(startedAt, Owner);
+
+    /// <summary>A snapshot read has given way, and begins now.</summary>
+    public void NoteReaderWait(long startedAt) => _readerWaits.Note(startedAt, Owner);
 
     /// <summary>A copy has ended well.</summary>
     public void NoteCopy(long startedAt) => _copies.Note(startedAt, Owner);

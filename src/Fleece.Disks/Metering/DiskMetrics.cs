@@ -46,6 +46,7 @@ internal static class DiskMetrics
         MetricOwner owner = metrics.Owner;
         yield return owner.Read(FleeceMetrics.GuestWaits, metrics.GuestWaits);
         yield return owner.Read(FleeceMetrics.FrozenWaits, metrics.FrozenWaits);
+        yield return owner.Read(FleeceMetrics.ReaderWaits, metrics.ReaderWaits);
         yield return owner.Read(FleeceMetrics.Copies, metrics.Copies);
         foreach ((string kind, long count) in metrics.Failures)
         {

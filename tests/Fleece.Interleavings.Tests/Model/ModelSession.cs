@@ -35,8 +35,12 @@ internal sealed class ModelSession
             Temp.Changing = CheckTempChange;
         }
 
-        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, limits, consumers, Journal);
+        Point = new PointInTime(root, Temp, tempReadsAsZero: true, _granuleBytes, policy, ranges, WithoutClock(limits), consumers, Journal);
     }
+
+    // Readers that give way look at a clock, and no order of threads explains its time.
+    private static CopyLimits WithoutClock(CopyLimits? limits) =>
+        (limits ?? new CopyLimits()) with { ReaderPatience = Timeout.InfiniteTimeSpan };
 
     public PointInTime Point { get; }
 
