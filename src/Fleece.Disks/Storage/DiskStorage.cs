@@ -146,8 +146,9 @@ internal sealed class DiskStorage
     internal ValueTask<T> RunAsync<T>(Func<T> work) =>
         Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
 
-    /// <summary>Asks whether the system could store what the image's files have; where it could not, that is as a failed flush. No guest
-    /// has asked, so the loss is one to tell, also by a later process: the system tells it to no other.</summary>
+    /// <summary>Asks whether the system could store what the image's files have, and whether a raw image is as long as its disk; where not,
+    /// that is as a failed flush. No guest has asked, so the loss is one to tell, also by a later process: the system tells it to no
+    /// other.</summary>
     internal void FindLoss()
     {
         foreach (WriteBackWatch watch in _watches)
@@ -157,6 +158,32 @@ internal sealed class DiskStorage
             {
                 LostWrites.Note(failure.Message, reachesThisMachine: true, isLasting: true);
             }
+        }
+
+        if (Condition.Failure is null && FindCut() is { } cut)
+        {
+            Condition.Fail(cut);
+        }
+    }
+
+    // Reads behind the end fail, but the guest's next write there would make the file longer again, with zeros in between.
+    private BlockException? FindCut()
+    {
+        if (Format != ImageFormat.Raw || FoundImage is not { } found || found.LengthBytes < DataEndBytes)
+        {
+            return null;
+        }
+
+        try
+        {
+            FileEvidence now = FileEvidence.Read(Path);
+            return now.FileId == found.FileId && now.LengthBytes < DataEndBytes
+                ? FileErrors.Truncated(Path, now.LengthBytes, DataEndBytes - now.LengthBytes)
+                : null;
+        }
+        catch (BlockException)
+        {
+            return null;
         }
     }
 
