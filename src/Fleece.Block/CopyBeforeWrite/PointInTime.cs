@@ -86,7 +86,7 @@ internal sealed class PointInTime
         _copiedBytes = Granules.BytesOf(Maps.Stored);
         Budget = new TempBudget(Granules, Maps, Limits, _lock);
         Delay = new GuestDelay(Limits.MaxGuestDelay, Limits.Time);
-        ReaderDelay = new ReaderDelay(Copies, _lock, Limits.ReaderPatience, Limits.Time);
+        ReaderDelay = new ReaderDelay(() => Copies.FindOldestRead(_lock), Limits.ReaderPatience, Limits.Time);
         Avoided = new AvoidedCopies(Granules, Maps);
 
         // The copies that ran when a process was killed may have stored something, like those that have failed.

@@ -2,23 +2,26 @@
 namespace Fleece.Block.CopyBeforeWrite;
 
 /// <summary>The copies from the active disk to temp that are running right now. They never overlap.</summary>
-/// <remarks>Threading. Every member but <see cref="AreNone"/> is called under the lock of the <see cref="PointInTime"/> that owns it. The
-/// list is as long as the guest's queue depth at most, so it is searched from end to end.</remarks>
+/// <remarks>Threading. Every member but <see cref="FindOldestRead"/> is called under the lock of the <see cref="PointInTime"/> that owns
+/// it. The list is as long as the guest's queue depth at most, so it is searched from end to end.</remarks>
 internal sealed class RunningCopies
 {
     private readonly List<Copy> _copies = [];
     private TaskCompletionSource? _ended;
     private int _count;
 
-    /// <summary>True when none runs.</summary>
-    public bool AreNone => Volatile.Read(ref _count) == 0;
-
     /// <summary>Since when the copy that has waited longest for the active disk waits; null when none does.</summary>
-    public long? OldestRead
+    /// <param name="gate">The lock, which is taken where any copy runs.</param>
+    public long? FindOldestRead(SharedLock gate)
     {
-        get
+        if (Volatile.Read(ref _count) == 0)
         {
-            long? oldest = null;
+            return null;
+        }
+
+        long? oldest = null;
+        using (gate.EnterScope())
+        {
             foreach (Copy copy in _copies)
             {
                 if (copy.ReadingSince is { } since && (oldest is null || since < oldest))
@@ -26,9 +29,9 @@ internal sealed class RunningCopies
                     oldest = since;
                 }
             }
-
-            return oldest;
         }
+
+        return oldest;
     }
 
     /// <summary>Completes when none runs. Asked for when no copy begins any more.</summary>

@@ -80,8 +80,8 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
     }
 
     /// <inheritdoc/>
-    /// <remarks>A range of which something is refused is not touched, and nothing is while guests wait for the disk. What is copied meanwhile was read ahead from the wrong place, which
-    /// costs its time and nothing else.</remarks>
+    /// <remarks>A range of which something is refused is not touched, and nothing is while guests wait for the disk. What is copied
+    /// meanwhile was read ahead from the wrong place, which costs its time and nothing else.</remarks>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
         GranuleRun rest = Cover(offsetBytes, lengthBytes, "read");

@@ -93,19 +93,8 @@ internal sealed class AuditTrail : IDisposable
     // A killed process, or a full file system, may have left half a line.
     private SafeFileHandle Open()
     {
-        FileStreamOptions options = new()
-        {
-            Mode = FileMode.OpenOrCreate,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.ReadWrite | FileShare.Delete,
-            BufferSize = 0,
-        };
-        if (!OperatingSystem.IsWindows())
-        {
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        }
-
-        SafeFileHandle file = File.OpenHandle(_path, options.Mode, options.Access, options.Share);
+        SafeFileHandle file =
+            File.OpenHandle(_path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
         try
         {
             if (!OperatingSystem.IsWindows())

@@ -29,18 +29,3 @@ internal sealed class ClientExports(ConnectedClient client, ServedDisks disks) :
             (_, token) => disks.UnpublishAsync(export, isForced, token),
             cancellationToken);
 }
-
-/// <summary>A client's requests about metrics.</summary>
-internal sealed class ClientMetrics(ConnectedClient client, IMetricControl metrics) : IMetricControl
-{
-    /// <inheritdoc/>
-    public ValueTask<IReadOnlyList<MetricInfo>> ListMetricsAsync(CancellationToken cancellationToken) =>
-        client.AskAsync(metrics.ListMetricsAsync, cancellationToken);
-
-    /// <inheritdoc/>
-    public ValueTask<SessionMeasurement> MeasureSessionAsync(
-        DiskReference disk, MeasureRequest request, CancellationToken cancellationToken) => client.ChangeAsync(
-            new AuditedAction("session.measure", $"measure a session of {disk} for {request.Duration}", disk.Name),
-            (_, token) => metrics.MeasureSessionAsync(disk, request, token),
-            cancellationToken);
-}

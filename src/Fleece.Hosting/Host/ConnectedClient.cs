@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Hosting.Auditing;
+using Fleece.Hosting.Logging;
 
 namespace Fleece.Hosting.Host;
 
 /// <summary>One client of the host, and the way of each of its requests: the checks that all share, and the line in the log.</summary>
 /// <remarks>Threading. All members are safe from any thread.</remarks>
-internal sealed class ConnectedClient(Peer peer, RunningRequests requests, AuditLog audit, AuditTrail trail)
+internal sealed class ConnectedClient(Peer peer, RunningRequests requests, HostLog log, AuditTrail trail)
 {
     private readonly Lock _lock = new();
     private volatile Lease? _lease;
@@ -45,7 +46,7 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, Audit
     }
 
     /// <summary>Writes a line about it.</summary>
-    public void Say(string text) => audit.Say($"{peer}: {text}");
+    public void Say(string text) => log.Say($"{peer}: {text}");
 
     /// <summary>Adds an action of its to the audit trail.</summary>
     public void Note(AuditedAction action, AuditOutcome outcome, Exception? error = null) => trail.Add(new AuditEntry

@@ -18,7 +18,7 @@ namespace Fleece.Hosting.Host;
 /// <param name="refusal">Why Hello is refused whatever it says; null where its content decides.</param>
 internal sealed class HostConnection(HostParts host, Peer peer, BlockException? refusal) : IHostControl
 {
-    private readonly ConnectedClient _client = new(peer, host.Requests, host.Audit, host.Trail);
+    private readonly ConnectedClient _client = new(peer, host.Requests, host.Log, host.Trail);
     private readonly TaskCompletionSource _welcomed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _hellos;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Logging;
 using Fleece.Hosting.Paths;
 using Fleece.Hosting.Records;
 
@@ -31,7 +32,7 @@ internal sealed record HostParts
     public required HostAccess Access { get; init; }
 
     /// <summary>The host's log.</summary>
-    public required AuditLog Audit { get; init; }
+    public required HostLog Log { get; init; }
 
     /// <summary>The audit trail.</summary>
     public required AuditTrail Trail { get; init; }

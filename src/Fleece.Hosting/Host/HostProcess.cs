@@ -5,6 +5,7 @@ using Fleece.Disks;
 using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
+using Fleece.Hosting.Logging;
 using Fleece.Hosting.Paths;
 using Fleece.Hosting.Records;
 using Fleece.Hosting.Rpc;
@@ -31,7 +32,7 @@ internal sealed class HostProcess : IAsyncDisposable
     private readonly Lock _lock = new();
     private readonly Lock _statusLock = new();
     private readonly ServiceNotifier _notifier;
-    private readonly AuditLog _audit;
+    private readonly HostLog _log;
     private readonly HostState _state;
     private readonly HostParts _parts;
     private readonly HostServer _server;
@@ -40,16 +41,16 @@ internal sealed class HostProcess : IAsyncDisposable
     private bool _isEnding;
 
     private HostProcess(
-        HostOptions options, AuditLog audit, HostState state, ControlSocket socket, PrivateSockets privateSockets, uint? groupId)
+        HostOptions options, HostLog log, HostState state, ControlSocket socket, PrivateSockets privateSockets, uint? groupId)
     {
         _notifier = options.Notifier;
-        _audit = audit;
+        _log = log;
         _state = state;
-        KeptSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, audit);
-        MountedDisks mounted = new(kept) { Told = audit.Say };
+        KeptSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, log);
+        MountedDisks mounted = new(kept) { Told = log.Say };
         if (options.SlowRequest > TimeSpan.Zero)
         {
-            mounted.WatchSlow(options.SlowRequest, new SlowRequestLog(audit.Say, options.Time).Tell);
+            mounted.WatchSlow(options.SlowRequest, new SlowRequestLog(log.Say, options.Time).Tell);
         }
 
         string folder = Path.GetDirectoryName(options.SocketPath)!;
@@ -57,14 +58,14 @@ internal sealed class HostProcess : IAsyncDisposable
         LocalOwner owner = new(mounted, options.Guard, rules.CheckPlace, KeptSessions.OpenIn(state.Path));
         _parts = new HostParts
         {
-            Disks = new ServedDisks(owner, state, rules, audit, kept, options.Time) { Changed = TellStatus },
-            Guests = new NotedGuests(state, owner.Guests, audit),
-            Leases = new Leases(options.Time, audit),
+            Disks = new ServedDisks(owner, state, rules, log, kept, options.Time) { Changed = TellStatus },
+            Guests = new NotedGuests(state, owner.Guests, log),
+            Leases = new Leases(options.Time, log),
             Requests = new RunningRequests(),
             Rules = rules,
             Access = new HostAccess(SystemUsers.Current, groupId, options.SocketGroup),
-            Audit = audit,
-            Trail = new AuditTrail(state.Path, audit.Say, AuditJournal.OfThisProcess()),
+            Log = log,
+            Trail = new AuditTrail(state.Path, log.Say, AuditJournal.OfThisProcess()),
             SocketPath = options.SocketPath,
             StatePath = state.Path,
             PrivateSockets = privateSockets,
@@ -110,9 +111,9 @@ internal sealed class HostProcess : IAsyncDisposable
             state = HostState.Open(options.StatePath);
             socket = ControlSocket.Open(options.SocketPath, access);
             PrivateSockets privateSockets = PrivateSockets.Prepare(options.SocketPath, access.GroupId);
-            AuditLog audit = new(options.Log);
-            Array.ForEach(missing, folder => audit.Say($"the folder '{folder}' of -AllowedPath is not there"));
-            return new HostProcess(options, audit, state, socket, privateSockets, access.GroupId);
+            HostLog log = new(options.Log);
+            Array.ForEach(missing, folder => log.Say($"the folder '{folder}' of -AllowedPath is not there"));
+            return new HostProcess(options, log, state, socket, privateSockets, access.GroupId);
         }
         catch
         {
@@ -140,14 +141,14 @@ internal sealed class HostProcess : IAsyncDisposable
 
     private async Task ServeAsync()
     {
-        _audit.Say(string.Create(
+        _log.Say(string.Create(
             CultureInfo.InvariantCulture,
             $"version {HostParts.ModuleVersion} listens at {_parts.SocketPath}; disks to serve from {_state.Path}: {_state.Disks.Count}"));
         _parts.Guests.BeginCleanUp();
         await _parts.Disks.ServeStoredAsync().ConfigureAwait(false);
         TellStatus(status =>
         {
-            _audit.Say($"ready, {status}");
+            _log.Say($"ready, {status}");
             _notifier.Ready(status);
         });
     }
@@ -178,7 +179,7 @@ internal sealed class HostProcess : IAsyncDisposable
     private async Task RunStopAsync()
     {
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
-        _audit.Say("ends");
+        _log.Say("ends");
         lock (_statusLock)
         {
             _isEnding = true;
@@ -201,8 +202,8 @@ internal sealed class HostProcess : IAsyncDisposable
         _inherited?.Dispose();
         _state.Dispose();
         _parts.Trail.Dispose();
-        _audit.Say("has ended");
-        await _audit.DisposeAsync().ConfigureAwait(false);
+        _log.Say("has ended");
+        await _log.DisposeAsync().ConfigureAwait(false);
     }
 
     // A QEMU that does not answer keeps its own session, which the next host takes out, and no disk open.
@@ -212,7 +213,7 @@ internal sealed class HostProcess : IAsyncDisposable
         await Task.WhenAny(ending, Task.Delay(GuestTime)).ConfigureAwait(false);
         if (ending.Exception?.InnerException is { } failure)
         {
-            _audit.Say($"could not end the sessions of all guests: {failure.Message}");
+            _log.Say($"could not end the sessions of all guests: {failure.Message}");
         }
     }
 
@@ -226,7 +227,7 @@ internal sealed class HostProcess : IAsyncDisposable
         {
             foreach (Exception failure in e.InnerExceptions)
             {
-                _audit.Say($"could not close everything: {failure.Message}");
+                _log.Say($"could not close everything: {failure.Message}");
             }
         }
     }
@@ -239,7 +240,7 @@ internal sealed class HostProcess : IAsyncDisposable
         }
         catch (BlockException e)
         {
-            _audit.Say(e.Message);
+            _log.Say(e.Message);
         }
     }
 }

@@ -124,7 +124,7 @@ internal sealed class HostServer : IAsyncDisposable
         catch (Exception e) when (e is BlockException or SocketException)
         {
             socket.Dispose();
-            _host.Audit.Say($"closed a connection whose user the system does not tell: {e.Message}");
+            _host.Log.Say($"closed a connection whose user the system does not tell: {e.Message}");
             return;
         }
 
@@ -172,7 +172,7 @@ internal sealed class HostServer : IAsyncDisposable
             }
             else if (first != ended && refusal is null)
             {
-                _host.Audit.Say($"{peer}: closed, because it did not get in within {HandshakeTime.TotalSeconds:0} seconds");
+                _host.Log.Say($"{peer}: closed, because it did not get in within {HandshakeTime.TotalSeconds:0} seconds");
             }
         }
         finally

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Fleece.Block;
 using Fleece.Disks.Exports;
+using Fleece.Hosting.Logging;
 using Fleece.Hosting.Systemd;
 using Fleece.Nbd;
 
@@ -11,7 +12,7 @@ namespace Fleece.Hosting.Host;
 /// <summary>Listeners of disks in systemd's descriptor store.</summary>
 /// <remarks>Threading. One call at a time, as <see cref="IListenSockets"/> says; <see cref="ReleaseAllBut"/> may be called beside them.
 /// </remarks>
-internal sealed class KeptSockets(ServiceNotifier notifier, InheritedDescriptors inherited, AuditLog audit) : IListenSockets
+internal sealed class KeptSockets(ServiceNotifier notifier, InheritedDescriptors inherited, HostLog log) : IListenSockets
 {
     // The name under which the socket of an address is stored.
     private readonly Dictionary<string, string> _names = new(StringComparer.Ordinal);
@@ -82,7 +83,7 @@ internal sealed class KeptSockets(ServiceNotifier notifier, InheritedDescriptors
         }
         catch (BlockException e)
         {
-            audit.Say($"{consequence}: {e.Message}");
+            log.Say($"{consequence}: {e.Message}");
             return false;
         }
     }

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Logging;
 
 namespace Fleece.Hosting.Host;
 
@@ -14,7 +15,7 @@ namespace Fleece.Hosting.Host;
 /// one more ends the oldest.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
-internal sealed class Leases(TimeProvider time, AuditLog audit)
+internal sealed class Leases(TimeProvider time, HostLog log)
 {
     /// <summary>Most leases of a user that wait and hold sessions: all connections that a user may have can be lost at once.</summary>
     public const int MaximumWaitingWithSessions = HostServer.MaximumConnectionsOfUser;
@@ -197,7 +198,7 @@ internal sealed class Leases(TimeProvider time, AuditLog audit)
         await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
         foreach ((IRunningSession session, BlockException? failure) in await lease.EndAsync().ConfigureAwait(false))
         {
-            audit.Say(
+            log.Say(
                 $"ended without success: session {session.Id} of {lease.Peer}, because {reason}" +
                 $"{(failure is null ? string.Empty : $"; its end failed: {failure.Message}")}");
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
 using Fleece.Hosting.Control;
+using Fleece.Hosting.Logging;
 using Fleece.Hosting.State;
 using Fleece.Qemu;
 
@@ -12,7 +13,7 @@ namespace Fleece.Hosting.Host;
 /// <para>A guest stays noted until a host starts and finds nothing of Fleece's in it any more, or no QEMU.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
-internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLog audit) : IAsyncDisposable
+internal sealed class NotedGuests(HostState state, IGuestControl guests, HostLog log) : IAsyncDisposable
 {
     // How long a QEMU that does not answer may hold up the end of the host.
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
@@ -52,7 +53,7 @@ internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLo
                 .CleanUpGuestAsync(qmpSocketPath, isForced: false, _ending.Token).ConfigureAwait(false);
             foreach (string sentence in removed)
             {
-                audit.Say($"guest of {qmpSocketPath}: {sentence}");
+                log.Say($"guest of {qmpSocketPath}: {sentence}");
             }
 
             state.RemoveQmpSocket(qmpSocketPath);
@@ -63,7 +64,7 @@ internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLo
         }
         catch (BlockException e)
         {
-            audit.Say($"guest of {qmpSocketPath}: could not look for what a host before has left: {e.Message}");
+            log.Say($"guest of {qmpSocketPath}: could not look for what a host before has left: {e.Message}");
         }
         catch (OperationCanceledException)
         {
@@ -80,7 +81,7 @@ internal sealed class NotedGuests(HostState state, IGuestControl guests, AuditLo
         }
         catch (BlockException e)
         {
-            audit.Say($"can't note that the guest of {qmpSocketPath} has ended: {e.Message}");
+            log.Say($"can't note that the guest of {qmpSocketPath} has ended: {e.Message}");
         }
     }
 }

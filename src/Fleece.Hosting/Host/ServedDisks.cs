@@ -9,6 +9,7 @@ using Fleece.Disks.Resuming;
 using Fleece.Disks.Storage;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
+using Fleece.Hosting.Logging;
 using Fleece.Hosting.Paths;
 using Fleece.Hosting.State;
 using Fleece.Nbd;
@@ -26,7 +27,7 @@ internal sealed class ServedDisks : IDisposable
 {
     private readonly HostState _state;
     private readonly PathRules _rules;
-    private readonly AuditLog _audit;
+    private readonly HostLog _log;
     private readonly KeptSockets? _kept;
     private readonly NameLocks _names = new();
     private readonly UnservedDisks _unserved;
@@ -35,12 +36,12 @@ internal sealed class ServedDisks : IDisposable
     // As the host before has left them in the state, until they are served.
     private readonly ConcurrentDictionary<string, MountedDiskState> _found = new(StringComparer.OrdinalIgnoreCase);
 
-    public ServedDisks(LocalOwner owner, HostState state, PathRules rules, AuditLog audit, KeptSockets? kept, TimeProvider time)
+    public ServedDisks(LocalOwner owner, HostState state, PathRules rules, HostLog log, KeptSockets? kept, TimeProvider time)
     {
         Owner = owner;
         _state = state;
         _rules = rules;
-        _audit = audit;
+        _log = log;
         _kept = kept;
         _unserved = new UnservedDisks(ServeStoredAsync, SayProblem, time);
         _removals = new UnstoredRemovals(state);
@@ -113,7 +114,7 @@ internal sealed class ServedDisks : IDisposable
         {
             foreach (string note in info.Notes)
             {
-                _audit.Say($"disk {info.Name}: {note}");
+                _log.Say($"disk {info.Name}: {note}");
             }
         }
 
@@ -271,7 +272,7 @@ internal sealed class ServedDisks : IDisposable
         }
         catch (BlockException e)
         {
-            _audit.Say($"can't note how the images are: {e.Message}");
+            _log.Say($"can't note how the images are: {e.Message}");
             return false;
         }
     }
@@ -293,24 +294,24 @@ internal sealed class ServedDisks : IDisposable
                 throw new BlockException(BlockErrors.NotFound, change, stored.Mount.Address, operation: "open");
             }
 
-            _audit.Say($"disk {stored.Name}: {change}");
+            _log.Say($"disk {stored.Name}: {change}");
         }
 
         await Owner.OwnDisks
             .MountAsync(stored.Mount, Owner.Kept.Own, SessionHandling.ResumeOrLose, Note, cancellationToken).ConfigureAwait(false);
         _found.TryRemove(stored.Name, out _);
-        _audit.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
+        _log.Say($"serves disk {stored.Name}, {stored.Mount.Address}");
 
         bool Note(Disk disk)
         {
             foreach (Session session in disk.Sessions)
             {
-                _audit.Say(FormattableString.Invariant($"session {session.Id} of {session.StartedAt:u} goes on"));
+                _log.Say(FormattableString.Invariant($"session {session.Id} of {session.StartedAt:u} goes on"));
             }
 
             foreach (string note in disk.Notes.Append(disk.Storage.JournalWarning).OfType<string>())
             {
-                _audit.Say($"disk {stored.Name}: {note}");
+                _log.Say($"disk {stored.Name}: {note}");
             }
 
             return NoteLoss(stored, disk.Storage);
@@ -342,13 +343,13 @@ internal sealed class ServedDisks : IDisposable
     {
         if (disk.LostWrites.Warning is { } warning)
         {
-            _audit.Say($"disk {disk.Name}: {warning} The first flush of a guest fails.");
+            _log.Say($"disk {disk.Name}: {warning} The first flush of a guest fails.");
         }
     }
 
     private void TellLoss(DiskStorage disk, BlockException error)
     {
-        _audit.Say($"disk {disk.Name}: a guest's flush failed, as it had to: {error.Message}");
+        _log.Say($"disk {disk.Name}: a guest's flush failed, as it had to: {error.Message}");
         NoteServed(disk);
     }
 
@@ -362,7 +363,7 @@ internal sealed class ServedDisks : IDisposable
         {
             foreach (LostSession session in Owner.Kept.Lost)
             {
-                _audit.Say(session.CanResume
+                _log.Say(session.CanResume
                     ? $"session {session} waits: {session.Reason}"
                     : $"session {session} is lost: {session.Reason} " +
                         $"Stop-FleeceSession {PowerShellText.Argument(session.Id)} -Force removes what is kept of it.");
@@ -370,13 +371,13 @@ internal sealed class ServedDisks : IDisposable
         }
         catch (BlockException e)
         {
-            _audit.Say($"can't look for lost sessions: {e.Message}");
+            _log.Say($"can't look for lost sessions: {e.Message}");
         }
     }
 
     private void SayProblem(string line)
     {
-        _audit.Say(line);
+        _log.Say(line);
         Changed();
     }
 

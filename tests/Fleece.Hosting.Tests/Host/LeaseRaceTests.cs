@@ -192,7 +192,7 @@ public sealed class LeaseRaceTests : IAsyncDisposable
     public async Task A_request_that_its_client_cancels_is_logged_as_cancelled()
     {
         await StartAsync();
-        ConnectedClient client = new(Peer, Parts.Requests, Parts.Audit, Parts.Trail);
+        ConnectedClient client = new(Peer, Parts.Requests, Parts.Log, Parts.Trail);
         client.TryWelcome(Parts.Leases.Take(Peer, null, out _), HostProtocol.Version);
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(

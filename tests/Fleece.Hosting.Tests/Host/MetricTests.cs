@@ -3,7 +3,7 @@ using Fleece.Block.Telemetry;
 using Fleece.Disks;
 using Fleece.Disks.Records;
 using Fleece.Hosting.Control;
-using Fleece.Hosting.Host;
+using Fleece.Hosting.Logging;
 using Fleece.TestKit;
 
 namespace Fleece.Hosting.Tests.Host;

@@ -2,9 +2,8 @@
 using System.Globalization;
 using System.Threading.Channels;
 using Fleece.Block;
-using Fleece.Block.Telemetry;
 
-namespace Fleece.Hosting.Host;
+namespace Fleece.Hosting.Logging;
 
 /// <summary>What the host tells of itself and of its clients: a line each on standard error, which systemd puts into the journal.</summary>
 /// <remarks>
@@ -12,7 +11,7 @@ namespace Fleece.Hosting.Host;
 /// says how many once there is room.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>
-internal sealed class AuditLog : IAsyncDisposable
+internal sealed class HostLog : IAsyncDisposable
 {
     private const int MaximumWaitingLines = 4096;
 
@@ -27,7 +26,7 @@ internal sealed class AuditLog : IAsyncDisposable
     private readonly Task _writing;
     private int _leftOut;
 
-    public AuditLog(TextWriter writer)
+    public HostLog(TextWriter writer)
     {
         _writer = writer;
         _writing = WriteAsync();
@@ -76,49 +75,5 @@ internal sealed class AuditLog : IAsyncDisposable
                 // The reader has gone. The host serves on without it.
             }
         }
-    }
-}
-
-/// <summary>Tells of guests' slow requests in the log: a few lines a minute, and how many more there were.</summary>
-/// <remarks>Threading. All members are safe from any thread.</remarks>
-internal sealed class SlowRequestLog(Action<string> say, TimeProvider time)
-{
-    /// <summary>Most lines in a minute.</summary>
-    public const int LinesPerMinute = 10;
-
-    private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
-
-    private readonly Lock _lock = new();
-    private long? _minuteBeganAt;
-    private int _lines;
-    private int _untold;
-
-    /// <summary>Tells of a request, or counts it for a later line.</summary>
-    public void Tell(SlowRequest request)
-    {
-        int untold;
-        lock (_lock)
-        {
-            if (_minuteBeganAt is not { } began || time.GetElapsedTime(began) >= Minute)
-            {
-                _minuteBeganAt = time.GetTimestamp();
-                _lines = 0;
-            }
-
-            if (_lines == LinesPerMinute)
-            {
-                _untold++;
-                return;
-            }
-
-            _lines++;
-            untold = _untold;
-            _untold = 0;
-        }
-
-        say(string.Create(
-            CultureInfo.InvariantCulture,
-            $"slow request: {request.Operation} at {request.OffsetBytes} of {request.LengthBytes} bytes took " +
-            $"{request.Duration.TotalSeconds:F3} s, {request.Subject}{(untold == 0 ? string.Empty : $"; {untold} more were not told")}"));
     }
 }
