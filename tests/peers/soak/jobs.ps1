@@ -17,6 +17,9 @@ while (-not (Test-Path "$Folder/stop")) {
     $disk = $names[$random.Next($names.Count)]
     try {
         Clear-Sessions $disk
+
+        # A kill of the host has cut that backup off, and it is given up.
+        Remove-Item "$Folder/once.qcow2.partial" -ErrorAction Ignore
         switch ($random.Next(3)) {
             0 { $null = Backup-FleeceDisk $disk -RepositoryPath "$Folder/backups-$disk" -Keep 3 }
             1 {
