@@ -95,6 +95,7 @@ public sealed class FaultSweepTests
         private readonly byte[] _content;
         private readonly PointInTime _point;
         private BlockOperation? _failed;
+        private bool _isOver;
 
         public Run(CopyErrorPolicy policy, long? failingOnDisk, long? failingOnTemp, bool isTorn)
         {
@@ -152,6 +153,7 @@ public sealed class FaultSweepTests
         /// <summary>The guest has all that it wrote, and the snapshot is whole or says why it is lost.</summary>
         public async Task CheckEndAsync()
         {
+            _isOver = true;
             byte[] content = new byte[DiskBytes];
             await _point.Filter.ReadAsync(0, content, CancellationToken.None);
             Assert.True(content.AsSpan().SequenceEqual(_content), $"{_fault}: the guest's disk");
@@ -214,7 +216,7 @@ public sealed class FaultSweepTests
 
         private bool Fails(BlockOperation operation, long? order)
         {
-            if (operation.Order != order)
+            if (_isOver || operation.Order != order)
             {
                 return false;
             }
