@@ -36,7 +36,7 @@ while (-not (Test-Path "$Folder/stop")) {
         }
         $count++
     } catch {
-        if ($_.FullyQualifiedErrorId -notmatch '^(Host|Nbd|Session(Unknown|Stopped)|Disk(Unknown|NotFound)|Closed)') {
+        if ($_.FullyQualifiedErrorId -notmatch '^(Host|ConnectionLost|Nbd|Session(Unknown|Stopped)|Disk(Unknown|NotFound)|Closed)') {
             [Console]::Out.WriteLine("ERROR $disk $($_.FullyQualifiedErrorId): $($_.Exception.Message)")
         }
         Start-Sleep -Milliseconds 500
