@@ -149,9 +149,7 @@ internal sealed class LostSession
             OnCopyError = description.OnCopyError,
             CopyTimeout = description.CopyTimeout,
             TempLimitBytes = description.TempLimitBytes,
-            TempWarningPercent = description.TempLimitBytes is null
-                ? null
-                : description.TempWarningPercent ?? CopyLimits.DefaultTempWarningPercent,
+            TempWarningPercent = description.ToLimits().WarnsAtPercent,
             MaxGuestDelay = description.MaxGuestDelay,
             TempPath = description.TempPath,
             Bitmap = PrintableText.Of(description.PinnedBitmap),

@@ -247,7 +247,7 @@ internal sealed class Session : IRunningSession, IWitnessedSession, IAtRiskSourc
         TempLimitBytes = TempLimitBytes,
         TempUsedBytes = TempUsedBytes,
         TempWarning = _watch.Warning,
-        TempWarningPercent = TempLimitBytes is null ? null : Point.Limits.TempWarningPercent ?? CopyLimits.DefaultTempWarningPercent,
+        TempWarningPercent = Point.Limits.WarnsAtPercent,
         TempFullIn = _watch.FullIn,
         MaxGuestDelay = Point.Limits.MaxGuestDelay,
         GuestDelay = Point.Delay.Total,

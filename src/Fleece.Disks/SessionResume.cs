@@ -112,13 +112,7 @@ internal static class SessionResume
             description.GranuleSizeBytes,
             description.OnCopyError,
             ranges: null,
-            new CopyLimits
-            {
-                Timeout = description.CopyTimeout,
-                TempBytes = description.TempLimitBytes,
-                TempWarningPercent = description.TempWarningPercent,
-                MaxGuestDelay = description.MaxGuestDelay,
-            },
+            description.ToLimits(),
             description.Consumers,
             brokenBy is null ? session.Kept.Log : null,
             session.Maps,

@@ -171,7 +171,7 @@ public sealed class AtRiskReadingTests
         Assert.Equal([new SnapshotRun(0, instant.Length, SnapshotRunState.Consumed)], session.GetRuns());
     }
 
-    // What the reader was in time for is avoided, the rest is copied, and together they are all that the guest has touched.
+    // A copy is avoided where the reader came in time, and made elsewhere; together they are all that the guest has touched.
     [Fact]
     public async Task Copies_that_were_needed_and_copies_that_were_not_are_all_that_the_guest_touched()
     {

@@ -23,6 +23,9 @@ internal sealed record CopyLimits
     /// <see cref="DefaultTempWarningPercent"/>.</summary>
     public int? TempWarningPercent { get; init; }
 
+    /// <summary>The percentage of <see cref="TempBytes"/> at which the session warns; null without a limit.</summary>
+    public int? WarnsAtPercent => TempBytes is null ? null : TempWarningPercent ?? DefaultTempWarningPercent;
+
     /// <summary>Longest time for which one guest's write is held back while temp fills from the warning's mark to its limit,
     /// <see cref="ShortestGuestDelay"/> to <see cref="LongestGuestDelay"/>; null for no delay.</summary>
     public TimeSpan? MaxGuestDelay { get; init; }

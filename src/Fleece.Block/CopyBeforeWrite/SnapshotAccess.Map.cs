@@ -65,8 +65,8 @@ internal sealed partial class SnapshotAccess
         }
     }
 
-    /// <summary>Offsets at which the snapshot is untouched, near the guest's latest writes, that of the newest first. What is copied or
-    /// consumed is left out, for no write endangers it.</summary>
+    /// <summary>Offsets at which the snapshot is untouched, near the guest's latest writes, that of the newest first. Copied and consumed
+    /// granules are left out, for no write endangers them.</summary>
     public IReadOnlyList<long> FindAtRisk()
     {
         List<long> offsets = [];

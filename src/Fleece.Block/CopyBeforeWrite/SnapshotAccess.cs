@@ -48,9 +48,10 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
     {
         GranuleRun run = Cover(offsetBytes, buffer.Length, "read");
         CheckReadable(run);
-        long startedAt = Stopwatch.GetTimestamp();
-        if (_point.ReaderDelay.Wait(cancellationToken))
+        if (_point.ReaderDelay.IsDue)
         {
+            long startedAt = Stopwatch.GetTimestamp();
+            _point.ReaderDelay.Wait(cancellationToken);
             _point.Metrics.NoteReaderWait(startedAt);
         }
 
@@ -80,8 +81,8 @@ internal sealed partial class SnapshotAccess : IBlockNode, ISnapshotMap
     }
 
     /// <inheritdoc/>
-    /// <remarks>A range of which something is refused is not touched, and nothing is while guests wait for the disk. What is copied
-    /// meanwhile was read ahead from the wrong place, which costs its time and nothing else.</remarks>
+    /// <remarks>A range of which something is refused is not touched, and nothing is while guests wait for the disk. A granule
+    /// that is copied meanwhile was read ahead from the wrong place, which costs its time and nothing else.</remarks>
     public void ReadAhead(long offsetBytes, long lengthBytes)
     {
         GranuleRun rest = Cover(offsetBytes, lengthBytes, "read");

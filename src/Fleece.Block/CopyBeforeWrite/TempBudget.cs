@@ -33,8 +33,8 @@ internal sealed class TempBudget(Granules granules, PointInTimeMaps maps, CopyLi
     public bool IsNear => UsedBytes >= NearBytes;
 
     /// <summary>From here on the limit is near.</summary>
-    public long NearBytes { get; } = limits.TempBytes is { } limit
-        ? limit - (long)((Int128)limit * (100 - (limits.TempWarningPercent ?? CopyLimits.DefaultTempWarningPercent)) / 100)
+    public long NearBytes { get; } = limits is { TempBytes: { } limit, WarnsAtPercent: { } percent }
+        ? limit - (long)((Int128)limit * (100 - percent) / 100)
         : long.MaxValue;
 
     /// <summary>How far temp is on the way from the mark to the limit: 0 to 1.</summary>

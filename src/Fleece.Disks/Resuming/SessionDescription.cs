@@ -113,4 +113,13 @@ internal sealed record SessionDescription
 
     /// <inheritdoc/>
     public override int GetHashCode() => Id.GetHashCode();
+
+    /// <summary>What copies may cost. A method, so that the log does not have it twice.</summary>
+    public CopyLimits ToLimits() => new()
+    {
+        Timeout = CopyTimeout,
+        TempBytes = TempLimitBytes,
+        TempWarningPercent = TempWarningPercent,
+        MaxGuestDelay = MaxGuestDelay,
+    };
 }

@@ -88,7 +88,8 @@ public sealed class ReaderDelayTests : IAsyncDisposable
         time.Advance(Patience * 2);
         long before = time.GetTimestamp();
 
-        Assert.True(point.ReaderDelay.Wait(CancellationToken.None));
+        Assert.True(point.ReaderDelay.IsDue);
+        point.ReaderDelay.Wait(CancellationToken.None);
 
         long waited = time.GetTimestamp() - before;
         Assert.False(point.ReaderDelay.IsDue);

@@ -83,7 +83,7 @@ def guest(load, disk, first_block, blocks, seed):
         data = (f'{disk} {block} {turn} '.encode() * (length // 8))[:length]
         try:
             # Until it is acknowledged it may be there or not.
-            before = content.pop(block, None)
+            content.pop(block, None)
             handle.pwrite(data, (first_block + block) * 65536)
             content[block] = data
             seen = numbers.choice(list(content))
@@ -93,7 +93,6 @@ def guest(load, disk, first_block, blocks, seed):
             if not is_cut(handle):
                 load.fault(f'{disk}: {error}')
             handle = None
-            del before
         time.sleep(0.005)
 
 
@@ -201,7 +200,7 @@ def main():
     arguments = options.parse_args()
     folder = arguments.dir or tempfile.mkdtemp(prefix='fleece-soak-')
     os.makedirs(folder, exist_ok=True)
-    load, host = Load(folder, arguments.seed), None
+    load = Load(folder, arguments.seed)
     print(f'seed {arguments.seed}, folder {folder}', flush=True)
     for disk, kind in FORMATS.items():
         size = ['-o', 'force_size=on'] if kind == 'vpc' else []

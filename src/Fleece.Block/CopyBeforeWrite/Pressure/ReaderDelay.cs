@@ -37,15 +37,9 @@ internal sealed class ReaderDelay(Func<long?> findOldestRead, TimeSpan patience,
         }
     }
 
-    /// <summary>Waits for guests.</summary>
-    /// <returns>True when there was something to wait for.</returns>
-    public bool Wait(CancellationToken cancellationToken)
+    /// <summary>Waits for guests, where <see cref="IsDue"/> says so.</summary>
+    public void Wait(CancellationToken cancellationToken)
     {
-        if (!IsDue)
-        {
-            return false;
-        }
-
         long startedAt = time.GetTimestamp();
         for (int i = 0; i < LongestMilliseconds && IsDue && !cancellationToken.IsCancellationRequested; i++)
         {
@@ -54,6 +48,5 @@ internal sealed class ReaderDelay(Func<long?> findOldestRead, TimeSpan patience,
 
         long now = time.GetTimestamp();
         Volatile.Write(ref _restUntil, now + (now - startedAt));
-        return true;
     }
 }
