@@ -47,7 +47,7 @@ internal static class DiskOpening
         string diskName = name ?? StorageAddress.NameOf(fullPath);
         StorageCondition condition = new();
         ImageFiles files = new();
-        List<WriteBackWatch> watches = [];
+        List<LossWatch> watches = [];
         bool hasSessions = options is not { IsReadOnly: true } && !NbdUri.IsUri(fullPath);
         ReturningSessions sessions = new(
             hasSessions ? folder : null,

@@ -83,6 +83,15 @@ internal static class FileErrors
         offsetBytes,
         "read");
 
+    /// <summary>The error for an open file that another program has made shorter.</summary>
+    public static BlockException Cut(string path, long endBytes, long missingBytes) => new(
+        BlockErrors.Truncated,
+        $"The file '{path}' ends at offset {endBytes}, {missingBytes} bytes before its end so far. Something has shortened it while it " +
+        "is in use, so nothing is written to it any more; restore it from a copy, or mount it again as it is.",
+        path,
+        endBytes,
+        "read");
+
     /// <summary>The error for a new file whose name is taken.</summary>
     public static BlockException AlreadyExists(string path) =>
         Make(BlockErrors.AlreadyExists, "", path, "create", null, null);

@@ -8,6 +8,9 @@ namespace Fleece.Block.Files;
 /// <remarks>
 /// <para>Positional I/O on one handle; every call completes before it returns. A file grows when something is written
 /// behind its end; <see cref="FileNode"/> gives it a fixed geometry.</para>
+/// <para>Another program may cut the file short, for locks are advisory. It is as long as this object has found and made it, and a read
+/// that ends before that fails with <see cref="BlockErrors.Truncated"/>. From then on the file takes no changes: they would make it
+/// long again, with zeros in the place of lost bytes.</para>
 /// <para>Locking. A file opened for writing is open once; one opened for reading may be open for reading any number of
 /// times. On Linux that holds against QEMU too (<see cref="ImageLocks"/>); on macOS it is flock, which keeps programs on
 /// .NET apart and no others; both are advisory. On Windows the system enforces it.</para>
@@ -27,6 +30,7 @@ internal sealed class LocalFile : IDisposable
     private readonly SharedFlush _flush;
     private readonly FileStream? _creation;
     private readonly bool _isTransient;
+    private readonly KnownLength _length;
 
     private LocalFile(
         string path,
@@ -41,6 +45,7 @@ internal sealed class LocalFile : IDisposable
         Path = path;
         Handle = handle;
         IsReadOnly = isReadOnly;
+        _length = new KnownLength(() => LengthBytes, (endBytes, missingBytes) => FileErrors.Cut(PresentPath, endBytes, missingBytes));
         _extents = new FileExtents(handle, path, isReadOnly);
         _flush = new SharedFlush(() => FileFlush.Data(handle, path), path, flushFailed);
     }
@@ -118,7 +123,17 @@ internal sealed class LocalFile : IDisposable
     {
         string fullPath = FileOpening.FullPath(path, "open");
         SafeFileHandle handle = FileOpening.Open(fullPath, isReadOnly);
-        return new LocalFile(fullPath, handle, isReadOnly, isTransient: isTransient, flushFailed: flushFailed);
+        LocalFile file = new(fullPath, handle, isReadOnly, isTransient: isTransient, flushFailed: flushFailed);
+        try
+        {
+            file._length.Raise(file.LengthBytes);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Creates a sparse file that reads as zeros. A failure leaves nothing behind.</summary>
@@ -154,6 +169,7 @@ internal sealed class LocalFile : IDisposable
     public void SetLength(long lengthBytes)
     {
         CheckChange(0, lengthBytes, "resize");
+        _length.Lower(lengthBytes);
         try
         {
             RandomAccess.SetLength(Handle, lengthBytes);
@@ -162,10 +178,16 @@ internal sealed class LocalFile : IDisposable
         {
             throw FileErrors.From(exception, PresentPath, "resize", lengthBytes);
         }
+
+        _length.Raise(lengthBytes);
     }
+
+    /// <inheritdoc cref="KnownLength.FindCut"/>
+    public BlockException? FindCut() => _length.FindCut();
 
     /// <summary>Reads as many bytes as the file holds there: fewer than asked only at its end.</summary>
     /// <returns>The number of bytes read, possibly 0.</returns>
+    /// <exception cref="BlockException"><see cref="BlockErrors.Truncated"/> where the file was longer; read errors.</exception>
     public int ReadUpTo(long offsetBytes, Span<byte> buffer)
     {
         _ = new BlockRange(offsetBytes, buffer.Length);
@@ -182,13 +204,15 @@ internal sealed class LocalFile : IDisposable
 
                 doneBytes += readBytes;
             }
-
-            return doneBytes;
         }
         catch (Exception exception) when (FileErrors.IsFromSystem(exception))
         {
             throw FileErrors.From(exception, PresentPath, "read", offsetBytes + doneBytes);
         }
+
+        return doneBytes < buffer.Length && offsetBytes + doneBytes < _length.LeastBytes && FindCut() is { } cut
+            ? throw cut
+            : doneBytes;
     }
 
     /// <summary>Fills the buffer; a file that ends before is <see cref="BlockErrors.Truncated"/>.</summary>
@@ -222,6 +246,8 @@ internal sealed class LocalFile : IDisposable
         {
             throw FileErrors.From(exception, PresentPath, "write", offsetBytes);
         }
+
+        _length.Raise(offsetBytes + data.Length);
     }
 
     /// <summary>
@@ -242,6 +268,11 @@ internal sealed class LocalFile : IDisposable
     /// transient does nothing.</summary>
     public void Flush()
     {
+        if (_length.Cut is { } cut)
+        {
+            throw cut;
+        }
+
         if (!IsReadOnly && !_isTransient)
         {
             _flush.Run();
@@ -351,6 +382,11 @@ internal sealed class LocalFile : IDisposable
         if (IsReadOnly)
         {
             throw FileErrors.ReadOnly(PresentPath, operation);
+        }
+
+        if (_length.Cut is { } cut)
+        {
+            throw cut;
         }
     }
 }

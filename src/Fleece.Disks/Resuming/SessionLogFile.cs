@@ -20,7 +20,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
 
     private readonly Lock _growing = new();
     private readonly MappedFile _file;
-    private readonly WriteBackWatch? _watch;
+    private readonly LossWatch _watch;
     private readonly RecordLog _records;
     private readonly Guid _id;
     private readonly byte[] _description;
@@ -31,7 +31,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
     private SessionLogFile(MappedFile file, SessionLogHead head, byte[] description)
     {
         _file = file;
-        _watch = WriteBackWatch.Open(file.File);
+        _watch = LossWatch.Open(file.File);
         _id = head.Id;
         _fileId = head.FileId;
         _description = description;
@@ -226,11 +226,6 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
     /// <param name="path">What the file is called now, for messages.</param>
     public BlockException? FindLoss(string path)
     {
-        if (_watch is null)
-        {
-            return null;
-        }
-
         _watch.Path = path;
         return _watch.Find();
     }
@@ -247,7 +242,7 @@ internal sealed class SessionLogFile : IThreadWork, IDisposable
         lock (_growing)
         {
             _isClosed = true;
-            _watch?.Dispose();
+            _watch.Dispose();
             _file.Dispose();
         }
     }

@@ -18,7 +18,7 @@ internal sealed class DiskStorage
 {
     private readonly OpenedStorage _opened;
     private readonly bool _isSharingAccepted;
-    private readonly IReadOnlyList<WriteBackWatch> _watches;
+    private readonly IReadOnlyList<LossWatch> _watches;
 
     internal DiskStorage(
         string name,
@@ -27,7 +27,7 @@ internal sealed class DiskStorage
         OpenedStorage opened,
         bool isSharingAccepted,
         StorageCondition condition,
-        IReadOnlyList<WriteBackWatch> watches)
+        IReadOnlyList<LossWatch> watches)
     {
         OpenedWith = openedWith;
         Name = name;
@@ -146,58 +146,25 @@ internal sealed class DiskStorage
     internal ValueTask<T> RunAsync<T>(Func<T> work) =>
         Image is ImageOnThreads image ? image.RunAsync(work) : new ValueTask<T>(work());
 
-    /// <summary>Asks whether the system could store what the image's files have, and whether a raw image is as long as its disk; where not,
-    /// that is as a failed flush. No guest has asked, so the loss is one to tell, also by a later process: the system tells it to no
-    /// other.</summary>
+    /// <summary>Asks whether the system could store what the image's files have, and whether they are as long as they were; where not,
+    /// that is as a failed flush. No guest has asked, so a loss of the system's is one to tell, also by a later process: the system
+    /// tells it to no other.</summary>
     internal void FindLoss()
     {
-        foreach (WriteBackWatch watch in _watches)
+        foreach (LossWatch watch in _watches)
         {
             bool isFirst = Condition.Failure is null;
-            if (watch.Find() is { } failure && isFirst)
+            if (watch.Find() is { Kind: not BlockErrors.Truncated } failure && isFirst)
             {
                 LostWrites.Note(failure.Message, reachesThisMachine: true, isLasting: true);
             }
-        }
-
-        if (Condition.Failure is null && FindCut() is { } cut)
-        {
-            Condition.Fail(cut);
-        }
-    }
-
-    // Reads behind the end fail, but the guest's next write there would make the file longer again, with zeros in between.
-    private BlockException? FindCut()
-    {
-        if (Format != ImageFormat.Raw || FoundImage is not { } found || found.LengthBytes < DataEndBytes)
-        {
-            return null;
-        }
-
-        // The heartbeat asks once a second, so a whole file costs one system call. A link is as long as its text, and is followed below.
-        FileInfo file = new(Path);
-        if (file.Exists && file.Length >= DataEndBytes)
-        {
-            return null;
-        }
-
-        try
-        {
-            FileEvidence now = FileEvidence.Read(Path);
-            return now.FileId == found.FileId && now.LengthBytes < DataEndBytes
-                ? FileErrors.Truncated(Path, now.LengthBytes, DataEndBytes - now.LengthBytes)
-                : null;
-        }
-        catch (BlockException)
-        {
-            return null;
         }
     }
 
     /// <summary>Asks no more.</summary>
     internal void EndWatches()
     {
-        foreach (WriteBackWatch watch in _watches)
+        foreach (LossWatch watch in _watches)
         {
             watch.Dispose();
         }

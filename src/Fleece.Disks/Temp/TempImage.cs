@@ -130,15 +130,16 @@ internal sealed class TempImage : IAsyncDisposable
             TempFiles.CheckFreeSpace(path);
 
             // Locked and private from its first instant on, so that a process that clears away temp files sees that it is in use.
-            FileNode file = FileNode.Create(path, disk.SizeBytes, deleteOnDispose: true);
+            LocalFile file = LocalFile.Create(path, disk.SizeBytes, deleteOnDispose: true);
             try
             {
                 checkPlace?.Invoke(file.Place);
-                return new TempImage(WatchedTemp.Over(file, [path]), path, isOurs: true, readsAsZero: true, ImageFormat.Raw);
+                WatchedTemp raw = WatchedTemp.Over(FileNode.Over(file), [LossWatch.Open(file)]);
+                return new TempImage(raw, path, isOurs: true, readsAsZero: true, ImageFormat.Raw);
             }
             catch
             {
-                await file.DisposeAsync().ConfigureAwait(false);
+                file.Dispose();
                 throw;
             }
         }
@@ -282,34 +283,30 @@ internal sealed class TempImage : IAsyncDisposable
     private static async ValueTask<(TempImage Temp, IBlockNode Node)> OpenFileAsync(
         string path, ImageFormat? format, bool isOurs, Action<string>? checkPlace, CancellationToken cancellationToken)
     {
-        List<string> places = [];
+        List<LossWatch> watches = [];
         ImageOpenOptions opening = new()
         {
             Format = format,
             IsTransient = true,
             Parameters = ImageParameters.None,
-            CheckPlace = place =>
-            {
-                places.Add(place);
-                checkPlace?.Invoke(place);
-            },
+            CheckPlace = checkPlace,
+            Watches = watches,
         };
-        (IBlockNode node, ImageFormat found) = await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false);
         try
         {
-            node = WatchedTemp.Over(node, places);
+            (IBlockNode image, ImageFormat found) = await Image.OpenAsync(path, opening, cancellationToken).ConfigureAwait(false);
+            WatchedTemp node = WatchedTemp.Over(image, watches);
+            TempImage temp = new(node, path, isOurs, readsAsZero: false, found)
+            {
+                KeepFault = watches.Count == 1 ? null : $"The temp image '{path}' keeps data in other files too.",
+            };
+            return (temp, node);
         }
         catch
         {
-            await node.DisposeAsync().ConfigureAwait(false);
+            watches.ForEach(watch => watch.Dispose());
             throw;
         }
-
-        TempImage temp = new(node, path, isOurs, readsAsZero: false, found)
-        {
-            KeepFault = places.Count == 1 ? null : $"The temp image '{path}' keeps data in other files too.",
-        };
-        return (temp, node);
     }
 
     // A server that was lost may have lost copies too that it had not made durable, and a snapshot without them would be wrong.

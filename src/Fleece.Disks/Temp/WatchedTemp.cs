@@ -7,7 +7,8 @@ using Fleece.Images.Container;
 
 namespace Fleece.Disks.Temp;
 
-/// <summary>A temp image whose content comes out only while the system has stored, or has in memory, all that it took for it.</summary>
+/// <summary>A temp image whose content comes out only while its files are as long as they were, and the system has stored, or has in
+/// memory, all that it took for them.</summary>
 /// <remarks>
 /// Each read and each status is judged when its answer is there and before it is given, so that none is of bytes that were dropped; one
 /// that fails is judged too, for an image whose tables were dropped looks damaged. Writes are not judged. Each change is
@@ -16,9 +17,9 @@ namespace Fleece.Disks.Temp;
 internal sealed class WatchedTemp : IBlockNode, IAbandonable
 {
     private readonly IBlockNode _node;
-    private readonly WriteBackWatch[] _watches;
+    private readonly LossWatch[] _watches;
 
-    private WatchedTemp(IBlockNode node, WriteBackWatch[] watches)
+    private WatchedTemp(IBlockNode node, LossWatch[] watches)
     {
         _node = node;
         _watches = watches;
@@ -32,7 +33,7 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
     {
         set
         {
-            if (_watches is [WriteBackWatch first, ..])
+            if (_watches is [LossWatch first, ..])
             {
                 first.Path = value;
             }
@@ -42,32 +43,10 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
     /// <summary>Hears of each change before it is made. Set before the first request.</summary>
     public IChangeWitness? Witness { get; set; }
 
-    /// <summary>Watches the files of a temp image, where the system tells.</summary>
-    /// <param name="node">The temp image. It stays the caller's when this throws.</param>
-    /// <param name="paths">Its files.</param>
-    public static WatchedTemp Over(IBlockNode node, IReadOnlyList<string> paths)
-    {
-        List<WriteBackWatch> watches = [];
-        try
-        {
-            foreach (string path in paths)
-            {
-                if (WriteBackWatch.Open(path) is not { } watch)
-                {
-                    break;
-                }
-
-                watches.Add(watch);
-            }
-        }
-        catch
-        {
-            watches.ForEach(watch => watch.Dispose());
-            throw;
-        }
-
-        return new WatchedTemp(node, [.. watches]);
-    }
+    /// <summary>Judges a temp image by watches of its files.</summary>
+    /// <param name="node">The temp image.</param>
+    /// <param name="watches">Of each of its files.</param>
+    public static WatchedTemp Over(IBlockNode node, IReadOnlyList<LossWatch> watches) => new(node, [.. watches]);
 
     public BlockGeometry Geometry => _node.Geometry;
 
@@ -127,8 +106,8 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
         return _node.FlushAsync(cancellationToken);
     }
 
-    /// <summary>Fails where the system has dropped something of the file.</summary>
-    /// <exception cref="BlockException">The error of the system.</exception>
+    /// <summary>Fails where the system has dropped something of a file, or one was cut short.</summary>
+    /// <exception cref="BlockException">Why.</exception>
     public void ThrowIfLost()
     {
         if (FindLoss() is { } failure)
@@ -137,11 +116,10 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
         }
     }
 
-    /// <summary>Why the system has dropped something of the file, after <see cref="Lost"/> has heard of it; null where it has not.
-    /// </summary>
+    /// <summary>Why something of a file is lost, after <see cref="Lost"/> has heard of it; null where nothing is.</summary>
     public BlockException? FindLoss()
     {
-        foreach (WriteBackWatch watch in _watches)
+        foreach (LossWatch watch in _watches)
         {
             if (watch.Find() is { } failure)
             {
@@ -157,7 +135,7 @@ internal sealed class WatchedTemp : IBlockNode, IAbandonable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (WriteBackWatch watch in _watches)
+        foreach (LossWatch watch in _watches)
         {
             watch.Dispose();
         }

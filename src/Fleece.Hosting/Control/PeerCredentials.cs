@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using Fleece.Block;
-using Fleece.Block.Files;
 
 namespace Fleece.Hosting.Control;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
-using Fleece.Block.Files;
+using Fleece.Block;
 using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Host;

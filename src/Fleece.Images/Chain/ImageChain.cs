@@ -198,7 +198,7 @@ internal sealed class ImageChain
                     SessionMarker.Check(path);
                 }
 
-                options.Watch(file);
+                _policy.Watch?.Invoke(file);
                 _policy.Files?.Add(path, !_home.Contains(path));
                 if (imagePath != _path)
                 {
@@ -246,6 +246,7 @@ internal sealed class ImageChain
         try
         {
             _policy.CheckPlace?.Invoke(file.File.Place);
+            _policy.Watch?.Invoke(file.File);
             IImageDriver driver = _findDriver(format);
             _policy.Admit(driver, file);
             _policy.Files?.Add(path, isOutside);

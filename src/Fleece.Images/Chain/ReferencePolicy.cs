@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 using Fleece.Block;
+using Fleece.Block.Files;
 using Fleece.Images.Container;
 
 namespace Fleece.Images.Chain;
@@ -32,6 +33,9 @@ internal sealed record ReferencePolicy
     /// <summary>As <see cref="ImageOpenOptions.CheckPlace"/>.</summary>
     public Action<string>? CheckPlace { get; init; }
 
+    /// <summary>Watches each file that is opened; null for no watch.</summary>
+    public Action<LocalFile>? Watch { get; init; }
+
     /// <summary>The policy that a caller asked for.</summary>
     public static ReferencePolicy From(ImageOpenOptions options) => new()
     {
@@ -41,6 +45,7 @@ internal sealed record ReferencePolicy
         Limits = options.Untrusted,
         Files = options.Files,
         CheckPlace = options.CheckPlace,
+        Watch = options.Watch,
     };
 
     /// <summary>Counts one more image of the chain, by what its header claims.</summary>

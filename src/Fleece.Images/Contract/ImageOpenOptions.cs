@@ -76,17 +76,14 @@ public sealed record ImageOpenOptions
     /// <summary>By how many bytes the file of a qcow2, VHD or VHDX image grows at least; null for the format's default.</summary>
     internal long? GrowthBytes { get; init; }
 
-    /// <summary>Gets a watch of each file that the image writes to, where the system tells, with <see cref="FlushFailed"/> as its listener;
-    /// null for none. They are the opener's, also when the opening fails.</summary>
-    internal ICollection<Block.Files.WriteBackWatch>? Watches { get; init; }
+    /// <summary>Gets a watch of each file of the image, its parents' too, with <see cref="FlushFailed"/> as its listener; null for none.
+    /// They are the opener's, also when the opening fails.</summary>
+    internal ICollection<Block.Files.LossWatch>? Watches { get; init; }
 
-    /// <summary>Watches a file that the image writes to, for <see cref="Watches"/>.</summary>
+    /// <summary>Watches a file of the image, for <see cref="Watches"/>.</summary>
     internal void Watch(Block.Files.LocalFile file)
     {
-        if (Watches is not null && !file.IsReadOnly && Block.Files.WriteBackWatch.Open(file, FlushFailed) is { } watch)
-        {
-            Watches.Add(watch);
-        }
+        Watches?.Add(Block.Files.LossWatch.Open(file, FlushFailed));
     }
 
     /// <summary>True to keep a journal beside the image, which is open for writing, so that a killed process loses no acknowledged change.

@@ -2,7 +2,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fleece.Block;
-using Fleece.Block.Files;
 
 namespace Fleece.Qemu.Qmp;
 

@@ -2,7 +2,6 @@
 using System.Net.Sockets;
 using System.Text.Json;
 using Fleece.Block;
-using Fleece.Block.Files;
 
 namespace Fleece.Qemu.Qmp;
 

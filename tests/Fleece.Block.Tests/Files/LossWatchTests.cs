@@ -6,7 +6,7 @@ using Xunit;
 namespace Fleece.Block.Tests.Files;
 
 /// <summary>Storage that can't store what the system has accepted, without a flush of ours.</summary>
-public sealed class WriteBackWatchTests : IDisposable
+public sealed class LossWatchTests : IDisposable
 {
     private const int PieceBytes = 1 << 20;
     private const int Pieces = 24;
@@ -22,7 +22,7 @@ public sealed class WriteBackWatchTests : IDisposable
         string path = Path.Combine(_storage.Path, "temp.raw");
         using LocalFile file = LocalFile.Create(path, Pieces * PieceBytes);
         FileNames.FlushClosed(path);
-        using WriteBackWatch watch = WriteBackWatch.Open(path)!;
+        using LossWatch watch = LossWatch.Open(path);
         _storage.Fill(exceptBytes: 2 * PieceBytes);
         Write(file);
         Assert.Null(watch.Find());
@@ -33,14 +33,14 @@ public sealed class WriteBackWatchTests : IDisposable
         Assert.Contains(path, failure.Message, StringComparison.Ordinal);
         Assert.Equal("store", failure.Operation);
         Assert.Same(failure, watch.Find());
-        using (WriteBackWatch later = WriteBackWatch.Open(path)!)
+        using (LossWatch later = LossWatch.Open(path))
         {
             Assert.Null(later.Find());
         }
 
         Write(file);
         await _storage.WriteBackAsync(path);
-        using WriteBackWatch next = WriteBackWatch.Open(path)!;
+        using LossWatch next = LossWatch.Open(path);
         Assert.NotNull(next.Find());
     }
 
@@ -51,7 +51,7 @@ public sealed class WriteBackWatchTests : IDisposable
         string path = Path.Combine(_storage.Path, "temp.raw");
         using LocalFile file = LocalFile.Create(path, Pieces * PieceBytes);
         FileNames.FlushClosed(path);
-        using WriteBackWatch watch = WriteBackWatch.Open(path)!;
+        using LossWatch watch = LossWatch.Open(path);
         _storage.Fill(exceptBytes: 2 * PieceBytes);
         Write(file);
         await _storage.WriteBackAsync(path);
@@ -73,7 +73,7 @@ public sealed class WriteBackWatchTests : IDisposable
         File.Move(path, renamed);
         await File.WriteAllBytesAsync(path, [1], TestContext.Current.CancellationToken);
         List<BlockException> heard = [];
-        using WriteBackWatch watch = WriteBackWatch.Open(file, heard.Add)!;
+        using LossWatch watch = LossWatch.Open(file, heard.Add);
         _storage.Fill(exceptBytes: 2 * PieceBytes);
         Write(file);
         await _storage.WriteBackAsync(renamed);
@@ -89,7 +89,7 @@ public sealed class WriteBackWatchTests : IDisposable
         using TempFolder folder = new();
         string path = folder.NewFile();
         using LocalFile file = LocalFile.Create(path, PieceBytes);
-        using WriteBackWatch watch = WriteBackWatch.Open(path)!;
+        using LossWatch watch = LossWatch.Open(path);
         file.Write(0, new byte[PieceBytes]);
         file.Flush();
 

@@ -3,7 +3,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Runtime.Versioning;
 
-namespace Fleece.Block.Files;
+namespace Fleece.Block;
 
 /// <summary>The process at the other end of a unix socket, as the kernel knows it: of a listener's, as it was when it began to listen.
 /// </summary>
