@@ -327,12 +327,7 @@ internal sealed class CopyBeforeWriteFilter : IBlockNode
                     // For all of the copy, so that none stops half-way and leaves something behind that nobody counts.
                     if (!hasData && !_point.Budget.TryReserve(copy, bytes.LengthBytes))
                     {
-                        throw new BlockException(
-                            BlockErrors.TempLimitReached,
-                            $"Temp holds {_point.TempUsedBytes} bytes of old data and may hold no more than the {_point.TempLimitBytes} " +
-                            "of -TempLimitBytes. Consuming the snapshot makes room.",
-                            offsetBytes: atBytes,
-                            operation: "copy");
+                        throw _point.Budget.Refuse(bytes, _point.Policy);
                     }
 
                     await _point.Temp.WriteAsync(atBytes, piece, _point.TempWriteFlags, CancellationToken.None)

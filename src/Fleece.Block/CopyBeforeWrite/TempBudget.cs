@@ -74,6 +74,16 @@ internal sealed class TempBudget(Granules granules, PointInTimeMaps maps, CopyLi
         return fits;
     }
 
+    /// <summary>The error of a copy for which there is no room.</summary>
+    public BlockException Refuse(BlockRange copy, CopyErrorPolicy policy) => new(
+        BlockErrors.TempLimitReached,
+        $"Temp holds {UsedBytes} bytes of old data, the copy needs {copy.LengthBytes} more, and -TempLimitBytes allows {limits.TempBytes}. " +
+        (policy == CopyErrorPolicy.BreakGuestWrite
+            ? "Consuming the snapshot makes room."
+            : "Start the next session with a larger limit, or read it with -Order AtRiskFirst -DiscardConsumed, which keeps temp small."),
+        offsetBytes: copy.OffsetBytes,
+        operation: "copy");
+
     /// <summary>When temp is full at the rate at which it has grown in the last minute; null where it has not grown, and where nothing
     /// bounds it.</summary>
     /// <param name="freeBytes">Room that temp's file system has, apart from the limit; null where that is not known.</param>

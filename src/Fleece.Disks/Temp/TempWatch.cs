@@ -11,7 +11,7 @@ internal sealed class TempWatch
     private readonly string _sessionId;
     private readonly PointInTime _point;
     private readonly TempImage _temp;
-    private string? _untoldWarning;
+    private int _isUntold;
 
     /// <summary>Begins to watch.</summary>
     /// <param name="sessionId">The session.</param>
@@ -25,14 +25,14 @@ internal sealed class TempWatch
         _temp = temp;
         point.Budget.LimitNear += (_, near) =>
         {
-            string warning = Describe(near.UsedBytes);
-            Volatile.Write(ref _untoldWarning, warning);
-            warn(warning);
+            Volatile.Write(ref _isUntold, 1);
+            warn(Describe(near.UsedBytes));
         };
     }
 
-    /// <summary>What to say of temp while its limit is near; null while it is not.</summary>
-    public string? Warning => _point.Budget.IsNear ? Describe(_point.TempUsedBytes) : null;
+    /// <summary>What to say of temp while its limit is near; null while it is not, and of a session that is over.</summary>
+    public string? Warning =>
+        _point.State == SessionState.Active && _point.Budget.IsNear ? Describe(_point.TempUsedBytes) : null;
 
     /// <summary>When temp is full if it goes on growing as in the last minute; null where it does not grow, and where nothing bounds it
     /// that is known.</summary>
@@ -43,8 +43,8 @@ internal sealed class TempWatch
             _temp.IsOurs && FileSystemSpace.TryGetFreeBytes(_temp.Path, out long freeBytes) ? freeBytes : null)
         : null;
 
-    /// <summary>The warning that no reader has been told; null for none.</summary>
-    public string? TakeWarning() => Interlocked.Exchange(ref _untoldWarning, null);
+    /// <summary><see cref="Warning"/> as it is now, where no reader has been told since the limit came near; null otherwise.</summary>
+    public string? TakeWarning() => Interlocked.Exchange(ref _isUntold, 0) != 0 ? Warning : null;
 
     private string Describe(long usedBytes) =>
         $"The session '{_sessionId}' keeps {usedBytes} bytes of old data in temp and may keep {_point.TempLimitBytes} (-TempLimitBytes); " +

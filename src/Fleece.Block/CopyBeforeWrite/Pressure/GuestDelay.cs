@@ -12,6 +12,9 @@ namespace Fleece.Block.CopyBeforeWrite.Pressure;
 /// <param name="time">Where the time comes from.</param>
 internal sealed class GuestDelay(TimeSpan? longest, TimeProvider time)
 {
+    // So that a product that should be whole is.
+    private const double Rounding = 1e-6;
+
     private readonly TaskCompletionSource _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _ticks;
     private long _count;
@@ -22,10 +25,10 @@ internal sealed class GuestDelay(TimeSpan? longest, TimeProvider time)
     /// <summary>Writes that were held back.</summary>
     public long Count => Volatile.Read(ref _count);
 
-    /// <summary>How long a write is held back, in whole milliseconds.</summary>
+    /// <summary>How long a write is held back, in whole milliseconds: a part of one counts as one.</summary>
     /// <param name="fullness">How far temp is on the way from its mark to its limit: 0 to 1.</param>
     public TimeSpan At(double fullness) => longest is { } most && fullness > 0
-        ? TimeSpan.FromMilliseconds(Math.Floor(most.TotalMilliseconds * Math.Min(1, fullness)))
+        ? TimeSpan.FromMilliseconds(Math.Min(Math.Floor(most.TotalMilliseconds), Math.Ceiling(most.TotalMilliseconds * fullness - Rounding)))
         : TimeSpan.Zero;
 
     /// <summary>Holds a write back.</summary>
