@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Fleece.Block;
+using Fleece.Hosting.Control;
 
 namespace Fleece.Hosting.Auditing;
 
@@ -22,8 +24,36 @@ internal enum AuditOutcome
     /// <summary>The client gave it up.</summary>
     Cancelled,
 
-    /// <summary>It ended with a defect of Fleece.</summary>
+    /// <summary>It ended with a defect of Fleece; or it is the failure of which the host itself tells.</summary>
     Failed,
+}
+
+/// <summary>How a request went that has an answer.</summary>
+/// <param name="Outcome">Its outcome.</param>
+/// <param name="Text">The same for people, as the end of a line in the log.</param>
+/// <param name="Error">What the client hears later, or why not all of it was done; null for nothing.</param>
+internal sealed record ActionResult(AuditOutcome Outcome, string Text, BlockException? Error = null)
+{
+    /// <summary>It was done.</summary>
+    public static ActionResult Done { get; } = new(AuditOutcome.Done, "done");
+
+    /// <summary>A session has ended.</summary>
+    /// <param name="brokenBy">Why it had broken; null for one that was whole.</param>
+    public static ActionResult Ended(string? brokenBy) => brokenBy is null
+        ? Done
+        : new ActionResult(
+            AuditOutcome.Done,
+            $"done, without success, because the session was broken: {brokenBy}",
+            new BlockException(BlockErrors.Broken, $"The session was broken: {brokenBy}"));
+
+    /// <summary>A snapshot was opened for reading.</summary>
+    /// <param name="brokenBy">Why its session has broken, which each read is answered with; null for one that is whole.</param>
+    public static ActionResult Opened(string? brokenBy) => brokenBy is null
+        ? Done
+        : new ActionResult(
+            AuditOutcome.Refused,
+            $"refused, because the session is broken: {brokenBy}",
+            new BlockException(BlockErrors.Broken, $"The session is broken: {brokenBy}"));
 }
 
 /// <summary>A line of the audit trail.</summary>
@@ -65,6 +95,30 @@ internal sealed record AuditEntry
     /// <summary>The error's message; null for none.</summary>
     public string? Error { get; init; }
 
+    /// <summary>What happened in the host itself.</summary>
+    /// <param name="action">The action.</param>
+    /// <param name="outcome">How it ended.</param>
+    /// <param name="error">Why; null for none.</param>
+    public static AuditEntry OfHost(AuditedAction action, AuditOutcome outcome, BlockException? error = null) => new()
+    {
+        Time = DateTimeOffset.UtcNow,
+        Action = action.Name,
+        Outcome = outcome,
+        User = OwnUser.Name,
+        UserId = OwnUser.Id,
+        ProcessId = Environment.ProcessId,
+        Targets = action.Targets,
+        Text = action.Text,
+        ErrorKind = error?.Kind,
+        Error = error?.Message,
+    };
+
     /// <summary>As JSON in UTF-8, without a line end.</summary>
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, Options);
+
+    private static class OwnUser
+    {
+        public static readonly uint Id = OperatingSystem.IsLinux() ? SystemUsers.Current : 0;
+        public static readonly string Name = OperatingSystem.IsLinux() ? SystemUsers.NameOf(Id) : Environment.UserName;
+    }
 }

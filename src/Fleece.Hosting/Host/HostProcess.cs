@@ -200,8 +200,8 @@ internal sealed class HostProcess : IAsyncDisposable
         await _server.DisposeAsync().ConfigureAwait(false);
         _parts.PrivateSockets.Remove();
         _inherited?.Dispose();
+        await _parts.Trail.DisposeAsync().ConfigureAwait(false);
         _state.Dispose();
-        _parts.Trail.Dispose();
         _log.Say("has ended");
         await _log.DisposeAsync().ConfigureAwait(false);
     }
