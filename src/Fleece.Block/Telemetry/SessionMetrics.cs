@@ -21,6 +21,9 @@ internal sealed class SessionMetrics
     /// <summary>Where slow waits are told; null for nowhere.</summary>
     public SlowRequests? Slow { get; set; }
 
+    /// <summary>Told each copy that fails, on the guest's thread: it is quick and does not throw. Null for no listener.</summary>
+    public Action<Exception>? CopyFailed { get; set; }
+
     /// <summary>How long guests' writes waited before they could go on, from their first look at the maps on.</summary>
     public DurationCounts GuestWaits => _guestWaits.Read();
 
@@ -48,7 +51,7 @@ internal sealed class SessionMetrics
         long elapsedTicks = _guestWaits.Note(startedAt, Owner);
         if (Slow is { } slow && slow.IsSlow(elapsedTicks))
         {
-            slow.Note(Subject(), "wait for the session before a write", offsetBytes, lengthBytes, elapsedTicks);
+            slow.NoteWait(Subject(), offsetBytes, lengthBytes, elapsedTicks);
         }
     }
 
@@ -62,8 +65,11 @@ internal sealed class SessionMetrics
     public void NoteCopy(long startedAt) => _copies.Note(startedAt, Owner);
 
     /// <summary>A copy has failed, or its guest has waited for it too long.</summary>
-    public void NoteFailure(Exception error) =>
+    public void NoteFailure(Exception error)
+    {
         _failures.AddOrUpdate((error as BlockException)?.Kind ?? BlockErrors.IoFailed, 1, static (_, count) => count + 1);
+        CopyFailed?.Invoke(error);
+    }
 
     /// <summary>A part of a snapshot read has ended well.</summary>
     public void NoteRead(bool isFromTemp, int lengthBytes) =>

@@ -15,6 +15,11 @@ internal sealed record SlowRequest(string Subject, string Operation, long Offset
 /// <remarks>Threading. All members are safe from any thread.</remarks>
 internal sealed class SlowRequests
 {
+    // More than guests of one disk have waiting at a time; an older one that is forgotten costs a line.
+    private const int RememberedWaits = 64;
+
+    private readonly Lock _lock = new();
+    private readonly Queue<ToldWait> _waits = new();
     private long _thresholdTicks = long.MaxValue;
     private long _count;
     private Action<SlowRequest>? _tell;
@@ -34,11 +39,59 @@ internal sealed class SlowRequests
     /// <summary>True when a duration in ticks of the stopwatch is worth a <see cref="Note"/>.</summary>
     public bool IsSlow(long elapsedTicks) => elapsedTicks >= Volatile.Read(ref _thresholdTicks);
 
-    /// <summary>Counts and tells one that is slow.</summary>
-    public void Note(string subject, string operation, long offsetBytes, long lengthBytes, long elapsedTicks)
+    /// <summary>Counts and tells the wait of a guest's write for a session. The write itself is not told again.</summary>
+    public void NoteWait(string subject, long offsetBytes, long lengthBytes, long elapsedTicks)
+    {
+        lock (_lock)
+        {
+            if (_waits.Count == RememberedWaits)
+            {
+                _waits.Dequeue();
+            }
+
+            _waits.Enqueue(new ToldWait(offsetBytes, offsetBytes + lengthBytes, Stopwatch.GetTimestamp()));
+        }
+
+        Tell(subject, "wait for the session before a write", offsetBytes, lengthBytes, elapsedTicks);
+    }
+
+    /// <summary>Counts one that is slow, and tells it unless its wait for a session was told.</summary>
+    /// <param name="subject">As <see cref="SlowRequest.Subject"/>.</param>
+    /// <param name="operation">As <see cref="SlowRequest.Operation"/>.</param>
+    /// <param name="offsetBytes">Where.</param>
+    /// <param name="lengthBytes">How much.</param>
+    /// <param name="elapsedTicks">How long it took, in ticks of the stopwatch.</param>
+    /// <param name="waitsForSessions">False for a request that no session holds up.</param>
+    public void Note(
+        string subject, string operation, long offsetBytes, long lengthBytes, long elapsedTicks, bool waitsForSessions)
+    {
+        if (!waitsForSessions || !HasToldWait(offsetBytes, offsetBytes + lengthBytes, elapsedTicks))
+        {
+            Tell(subject, operation, offsetBytes, lengthBytes, elapsedTicks);
+        }
+        else
+        {
+            Interlocked.Increment(ref _count);
+        }
+    }
+
+    // The wait of a request ended while the request ran, at its place.
+    private bool HasToldWait(long offsetBytes, long endBytes, long elapsedTicks)
+    {
+        long startedAt = Stopwatch.GetTimestamp() - elapsedTicks;
+        lock (_lock)
+        {
+            return _waits.Any(wait => wait.OffsetBytes < endBytes && offsetBytes < wait.EndBytes && wait.EndedAt >= startedAt);
+        }
+    }
+
+    private void Tell(string subject, string operation, long offsetBytes, long lengthBytes, long elapsedTicks)
     {
         Interlocked.Increment(ref _count);
         _tell?.Invoke(new SlowRequest(
             subject, operation, offsetBytes, lengthBytes, TimeSpan.FromSeconds((double)elapsedTicks / Stopwatch.Frequency)));
     }
+
+    /// <summary>A wait that was told.</summary>
+    private readonly record struct ToldWait(long OffsetBytes, long EndBytes, long EndedAt);
 }

@@ -113,6 +113,25 @@ public sealed class DiskMetricsTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_write_whose_wait_for_a_session_was_told_is_not_told_again()
+    {
+        List<SlowRequest> told = [];
+        _mounted.WatchSlow(TimeSpan.Zero, told.Add);
+        Disk disk = await MountAsync("vm");
+        await Rig.StartAsync(disk, new SessionOptions { Name = "nightly" });
+        DiskExport export = await _mounted.Exports.PublishAsync(
+            disk, new ExportOptions { ListenUri = NbdUri.Parse($"nbd+unix:///?socket={_rig.Folder.File("s")}") });
+        await using (NbdNode client = await NbdNode.ConnectAsync(export.Uri, new NbdNodeOptions(), default))
+        {
+            await client.WriteAsync(8192, new byte[512], default, default);
+            await client.WriteAsync(8192, new byte[512], default, default);
+        }
+
+        Assert.Equal(["session 'vm/nightly'", "export 'vm' of the disk 'vm'"], told.Select(request => request.Subject));
+        Assert.Equal(3, Find("fleece.disk.slow_requests").Value);
+    }
+
+    [Fact]
     public async Task Every_metric_that_is_told_is_among_those_that_are_known()
     {
         Disk disk = await MountAsync("vm");

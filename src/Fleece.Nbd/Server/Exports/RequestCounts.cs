@@ -58,7 +58,13 @@ internal sealed class RequestCounts(ExportTraffic? traffic, Func<int> inFlight)
 
         if (traffic.Slow.IsSlow(elapsedTicks))
         {
-            traffic.Slow.Note(traffic.Subject, command.ToString(), (long)request.Offset, (long)request.Length, elapsedTicks);
+            traffic.Slow.Note(
+                traffic.Subject,
+                command.ToString(),
+                (long)request.Offset,
+                (long)request.Length,
+                elapsedTicks,
+                waitsForSessions: command != NbdCommand.Read);
         }
 
         return startedAt + elapsedTicks;
