@@ -119,6 +119,9 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     /// <summary>Told what sessions warn of, as <see cref="MountedDisks.Told"/>.</summary>
     internal Action<string>? Told { get; set; }
 
+    /// <summary>Told faults, as <see cref="MountedDisks.Failed"/>.</summary>
+    internal Action<DiskFault>? Failed { get; set; }
+
     /// <summary>The names that the disk is published under.</summary>
     internal IReadOnlyList<string> ExportNames { get; set; } = [];
 
@@ -354,7 +357,7 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
         if (Storage.Condition.Failure is { } failure)
         {
             // It came after the session was prepared, maybe before the session was in the list.
-            session.Point.Break(failure);
+            session.Faults.Break(failure);
         }
     }
 
@@ -362,10 +365,8 @@ internal sealed class Disk : IFleeceable, IAsyncDisposable
     private void OnFlushFailed(BlockException failure)
     {
         Bitmaps.Store.Distrust(failure);
-        foreach (Session session in _sessions)
-        {
-            session.Point.Break(failure);
-        }
+        Failed?.Invoke(new DiskFault(DiskFaultKind.DiskFailed, Name, failure));
+        Array.ForEach(_sessions, session => session.Faults.Break(failure));
     }
 
     /// <summary>Takes a session's filter out, wherever it stands. At an instant of a <see cref="ChainChange"/>.</summary>

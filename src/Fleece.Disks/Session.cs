@@ -37,12 +37,12 @@ internal sealed class Session : IRunningSession, IWitnessedSession, IAtRiskSourc
         Point = point;
         point.Metrics.Owner = new MetricOwner(("disk", disk.Name), ("session", Name));
         point.Metrics.Slow = disk.Slow;
-        Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrors.Stopped);
-        Snapshot.Poisoned = point.Break;
+        Faults = new SessionFaults(this);
+        Snapshot = new BlockDevice(point.Snapshot, Id, BlockErrors.Stopped) { Poisoned = Faults.Break };
         ClusterDiscard = new WholeClusterDiscard(point, Snapshot);
         _consumers = new SessionConsumers(Id, [.. point.Consumers.Select(consumer => new SessionConsumer(this, consumer))]);
         _temp = temp;
-        temp.Lost = point.Break;
+        temp.Lost = Faults.Break;
         temp.Witness = disk.Witness;
         _watch = new TempWatch(Id, point, temp, warning => disk.Told?.Invoke(warning));
         _bitmapTurn = bitmapTurn;
@@ -150,6 +150,9 @@ internal sealed class Session : IRunningSession, IWitnessedSession, IAtRiskSourc
     /// <summary>Maps and state.</summary>
     public PointInTime Point { get; }
 
+    /// <summary>Breaks the session, and tells of that.</summary>
+    internal SessionFaults Faults { get; }
+
     /// <summary>How clients of an export consume the snapshot.</summary>
     internal WholeClusterDiscard ClusterDiscard { get; }
 
@@ -179,10 +182,8 @@ internal sealed class Session : IRunningSession, IWitnessedSession, IAtRiskSourc
         IReadOnlyList<(Disk Disk, SessionOptions Options)> disks, CancellationToken cancellationToken = default) =>
         SessionStart.RunAsync(disks, cancellationToken);
 
-    /// <summary>
-    /// Ends the session: snapshot requests in flight fail with <see cref="BlockErrors.Stopped"/>, the filter leaves the
-    /// guest's chain, temp is closed and, when the session made it, deleted. Idempotent; the first call decides.
-    /// </summary>
+    /// <summary>Ends the session: snapshot requests in flight fail with <see cref="BlockErrors.Stopped"/>, the filter leaves the guest's
+    /// chain, temp is closed and, when the session made it, deleted. Idempotent; the first call decides.</summary>
     /// <param name="isSuccess">True when what was to be read has been read: <see cref="Bitmap"/> then holds what was recorded since the
     /// instant. Otherwise, and for a session that broke, it holds that beside what it had.</param>
     public Task StopAsync(bool isSuccess = false)
@@ -223,7 +224,7 @@ internal sealed class Session : IRunningSession, IWitnessedSession, IAtRiskSourc
         // That of a broken one too: a later process must not find it whole.
         if (State != SessionState.Stopped && _terms.Kept?.Log.FindLoss() is { } failure)
         {
-            Point.Break(failure);
+            Faults.Break(failure);
         }
     }
 

@@ -19,7 +19,7 @@ internal sealed class SessionConsumer : ISnapshotSource, IAtRiskSource
         Session = session;
         Snapshot = new BlockDevice(counted.Snapshot, $"{session.Id}/{counted.Name}", BlockErrors.Stopped)
         {
-            Poisoned = session.Point.Break,
+            Poisoned = session.Faults.Break,
         };
         _clusterDiscard = new Lazy<WholeClusterDiscard>(() => new WholeClusterDiscard(session.Point, Snapshot));
     }

@@ -195,6 +195,12 @@ done | qemu-io --image-opts "driver=nbd,server.type=unix,server.path=$1,export=w
         (Invoke-FailingHost './state' "./$('x' * 110).sock").Said | Should -BeLike 'ArgumentInvalid,*'
     }
 
+    It 'refuses a negative time for slow requests and makes nothing' {
+        { Start-FleeceHost -StatePath ./state -SocketPath ./host.sock -SlowRequest -1 -ErrorAction Stop } |
+            Should -Throw -ErrorId 'ArgumentInvalid,*'
+        Test-Path ./state | Should -BeFalse
+    }
+
     It 'leaves a file that is no socket as it is' {
         Set-Content host.sock precious
 

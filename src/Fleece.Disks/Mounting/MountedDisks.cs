@@ -39,6 +39,10 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IMetricSour
     /// keeps no log.</summary>
     public Action<string>? Told { get; init; }
 
+    /// <summary>Told faults of disks and sessions as they happen, by a guest's request or by the disk's heartbeat: it is quick and does not
+    /// throw. Null for a process that keeps no log.</summary>
+    public Action<DiskFault>? Failed { get; init; }
+
     /// <summary>What of them is published over NBD.</summary>
     public PublishedExports Exports { get; } = new(sockets);
 
@@ -103,6 +107,7 @@ internal sealed class MountedDisks(IListenSockets? sockets = null) : IMetricSour
                     FleeceMeter.Add(this);
                     _watchSlow(disk);
                     disk.Told = Told;
+                    disk.Failed = Failed;
                     _disks.Add(diskName, disk);
                     return disk;
                 }

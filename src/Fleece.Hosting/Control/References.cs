@@ -43,6 +43,10 @@ public sealed record DiskReference(string Name, Guid? MountId = null)
     [JsonInclude]
     internal string? QmpSocketPath { get; init; }
 
+    /// <summary>Whether it is opened to write its bytes; null where it is not opened, or nothing says what for.</summary>
+    [JsonInclude]
+    internal bool? IsToWrite { get; init; }
+
     /// <summary>The name, and where it is a guest's device, the socket of its QEMU.</summary>
     [JsonIgnore]
     internal string Place => QmpSocketPath is null ? Name : $"{Name} of {QmpSocketPath}";

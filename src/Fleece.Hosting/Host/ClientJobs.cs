@@ -61,10 +61,19 @@ internal sealed class ClientJobs(ConnectedClient client, LocalOwner owner, HostP
 
     /// <inheritdoc/>
     public ValueTask<bool> EndJobSessionAsync(
-        SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
+        SessionReference session, bool isSuccess, CancellationToken cancellationToken)
+    {
+        IRunningSession? ended = null;
+        return client.ChangeAsync(
             new AuditedAction("job.stop", $"end session {session} of a job {(isSuccess ? "with" : "without")} success", session.Name),
-            (_, token) => _jobs.EndJobSessionAsync(session, isSuccess, token),
+            (_, token) =>
+            {
+                ended = owner.Running.Find(session);
+                return _jobs.EndJobSessionAsync(session, isSuccess, token);
+            },
+            _ => ActionResult.Ended(ended?.Describe().BrokenBy),
             cancellationToken);
+    }
 
     /// <inheritdoc/>
     public async ValueTask FlushDiskAsync(DiskReference disk, CancellationToken cancellationToken) => await AskAsync(

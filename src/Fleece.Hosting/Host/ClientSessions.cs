@@ -53,6 +53,7 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
         SessionReference session, bool isSuccess, CancellationToken cancellationToken) => client.ChangeAsync(
             new AuditedAction("session.stop", $"stop session {session} {(isSuccess ? "with" : "without")} success", session.Name),
             (_, token) => sessions.StopSessionAsync(session, isSuccess, token),
+            ended => ActionResult.Ended(ended.BrokenBy),
             cancellationToken);
 
     /// <inheritdoc/>
@@ -67,7 +68,7 @@ internal sealed class ClientSessions(ConnectedClient client, ISessionControl ses
                 RefuseStatePath(statePath);
                 return sessions.ResumeSessionsAsync(session, statePath: null, token);
             },
-            TellResumed,
+            resumed => ActionResult.Done with { Text = TellResumed(resumed) },
             cancellationToken);
 
     /// <inheritdoc/>

@@ -79,17 +79,17 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, HostL
     /// <inheritdoc cref="AskAsync" path="/exception"/>
     public ValueTask<T> ChangeAsync<T>(
         AuditedAction action, Func<Lease, CancellationToken, ValueTask<T>> request, CancellationToken cancellationToken) =>
-        ChangeAsync(action, request, _ => "done", cancellationToken);
+        ChangeAsync(action, request, static _ => ActionResult.Done, cancellationToken);
 
     /// <inheritdoc cref="ChangeAsync{T}(AuditedAction, Func{Lease, CancellationToken, ValueTask{T}}, CancellationToken)"/>
     /// <param name="action">The action, for the line and the audit trail.</param>
     /// <param name="request">Does it.</param>
-    /// <param name="tell">How an answer went, for the line.</param>
+    /// <param name="judge">How it went, by its answer.</param>
     /// <param name="cancellationToken">Ends it.</param>
     public async ValueTask<T> ChangeAsync<T>(
         AuditedAction action,
         Func<Lease, CancellationToken, ValueTask<T>> request,
-        Func<T, string> tell,
+        Func<T, ActionResult> judge,
         CancellationToken cancellationToken)
     {
         try
@@ -97,8 +97,9 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, HostL
             Lease lease = CheckWelcome();
             T answer = await requests
                 .RunAsync(token => request(lease, token), cancellationToken).ConfigureAwait(false);
-            Say($"{action.Text}: {tell(answer)}");
-            Note(action, AuditOutcome.Done);
+            ActionResult result = judge(answer);
+            Say($"{action.Text}: {result.Text}");
+            Note(action, result.Outcome, result.Error);
             return answer;
         }
         catch (BlockException e)

@@ -3,6 +3,7 @@ using System.Runtime.CompilerServices;
 using Fleece.Block;
 using Fleece.Disks;
 using Fleece.Disks.Exports;
+using Fleece.Disks.Records;
 using Fleece.Hosting.Auditing;
 using Fleece.Hosting.Control;
 using Fleece.Hosting.Local;
@@ -77,7 +78,10 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
 
     /// <inheritdoc/>
     public ValueTask<SnapshotChannel> OpenSnapshotChannelAsync(
-        SessionReference? session, bool discards, CancellationToken cancellationToken) => _client.ChangeAsync(
+        SessionReference? session, bool discards, CancellationToken cancellationToken)
+    {
+        string? brokenBy = null;
+        return _client.ChangeAsync(
             new AuditedAction(
                 "snapshot.read",
                 $"read snapshot {session?.ToString() ?? "of the only session"}" +
@@ -89,6 +93,8 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
                 OpenedSnapshot opened = await host.Disks.Owner.OpenSnapshotAsync(session, discards, token).ConfigureAwait(false);
                 await using ConfiguredAsyncDisposable closing = opened.ConfigureAwait(false);
                 IRunningSession found = host.Disks.Owner.Running.Find(session);
+                SessionInfo info = found.Describe();
+                brokenBy = info.BrokenBy;
                 ISnapshotSource source = opened.Source;
                 return new SnapshotChannel(
                     PrivateSocketOf(lease).Offer(found, source.Consumer, discards).ToString(),
@@ -96,13 +102,15 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
                     source.Address,
                     source.Consumer,
                     found.GranuleSizeBytes,
-                    found.Describe().TempLimitBytes is not null);
+                    info.TempLimitBytes is not null);
             },
+            _ => ActionResult.Opened(brokenBy),
             cancellationToken);
+    }
 
     /// <inheritdoc/>
     public ValueTask<DiskChannel> OpenDiskChannelAsync(DiskReference disk, CancellationToken cancellationToken) => _client.ChangeAsync(
-        new AuditedAction("disk.open", $"open disk {disk}", disk.Name),
+        new AuditedAction("disk.open", $"open disk {disk}{PurposeOf(disk)}", disk.Name),
         (lease, _) =>
         {
             Disk found = host.Disks.Owner.Mounted.Find(disk);
@@ -137,6 +145,14 @@ internal sealed class HostConnection(HostParts host, Peer peer, BlockException? 
         _client.Say($"connected with version {hello.ModuleVersion}{(isResumed ? ", and took its lease up again" : string.Empty)}");
         return new HostWelcome(version, HostParts.ModuleVersion, lease.Token, isResumed, host.HostId);
     }
+
+    // A client of an older version does not say it.
+    private static string PurposeOf(DiskReference disk) => disk.IsToWrite switch
+    {
+        true => " for writing",
+        false => " for reading",
+        null => string.Empty,
+    };
 
     private PrivateExports PrivateSocketOf(Lease lease) => lease.UsePrivate(host.PrivateSockets.Open);
 }

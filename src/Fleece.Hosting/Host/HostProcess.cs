@@ -47,7 +47,8 @@ internal sealed class HostProcess : IAsyncDisposable
         _log = log;
         _state = state;
         KeptSockets? kept = options.Inherited is null ? null : new KeptSockets(options.Notifier, options.Inherited, log);
-        MountedDisks mounted = new(kept) { Told = log.Say };
+        AuditTrail trail = new(state.Path, log.Say, AuditJournal.OfThisProcess());
+        MountedDisks mounted = new(kept) { Told = log.Say, Failed = new DiskFaultLog(log.Say, trail).Tell };
         if (options.SlowRequest > TimeSpan.Zero)
         {
             mounted.WatchSlow(options.SlowRequest, new SlowRequestLog(log.Say, options.Time).Tell);
@@ -65,7 +66,7 @@ internal sealed class HostProcess : IAsyncDisposable
             Rules = rules,
             Access = new HostAccess(SystemUsers.Current, groupId, options.SocketGroup),
             Log = log,
-            Trail = new AuditTrail(state.Path, log.Say, AuditJournal.OfThisProcess()),
+            Trail = trail,
             SocketPath = options.SocketPath,
             StatePath = state.Path,
             PrivateSockets = privateSockets,
@@ -91,6 +92,13 @@ internal sealed class HostProcess : IAsyncDisposable
     public static HostProcess Start(HostOptions options)
     {
         HostAccess.CheckGroup(SystemUsers.Current, options.SocketGroup);
+        if (options.SlowRequest < TimeSpan.Zero)
+        {
+            throw new BlockException(
+                BlockErrors.InvalidArgument,
+                $"The time from which on a request is slow is {options.SlowRequest}; it must be more than zero, or zero for never.");
+        }
+
         string[] missing = [.. options.AllowedFolders.Where(folder => !Directory.Exists(folder))];
 
         // For a service, a file system that is not mounted yet keeps no disk of another one down.

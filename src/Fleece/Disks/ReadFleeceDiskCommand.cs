@@ -31,7 +31,7 @@ public sealed class ReadFleeceDiskCommand : FleeceCommand
     /// <inheritdoc/>
     protected override void ProcessRecord() => ForItem(Disk!.Name, () =>
     {
-        OpenedDisk disk = Wait(Owner.OpenDiskAsync(Disk, StopToken));
+        OpenedDisk disk = Wait(Owner.OpenDiskAsync(Disk with { IsToWrite = false }, StopToken));
         try
         {
             WriteObject(Read(disk), enumerateCollection: false);

@@ -39,7 +39,7 @@ public sealed class WriteFleeceDiskCommand : SilentCommand
         DiskInfo disk = FindDisk(Disk);
         if (ShouldProcess(disk.Name, $"Write {Data.Length} bytes at offset {OffsetBytes}"))
         {
-            OpenedDisk opened = Wait(Owner.OpenDiskAsync(Same(disk), StopToken));
+            OpenedDisk opened = Wait(Owner.OpenDiskAsync(Same(disk) with { IsToWrite = true }, StopToken));
             try
             {
                 Wait(opened.Device.WriteAsync(

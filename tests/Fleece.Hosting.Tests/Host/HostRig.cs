@@ -57,21 +57,23 @@ internal sealed class HostRig : IAsyncDisposable
     public async Task StartAsync(string? group = null, params string[] allowedFolders)
     {
         await StopAsync();
-        Running = HostProcess.Start(new HostOptions
-        {
-            StatePath = StatePath,
-            SocketPath = SocketPath,
-            SocketGroup = group,
-            AllowedFolders = allowedFolders,
-            Guard = NoGuard,
-            SlowRequest = SlowRequest,
-            Log = Log,
-            Notifier = Notifier,
-            Inherited = Inherited,
-            Time = Time,
-        });
-        await Running.Ready;
+        await Begin(group, allowedFolders).Ready;
     }
+
+    /// <summary>Starts the host; nothing waits until it is ready.</summary>
+    public HostProcess Begin(string? group = null, params string[] allowedFolders) => Running = HostProcess.Start(new HostOptions
+    {
+        StatePath = StatePath,
+        SocketPath = SocketPath,
+        SocketGroup = group,
+        AllowedFolders = allowedFolders,
+        Guard = NoGuard,
+        SlowRequest = SlowRequest,
+        Log = Log,
+        Notifier = Notifier,
+        Inherited = Inherited,
+        Time = Time,
+    });
 
     public async Task StopAsync()
     {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Block.Telemetry;
 using Fleece.Disks;
 using Fleece.Disks.Records;
@@ -54,6 +55,18 @@ public sealed class MetricTests : IAsyncDisposable
         Assert.Contains(
             "slow request: wait for the session before a write at 8192 of 4096 bytes took 0.", _rig.Log.ToString(), StringComparison.Ordinal);
         Assert.Contains("session 'web/nightly'", _rig.Log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_negative_time_for_slow_requests_is_refused_and_nothing_is_made()
+    {
+        _rig.SlowRequest = TimeSpan.FromSeconds(-1);
+
+        BlockException refusal = Assert.Throws<BlockException>(() => _rig.Begin());
+
+        Assert.Equal(BlockErrors.InvalidArgument, refusal.Kind);
+        Assert.Contains("more than zero", refusal.Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_rig.StatePath));
     }
 
     [Fact]
