@@ -43,8 +43,7 @@ internal static class BitmapNames
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"A bitmap's name has at most {MaximumBytes} bytes of UTF-8, and no halves of surrogate pairs; " +
-                $"this one has {lengthBytes} bytes. Give another one.");
+                $"A bitmap's name has at most {MaximumBytes} bytes of UTF-8; this one has {lengthBytes} bytes. Give another one.");
         }
     }
 }

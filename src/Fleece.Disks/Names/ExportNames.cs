@@ -15,12 +15,12 @@ internal static class ExportNames
     /// <summary>Refuses a name that a disk can't be published under.</summary>
     public static void Check(string name)
     {
-        if (!PrintableText.IsPrintable(name))
+        if (!PrintableText.IsPrintable(name) || !ObjectNames.IsWellFormed(name))
         {
             throw new BlockException(
                 BlockErrors.InvalidArgument,
-                $"'{name}' can't be the name of an export: it holds control characters, or some that turn the direction of text. Give " +
-                "another one with -ExportName.");
+                $"'{name}' can't be the name of an export: it holds control characters, some that turn the direction of text, or half of " +
+                "a surrogate pair. Give another one with -ExportName.");
         }
 
         CheckLength(name, "The export's name", "-ExportName");
