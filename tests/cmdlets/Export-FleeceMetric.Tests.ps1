@@ -47,8 +47,22 @@ Describe 'The file for Prometheus' {
     }
 
     It 'is silent, and with -PassThru outputs what it wrote' {
-        Export-FleeceMetric ./fleece.prom | Should -BeNullOrEmpty
+        Export-FleeceMetric ./fleece.prom 3>&1 | Should -BeNullOrEmpty
         (Export-FleeceMetric ./fleece.prom -PassThru | Where-Object Name -EQ fleece.disks).Value | Should -Be 1, 0
+    }
+}
+
+Describe 'A shell without disks' {
+    BeforeEach { Enter-TestFolder }
+    AfterEach { Exit-TestFolder }
+
+    It 'is told that its file says nothing of a host' {
+        Skip-ThroughHost 'there the disks are the host''s'
+
+        Export-FleeceMetric ./fleece.prom -WarningVariable warned 3>$null
+
+        "$warned" | Should -BeLike "*fleece.prom' tells of this process*Connect-FleeceHost*"
+        Get-Content ./fleece.prom | Should -Contain 'fleece_disks{state="ok"} 0'
     }
 }
 
@@ -58,8 +72,15 @@ Describe 'A request to Export-FleeceMetric' {
 
     It 'is refused with an error id of its own: <Command>' -ForEach @(
         @{ Command = 'Export-FleeceMetric ./nowhere/fleece.prom'; Id = 'ImageNotFound,Fleece.ExportFleeceMetricCommand' }
+        @{ Command = 'Export-FleeceMetric ./repo'; Id = 'ImageNotAFile,Fleece.ExportFleeceMetricCommand' }
+        @{ Command = 'Export-FleeceMetric ./repo/'; Id = 'ImageNotAFile,Fleece.ExportFleeceMetricCommand' }
+        @{ Command = "Export-FleeceMetric ./$('n' * 300)"; Id = 'ArgumentInvalid,Fleece.ExportFleeceMetricCommand' }
         @{ Command = 'Export-FleeceMetric nbd://localhost/x'; Id = 'ArgumentInvalid,Fleece.ExportFleeceMetricCommand' }
     ) { Assert-Refused $Command $Id }
+
+    It 'that fails names the file that was meant' {
+        (Get-OnlyError { Export-FleeceMetric ./nowhere/fleece.prom }).Exception.Message | Should -BeLike "Cannot write '*fleece.prom': *Check the path."
+    }
 
     It 'writes nothing with -WhatIf' {
         Assert-ChangesNothing 'Export-FleeceMetric ./fleece.prom -WhatIf'

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 using System.Management.Automation;
 using System.Text;
-using Fleece.Block.Files;
+using Fleece.Block.Telemetry;
 using Fleece.Disks.Metering;
 using Fleece.Disks.Records;
+using Fleece.Hosting.Local;
 
 namespace Fleece;
 
@@ -29,7 +30,9 @@ public sealed class ExportFleeceMetricCommand : SilentCommand
         IReadOnlyList<MetricInfo> metrics = Wait(Owner.Metrics.ListMetricsAsync(StopToken));
         if (ShouldProcess(file, "Write the metrics"))
         {
-            Write(file, PrometheusText.Of(metrics));
+            // The collector takes files that end with .prom alone, so it never sees half a file.
+            PublishedFile.Write(file, Encoding.UTF8.GetBytes(PrometheusText.Of(metrics)), Mode);
+            TellWarning(Owner is LocalOwner && FleeceModule.Host is null ? WarnOfNoDisk(file, metrics) : null);
             if (PassThru)
             {
                 WriteObject(metrics, enumerateCollection: true);
@@ -37,15 +40,10 @@ public sealed class ExportFleeceMetricCommand : SilentCommand
         }
     });
 
-    // The collector takes files that end with .prom alone, so it never sees half a file.
-    private static void Write(string file, string text)
-    {
-        WholeFile.WritePartial(file, Encoding.UTF8.GetBytes(text));
-        if (!OperatingSystem.IsWindows())
-        {
-            File.SetUnixFileMode(file + WholeFile.Partial, Mode);
-        }
-
-        WholeFile.Publish(file, overwrite: true);
-    }
+    // A job of its own, which nothing told where the host is, would report an empty system day after day.
+    private static string? WarnOfNoDisk(string file, IReadOnlyList<MetricInfo> metrics) =>
+        metrics.Any(metric => metric.Name == FleeceMetrics.Disks.Name && metric.Value != 0)
+            ? null
+            : $"'{file}' tells of this process, which uses no host and has no disk. Name the host whose disks are meant, with " +
+            "Connect-FleeceHost or $env:FLEECE_HOST, or export where the disks are mounted.";
 }
