@@ -32,12 +32,12 @@ public sealed class SessionGaugeTests
         Assert.Equal(session.CopiedBytes, measured.CopiedBytes);
         Assert.InRange(measured.ZeroBytes, GranuleBytes, SizeBytes / 2);
         Assert.InRange(measured.GuestWaitCount, 1, 200);
-        Assert.Equal(0, measured.AvoidedBytes);
+        Assert.Equal(0, measured.DeniedBytes);
         await session.StopAsync();
     }
 
     [Fact]
-    public async Task A_bitmap_limits_it_and_the_limit_of_temp_says_when_it_would_be_full()
+    public async Task A_bitmap_limits_it_and_a_limit_of_temp_that_it_does_not_reach_is_forecast()
     {
         await using Rig rig = new();
         Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
@@ -48,8 +48,86 @@ public sealed class SessionGaugeTests
         SessionMeasurement measured = await MeasureAsync(
             disk, options, async () => await disk.Device.WriteAsync(8 * GranuleBytes, new byte[16 * GranuleBytes]));
 
-        Assert.Equal((8 * GranuleBytes, 8 * GranuleBytes), (measured.CopiedBytes, measured.AvoidedBytes));
+        Assert.Equal((8 * GranuleBytes, 8 * GranuleBytes), (measured.CopiedBytes, measured.DeniedBytes));
+        Assert.Equal(1, measured.GuestWaitCount);
         Assert.Equal(4, measured.TempFullIn!.Value / measured.Duration, tolerance: 0.01);
+    }
+
+    [Fact]
+    public async Task The_moment_at_which_temp_is_full_is_the_one_that_was_observed()
+    {
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", [.. rig.Seeds.Bytes(SizeBytes / 2), .. new byte[SizeBytes / 2]]);
+        await disk.Device.DiscardAsync(SizeBytes / 2, SizeBytes / 2);
+        MeasureOptions options = new() { Duration = TimeSpan.FromSeconds(60), TempLimitBytes = 32 * GranuleBytes };
+        ManualTime time = new();
+        Task<SessionMeasurement> measuring = SessionGauge.RunAsync(disk, options, time, CancellationToken.None).AsTask();
+        await WaitForGaugeAsync(disk);
+
+        // Holes take no room, and what was changed once takes it once.
+        await disk.Device.WriteAsync(SizeBytes / 2, new byte[64 * GranuleBytes]);
+        await disk.Device.WriteAsync(0, new byte[31 * GranuleBytes]);
+        await disk.Device.WriteAsync(0, new byte[31 * GranuleBytes]);
+        time.Advance(TimeSpan.FromSeconds(2.5));
+        await disk.Device.WriteAsync(SizeBytes / 4, new byte[GranuleBytes]);
+        time.Advance(TimeSpan.FromSeconds(1));
+        await disk.Device.WriteAsync(SizeBytes / 8, new byte[64 * GranuleBytes]);
+        SessionMeasurement measured = await EndAsync(measuring, time);
+
+        Assert.Equal(TimeSpan.FromSeconds(2.5), measured.TempFullIn);
+        Assert.Equal((96 * GranuleBytes, 64 * GranuleBytes), (measured.CopiedBytes, measured.ZeroBytes));
+        Assert.Equal(4, measured.GuestWaitCount);
+    }
+
+    [Fact]
+    public async Task Writes_outside_the_bitmap_would_not_have_waited()
+    {
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", rig.Seeds.Bytes(SizeBytes));
+        await disk.Bitmaps.CreateAsync("daily", GranuleBytes);
+        await disk.Device.WriteAsync(0, new byte[GranuleBytes]);
+        MeasureOptions options = new() { Duration = TimeSpan.FromSeconds(2), Bitmap = "daily" };
+
+        SessionMeasurement measured = await MeasureAsync(
+            disk, options, async () => await disk.Device.WriteAsync(SizeBytes / 2, new byte[GranuleBytes]));
+
+        Assert.Equal((0, GranuleBytes), (measured.GuestWaitCount, measured.DeniedBytes));
+    }
+
+    [Fact]
+    public async Task It_takes_each_disk_that_a_session_takes()
+    {
+        await using Rig rig = new();
+
+        // More granules of 512 bytes than a stored bitmap has bits.
+        Disk disk = await rig.AddDiskAsync("large", 4L << 40);
+        MeasureOptions options = new() { Duration = TimeSpan.FromSeconds(1), GranuleSizeBytes = 512 };
+
+        SessionMeasurement measured = await MeasureAsync(
+            disk, options, async () => await disk.Device.WriteAsync(disk.SizeBytes - 4096, new byte[4096]));
+
+        Assert.Equal((4096, 0), (measured.ZeroBytes, measured.CopiedBytes));
+    }
+
+    [Theory]
+    [InlineData(4095, null)]
+    [InlineData(4096, 8192)]
+    public async Task It_refuses_the_limit_of_temp_that_a_session_refuses(long limitBytes, int? granuleBytes)
+    {
+        await using Rig rig = new();
+        Disk disk = await rig.AddDiskAsync("vm", SizeBytes);
+        MeasureOptions options = new()
+        {
+            Duration = TimeSpan.FromSeconds(1),
+            TempLimitBytes = limitBytes,
+            GranuleSizeBytes = granuleBytes,
+        };
+
+        BlockException failure = await Assert.ThrowsAsync<BlockException>(
+            () => SessionGauge.RunAsync(disk, options, TimeProvider.System, CancellationToken.None).AsTask());
+
+        Assert.Equal(BlockErrors.InvalidArgument, failure.Kind);
+        Assert.Contains($"is {limitBytes} bytes", failure.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -90,6 +168,11 @@ public sealed class SessionGaugeTests
         Task<SessionMeasurement> measuring = SessionGauge.RunAsync(disk, options, time, CancellationToken.None).AsTask();
         await WaitForGaugeAsync(disk);
         await write();
+        return await EndAsync(measuring, time);
+    }
+
+    private static async Task<SessionMeasurement> EndAsync(Task<SessionMeasurement> measuring, ManualTime time)
+    {
         while (!measuring.IsCompleted)
         {
             time.Advance(TimeSpan.FromSeconds(1));
@@ -101,8 +184,7 @@ public sealed class SessionGaugeTests
 
     private static async Task WaitForGaugeAsync(Disk disk)
     {
-        while (disk.Chain.Tracking.Recording.All(bits => bits.GranularityBytes != GranuleBytes || disk.Bitmaps.All.Any(
-                   bitmap => bitmap.Bits == bits)))
+        while (disk.Chain.Tracking.Recording.All(bits => disk.Bitmaps.All.Any(bitmap => bitmap.Bits == bits)))
         {
             await Task.Delay(1);
         }

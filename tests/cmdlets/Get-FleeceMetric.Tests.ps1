@@ -57,7 +57,32 @@ Describe 'The metrics of a session' {
     }
 
     It 'are rows with their labels' {
-        Get-FleeceMetric fleece.session.temp.usage | Out-String -Width 300 | Should -Match 'fleece.session.temp.usage +0 +By +disk=vm session=nightly'
+        Get-FleeceMetric fleece.session.temp.usage | Out-String -Width 300 | Should -Match 'fleece.session.temp.? *0 +bytes +disk=vm session=nightly'
+        Get-FleeceMetric fleece.session.guest.wait | Out-String -Width 300 | Should -Match 'fleece.session.guest +0 +times +disk=vm session=nightly'
+    }
+
+    It 'are told apart on a terminal of <_> characters' -ForEach 80, 120 {
+        $null = Publish-FleeceExport vm (Get-SocketUri)
+
+        $text = Get-FleeceMetric fleece.nbd.server.io | Out-String -Width $_
+
+        foreach ($part in 'direction=read', 'direction=write', 'view=disk', 'view=snapshot', 'address=', 'bytes') { $text | Should -Match $part }
+        ($text -split '\n').ForEach({ $_.TrimEnd().Length }) | Measure-Object -Maximum | ForEach-Object Maximum | Should -BeLessOrEqual $_
+    }
+
+    It 'are lists whose numbers have their units' {
+        Write-FleeceDisk vm 0 (Get-RandomData 4KB -Seed 8)
+
+        $text = Get-FleeceMetric fleece.session.guest.wait | Format-List | Out-String -Width 300
+
+        $text | Should -Match 'Value +: 1 times'
+        $text | Should -Match 'P99 +: 0.\d+ s'
+    }
+
+    It 'have the bounds of their buckets in full' {
+        $bound = [regex]::Escape('{0:0.000000000}' -f 1.024e-6)
+
+        (Get-FleeceMetric fleece.session.guest.wait).Buckets | Out-String | Should -Match "$bound +0"
     }
 
     It 'survive JSON' {

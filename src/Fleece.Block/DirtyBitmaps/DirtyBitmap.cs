@@ -34,6 +34,7 @@ internal sealed class DirtyBitmap
     private readonly SharedLock _lock = new();
     private readonly GranuleMap _map;
     private readonly IBitmapJournal? _journal;
+    private readonly IFirstMarks? _watch;
     private readonly int _shift;
 
     /// <summary>Makes a bitmap without a bit.</summary>
@@ -49,6 +50,20 @@ internal sealed class DirtyBitmap
         _shift = BitOperations.Log2((ulong)granularityBytes);
         _map = new GranuleMap(BitCount);
         _journal = journal;
+    }
+
+    /// <summary>Makes a bitmap of a session's granules, which is never stored, so it has as many bits as a session's maps.</summary>
+    /// <param name="granules">The granules.</param>
+    /// <param name="watch">Hears of each change that marks a granule first.</param>
+    public DirtyBitmap(Granules granules, IFirstMarks watch)
+    {
+        ArgumentNullException.ThrowIfNull(granules);
+        BitCount = granules.Count;
+        DiskLengthBytes = granules.DiskLengthBytes;
+        GranularityBytes = granules.SizeBytes;
+        _shift = BitOperations.Log2((ulong)granules.SizeBytes);
+        _map = new GranuleMap(BitCount);
+        _watch = watch;
     }
 
     /// <summary>Size of the disk in bytes.</summary>
@@ -217,6 +232,7 @@ internal sealed class DirtyBitmap
                 at = step.End;
             }
 
+            _watch?.NoteMarks(_map, run);
             _map.Add(run);
         }
     }

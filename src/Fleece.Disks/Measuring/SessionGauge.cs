@@ -13,58 +13,95 @@ internal sealed record MeasureOptions
     /// <summary>How long to measure, more than zero.</summary>
     public required TimeSpan Duration { get; init; }
 
-    /// <summary>The unit of copying, as of a session.</summary>
-    public int GranuleSizeBytes { get; init; } = PointInTime.DefaultGranuleSizeBytes;
+    /// <summary>The unit of copying; null for the one that a session of the disk has by default.</summary>
+    public int? GranuleSizeBytes { get; init; }
 
     /// <summary>The bitmap that the session would be limited to; null for the whole disk.</summary>
     public string? Bitmap { get; init; }
 
-    /// <summary>Most old data that temp could hold, in bytes; null for no limit.</summary>
+    /// <summary>Most old data that temp could hold, in bytes, at least one granule; null for no limit.</summary>
     public long? TempLimitBytes { get; init; }
 }
 
 /// <summary>Counts the copies that a session would make, without making them.</summary>
 /// <remarks>
 /// <para>A session copies a granule once, before its first change; so the granules that change are the copies, and the writes that change
-/// one first are those that would wait. A bitmap of the granules is told of each of them.</para>
-/// <para>Threading. The bitmap calls it under its lock.</para>
+/// one first are those that would wait. A bitmap of the granules tells of each of them, so the moment at which temp is full is known as it
+/// comes. The maps are those of a session, and so is the largest disk.</para>
+/// <para>Threading. The bitmap calls it under its lock, under which it counts; the sums are read from any thread.</para>
 /// </remarks>
-internal sealed class SessionGauge : IBitmapJournal
+internal sealed class SessionGauge : IFirstMarks
 {
     private static readonly TimeSpan SampleTime = TimeSpan.FromSeconds(1);
 
-    private readonly byte[] _page = new byte[IBitmapJournal.PageBytes];
+    private readonly Disk _disk;
+    private readonly MeasureOptions _options;
+    private readonly TimeProvider _time;
+    private readonly Granules _granules;
+    private readonly GranuleMap _zero;
+    private readonly GranuleMap _denied;
     private readonly DirtyBitmap _changed;
-    private readonly DirtyBitmap _zero;
-    private readonly DirtyBitmap? _included;
+    private long _startedTicks;
+    private long _copiedBytes;
+    private long _zeroBytes;
+    private long _deniedBytes;
     private long _waitCount;
+    private TimeSpan? _fullIn;
 
-    private SessionGauge(Disk disk, MeasureOptions options)
+    private SessionGauge(Disk disk, MeasureOptions options, TimeProvider time)
     {
-        _changed = new DirtyBitmap(disk.SizeBytes, options.GranuleSizeBytes, this);
-        _zero = new DirtyBitmap(disk.SizeBytes, options.GranuleSizeBytes);
+        _disk = disk;
+        _options = options;
+        _time = time;
+        _granules = new Granules(disk.SizeBytes, options.GranuleSizeBytes ?? Math.Max(
+            PointInTime.DefaultGranuleSizeBytes, disk.Storage.Image.Geometry.RequestAlignmentBytes));
+        new CopyLimits { TempBytes = options.TempLimitBytes }.Check(_granules.SizeBytes);
+        _zero = new GranuleMap(_granules.Count);
+        _denied = new GranuleMap(_granules.Count);
+        _changed = new DirtyBitmap(_granules, this);
         if (options.Bitmap is { } name)
         {
             Bitmap bitmap = disk.Bitmaps.Find(name);
             bitmap.CheckTrusted();
-            _included = new DirtyBitmap(disk.SizeBytes, options.GranuleSizeBytes);
-            _included.Merge(bitmap.Bits);
+            foreach (GranuleRun denied in _granules.Outside(bitmap.Bits.DirtyRanges()))
+            {
+                _denied.Add(denied);
+            }
         }
     }
 
-    /// <inheritdoc/>
-    Span<byte> IBitmapJournal.Page => _page;
+    private long ChangedBytes => Volatile.Read(ref _copiedBytes) + Volatile.Read(ref _zeroBytes) + Volatile.Read(ref _deniedBytes);
 
     /// <inheritdoc/>
-    void IBitmapJournal.Store(long pageIndex) => Interlocked.Increment(ref _waitCount);
+    void IFirstMarks.NoteMarks(GranuleMap marked, GranuleRun run)
+    {
+        long copiedBytes = 0, keptBytes = 0, changedBytes = 0;
+        for (long start = marked.FirstNotIn(run); start < run.End;)
+        {
+            GranuleRun first = new(start, marked.FirstIn(run with { Start = start }));
+            changedBytes += _granules.Bytes(first).LengthBytes;
+            keptBytes += _granules.BytesOutside(first, _denied);
+            copiedBytes += BytesToCopy(first);
+            start = marked.FirstNotIn(run with { Start = first.End });
+        }
+
+        Volatile.Write(ref _copiedBytes, _copiedBytes + copiedBytes);
+        Volatile.Write(ref _zeroBytes, _zeroBytes + keptBytes - copiedBytes);
+        Volatile.Write(ref _deniedBytes, _deniedBytes + changedBytes - keptBytes);
+        _waitCount += keptBytes == 0 ? 0 : 1;
+        if (_fullIn is null && _copiedBytes >= _options.TempLimitBytes)
+        {
+            _fullIn = _time.GetElapsedTime(_startedTicks);
+        }
+    }
 
     /// <summary>Measures for a time. Guests write on, and each first change of a granule costs them what a bitmap costs.</summary>
     /// <param name="disk">The disk, which the caller keeps mounted.</param>
     /// <param name="options">The session.</param>
     /// <param name="time">Where the time comes from.</param>
     /// <param name="cancellationToken">Ends it without a result.</param>
-    /// <exception cref="BlockException">Errors of <see cref="DiskBitmaps"/>; <see cref="BlockErrors.InvalidArgument"/>: the granule's size
-    /// or the duration; <see cref="BlockErrors.Closed"/>: the disk was dismounted.</exception>
+    /// <exception cref="BlockException">Errors of <see cref="DiskBitmaps"/>; <see cref="BlockErrors.InvalidArgument"/>: the granule's size,
+    /// the limit for temp or the duration; <see cref="BlockErrors.Closed"/>: the disk was dismounted.</exception>
     public static async ValueTask<SessionMeasurement> RunAsync(
         Disk disk, MeasureOptions options, TimeProvider time, CancellationToken cancellationToken)
     {
@@ -76,103 +113,86 @@ internal sealed class SessionGauge : IBitmapJournal
                 BlockErrors.InvalidArgument, $"A session can't be measured for {options.Duration}. Give a -Duration of more than zero.");
         }
 
-        SessionGauge gauge = new(disk, options);
-        await gauge.FindZerosAsync(disk, cancellationToken).ConfigureAwait(false);
-        DateTimeOffset startedAt = time.GetUtcNow();
-        long startedTicks = time.GetTimestamp();
-        await disk.Bitmaps.AddGaugeAsync(gauge._changed, cancellationToken).ConfigureAwait(false);
+        SessionGauge gauge = new(disk, options, time);
+        await gauge.FindZerosAsync(cancellationToken).ConfigureAwait(false);
+        return await gauge.MeasureAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    private async ValueTask<SessionMeasurement> MeasureAsync(CancellationToken cancellationToken)
+    {
+        DateTimeOffset startedAt = _time.GetUtcNow();
+        _startedTicks = _time.GetTimestamp();
+        await _disk.Bitmaps.AddGaugeAsync(_changed, cancellationToken).ConfigureAwait(false);
         long peakBytes = 0;
         try
         {
             long lastBytes = 0;
-            for (TimeSpan rest = options.Duration; rest > TimeSpan.Zero; rest = options.Duration - time.GetElapsedTime(startedTicks))
+            for (TimeSpan rest = _options.Duration; rest > TimeSpan.Zero; rest = _options.Duration - _time.GetElapsedTime(_startedTicks))
             {
-                await Task.Delay(rest < SampleTime ? rest : SampleTime, time, cancellationToken).ConfigureAwait(false);
-                disk.Device.CheckOpen();
-                long changedBytes = gauge._changed.DirtyBytes;
+                await Task.Delay(rest < SampleTime ? rest : SampleTime, _time, cancellationToken).ConfigureAwait(false);
+                _disk.Device.CheckOpen();
+                long changedBytes = ChangedBytes;
                 peakBytes = Math.Max(peakBytes, changedBytes - lastBytes);
                 lastBytes = changedBytes;
             }
         }
         finally
         {
-            await disk.Bitmaps.RemoveGaugeAsync(gauge._changed).ConfigureAwait(false);
+            await _disk.Bitmaps.RemoveGaugeAsync(_changed).ConfigureAwait(false);
         }
 
-        return gauge.Describe(disk, options, startedAt, time.GetElapsedTime(startedTicks), peakBytes);
+        return Describe(startedAt, _time.GetElapsedTime(_startedTicks), peakBytes);
     }
 
-    private SessionMeasurement Describe(
-        Disk disk, MeasureOptions options, DateTimeOffset startedAt, TimeSpan duration, long peakBytes)
+    // The bitmap does not record any more.
+    private SessionMeasurement Describe(DateTimeOffset startedAt, TimeSpan duration, long peakBytes) => new()
     {
-        long changedBytes = 0, includedBytes = 0, zeroBytes = 0;
-        foreach (BlockRange changed in _changed.DirtyRanges())
+        Disk = _disk.Name,
+        StartedAt = startedAt,
+        Duration = duration,
+        SizeBytes = _disk.SizeBytes,
+        GranuleSizeBytes = _granules.SizeBytes,
+        Bitmap = _options.Bitmap,
+        CopiedBytes = _copiedBytes,
+        ZeroBytes = _zeroBytes,
+        DeniedBytes = _deniedBytes,
+        GuestWaitCount = _waitCount,
+        PeakBytesPerSecond = peakBytes,
+        TempLimitBytes = _options.TempLimitBytes,
+        TempFullIn = _fullIn ?? ExtrapolateFullIn(duration),
+    };
+
+    private TimeSpan? ExtrapolateFullIn(TimeSpan duration) => _options.TempLimitBytes is { } limitBytes && _copiedBytes != 0
+        ? TimeSpan.FromSeconds(Math.Min(limitBytes / (_copiedBytes / duration.TotalSeconds), TimeSpan.MaxValue.TotalSeconds / 2))
+        : null;
+
+    private long BytesToCopy(GranuleRun run)
+    {
+        long bytes = 0;
+        for (long start = GranuleMap.FirstInNeither(_denied, _zero, run); start < run.End;)
         {
-            changedBytes += changed.LengthBytes;
-            foreach (BlockRange included in Within(_included, changed))
+            GranuleRun copied = new(start, GranuleMap.FirstInEither(_denied, _zero, run with { Start = start }));
+            bytes += _granules.Bytes(copied).LengthBytes;
+            start = GranuleMap.FirstInNeither(_denied, _zero, run with { Start = copied.End });
+        }
+
+        return bytes;
+    }
+
+    // A copy of zeros stores nothing. Holes alone are known without a read, and whole granules only, as a session takes them.
+    private async ValueTask FindZerosAsync(CancellationToken cancellationToken)
+    {
+        for (long offsetBytes = 0; offsetBytes < _disk.SizeBytes;)
+        {
+            BlockStatusRun run = await _disk.Device
+                .GetStatusAsync(offsetBytes, _disk.SizeBytes - offsetBytes, cancellationToken).ConfigureAwait(false);
+            GranuleRun zeros = _granules.Within(new BlockRange(offsetBytes, run.LengthBytes));
+            if (run.ReadsAsZero && !zeros.IsEmpty)
             {
-                includedBytes += included.LengthBytes;
-                zeroBytes += Within(_zero, included).Sum(zero => zero.LengthBytes);
-            }
-        }
-
-        long copiedBytes = includedBytes - zeroBytes;
-        return new SessionMeasurement
-        {
-            Disk = disk.Name,
-            StartedAt = startedAt,
-            Duration = duration,
-            SizeBytes = disk.SizeBytes,
-            GranuleSizeBytes = options.GranuleSizeBytes,
-            Bitmap = options.Bitmap,
-            CopiedBytes = copiedBytes,
-            ZeroBytes = zeroBytes,
-            AvoidedBytes = changedBytes - includedBytes,
-            GuestWaitCount = Volatile.Read(ref _waitCount),
-            PeakBytesPerSecond = peakBytes,
-            TempLimitBytes = options.TempLimitBytes,
-            TempFullIn = options.TempLimitBytes is { } limitBytes && copiedBytes != 0
-                ? TimeSpan.FromSeconds(Math.Min(limitBytes / (copiedBytes / duration.TotalSeconds), TimeSpan.MaxValue.TotalSeconds / 2))
-                : null,
-        };
-    }
-
-    // All of the range where there is no bitmap.
-    private static IEnumerable<BlockRange> Within(DirtyBitmap? bitmap, BlockRange range)
-    {
-        if (bitmap is null)
-        {
-            yield return range;
-            yield break;
-        }
-
-        for (BlockRange found = bitmap.NextDirty(range.OffsetBytes, range.EndBytes); !found.IsEmpty;
-             found = bitmap.NextDirty(found.EndBytes, range.EndBytes))
-        {
-            yield return found;
-        }
-    }
-
-    // A copy of zeros stores nothing. Whole granules only, as a session takes them.
-    private async ValueTask FindZerosAsync(Disk disk, CancellationToken cancellationToken)
-    {
-        long granuleBytes = _zero.GranularityBytes;
-        for (long offsetBytes = 0; offsetBytes < disk.SizeBytes;)
-        {
-            BlockStatusRun run = await disk.Device
-                .GetStatusAsync(offsetBytes, disk.SizeBytes - offsetBytes, cancellationToken).ConfigureAwait(false);
-            long endBytes = offsetBytes + run.LengthBytes;
-            if (run.ReadsAsZero)
-            {
-                long first = (offsetBytes + granuleBytes - 1) / granuleBytes * granuleBytes;
-                long last = endBytes == disk.SizeBytes ? endBytes : endBytes / granuleBytes * granuleBytes;
-                if (first < last)
-                {
-                    _zero.Mark(first, last - first);
-                }
+                _zero.Add(zeros);
             }
 
-            offsetBytes = endBytes;
+            offsetBytes += run.LengthBytes;
         }
     }
 }

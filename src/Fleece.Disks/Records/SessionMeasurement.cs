@@ -30,14 +30,16 @@ public sealed record SessionMeasurement
     /// <summary>Old data that the session would have copied to temp, in bytes: so much room temp needs where nothing is consumed.</summary>
     public long CopiedBytes { get; internal init; }
 
-    /// <summary>Granules of zeros that guests changed, in bytes: they would not have been copied.</summary>
+    /// <summary>Granules that guests changed and that were holes at the beginning, in bytes: they would not have been copied. Zeros that
+    /// are stored count as copies, for nothing is read.</summary>
     public long ZeroBytes { get; internal init; }
 
-    /// <summary>Granules outside the bitmap that guests changed, in bytes: they would not have been copied.</summary>
-    public long AvoidedBytes { get; internal init; }
+    /// <summary>Granules outside the bitmap that guests changed, in bytes: they would not have been copied. Of a session it is all that
+    /// lies outside, changed or not.</summary>
+    public long DeniedBytes { get; internal init; }
 
-    /// <summary>Guests' writes that changed a granule first. Each would have waited for a copy, but for those of zeros and those outside
-    /// the bitmap, which are counted too.</summary>
+    /// <summary>Guests' writes that changed a granule first, but for those outside the bitmap. Each would have waited for a copy, or for
+    /// the look that finds zeros.</summary>
     public long GuestWaitCount { get; internal init; }
 
     /// <summary>Most that guests changed first in a second, in bytes.</summary>
@@ -46,8 +48,8 @@ public sealed record SessionMeasurement
     /// <summary>Most old data that temp could hold, in bytes; null for no limit.</summary>
     public long? TempLimitBytes { get; internal init; }
 
-    /// <summary>When temp would be full at the average pace, counted from the start; null without a limit, and where nothing would have
-    /// been copied.</summary>
+    /// <summary>When temp would be full, counted from the start: within the duration the moment that was observed, and beyond it a
+    /// forecast at the average pace. Null without a limit, and where nothing would have been copied.</summary>
     public TimeSpan? TempFullIn { get; internal init; }
 
     /// <summary>The disk and the time.</summary>

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-using Fleece.Block.CopyBeforeWrite;
 using Fleece.Disks;
 using Fleece.Disks.Measuring;
 using Fleece.Disks.Records;
@@ -22,7 +21,7 @@ internal sealed class LocalMetrics(MountedDisks mounted) : IMetricControl
         MeasureOptions options = new()
         {
             Duration = request.Duration,
-            GranuleSizeBytes = request.GranuleSizeBytes ?? PointInTime.DefaultGranuleSizeBytes,
+            GranuleSizeBytes = request.GranuleSizeBytes,
             Bitmap = request.Bitmap?.NameOn(found),
             TempLimitBytes = request.TempLimitBytes,
         };
