@@ -2,6 +2,7 @@
 using System.Management.Automation;
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Fleece.Block.Telemetry;
 
 namespace Fleece.Tests;
 
@@ -107,6 +108,15 @@ public sealed partial class HouseTests
 
         Assert.All(ErrorTable.Rows, row =>
             Assert.Contains($"| `{row.ErrorId}` | {row.Kind} | {row.Category} |", page, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Every_metric_is_in_the_page_on_telemetry_with_kind_and_unit()
+    {
+        string page = File.ReadAllText(Path.Combine(Root, "docs", "telemetry.md"));
+
+        Assert.All(FleeceMetrics.All, metric => Assert.Contains(
+            $"| `{metric.Name}` | {metric.Kind.ToString().ToLowerInvariant()}, `{metric.Unit}` |", page, StringComparison.Ordinal));
     }
 
     [Fact]

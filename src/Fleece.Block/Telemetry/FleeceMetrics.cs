@@ -27,6 +27,18 @@ internal static class FleeceMetrics
     public static readonly Metric CopiedBytes = Counter(
         "fleece.session.copied", "By", "Old data copied to temp, in whole granules; those of zeros do not count.");
 
+    public static readonly Metric AvoidedBytes = Counter(
+        "fleece.session.avoided", "By", "Copies that guests did not need because the snapshot had been consumed there before.");
+
+    public static readonly Metric DeniedBytes = Gauge(
+        "fleece.session.denied", "By", "The part of the disk outside the session's ranges or bitmap, which is never copied.");
+
+    public static readonly Metric GuestDelay = Counter(
+        "fleece.session.guest.delay", "s", "Time for which guests' writes were held back while temp filled (-MaxGuestDelay).");
+
+    public static readonly Metric DelayedWrites = Counter(
+        "fleece.session.guest.delayed_writes", "{write}", "Guests' writes that were held back while temp filled (-MaxGuestDelay).");
+
     public static readonly Metric ReadBytes = Counter(
         "fleece.session.read", "By", "Snapshot data that was read, by where it came from: the active disk or temp.");
 
@@ -82,6 +94,10 @@ internal static class FleeceMetrics
         Copies,
         CopyFailures,
         CopiedBytes,
+        AvoidedBytes,
+        DeniedBytes,
+        GuestDelay,
+        DelayedWrites,
         ReadBytes,
         DiscardedBytes,
         TempBytes,

@@ -54,6 +54,10 @@ internal static class DiskMetrics
         }
 
         yield return owner.Read(FleeceMetrics.CopiedBytes, session.CopiedBytes);
+        yield return owner.Read(FleeceMetrics.AvoidedBytes, session.Point.Avoided.Bytes);
+        yield return owner.Read(FleeceMetrics.DeniedBytes, session.SizeBytes - session.Point.IncludedBytes);
+        yield return owner.Read(FleeceMetrics.GuestDelay, session.Point.Delay.Total.TotalSeconds);
+        yield return owner.Read(FleeceMetrics.DelayedWrites, session.Point.Delay.Count);
         yield return owner.Read(FleeceMetrics.ReadBytes, metrics.DiskReadBytes, "source", "disk");
         yield return owner.Read(FleeceMetrics.ReadBytes, metrics.TempReadBytes, "source", "temp");
         yield return owner.Read(FleeceMetrics.DiscardedBytes, session.ConsumedBytes);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+using Fleece.Block;
 using Fleece.Block.CopyBeforeWrite;
 using Fleece.Block.Telemetry;
 using Fleece.Disks.Exports;
@@ -47,6 +48,29 @@ public sealed class DiskMetricsTests : IAsyncDisposable
         Assert.Equal(info.GuestWaitTotal, info.GuestWaitLongest);
         Assert.InRange(info.GuestWaitP50!.Value, TimeSpan.Zero, info.GuestWaitP99!.Value);
         Assert.InRange(info.GuestWaitP99.Value, TimeSpan.Zero, info.GuestWaitLongest!.Value);
+    }
+
+    [Fact]
+    public async Task The_saved_copies_and_the_delays_of_a_session_are_told_as_its_record_has_them()
+    {
+        Disk disk = await MountAsync("vm");
+        Session session = await Rig.StartAsync(disk, new SessionOptions
+        {
+            Ranges = [new BlockRange(0, 65536)],
+            Limits = new CopyLimits { TempBytes = 65536, TempWarningPercent = 1, MaxGuestDelay = TimeSpan.FromMilliseconds(50) },
+        });
+        await session.Snapshot.DiscardAsync(0, 8192);
+        await disk.Device.WriteAsync(0, new byte[8192]);
+        await disk.Device.WriteAsync(16384, new byte[32768]);
+        await disk.Device.WriteAsync(8192, new byte[4096]);
+
+        SessionInfo info = session.Describe();
+
+        Assert.Equal((8192, (1 << 20) - 65536, 1), (info.AvoidedBytes, info.DeniedBytes, info.GuestDelayCount));
+        Assert.Equal(info.AvoidedBytes, Find("fleece.session.avoided").Value);
+        Assert.Equal(info.DeniedBytes, Find("fleece.session.denied").Value);
+        Assert.Equal(info.GuestDelay.TotalSeconds, Find("fleece.session.guest.delay").Value);
+        Assert.Equal(info.GuestDelayCount, Find("fleece.session.guest.delayed_writes").Value);
     }
 
     [Fact]
