@@ -77,7 +77,8 @@ internal sealed class TempBudget(Granules granules, PointInTimeMaps maps, CopyLi
     /// <summary>The error of a copy for which there is no room.</summary>
     public BlockException Refuse(BlockRange copy, CopyErrorPolicy policy) => new(
         BlockErrors.TempLimitReached,
-        $"Temp holds {UsedBytes} bytes of old data, the copy needs {copy.LengthBytes} more, and -TempLimitBytes allows {limits.TempBytes}. " +
+        $"Temp holds {UsedBytes} bytes of old data, the copy needs {copy.LengthBytes} more, and -TempLimitBytes allows " +
+        $"{limits.TempBytes}. " +
         (policy == CopyErrorPolicy.BreakGuestWrite
             ? "Consuming the snapshot makes room."
             : "Start the next session with a larger limit, or read it with -Order AtRiskFirst -DiscardConsumed, which keeps temp small."),

@@ -127,11 +127,11 @@ public sealed class StopFleeceSessionCommand : SilentCommand
     // Success is the user's word; these say where the session knows otherwise.
     private void WarnOf(SessionInfo session)
     {
-        if (session.State == Block.CopyBeforeWrite.SessionState.Broken && session.Bitmap is { } bitmap)
+        if (session.State == Block.CopyBeforeWrite.SessionState.Broken)
         {
             WriteWarning(
-                $"The session '{session.Id}' is broken, so the bitmap '{bitmap}' keeps what it had, and what was recorded since is " +
-                "added.");
+                $"The session '{session.Id}' is broken: a copy of its snapshot is whole only where it had ended before." +
+                (session.Bitmap is { } bitmap ? $" The bitmap '{bitmap}' keeps what it had, and what was recorded since is added." : ""));
         }
 
         foreach (ConsumerInfo consumer in session.Consumers.Where(consumer => consumer.RemainingBytes != 0))

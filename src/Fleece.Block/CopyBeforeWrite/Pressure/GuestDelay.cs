@@ -28,7 +28,8 @@ internal sealed class GuestDelay(TimeSpan? longest, TimeProvider time)
     /// <summary>How long a write is held back, in whole milliseconds: a part of one counts as one.</summary>
     /// <param name="fullness">How far temp is on the way from its mark to its limit: 0 to 1.</param>
     public TimeSpan At(double fullness) => longest is { } most && fullness > 0
-        ? TimeSpan.FromMilliseconds(Math.Min(Math.Floor(most.TotalMilliseconds), Math.Ceiling(most.TotalMilliseconds * fullness - Rounding)))
+        ? TimeSpan.FromMilliseconds(
+            Math.Min(Math.Floor(most.TotalMilliseconds), Math.Ceiling(most.TotalMilliseconds * fullness - Rounding)))
         : TimeSpan.Zero;
 
     /// <summary>Holds a write back.</summary>
