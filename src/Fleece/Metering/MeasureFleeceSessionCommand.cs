@@ -98,12 +98,13 @@ public sealed class MeasureFleeceSessionCommand : FleeceCommand
         {
             Task[] awaited = [.. running.Select(disk => disk.Measuring), Task.Delay(ProgressTime, StopToken)];
             Wait(new ValueTask<Task>(Task.WhenAny(awaited)));
-            foreach ((string disk, Task<SessionMeasurement> measuring) in running.FindAll(disk => disk.Measuring.IsCompleted))
+            List<(string Disk, Task<SessionMeasurement> Measuring)> ended = running.FindAll(disk => disk.Measuring.IsCompleted);
+            running.RemoveAll(ended.Contains);
+            foreach ((string disk, Task<SessionMeasurement> measuring) in ended)
             {
                 ForItem(disk, () => WriteObject(Wait(new ValueTask<SessionMeasurement>(measuring))));
             }
 
-            running.RemoveAll(disk => disk.Measuring.IsCompleted);
             progress.PercentComplete = (int)Math.Clamp((DateTime.UtcNow - startedAt) / Duration * 100, 0, 100);
             progress.RecordType = running.Count == 0 ? ProgressRecordType.Completed : ProgressRecordType.Processing;
             WriteProgress(progress);
