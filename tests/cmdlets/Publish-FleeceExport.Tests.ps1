@@ -202,7 +202,7 @@ Describe 'A request to Publish-FleeceExport' {
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=vm.sock'; Id = 'ExportNameInUse,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///vm/c?socket=vm.sock'; Id = 'ExportNameInUse,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -ExportName ([string] [char] 0xd800)'
-            Id = 'UriInvalid,Fleece.PublishFleeceExportCommand' }
+            Id = 'ArgumentInvalid,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbds+unix:///x?socket=vm.sock'; Id = 'TlsFailed,Fleece.PublishFleeceExportCommand' }
         @{ Command = 'Publish-FleeceExport vm nbd+unix:///?socket=x.sock -SocketMode 0666'
             Id = 'InsecureListener,Fleece.PublishFleeceExportCommand' }
