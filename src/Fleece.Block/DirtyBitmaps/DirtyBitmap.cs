@@ -43,27 +43,21 @@ internal sealed class DirtyBitmap
     /// <param name="journal">Where bits survive the process; null for nowhere. It holds no bit yet.</param>
     /// <exception cref="BlockException"><see cref="BlockErrors.InvalidArgument"/></exception>
     public DirtyBitmap(long diskLengthBytes, long granularityBytes, IBitmapJournal? journal = null)
-    {
-        BitCount = CountBits(diskLengthBytes, granularityBytes);
-        DiskLengthBytes = diskLengthBytes;
-        GranularityBytes = granularityBytes;
-        _shift = BitOperations.Log2((ulong)granularityBytes);
-        _map = new GranuleMap(BitCount);
-        _journal = journal;
-    }
+        : this(diskLengthBytes, granularityBytes, CountBits(diskLengthBytes, granularityBytes)) => _journal = journal;
 
     /// <summary>Makes a bitmap of a session's granules, which is never stored, so it has as many bits as a session's maps.</summary>
     /// <param name="granules">The granules.</param>
     /// <param name="watch">Hears of each change that marks a granule first.</param>
     public DirtyBitmap(Granules granules, IFirstMarks watch)
+        : this(granules.DiskLengthBytes, granules.SizeBytes, granules.Count) => _watch = watch;
+
+    private DirtyBitmap(long diskLengthBytes, long granularityBytes, long bitCount)
     {
-        ArgumentNullException.ThrowIfNull(granules);
-        BitCount = granules.Count;
-        DiskLengthBytes = granules.DiskLengthBytes;
-        GranularityBytes = granules.SizeBytes;
-        _shift = BitOperations.Log2((ulong)granules.SizeBytes);
-        _map = new GranuleMap(BitCount);
-        _watch = watch;
+        BitCount = bitCount;
+        DiskLengthBytes = diskLengthBytes;
+        GranularityBytes = granularityBytes;
+        _shift = BitOperations.Log2((ulong)granularityBytes);
+        _map = new GranuleMap(bitCount);
     }
 
     /// <summary>Size of the disk in bytes.</summary>

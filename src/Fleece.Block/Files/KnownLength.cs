@@ -46,7 +46,8 @@ internal sealed class KnownLength(Func<long> find, Func<long, long, BlockExcepti
         {
             if (_cut is null && find() < LeastBytes)
             {
-                // The owner may have made it shorter, and longer again, between the two looks; this time the length is the later one.
+                // The owner may have changed the length between the two looks. The file is cut where the least length is the same before
+                // and behind a look at the file.
                 long leastBytes = LeastBytes;
                 long lengthBytes = find();
                 if (lengthBytes < leastBytes && leastBytes == LeastBytes)

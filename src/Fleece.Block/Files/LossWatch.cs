@@ -21,16 +21,16 @@ internal sealed class LossWatch : IDisposable
     private const uint WaitBefore = 1;
 
     private readonly Lock _lock = new();
-    private readonly LocalFile? _file;
+    private readonly LocalFile _file;
     private readonly SafeFileHandle? _handle;
     private readonly Action<BlockException>? _failed;
     private BlockException? _failure;
     private bool _isSilent;
     private bool _isClosed;
 
-    private LossWatch(string path, LocalFile? file, SafeFileHandle? handle, Action<BlockException>? failed)
+    private LossWatch(LocalFile file, SafeFileHandle? handle, Action<BlockException>? failed)
     {
-        Path = path;
+        Path = file.Path;
         _file = file;
         _handle = handle;
         _failed = failed;
@@ -39,17 +39,13 @@ internal sealed class LossWatch : IDisposable
     /// <summary>The file's path, for messages; the code that renames it sets it.</summary>
     public string Path { get; set; }
 
-    /// <summary>Watches, from now on, whether the system can store what a file has that is open elsewhere.</summary>
-    /// <exception cref="BlockException">Why the file can't be opened.</exception>
-    public static LossWatch Open(string path) => new(path, file: null, OpenHandle(path, path), failed: null);
-
     /// <summary>Watches a file that is open, whatever it is called by now. One that is open for reading only may be cut short, and has no
     /// writes to lose.</summary>
     /// <param name="file">The file, which stays open for as long as the watch.</param>
     /// <param name="failed">Hears of the first failure before it is given; null for none. It may take locks.</param>
-    /// <inheritdoc cref="Open(string)"/>
+    /// <exception cref="BlockException">Why the file can't be opened once more.</exception>
     public static LossWatch Open(LocalFile file, Action<BlockException>? failed = null) =>
-        new(file.Path, file, file.IsReadOnly ? null : OpenHandle(file.Path, file.Place), failed);
+        new(file, file.IsReadOnly ? null : OpenHandle(file), failed);
 
     /// <summary>The first failure; null while there is none. A later call returns it again. Once closed, it finds no other one.</summary>
     public BlockException? Find()
@@ -64,7 +60,7 @@ internal sealed class LossWatch : IDisposable
                 return _failure;
             }
 
-            failure = FindUnstored() ?? _file?.FindCut();
+            failure = FindUnstored() ?? _file.FindCut();
             _failure = failure;
         }
 
@@ -86,14 +82,14 @@ internal sealed class LossWatch : IDisposable
         }
     }
 
-    private static SafeFileHandle? OpenHandle(string path, string place)
+    private static SafeFileHandle? OpenHandle(LocalFile file)
     {
         if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess)
         {
             return null;
         }
 
-        return PosixFlush.OpenUnlocked(place, out int errno) ?? throw FileErrors.FromCode(errno, path, "open");
+        return PosixFlush.OpenUnlocked(file.Place, out int errno) ?? throw FileErrors.FromCode(errno, file.Path, "open");
     }
 
     private BlockException? FindUnstored()

@@ -24,7 +24,7 @@ internal static class WholeFile
         }
         catch
         {
-            TryDelete(path + Partial);
+            FileNames.TryDelete(path + Partial);
             throw;
         }
     }
@@ -40,16 +40,4 @@ internal static class WholeFile
 
     /// <summary>Gives a file that <see cref="WritePartial"/> has written its name.</summary>
     public static void Publish(string path, bool overwrite) => FileNames.Move(path + Partial, path, overwrite);
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            FileNames.Delete(path);
-        }
-        catch (BlockException)
-        {
-            // The failure that led here says more.
-        }
-    }
 }

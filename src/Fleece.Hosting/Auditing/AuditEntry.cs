@@ -99,19 +99,30 @@ internal sealed record AuditEntry
     /// <param name="action">The action.</param>
     /// <param name="outcome">How it ended.</param>
     /// <param name="error">Why; null for none.</param>
-    public static AuditEntry OfHost(AuditedAction action, AuditOutcome outcome, BlockException? error = null) => new()
-    {
-        Time = DateTimeOffset.UtcNow,
-        Action = action.Name,
-        Outcome = outcome,
-        User = OwnUser.Name,
-        UserId = OwnUser.Id,
-        ProcessId = Environment.ProcessId,
-        Targets = action.Targets,
-        Text = action.Text,
-        ErrorKind = error?.Kind,
-        Error = error?.Message,
-    };
+    public static AuditEntry OfHost(AuditedAction action, AuditOutcome outcome, BlockException? error = null) =>
+        Of(action, outcome, error, OwnUser.Name, OwnUser.Id, Environment.ProcessId);
+
+    /// <summary>An action that ends now.</summary>
+    /// <param name="action">The action.</param>
+    /// <param name="outcome">How it ended.</param>
+    /// <param name="error">Why; null for none.</param>
+    /// <param name="user">As <see cref="User"/>.</param>
+    /// <param name="userId">As <see cref="UserId"/>.</param>
+    /// <param name="processId">As <see cref="ProcessId"/>.</param>
+    public static AuditEntry Of(
+        AuditedAction action, AuditOutcome outcome, Exception? error, string user, uint userId, int processId) => new()
+        {
+            Time = DateTimeOffset.UtcNow,
+            Action = action.Name,
+            Outcome = outcome,
+            User = user,
+            UserId = userId,
+            ProcessId = processId,
+            Targets = action.Targets,
+            Text = action.Text,
+            ErrorKind = (error as BlockException)?.Kind ?? error?.GetType().Name,
+            Error = error?.Message,
+        };
 
     /// <summary>As JSON in UTF-8, without a line end.</summary>
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, Options);

@@ -6,8 +6,8 @@ namespace Fleece.Hosting.Auditing;
 /// <summary>The audit trail of a host: who asked for what, and how it ended, a JSON object a line (docs/host.md).</summary>
 /// <remarks>
 /// <para>A thread of its own writes the entries in their order, so that storage which is full, slow or does not answer holds up no request.
-/// What finds the queue full, or can't be written, is left out and counted. It is said once in the host's log, and again with the number
-/// when the trail is written again; the trail has the number at that place too.</para>
+/// An entry that finds the queue full, or can't be written, is left out and counted. The host's log says once that this begins, and how
+/// many entries are missing when the trail is written again; the trail has the number at that place too.</para>
 /// <para>An entry that is written outlives the process; it is not made durable.</para>
 /// <para>Threading. All members are safe from any thread.</para>
 /// </remarks>

@@ -49,19 +49,8 @@ internal sealed class ConnectedClient(Peer peer, RunningRequests requests, HostL
     public void Say(string text) => log.Say($"{peer}: {text}");
 
     /// <summary>Adds an action of its to the audit trail.</summary>
-    public void Note(AuditedAction action, AuditOutcome outcome, Exception? error = null) => trail.Add(new AuditEntry
-    {
-        Time = DateTimeOffset.UtcNow,
-        Action = action.Name,
-        Outcome = outcome,
-        User = peer.User,
-        UserId = peer.UserId,
-        ProcessId = peer.ProcessId,
-        Targets = action.Targets,
-        Text = action.Text,
-        ErrorKind = (error as BlockException)?.Kind ?? error?.GetType().Name,
-        Error = error?.Message,
-    });
+    public void Note(AuditedAction action, AuditOutcome outcome, Exception? error = null) =>
+        trail.Add(AuditEntry.Of(action, outcome, error, peer.User, peer.UserId, peer.ProcessId));
 
     /// <summary>A request that changes nothing.</summary>
     /// <exception cref="BlockException"><see cref="HostErrors.AccessRefused"/>: before Hello. <see cref="HostErrors.NotRunning"/>: the host

@@ -22,7 +22,7 @@ public sealed class LossWatchTests : IDisposable
         string path = Path.Combine(_storage.Path, "temp.raw");
         using LocalFile file = LocalFile.Create(path, Pieces * PieceBytes);
         FileNames.FlushClosed(path);
-        using LossWatch watch = LossWatch.Open(path);
+        using LossWatch watch = LossWatch.Open(file);
         _storage.Fill(exceptBytes: 2 * PieceBytes);
         Write(file);
         Assert.Null(watch.Find());
@@ -33,14 +33,14 @@ public sealed class LossWatchTests : IDisposable
         Assert.Contains(path, failure.Message, StringComparison.Ordinal);
         Assert.Equal("store", failure.Operation);
         Assert.Same(failure, watch.Find());
-        using (LossWatch later = LossWatch.Open(path))
+        using (LossWatch later = LossWatch.Open(file))
         {
             Assert.Null(later.Find());
         }
 
         Write(file);
         await _storage.WriteBackAsync(path);
-        using LossWatch next = LossWatch.Open(path);
+        using LossWatch next = LossWatch.Open(file);
         Assert.NotNull(next.Find());
     }
 
@@ -51,7 +51,7 @@ public sealed class LossWatchTests : IDisposable
         string path = Path.Combine(_storage.Path, "temp.raw");
         using LocalFile file = LocalFile.Create(path, Pieces * PieceBytes);
         FileNames.FlushClosed(path);
-        using LossWatch watch = LossWatch.Open(path);
+        using LossWatch watch = LossWatch.Open(file);
         _storage.Fill(exceptBytes: 2 * PieceBytes);
         Write(file);
         await _storage.WriteBackAsync(path);
@@ -89,7 +89,7 @@ public sealed class LossWatchTests : IDisposable
         using TempFolder folder = new();
         string path = folder.NewFile();
         using LocalFile file = LocalFile.Create(path, PieceBytes);
-        using LossWatch watch = LossWatch.Open(path);
+        using LossWatch watch = LossWatch.Open(file);
         file.Write(0, new byte[PieceBytes]);
         file.Flush();
 
